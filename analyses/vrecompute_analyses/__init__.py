@@ -1,0 +1,1 @@
+"""The analyses that ship with vrecompute, registered under the entry point group `vrecompute.analyses`."""

@@ -1,0 +1,148 @@
+"""Every error vrecompute raises on purpose, as one tree.
+
+    VrecomputeError
+    ├── UsageError              what was asked for makes no sense         (exit 2)
+    │   ├── ParameterError      unknown or badly typed analysis parameter
+    │   ├── DatasetError        a dataset that names nothing, or twice
+    │   └── SiteError           a site's YAML is wrong; carries every problem at once
+    ├── BadInput                a source cannot be used; names file and reason
+    │   ├── MissingTree         the tree (TTree or RNTuple) is not in the file
+    │   ├── MissingColumn       a declared column is not in the tree
+    │   ├── CorruptFile         truncated, damaged, undecodable
+    │   ├── ChangedFile         not the file that was planned
+    │   ├── EmptySource         no events where the catalogue says otherwise
+    │   └── UnreadableFile      absent, or permission denied
+    ├── AnalysisError           the analysis' own code failed; carries its traceback
+    ├── StoreError              the store lost, refused or damaged an object
+    │   └── StoreFull           no space left
+    ├── RunError                a run did not end as promised
+    │   └── Incomplete          a result was asked for that does not exist in full
+    └── Unavailable             a site or service does not answer            (exit 5)
+
+Each message says what happened, where, and what to do next; causes are chained.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnalysisError",
+    "BadInput",
+    "ChangedFile",
+    "CorruptFile",
+    "DatasetError",
+    "EmptySource",
+    "Incomplete",
+    "MissingColumn",
+    "MissingTree",
+    "ParameterError",
+    "RunError",
+    "SiteError",
+    "StoreError",
+    "StoreFull",
+    "Unavailable",
+    "UnreadableFile",
+    "UsageError",
+    "VrecomputeError",
+]
+
+
+class VrecomputeError(Exception):
+    """Anything vrecompute raises on purpose; `exit_code` is what the command line exits with."""
+
+    exit_code = 4
+
+
+class UsageError(VrecomputeError):
+    """What was asked for makes no sense; nothing was started."""
+
+    exit_code = 2
+
+
+class ParameterError(UsageError):
+    """An analysis parameter is unknown, badly typed or out of range."""
+
+
+class DatasetError(UsageError):
+    """A dataset names nothing, names a source twice, or its YAML is wrong."""
+
+
+class SiteError(UsageError):
+    """A site's YAML is wrong; the message lists every problem with line and column."""
+
+
+class BadInput(VrecomputeError):
+    """A source cannot be used. `kind` is the word reports use for the class of failure."""
+
+    kind = "data"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file = file
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
+class MissingTree(BadInput):
+    """The tree is not in the file."""
+
+    kind = "missing-tree"
+
+
+class MissingColumn(BadInput):
+    """A declared column is not in the tree."""
+
+    kind = "missing-column"
+
+
+class CorruptFile(BadInput):
+    """The file is truncated, damaged or cannot be decoded."""
+
+    kind = "corrupt"
+
+
+class ChangedFile(BadInput):
+    """The file is not the one that was planned: its UUID, size or entries differ."""
+
+    kind = "changed"
+
+
+class EmptySource(BadInput):
+    """No events where the catalogue says otherwise."""
+
+    kind = "empty"
+
+
+class UnreadableFile(BadInput):
+    """The file is absent, or permission is denied."""
+
+    kind = "unreadable"
+
+
+class AnalysisError(VrecomputeError):
+    """The analysis' own code failed; the message ends with its traceback."""
+
+
+class StoreError(VrecomputeError):
+    """The store lost, refused or damaged an object."""
+
+
+class StoreFull(StoreError):
+    """The store has no space left; nothing that was durable is lost."""
+
+
+class RunError(VrecomputeError):
+    """A run did not end as promised."""
+
+
+class Incomplete(RunError):
+    """A complete result was asked for and does not exist; the message says what is missing."""
+
+    exit_code = 3
+
+
+class Unavailable(VrecomputeError):
+    """A site or service does not answer."""
+
+    exit_code = 5

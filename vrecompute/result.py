@@ -1,0 +1,117 @@
+"""`Result`: what `process` returns for a chunk, and what the sum of all chunks of a sample is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import boost_histogram as bh
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Result", "TableSummary"]
+
+Merge = Literal["sum", "concat"]
+
+
+@dataclass(frozen=True)
+class Array:
+    """A small array and how two of them combine: element by element (`sum`) or end to end (`concat`, first axis)."""
+
+    values: NDArray[Any]
+    merge: Merge = "sum"
+
+    def __add__(self, other: Array) -> Array:
+        if self.merge != other.merge:
+            raise ValueError(f"cannot combine a {self.merge!r} array with a {other.merge!r} array")
+        if self.merge == "concat":
+            return Array(np.concatenate([self.values, other.values]), "concat")
+        if self.values.shape != other.values.shape:
+            raise ValueError(f"cannot add arrays of shapes {self.values.shape} and {other.values.shape}")
+        return Array(self.values + other.values, "sum")
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What is left of a skim table once its rows were streamed to the store: rows, and a digest over its parts in order."""
+
+    rows: int
+    digest: str
+
+    def __add__(self, other: TableSummary) -> TableSummary:
+        from hashlib import sha256
+
+        joined = sha256(f"{self.digest}\n{other.digest}".encode()).hexdigest()
+        return TableSummary(self.rows + other.rows, joined)
+
+
+@dataclass
+class Result:
+    """Named histograms, cutflow, counters, small arrays and skim tables of one sample or a part of it.
+
+    `a + b` is the Result of both; `Result()` is its identity. Histograms are boost-histogram objects
+    with fixed axes (no growth); missing names count as empty. `events` and `sum_of_weights` are filled
+    by the framework: entries read, and the sum of the sample's generator weights over them before any
+    cut (the number of entries where the sample has no weight column). `tables` holds rows, a mapping of
+    column name to array, only until the worker has streamed them to the store; `summaries` stay.
+    """
+
+    histograms: dict[str, bh.Histogram] = field(default_factory=dict)
+    cutflow: dict[str, dict[str, float]] = field(default_factory=dict)
+    counters: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+    tables: dict[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    summaries: dict[str, TableSummary] = field(default_factory=dict)
+    events: int = 0
+    sum_of_weights: float = 0.0
+
+    def __add__(self, other: Result) -> Result:
+        if not isinstance(other, Result):
+            return NotImplemented
+        if self.tables or other.tables:
+            raise ValueError("rows of a skim table are streamed to the store, never merged in memory")
+        return Result(
+            histograms=_merge(self.histograms, other.histograms),
+            cutflow=_merge_cutflow(self.cutflow, other.cutflow),
+            counters=_merge(self.counters, other.counters),
+            arrays=_merge(self.arrays, other.arrays),
+            summaries=_merge(self.summaries, other.summaries),
+            events=self.events + other.events,
+            sum_of_weights=self.sum_of_weights + other.sum_of_weights,
+        )
+
+    def __bool__(self) -> bool:
+        return True
+
+    def copy(self) -> Result:
+        """A Result that shares no array with this one."""
+        return Result(
+            histograms={name: h.copy() for name, h in self.histograms.items()},
+            cutflow={channel: dict(cuts) for channel, cuts in self.cutflow.items()},
+            counters=dict(self.counters),
+            arrays={name: Array(a.values.copy(), a.merge) for name, a in self.arrays.items()},
+            summaries=dict(self.summaries),
+            events=self.events,
+            sum_of_weights=self.sum_of_weights,
+        )
+
+
+def _merge(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """Name by name `a + b`; the order of names is that of `a`, then what only `b` has."""
+    merged = {}
+    for name in [*a, *(n for n in b if n not in a)]:
+        if name in a and name in b:
+            try:
+                merged[name] = a[name] + b[name]
+            except ValueError as error:
+                raise ValueError(f"{name!r} cannot be combined: {error}") from error
+        else:
+            merged[name] = a[name] if name in a else b[name]
+    return merged
+
+
+def _merge_cutflow(
+    a: Mapping[str, Mapping[str, float]], b: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    return {c: _merge(a.get(c, {}), b.get(c, {})) for c in [*a, *(n for n in b if n not in a)]}
