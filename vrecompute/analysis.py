@@ -1,4 +1,4 @@
-"""`Analysis`: what a physicist writes. Declared columns, parameters, `process`; `finish` and `figures` elsewhere."""
+"""`Analysis`: what a physicist writes: declared columns, parameters, `process`; `finish` and `figures` elsewhere."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ class Parameter:
     stage: Literal["process", "finish"] = "process"
 
     def parse(self, text: Any) -> Any:
-        """The value of `text` (from a command line or a notebook) in this parameter's type; ParameterError if it is none."""
+        """The value of `text`, from a command line or a notebook, in this parameter's type; else ParameterError."""
         try:
-            value = _CONVERT.get(self.type, self.type)(text)
+            convert: Callable[[Any], Any] = _CONVERT.get(self.type, self.type)
+            value = convert(text)
         except (TypeError, ValueError) as error:
             kind = getattr(self.type, "__name__", "value")
             raise ParameterError(f"parameter {self.name}={text!r} is not a {kind}: {self.help}") from error
         if self.choices and value not in self.choices:
-            raise ParameterError(
-                f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}"
-            )
+            raise ParameterError(f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}")
         return value
 
 
@@ -124,12 +123,8 @@ class Analysis:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 names = ", ".join(known) or "none"
-                raise ParameterError(
-                    f"analysis {self.name!r} has no parameter {name!r}{hint} (it has: {names})"
-                )
-        self.values: Mapping[str, Any] = {
-            n: p.parse(given[n]) if n in given else p.default for n, p in known.items()
-        }
+                raise ParameterError(f"analysis {self.name!r} has no parameter {name!r}{hint} (it has: {names})")
+        self.values: Mapping[str, Any] = {n: p.parse(given[n]) if n in given else p.default for n, p in known.items()}
 
     def __getitem__(self, parameter: str) -> Any:
         return self.values[parameter]

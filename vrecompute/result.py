@@ -34,7 +34,7 @@ class Array:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """What is left of a skim table once its rows were streamed to the store: rows, and a digest over its parts in order."""
+    """What is left of a skim table once its rows are in the store: their number, and a digest over its parts in order."""
 
     rows: int
     digest: str
@@ -57,7 +57,7 @@ class Result:
     column name to array, only until the worker has streamed them to the store; `summaries` stay.
     """
 
-    histograms: dict[str, bh.Histogram] = field(default_factory=dict)
+    histograms: dict[str, bh.Histogram[Any]] = field(default_factory=dict)
     cutflow: dict[str, dict[str, float]] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
