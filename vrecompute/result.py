@@ -34,7 +34,7 @@ class Array:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """What is left of a skim table once its rows are in the store: their number, and a digest over its parts in order."""
+    """What is left of a skim table once its rows are in the store: their number, and a digest over them in order."""
 
     rows: int
     digest: str

@@ -1,0 +1,72 @@
+"""The merge tree: any grouping and any order give the same bits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vrecompute.tree import MergeTree, Node, cover
+
+LEAVES = st.integers(1, 70)
+
+
+def leaf_value(leaf: int) -> float:
+    # Magnitudes that make floating-point addition visibly non-associative.
+    return (-1) ** leaf * 10.0 ** ((leaf * 7) % 31 - 15) * (1 + leaf / 3)
+
+
+def node_sum(node: Node, leaves: int) -> float:
+    """The value of a node as a task makes it: by the tree itself, over its leaves."""
+    tree: MergeTree[float] = MergeTree(leaves)
+    for leaf in node.leaves(leaves):
+        tree.add(Node(0, leaf), leaf_value(leaf))
+    value = tree.value()
+    assert value is not None
+    return value
+
+
+@given(LEAVES, st.data())
+def test_any_grouping_and_order_gives_the_same_bits(leaves, data):
+    reference = node_sum(Node(MergeTree(leaves).top, 0), leaves)
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(leaves - 1, 1)), max_size=8)) | {0, leaves})
+    groups = [node for a, b in zip(cuts, cuts[1:], strict=False) for node in cover(a, b, leaves)]
+    tree: MergeTree[float] = MergeTree(leaves)
+    for node in data.draw(st.permutations(groups)):
+        tree.add(node, node_sum(node, leaves))
+    assert tree.complete
+    assert tree.value() == reference
+
+
+@given(LEAVES, st.data())
+def test_a_partial_sum_depends_on_the_set_of_leaves_alone(leaves, data):
+    present = data.draw(st.sets(st.integers(0, leaves - 1), min_size=1))
+    values = set()
+    for _ in range(2):
+        tree: MergeTree[float] = MergeTree(leaves)
+        for leaf in data.draw(st.permutations(sorted(present))):
+            tree.add(Node(0, leaf), leaf_value(leaf))
+        values.add(tree.value())
+        assert list(tree.missing()) == sorted(set(range(leaves)) - present)
+    assert len(values) == 1
+
+
+@given(LEAVES, st.data())
+def test_cover_is_exact_and_disjoint(leaves, data):
+    first = data.draw(st.integers(0, leaves))
+    last = data.draw(st.integers(first, leaves))
+    covered = [leaf for node in cover(first, last, leaves) for leaf in node.leaves(leaves)]
+    assert covered == list(range(first, last))
+
+
+def test_adding_twice_changes_nothing():
+    tree: MergeTree[float] = MergeTree(4)
+    assert tree.add(Node(1, 0), 3.0)
+    assert not tree.add(Node(0, 1), 99.0)
+    assert tree.value() == 3.0
+
+
+def test_an_overlap_is_refused():
+    tree: MergeTree[float] = MergeTree(4)
+    tree.add(Node(0, 1), 1.0)
+    with pytest.raises(ValueError, match="overlaps"):
+        tree.add(Node(1, 0), 3.0)
