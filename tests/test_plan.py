@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vrecompute.dataset import Sample
 from vrecompute.plan import Plan, PlannedSource, split
 
@@ -17,14 +20,14 @@ def test_split_covers_every_entry_once(sizes, data_bytes, chunk_bytes):
     bounds = split(entries, clusters, data_bytes, chunk_bytes)
     assert bounds[0] == 0
     assert bounds[-1] == entries
-    assert all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(bounds))
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**9), st.integers(1, 10**8))
 def test_a_chunk_stays_within_chunk_bytes(entries, data_bytes, chunk_bytes):
     bounds = split(entries, [0, entries], data_bytes, chunk_bytes)
     per_event = data_bytes / entries
-    largest = max(b - a for a, b in zip(bounds, bounds[1:], strict=False))
+    largest = max(b - a for a, b in itertools.pairwise(bounds))
     assert largest * per_event <= chunk_bytes + per_event or largest == 1
 
 
@@ -42,7 +45,7 @@ def test_slices_of_any_tasks_cover_every_chunk_once(chunk_counts, data):
     cuts = sorted(data.draw(st.sets(st.integers(0, plan.chunks))) | {0, plan.chunks})
     seen = [
         (number, chunk)
-        for first, last in zip(cuts, cuts[1:], strict=False)
+        for first, last in itertools.pairwise(cuts)
         for number, a, b in plan.slices(first, last)
         for chunk in range(a, b)
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vrecompute.tree import MergeTree, Node, cover
 
 LEAVES = st.integers(1, 70)
@@ -29,7 +32,7 @@ def node_sum(node: Node, leaves: int) -> float:
 def test_any_grouping_and_order_gives_the_same_bits(leaves, data):
     reference = node_sum(Node(MergeTree(leaves).top, 0), leaves)
     cuts = sorted(data.draw(st.sets(st.integers(1, max(leaves - 1, 1)), max_size=8)) | {0, leaves})
-    groups = [node for a, b in zip(cuts, cuts[1:], strict=False) for node in cover(a, b, leaves)]
+    groups = [node for a, b in itertools.pairwise(cuts) for node in cover(a, b, leaves)]
     tree: MergeTree[float] = MergeTree(leaves)
     for node in data.draw(st.permutations(groups)):
         tree.add(node, node_sum(node, leaves))

@@ -1,0 +1,71 @@
+"""`Failure`: why a source or chunk is not in the result, as data that reports and exit codes are made of."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrecompute.errors import BadInput, StoreError, VrecomputeError
+
+__all__ = ["Failure", "failure_of"]
+
+# What `--on-bad skip` may pass over: trouble with the data, never with the code.
+_SKIPPABLE = frozenset(
+    {"missing-tree", "missing-column", "corrupt", "changed", "empty", "unreadable", "data", "memory", "lost"}
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One source, or one chunk of it, that gave no result.
+
+    `kind` is the class of failure: a BadInput's kind, `code` (the analysis raised), `memory`, `store`,
+    `lost` (its workers died repeatedly) or `environment`. `start`, `stop` are None where the whole source failed.
+    `entries` is how many events the failure costs, None where nobody knows.
+    """
+
+    file: str
+    sample: str
+    kind: str
+    reason: str
+    start: int | None = None
+    stop: int | None = None
+    entries: int | None = None
+    detail: str = ""
+
+    @property
+    def skippable(self) -> bool:
+        """Whether `--on-bad skip` may go on without it."""
+        return self.kind in _SKIPPABLE
+
+    @property
+    def chunk(self) -> str | None:
+        """The chunk as text, or None for the whole source."""
+        return None if self.start is None else f"{self.start}-{self.stop}"
+
+    def __str__(self) -> str:
+        where = f" (events {self.chunk})" if self.chunk else ""
+        return f"{self.file}{where}: {self.kind}: {self.reason}"
+
+
+def failure_of(
+    error: BaseException, file: str, sample: str, *, start: int | None = None, stop: int | None = None,
+    entries: int | None = None,
+) -> Failure:  # fmt: skip
+    """The Failure that an exception is; an exception nobody foresaw is the analysis' own, with its traceback."""
+    detail = ""
+    if isinstance(error, BadInput):
+        kind, reason = error.kind, error.reason
+    elif isinstance(error, MemoryError):
+        kind, reason = "memory", f"out of memory: {error or 'allocation failed'}; use a smaller --chunk-bytes"
+    elif isinstance(error, StoreError):
+        kind, reason = "store", str(error)
+    elif isinstance(error, VrecomputeError):
+        kind, reason = "code", str(error)
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        place = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+        kind, reason = "code", f"{type(error).__name__}: {error}{place}"
+        detail = "".join(traceback.format_exception(error))
+    return Failure(file, sample, kind, reason, start, stop, entries, detail)

@@ -1,0 +1,211 @@
+"""What a worker does: a range of chunks is read, processed, merged along the tree and made durable as one part."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from vrecompute import reader
+from vrecompute.analysis import Analysis
+from vrecompute.columns import Column, Columns
+from vrecompute.dataset import Sample
+from vrecompute.digest import numerics
+from vrecompute.errors import AnalysisError, BadInput
+from vrecompute.failure import Failure, failure_of
+from vrecompute.parts import PartNode, table_name, write_part
+from vrecompute.plan import Plan, PlannedSource
+from vrecompute.result import Result
+from vrecompute.skim import write_tables
+from vrecompute.store import Store, open_store
+from vrecompute.tree import MergeTree, Node
+
+__all__ = ["Order", "Receipt", "compute", "process_chunk"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name."""
+
+    plan: Plan
+    analysis: Analysis
+    store_url: str
+    resources: Mapping[str, str] = field(default_factory=dict)
+    numerics: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a task did: the part it wrote, the chunks in it, what failed, and what it cost.
+
+    `seconds` is thread CPU and wall time by stage: `read`, `process`, `merge`, `write`, and `cpu` for all of it.
+    """
+
+    part: str | None
+    done: tuple[int, ...]
+    failures: tuple[Failure, ...]
+    events: int
+    data_bytes: int
+    disk_bytes: int
+    seconds: Mapping[str, float]
+    worker: str
+    machine: str
+
+
+def compute(order: Order, first: int, last: int) -> Receipt:
+    """Compute chunks [first, last) of the plan and give the receipt; failures of chunks are data, not exceptions.
+
+    The first failure of the analysis' own code ends the task: the next chunk would fail alike.
+    """
+    if order.numerics and (here := numerics(order.analysis.dependencies)) != order.numerics:
+        return _refused(order, first, last, _difference(order.numerics, here))
+    store = open_store(order.store_url)
+    seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
+    cpu = time.thread_time()
+    nodes: list[PartNode] = []
+    done: list[int] = []
+    failures: list[Failure] = []
+    events = data_bytes = disk_bytes = 0
+    for number, begin, end in order.plan.slices(first, last):
+        source = order.plan.sources[number]
+        base = int(order.plan.offsets[number])
+        tree: MergeTree[Result] = MergeTree(source.chunks)
+        for leaf in range(begin, end):
+            start, stop = source.bounds[leaf], source.bounds[leaf + 1]
+            try:
+                result = process_chunk(order, source, start, stop, store, seconds)
+            except Exception as error:
+                failures.append(
+                    failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
+                )
+                if not failures[-1].skippable:
+                    break
+                continue
+            clock = time.perf_counter()
+            tree.add(Node(0, leaf), result)
+            seconds["merge"] += time.perf_counter() - clock
+            done.append(base + leaf)
+            events += stop - start
+            share = (stop - start) / source.entries
+            data_bytes += round(source.data_bytes * share)
+            disk_bytes += round(source.disk_bytes * share)
+        nodes += [PartNode(source.key, node, value) for node, value in tree.nodes.items()]
+        if failures and not failures[-1].skippable:
+            break
+    clock = time.perf_counter()
+    part = write_part(store, order.plan.work, nodes) if nodes else None
+    seconds["write"] += time.perf_counter() - clock
+    seconds["cpu"] = time.thread_time() - cpu
+    return Receipt(
+        part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds, _worker_name(), machine_facts()
+    )
+
+
+def process_chunk(
+    order: Order, source: PlannedSource, start: int, stop: int, store: Store, seconds: dict[str, float]
+) -> Result:
+    """The Result of one chunk, with `events` and `sum_of_weights` filled in and skim rows streamed to the store."""
+    sample = order.plan.sample(source.sample)
+    clock = time.perf_counter()
+    columns = _read(source, start, stop)
+    seconds["read"] += time.perf_counter() - clock
+    clock = time.perf_counter()
+    events = Columns(
+        columns=columns,
+        sample=sample,
+        start=start,
+        stop=stop,
+        variations=tuple(order.analysis.variations(sample)),
+        resources=_resources(order, sample, store),
+        source=source.path,
+    )
+    result = order.analysis.process(events)
+    if not isinstance(result, Result):
+        raise AnalysisError(
+            f"process of analysis {order.analysis.name!r} returned {type(result).__name__} for events "
+            f"{start}-{stop} of {source.path}; it must return a Result for every chunk, an empty one too"
+        )
+    result.events = stop - start
+    result.sum_of_weights = _sum_of_weights(columns, sample, stop - start)
+    seconds["process"] += time.perf_counter() - clock
+    if result.tables:
+        clock = time.perf_counter()
+        names = {table: table_name(order.plan.work, source.key, table, start, stop) for table in result.tables}
+        write_tables(store, result, names)
+        seconds["write"] += time.perf_counter() - clock
+    return result
+
+
+def _read(source: PlannedSource, start: int, stop: int) -> dict[str, Column]:
+    if source.kind == "grid":
+        return {"index": Column(np.arange(start, stop, dtype=np.int64))}
+    expect = reader.Identity(source.uuid, source.size, source.entries)
+    columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect)
+    for name, column in columns.items():
+        length = len(column.values) if column.offsets is None else len(column.offsets) - 1
+        if length != stop - start:
+            raise BadInput(source.path, f"column {name!r} gave {length} entries of {stop - start} asked for")
+    return columns
+
+
+def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int) -> float:
+    if sample.weight is None:
+        return float(entries)
+    return float(np.sum(columns[sample.weight].values, dtype=np.float64))
+
+
+def _resources(order: Order, sample: Sample, store: Store) -> dict[str, Path]:
+    certified = f"certified:{sample.name}"
+    local = {n: _local(store, name) for n, name in order.resources.items() if not n.startswith("certified:")}
+    if certified in order.resources:
+        local["certified"] = _local(store, order.resources[certified])
+    return local
+
+
+def _local(store: Store, name: str) -> Path:
+    path = store.local_path(name)
+    return path if path is not None else _fetched(store.url, name)
+
+
+@lru_cache(maxsize=256)
+def _fetched(url: str, name: str) -> Path:
+    """A copy of a store object in this process' own temporary folder, kept until the process ends."""
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="vrecompute-resource-"))
+    path = folder / name.rsplit("/", 1)[-1]
+    path.write_bytes(open_store(url).get(name))
+    return path
+
+
+def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
+    pairs = [f"{n} {here.get(n, 'absent')} (client: {v})" for n, v in sorted(wanted.items()) if here.get(n) != v]
+    return ", ".join(pairs)
+
+
+def _refused(order: Order, first: int, last: int, difference: str) -> Receipt:
+    chunk = order.plan.chunk(first)
+    reason = (
+        f"worker {_worker_name()} has {difference}; results of different versions are never mixed: "
+        "give client and workers the same environment"
+    )
+    failure = Failure(chunk.source, "", "environment", reason)
+    return Receipt(None, (), (failure,), 0, 0, 0, {}, _worker_name(), machine_facts())
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 10000}"
+
+
+@lru_cache(maxsize=1)
+def machine_facts() -> str:
+    """What besides library versions may move the last bit of a sum: architecture and C library."""
+    return f"{platform.machine()} {' '.join(platform.libc_ver())}".strip()
