@@ -1,0 +1,291 @@
+"""`Backend`: what a driver does for one batch system, and the words both sides use about jobs.
+
+       Client, Runner                Backend (one per site)              the batch system
+
+    script(job)          ->     pure: the only renderer; `explain` prints the same text
+    submit(job)          ->     that text, handed over            ->   a native id
+    poll([id, ...])      ->     ONE query for any number of jobs  ->   {id: JobStatus}
+                                an id that nobody mentions is UNKNOWN: never finished, never failed
+    cancel([id, ...])    ->     asks; `poll` tells what became of it
+    logs(id)             ->     what the job wrote, so far
+    open_cluster(n)      ->     n Dask workers, each in its own job or process, behind a `Cluster`
+    probe()              ->     a one-minute job that reports what a job on this site sees
+
+A native id is a string that another process on another day can use: nothing about a job lives only in
+the `Backend` that submitted it, so attaching is calling `poll` with the id.
+
+States, what they mean, and whom a bad end is charged to (see `BLAME`):
+
+    QUEUED     accepted, not running; `reason` says why as a sentence
+    HELD       will not run until somebody lets it; `reason` says who or what
+    RUNNING    on its nodes, or on the way there
+    COMPLETED  ended by itself with exit code 0                                        -
+    FAILED     ended by itself with another exit code                                  code
+    OOM        killed for using more memory than it asked for                          memory
+    TIMEOUT    killed at its walltime                                                  infrastructure
+    PREEMPTED  gave way to another job                                                 infrastructure
+    NODE_FAIL  its node went away                                                      infrastructure
+    CANCELLED  ended by a person: its owner or an administrator                        infrastructure
+    UNKNOWN    the batch system does not say
+
+An attempt is a native id and a restart count. The terminal state of an attempt never changes; a requeued
+job is a new attempt of the same id.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import TracebackType
+from typing import Literal, NewType, Self
+
+from distributed import Client as DaskClient
+
+from vrecompute.errors import UsageError, VrecomputeError
+
+__all__ = [
+    "BLAME",
+    "TERMINAL",
+    "Backend",
+    "Blame",
+    "Capabilities",
+    "Cluster",
+    "Finding",
+    "Job",
+    "JobId",
+    "JobStatus",
+    "State",
+    "SubmitError",
+    "latest",
+]
+
+JobId = NewType("JobId", str)
+Blame = Literal["none", "code", "memory", "infrastructure"]
+
+
+class State(StrEnum):
+    """What a batch system says about one attempt of a job; the module's docstring says what each means."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    PREEMPTED = "preempted"
+    NODE_FAIL = "node_fail"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether an attempt in this state stays in it for ever."""
+        return self in BLAME
+
+
+#: The terminal states, and whom an end in each is charged to. Infrastructure never uses up a retry.
+BLAME: Mapping[State, Blame] = {
+    State.COMPLETED: "none",
+    State.FAILED: "code",
+    State.OOM: "memory",
+    State.TIMEOUT: "infrastructure",
+    State.PREEMPTED: "infrastructure",
+    State.NODE_FAIL: "infrastructure",
+    State.CANCELLED: "infrastructure",
+}
+TERMINAL = frozenset(BLAME)
+
+
+class SubmitError(VrecomputeError):
+    """The batch system took no job. `transient` says whether the same job may be taken later."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.exit_code = 5 if transient else 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, in words that every batch system has.
+
+    `command` is an argument list, run where the site's environment is active; no part of it is read by a
+    shell. `cores` and `memory_bytes` are for the command alone; with `workers` > 0 the allocation also
+    holds a Dask scheduler and that many worker processes in the site's shape, and the command finds them
+    as any Dask program does: `distributed.Client()` reads `DASK_SCHEDULER_ADDRESS` and the TLS settings.
+
+    `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
+    a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
+    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    cores: int = 1
+    memory_bytes: int = 1 << 30
+    walltime_s: int = 3600
+    workers: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secret_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    requeue: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            raise UsageError(f"job {self.name!r} has an empty command: give the program and its arguments")
+        if min(self.cores, self.memory_bytes, self.walltime_s) <= 0 or self.workers < 0:
+            raise UsageError(f"job {self.name!r} asks for nothing: cores, memory_bytes and walltime_s must be positive")
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One attempt of one job as the batch system knows it.
+
+    `reason` is a sentence: why a job waits, or how it died (job, node, peak memory, limit). Sizes are in
+    bytes, times in seconds; None is "the system does not say".
+    """
+
+    state: State
+    attempt: int = 0
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    node: str = ""
+    memory_peak_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    elapsed_s: float | None = None
+
+    @property
+    def blame(self) -> Blame:
+        """Whom the end is charged to; "none" while it has not ended."""
+        return BLAME.get(self.state, "none")
+
+
+def latest(known: JobStatus | None, seen: JobStatus) -> JobStatus:
+    """What to believe after `seen`: a terminal state of an attempt stays, and silence changes nothing.
+
+    >>> done = JobStatus(State.COMPLETED)
+    >>> latest(done, JobStatus(State.RUNNING)).state.value
+    'completed'
+    >>> latest(done, JobStatus(State.RUNNING, attempt=1)).state.value
+    'running'
+    >>> latest(JobStatus(State.RUNNING), JobStatus(State.UNKNOWN)).state.value
+    'running'
+    """
+    if known is None:
+        return seen
+    if seen.state is State.UNKNOWN or seen.attempt < known.attempt:
+        return known
+    if known.state.terminal and seen.attempt == known.attempt:
+        return known
+    return seen
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a driver can do, so that a caller asks instead of trying. The conformance suite believes it.
+
+    `clusters`: `open_cluster` works. `workers`: `Job.workers` > 0 works (detached runs on many nodes).
+    `arrays`: `submit_many` costs one submission. `restarts`: attempts of one id are told apart.
+    `memory`: peak memory is reported. `walltime`: a job that outlives `walltime_s` ends as TIMEOUT.
+    """
+
+    clusters: bool = True
+    workers: bool = True
+    arrays: bool = False
+    restarts: bool = False
+    memory: bool = False
+    walltime: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact a probe found. `advice` is the YAML line that would mend it, empty where nothing is wrong."""
+
+    check: str
+    ok: bool
+    detail: str
+    advice: str = ""
+
+
+class Cluster(ABC):
+    """Dask workers on a site, for as long as it is open. Use it as a context manager."""
+
+    @property
+    @abstractmethod
+    def client(self) -> DaskClient:
+        """The plain `distributed.Client`, connected."""
+
+    @abstractmethod
+    def scale(self, workers: int) -> None:
+        """Want that many worker processes. Returns at once; lost ones are replaced until `close`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
+
+    def deaths(self) -> Mapping[str, JobStatus]:
+        """How workers died: Dask worker address -> what the batch system says of the job that held it."""
+        return {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """A driver for one batch system, on one site. Its constructor touches neither disk, network nor process.
+
+    Every method that talks to the batch system raises `Unavailable` when it cannot, except `poll`, whose
+    answer is then UNKNOWN for every id.
+    """
+
+    capabilities: Capabilities = Capabilities()
+
+    @abstractmethod
+    def script(self, job: Job) -> str:
+        """The exact text that `submit` hands over. Pure: same job, same text; holds no secret."""
+
+    @abstractmethod
+    def submit(self, job: Job) -> JobId:
+        """Hand the job over; returns its native id. Raises `SubmitError` when it is refused."""
+
+    @abstractmethod
+    def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
+        """The status of each id's latest attempt, with one query for all. Never raises for an unseen id."""
+
+    @abstractmethod
+    def cancel(self, ids: Iterable[JobId]) -> None:
+        """Ask for an end of these jobs; those that have ended, or never were, are no error."""
+
+    @abstractmethod
+    def logs(self, job_id: JobId) -> str:
+        """What the job wrote to stdout and stderr so far; empty before it starts."""
+
+    @abstractmethod
+    def open_cluster(self, workers: int) -> Cluster:
+        """`workers` Dask worker processes in the site's shape. Returns once the scheduler answers."""
+
+    @abstractmethod
+    def probe(self) -> list[Finding]:
+        """Send a job of about one minute through the real queue and report what it saw."""
+
+    def submit_many(self, job: Job, count: int) -> list[JobId]:
+        """`count` copies of the job; each reads its number, 0 to count - 1, from `$VRECOMPUTE_INDEX`.
+
+        One submission where the system has arrays.
+        """
+        ids = []
+        for index in range(count):
+            numbered = {**job.environment, "VRECOMPUTE_INDEX": str(index)}
+            ids.append(self.submit(replace(job, environment=numbered)))
+        return ids
+
+    def close(self) -> None:  # noqa: B027 -- most drivers hold no connection
+        """Give back connections. Jobs go on; open clusters are closed by whoever opened them."""
