@@ -68,8 +68,18 @@ def test_adding_twice_changes_nothing():
     assert tree.value() == 3.0
 
 
-def test_an_overlap_is_refused():
-    tree: MergeTree[float] = MergeTree(4)
-    tree.add(Node(0, 1), 1.0)
-    with pytest.raises(ValueError, match="overlaps"):
-        tree.add(Node(1, 0), 3.0)
+@given(LEAVES, st.data())
+def test_overlapping_groups_count_every_leaf_once(leaves, data):
+    reference = node_sum(Node(MergeTree(leaves).top, 0), leaves)
+    tree: MergeTree[float] = MergeTree(leaves)
+    for _ in range(3):
+        cuts = sorted(data.draw(st.sets(st.integers(1, max(leaves - 1, 1)), max_size=6)) | {0, leaves})
+        groups = [node for a, b in itertools.pairwise(cuts) for node in cover(a, b, leaves)]
+        for node in data.draw(st.permutations(groups)):
+            tree.add(node, node_sum(node, leaves))
+    assert tree.value() == reference
+
+
+def test_a_node_outside_the_tree_is_refused():
+    with pytest.raises(ValueError, match="covers none"):
+        MergeTree(4).add(Node(0, 4), 1.0)

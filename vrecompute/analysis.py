@@ -69,6 +69,7 @@ class SourceView:
     sample: Sample
     available: Mapping[str, str]
     tree: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)

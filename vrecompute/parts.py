@@ -56,7 +56,9 @@ def read_part(store: Store, name: str) -> list[PartNode]:
         head = json.loads(members["part.json"])
         if {k: head[k] for k in _FORMAT} != _FORMAT:
             raise StoreError(f"{name}: a part of another format: {head.get('format')!r} {head.get('version')!r}")
-        rows = [(str(key), Node(int(level), int(position)), str(prefix)) for key, level, position, prefix in head["nodes"]]
+        rows = [
+            (str(key), Node(int(level), int(position)), str(prefix)) for key, level, position, prefix in head["nodes"]
+        ]
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{name}: not a readable part: {error}") from error
     return [PartNode(key, node, result_from_members(members, prefix)) for key, node, prefix in rows]

@@ -52,15 +52,14 @@ class MergeTree(Generic[T]):
     def add(self, node: Node, value: T) -> bool:
         """Add one node's value; False, and nothing changed, where all its leaves are there already.
 
-        ValueError where only a part of its leaves is there: two different groupings may overlap, and the
-        caller decides which one to keep.
+        Where a part of its leaves is there, from another grouping, the node replaces that part.
         """
         if not node.leaves(self.leaves):
             raise ValueError(f"{node} covers none of {self.leaves} leaves")
         if self._has(node):
             return False
-        if any(self._below(node)):
-            raise ValueError(f"{node} overlaps leaves that are there already")
+        for below in list(self._below(node)):
+            del self.nodes[below]
         while node.level < self.top:
             sibling = Node(node.level, node.position ^ 1)
             if sibling in self.nodes:

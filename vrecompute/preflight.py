@@ -1,0 +1,141 @@
+"""Preflight: every source is opened once, on workers, before anything is computed; known ones are not opened again.
+
+sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vrecompute import reader
+from vrecompute.analysis import Analysis, Grid, SourceView
+from vrecompute.dataset import Sample, Source
+from vrecompute.digest import canonical_json, sha256_json
+from vrecompute.errors import BadInput, EmptySource, UnreadableFile
+from vrecompute.failure import Failure, failure_of
+from vrecompute.plan import PlannedSource, split
+from vrecompute.store import Store, open_store
+
+__all__ = ["PreflightOrder", "cached_source", "plan_grid", "preflight"]
+
+
+@dataclass(frozen=True)
+class PreflightOrder:
+    """What preflight needs to know of the run. `views` are the samples' process views by sample name."""
+
+    analysis: Analysis
+    samples: Mapping[str, Sample]
+    views: Mapping[str, Mapping[str, Any]]
+    work: str
+    chunk_bytes: int
+    store_url: str
+
+
+def preflight(order: PreflightOrder, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
+    """For each source, what was found, or why it cannot be used; in the order of `sources`."""
+    store = open_store(order.store_url)
+    found: list[PlannedSource | Failure] = []
+    for source in sources:
+        known = cached_source(order, store, source)
+        if known is None:
+            try:
+                known = _open(order, source)
+                store.create(_cache_name(order, source), canonical_json(_as_data(known)))
+            except Exception as error:
+                found.append(failure_of(error, source.path, source.sample, entries=source.entries))
+                continue
+        found.append(known)
+    return found
+
+
+def cached_source(order: PreflightOrder, store: Store, source: Source) -> PlannedSource | None:
+    """What an earlier preflight found of this very file, if it is unchanged since; opens nothing."""
+    try:
+        name = _cache_name(order, source)
+    except UnreadableFile:
+        return None
+    if not store.exists(name):
+        return None
+    raw = json.loads(store.get(name))
+    raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
+    return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
+
+
+def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSource:
+    """A grid as a planned source: no file, cut into runs of `chunk_items`."""
+    bounds = (*range(0, grid.size, grid.chunk_items), grid.size)
+    return PlannedSource(
+        path=f"grid:{grid.name}",
+        sample=sample.name,
+        kind="grid",
+        tree="",
+        uuid="",
+        size=grid.size,
+        entries=grid.size,
+        columns=("index",),
+        bounds=bounds,
+        view=view,
+        description={"name": grid.name, **grid.description},
+    )
+
+
+def _open(order: PreflightOrder, source: Source) -> PlannedSource:
+    sample = order.samples[source.sample]
+    facts = reader.inspect(source.path, source.tree or sample.tree)
+    if source.entries is not None and facts.entries != source.entries:
+        raise EmptySource(source.path, f"holds {facts.entries} events where the catalogue says {source.entries}")
+    wanted = order.analysis.columns(SourceView(sample, facts.available, facts.tree, source.path))
+    columns = tuple(dict.fromkeys([*wanted, *([sample.weight] if sample.weight else [])]))
+    if not columns:
+        raise BadInput(source.path, f"analysis {order.analysis.name!r} declares no columns for it")
+    facts.require(columns)
+    clusters = [int(c) for c in facts.cluster_starts(columns)]
+    data_bytes = facts.bytes_of(columns)
+    return PlannedSource(
+        path=source.path,
+        sample=source.sample,
+        kind=facts.kind,
+        tree=facts.tree,
+        uuid=facts.uuid,
+        size=facts.size,
+        entries=facts.entries,
+        columns=columns,
+        bounds=split(facts.entries, clusters, data_bytes, order.chunk_bytes),
+        view=order.views[source.sample],
+        data_bytes=data_bytes,
+        disk_bytes=facts.compressed_bytes_of(columns),
+        ordinal=source.ordinal,
+    )
+
+
+def _cache_name(order: PreflightOrder, source: Source) -> str:
+    sample = order.samples[source.sample]
+    key = [
+        str(Path(source.path).absolute()),
+        _stamp(source.path),
+        source.tree or sample.tree,
+        source.entries,
+        order.work,
+        order.chunk_bytes,
+        order.views[source.sample],
+    ]
+    return f"sources/{sha256_json(key)}.json"
+
+
+def _stamp(path: str) -> list[int]:
+    """What changes when a local file does: size, time of modification in ns, inode."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _as_data(source: PlannedSource) -> dict[str, Any]:
+    skip = {"identity", "key", "path", "sample", "ordinal"}
+    return {k: v for k, v in vars(source).items() if k not in skip}
