@@ -35,6 +35,7 @@ _FORMAT = {"format": "vrecompute-manifest", "version": 1}
 class Settings:
     """How a run is carried out; none of it changes a number except `chunk_bytes`, which moves boundaries.
 
+    `allow_duplicates` computes a source listed again once more instead of refusing it.
     `max_bad` is the quota of `on_bad="skip"`: the largest fraction of sources that may fail. `task_s` is the
     aimed-for length of a task in seconds; `task_chunks` fixes the number of chunks in a task instead.
     """
@@ -42,6 +43,7 @@ class Settings:
     on_bad: Literal["fail", "skip"] = "fail"
     max_bad: float = 0.1
     reuse: bool = True
+    allow_duplicates: bool = False
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     task_s: float = 15.0
     task_chunks: int | None = None

@@ -1,0 +1,118 @@
+"""`TaskPool`: tasks in flight on any Dask cluster; deaths of workers come back as facts, never as lost work."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from distributed import Client as DaskClient
+from distributed import Future
+from distributed.client import CancelledError
+from distributed.scheduler import KilledWorker
+
+__all__ = ["Finished", "TaskPool"]
+
+# A chunk present at this many deaths of workers is run alone (law 11).
+_DEATHS = 3
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One task that ended: `value` is what it returned, or the exception it raised."""
+
+    ticket: Any
+    how: Literal["done", "raised", "killed", "cancelled"]
+    value: Any
+    wall_s: float
+
+
+class TaskPool:
+    """Submits calls `function(shared, *arguments)` and hands back each as it ends.
+
+    `shared` is sent once as a task of its own, so that Dask computes it again wherever a worker that held
+    it is lost. A ticket that was sent twice ends once, with the first copy to finish.
+    """
+
+    def __init__(self, dask: DaskClient, label: str) -> None:
+        self.dask = dask
+        self.label = label
+        self._ended: queue.SimpleQueue[tuple[Any, Future]] = queue.SimpleQueue()
+        self._flying: dict[Any, list[Future]] = {}
+        self._since: dict[Any, float] = {}
+        self._count = 0
+        dask.run_on_scheduler(_let_deaths_be_counted, _DEATHS - 1)
+
+    def share(self, value: Any) -> Future:
+        """Something all tasks need, as an argument for `submit`."""
+        self._count += 1
+        return self.dask.submit(_itself, value, key=f"{self.label}-shared-{self._count}", pure=False)
+
+    def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it."""
+        self._count += 1
+        future = self.dask.submit(
+            function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count
+        )
+        self._flying.setdefault(ticket, []).append(future)
+        self._since.setdefault(ticket, time.monotonic())
+        future.add_done_callback(lambda done, ticket=ticket: self._ended.put((ticket, done)))
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    def flying(self) -> list[tuple[Any, float, int]]:
+        """(ticket, seconds since submitted, copies) of everything in flight."""
+        now = time.monotonic()
+        return [(t, now - self._since[t], len(f)) for t, f in self._flying.items()]
+
+    def wait(self, timeout_s: float) -> Finished | None:
+        """The next task that ends, or None after `timeout_s` seconds without one."""
+        try:
+            ticket, future = self._ended.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        copies = self._flying.get(ticket)
+        if copies is None or future not in copies:
+            return None
+        how, value = _outcome(future)
+        if how != "done" and len(copies) > 1:
+            copies.remove(future)
+            return None
+        del self._flying[ticket]
+        for other in copies:
+            if other is not future:
+                other.cancel()
+        return Finished(ticket, how, value, time.monotonic() - self._since.pop(ticket))
+
+    def threads(self) -> int:
+        """Worker threads that are there now."""
+        return sum(self.dask.nthreads().values())
+
+    def cancel(self) -> None:
+        """Give up everything in flight; what a running thread still writes is durable and harmless."""
+        for futures in self._flying.values():
+            for future in futures:
+                future.cancel()
+        self._flying.clear()
+        self._since.clear()
+
+
+def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:
+    if future.status == "finished":
+        return "done", future.result()
+    if future.status == "cancelled":
+        return "cancelled", CancelledError(future.key)
+    error = future.exception()
+    return ("killed" if isinstance(error, KilledWorker) else "raised"), error
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _let_deaths_be_counted(allowed: int, dask_scheduler: Any = None) -> None:
+    """Dask gives a task up after more deaths of its workers than this, and says so; the Runner decides then."""
+    dask_scheduler.allowed_failures = allowed

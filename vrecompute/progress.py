@@ -1,0 +1,44 @@
+"""`Progress`: how far a run is, as a value anybody may look at from any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `stage` is preflight, reuse, work, finish or done; rates are of this Runner alone.
+
+    `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known.
+    """
+
+    stage: str = "waiting"
+    chunks_done: int = 0
+    chunks_total: int = 0
+    events: int = 0
+    events_expected: int = 0
+    events_per_s: float = 0.0
+    eta_s: float | None = None
+    sources_done: int = 0
+    sources_total: int = 0
+    failures: int = 0
+
+    @property
+    def fraction(self) -> float:
+        """Between 0 and 1; of sources during preflight, of chunks later."""
+        if self.stage == "preflight":
+            return self.sources_done / self.sources_total if self.sources_total else 0.0
+        if self.stage == "done":
+            return 1.0
+        return self.chunks_done / self.chunks_total if self.chunks_total else 0.0
+
+    def __str__(self) -> str:
+        if self.stage == "preflight":
+            return f"preflight: {self.sources_done} of {self.sources_total} sources opened"
+        left = "" if self.eta_s is None else f", about {self.eta_s:.0f} s left"
+        return (
+            f"{self.stage}: {self.chunks_done} of {self.chunks_total} chunks, "
+            f"{self.events:,} of {self.events_expected:,} events, {self.events_per_s:,.0f} events/s{left}"
+        )

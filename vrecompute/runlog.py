@@ -1,0 +1,87 @@
+"""What happened in a run, as one immutable object an event; the state of a run is derived from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from vrecompute.digest import canonical_json
+from vrecompute.errors import StoreError
+from vrecompute.manifest import Manifest
+from vrecompute.store import Store
+
+__all__ = ["RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state"]
+
+# A writer that has said nothing for this long is taken for dead.
+_SILENCE_S = 180.0
+_BEAT_S = 5.0
+
+
+class RunLog:
+    """One Runner's own log. It beats often at first and rarely in long runs, so that logs stay small."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.prefix = manifest.prefix
+        self.writer = f"{int(time.time()):x}-{socket.gethostname()[:24]}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._number = 0
+        self._started = self._last = time.monotonic()
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Record one event."""
+        data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **facts})
+        self.store.create(f"{self.prefix}events/{self.writer}/{self._number:08}.json", data)
+        self._number += 1
+        self._last = time.monotonic()
+
+    def beat(self, **facts: Any) -> None:
+        """Record progress, if enough time has passed since the last event."""
+        now = time.monotonic()
+        if now - self._last >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
+            self.event("progress", **facts)
+
+    def outcome(self, data: Mapping[str, Any]) -> None:
+        """Record how this Runner ended."""
+        self.store.create(f"{self.prefix}outcomes/{self.writer}.json", canonical_json(data))
+
+
+def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
+    """How each Runner of a run ended, the best first: complete, partial, failed; then the latest."""
+    rank = {"complete": 0, "partial": 1, "failed": 2}
+    found = [json.loads(store.get(name)) for name in store.names(f"runs/{run}/outcomes")]
+    return sorted(found, key=lambda o: (rank.get(o.get("status", ""), 3), -float(o.get("ended", 0))))
+
+
+def run_state(store: Store, run: str) -> str:
+    """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes."""
+    ended = outcomes(store, run)
+    writers = {o.get("writer") for o in ended}
+    latest: dict[str, str] = {}
+    for name in store.names(f"runs/{run}/events"):
+        writer = name.split("/")[3]
+        latest[writer] = max(name, latest.get(writer, ""))
+    for writer, name in latest.items():
+        if writer in writers:
+            continue
+        try:
+            said = float(json.loads(store.get(name))["time"])
+        except (StoreError, ValueError, KeyError):
+            continue
+        if time.time() - said < _SILENCE_S:
+            return "running"
+    return str(ended[0]["status"]) if ended else "interrupted"
+
+
+def request_cancel(store: Store, run: str) -> None:
+    """Ask whoever runs this run to stop."""
+    store.create(f"runs/{run}/cancel", b"cancelled by its user\n")
+
+
+def cancel_requested(store: Store, run: str) -> bool:
+    """Whether somebody asked for an end."""
+    return store.exists(f"runs/{run}/cancel")

@@ -1,0 +1,310 @@
+"""`Runner`: carries out one run on any Dask client. Where it lives is nobody's business here.
+
+    preflight (distributed, cached) -> plan -> reuse parts -> tasks in a bounded window -> merge -> finish
+
+Whatever it has finished is durable in the store, so killing it loses what was in flight and no more, and
+a second Runner on the same run only adds parts that are equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from distributed import Client as DaskClient
+
+from vrecompute.analysis import Analysis
+from vrecompute.collect import Collector
+from vrecompute.dataset import Source
+from vrecompute.digest import sha256_of
+from vrecompute.errors import RunError, StoreError
+from vrecompute.failure import Failure, failure_of
+from vrecompute.finishing import finish
+from vrecompute.manifest import Manifest
+from vrecompute.outcome import Outcome, Tally
+from vrecompute.parts import read_part, stored_parts
+from vrecompute.plan import Plan, PlannedSource
+from vrecompute.pool import Finished, TaskPool
+from vrecompute.preflight import PreflightOrder, plan_grid, preflight
+from vrecompute.progress import Progress
+from vrecompute.result import Result
+from vrecompute.resultfile import write_results
+from vrecompute.runlog import RunLog, cancel_requested
+from vrecompute.schedule import Schedule, Task
+from vrecompute.store import Store
+from vrecompute.work import Order, Receipt, compute
+from vrecompute.workkey import sample_views, work_key
+
+__all__ = ["Runner"]
+
+# Tasks in flight per worker thread: enough that no thread waits for the Runner.
+_WINDOW = 2.5
+_PREFLIGHT_BATCH = 16
+_TICK_S = 0.5
+# How often the store is asked whether somebody wants an end.
+_CANCEL_S = 2.0
+
+
+class Runner:
+    """One execution of one manifest. `on_progress` is called from the Runner's thread with each new Progress."""
+
+    def __init__(
+        self,
+        dask: DaskClient,
+        store: Store,
+        manifest: Manifest,
+        analysis: Analysis,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.dask = dask
+        self.store = store
+        self.manifest = manifest
+        self.analysis = analysis
+        self.settings = manifest.settings
+        self.log = RunLog(store, manifest)
+        self.tally = Tally(manifest)
+        self.progress = Progress()
+        self._on_progress = on_progress
+        self._cancelled = False
+        self._looked = 0.0
+
+    def cancel(self) -> None:
+        """Stop soon: nothing more is submitted, what is durable stays."""
+        self._cancelled = True
+
+    def execute(self) -> Outcome:
+        """Carry the run out to its end and record how it ended; raises only where the store fails for good."""
+        self.log.event("started", chunks=0)
+        results: dict[str, Result] = {}
+        try:
+            carried = dict(self.manifest.resources)
+            for step in self.manifest.steps or ("",):
+                analysis = self.analysis.at_step(step) if step else self.analysis
+                results = self._step(step, analysis, carried)
+                if self._over:
+                    break
+                if step:
+                    carried[step] = self._keep(results)
+        except StoreError as error:
+            self.tally.failures.append(failure_of(error, self.store.url, ""))
+        name = self._keep(results) if self.tally.events_seen else None
+        outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+        with self._stage("finish"):
+            outcome = finish(self.store, self.manifest, self.analysis, outcome, self.log.writer)
+        outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
+        self.log.outcome(outcome.to_data(self.log.writer))
+        self._report(stage="done")
+        return outcome
+
+    @property
+    def _over(self) -> bool:
+        return self._cancelled or self.tally.must_stop
+
+    def _step(self, step: str, analysis: Analysis, resources: Mapping[str, str]) -> dict[str, Result]:
+        work = work_key(self.manifest, analysis, step, resources)
+        with self._stage("preflight"):
+            plan = self._plan(step, analysis, work)
+        if self._over:
+            return {}
+        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics))
+        collector = Collector(plan)
+        if self.settings.reuse:
+            with self._stage("reuse"):
+                self._reuse(plan, collector)
+        with self._stage("work"):
+            self._work(order, collector)
+        with self._stage("merge"):
+            results = collector.results()
+            self.tally.collected(plan, collector.have)
+        return results
+
+    def _plan(self, step: str, analysis: Analysis, work: str) -> Plan:
+        views = sample_views(self.manifest)
+        samples = {s.name: s for s in self.manifest.dataset.samples}
+        grids = self.manifest.grids.get(step, ())
+        planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
+        if not grids:
+            order = PreflightOrder(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
+            planned += self._preflight(order)
+        plan = Plan.of(work, self.manifest.dataset.samples, self._without_twins(planned), self.settings.chunk_bytes)
+        # The first Runner's plan is the run's plan; files that changed since are caught when they are read.
+        name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
+        if not self.tally.failures and not self.store.create(name, plan.to_json()):
+            known = Plan.from_json(self.store.get(name))
+            plan = known if known.work == work else plan
+        self.tally.planned(plan, final=step == (self.manifest.steps or ("",))[-1])
+        return plan
+
+    def _preflight(self, order: PreflightOrder) -> list[PlannedSource]:
+        sources = self.manifest.dataset.sources
+        batches = [sources[i : i + _PREFLIGHT_BATCH] for i in range(0, len(sources), _PREFLIGHT_BATCH)]
+        pool = TaskPool(self.dask, f"preflight-{self.manifest.run}")
+        shared = pool.share(order)
+        found: dict[int, list[PlannedSource | Failure]] = {}
+        sent = 0
+        while len(found) < len(batches) and not self._cancelled:
+            while sent < len(batches) and len(pool) < self._window(pool):
+                pool.submit(sent, preflight, shared, batches[sent])
+                sent += 1
+            ended = pool.wait(_TICK_S)
+            self._heartbeat()
+            if ended is None:
+                continue
+            if ended.how == "done":
+                found[ended.ticket] = ended.value
+            elif ended.how == "cancelled":
+                pool.submit(ended.ticket, preflight, shared, batches[ended.ticket])
+            else:
+                found[ended.ticket] = [_preflight_failure(ended, source) for source in batches[ended.ticket]]
+            self._report(
+                stage="preflight",
+                sources_total=len(sources),
+                sources_done=sum(len(batch) for batch in found.values()),
+            )
+        pool.cancel()
+        flat = [item for number in sorted(found) for item in found[number]]
+        self.tally.failures += [item for item in flat if isinstance(item, Failure)]
+        return [item for item in flat if isinstance(item, PlannedSource)]
+
+    def _without_twins(self, planned: list[PlannedSource]) -> list[PlannedSource]:
+        """Each source once: the same file under two addresses would be counted twice without anybody asking."""
+        seen: dict[tuple[str, str], int] = {}
+        kept = []
+        for source in planned:
+            times = seen.get((source.sample, source.identity), 0)
+            seen[source.sample, source.identity] = times + 1
+            if not times:
+                kept.append(source)
+            elif self.settings.allow_duplicates:
+                kept.append(replace(source, ordinal=times))
+            else:
+                reason = f"the same file (UUID {source.uuid}) is listed already; list it once, or allow duplicates"
+                self.tally.failures.append(
+                    Failure(source.path, source.sample, "duplicate", reason, entries=source.entries)
+                )
+        return kept
+
+    def _reuse(self, plan: Plan, collector: Collector) -> None:
+        wanted = {source.key for source in plan.sources}
+        for name in stored_parts(self.store, plan.work):
+            try:
+                nodes = read_part(self.store, name)
+            except StoreError as error:
+                self.tally.warnings.append(f"a stored part was damaged and is computed again: {error}")
+                self.store.delete(name)
+                continue
+            collector.add(node for node in nodes if node.source_key in wanted)
+        self.tally.reused += int(collector.have.sum())
+        self._report_work(plan, collector)
+
+    def _work(self, order: Order, collector: Collector) -> None:
+        plan = order.plan
+        settings = self.settings
+        schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
+        if schedule.exhausted:
+            return
+        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}")
+        shared = pool.share(order)
+        while (len(pool) or not schedule.exhausted) and not self._over:
+            threads = pool.threads()
+            while len(pool) < self._window(pool) and (task := schedule.next(threads, len(pool))):
+                pool.submit(task, compute, shared, task.first, task.last)
+            ended = pool.wait(_TICK_S)
+            if ended is not None:
+                self._ended(ended, schedule, plan, collector)
+                self._report_work(plan, collector)
+            self._heartbeat()
+            for task, elapsed, copies in pool.flying():
+                if copies == 1 and len(pool) < threads and schedule.is_straggler(elapsed):
+                    self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
+                    pool.submit(task, compute, shared, task.first, task.last)
+        pool.cancel()
+
+    def _ended(self, ended: Finished, schedule: Schedule, plan: Plan, collector: Collector) -> None:
+        task: Task = ended.ticket
+        if ended.how == "done":
+            receipt: Receipt = ended.value
+            new = collector.add(read_part(self.store, receipt.part)) if receipt.part else 0
+            self.tally.received(receipt, new)
+            if receipt.part:
+                schedule.finished(task, receipt.seconds["wall"])
+        elif ended.how == "killed" and not task.alone:
+            self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
+            schedule.suspect(task)
+        elif ended.how == "killed":
+            self.tally.failures.append(_lost(plan, task, ended.value))
+        elif ended.how == "cancelled":
+            schedule.again(task)
+        else:
+            chunk = plan.chunk(task.first)
+            self.tally.failures.append(failure_of(ended.value, chunk.source, "", start=chunk.start, stop=chunk.stop))
+
+    def _keep(self, results: Mapping[str, Result]) -> str:
+        data = write_results(results)
+        name = f"{self.manifest.prefix}results/{sha256_of(data)}.zip"
+        self.store.create(name, data)
+        return name
+
+    def _window(self, pool: TaskPool) -> int:
+        return max(2, round(_WINDOW * pool.threads()))
+
+    def _heartbeat(self) -> None:
+        progress = self.progress
+        self.log.beat(stage=progress.stage, chunks_done=progress.chunks_done, chunks_total=progress.chunks_total)
+        if time.monotonic() - self._looked > _CANCEL_S:
+            self._looked = time.monotonic()
+            self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
+
+    def _report_work(self, plan: Plan, collector: Collector) -> None:
+        done = int(collector.have.sum())
+        widths = plan.table[:, 2] - plan.table[:, 1]
+        events = int(np.sum(widths, where=collector.have))
+        elapsed = self.tally.elapsed("work")
+        rate = self.tally.events_computed / elapsed if elapsed > 0 else 0.0
+        left = plan.events - events
+        self._report(
+            stage="work",
+            chunks_done=done,
+            chunks_total=plan.chunks,
+            events=events,
+            events_expected=plan.events,
+            events_per_s=rate,
+            eta_s=left / rate if rate > 0 else None,
+            failures=len(self.tally.failures),
+        )
+
+    def _report(self, **changes: object) -> None:
+        self.progress = replace(self.progress, **changes)  # type: ignore[arg-type]  # fields of Progress by name
+        self._on_progress(self.progress)
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        if name != "merge":
+            self._report(stage=name)
+        self.tally.enter(name)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.tally.leave(name)
+            self.log.event("stage", stage=name, seconds=time.monotonic() - started)
+
+
+def _preflight_failure(ended: Finished, source: Source) -> Failure:
+    if ended.how == "killed":
+        error: Exception = RunError(f"workers died while opening it: {ended.value}")
+        return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
+    return failure_of(ended.value, source.path, source.sample, entries=source.entries)
+
+
+def _lost(plan: Plan, task: Task, error: BaseException) -> Failure:
+    chunk = plan.chunk(task.first)
+    sample = plan.sources[int(plan.table[task.first, 0])].sample
+    reason = (
+        "its workers died repeatedly, also when it ran alone: most likely it needs more memory than a worker has; "
+        f"give workers more memory or use a smaller --chunk-bytes ({error})"
+    )
+    return Failure(chunk.source, sample, "lost", reason, chunk.start, chunk.stop, chunk.stop - chunk.start)
