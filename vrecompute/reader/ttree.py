@@ -1,0 +1,87 @@
+"""TTree through uproot: what its branches are, and any range of them as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vrecompute.columns import Column
+from vrecompute.errors import MissingColumn
+from vrecompute.reader.describe import DescribedColumn, Description
+from vrecompute.reader.flatten import NotFlat, flatten
+from vrecompute.reader.handles import Handle, damage
+
+__all__ = ["branches", "describe", "read"]
+
+
+def branches(handle: Handle, tree: str) -> dict[str, Any]:
+    """Every branch that holds data, by its own name, or by its full path where the name occurs twice."""
+
+    def find() -> dict[str, Any]:
+        _, ttree = handle.tree(tree)
+        found: dict[str, Any] = {}
+        with damage(handle.path, f"tree {tree!r}"):
+            for path, branch in ttree.iteritems(recursive=True):
+                if not len(branch.branches):
+                    found[branch.name if branch.name not in found else path] = branch
+        return found
+
+    return handle.keep(("branches", tree), find)
+
+
+def describe(handle: Handle, tree: str) -> Description:
+    """Entries and columns of a TTree."""
+    _, ttree = handle.tree(tree)
+    found = branches(handle, tree)
+    names = {id(branch): name for name, branch in found.items()}
+    columns = {}
+    for name, branch in found.items():
+        with damage(handle.path, f"branch {name!r}"):
+            boundaries = tuple(sorted({0, *branch.entry_offsets, branch.num_entries}))
+            count_branch = branch.count_branch
+            columns[name] = DescribedColumn(
+                type=str(branch.typename or branch.title),
+                boundaries=boundaries,
+                uncompressed_bytes=int(branch.member("fTotBytes")),
+                compressed_bytes=int(branch.member("fZipBytes")),
+                counts="" if count_branch is None else names.get(id(count_branch), ""),
+            )
+    return Description(int(ttree.num_entries), columns)
+
+
+def read(handle: Handle, tree: str, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+    """Events [start, stop) of branches that are known to exist.
+
+    Raises MissingColumn for a branch that holds no flat numbers, CorruptFile naming a damaged branch.
+    """
+    found = branches(handle, tree)
+    result = {}
+    for name in columns:
+        branch = found[name]
+        with damage(handle.path, f"branch {name!r}"):
+            with handle.lock:
+                interpretation = branch.interpretation
+            _require_flat(handle.path, name, interpretation)
+            array = branch.array(interpretation, entry_start=start, entry_stop=stop, library="ak")
+            try:
+                result[name] = flatten(array)
+            except NotFlat as error:
+                raise not_flat(handle.path, name, str(error)) from error
+    return result
+
+
+def _require_flat(path: str, name: str, interpretation: Any) -> None:
+    from uproot.interpretation.jagged import AsJagged
+    from uproot.interpretation.numerical import Numerical
+    from uproot.interpretation.objects import AsStridedObjects
+
+    content = interpretation.content if isinstance(interpretation, AsJagged) else interpretation
+    if not isinstance(content, Numerical) or isinstance(content, AsStridedObjects):
+        raise not_flat(path, name, interpretation.typename or str(interpretation))
+
+
+def not_flat(path: str, name: str, type_text: str) -> MissingColumn:
+    """The error for a column that exists but is neither a number nor a list of numbers per event."""
+    return MissingColumn(
+        path, f"column {name!r} is of type {type_text}; only numbers and lists of numbers per event can be read"
+    )
