@@ -1,0 +1,73 @@
+"""What every test may use: real data, markers that need a service, hypothesis profiles, a numba cache of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.data_registry import REGISTRY
+
+# Compiled kernels are kept between test runs, away from the checkout; set before anything imports numba.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"vrecompute-numba-{os.getuid()}"))
+
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile("acceptance", max_examples=500, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+ACCEPTANCE = bool(os.environ.get("VRECOMPUTE_ACCEPTANCE"))
+settings.load_profile("acceptance" if ACCEPTANCE else "default")
+
+
+def required() -> frozenset[str]:
+    """The services and data whose absence must fail, not skip (VRECOMPUTE_REQUIRE=slurm,s3,data)."""
+    return frozenset(filter(None, os.environ.get("VRECOMPUTE_REQUIRE", "").replace(" ", "").split(",")))
+
+
+def absent(name: str, reason: str) -> None:
+    """Skip because `name` is absent, or fail where VRECOMPUTE_REQUIRE names it."""
+    if name in required():
+        pytest.fail(f"VRECOMPUTE_REQUIRE names {name!r}, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", name="absent")
+def _absent() -> Callable[[str, str], None]:
+    """The function `absent(name, reason)`, for fixtures that look for a service."""
+    return absent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; the test skips where there is none, or fails where it is required."""
+    how = "python -m tests.data_registry fetch DIR, then VRECOMPUTE_TEST_DATA=DIR"
+    named = os.environ.get("VRECOMPUTE_TEST_DATA")
+    if not named:
+        absent("data", f"VRECOMPUTE_TEST_DATA is not set; get the files with: {how}")
+    folder = Path(named or "").expanduser().resolve()
+    if not folder.is_dir():
+        absent("data", f"VRECOMPUTE_TEST_DATA={folder} is no directory; get the files with: {how}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_file(data_dir: Path) -> Callable[[str], Path]:
+    """The function `data_file("hep_root/nano_dy.root")`: the path of one registered file of the real data."""
+
+    def path_of(name: str) -> Path:
+        original = REGISTRY[name]
+        path = data_dir / name
+        if not path.is_file():
+            absent("data", f"{path} is missing; its original: {original.source}")
+        return path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def examples() -> Callable[[int], int]:
+    """The function `examples(full)`: `full` repetitions in `make acceptance`, a twentieth (at least 5) otherwise."""
+    return lambda full: full if ACCEPTANCE else max(5, full // 20)

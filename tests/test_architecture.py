@@ -1,0 +1,81 @@
+"""The architecture as tests: import contracts, sizes, and words that do not belong in a product."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.checkout
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path
+    for home in ("vrecompute", "backends", "analyses")
+    for path in (ROOT / home).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+LONGEST_FILE, LONGEST_FUNCTION = 400, 80
+
+
+def test_import_contracts():
+    """The contracts of pyproject.toml: the core knows no driver and no physics, and so on."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path):
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= LONGEST_FUNCTION, f"{path}:{node.lineno} {node.name} has {lines} lines"
+
+
+# Sites are data (site_configs); a driver or the core that knows one by name has a quirk in the wrong place.
+SITES = re.compile(r"\b(cern|lxplus|lxbatch|desy|j[uü]lich|jsc|juwels|cc-?in2p3|nersc|cineca|cscs)\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("home", ["vrecompute", "backends"])
+def test_no_site_is_named_in_python(home):
+    for path in (ROOT / home).rglob("*.py"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not SITES.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_no_pickle_is_read_by_the_core():
+    for path in (ROOT / "vrecompute").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = {a.name for a in node.names} if isinstance(node, ast.Import) else set()
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            assert not ({"pickle", "cPickle", "dill", "shelve", "marshal"} & {*names, module}), path
+
+
+def test_every_module_has_a_test_file():
+    """Tests mirror modules: vrecompute/plan.py is tested by a file named test_plan*.py."""
+    tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    exempt = {"__init__", "__main__", "errors"}
+    for path in (ROOT / "vrecompute").glob("*.py"):
+        if path.stem not in exempt:
+            assert any(name.startswith(f"test_{path.stem}") for name in tests), f"no test file for {path.name}"
+
+
+def test_requirements_are_pinned_with_hashes_and_name_no_place():
+    files = sorted((ROOT / "requirements").glob("py3*.txt"))
+    assert {f.name for f in files} == {f"py3{m}{kind}.txt" for m in (11, 12, 13) for kind in ("", "-demo")}
+    for file in files:
+        text = file.read_text()
+        assert "://" not in text
+        assert "--index" not in text
+        for block in re.split(r"\n(?=\S)", text):
+            if not block.startswith("#"):
+                assert re.match(r"[A-Za-z0-9_.\-\[\]]+==\S+", block), block[:80]
+                assert "--hash=sha256:" in block, block[:80]
