@@ -1,0 +1,1 @@
+"""Parts of the sample generator: truth (`physics`), response (`detector`), files (`layout`, `rootfile`)."""
