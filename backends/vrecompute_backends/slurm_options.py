@@ -1,0 +1,63 @@
+"""`SlurmOptions`: what `options:` of a site with `backend: slurm` may say. Read from YAML, used by the driver.
+
+Everything that ends in a job script is held to one line of harmless characters here, so that no value of a
+site file can add a directive or a command of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Directives", "SlurmOptions"]
+
+#: Names as Slurm takes them: partitions, accounts, QOS, reservations, several by comma.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@/+-]+$", max_length=255)]
+#: A whole directive, such as `--hint=nomultithread`; no line break, no quotes, no substitution.
+Directive = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$")]
+#: The name of a directive: `--mem` drops `--mem=4G`, and not `--mem-per-cpu`.
+DirectiveName = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Directives(_Strict):
+    """What to change in the directives that the driver writes; `drop` first, then `add`."""
+
+    add: tuple[Directive, ...] = Field((), description="Directives to add, as sbatch takes them: --hint=nomultithread.")
+    drop: tuple[DirectiveName, ...] = Field(
+        (), description="Names of directives to leave out, matched whole: --mem where the site refuses it."
+    )
+
+
+class SlurmOptions(_Strict):
+    """The driver's options; every one left out means that Slurm's own default holds."""
+
+    partition: Name | None = Field(None, description="Partition, or several by comma (--partition).")
+    account: Name | None = Field(None, description="Account or budget that is charged (--account).")
+    qos: Name | None = Field(None, description="Quality of service (--qos).")
+    reservation: Name | None = Field(None, description="Reservation to run in (--reservation).")
+    constraint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,&|()\[\]*:-]+$", max_length=255)] | None = Field(
+        None, description="Features a node must have (--constraint)."
+    )
+    licenses: Name | None = Field(None, description="Licences, such as sps:1 (--licenses).")
+    gres: Name | None = Field(None, description="Generic resources, such as gpu:1 (--gres).")
+    launcher: Literal["direct", "srun"] = Field(
+        "direct", description="How workers start: direct from the script on one node, or by srun on every node."
+    )
+    whole_node: bool = Field(False, description="Ask for whole nodes (--exclusive); the site charges them anyway.")
+    array: bool = Field(True, description="Submit jobs of one shape as one array, where more than one is wanted.")
+    directives: Directives = Field(Directives(), description="Changes to the directives written.")
+    prefer: Literal["commands", "json", "rest"] = Field(
+        "commands",
+        description="How to ask Slurm: the text of its commands, their --json (Slurm 21.08 and later), or slurmrestd.",
+    )
+    rest_url: Annotated[str, Field(pattern=r"^https?://[^/\s@]+\S*$")] | None = Field(
+        None, description="Address of slurmrestd where prefer is rest."
+    )
+    rest_token_file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~/${}-]+$")] | None = Field(
+        None, description="File that holds the token (SLURM_JWT) for slurmrestd; never the token itself."
+    )

@@ -1,0 +1,187 @@
+"""How one value of a site is spelled in YAML, what it becomes, and how it is written back.
+
+The dataclasses of `vrecompute.site` annotate their keys with these, so type, reader, writer and JSON schema
+of a key stand in one place. pydantic finds the two hooks by name; nothing here imports it before a file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from vrecompute import units
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import CoreSchema
+
+__all__ = [
+    "Count",
+    "Duration",
+    "Flag",
+    "Memory",
+    "OnSite",
+    "PortRange",
+    "Ports",
+    "Ratio",
+    "Reference",
+    "Spelling",
+    "Text",
+    "Url",
+]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """Reader, writer and JSON schema of one kind of value; `read` raises ValueError saying what to write."""
+
+    read: Callable[[object], Any]
+    json_schema: dict[str, Any]
+    write: Callable[[Any], Any] = lambda value: value
+    on_site: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return dict(self.json_schema)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclass(frozen=True, order=True)
+class PortRange:
+    """TCP ports `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}" if self.last > self.first else str(self.first)
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _read_text(value: object) -> str:
+    if not isinstance(value, str):
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"expected text, found {_shown(value)}")
+        raise ValueError(f'expected text, found {_shown(value)}; write "{_shown(value)}" in quotes')
+    if not value.strip():
+        raise ValueError("empty; write a value, or null for the default")
+    if not value.isprintable():
+        raise ValueError("holds a line break or another control character; write it on one line")
+    return value
+
+
+def _read_literal(value: object) -> str:
+    text = _read_text(value)
+    if "$" in text or "`" in text:
+        raise ValueError("variables are not resolved here; write the value itself")
+    return text
+
+
+def _read_on_site(value: object) -> str:
+    text = _read_text(value)
+    rest = re.sub(r"\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})", "", text)
+    if "$" in rest or "`" in rest:
+        raise ValueError("only plain variables ($NAME or ${NAME}) are resolved on the site, no commands or defaults")
+    return text
+
+
+def _read_url(value: object) -> str:
+    text = _read_literal(value)
+    if not re.fullmatch(r"https?://[^/\s]+\S*", text):
+        raise ValueError(f"'{text}' is not a web address; did you mean 'https://{text.split('://')[-1]}'?")
+    return text
+
+
+def _read_reference(value: object) -> str:
+    text = _read_literal(value)
+    if not re.fullmatch(r"[A-Za-z0-9_.@~/-]{1,255}", text):
+        raise ValueError("not the name of a profile, file or variable; a secret itself does not belong in a site file")
+    return text
+
+
+def _read_flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+    words |= {"true": "true", "false": "false", "1": "true", "0": "false"}
+    meant = words.get(str(value).lower())
+    raise ValueError(f"expected true or false, found {_shown(value)}" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def _read_count(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"expected a whole number from 1 up, found {value}")
+        return value
+    digits = re.sub(r"[_, ]", "", value) if isinstance(value, str) else ""
+    hint = f"; did you mean {int(digits)}?" if re.fullmatch(r"[0-9]{1,18}", digits) else ""
+    raise ValueError(f"expected a whole number, found {_shown(value)}{hint}")
+
+
+def _read_ratio(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"expected a number that is not negative, found {value}")
+        return float(value)
+    match = re.match(r"[0-9]+(\.[0-9]+)?", value.replace("_", "").replace(",", ".")) if isinstance(value, str) else None
+    hint = f"; did you mean {match[0]}?" if match else ""
+    raise ValueError(f"expected a number, found {_shown(value)}{hint}")
+
+
+def _read_ports(value: object) -> PortRange:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    match = re.fullmatch(r"([0-9]{1,5})(?: ?- ?([0-9]{1,5}))?", text) if isinstance(text, str) else None
+    if match is None:
+        numbers = re.findall(r"[0-9]+", text)[:2] if isinstance(text, str) else []
+        hint = f"did you mean '{'-'.join(numbers)}'?" if len(numbers) == 2 else "write 10000-10100, or one port"
+        raise ValueError(f"{_shown(value)} is not a range of ports; {hint}")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if first > last:
+        raise ValueError(f"the range {first}-{last} runs backwards; did you mean '{last}-{first}'?")
+    if not 1 <= first <= last <= 65535:
+        raise ValueError(f"ports go from 1 to 65535, found {_shown(value)}")
+    return PortRange(first, last)
+
+
+Text = Annotated[str, Spelling(_read_literal, {"type": "string", "minLength": 1})]
+#: Text in which `$NAME` and `${NAME}` stay as written and are resolved by the shell on the site.
+OnSite = Annotated[str, Spelling(_read_on_site, {"type": "string", "minLength": 1}, on_site=True)]
+Url = Annotated[str, Spelling(_read_url, {"type": "string", "pattern": "^https?://"})]
+#: The name of where a secret is: never the secret.
+Reference = Annotated[str, Spelling(_read_reference, {"type": "string", "pattern": "^[A-Za-z0-9_.@~/-]{1,255}$"})]
+Flag = Annotated[bool, Spelling(_read_flag, {"type": "boolean"})]
+Count = Annotated[int, Spelling(_read_count, {"type": "integer", "minimum": 1})]
+Ratio = Annotated[float, Spelling(_read_ratio, {"type": "number", "minimum": 0})]
+#: Bytes inside, `80GiB` in YAML.
+Memory = Annotated[
+    int,
+    Spelling(units.parse_memory, {"type": "string", "pattern": units.MEMORY_PATTERN}, units.format_memory),
+]
+#: Seconds inside, `12h` in YAML.
+Duration = Annotated[
+    int,
+    Spelling(units.parse_duration, {"type": "string", "pattern": units.DURATION_PATTERN}, units.format_duration),
+]
+Ports = Annotated[
+    PortRange,
+    Spelling(_read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
+]
