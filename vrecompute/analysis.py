@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from vrecompute.columns import Columns
 from vrecompute.dataset import Sample
+from vrecompute.digest import code_digest
 from vrecompute.errors import ParameterError
 from vrecompute.result import Result
 
@@ -157,6 +158,10 @@ class Analysis:
     def process(self, events: Columns) -> Result:
         """The Result of one chunk."""
         raise NotImplementedError(f"{type(self).__name__} has no process")
+
+    def code_digest(self) -> str:
+        """Names the code behind `process`: see `vrecompute.digest.code_digest`."""
+        return code_digest(type(self))
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""

@@ -1,0 +1,83 @@
+"""`LocalBackend`: this machine. Dask workers are processes of a `distributed.LocalCluster` on loopback."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import dask
+from distributed import Client as DaskClient
+from distributed import LocalCluster
+
+from vrecompute.backend import Capabilities, Cluster
+from vrecompute.site import Site
+from vrecompute_backends.local_jobs import LocalJobs
+
+__all__ = ["LocalBackend"]
+
+# Of this machine's memory, what workers may use together; the rest is for the client and the system.
+_MEMORY_SHARE = 0.8
+_SETTINGS = {
+    # A worker under memory pressure is restarted at this share of its limit; nothing is spilled, since
+    # chunks are small and partial results smaller.
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    # A kernel may hold a thread for long; its worker is alive all the same.
+    "distributed.scheduler.worker-ttl": None,
+}
+
+
+class LocalBackend(LocalJobs):
+    """Worker processes of the site's shape on this machine; jobs are background processes that outlive the client."""
+
+    capabilities = Capabilities(workers=True, arrays=False, restarts=False, memory=False, walltime=True)
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+
+    def open_cluster(self, workers: int) -> Cluster:
+        """`workers` processes of `site.workers.threads` threads each; the scheduler runs in this process."""
+        return LocalDask(workers, self.site.workers.threads, self._memory(workers))
+
+    def _memory(self, workers: int) -> int:
+        if self.site.workers.memory is not None:
+            return self.site.workers.memory // max(1, self.site.workers.processes)
+        from distributed.system import MEMORY_LIMIT
+
+        return int(MEMORY_LIMIT * _MEMORY_SHARE / max(1, workers))
+
+
+class LocalDask(Cluster):
+    """A LocalCluster and a client of it. Everything listens on loopback alone."""
+
+    def __init__(self, workers: int, threads: int, memory_bytes: int) -> None:
+        with dask.config.set(_SETTINGS):
+            self._cluster: Any = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=memory_bytes,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+            )
+            self._client = DaskClient(self._cluster, set_as_default=False)
+        self._open = True
+
+    @property
+    def client(self) -> DaskClient:
+        """The plain `distributed.Client`, connected."""
+        return self._client
+
+    def scale(self, workers: int) -> None:
+        """Want that many worker processes."""
+        self._cluster.scale(workers)
+
+    def close(self) -> None:
+        """End the workers and the scheduler."""
+        if self._open:
+            self._open = False
+            self._client.close(timeout=5)
+            self._cluster.close(timeout=20)

@@ -1,0 +1,171 @@
+"""Jobs on this machine: a script in a folder of its own, run in a session of its own, which outlives its client.
+
+The folder is the native id, and what is in it is all there is to know: `script`, `pid`, `output`, and
+`status` once it ended. A job whose process is gone and that left no status was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vrecompute.backend import Backend, Cluster, Finding, Job, JobId, JobStatus, State, SubmitError
+from vrecompute.site import Site
+
+__all__ = ["LocalJobs"]
+
+# Exit code of timeout(1) when it ended the command.
+_TIMED_OUT = 124
+
+
+class LocalJobs(Backend):
+    """The job half of the local backend."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    @property
+    def _spool(self) -> Path:
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return Path(home) / "vrecompute" / "jobs"
+
+    def script(self, job: Job) -> str:
+        """A POSIX shell script whose arguments are all quoted; it expects to be run in the job's folder."""
+        lines = ["#!/bin/sh", f"# {_comment(job.name)}"]
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(self._environment(job).items())]
+        command = shlex.join(self._command(job))
+        lines += [
+            'export VRECOMPUTE_SECRETS="$PWD/secrets"',
+            "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
+            f"timeout --kill-after=10 {job.walltime_s} {command}",
+            "code=$?",
+            "echo $code > status.tmp && mv status.tmp status",
+            "exit $code",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def submit(self, job: Job) -> JobId:
+        """Start the script in a session of its own and give its folder."""
+        folder = self._spool / secrets.token_hex(8)
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            (folder / "script").write_text(self.script(job))
+            if job.secret_files:
+                (folder / "secrets").mkdir(mode=0o700)
+            for name, content in job.secret_files.items():
+                path = folder / "secrets" / name
+                path.touch(mode=0o600)
+                path.write_bytes(content)
+            with (folder / "output").open("wb") as output:
+                process = subprocess.Popen(
+                    ["/bin/sh", "./script"],
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            (folder / "pid").write_text(f"{process.pid} {_started(process.pid)}")
+        except OSError as error:
+            raise SubmitError(f"cannot start a job in {folder}: {error.strerror or error}") from error
+        _CHILDREN[process.pid] = process
+        return JobId(folder.name)
+
+    def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
+        """The status of each job from its folder; UNKNOWN where there is none."""
+        return {job_id: self._status(job_id) for job_id in ids}
+
+    def cancel(self, ids: Iterable[JobId]) -> None:
+        """End the whole session of each job."""
+        for job_id in ids:
+            pid = self._alive(job_id)
+            if pid is not None:
+                (self._spool / job_id / "cancelled").touch()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGTERM)
+                shutil.rmtree(self._spool / job_id / "secrets", ignore_errors=True)
+
+    def logs(self, job_id: JobId) -> str:
+        """What the job wrote so far."""
+        try:
+            return (self._spool / job_id / "output").read_text(errors="replace")
+        except OSError:
+            return ""
+
+    @abstractmethod
+    def open_cluster(self, workers: int) -> Cluster:
+        """See `Backend`."""
+
+    def probe(self) -> list[Finding]:
+        """What this machine offers; nothing has to be sent anywhere."""
+        from dask.system import cpu_count
+        from distributed.system import MEMORY_LIMIT
+
+        free = shutil.disk_usage(self._spool.anchor).free
+        return [
+            Finding("cores", True, f"{cpu_count()} usable cores"),
+            Finding("memory", True, f"{MEMORY_LIMIT >> 20} MiB"),
+            Finding("disk", free > 1 << 30, f"{free >> 20} MiB free where jobs are kept"),
+        ]
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        return {**self.site.environment.variables, **job.environment}
+
+    def _command(self, job: Job) -> list[str]:
+        if not job.workers:
+            return list(job.command)
+        shape = ["--workers", str(job.workers), "--threads", str(self.site.workers.threads)]
+        return [sys.executable, "-m", "vrecompute_backends.local_allocation", *shape, "--", *job.command]
+
+    def _status(self, job_id: JobId) -> JobStatus:
+        folder = self._spool / job_id
+        if not (folder / "pid").exists():
+            return JobStatus(State.UNKNOWN)
+        if (folder / "status").exists() and not (folder / "cancelled").exists():
+            code = int((folder / "status").read_text() or 1)
+            if code == 0:
+                return JobStatus(State.COMPLETED, exit_code=0)
+            if code == _TIMED_OUT:
+                return JobStatus(State.TIMEOUT, exit_code=code, reason="the job reached its walltime and was ended")
+            return JobStatus(State.FAILED, exit_code=code, reason=f"the command ended with exit code {code}")
+        if self._alive(job_id) is not None:
+            return JobStatus(State.RUNNING)
+        if (folder / "cancelled").exists():
+            return JobStatus(State.CANCELLED, reason="cancelled by its owner")
+        return JobStatus(State.NODE_FAIL, reason="its process is gone without leaving a status: killed, or a reboot")
+
+    def _alive(self, job_id: JobId) -> int | None:
+        """The process id of a running job; the start time tells a process from a later one with the same number."""
+        try:
+            pid, started = (self._spool / job_id / "pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        child = _CHILDREN.get(int(pid))
+        if child is not None:
+            child.poll()  # reaps it, so that an ended child of this process does not look alive
+        return int(pid) if _started(int(pid)) == started else None
+
+
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty where there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
