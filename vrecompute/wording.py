@@ -1,0 +1,64 @@
+"""Numbers and names as people read them on a terminal and in a report."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["bytes_text", "count_text", "duration_text", "percent_text", "printable"]
+
+
+def count_text(number: float) -> str:
+    """A count with its thousands apart; a weighted one keeps up to three decimals.
+
+    >>> count_text(1234567), count_text(12.5)
+    ('1 234 567', '12.5')
+    """
+    if not math.isfinite(number):
+        return str(number)
+    if float(number).is_integer():
+        return f"{int(number):,}".replace(",", " ")
+    return f"{number:,.3f}".rstrip("0").replace(",", " ")
+
+
+def percent_text(fraction: float) -> str:
+    """A percentage that never rounds something incomplete to 100 %, nor something to nothing.
+
+    >>> percent_text(1.0), percent_text(0.99999), percent_text(0.5), percent_text(1e-9)
+    ('100 %', '99.9 %', '50 %', '0.1 %')
+    """
+    if fraction <= 0.0 or fraction >= 1.0:
+        return f"{fraction * 100:.4g} %"
+    return f"{min(max(fraction * 100, 0.1), 99.9):.3g} %"
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes in decimal units.
+
+    >>> bytes_text(999), bytes_text(1234567)
+    ('999 B', '1.2 MB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    power = min(int(math.log10(count)) // 3, 5)
+    return f"{count / 1000**power:.1f} {('B', 'kB', 'MB', 'GB', 'TB', 'PB')[power]}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration with two units at most.
+
+    >>> duration_text(0.04), duration_text(75), duration_text(7260)
+    ('0.04 s', '1 min 15 s', '2 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds) // 60
+    return f"{minutes} min {int(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def printable(line: str) -> str:
+    """`line` without control characters: a file name may hold an escape sequence or a line break.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
