@@ -287,5 +287,9 @@ class Backend(ABC):
             ids.append(self.submit(replace(job, environment=numbered)))
         return ids
 
+    def describe(self, workers: int) -> str:
+        """What `explain` prints of how `workers` workers would be started: the exact job script, where there is one."""
+        return ""
+
     def close(self) -> None:  # noqa: B027 -- most drivers hold no connection
         """Give back connections. Jobs go on; open clusters are closed by whoever opened them."""

@@ -58,7 +58,7 @@ def failure_of(
     if isinstance(error, BadInput):
         kind, reason = error.kind, error.reason
     elif isinstance(error, MemoryError):
-        kind, reason = "memory", f"out of memory: {error or 'allocation failed'}; use a smaller --chunk-bytes"
+        kind, reason = "memory", f"out of memory: {str(error) or 'allocation failed'}; use a smaller --chunk-bytes"
     elif isinstance(error, StoreError):
         kind, reason = "store", str(error)
     elif isinstance(error, VrecomputeError):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vrecompute.analysis import Analysis, load_function
 from vrecompute.dataset import Sample
-from vrecompute.digest import canonical_json
 from vrecompute.failure import Failure
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome
@@ -62,7 +61,7 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         context = FinishContext.of(Path(name), manifest, outcome.summary)
         try:
             products = load_function(analysis.finish_function)(results, analysis, context)
-            plain = json.loads(canonical_json(_finite(products)))
+            plain = json.loads(json.dumps(_finite(products), allow_nan=False))
         except Exception as error:
             return _failed(outcome, analysis, error)
         files = {}

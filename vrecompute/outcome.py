@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -76,7 +76,7 @@ class Tally:
         self.bytes = 0
         self.core_s = 0.0
         self._machines: set[str] = set()
-        self._times: Counter[str] = Counter()
+        self._times: dict[str, float] = defaultdict(float)
         self._entered: dict[str, float] = {}
         self._plan: Plan | None = None
         self._have: NDArray[np.bool_] = np.zeros(0, dtype=bool)
@@ -88,6 +88,10 @@ class Tally:
     def leave(self, stage: str) -> None:
         """A stage ends; stages that are entered again add up."""
         self._times[stage] += time.monotonic() - self._entered.pop(stage)
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Account for time that was spent outside the stages of the Runner."""
+        self._times[stage] += seconds
 
     def elapsed(self, stage: str) -> float:
         """Seconds since the stage that is under way began."""
@@ -183,7 +187,7 @@ class Tally:
         return "partial" if self.failures else "complete"
 
     def _whole_sources(self) -> list[Failure]:
-        return [f for f in self.failures if f.start is None and f.kind != "duplicate"]
+        return [f for f in self.failures if f.start is None and f.sample and f.kind != "duplicate"]
 
     def _failed_chunks(self) -> int:
         return sum(f.start is not None for f in self.failures)

@@ -43,7 +43,7 @@ def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
         index.append([part.source_key, *part.node, prefix])
         members |= result_members(part.result, prefix)
     data = pack({"part.json": canonical_json({**_FORMAT, "work": work, "nodes": index}), **members})
-    name = f"{_prefix(work)}{sha256_of(data)}.zip"
+    name = f"{_prefix(work)}/{sha256_of(data)}.zip"
     store.create(name, data)
     return name
 
@@ -75,4 +75,4 @@ def table_name(work: str, source_key: str, table: str, start: int, stop: int) ->
 
 
 def _prefix(work: str) -> str:
-    return f"work/{work}/parts/"
+    return f"work/{work}/parts"

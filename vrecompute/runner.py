@@ -210,7 +210,10 @@ class Runner:
         shared = pool.share(order)
         while (len(pool) or not schedule.exhausted) and not self._over:
             threads = pool.threads()
-            while len(pool) < self._window(pool) and (task := schedule.next(threads, len(pool))):
+            while len(pool) < self._window(pool):
+                task = schedule.next(threads, len(pool))
+                if task is None:
+                    break
                 pool.submit(task, compute, shared, task.first, task.last)
             ended = pool.wait(_TICK_S)
             if ended is not None:

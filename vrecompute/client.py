@@ -1,0 +1,294 @@
+"""`Client`: the door. `Client()` is this machine; `Client("site")` is a site described in YAML."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from distributed import Client as DaskClient
+
+from vrecompute.analysis import Analysis, Grid
+from vrecompute.backend import Backend, Cluster
+from vrecompute.catalogue import resolve
+from vrecompute.dataset import Dataset, Sample
+from vrecompute.digest import file_sha256, numerics
+from vrecompute.errors import DatasetError, ParameterError, RunError, UsageError
+from vrecompute.explain import Explanation, explain
+from vrecompute.loading import load_analysis, load_backend, reload_analysis
+from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
+from vrecompute.mapping import MapAnalysis
+from vrecompute.run import AttachedRun, Run
+from vrecompute.runlog import run_state
+from vrecompute.site import Site, local_site
+from vrecompute.store import Store, open_store
+
+__all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
+
+STORE_VARIABLE = "VRECOMPUTE_STORE"
+_SETTINGS = frozenset(Settings.__dataclass_fields__)
+
+
+def default_store() -> str:
+    """Where runs are kept if nobody says otherwise: $VRECOMPUTE_STORE, else the user's data folder."""
+    if url := os.environ.get(STORE_VARIABLE):
+        return url
+    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return str(Path(home) / "vrecompute" / "store")
+
+
+class RunFacts(tuple[str, str, str, str, str]):
+    """(run, state, created, analysis, dataset): one line of `client.runs()`."""
+
+    __slots__ = ()
+
+    run = property(lambda self: self[0])
+    state = property(lambda self: self[1])
+    created = property(lambda self: self[2])
+    analysis = property(lambda self: self[3])
+    dataset = property(lambda self: self[4])
+
+
+class Client:
+    """Takes an analysis and a dataset to where there are cores, and brings back a true result.
+
+    `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site. `store` is a
+    folder, the site's or the user's by default. `workers` is how many worker processes to want, `threads` and
+    `memory_bytes` the shape of each on this machine. Nothing is started before it is needed.
+    """
+
+    def __init__(
+        self,
+        site: str | Site | None = None,
+        *,
+        store: str | Path | Store | None = None,
+        workers: int | None = None,
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self._site_given = site
+        self._store_given = store
+        self._workers = workers
+        self._threads = threads
+        self._memory_bytes = memory_bytes
+        self._cluster: Cluster | None = None
+        self._lock = threading.RLock()
+        self._site: Site | None = None
+
+    def __repr__(self) -> str:
+        state = "no cluster yet" if self._cluster is None else f"{len(self.dask.nthreads())} workers"
+        return f"Client({self.site.name!r}, {state}, store {self.store.url})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def site(self) -> Site:
+        """The site, with what the constructor was given beside it."""
+        if self._site is None:
+            given = self._site_given
+            site = local_site() if given is None else given if isinstance(given, Site) else Site.load(given)
+            workers = site.workers
+            if self._threads is not None:
+                workers = replace(workers, threads=self._threads)
+            if self._memory_bytes is not None:
+                workers = replace(workers, memory=self._memory_bytes * workers.processes)
+            self._site = replace(site, workers=workers)
+        return self._site
+
+    @property
+    def backend(self) -> Backend:
+        """The driver of the site's batch system."""
+        return load_backend(self.site)
+
+    @property
+    def store(self) -> Store:
+        """Where runs are kept."""
+        given = self._store_given
+        if given is not None and not isinstance(given, (str, Path)):
+            return given
+        return open_store(given or self.site.store.url or default_store())
+
+    @property
+    def dask(self) -> DaskClient:
+        """The plain `distributed.Client`; the first use starts the site's workers."""
+        with self._lock:
+            if self._cluster is None:
+                workers = self._workers or self.site.workers.processes * self.site.workers.nodes.min
+                self._cluster = self.backend.open_cluster(workers)
+            return self._cluster.client
+
+    def close(self) -> None:
+        """End the workers, if any were started. Runs that were under way can be attached to and resumed."""
+        with self._lock:
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+
+    def run(
+        self,
+        analysis: str | type[Analysis] | Analysis,
+        dataset: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Run:
+        """Carry out an analysis on a dataset; returns at once, a thread of this process does the work.
+
+        `options` are the analysis' parameters and those of `Settings`: `on_bad`, `max_bad`, `reuse`,
+        `chunk_bytes`, `task_s`, `task_chunks`, `allow_duplicates`; and `tree`. Parameters whose names
+        collide with these go into `params`. Raises UsageError, ParameterError or DatasetError before
+        anything is started.
+        """
+        made, manifest = self._prepare(analysis, dataset, params, options)
+        manifest.write(self.store)
+        return self._carry_out(Run(self.store, manifest, lambda: made))
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        dataset: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        combine: Literal["concat", "sum"] = "concat",
+        takes: Literal["awkward", "columns"] = "awkward",
+        **options: Any,
+    ) -> Run:
+        """Run a function of the events of a chunk over a dataset; see `vrecompute.mapping.MapAnalysis`."""
+        return self.run(MapAnalysis(function, columns, combine, takes), dataset, **options)
+
+    def explain(
+        self,
+        analysis: str | type[Analysis] | Analysis,
+        dataset: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Explanation:
+        """What a run would read and cost, from what is known without opening anything; starts nothing."""
+        made, manifest = self._prepare(analysis, dataset, params, options, keep=False)
+        return explain(self.store, manifest, made, self.site, self._workers, self.backend)
+
+    def runs(self) -> list[RunFacts]:
+        """All runs of the store, oldest first."""
+        store = self.store
+        names = sorted({name.split("/")[1] for name in store.names("runs") if name.endswith("/manifest.json")})
+        facts = []
+        for name in names:
+            manifest = read_manifest(store, name)
+            state = run_state(store, name)
+            facts.append(RunFacts((name, state, manifest.created, manifest.analysis, manifest.dataset.name)))
+        return facts
+
+    def attach(self, run: str) -> AttachedRun:
+        """A run of the store, made by whatever process; RunError where there is none. Starts nothing."""
+        store = self.store
+        manifest = read_manifest(store, self._full_name(run))
+
+        def analysis() -> Analysis:
+            source = manifest.resources.get("source:analysis")
+            return reload_analysis(manifest.origin, manifest.parameters, store.local_path(source) if source else None)
+
+        return AttachedRun(store, manifest, analysis, self._carry_out)
+
+    def _full_name(self, run: str) -> str:
+        """A run's name from its beginning or end, where only one fits."""
+        names = {name.split("/")[1] for name in self.store.names("runs") if name.endswith("/manifest.json")}
+        fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
+        if len(fitting) > 1:
+            raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
+        return fitting[0] if fitting else run
+
+    def _carry_out(self, run: Run) -> Run:
+        def make_runner(notice: Any) -> Any:
+            from vrecompute.runner import Runner
+
+            started = time.monotonic()
+            dask = self.dask
+            runner = Runner(dask, run.store, run.manifest, run.analysis(), notice)
+            runner.tally.add_time("startup", time.monotonic() - started)
+            return runner
+
+        return run.carry_out(make_runner)
+
+    def _prepare(
+        self,
+        given: str | type[Analysis] | Analysis,
+        dataset: Any,
+        params: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        *,
+        keep: bool = True,
+    ) -> tuple[Analysis, Manifest]:
+        tree = options.get("tree")
+        settings = Settings(**{k: v for k, v in options.items() if k in _SETTINGS and v is not None})
+        parameters = {k: v for k, v in options.items() if k not in _SETTINGS | {"tree"}} | dict(params or {})
+        if isinstance(given, Analysis) and parameters:
+            raise ParameterError(
+                f"an Analysis instance brings its own parameters; {', '.join(parameters)} came beside it"
+            )
+        analysis, origin = load_analysis(given, parameters)
+        grids: dict[str, tuple[Grid, ...]] = {}
+        resources = {name: Path(path) for name, path in analysis.resources().items()}
+        if analysis.opens_directory:
+            found, grids, opened = _open_directory(analysis, dataset)
+            resources |= opened
+        else:
+            found = resolve(dataset, tree=tree, allow_duplicates=settings.allow_duplicates)
+        for sample in found.samples:
+            if sample.certified is not None:
+                resources[f"certified:{sample.name}"] = Path(sample.certified)
+        if origin.startswith("file:") and isinstance(given, str):
+            resources["source:analysis"] = Path(given.rpartition(":")[0] or given)
+        kept = {name: self._keep(path, name, keep=keep) for name, path in resources.items()}
+        return analysis, Manifest(
+            run=new_run_id(analysis.name or type(analysis).__name__),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            analysis=analysis.name or type(analysis).__name__,
+            analysis_version=analysis.version,
+            origin=origin,
+            code=analysis.code_digest(),
+            parameters=dict(analysis.values),
+            dataset=found,
+            resources=kept,
+            numerics=numerics(analysis.dependencies),
+            site=self.site.name,
+            settings=settings,
+            grids=grids,
+            steps=tuple(analysis.steps),
+        )
+
+    def _keep(self, path: Path, name: str, *, keep: bool) -> str:
+        """Put a resource into the store under its content and give its name there."""
+        try:
+            stored = f"blobs/{file_sha256(path)}"
+            if keep:
+                self.store.create(stored, path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
+        return stored
+
+
+def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, dict[str, tuple[Grid, ...]], dict[str, Path]]:
+    path = Path(dataset) if isinstance(dataset, (str, os.PathLike)) else None
+    if path is None or not path.is_dir():
+        raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
+    resources: dict[str, Path] = {}
+    grids: dict[str, tuple[Grid, ...]] = {}
+    for step in analysis.steps or ("",):
+        opening = (analysis.at_step(step) if step else analysis).open_directory(path)
+        resources |= {name: Path(p) for name, p in opening.resources.items()}
+        grids[step] = tuple(opening.grids)
+    sample = Sample(analysis.name)
+    return Dataset((sample,), (), str(path)), grids, resources

@@ -1,0 +1,210 @@
+"""`Run`: one execution of an analysis on a dataset, wherever its Runner lives; the same class live or detached."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrecompute.analysis import Analysis
+from vrecompute.errors import Incomplete, RunError, VrecomputeError
+from vrecompute.manifest import Manifest
+from vrecompute.outcome import Outcome
+from vrecompute.progress import Progress
+from vrecompute.publish import publish
+from vrecompute.report import RunSummary
+from vrecompute.results import Results
+from vrecompute.runlog import outcomes, request_cancel, run_state
+from vrecompute.store import Store
+
+if TYPE_CHECKING:
+    from vrecompute.runner import Runner
+
+__all__ = ["Run"]
+
+_POLL_S = 1.0
+
+
+class Run:
+    """A run in a store. One that this process carries out has a thread; any other is followed through the store."""
+
+    def __init__(self, store: Store, manifest: Manifest, analysis: Callable[[], Analysis]) -> None:
+        self.store = store
+        self.manifest = manifest
+        self._make_analysis = analysis
+        self._thread: threading.Thread | None = None
+        self._runner: Runner | None = None
+        self._progress = Progress()
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r}, {self.status}, {self.manifest.analysis} on {self.manifest.dataset.name})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from vrecompute.report_html import card
+
+        outcome = self._outcome()
+        if outcome is not None:
+            return card(outcome.summary)
+        progress = self.progress()
+        return (
+            f"<div><b>{escape(self.manifest.analysis)}</b> on {escape(self.manifest.dataset.name)} "
+            f"(<code>{escape(self.id)}</code>)<br><progress max='1' value='{progress.fraction:.4f}'></progress> "
+            f"{escape(str(progress))}</div>"
+        )
+
+    def analysis(self) -> Analysis:
+        """The run's analysis; UsageError where its code is gone."""
+        return self._make_analysis()
+
+    @property
+    def id(self) -> str:
+        """The run's name in its store: what `client.attach` and `vrecompute runs` take."""
+        return self.manifest.run
+
+    @property
+    def status(self) -> str:
+        """`running`, `interrupted`, `complete`, `partial` or `failed`."""
+        if self._thread is not None and self._thread.is_alive():
+            return "running"
+        return run_state(self.store, self.id)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command would exit with: 0 complete, 3 partial, 4 failed or interrupted."""
+        outcome = self._outcome()
+        return 4 if outcome is None else outcome.summary.exit_code
+
+    def progress(self) -> Progress:
+        """How far the run is; of a run elsewhere, as of its last message."""
+        if self._thread is not None:
+            return self._progress
+        return self._heard()
+
+    def wait(self, timeout_s: float | None = None) -> Run:
+        """Return when the run has ended, or after `timeout_s` seconds; raises what stopped its Runner, if it broke."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._error is not None:
+                raise self._error
+            return self
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.status == "running" and (deadline is None or time.monotonic() < deadline):
+            time.sleep(_POLL_S)
+        return self
+
+    def result(self, *, allow_partial: bool = False, timeout_s: float | None = None) -> Results:
+        """The Result of each sample, when the run has ended. Raises Incomplete unless it is complete.
+
+        `allow_partial` also gives what a partial or failed run has; its report says what is missing.
+        """
+        outcome = self._ended(timeout_s)
+        if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
+            digest = outcome.result.rsplit("/", 1)[-1].removesuffix(".zip")
+            return Results.from_bytes(self.store.get(outcome.result, sha256=digest))
+        reasons = "; ".join(str(f) for f in outcome.failures[:3]) or "; ".join(outcome.summary.warnings[:3])
+        more = f" and {len(outcome.failures) - 3} more" if len(outcome.failures) > 3 else ""
+        hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
+        raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}")
+
+    def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
+        """What the analysis' `finish` made of the result: numbers of fits and limits."""
+        return self._ended(timeout_s).products
+
+    def report(self, *, timeout_s: float | None = None) -> RunSummary:
+        """What was done and what is missing, when the run has ended."""
+        return self._ended(timeout_s).summary
+
+    def cancel(self) -> None:
+        """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""
+        if self._runner is not None:
+            self._runner.cancel()
+        request_cancel(self.store, self.id)
+
+    def save(self, directory: Path | str) -> Path:
+        """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
+        target = Path(directory)
+        outcome = self._ended(None)
+        publish(self.store, self.manifest, self.analysis(), outcome, target)
+        return target
+
+    def delete(self) -> None:
+        """Remove the run's own objects; parts stay, since other runs may share them. RunError while it runs."""
+        if self.status == "running":
+            raise RunError(f"run {self.id} is running; cancel it first")
+        for name in list(self.store.names(f"runs/{self.id}")):
+            self.store.delete(name)
+        path = self.store.local_path(f"runs/{self.id}")
+        if path is not None:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
+        """Carry the run out on a thread of this process; `make_runner` is called there."""
+
+        def work() -> None:
+            try:
+                self._runner = make_runner(self._notice)
+                self._runner.execute()
+            except BaseException as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=work, name=f"vrecompute-{self.id}", daemon=True)
+        self._thread.start()
+        return self
+
+    def _notice(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def _outcome(self) -> Outcome | None:
+        if self._thread is not None and self._thread.is_alive():
+            return None
+        ended = outcomes(self.store, self.id)
+        return Outcome.from_data(ended[0]) if ended else None
+
+    def _ended(self, timeout_s: float | None) -> Outcome:
+        self.wait(timeout_s)
+        outcome = self._outcome()
+        if outcome is not None:
+            return outcome
+        if self.status == "running":
+            raise Incomplete(f"run {self.id} has not ended after {timeout_s} s: {self.progress()}")
+        raise Incomplete(
+            f"run {self.id} was interrupted: its Runner is gone. Finished chunks are durable; "
+            f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
+        )
+
+    def _heard(self) -> Progress:
+        latest = ""
+        for name in self.store.names(f"runs/{self.id}/events"):
+            latest = max(latest, name, key=lambda n: n.rsplit("/", 1)[-1])
+        if not latest:
+            return Progress()
+        event = json.loads(self.store.get(latest))
+        known = {
+            k: event[k] for k in ("stage", "chunks_done", "chunks_total", "events", "events_expected") if k in event
+        }
+        return Progress(**known)
+
+
+class AttachedRun(Run):
+    """A run found in a store; `resume` finishes it with a Client's workers if nobody else does."""
+
+    def __init__(
+        self, store: Store, manifest: Manifest, analysis: Callable[[], Analysis], carry_out: Callable[[Run], Run]
+    ) -> None:
+        super().__init__(store, manifest, analysis)
+        self._resume = carry_out
+
+    def resume(self) -> Run:
+        """Finish the run in this process, from what is durable; a run that has ended complete is left as it is."""
+        if self.status == "complete":
+            return self
+        if self.status == "running":
+            raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
+        return self._resume(self)
