@@ -12,7 +12,7 @@
     ├── limits          what no user can exceed
     └── accounting      what is charged, and the energy behind it
 
-It is read from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
+`Site.load` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
 A text documented as "resolved on the site" keeps `$NAME` and `${NAME}` exactly as written.
 """
 
@@ -20,18 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from vrecompute.sites.spelling import (
     Count,
     Duration,
+    EnvName,
     Flag,
     Memory,
+    Name,
     OnSite,
     PortRange,
     Ports,
+    Profile,
     Ratio,
-    Reference,
+    SecretFile,
     Text,
     Url,
 )
@@ -73,9 +77,9 @@ class Section:
 class Credentials(Section):
     """Where a secret is, never the secret: exactly one of the three."""
 
-    profile: Reference | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
-    file: Reference | None = field(default=None, metadata=_says("Path of a file that only its owner can read."))
-    env: Reference | None = field(default=None, metadata=_says("Name of an environment variable of the client."))
+    profile: Profile | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
+    file: SecretFile | None = field(default=None, metadata=_says("Path of a file that only its owner can read."))
+    env: EnvName | None = field(default=None, metadata=_says("Name of an environment variable of the client."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +244,8 @@ class Site(Section):
     """One place that has cores; everything else is told by its sections."""
 
     schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))
-    name: Text = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
-    backend: Text = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
+    name: Name = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
+    backend: Name = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
     description: Text | None = field(default=None, metadata=_says("One sentence for people."))
     access: Access = field(default_factory=Access, metadata=_says("How its batch system is reached."))
     scheduler_runs: SchedulerRuns = field(
@@ -261,6 +265,29 @@ class Site(Section):
     environment: Environment = field(default_factory=Environment, metadata=_says("What makes python start in a job."))
     limits: Limits = field(default_factory=Limits, metadata=_says("What no user can exceed."))
     accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Site:
+        """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
+
+        `local` is `local_site()` unless a file of that name is found.
+        """
+        from vrecompute.sites.load import read_site
+
+        return read_site(name_or_path).site
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Site:
+        """The site that `to_mapping` described, checked like a file; raises `SiteError` with every problem."""
+        from vrecompute.sites.load import site_from_mapping
+
+        return site_from_mapping(data)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Everything but unset keys, in the words and units of YAML, with JSON's types: what a manifest records."""
+        from vrecompute.sites.leaves import as_mapping
+
+        return as_mapping(self)
 
 
 def local_site() -> Site:
