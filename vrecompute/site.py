@@ -28,6 +28,7 @@ from vrecompute.sites.spelling import (
     Duration,
     EnvName,
     Flag,
+    Host,
     Memory,
     Name,
     OnSite,
@@ -38,6 +39,7 @@ from vrecompute.sites.spelling import (
     SecretFile,
     Text,
     Url,
+    Variable,
 )
 
 __all__ = [
@@ -86,10 +88,10 @@ class Credentials(Section):
 class Ssh(Section):
     """A login node reached by OpenSSH; keys, users and jump hosts may stay in ~/.ssh/config."""
 
-    host: Text = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
-    user: Text | None = field(default=None, metadata=_says("Login name; the default is OpenSSH's."))
+    host: Host = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
+    user: Name | None = field(default=None, metadata=_says("Login name; the default is OpenSSH's."))
     port: Count | None = field(default=None, metadata=_says("TCP port; the default is OpenSSH's."))
-    jump: Text | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
+    jump: Host | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
     multiplex: Flag = field(
         default=True, metadata=_says("One connection for everything; many logins in a short time count as an attack.")
     )
@@ -124,7 +126,7 @@ class Network(Section):
         default="open", metadata=_says("What compute nodes reach outside the site: open, only by a proxy, or none.")
     )
     proxy: Url | None = field(default=None, metadata=_says("Address of the proxy where compute_outbound is proxy."))
-    interface: Text | None = field(
+    interface: Name | None = field(
         default=None, metadata=_says("Network interface of compute nodes to listen on, such as ib0.")
     )
     worker_ports: Ports | None = field(
@@ -133,9 +135,7 @@ class Network(Section):
     scheduler_ports: Ports | None = field(
         default=None, metadata=_says("Ports the Dask scheduler may listen on; any free one by default.")
     )
-    tls: Flag = field(
-        default=True, metadata=_says("Encrypt and authenticate everything with keys made for the run; true by default.")
-    )
+    tls: Flag = field(default=True, metadata=_says("Encrypt and authenticate everything with keys made for the run."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ class StoreAddress(Section):
 
     url: OnSite | None = field(
         default=None,
-        metadata=_says("s3://bucket/prefix or a folder; resolved on the site; the user's data folder if unset."),
+        metadata=_says("s3://bucket/prefix or a folder; the user's data folder if unset."),
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
@@ -190,18 +190,14 @@ class StoreAddress(Section):
 class Stage(Section):
     """How data comes to compute nodes, and what of the site's file systems they see."""
 
-    scratch: OnSite | None = field(
-        default=None, metadata=_says("Folder for staged data, seen by compute nodes; resolved on the site.")
-    )
+    scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
     mover: Literal["none", "client", "login", "data", "compute"] = field(
         default="none", metadata=_says("Who copies inputs into scratch: none means workers read them where they are.")
     )
     quota: Memory | None = field(default=None, metadata=_says("Most that staged data may take up in scratch."))
     shared: tuple[OnSite, ...] = field(
         default=(),
-        metadata=_says(
-            "Path prefixes that compute nodes see as the client does; all else is staged. Resolved on site."
-        ),
+        metadata=_says("Path prefixes that compute nodes see as the client does; all else is staged."),
     )
 
 
@@ -213,7 +209,7 @@ class Environment(Section):
     venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
     image: OnSite | None = field(default=None, metadata=_says("Container image the job runs in."))
     cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, sourced first."))
-    variables: Mapping[Text, OnSite] = field(
+    variables: Mapping[Variable, OnSite] = field(
         default_factory=dict, metadata=_says("Environment variables set in jobs; never secrets.")
     )
 
@@ -224,9 +220,7 @@ class Limits(Section):
 
     max_jobs: Count | None = field(default=None, metadata=_says("Jobs of one user waiting or running at once."))
     core_hours: Ratio | None = field(default=None, metadata=_says("Core-hours that one run may plan to use."))
-    min_poll: Duration = field(
-        default=30, metadata=_says("Shortest time between two questions to the batch system; 30s by default.")
-    )
+    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two questions to the batch system."))
 
 
 @dataclass(frozen=True, kw_only=True)

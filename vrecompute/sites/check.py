@@ -59,6 +59,9 @@ def check(kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = 
             value = adapter.validate_json(json.dumps(rest), strict=True)
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False)
+        for error in errors:
+            # pydantic points at a key by a last step of its own
+            error["loc"] = tuple(step for step in error["loc"] if step != "[key]")
         if not errors:
             return Checked(value, tuple(faults), tuple(left_out))
         # a key that had to go is missing next time: that was said already

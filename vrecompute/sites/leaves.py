@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from vrecompute.sites.spelling import Spelling
 
-__all__ = ["KeyPath", "as_mapping", "leaves"]
+__all__ = ["KeyPath", "as_mapping", "leaves", "spelling_of"]
 
 #: Where a value stands in a site: ("workers", "memory").
 KeyPath = tuple[str, ...]
@@ -19,14 +20,14 @@ def leaves(section: Any, at: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     hints = get_type_hints(type(section), include_extras=True)
     for key in dataclasses.fields(section):
         value = getattr(section, key.name)
-        if dataclasses.is_dataclass(value) and (writer := _spelling(hints[key.name])) is None:
+        if dataclasses.is_dataclass(value) and (writer := spelling_of(hints[key.name])) is None:
             yield from leaves(value, (*at, key.name))
         elif isinstance(value, Mapping):
             yield from _mapping_leaves(value, (*at, key.name))
         elif isinstance(value, tuple):
             yield (*at, key.name), list(value) or None
         else:
-            writer = _spelling(hints[key.name])
+            writer = spelling_of(hints[key.name])
             yield (*at, key.name), writer.write(value) if writer and value is not None else value
 
 
@@ -53,9 +54,10 @@ def as_mapping(section: Any) -> dict[str, Any]:
     return result
 
 
-def _spelling(hint: Any) -> Spelling | None:
+def spelling_of(hint: Any) -> Spelling | None:
     """The spelling in `Annotated[int, Spelling(...)]`, alone or beside None."""
-    for candidate in (hint, *get_args(hint)):
+    choices = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    for candidate in choices:
         for mark in getattr(candidate, "__metadata__", ()):
             if isinstance(mark, Spelling):
                 return mark

@@ -148,7 +148,7 @@ def _environment(site: Site) -> Iterator[Finding]:
 
 def _accounting(site: Site) -> Iterator[Finding]:
     if site.accounting.pue is not None and site.accounting.pue < 1:
-        yield Finding(_at("accounting.pue"), f"a centre uses at least what its machines use; write 1.0 or more")
+        yield Finding(_at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
 
 
 def _is_absolute(path: str) -> bool:

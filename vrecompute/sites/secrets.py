@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from vrecompute.marked_yaml import Entry, Mapping, Node, Problem, Scalar, Sequence
+from vrecompute.sites.spelling import VARIABLES
 
 __all__ = ["find_secrets", "without_secrets"]
 
@@ -23,8 +24,6 @@ _SHAPES = re.compile(
     r"|X-Amz-Signature=|[?&]sig="  # presigned URLs
     r"|\b[Bb]earer +[A-Za-z0-9]"
 )
-#: A secret taken from the environment of the job is a reference.
-_VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _ADVICE = (
     "a secret does not belong in a site file; revoke it if the file was shared, "
     "and name where it is instead: credentials: {profile: NAME}, {file: PATH} or {env: NAME}"
@@ -66,5 +65,6 @@ def _is_secret(node: Scalar, key: str) -> bool:
     text = str(node.value)
     if _SHAPES.search(text):
         return True
+    # a secret taken from the environment of the job is a reference
     named = _SECRET_KEY.search(key) is not None and _REFERENCE.search(key) is None
-    return named and node.value is not None and not isinstance(node.value, bool) and not _VARIABLE.fullmatch(text)
+    return named and node.value is not None and not isinstance(node.value, bool) and not VARIABLES.fullmatch(text)

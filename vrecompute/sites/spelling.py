@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
 
 __all__ = [
+    "VARIABLES",
     "Count",
     "Duration",
     "EnvName",
     "Flag",
+    "Host",
     "Memory",
     "Name",
     "OnSite",
@@ -32,6 +34,7 @@ __all__ = [
     "Spelling",
     "Text",
     "Url",
+    "Variable",
     "read_count",
     "read_flag",
     "read_ratio",
@@ -40,20 +43,28 @@ __all__ = [
 ]
 
 
+#: A variable as `OnSite` texts may hold it; its name is in one of the two groups.
+VARIABLES = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9_.-]*@)?[A-Za-z0-9_.:-]{0,253}"
 _PROFILE = "[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}"
 _SECRET_FILE = "~?/[A-Za-z0-9_.@/-]{1,255}"
+_VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,63}"
 _ENV_NAME = "[A-Z_][A-Z0-9_]{0,63}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spelling:
-    """Reader, writer and JSON schema of one kind of value; `read` raises ValueError saying what to write."""
+    """One kind of value: its word in documents, its reader, its JSON schema and its writer.
 
+    `read` raises ValueError saying what to write instead.
+    """
+
+    word: str
     read: Callable[[object], Any]
     json_schema: dict[str, Any]
     write: Callable[[Any], Any] = lambda value: value
-    on_site: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         from pydantic_core import core_schema
@@ -62,9 +73,6 @@ class Spelling:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         return dict(self.json_schema)
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 @dataclass(frozen=True, order=True)
@@ -114,7 +122,7 @@ def _read_literal(value: object) -> str:
 
 def _read_on_site(value: object) -> str:
     text = read_text(value)
-    rest = re.sub(r"\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})", "", text)
+    rest = VARIABLES.sub("", text)
     if "$" in rest or "`" in rest:
         raise ValueError("only plain variables ($NAME or ${NAME}) are resolved on the site; write no commands")
     return text
@@ -132,6 +140,21 @@ def _read_name(value: object) -> str:
     if not re.fullmatch(_NAME, text):
         meant = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
         raise ValueError(f"'{text}' is not a name of letters, digits, '-', '_' and '.'; did you mean '{meant}'?")
+    return text
+
+
+def _read_host(value: object) -> str:
+    text = _read_literal(value)
+    # it ends in the argument list of ssh, where a leading '-' would be an option
+    if not re.fullmatch(_HOST, text):
+        raise ValueError(f"'{text}' is not a host; write its name, such as login.example.org")
+    return text
+
+
+def _read_variable(value: object) -> str:
+    text = _read_literal(value)
+    if not re.fullmatch(_VARIABLE, text):
+        raise ValueError(f"'{text}' is not the name of a variable; write letters, digits and '_' only")
     return text
 
 
@@ -195,39 +218,51 @@ def _read_ports(value: object) -> PortRange:
     return PortRange(first, last)
 
 
-Text = Annotated[str, Spelling(_read_literal, {"type": "string", "minLength": 1})]
-#: Text in which `$NAME` and `${NAME}` stay as written and are resolved by the shell on the site.
-OnSite = Annotated[str, Spelling(_read_on_site, {"type": "string", "minLength": 1}, on_site=True)]
-Url = Annotated[str, Spelling(_read_url, {"type": "string", "pattern": "^https?://"})]
-Name = Annotated[str, Spelling(_read_name, {"type": "string", "pattern": f"^{_NAME}$"})]
-Profile = Annotated[
-    str, Spelling(_reference("the name of a profile", _PROFILE), {"type": "string", "pattern": f"^{_PROFILE}$"})
-]
-SecretFile = Annotated[
-    str,
-    Spelling(_reference("a path from / or ~/", _SECRET_FILE), {"type": "string", "pattern": f"^{_SECRET_FILE}$"}),
-]
+def _write_ratio(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
+
+
+def _text(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
+Text = Annotated[str, Spelling("text", _read_literal, {"type": "string", "minLength": 1})]
+#: Text in which `$NAME` and `${NAME}` stay as written until the shell on the site resolves them.
+OnSite = Annotated[str, Spelling("text, resolved on the site", _read_on_site, {"type": "string", "minLength": 1})]
+Url = Annotated[str, Spelling("http(s) address", _read_url, {"type": "string", "pattern": "^https?://"})]
+Name = Annotated[str, Spelling("name", _read_name, _text(_NAME))]
+Host = Annotated[str, Spelling("host", _read_host, _text(_HOST))]
+#: Names of where a secret is, never the secret.
+Profile = Annotated[str, Spelling("name", _reference("the name of a profile", _PROFILE), _text(_PROFILE))]
+SecretFile = Annotated[str, Spelling("path", _reference("a path from / or ~/", _SECRET_FILE), _text(_SECRET_FILE))]
 EnvName = Annotated[
     str,
     Spelling(
+        "name of a variable",
         _reference("the name of a variable, in capitals and without '$'", _ENV_NAME),
-        {"type": "string", "pattern": f"^{_ENV_NAME}$"},
+        _text(_ENV_NAME),
     ),
 ]
-Flag = Annotated[bool, Spelling(read_flag, {"type": "boolean"})]
-Count = Annotated[int, Spelling(read_count, {"type": "integer", "minimum": 1})]
-Ratio = Annotated[float, Spelling(read_ratio, {"type": "number", "minimum": 0})]
+Variable = Annotated[str, Spelling("name of a variable", _read_variable, _text(_VARIABLE))]
+Flag = Annotated[bool, Spelling("true or false", read_flag, {"type": "boolean"})]
+Count = Annotated[int, Spelling("whole number", read_count, {"type": "integer", "minimum": 1})]
+Ratio = Annotated[float, Spelling("number", read_ratio, {"type": "number", "minimum": 0}, _write_ratio)]
 #: Bytes inside, `80GiB` in YAML.
 Memory = Annotated[
     int,
-    Spelling(units.parse_memory, {"type": "string", "pattern": units.MEMORY_PATTERN}, units.format_memory),
+    Spelling("memory", units.parse_memory, {"type": "string", "pattern": units.MEMORY_PATTERN}, units.format_memory),
 ]
 #: Seconds inside, `12h` in YAML.
 Duration = Annotated[
     int,
-    Spelling(units.parse_duration, {"type": "string", "pattern": units.DURATION_PATTERN}, units.format_duration),
+    Spelling(
+        "duration",
+        units.parse_duration,
+        {"type": "string", "pattern": units.DURATION_PATTERN},
+        units.format_duration,
+    ),
 ]
 Ports = Annotated[
     PortRange,
-    Spelling(_read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
+    Spelling("ports", _read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
 ]
