@@ -12,7 +12,7 @@
     ├── limits          what no user can exceed
     └── accounting      what is charged, and the energy behind it
 
-It is read from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
+`Site.load` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
 A text documented as "resolved on the site" keeps `$NAME` and `${NAME}` exactly as written.
 """
 
@@ -20,20 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from vrecompute.sites.spelling import (
     Count,
     Duration,
+    EnvName,
     Flag,
+    Host,
     Memory,
+    Name,
     OnSite,
     PortRange,
     Ports,
+    Profile,
     Ratio,
-    Reference,
+    SecretFile,
     Text,
     Url,
+    Variable,
 )
 
 __all__ = [
@@ -73,19 +79,19 @@ class Section:
 class Credentials(Section):
     """Where a secret is, never the secret: exactly one of the three."""
 
-    profile: Reference | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
-    file: Reference | None = field(default=None, metadata=_says("Path of a file that only its owner can read."))
-    env: Reference | None = field(default=None, metadata=_says("Name of an environment variable of the client."))
+    profile: Profile | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
+    file: SecretFile | None = field(default=None, metadata=_says("Path of a file that only its owner can read."))
+    env: EnvName | None = field(default=None, metadata=_says("Name of an environment variable of the client."))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ssh(Section):
     """A login node reached by OpenSSH; keys, users and jump hosts may stay in ~/.ssh/config."""
 
-    host: Text = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
-    user: Text | None = field(default=None, metadata=_says("Login name; the default is OpenSSH's."))
+    host: Host = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
+    user: Name | None = field(default=None, metadata=_says("Login name; the default is OpenSSH's."))
     port: Count | None = field(default=None, metadata=_says("TCP port; the default is OpenSSH's."))
-    jump: Text | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
+    jump: Host | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
     multiplex: Flag = field(
         default=True, metadata=_says("One connection for everything; many logins in a short time count as an attack.")
     )
@@ -120,7 +126,7 @@ class Network(Section):
         default="open", metadata=_says("What compute nodes reach outside the site: open, only by a proxy, or none.")
     )
     proxy: Url | None = field(default=None, metadata=_says("Address of the proxy where compute_outbound is proxy."))
-    interface: Text | None = field(
+    interface: Name | None = field(
         default=None, metadata=_says("Network interface of compute nodes to listen on, such as ib0.")
     )
     worker_ports: Ports | None = field(
@@ -129,9 +135,7 @@ class Network(Section):
     scheduler_ports: Ports | None = field(
         default=None, metadata=_says("Ports the Dask scheduler may listen on; any free one by default.")
     )
-    tls: Flag = field(
-        default=True, metadata=_says("Encrypt and authenticate everything with keys made for the run; true by default.")
-    )
+    tls: Flag = field(default=True, metadata=_says("Encrypt and authenticate everything with keys made for the run."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +180,7 @@ class StoreAddress(Section):
 
     url: OnSite | None = field(
         default=None,
-        metadata=_says("s3://bucket/prefix or a folder; resolved on the site; the user's data folder if unset."),
+        metadata=_says("s3://bucket/prefix or a folder; the user's data folder if unset."),
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
@@ -186,18 +190,14 @@ class StoreAddress(Section):
 class Stage(Section):
     """How data comes to compute nodes, and what of the site's file systems they see."""
 
-    scratch: OnSite | None = field(
-        default=None, metadata=_says("Folder for staged data, seen by compute nodes; resolved on the site.")
-    )
+    scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
     mover: Literal["none", "client", "login", "data", "compute"] = field(
         default="none", metadata=_says("Who copies inputs into scratch: none means workers read them where they are.")
     )
     quota: Memory | None = field(default=None, metadata=_says("Most that staged data may take up in scratch."))
     shared: tuple[OnSite, ...] = field(
         default=(),
-        metadata=_says(
-            "Path prefixes that compute nodes see as the client does; all else is staged. Resolved on site."
-        ),
+        metadata=_says("Path prefixes that compute nodes see as the client does; all else is staged."),
     )
 
 
@@ -209,7 +209,7 @@ class Environment(Section):
     venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
     image: OnSite | None = field(default=None, metadata=_says("Container image the job runs in."))
     cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, sourced first."))
-    variables: Mapping[Text, OnSite] = field(
+    variables: Mapping[Variable, OnSite] = field(
         default_factory=dict, metadata=_says("Environment variables set in jobs; never secrets.")
     )
 
@@ -220,9 +220,7 @@ class Limits(Section):
 
     max_jobs: Count | None = field(default=None, metadata=_says("Jobs of one user waiting or running at once."))
     core_hours: Ratio | None = field(default=None, metadata=_says("Core-hours that one run may plan to use."))
-    min_poll: Duration = field(
-        default=30, metadata=_says("Shortest time between two questions to the batch system; 30s by default.")
-    )
+    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two questions to the batch system."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +238,8 @@ class Site(Section):
     """One place that has cores; everything else is told by its sections."""
 
     schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))
-    name: Text = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
-    backend: Text = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
+    name: Name = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
+    backend: Name = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
     description: Text | None = field(default=None, metadata=_says("One sentence for people."))
     access: Access = field(default_factory=Access, metadata=_says("How its batch system is reached."))
     scheduler_runs: SchedulerRuns = field(
@@ -261,6 +259,29 @@ class Site(Section):
     environment: Environment = field(default_factory=Environment, metadata=_says("What makes python start in a job."))
     limits: Limits = field(default_factory=Limits, metadata=_says("What no user can exceed."))
     accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Site:
+        """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
+
+        `local` is `local_site()` unless a file of that name is found.
+        """
+        from vrecompute.sites.load import read_site
+
+        return read_site(name_or_path).site
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Site:
+        """The site that `to_mapping` described, checked like a file; raises `SiteError` with every problem."""
+        from vrecompute.sites.load import site_from_mapping
+
+        return site_from_mapping(data)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Everything but unset keys, in the words and units of YAML, with JSON's types: what a manifest records."""
+        from vrecompute.sites.leaves import as_mapping
+
+        return as_mapping(self)
 
 
 def local_site() -> Site:

@@ -27,37 +27,43 @@ class _Strict(BaseModel):
 class Directives(_Strict):
     """What to change in the directives that the driver writes; `drop` first, then `add`."""
 
-    add: tuple[Directive, ...] = Field((), description="Directives to add, as sbatch takes them: --hint=nomultithread.")
+    add: tuple[Directive, ...] = Field(
+        default=(), description="Directives to add, as sbatch takes them: --hint=nomultithread."
+    )
     drop: tuple[DirectiveName, ...] = Field(
-        (), description="Names of directives to leave out, matched whole: --mem where the site refuses it."
+        default=(), description="Names of directives to leave out, matched whole: --mem where the site refuses it."
     )
 
 
 class SlurmOptions(_Strict):
     """The driver's options; every one left out means that Slurm's own default holds."""
 
-    partition: Name | None = Field(None, description="Partition, or several by comma (--partition).")
-    account: Name | None = Field(None, description="Account or budget that is charged (--account).")
-    qos: Name | None = Field(None, description="Quality of service (--qos).")
-    reservation: Name | None = Field(None, description="Reservation to run in (--reservation).")
+    partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")
+    account: Name | None = Field(default=None, description="Account or budget that is charged (--account).")
+    qos: Name | None = Field(default=None, description="Quality of service (--qos).")
+    reservation: Name | None = Field(default=None, description="Reservation to run in (--reservation).")
     constraint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,&|()\[\]*:-]+$", max_length=255)] | None = Field(
-        None, description="Features a node must have (--constraint)."
+        default=None, description="Features a node must have (--constraint)."
     )
-    licenses: Name | None = Field(None, description="Licences, such as sps:1 (--licenses).")
-    gres: Name | None = Field(None, description="Generic resources, such as gpu:1 (--gres).")
+    licenses: Name | None = Field(default=None, description="Licences, such as sps:1 (--licenses).")
+    gres: Name | None = Field(default=None, description="Generic resources, such as gpu:1 (--gres).")
     launcher: Literal["direct", "srun"] = Field(
-        "direct", description="How workers start: direct from the script on one node, or by srun on every node."
+        default="direct", description="How workers start: direct from the script on one node, or by srun on every node."
     )
-    whole_node: bool = Field(False, description="Ask for whole nodes (--exclusive); the site charges them anyway.")
-    array: bool = Field(True, description="Submit jobs of one shape as one array, where more than one is wanted.")
-    directives: Directives = Field(Directives(), description="Changes to the directives written.")
+    whole_node: bool = Field(
+        default=False, description="Ask for whole nodes (--exclusive); the site charges them anyway."
+    )
+    array: bool = Field(
+        default=True, description="Submit jobs of one shape as one array, where more than one is wanted."
+    )
+    directives: Directives = Field(default=Directives(), description="Changes to the directives written.")
     prefer: Literal["commands", "json", "rest"] = Field(
-        "commands",
+        default="commands",
         description="How to ask Slurm: the text of its commands, their --json (Slurm 21.08 and later), or slurmrestd.",
     )
     rest_url: Annotated[str, Field(pattern=r"^https?://[^/\s@]+\S*$")] | None = Field(
-        None, description="Address of slurmrestd where prefer is rest."
+        default=None, description="Address of slurmrestd where prefer is rest."
     )
     rest_token_file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~/${}-]+$")] | None = Field(
-        None, description="File that holds the token (SLURM_JWT) for slurmrestd; never the token itself."
+        default=None, description="File that holds the token (SLURM_JWT) for slurmrestd; never the token itself."
     )

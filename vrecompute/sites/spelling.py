@@ -17,29 +17,54 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
 
 __all__ = [
+    "VARIABLES",
     "Count",
     "Duration",
+    "EnvName",
     "Flag",
+    "Host",
     "Memory",
+    "Name",
     "OnSite",
     "PortRange",
     "Ports",
+    "Profile",
     "Ratio",
-    "Reference",
+    "SecretFile",
     "Spelling",
     "Text",
     "Url",
+    "Variable",
+    "read_count",
+    "read_flag",
+    "read_ratio",
+    "read_text",
+    "shown",
 ]
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """Reader, writer and JSON schema of one kind of value; `read` raises ValueError saying what to write."""
+#: A variable as `OnSite` texts may hold it; its name is in one of the two groups.
+VARIABLES = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9_.-]*@)?[A-Za-z0-9_.:-]{0,253}"
+_PROFILE = "[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}"
+_SECRET_FILE = "~?/[A-Za-z0-9_.@/-]{1,255}"
+_VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,63}"
+_ENV_NAME = "[A-Z_][A-Z0-9_]{0,63}"
+
+
+@dataclass(frozen=True, eq=False)
+class Spelling:
+    """One kind of value: its word in documents, its reader, its JSON schema and its writer.
+
+    `read` raises ValueError saying what to write instead.
+    """
+
+    word: str
     read: Callable[[object], Any]
     json_schema: dict[str, Any]
     write: Callable[[Any], Any] = lambda value: value
-    on_site: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         from pydantic_core import core_schema
@@ -48,9 +73,6 @@ class Spelling:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         return dict(self.json_schema)
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 @dataclass(frozen=True, order=True)
@@ -67,7 +89,8 @@ class PortRange:
         return self.last - self.first + 1
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """How a message quotes a value that was written."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -77,11 +100,12 @@ def _shown(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def _read_text(value: object) -> str:
+def read_text(value: object) -> str:
+    """One line of printable text."""
     if not isinstance(value, str):
         if isinstance(value, (dict, list)):
-            raise ValueError(f"expected text, found {_shown(value)}")
-        raise ValueError(f'expected text, found {_shown(value)}; write "{_shown(value)}" in quotes')
+            raise ValueError(f"expected text, found {shown(value)}; write one value")
+        raise ValueError(f'expected text, found {shown(value)}; write "{shown(value)}" in quotes')
     if not value.strip():
         raise ValueError("empty; write a value, or null for the default")
     if not value.isprintable():
@@ -90,17 +114,17 @@ def _read_text(value: object) -> str:
 
 
 def _read_literal(value: object) -> str:
-    text = _read_text(value)
+    text = read_text(value)
     if "$" in text or "`" in text:
         raise ValueError("variables are not resolved here; write the value itself")
     return text
 
 
 def _read_on_site(value: object) -> str:
-    text = _read_text(value)
-    rest = re.sub(r"\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})", "", text)
+    text = read_text(value)
+    rest = VARIABLES.sub("", text)
     if "$" in rest or "`" in rest:
-        raise ValueError("only plain variables ($NAME or ${NAME}) are resolved on the site, no commands or defaults")
+        raise ValueError("only plain variables ($NAME or ${NAME}) are resolved on the site; write no commands")
     return text
 
 
@@ -111,40 +135,72 @@ def _read_url(value: object) -> str:
     return text
 
 
-def _read_reference(value: object) -> str:
+def _read_name(value: object) -> str:
     text = _read_literal(value)
-    if not re.fullmatch(r"[A-Za-z0-9_.@~/-]{1,255}", text):
-        raise ValueError("not the name of a profile, file or variable; a secret itself does not belong in a site file")
+    if not re.fullmatch(_NAME, text):
+        meant = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+        raise ValueError(f"'{text}' is not a name of letters, digits, '-', '_' and '.'; did you mean '{meant}'?")
     return text
 
 
-def _read_flag(value: object) -> bool:
+def _read_host(value: object) -> str:
+    text = _read_literal(value)
+    # it ends in the argument list of ssh, where a leading '-' would be an option
+    if not re.fullmatch(_HOST, text):
+        raise ValueError(f"'{text}' is not a host; write its name, such as login.example.org")
+    return text
+
+
+def _read_variable(value: object) -> str:
+    text = _read_literal(value)
+    if not re.fullmatch(_VARIABLE, text):
+        raise ValueError(f"'{text}' is not the name of a variable; write letters, digits and '_' only")
+    return text
+
+
+def _reference(what: str, pattern: str) -> Callable[[object], str]:
+    """A reader of where a secret is. It never shows what it refuses: that may be the secret itself."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value) or re.search(r"[A-Za-z0-9]{30}", value):
+            raise ValueError(f"expected {what}; a secret itself does not belong in a site file")
+        return value
+
+    return read
+
+
+def read_flag(value: object) -> bool:
+    """True or false, and none of the other words that YAML once took for them."""
     if isinstance(value, bool):
         return value
     words = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
     words |= {"true": "true", "false": "false", "1": "true", "0": "false"}
     meant = words.get(str(value).lower())
-    raise ValueError(f"expected true or false, found {_shown(value)}" + (f"; did you mean {meant}?" if meant else ""))
+    raise ValueError(
+        f"expected true or false, found {shown(value)}; " + (f"did you mean {meant}?" if meant else "write one of them")
+    )
 
 
-def _read_count(value: object) -> int:
+def read_count(value: object) -> int:
+    """A whole number from 1 up."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
-            raise ValueError(f"expected a whole number from 1 up, found {value}")
+            raise ValueError(f"expected a whole number from 1 up, found {value}; write at least 1")
         return value
     digits = re.sub(r"[_, ]", "", value) if isinstance(value, str) else ""
-    hint = f"; did you mean {int(digits)}?" if re.fullmatch(r"[0-9]{1,18}", digits) else ""
-    raise ValueError(f"expected a whole number, found {_shown(value)}{hint}")
+    hint = f"; did you mean {int(digits)}?" if re.fullmatch(r"[0-9]{1,18}", digits) else "; write digits, such as 4"
+    raise ValueError(f"expected a whole number, found {shown(value)}{hint}")
 
 
-def _read_ratio(value: object) -> float:
+def read_ratio(value: object) -> float:
+    """A number that is not negative."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0:
-            raise ValueError(f"expected a number that is not negative, found {value}")
+            raise ValueError(f"expected a number that is not negative, found {value}; write 0 or more")
         return float(value)
     match = re.match(r"[0-9]+(\.[0-9]+)?", value.replace("_", "").replace(",", ".")) if isinstance(value, str) else None
-    hint = f"; did you mean {match[0]}?" if match else ""
-    raise ValueError(f"expected a number, found {_shown(value)}{hint}")
+    hint = f"; did you mean {match[0]}?" if match else "; write digits, such as 1.5"
+    raise ValueError(f"expected a number, found {shown(value)}{hint}")
 
 
 def _read_ports(value: object) -> PortRange:
@@ -153,35 +209,60 @@ def _read_ports(value: object) -> PortRange:
     if match is None:
         numbers = re.findall(r"[0-9]+", text)[:2] if isinstance(text, str) else []
         hint = f"did you mean '{'-'.join(numbers)}'?" if len(numbers) == 2 else "write 10000-10100, or one port"
-        raise ValueError(f"{_shown(value)} is not a range of ports; {hint}")
+        raise ValueError(f"{shown(value)} is not a range of ports; {hint}")
     first, last = int(match[1]), int(match[2] or match[1])
     if first > last:
         raise ValueError(f"the range {first}-{last} runs backwards; did you mean '{last}-{first}'?")
     if not 1 <= first <= last <= 65535:
-        raise ValueError(f"ports go from 1 to 65535, found {_shown(value)}")
+        raise ValueError(f"ports go from 1 to 65535, found {shown(value)}; write 10000-10100")
     return PortRange(first, last)
 
 
-Text = Annotated[str, Spelling(_read_literal, {"type": "string", "minLength": 1})]
-#: Text in which `$NAME` and `${NAME}` stay as written and are resolved by the shell on the site.
-OnSite = Annotated[str, Spelling(_read_on_site, {"type": "string", "minLength": 1}, on_site=True)]
-Url = Annotated[str, Spelling(_read_url, {"type": "string", "pattern": "^https?://"})]
-#: The name of where a secret is: never the secret.
-Reference = Annotated[str, Spelling(_read_reference, {"type": "string", "pattern": "^[A-Za-z0-9_.@~/-]{1,255}$"})]
-Flag = Annotated[bool, Spelling(_read_flag, {"type": "boolean"})]
-Count = Annotated[int, Spelling(_read_count, {"type": "integer", "minimum": 1})]
-Ratio = Annotated[float, Spelling(_read_ratio, {"type": "number", "minimum": 0})]
+def _write_ratio(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
+
+
+def _text(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
+Text = Annotated[str, Spelling("text", _read_literal, {"type": "string", "minLength": 1})]
+#: Text in which `$NAME` and `${NAME}` stay as written until the shell on the site resolves them.
+OnSite = Annotated[str, Spelling("text, resolved on the site", _read_on_site, {"type": "string", "minLength": 1})]
+Url = Annotated[str, Spelling("http(s) address", _read_url, {"type": "string", "pattern": "^https?://"})]
+Name = Annotated[str, Spelling("name", _read_name, _text(_NAME))]
+Host = Annotated[str, Spelling("host", _read_host, _text(_HOST))]
+#: Names of where a secret is, never the secret.
+Profile = Annotated[str, Spelling("name", _reference("the name of a profile", _PROFILE), _text(_PROFILE))]
+SecretFile = Annotated[str, Spelling("path", _reference("a path from / or ~/", _SECRET_FILE), _text(_SECRET_FILE))]
+EnvName = Annotated[
+    str,
+    Spelling(
+        "name of a variable",
+        _reference("the name of a variable, in capitals and without '$'", _ENV_NAME),
+        _text(_ENV_NAME),
+    ),
+]
+Variable = Annotated[str, Spelling("name of a variable", _read_variable, _text(_VARIABLE))]
+Flag = Annotated[bool, Spelling("true or false", read_flag, {"type": "boolean"})]
+Count = Annotated[int, Spelling("whole number", read_count, {"type": "integer", "minimum": 1})]
+Ratio = Annotated[float, Spelling("number", read_ratio, {"type": "number", "minimum": 0}, _write_ratio)]
 #: Bytes inside, `80GiB` in YAML.
 Memory = Annotated[
     int,
-    Spelling(units.parse_memory, {"type": "string", "pattern": units.MEMORY_PATTERN}, units.format_memory),
+    Spelling("memory", units.parse_memory, {"type": "string", "pattern": units.MEMORY_PATTERN}, units.format_memory),
 ]
 #: Seconds inside, `12h` in YAML.
 Duration = Annotated[
     int,
-    Spelling(units.parse_duration, {"type": "string", "pattern": units.DURATION_PATTERN}, units.format_duration),
+    Spelling(
+        "duration",
+        units.parse_duration,
+        {"type": "string", "pattern": units.DURATION_PATTERN},
+        units.format_duration,
+    ),
 ]
 Ports = Annotated[
     PortRange,
-    Spelling(_read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
+    Spelling("ports", _read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
 ]

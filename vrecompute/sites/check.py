@@ -1,0 +1,200 @@
+"""Checks plain values against a frozen dataclass or a driver's pydantic model and says every mistake in words.
+
+pydantic finds the mistakes; this turns each into a sentence with what to do. After the first pass the wrong keys
+are taken out and what remains is checked again, until something stands on which rules across keys can speak.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from vrecompute.sites.nearest import did_you_mean, nearest
+from vrecompute.sites.spelling import read_count, read_flag, read_ratio, read_text, shown
+
+__all__ = ["Checked", "Fault", "check", "json_schema"]
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake at a location of the data; `of_key` where the key is wrong rather than its value."""
+
+    at: Location
+    message: str
+    of_key: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What could be made of the data without its wrong parts, every mistake, and the locations left out."""
+
+    value: Any
+    faults: tuple[Fault, ...]
+    left_out: tuple[Location, ...]
+
+
+def check(kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = None) -> Checked:
+    """Check `data` against `kind`; `fill` stands in for required keys that are missing or wrong.
+
+    The value is None where too little is right to make one.
+    """
+    adapter = _adapter(kind)
+    schema = json_schema(kind)
+    rest = copy.deepcopy(dict(data))
+    faults: list[Fault] = []
+    left_out: list[Location] = []
+    for _ in range(8):
+        errors: list[ErrorDetails] = []
+        try:
+            # JSON mode: strict about scalars, while mappings and lists may become dataclasses and tuples
+            value = adapter.validate_json(json.dumps(rest), strict=True)
+        except ValidationError as invalid:
+            errors = invalid.errors(include_url=False)
+        for error in errors:
+            # pydantic points at a key by a last step of its own
+            error["loc"] = tuple(step for step in error["loc"] if step != "[key]")
+        if not errors:
+            return Checked(value, tuple(faults), tuple(left_out))
+        # a key that had to go is missing next time: that was said already
+        faults += [fault for fault in _explain(errors, rest, schema) if fault.at not in left_out]
+        for error in errors:
+            left_out += _take_out(rest, error, fill or {})
+    return Checked(None, tuple(faults), tuple(left_out))
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema of a section or of a driver's options."""
+    return _adapter(kind).json_schema()
+
+
+def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]) -> list[Location]:
+    """Remove the key an error is about; a missing one is filled in, or else takes its whole section with it."""
+    at = error["loc"]
+    if error["type"] == "missing" and len(at) == 1:
+        if at[0] in fill:
+            rest[str(at[0])] = fill[str(at[0])]
+        return [at]
+    if error["type"] == "missing":
+        return [at, *_drop(rest, at[:-1])]
+    return _drop(rest, at)
+
+
+def _drop(rest: dict[str, Any], at: Location) -> list[Location]:
+    place: Any = rest
+    for n, step in enumerate(at[:-1], 1):
+        if not _has(place, step):
+            return [at]
+        if isinstance(place[step], list):
+            # dropping an item would shift the others; drop the list
+            at = at[:n]
+            break
+        place = place[step]
+    if isinstance(place, dict):
+        place.pop(at[-1], None)
+    return [at]
+
+
+def _has(place: Any, step: str | int) -> bool:
+    return step in place if isinstance(place, dict) else isinstance(place, list) and step in range(len(place))
+
+
+def _explain(errors: list[ErrorDetails], data: Mapping[str, Any], schema: dict[str, Any]) -> Iterator[Fault]:
+    meant: set[Location] = set()
+    # unknown keys first: one that is a misspelling explains why another is missing
+    for error in sorted(errors, key=lambda error: error["type"] == "missing"):
+        at = error["loc"]
+        kind = error["type"]
+        if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+            meant.add((*at[:-1], nearest(str(at[-1]), _properties(schema, at[:-1])) or ""))
+            yield Fault(at, _unknown_key(str(at[-1]), at[:-1], schema), of_key=True)
+        elif kind == "missing" and at in meant:
+            continue
+        elif kind == "missing":
+            known = _properties(schema, at[:-1]).get(str(at[-1]), {})
+            message = f"'{at[-1]}' is missing; add `{at[-1]}: ...`: {known.get('description', 'it is required')}"
+            yield Fault(at, message, of_key=True)
+        else:
+            yield Fault(at, _wrong_value(error, _properties(schema, at)))
+
+
+def _unknown_key(key: str, section: Location, schema: dict[str, Any]) -> str:
+    known = list(_properties(schema, section))
+    elsewhere = [path for path in _all_keys(schema) if path[-1] == key and path[:-1] != section]
+    if elsewhere and nearest(key, known) is None:
+        return f"unknown key '{key}' here; did you mean '{'.'.join(elsewhere[0])}'?"
+    return f"unknown key '{key}'; {did_you_mean(key, known) if known else 'remove it'}"
+
+
+def _wrong_value(error: ErrorDetails, inside: Mapping[str, Any]) -> str:
+    value, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+        if len(choices) == 1:
+            return f"expected {choices[0]}, found {shown(value)}; write {choices[0]}"
+        return f"{shown(value)} is not one of {', '.join(choices)}; {_choose(value, choices)}"
+    if kind in ("dataclass_type", "model_type", "model_attributes_type", "dict_type", "mapping_type"):
+        keys = f" of {', '.join(inside)}" if inside else ""
+        return f"expected a mapping{keys}, found {shown(value)}; write {{key: value}} or an indented block"
+    if kind in ("tuple_type", "list_type"):
+        return f"expected a list, found {shown(value)}; did you mean [{_inner(value)}]?"
+    readers = {"bool": read_flag, "int": read_count, "float": read_ratio, "string": read_text}
+    if (reader := readers.get(kind.split("_")[0])) and kind.endswith(("_type", "_parsing")):
+        try:
+            reader(value)
+        except ValueError as reason:
+            return str(reason)
+    if kind == "string_pattern_mismatch":
+        return f"{shown(value)} does not have the form {context['pattern']}; write no other characters"
+    return f"{error['msg'].lower()}, found {shown(value)}"
+
+
+def _choose(value: object, choices: list[str]) -> str:
+    meant = nearest(str(value), choices)
+    return f"did you mean '{meant}'?" if meant else f"write {choices[0]}"
+
+
+def _inner(value: object) -> str:
+    return "" if isinstance(value, dict) else str(value)
+
+
+def _properties(schema: dict[str, Any], at: Location) -> dict[str, Any]:
+    """The keys that may stand in the section at a location."""
+    place = schema
+    for step in at:
+        inside = _resolve(schema, place)
+        place = (
+            inside.get("properties", {}).get(step) or inside.get("items") or inside.get("additionalProperties") or {}
+        )
+        place = place if isinstance(place, dict) else {}
+    return dict(_resolve(schema, place).get("properties", {}))
+
+
+def _resolve(schema: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference, alone or beside null."""
+    for candidate in (place, *place.get("anyOf", ()), *place.get("allOf", ())):
+        if "$ref" in candidate:
+            return dict(schema["$defs"][candidate["$ref"].rsplit("/", 1)[-1]])
+    return place
+
+
+def _all_keys(schema: dict[str, Any], at: Location = ()) -> Iterator[tuple[str, ...]]:
+    for key in _properties(schema, at):
+        yield (*map(str, at), key)
+        yield from _all_keys(schema, (*at, key))

@@ -1,0 +1,175 @@
+"""From a site file to a `Site` with the origin of every value, or to all problems of the file at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vrecompute import marked_yaml
+from vrecompute.errors import SiteError
+from vrecompute.marked_yaml import Mark, Node, Problem, Scalar, plain
+from vrecompute.site import Site, local_site
+from vrecompute.sites import leaves, rules
+from vrecompute.sites.check import Fault, Location, check
+from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
+from vrecompute.sites.layers import Layers, read_layers
+from vrecompute.sites.nearest import nearest
+from vrecompute.sites.search import display, find_site_file, is_path, site_folders
+from vrecompute.sites.secrets import find_secrets, without_secrets
+
+__all__ = ["Examined", "ReadSite", "examine_site", "read_site", "site_from_mapping"]
+
+FindModel = Callable[[str], OptionsModel]
+
+
+@dataclass(frozen=True)
+class ReadSite:
+    """A site and where each of its values came from; what has no origin is a default."""
+
+    site: Site
+    files: tuple[Path, ...]
+    origins: Mapping[leaves.KeyPath, Mark]
+    advice: tuple[Problem, ...] = ()
+    #: Why the driver's options could not be checked; empty where they were.
+    options_unchecked: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The outcome of reading one file: a site, or problems; never both."""
+
+    read: ReadSite | None
+    problems: tuple[Problem, ...]
+    files: tuple[Path, ...]
+
+
+def read_site(name_or_path: str | Path, find_model: FindModel = options_model) -> ReadSite:
+    """The site of that name or file; raises one `SiteError` with every problem."""
+    try:
+        path = find_site_file(name_or_path)
+    except SiteError:
+        if name_or_path == "local" and not is_path(name_or_path):
+            return ReadSite(local_site(), (), {})
+        raise
+    return _or_raise(examine_site(path, find_model), f"site file {display(path)}")
+
+
+def examine_site(path: Path, find_model: FindModel = options_model) -> Examined:
+    """Everything that can be said about a file; raises `SiteError` only where it cannot be opened."""
+    return _examine(read_layers(path, site_folders()), find_model)
+
+
+def site_from_mapping(data: Mapping[str, Any], find_model: FindModel = options_model) -> Site:
+    """The site that `Site.to_mapping` described; raises `SiteError`."""
+    # JSON is YAML, so that one reader serves both
+    tree, problems = marked_yaml.parse_yaml(json.dumps(data, indent=1), "site")
+    return _or_raise(_examine(Layers(tree, [], problems), find_model), "the description of a site").site
+
+
+def _or_raise(examined: Examined, what: str) -> ReadSite:
+    if examined.read is None:
+        n_problems = len(examined.problems)
+        lines = "\n".join(f"  {problem}" for problem in examined.problems)
+        raise SiteError(f"{what} has {n_problems} problem{'s' * (n_problems > 1)}:\n{lines}")
+    return examined.read
+
+
+def _examine(layers: Layers, find_model: FindModel) -> Examined:
+    problems = list(layers.problems)
+    read = None
+    if layers.tree is not None:
+        problems += find_secrets(layers.tree)
+        read, more = _check_tree(without_secrets(layers.tree), layers, find_model)
+        # what is wrong in form already needs no second message about its value
+        said = {problem.mark for problem in problems}
+        problems += (problem for problem in more if problem.mark not in said)
+    unique = tuple(sorted(set(problems)))
+    return Examined(None if unique else read, unique, tuple(layers.files))
+
+
+def _check_tree(
+    tree: marked_yaml.Mapping, layers: Layers, find_model: FindModel
+) -> tuple[ReadSite | None, list[Problem]]:
+    data = _without_null(plain(tree))
+    # what is left out by now was a secret, and has its own problem
+    checked = check(Site, data, fill={"name": "unnamed", "backend": "unnamed"})
+    problems = [_problem(tree, fault) for fault in checked.faults]
+    site: Site | None = checked.value
+    if site is None:
+        return None, problems
+    unchecked = ""
+    if ("backend",) not in checked.left_out:
+        more, unchecked = _check_driver(tree, site, find_model)
+        problems += more
+    advice: list[Problem] = []
+    for finding in rules.findings(site):
+        if any(_touches(out, path) for out in checked.left_out for path in finding.about):
+            continue
+        problem = Problem(_mark(tree, finding.about[0]), f"{'.'.join(finding.about[0])}: {finding.message}")
+        (advice if finding.advice else problems).append(problem)
+    origins = {
+        path: _mark(tree, path) for path, value in leaves.leaves(site) if value is not None and _there(tree, path)
+    }
+    read = ReadSite(
+        replace(site, options=data.get("options") or {}), tuple(layers.files), origins, tuple(advice), unchecked
+    )
+    return read, problems
+
+
+def _check_driver(tree: marked_yaml.Mapping, site: Site, find_model: FindModel) -> tuple[list[Problem], str]:
+    found = find_model(site.backend)
+    if found.model is None:
+        meant = nearest(site.backend, installed_drivers())
+        if meant and meant != site.backend:
+            mark = _mark(tree, ("backend",))
+            return [Problem(mark, f"no driver '{site.backend}' is installed; did you mean '{meant}'?")], found.reason
+        return [], found.reason
+    faults = check(found.model, site.options).faults
+    return [_problem(tree, replace(fault, at=("options", *fault.at))) for fault in faults], ""
+
+
+def _problem(tree: marked_yaml.Mapping, fault: Fault) -> Problem:
+    # an unknown or missing key is named in the message; its section is where it is
+    section = fault.at[:-1] if fault.of_key else fault.at
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in section)[1:]
+    said = f"{place}: {fault.message}" if place else fault.message
+    return Problem(_mark(tree, fault.at, fault.of_key), said)
+
+
+def _without_null(value: Any) -> Any:
+    """`null` is the default, so the key is not there."""
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _touches(one: Location, other: Location) -> bool:
+    return one[: len(other)] == other[: len(one)]
+
+
+def _there(tree: Node, path: leaves.KeyPath) -> bool:
+    node = tree
+    for step in path:
+        if not isinstance(node, marked_yaml.Mapping) or step not in node.entries:
+            return False
+        node = node.entries[step].node
+    return not (isinstance(node, Scalar) and node.value is None)
+
+
+def _mark(tree: Node, at: Location, of_key: bool = False) -> Mark:
+    """Where a value stands, or its key; of what is not there, the key of the innermost section that is."""
+    node, mark = tree, tree.mark
+    for n, step in enumerate(at, 1):
+        if isinstance(node, marked_yaml.Mapping) and step in node.entries:
+            entry = node.entries[str(step)]
+            node = entry.node
+            mark = entry.key if n < len(at) or of_key or not isinstance(node, Scalar) else node.mark
+        elif isinstance(node, marked_yaml.Sequence) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+            mark = node.mark
+        else:
+            break
+    return mark

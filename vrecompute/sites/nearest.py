@@ -1,0 +1,30 @@
+"""Suggestions for what somebody meant to write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "nearest"]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is closest, if one is close.
+
+    >>> nearest("wal-time", ["walltime", "threads"])
+    'walltime'
+    """
+    by_form = {_form(candidate): candidate for candidate in known}
+    found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.6)
+    return by_form[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?`, or the list of what is known."""
+    words = list(known)
+    meant = nearest(word, words)
+    return f"did you mean '{meant}'?" if meant else f"known: {', '.join(words)}"
+
+
+def _form(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")

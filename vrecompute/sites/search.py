@@ -1,0 +1,60 @@
+"""Where site files are looked for, and under which names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vrecompute.errors import SiteError
+from vrecompute.sites.nearest import did_you_mean
+
+__all__ = ["display", "find_site_file", "is_path", "list_site_files", "site_folders"]
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def site_folders() -> list[Path]:
+    """`$VRECOMPUTE_SITES` (several by ':'), ./site_configs, the user's and the machine's; earlier ones win."""
+    named = [Path(folder) for folder in os.environ.get("VRECOMPUTE_SITES", "").split(os.pathsep) if folder]
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [*named, Path("site_configs"), config / "vrecompute" / "sites", Path("/etc/vrecompute/sites")]
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Whether this is a path rather than a name: it has a folder or the suffix of YAML."""
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or os.sep in text or text.endswith(_SUFFIXES)
+
+
+def list_site_files(folders: Iterable[Path] | None = None) -> list[Path]:
+    """Every site file of the search path in its order; a leading `_` marks what is only there to be extended."""
+    found: list[Path] = []
+    for folder in site_folders() if folders is None else folders:
+        if folder.is_dir():
+            files = (path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] not in "._")
+            found += sorted(files)
+    return found
+
+
+def find_site_file(name_or_path: str | Path, folders: Iterable[Path] | None = None) -> Path:
+    """The file of a name, or the path itself; raises `SiteError` that says where was looked."""
+    if is_path(name_or_path):
+        return Path(name_or_path)
+    searched = list(site_folders() if folders is None else folders)
+    for folder in searched:
+        for suffix in _SUFFIXES:
+            if (path := folder / f"{name_or_path}{suffix}").is_file():
+                return path
+    known = sorted({path.stem for path in list_site_files(searched)})
+    hint = did_you_mean(str(name_or_path), known) if known else "give the path of a YAML file"
+    raise SiteError(f"no site '{name_or_path}' in {', '.join(display(folder) for folder in searched)}; {hint}")
+
+
+def display(path: Path) -> str:
+    """The path as people see it: relative below the current folder, `~` for the home folder."""
+    absolute = Path(os.path.abspath(path))
+    for base, mark in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if absolute.is_relative_to(base) and absolute != base:
+            return mark + str(absolute.relative_to(base))
+    return str(absolute)
