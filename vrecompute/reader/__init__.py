@@ -6,7 +6,8 @@ of one range of events. Both raise errors of `vrecompute.errors` that name the f
 
 from __future__ import annotations
 
-from vrecompute.reader.facts import FileFacts, Identity, inspect
+from vrecompute.reader.facts import FileFacts, inspect
+from vrecompute.reader.identity import Identity
 from vrecompute.reader.read import READER_VERSION, read
 
 __all__ = ["READER_VERSION", "FileFacts", "Identity", "inspect", "read"]

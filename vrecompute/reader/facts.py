@@ -14,17 +14,9 @@ from numpy.typing import NDArray
 from vrecompute.errors import MissingColumn
 from vrecompute.reader import rntuple, ttree
 from vrecompute.reader.handles import Kind, open_file
+from vrecompute.reader.identity import Identity
 
-__all__ = ["FileFacts", "Identity", "StoredColumn", "inspect"]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a planned file is recognised by when it is opened again: UUID, size in bytes, entries of its tree."""
-
-    uuid: str
-    size: int
-    entries: int
+__all__ = ["FileFacts", "StoredColumn", "inspect", "require_columns"]
 
 
 @dataclass(frozen=True)

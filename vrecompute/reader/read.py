@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from vrecompute.columns import Column
 from vrecompute.errors import ChangedFile, CorruptFile, UsageError
 from vrecompute.reader import rntuple, ttree
-from vrecompute.reader.facts import FileFacts, Identity, require_columns
+from vrecompute.reader.baskets import tabulate
+from vrecompute.reader.decode import read_baskets
+from vrecompute.reader.facts import FileFacts, require_columns
 from vrecompute.reader.flatten import share_offsets
 from vrecompute.reader.handles import damage, open_file
+from vrecompute.reader.identity import Identity
+from vrecompute.reader.rawfile import is_local, open_raw
 
 __all__ = ["READER_VERSION", "read"]
 
@@ -35,28 +39,35 @@ def read(
     outside the tree.
     """
     handle = open_file(path)
-    if expect is not None:
-        _verify(path, "UUID", expect.uuid, handle.uuid)
-        _verify(path, "size in bytes", expect.size, handle.size)
     name = handle.resolve(tree)
     kind, opened = handle.tree(name)
     with damage(path, f"tree {name!r}"):
-        entries = int(opened.num_entries)
-    if expect is not None:
-        _verify(path, f"entries of tree {name!r}", expect.entries, entries)
-    if not 0 <= start <= stop <= entries:
-        raise UsageError(f"{path}: events [{start}, {stop}) are outside tree {name!r} of {entries} entries")
-    source = ttree if kind == "ttree" else rntuple
+        found = Identity(handle.uuid, handle.size, int(opened.num_entries))
+    _verify(path, name, expect, found)
+    if not 0 <= start <= stop <= found.entries:
+        raise UsageError(f"{path}: events [{start}, {stop}) are outside tree {name!r} of {found.entries} entries")
     known = ttree.branches(handle, name) if kind == "ttree" else rntuple.fields(handle, name)
     require_columns(path, name, known, columns)
-    result = source.read(handle, name, list(dict.fromkeys(columns)), start, stop)
+    names = list(dict.fromkeys(columns))
+    result: dict[str, Column] = {}
+    if kind == "ttree" and is_local(path):
+        table = handle.keep((name, tuple(names)), lambda: tabulate(handle, name, names))
+        result, names = read_baskets(open_raw(path), table, names, start, stop)
+    result |= (ttree if kind == "ttree" else rntuple).read(handle, name, names, start, stop)
     for column, data in result.items():
         seen = len(data.values) if data.offsets is None else len(data.offsets) - 1
         if seen != stop - start:
             raise CorruptFile(path, f"column {column!r} has {seen} events where {stop - start} were asked for")
-    return share_offsets(result)
+    return share_offsets({column: result[column] for column in columns})
 
 
-def _verify(path: str, what: str, expected: object, found: object) -> None:
-    if expected != found:
-        raise ChangedFile(path, f"is not the planned file: {what} was {expected}, is now {found}; plan the run again")
+def _verify(path: str, tree: str, expected: Identity | FileFacts | None, found: Identity) -> None:
+    if expected is None:
+        return
+    for what, old, new in (
+        ("UUID", expected.uuid, found.uuid),
+        ("size in bytes", expected.size, found.size),
+        (f"entries of tree {tree!r}", expected.entries, found.entries),
+    ):
+        if old != new:
+            raise ChangedFile(path, f"is not the planned file: {what} was {old}, is now {new}; plan the run again")

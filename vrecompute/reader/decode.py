@@ -1,0 +1,201 @@
+"""Columns of a TTree straight from its baskets: one read of the file, one kernel call per column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.columns import Column
+from vrecompute.errors import CorruptFile
+from vrecompute.reader import kernels
+from vrecompute.reader.baskets import BasketTable, BranchTable
+from vrecompute.reader.codecs import addresses
+from vrecompute.reader.handles import damage
+from vrecompute.reader.inflate import payload
+from vrecompute.reader.rawfile import RawFile, buffer
+
+__all__ = ["NotDecodable", "complaint", "read_baskets"]
+
+_COMPLAINTS = {
+    kernels.BAD_KEY: "the basket's key does not agree with the tree",
+    kernels.BAD_BLOCK: "a compressed block has an impossible header",
+    kernels.BAD_STREAM: "a compressed block cannot be decompressed",
+    kernels.BAD_CHECKSUM: "the data differ from their checksum",
+    kernels.BAD_LENGTH: "the basket holds another number of values than its entries and counts need",
+    kernels.UNKNOWN_CODEC: "a block is compressed by an unknown algorithm",
+    kernels.BAD_COUNT: "counts are negative or impossibly large",
+}
+_NO_ITEMS = np.zeros(0, dtype=np.int64)
+
+
+class NotDecodable(Exception):
+    """Undamaged data in a form that the kernels do not know: for uproot to read."""
+
+
+class _Lists(NamedTuple):
+    """Items of a leaf-count collection: `bounds[e - low]` is the first item of entry e."""
+
+    low: int
+    bounds: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+
+def complaint(path: str, column: str, status: int, first: int, count: int) -> CorruptFile:
+    """The error for a kernel's status about entries (or elements) [first, first + count) of a column."""
+    return CorruptFile(path, f"column {column!r}, entries [{first}, {first + count}): {_COMPLAINTS[status]}")
+
+
+class _Chunk:
+    """The baskets of one chunk in memory, and the decoding of one column of them at a time."""
+
+    def __init__(self, file: RawFile, table: BasketTable, ranges: Mapping[str, tuple[int, int]]) -> None:
+        self.path = file.path
+        self.pieces = {name: table.branches[name].pieces(*span) for name, span in ranges.items()}
+        together = np.concatenate([np.zeros((0, 5), np.int64), *self.pieces.values()])
+        for name, pieces in self.pieces.items():
+            beyond = np.flatnonzero(pieces[:, kernels.SEEK] > file.size - pieces[:, kernels.BYTES])
+            if len(beyond):
+                raise CorruptFile(
+                    file.path,
+                    f"column {name!r}: the basket of entry {pieces[beyond[0], kernels.FIRST]} is beyond its end",
+                )
+        self.raw = file.gather(together, table.embedded)
+        ends = np.cumsum([len(p) for p in self.pieces.values()])
+        most = 0
+        self.payload_bytes: dict[str, int] = {}
+        for name, stop in zip(self.pieces, ends, strict=True):
+            pieces = together[stop - len(self.pieces[name]) : stop]
+            status, about, largest, self.payload_bytes[name] = kernels.largest(self.raw, pieces)
+            if status != kernels.OK:
+                raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
+            self.pieces[name] = pieces
+            most = max(most, largest)
+        self.scratch = buffer("scratch", most)
+
+    def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
+        """The bytes of entries [start, stop) in native order."""
+        width = np.dtype(branch.dtype).itemsize
+        unit = width * branch.items
+        if lists is None:
+            low, items, length = 0, _NO_ITEMS, stop - start
+        else:
+            low, items, length = lists.low, lists.bounds, int(lists.offsets[-1])
+        if lists is not None and length * unit > self.payload_bytes[name]:
+            raise complaint(self.path, name, kernels.BAD_LENGTH, start, stop - start)
+        out = np.empty(length * unit, dtype=np.uint8)
+        span = np.array([start, stop], dtype=np.int64)
+        raw, pieces = self.raw, self.pieces[name]
+        functions = addresses()
+        for _ in range(2):
+            status, about = kernels.decode_baskets(
+                functions, raw, pieces, self.scratch, items, low, span, unit, width, out
+            )
+            if status != kernels.NO_CODEC:
+                break
+            raw, pieces = self._inflated(name)
+        if status != kernels.OK:
+            raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
+        return out
+
+    def vectors(self, name: str, branch: BranchTable) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Numbers of all entries of the chunk's baskets, as bytes in native order, and their offsets."""
+        width = np.dtype(branch.dtype).itemsize
+        raw, pieces = self.raw, self.pieces[name]
+        entries = int(pieces[:, kernels.COUNT].sum())
+        size = self.payload_bytes[name] - kernels.VECTOR_HEADER * entries
+        if size < 0 or size % width:
+            raise NotDecodable
+        out = np.empty(size, dtype=np.uint8)
+        offsets = np.zeros(entries + 1, dtype=np.int64)
+        for _ in range(2):
+            status, about = kernels.decode_vectors(addresses(), raw, pieces, self.scratch, width, out, offsets)
+            if status != kernels.NO_CODEC:
+                break
+            raw, pieces = self._inflated(name)
+        if status == kernels.NOT_VECTOR:
+            raise NotDecodable
+        if status != kernels.OK:
+            raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
+        return out, offsets
+
+    def _inflated(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The baskets of one column decompressed by Python's libraries, as bare payloads."""
+        pieces = self.pieces[name].copy()
+        with damage(self.path, f"column {name!r}"):
+            payloads = [payload(self.raw, piece) for piece in pieces]
+        sizes = np.array([len(p) for p in payloads], dtype=np.int64)
+        pieces[:, kernels.AT] = np.cumsum(sizes) - sizes
+        pieces[:, kernels.BYTES] = sizes
+        pieces[:, kernels.SEEK] = -1
+        return np.frombuffer(b"".join(payloads), dtype=np.uint8).copy(), pieces
+
+
+def read_baskets(
+    file: RawFile, table: BasketTable, columns: Sequence[str], start: int, stop: int
+) -> tuple[dict[str, Column], list[str]]:
+    """Entries [start, stop) of those `columns` that can be decoded here, and the names of the others.
+
+    Raises CorruptFile naming the column and the entries whose basket is damaged.
+    """
+    chosen = {name: table.branches[name] for name in columns if name in table.branches}
+    others = [name for name in columns if name not in chosen]
+    ranges = dict.fromkeys(chosen, (start, stop))
+    for branch in chosen.values():
+        if branch.counts:  # a basket's items start at its first entry, so that must be counted from there
+            low, high = ranges.get(branch.counts, (start, stop))
+            pieces = branch.pieces(start, stop)
+            if len(pieces):
+                low = min(low, int(pieces[0, kernels.FIRST]))
+                high = max(high, int(pieces[-1, kernels.FIRST] + pieces[-1, kernels.COUNT]))
+            ranges[branch.counts] = (low, high)
+    chunk = _Chunk(file, table, ranges)
+    collections: dict[str, _Lists] = {}
+    counted: dict[str, NDArray[np.generic]] = {}
+    for name in dict.fromkeys(b.counts for b in chosen.values() if b.counts):
+        low, high = ranges[name]
+        branch = table.branches[name]
+        counts = chunk.numbers(name, branch, None, low, high).view(branch.dtype)
+        collections[name] = _count(file.path, name, counts, low, start, stop)
+        counted[name] = counts[start - low : stop - low]
+    result: dict[str, Column] = {}
+    for name, branch in chosen.items():
+        if name in counted:
+            result[name] = Column(counted[name])
+            continue
+        try:
+            result[name] = _column(chunk, name, branch, collections.get(branch.counts), start, stop)
+        except NotDecodable:
+            others.append(name)
+    return result, others
+
+
+def _count(path: str, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
+    bounds = np.empty(len(counts) + 1, dtype=np.int64)
+    if kernels.accumulate(counts, bounds) != kernels.OK:
+        raise complaint(path, name, kernels.BAD_COUNT, low, len(counts))
+    if low == start and len(counts) == stop - start:
+        return _Lists(low, bounds, bounds)
+    offsets = bounds[start - low : stop - low + 1]
+    return _Lists(low, bounds, offsets - offsets[0])
+
+
+def _column(chunk: _Chunk, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> Column:
+    if branch.layout == "vector":
+        flat, offsets = chunk.vectors(name, branch)
+        values = flat.view(branch.dtype)
+        pieces = chunk.pieces[name]
+        skipped = start - int(pieces[0, kernels.FIRST]) if len(pieces) else 0
+        if skipped or len(offsets) - 1 != stop - start:
+            offsets = offsets[skipped : skipped + stop - start + 1]
+            values = values[offsets[0] : offsets[-1]].copy()
+            offsets = offsets - offsets[0]
+        return Column(values, offsets)
+    values = chunk.numbers(name, branch, lists, start, stop).view(branch.dtype)
+    if lists is not None:
+        return Column(values, lists.offsets if branch.items == 1 else lists.offsets * branch.items)
+    if branch.items > 1:
+        return Column(values, np.arange(stop - start + 1, dtype=np.int64) * branch.items)
+    return Column(values)

@@ -1,0 +1,306 @@
+"""Decoding kernels: decompress baskets and pages and lay out their numbers, without the interpreter lock.
+
+Each call decodes one column of a whole chunk. Every position and length that comes from the file is
+checked before it is used: damage makes a kernel return a status, never touch memory out of bounds.
+All kernels share one file, for numba's cache watches only the file that a kernel is defined in.
+
+Formats: `TKey` and `TBasket` as in ROOT's TFile documentation; the 9-byte block header of ROOT's
+core/zip/src/RZip.cxx; pages as in the RNTuple Binary Format Specification 1.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
+
+# slots of the array of C functions' addresses
+ZSTD_CREATE, ZSTD_FREE, ZSTD_DECOMPRESS, DEFLATE_CREATE, DEFLATE_FREE, DEFLATE_DECOMPRESS = range(6)
+LZ4_DECOMPRESS, XXH64, XXH3, SLOTS = range(6, 10)
+
+# columns of a table of pieces (baskets or pages): position in `raw`, bytes there, first entry or element,
+# entries or elements, position in the file (-1: a bare payload without key, from memory)
+AT, BYTES, FIRST, COUNT, SEEK = range(5)
+
+_BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
+
+
+def _c_function(result: Any, *arguments: Any) -> Any:
+    """An intrinsic `call(address, (arguments...))` of the C function at an address; pointers are int64."""
+
+    @intrinsic
+    def call(_context: Any, _address: Any, _values: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            kinds = [context.get_value_type(a) for a in arguments]
+            pointer = builder.inttoptr(args[0], ir.FunctionType(context.get_value_type(result), kinds).as_pointer())
+            return builder.call(pointer, [builder.extract_value(args[1], i) for i in range(len(arguments))])
+
+        packed: Any = types.BaseTuple
+        return result(types.int64, packed.from_types(arguments)), generate
+
+    return call
+
+
+_int64_of_1 = _c_function(types.int64, types.int64)
+_int64_of_2 = _c_function(types.int64, types.int64, types.int64)
+_int64_of_3 = _c_function(types.int64, types.int64, types.int64, types.int64)
+_int64_of_5 = _c_function(types.int64, *[types.int64] * 5)
+_int32_of_6 = _c_function(types.int32, *[types.int64] * 6)
+_int32_of_lz4 = _c_function(types.int32, types.int64, types.int64, types.int32, types.int32)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _big16(raw: Any, at: int) -> Any:
+    return (np.int64(raw[at]) << 8) | np.int64(raw[at + 1])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _big32(raw: Any, at: int) -> Any:
+    value = (_big16(raw, at) << 16) | _big16(raw, at + 2)
+    return value - (value >> 31 << 32)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _big64(raw: Any, at: int) -> Any:
+    return (_big32(raw, at) << 32) | (_big32(raw, at + 4) & 0xFFFFFFFF)
+
+
+@njit(nogil=True, cache=True)
+def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
+    """Of one basket: status, length of its key, uncompressed bytes, bytes before its table of offsets."""
+    at, size = piece[AT], piece[BYTES]
+    if at < 0 or size < 0 or at + size > len(raw):
+        return BAD_KEY, 0, 0, 0
+    if piece[SEEK] < 0:
+        return OK, 0, size, size
+    if size < 45:
+        return BAD_KEY, 0, 0, 0
+    length, version, key = _big32(raw, at + 6), _big16(raw, at + 4), _big16(raw, at + 14)
+    if _big32(raw, at) != size or key < 45 or key > size or length < 0:
+        return BAD_KEY, 0, 0, 0
+    seek = _big64(raw, at + 18) if version > 1000 else _big32(raw, at + 18)
+    # the basket's own header ends the key: version, buffer size, offsets size, entries, last byte, a flag
+    entries, border = _big32(raw, at + key - 9), _big32(raw, at + key - 5) - key
+    if seek != piece[SEEK] or entries != piece[COUNT] or border < 0 or border > length:
+        return BAD_KEY, 0, 0, 0
+    return OK, key, length, border
+
+
+@njit(nogil=True, cache=True)
+def largest(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
+    """Over baskets: status, the piece it is about, the most uncompressed bytes, the sum of payload bytes."""
+    most, total = 0, 0
+    for i in range(len(pieces)):
+        status, _, length, border = _key(raw, pieces[i])
+        if status != OK:
+            return status, i, 0, 0
+        most = max(most, length)
+        total += border
+    return OK, 0, most, total
+
+
+@njit(nogil=True, cache=True)
+def open_codecs(functions: Any) -> Any:
+    """Working states of the decompressors of this thread, to be closed again."""
+    states = np.zeros(2, np.int64)
+    if functions[ZSTD_CREATE] != 0:
+        states[0] = _int64_of_1(functions[ZSTD_CREATE], (0,))
+    if functions[DEFLATE_CREATE] != 0:
+        states[1] = _int64_of_1(functions[DEFLATE_CREATE], (0,))
+    return states
+
+
+@njit(nogil=True, cache=True)
+def close_codecs(functions: Any, states: Any) -> None:
+    """Free what `open_codecs` made."""
+    if states[0] != 0:
+        _int64_of_1(functions[ZSTD_FREE], (states[0],))
+    if states[1] != 0:
+        _int64_of_1(functions[DEFLATE_FREE], (states[1],))
+
+
+@njit(nogil=True, cache=True)
+def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any, size: int) -> int:
+    """Decompress the blocks in raw[at:stop] to exactly `size` bytes at the start of `out`."""
+    filled = np.int64(0)
+    while filled < size:
+        if stop - at < _BLOCK_HEADER:
+            return BAD_BLOCK
+        tag = _big16(raw, at)
+        packed = np.int64(raw[at + 3]) | np.int64(raw[at + 4]) << 8 | np.int64(raw[at + 5]) << 16
+        whole = np.int64(raw[at + 6]) | np.int64(raw[at + 7]) << 8 | np.int64(raw[at + 8]) << 16
+        at += _BLOCK_HEADER
+        if packed > stop - at or whole > size - filled or whole == 0:
+            return BAD_BLOCK
+        source, target = raw.ctypes.data + at, out.ctypes.data + filled
+        if tag == 0x5A53:  # ZS
+            if states[0] == 0:
+                return NO_CODEC
+            if _int64_of_5(functions[ZSTD_DECOMPRESS], (states[0], target, whole, source, packed)) != whole:
+                return BAD_STREAM
+        elif tag == 0x5A4C:  # ZL; without a place for the actual size, only exactly `whole` bytes succeed
+            if states[1] == 0:
+                return NO_CODEC
+            if _int32_of_6(functions[DEFLATE_DECOMPRESS], (states[1], source, packed, target, whole, 0)) != 0:
+                return BAD_STREAM
+        elif tag == 0x4C34:  # L4, an XXH64 of the block before it
+            if functions[LZ4_DECOMPRESS] == 0 or functions[XXH64] == 0:
+                return NO_CODEC
+            if packed <= _LZ4_CHECKSUM:
+                return BAD_BLOCK
+            source, length = source + _LZ4_CHECKSUM, packed - _LZ4_CHECKSUM
+            if _int64_of_3(functions[XXH64], (source, length, 0)) != _big64(raw, at):
+                return BAD_CHECKSUM
+            done = _int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
+            if done != whole:
+                return BAD_STREAM
+        elif tag == 0x585A:  # XZ
+            return NO_CODEC
+        else:
+            return UNKNOWN_CODEC
+        at += packed
+        filled += whole
+    return OK
+
+
+@njit(nogil=True, cache=True)
+def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) -> tuple[int, int, int, int]:
+    """Of one basket: status, whether its payload is in `scratch` (else in `raw`), where, its bytes."""
+    status, key, length, border = _key(raw, piece)
+    at, stop = piece[AT] + key, piece[AT] + piece[BYTES]
+    if status != OK or stop - at == length:
+        return status, 0, at, border
+    if length > len(scratch):
+        return BAD_KEY, 0, 0, 0
+    return _inflate(functions, states, raw, at, stop, scratch, length), 1, 0, border
+
+
+@njit(nogil=True, cache=True)
+def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> None:
+    """Copy big-endian numbers of `width` bytes in native order."""
+    if width == 1:
+        out[to : to + size] = source[at : at + size]
+    elif width == 4:
+        a32, b32 = source[at : at + size].view(np.uint32), out[to : to + size].view(np.uint32)
+        for i in range(len(b32)):
+            v = a32[i]
+            b32[i] = v >> 24 | (v >> 8 & np.uint32(0xFF00)) | (v << 8 & np.uint32(0xFF0000)) | v << 24
+    elif width == 8:
+        a64, b64 = source[at : at + size].view(np.uint64), out[to : to + size].view(np.uint64)
+        for i in range(len(b64)):
+            w = a64[i]
+            w = w >> np.uint64(32) | w << np.uint64(32)
+            w = (w >> np.uint64(16) & np.uint64(0x0000FFFF0000FFFF)) | (w & np.uint64(0x0000FFFF0000FFFF)) << np.uint64(
+                16
+            )
+            b64[i] = (w >> np.uint64(8) & np.uint64(0x00FF00FF00FF00FF)) | (
+                w & np.uint64(0x00FF00FF00FF00FF)
+            ) << np.uint64(8)
+    else:
+        for i in range(0, size, 2):
+            out[to + i], out[to + i + 1] = source[at + i + 1], source[at + i]
+
+
+@njit(nogil=True, cache=True)
+def decode_baskets(
+    functions: Any,
+    raw: Any,
+    pieces: Any,
+    scratch: Any,
+    items: Any,
+    low: int,
+    span: Any,
+    unit: int,
+    width: int,
+    out: Any,
+) -> tuple[int, int]:
+    """Numbers of entries [span[0], span[1]) into `out`, as bytes in native order: status, and the piece it is about.
+
+    An item has `unit` bytes in numbers of `width`. `items[e - low]` is the first item of entry e; an empty
+    `items` means one item per entry.
+    """
+    states = open_codecs(functions)
+    status, start, stop = OK, span[0], span[1]
+    origin = items[start - low] if len(items) else start
+    i = 0
+    for i in range(len(pieces)):
+        first, last = pieces[i, FIRST], pieces[i, FIRST] + pieces[i, COUNT]
+        a, b = max(first, start), min(last, stop)
+        if a >= b:
+            continue
+        status, inflated, at, border = _payload(functions, states, raw, pieces[i], scratch)
+        if status != OK:
+            break
+        if len(items):
+            if first < low or last - low >= len(items):
+                status = BAD_COUNT
+                break
+            first, last, a, b = items[first - low], items[last - low], items[a - low], items[b - low]
+        to, size = (a - origin) * unit, (b - a) * unit
+        if border != (last - first) * unit or to < 0 or to + size > len(out):
+            status = BAD_LENGTH
+            break
+        if inflated:
+            _copy(scratch, (a - first) * unit, out, to, size, width)
+        else:
+            _copy(raw, at + (a - first) * unit, out, to, size, width)
+    close_codecs(functions, states)
+    return status, i
+
+
+@njit(nogil=True, cache=True)
+def decode_vectors(
+    functions: Any, raw: Any, pieces: Any, scratch: Any, width: int, out: Any, offsets: Any
+) -> tuple[int, int]:
+    """Every std::vector of numbers in the baskets into `out` and `offsets`: status, and the piece it is about.
+
+    Each vector is a byte count with bit 30 set, a 2-byte version, its length, and its numbers.
+    """
+    states = open_codecs(functions)
+    status, to, entry, i = OK, 0, 0, 0
+    for i in range(len(pieces)):
+        status, inflated, at, border = _payload(functions, states, raw, pieces[i], scratch)
+        if status != OK:
+            break
+        source = scratch if inflated else raw
+        stop = at + border
+        for _ in range(pieces[i, COUNT]):
+            if stop - at < VECTOR_HEADER:
+                status = BAD_LENGTH
+                break
+            size = _big32(source, at + 6) * width
+            if _big32(source, at) != (size + 6 | 1 << 30):
+                status = NOT_VECTOR
+                break
+            at += VECTOR_HEADER
+            if size < 0 or size > stop - at or size > len(out) - to:
+                status = BAD_LENGTH
+                break
+            _copy(source, at, out, to, size, width)
+            at, to, entry = at + size, to + size, entry + 1
+            offsets[entry] = to // width
+        if status == OK and at != stop:
+            status = BAD_LENGTH
+        if status != OK:
+            break
+    close_codecs(functions, states)
+    return status, i
+
+
+@njit(nogil=True, cache=True)
+def accumulate(counts: Any, offsets: Any) -> int:
+    """Running sum of `counts` from 0 into `offsets`; BAD_COUNT where one is negative or the sum beyond 2^48."""
+    total = np.int64(0)
+    offsets[0] = 0
+    for i in range(len(counts)):
+        n = np.int64(counts[i])
+        total += n
+        if n < 0 or total > 1 << 48:
+            return BAD_COUNT
+        offsets[i + 1] = total
+    return OK

@@ -1,0 +1,122 @@
+"""`RawFile`: a local ROOT file as bytes: its identity from the header alone, and coalesced reads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid as uuids
+import weakref
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.errors import CorruptFile, UnreadableFile
+from vrecompute.reader.kernels import AT, BYTES, SEEK
+
+__all__ = ["RawFile", "is_local", "open_raw"]
+
+_OPEN_FILES = 32
+_GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
+_KEPT_BYTES = 64 * 1024 * 1024
+
+_cache: OrderedDict[tuple[str, int, int], RawFile] = OrderedDict()
+_cache_lock = threading.Lock()
+_buffers = threading.local()
+
+
+def is_local(path: str) -> bool:
+    """Whether the file is reached through the file system."""
+    return "://" not in path
+
+
+def buffer(name: str, size: int) -> NDArray[np.uint8]:
+    """At least `size` bytes that this thread uses again and again, so that their pages stay mapped."""
+    kept: NDArray[np.uint8] | None = getattr(_buffers, name, None)
+    if kept is None or len(kept) < size:
+        kept = np.empty(max(size + size // 8, 1 << 16), dtype=np.uint8)
+        if len(kept) <= _KEPT_BYTES:
+            setattr(_buffers, name, kept)
+    return kept
+
+
+class RawFile:
+    """An open file. `uuid` and `size` identify it; reading is by position, from any thread."""
+
+    def __init__(self, path: str, descriptor: int, size: int) -> None:
+        self.path = path
+        self.size = size
+        self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self.uuid = self._identify()
+
+    def _identify(self) -> str:
+        header = os.pread(self._descriptor, 75, 0)
+        if header[:4] != b"root" or len(header) < 63:
+            raise CorruptFile(self.path, "is not a ROOT file")
+        # files beyond 2 GB have 8-byte positions, which their version number tells by an added million
+        large = int.from_bytes(header[4:8], "big") >= 1_000_000
+        end = int.from_bytes(header[12:20] if large else header[12:16], "big")
+        if end > self.size:
+            raise CorruptFile(self.path, f"is truncated: its header says {end} bytes, it has {self.size}")
+        at = 59 if large else 47
+        return str(uuids.UUID(bytes=header[at : at + 16]))
+
+    def gather(self, pieces: NDArray[np.int64], extra: bytes = b"") -> NDArray[np.uint8]:
+        """Read all pieces, in order of position and adjacent ones together, and set their AT column.
+
+        Returns this thread's buffer with their bytes, then `extra`, to which pieces with SEEK < 0 point:
+        piece -1 - n is at its byte n. Raises UnreadableFile.
+        """
+        bare = pieces[:, SEEK] < 0
+        starts, sizes = pieces[~bare, SEEK], pieces[~bare, BYTES]
+        order = np.argsort(starts, kind="stable")
+        reach = np.maximum.accumulate((starts + sizes)[order])
+        opens = np.ones(len(order), dtype=bool)
+        opens[1:] = starts[order[1:]] > reach[:-1] + _GAP_BYTES
+        begin, end = starts[order[opens]], reach[np.roll(opens, -1)]
+        into = np.r_[0, np.cumsum(end - begin)]
+        extra = extra if bare.any() else b""
+        raw = buffer("raw", int(into[-1]) + len(extra))
+        for run in range(len(begin)):
+            self._read(raw[into[run] : into[run + 1]], int(begin[run]))
+        raw[into[-1] : into[-1] + len(extra)] = np.frombuffer(extra, dtype=np.uint8)
+        run_of = np.searchsorted(begin, starts, side="right") - 1
+        pieces[~bare, AT] = starts - begin[run_of] + into[run_of]
+        pieces[bare, AT] = into[-1] - 1 - pieces[bare, SEEK]
+        return raw
+
+    def _read(self, target: NDArray[np.uint8], position: int) -> None:
+        view = target.data
+        try:
+            while view:
+                done = os.preadv(self._descriptor, [view], position)
+                if not done:
+                    raise CorruptFile(self.path, f"ends at byte {position}, in the middle of its data")
+                view, position = view[done:], position + done
+        except OSError as error:
+            raise UnreadableFile(self.path, f"cannot be read at byte {position}: {error.strerror}") from error
+
+
+def open_raw(path: str) -> RawFile:
+    """The open file, from a cache while its size and modification time stay the same.
+
+    Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
+    or shorter than its own header says.
+    """
+    try:
+        stat = os.stat(path)
+        key = (path, stat.st_size, stat.st_mtime_ns)
+        with _cache_lock:
+            if key in _cache:
+                _cache.move_to_end(key)
+                return _cache[key]
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        file = RawFile(path, descriptor, os.fstat(descriptor).st_size)
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be opened: {error.strerror}") from error
+    with _cache_lock:
+        _cache[key] = file
+        while len(_cache) > _OPEN_FILES:
+            _cache.popitem(last=False)  # closes with its last reference
+    return file
