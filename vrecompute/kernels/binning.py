@@ -1,4 +1,4 @@
-"""Exact bin search without searching: a lookup on the bits of x gives a bin at or below, a short walk ends it."""
+"""Exact bin search and filling: a lookup on the bits of x gives a bin at or below, a short walk ends it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["Axis", "find_bin", "make_axis"]
+__all__ = ["Axis", "fill", "fill_weights", "find_bin", "make_axis"]
 
-_CELLS_PER_OCTAVE_BITS = 6
+# Cells per octave of the lookup: at least 2^6, at most 2^14 (for bins of 0.006 % of their position).
+_MIN_BITS, _MAX_BITS = 6, 14
 
 
 class Axis(NamedTuple):
     """What a kernel needs of one axis: float64 `edges`, and the `guess` bin of each cell of a cheap key.
 
     The key of x is `(bits(x) >> shift) - first`, cut to the table, with the bits of the float64 read as a
-    signed integer: monotone in x for x > 0, which is what makes the guess never exceed the bin.
+    signed integer: monotone in x for x > 0, which is why the guess is never above the bin.
     """
 
     edges: NDArray[np.float64]
@@ -38,39 +39,54 @@ def _bits(typingctx: Any, x: Any) -> Any:
     return types.int64(types.float64), codegen
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def find_bin(x: float, edges: NDArray[np.float64], guess: NDArray[np.int32], shift: int, first: int) -> int:
+@njit(forceinline=True, error_model="numpy")
+def find_bin(axis: Axis, x: float) -> int:
     """`numpy.searchsorted(edges, x, side="right")`: 0 is underflow, len(edges) overflow; NaN counts as overflow."""
-    key = (_bits(x) >> shift) - first
-    key = min(max(key, 0), guess.size - 1)
-    index = np.int64(guess[np.uint64(key)])
     if x != x:
-        return edges.size
-    while index < edges.size and x >= edges[np.uint64(index)]:
+        return axis.edges.size
+    key = min(max((_bits(np.float64(x)) >> axis.shift) - axis.first, 0), axis.guess.size - 1)
+    index = np.int64(axis.guess[np.uint64(key)])
+    while index < axis.edges.size and x >= axis.edges[np.uint64(index)]:
         index += 1
     return index
+
+
+@njit(forceinline=True, error_model="numpy")
+def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: float) -> int:
+    """Add `weight` and its square to the bin of x in `row` of `sums`, flat (rows, len(edges) + 1, 2); give the bin."""
+    index = find_bin(axis, x)
+    at = np.uint64(2 * (row * (axis.edges.size + 1) + index))
+    sums[at] += weight
+    sums[at + np.uint64(1)] += weight * weight
+    return index
+
+
+@njit(forceinline=True, error_model="numpy")
+def fill_weights(sums: NDArray[np.float64], index: int, weight: float, factors: NDArray[np.float64], at: int) -> None:
+    """Add weight times each factor of the event to bin `index` of `sums`, (len(edges) + 1, 2, factors).
+
+    The factors lie side by side so that the loop over them is one of vector instructions.
+    """
+    for k in range(sums.shape[2]):
+        varied = weight * factors[at, k]
+        sums[index, 0, k] += varied
+        sums[index, 1, k] += varied * varied
 
 
 def make_axis(edges: NDArray[np.float64]) -> Axis:
     """The lookup of strictly increasing finite `edges`; ValueError otherwise."""
     edges = np.ascontiguousarray(edges, dtype=np.float64)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.isfinite(edges)) or not np.all(np.diff(edges) > 0):
-        raise ValueError("bin edges must be finite, strictly increasing and at least two")
+        raise ValueError("bin edges must be at least two, finite and strictly increasing")
     positive = edges[edges > 0]
     if positive.size == 0:
         return Axis(edges, np.zeros(1, np.int32), 0, 0)
-    ratio = np.min(positive[1:] / positive[:-1]) if positive.size > 1 else 2.0
-    # Cells at most as wide as the narrowest bin, so that the walk is one or two steps; at most 2^14 cells an octave.
-    bits = int(np.clip(np.ceil(-np.log2(ratio - 1.0)), _CELLS_PER_OCTAVE_BITS, 14))
-    shift = 52 - bits
-    keys = edges.view(np.int64) >> shift
-    first = int(positive[0].view(np.int64) >> shift) - 1
-    last = int(keys[-1])
-    cells = np.arange(first, last + 2)
-    # The guess of a cell counts the edges whose key is smaller: by monotony each is below any x of the cell.
-    # Edges at or below zero are below every positive x, and x <= 0 falls in the first cell, where the guess is 0.
-    negative = np.count_nonzero(edges <= 0)
-    ordered = keys[negative:]
-    guess = negative + np.searchsorted(ordered, cells, side="left")
+    narrowest = float(np.min(positive[1:] / positive[:-1], initial=2.0)) - 1.0
+    bits = int(np.clip(np.ceil(-np.log2(narrowest)), _MIN_BITS, _MAX_BITS))
+    keys = positive.view(np.int64) >> (52 - bits)
+    # One cell below the first positive edge takes everything up to it, x <= 0 included: its guess must be 0.
+    first = int(keys[0]) - 1
+    cells = np.arange(first, int(keys[-1]) + 2)
+    guess = edges.size - positive.size + np.searchsorted(keys, cells, side="left")
     guess[0] = 0
-    return Axis(edges, guess.astype(np.int32), shift, first)
+    return Axis(edges, guess.astype(np.int32), 52 - bits, first)

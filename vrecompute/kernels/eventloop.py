@@ -1,0 +1,285 @@
+"""`EventLoop`: per-event functions of a physicist, made into one fused, cached loop over all events and variations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numba.core.errors import NumbaError
+from numpy.typing import ArrayLike, NDArray
+
+from vrecompute.errors import UsageError
+from vrecompute.kernels.binning import make_axis
+from vrecompute.kernels.generate import Prepared, Source, Step, write_source
+from vrecompute.kernels.rewrite import Binding, Names, Rewritten, read_function, rewrite
+from vrecompute.kernels.sourcefile import explain, load_source
+
+__all__ = ["Collection", "EventLoop", "Filled", "FilledHistogram"]
+
+_NOMINAL = "nominal"
+_RESERVED = {"event": "event", "p": "parameters", "cut": "cut", "count": "count"}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Objects of all events of a chunk: int64 `offsets` of shape (events + 1,), columns of shape (objects,)."""
+
+    offsets: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class FilledHistogram:
+    """Sums of weights and of their squares, shape (variations, bins + 2): underflow first, overflow last."""
+
+    variations: tuple[str, ...]
+    edges: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a loop gives for a chunk. Cutflow and counters are of the nominal variation."""
+
+    histograms: dict[str, FilledHistogram]
+    cutflow: dict[str, dict[str, int]]
+    counters: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Vary:
+    function: Callable[..., Any]
+    column: str
+    shifts: Mapping[str, float]
+
+
+@dataclass
+class _Built:
+    """One loop for one set of column types."""
+
+    source: Source
+    names: Names
+    prepared: list[Prepared]
+    steps: list[Step]
+    run: Callable[..., None] = field(repr=False, default=lambda *_: None)
+
+
+class EventLoop:
+    """Per-event functions over named things, run as one loop.
+
+    Functions are plain Python that numba understands; the names of their parameters say what they get:
+
+    - a collection (`muon`): `muon.pt[i]`, `len(muon)`; `event`: `event.weight`; `p`: `p.pt_min_gev`;
+    - `cut`: `cut.mumu("opposite_sign")` counts the event; `count`: `count.muons(len(muon))` adds;
+    - the name of a histogram: `mass.fill(m, w)`; another step: what it returned in this event.
+
+    A step that returns nothing is absent, and steps that name it do not run; with the default
+    `None` (`ee=None`) they do, and may ask `ee is None`. A step is evaluated once for each variation
+    of what it names, directly or through other steps, and once where nothing it names varies.
+    Numbers that steps return are float64. Nothing is compiled or written before `run`.
+    """
+
+    def __init__(self, **histograms: ArrayLike) -> None:
+        self._axes = {name: make_axis(np.asarray(edges)) for name, edges in histograms.items()}
+        self._varied: list[_Vary] = []
+        self._derived: dict[str, Callable[..., Any]] = {}
+        self._steps: dict[str, Callable[..., Any]] = {}
+        self._built: dict[Any, _Built] = {}
+
+    def step(self, function: F) -> F:
+        """Add a step; steps run in the order of their definition."""
+        self._steps[function.__name__] = function
+        return function
+
+    def column(self, name: str) -> Callable[[F], F]:
+        """Derive a column ("electron.good") from others: `function(electron, i, ...)` gives the value for object i."""
+
+        def add(function: F) -> F:
+            self._derived[name] = function
+            return function
+
+        return add
+
+    def vary(self, column: str, **shifts: float) -> Callable[[F], F]:
+        """Vary a column: for each variation named, `function(electron, i, shift, ...)` gives the varied value.
+
+        A variation may vary several columns, and a column may be varied by several functions.
+        """
+
+        def add(function: F) -> F:
+            self._varied.append(_Vary(function, column, shifts))
+            return function
+
+        return add
+
+    @staticmethod
+    def once(function: F) -> F:
+        """A helper of steps, `f(muon, i, j)`, that is computed once per event and arguments and then kept.
+
+        It may read no column that varies.
+        """
+        function.vrecompute_once = True  # type: ignore[attr-defined]
+        return function
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """All variations declared, the nominal one first."""
+        return tuple(dict.fromkeys([_NOMINAL, *(name for v in self._varied for name in v.shifts)]))
+
+    def run(
+        self,
+        events: int,
+        *,
+        collections: Mapping[str, Collection],
+        event: Mapping[str, NDArray[Any]] | None = None,
+        parameters: Mapping[str, float] | None = None,
+        variations: Sequence[str] = (_NOMINAL,),
+        weights: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Filled:
+        """One pass over `events` events, for the nominal and the other `variations`.
+
+        `event` holds one value per event and column. `weights` are variations of the weight alone: names
+        to factors of shape (events,); each becomes one more row of every histogram, filled with the
+        nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
+        names is not given, and AnalysisError where a function cannot be compiled.
+        """
+        from vrecompute.kernels.arguments import Arguments
+
+        factors = dict(weights or {})
+        chunk = Chunk(events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), factors)
+        for name in variations:
+            if name not in self.variations:
+                raise UsageError(f"no function varies {name!r}; there are {', '.join(self.variations)}")
+        built = self._build(_kinds(chunk), weighted=bool(factors))
+        arguments = Arguments(built.names, built.prepared, built.steps, self._axes, self._shifts(), chunk)
+        values = arguments.values()
+        try:
+            built.run(*(values[a] for a in built.source.arguments))
+        except NumbaError as error:
+            raise explain(error, built.source, _kinds(chunk)) from error
+        return arguments.filled()
+
+    def needs(self) -> tuple[str, ...]:
+        """The columns that the functions read: "muon.pt", "event.weight"."""
+        built = self._rewritten({}, weighted=False)
+        return (*built[0].columns, *(f"event.{name}" for name in built[0].event))
+
+    def source(self, kinds: Mapping[str, str] | None = None) -> str:
+        """The generated module, for the curious; `kinds` are column types by name ("muon.pt": "float32")."""
+        return write_source(*self._rewritten(dict(kinds or {}), weighted=False)).text
+
+    def _shifts(self) -> dict[str, dict[str, float]]:
+        return {f"_vary_{k}_{v.function.__name__}": dict(v.shifts) for k, v in enumerate(self._varied)}
+
+    def _build(self, kinds: dict[str, str], *, weighted: bool) -> _Built:
+        key = (tuple(sorted(kinds.items())), weighted)
+        if key not in self._built:
+            names, prepared, steps = self._rewritten(kinds, weighted=weighted)
+            source = write_source(names, prepared, steps)
+            self._built[key] = _Built(source, names, prepared, steps, load_source(source))
+        return self._built[key]
+
+    def _rewritten(self, kinds: dict[str, str], *, weighted: bool) -> tuple[Names, list[Prepared], list[Step]]:
+        varied = {v.column for v in self._varied}
+        names = Names(
+            prepared=frozenset({*varied, *self._derived}),
+            float_columns=frozenset(c for c, kind in kinds.items() if kind.startswith("float")),
+            weighted=weighted,
+        )
+        prepared = [self._prepare_varied(column, names) for column in dict.fromkeys(v.column for v in self._varied)]
+        ever = set(varied)
+        for column, function in self._derived.items():
+            made = self._function(function, f"_derive_{function.__name__}", names, raw=False, numbers=1)
+            if not made.prepared.isdisjoint(ever):
+                ever.add(column)
+            prepared.append(Prepared(*column.split("."), column in ever, derive=made))  # type: ignore[arg-type]
+        return names, prepared, self._make_steps(names, ever)
+
+    def _prepare_varied(self, column: str, names: Names) -> Prepared:
+        makers = tuple(
+            self._function(v.function, f"_vary_{k}_{v.function.__name__}", names, raw=True, numbers=2)
+            for k, v in enumerate(self._varied)
+            if v.column == column
+        )
+        collection, name = column.split(".")
+        _, where = read_function(next(v.function for v in self._varied if v.column == column))
+        names.columns.setdefault(column, where)
+        return Prepared(collection, name, True, makers)
+
+    def _function(
+        self, function: Callable[..., Any], name: str, names: Names, *, raw: bool, numbers: int
+    ) -> Rewritten:
+        """A function of one object: a collection, its index, a shift where it varies; then the shared things."""
+        parameters = list(inspect.signature(function).parameters)
+        bindings = {parameters[0]: Binding("collection", parameters[0])}
+        bindings |= {p: Binding("number") for p in parameters[1 : 1 + numbers]}
+        for p in parameters[1 + numbers :]:
+            if p not in ("p", "event"):
+                _, where = read_function(function)
+                raise UsageError(f"{where}: {function.__name__} cannot have {p!r} here, only p and event")
+            bindings[p] = Binding(_RESERVED[p])
+        return rewrite(function, name, bindings, names, raw=raw)
+
+    def _make_steps(self, names: Names, ever: set[str]) -> list[Step]:
+        made: dict[str, Rewritten] = {}
+        asks: dict[str, tuple[list[str], list[str]]] = {}
+        for name, function in self._steps.items():
+            bindings: dict[str, Binding] = {}
+            requires: list[str] = []
+            optional: list[str] = []
+            _, where = read_function(function)
+            for p, parameter in inspect.signature(function).parameters.items():
+                if p in self._steps:
+                    if p not in made or made[p].values == 0:
+                        raise UsageError(f"{where}: step {name!r} names {p!r}, which returns nothing or comes later")
+                    is_optional = parameter.default is None
+                    (optional if is_optional else requires).append(p)
+                    bindings[p] = Binding("optional-step" if is_optional else "step", p)
+                elif p in self._axes:
+                    bindings[p] = Binding("histogram", p)
+                else:
+                    bindings[p] = Binding(_RESERVED.get(p, "collection"), p)
+            made[name] = rewrite(function, f"_step_{name}", bindings, names, step=True)
+            asks[name] = (requires, optional)
+        varied = self._varied_steps(made, asks, ever)
+        return [Step(n, made[n], tuple(asks[n][0]), tuple(asks[n][1]), n in varied) for n in made]
+
+    @staticmethod
+    def _varied_steps(
+        made: Mapping[str, Rewritten], asks: Mapping[str, tuple[list[str], list[str]]], ever: set[str]
+    ) -> set[str]:
+        """Steps that read what varies, name one that does, or fill a histogram that such a one fills."""
+        varied: set[str] = set()
+        while True:
+            rows = {h for n in varied for h in made[n].fills}
+            more = {
+                n
+                for n, function in made.items()
+                if not function.prepared.isdisjoint(ever)
+                or not varied.isdisjoint([*asks[n][0], *asks[n][1]])
+                or not rows.isdisjoint(function.fills)
+            }
+            if more <= varied:
+                return varied
+            varied |= more
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one call of `run` was given."""
+
+    events: int
+    collections: dict[str, Collection]
+    event: dict[str, NDArray[Any]]
+    parameters: dict[str, float]
+    variations: tuple[str, ...]
+    weights: dict[str, NDArray[np.float64]]
+
+
+def _kinds(chunk: Chunk) -> dict[str, str]:
+    return {f"{c}.{n}": str(v.dtype) for c, x in chunk.collections.items() for n, v in x.columns.items()}

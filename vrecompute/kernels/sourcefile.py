@@ -1,0 +1,110 @@
+"""Keep generated loops as source files named by their digest, so that numba can cache what it compiles of them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core.errors import NumbaError
+
+from vrecompute.errors import AnalysisError, UsageError
+from vrecompute.kernels.generate import Source
+
+__all__ = ["cache_folder", "explain", "load_source"]
+
+_LOCK = threading.Lock()
+
+
+def cache_folder() -> Path:
+    """Where generated loops live: `$VRECOMPUTE_CACHE/loops`, else under the user's cache directory."""
+    if given := os.environ.get("VRECOMPUTE_CACHE"):
+        return Path(given).expanduser() / "loops"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vrecompute" / "loops"
+
+
+@cache
+def _salt() -> str:
+    """What else the machine code depends on: versions, and the kernels that a loop imports.
+
+    numba's own stamp covers the generated file alone.
+    """
+    versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
+    digest = hashlib.sha256(versions.encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def load_source(source: Source) -> Callable[..., None]:
+    """The compiled-on-first-call `loop` of a source; written to the cache folder unless it is there.
+
+    A file of that name has that content, so writers may race; a folder that cannot be written is a
+    UsageError that names the variable to set.
+    """
+    name = "vrecompute_loop_" + hashlib.sha256(f"{_salt()}\n{source.text}".encode()).hexdigest()[:24]
+    with _LOCK:
+        module = sys.modules.get(name) or _import(name, source.text)
+    loop: Callable[..., None] = module.loop
+    return loop
+
+
+def _import(name: str, text: str) -> ModuleType:
+    path = cache_folder() / f"{name}.py"
+    if not path.exists():
+        temporary = path.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise UsageError(
+                f"{path.parent} cannot be written ({error.strerror}): "
+                "set VRECOMPUTE_CACHE to a folder for compiled event loops"
+            ) from error
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def explain(error: NumbaError, source: Source, kinds: dict[str, Any]) -> AnalysisError:
+    """One sentence for what numba could not type: the physicist's file and line, its columns and their types."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    reason = next((x.strip() for x in text.splitlines() if _says_something(x)), "numba cannot compile it")
+    numbers = [int(n) for n in re.findall(r'vrecompute_loop_\w+\.py"?[ ,:(]+(?:line )?(\d+)', text)]
+    places = [source.lines[n] for n in numbers if n in source.lines]
+    if not places:
+        return AnalysisError(f"the event loop cannot be compiled: {reason}")
+    place = places[-1]
+    generated = [source.text.splitlines()[n - 1] for n in numbers if source.lines.get(n) == place]
+    columns = sorted({f"{c}.{n}" for line in generated for c, n in re.findall(r"_(?:raw|var)__(\w+?)__(\w+?)\[", line)})
+    reads = [f"{c} ({kinds.get(c, 'float64')})" for c in columns]
+    hint = f", which reads {', '.join(reads)}," if reads else ""
+    return AnalysisError(f"{place}: this line{hint} cannot be compiled: {reason}")
+
+
+def _says_something(line: str) -> bool:
+    plain = line.strip()
+    return bool(plain) and not plain.startswith(
+        ("Failed in", "During:", "File ", "There are", "<source", "-", ">>>", "Known signatures", "The above")
+    )
