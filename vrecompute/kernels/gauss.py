@@ -13,7 +13,17 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-__all__ = ["LOG2_E", "MAX_EXPONENT", "PRECISE", "REORDER", "angle_exponent", "dot_block", "exp2_minus", "tile_exponents", "tile_weights"]
+__all__ = [
+    "LOG2_E",
+    "MAX_EXPONENT",
+    "PRECISE",
+    "REORDER",
+    "angle_exponent",
+    "dot_block",
+    "exp2_minus",
+    "tile_exponents",
+    "tile_weights",
+]
 
 LOG2_E = 1.4426950408889634
 # Largest t for which 2^-t is still a normal number in this precision.

@@ -16,7 +16,17 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from vrecompute.kernels.gauss import LOG2_E, MAX_EXPONENT
 
-__all__ = ["Kernel", "Metric", "Tiles", "as_points", "build_tiles", "kd_order", "make_kernel", "unit_vectors"]
+__all__ = [
+    "Kernel",
+    "Metric",
+    "Tiles",
+    "as_points",
+    "box_gap2",
+    "build_tiles",
+    "kd_order",
+    "make_kernel",
+    "unit_vectors",
+]
 
 Metric = Literal["sphere", "planar"]
 _NARROW_RAD = np.pi / 3
@@ -148,19 +158,19 @@ class Tiles:
 def build_tiles(
     points: NDArray[np.float64], columns: NDArray[np.float64], kernel: Kernel, size: int, dtype: DTypeLike
 ) -> Tiles:
-    """Tiles of `size` from `points` (M, F) and `columns` (M, P)."""
+    """Tiles of `size` from `points` (M, F) and `columns` (M, P), M at least 1."""
     count, features = points.shape
     tiles = -(-count // size)
     order = np.full(tiles * size, -1, dtype=np.int64)
     order[:count] = kd_order(points, size)
     padding = order < 0
-    filled = np.where(padding, order[max(count - 1, 0)] if count else 0, order)
-    scaled = (points * kernel.scale)[filled].reshape(tiles, size, features) if count else np.empty((0, size, features))
+    filled = np.where(padding, order[count - 1], order)
+    scaled = (points * kernel.scale)[filled].reshape(tiles, size, features)
     low, high = scaled.min(axis=1), scaled.max(axis=1)
     # Float32 is exact enough only about a near origin; the wide form needs |a + b| and so the true vectors.
     centre = np.zeros_like(low) if kernel.wide else 0.5 * (low + high)
     local = (scaled - centre[:, None, :]).transpose(0, 2, 1)
-    held = columns[filled] if count else np.empty((0, columns.shape[1]))
+    held = columns[filled]
     held[padding] = 0.0
     blank = 4 * np.finfo(cast(Any, dtype)).eps * ((high - low) + np.maximum(np.abs(low), np.abs(high)) * 1e-7)
     return Tiles(

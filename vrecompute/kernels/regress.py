@@ -103,33 +103,29 @@ def regress(
         raise ValueError("values holds valid entries that are not finite")
     kernel = make_kernel(bandwidth, metric, cut_sigma, precision)
     columns, origin = _columns(y, mask)
-    tiles = build_tiles(points, columns, kernel, tile or _TILE[precision], precision)
-    near = (
-        kernel.reach * (1.0 + 1e-5),
-        kernel.kappa,
-        kernel.limit,
-        kernel.narrow,
-        kernel.wide,
-    )
-
     order = kd_order(positions, _ROWS)
     padded = np.concatenate([order, np.repeat(order[-1:], -len(order) % _ROWS)])
-    scaled = positions[padded] * kernel.scale
-    totals = np.zeros((len(padded), tiles.columns.shape[1] if len(points) else columns.shape[1]))
-
-    def part(start: int, stop: int) -> None:
-        _sums(
-            tiles.points,
-            tiles.columns,
-            tiles.centre,
-            tiles.low,
-            tiles.high,
-            scaled[start:stop],
-            *near,
-            totals[start:stop],
-        )
-
+    totals = np.zeros((len(padded), columns.shape[1]))
     if len(points):
+        tiles = build_tiles(points, columns, kernel, tile or _TILE[precision], precision)
+        scaled = positions[padded] * kernel.scale
+
+        def part(start: int, stop: int) -> None:
+            _sums(
+                tiles.points,
+                tiles.columns,
+                tiles.centre,
+                tiles.low,
+                tiles.high,
+                scaled[start:stop],
+                kernel.reach * (1.0 + 1e-5),
+                kernel.kappa,
+                kernel.limit,
+                kernel.narrow,
+                kernel.wide,
+                totals[start:stop],
+            )
+
         run_in_threads(part, len(padded), threads, _ROWS)
     sums = np.empty((len(positions), totals.shape[1]))
     sums[order] = totals[: len(order)]
