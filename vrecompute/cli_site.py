@@ -13,6 +13,7 @@ import click
 from vrecompute.errors import SiteError
 from vrecompute.sites import report
 from vrecompute.sites.load import read_site
+from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import installed_options, site_schema
 from vrecompute.sites.search import find_site_file, list_site_files
 
@@ -95,6 +96,10 @@ def check(context: click.Context, names: tuple[str, ...], as_json: bool) -> None
 
 
 @site.command()
-def schema() -> None:
+@click.option("--table", "as_table", is_flag=True, help="Print the keys as a Markdown table instead.")
+def schema(as_table: bool) -> None:
     """Print the JSON schema of site files, with the options of every installed driver."""
+    if as_table:
+        click.echo(reference_table())
+        return
     _print_json(site_schema(installed_options()))

@@ -59,9 +59,6 @@ def check(kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = 
             value = adapter.validate_json(json.dumps(rest), strict=True)
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False)
-        for error in errors:
-            # pydantic points at a key by a last step of its own
-            error["loc"] = tuple(step for step in error["loc"] if step != "[key]")
         if not errors:
             return Checked(value, tuple(faults), tuple(left_out))
         # a key that had to go is missing next time: that was said already
@@ -84,7 +81,7 @@ def json_schema(kind: type) -> dict[str, Any]:
 
 def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]) -> list[Location]:
     """Remove the key an error is about; a missing one is filled in, or else takes its whole section with it."""
-    at = error["loc"]
+    at = _without_key_step(error["loc"])
     if error["type"] == "missing" and len(at) == 1:
         if at[0] in fill:
             rest[str(at[0])] = fill[str(at[0])]
@@ -92,6 +89,11 @@ def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]
     if error["type"] == "missing":
         return [at, *_drop(rest, at[:-1])]
     return _drop(rest, at)
+
+
+def _without_key_step(at: Location) -> Location:
+    """pydantic points at the key of a mapping, rather than its value, by a last step of its own."""
+    return at[:-1] if at[-1:] == ("[key]",) else at
 
 
 def _drop(rest: dict[str, Any], at: Location) -> list[Location]:
@@ -117,9 +119,11 @@ def _explain(errors: list[ErrorDetails], data: Mapping[str, Any], schema: dict[s
     meant: set[Location] = set()
     # unknown keys first: one that is a misspelling explains why another is missing
     for error in sorted(errors, key=lambda error: error["type"] == "missing"):
-        at = error["loc"]
+        at = _without_key_step(error["loc"])
         kind = error["type"]
-        if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        if at != error["loc"]:
+            yield Fault(at, _wrong_value(error, {}), of_key=True)
+        elif kind in ("unexpected_keyword_argument", "extra_forbidden"):
             meant.add((*at[:-1], nearest(str(at[-1]), _properties(schema, at[:-1])) or ""))
             yield Fault(at, _unknown_key(str(at[-1]), at[:-1], schema), of_key=True)
         elif kind == "missing" and at in meant:

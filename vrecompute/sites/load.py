@@ -65,7 +65,7 @@ def examine_site(path: Path, find_model: FindModel = options_model) -> Examined:
 def site_from_mapping(data: Mapping[str, Any], find_model: FindModel = options_model) -> Site:
     """The site that `Site.to_mapping` described; raises `SiteError`."""
     # JSON is YAML, so that one reader serves both
-    tree, problems = marked_yaml.parse_yaml(json.dumps(data, indent=1), "site")
+    tree, problems = marked_yaml.parse_yaml(json.dumps(data, indent=1, ensure_ascii=False), "site")
     return _or_raise(_examine(Layers(tree, [], problems), find_model), "the description of a site").site
 
 
@@ -108,7 +108,9 @@ def _check_tree(
     for finding in rules.findings(site):
         if any(_touches(out, path) for out in checked.left_out for path in finding.about):
             continue
-        problem = Problem(_mark(tree, finding.about[0]), f"{'.'.join(finding.about[0])}: {finding.message}")
+        # what is wrong may be a default: point at the other key then
+        at = next((path for path in finding.about if _there(tree, path)), finding.about[0])
+        problem = Problem(_mark(tree, at), f"{'.'.join(finding.about[0])}: {finding.message}")
         (advice if finding.advice else problems).append(problem)
     origins = {
         path: _mark(tree, path) for path, value in leaves.leaves(site) if value is not None and _there(tree, path)

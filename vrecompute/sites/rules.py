@@ -110,7 +110,7 @@ def _store(site: Site) -> Iterator[Finding]:
         yield Finding(_at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
     elif url and not in_bucket and not _is_absolute(url):
         yield Finding(_at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
-    elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?", url or ""):
+    elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", url or ""):
         yield Finding(_at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
     for key in ("endpoint", "credentials"):
         if getattr(site.store, key) and not in_bucket:

@@ -56,7 +56,8 @@ def site_schema(options: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
         "required": _REQUIRED,
         "anyOf": [{"required": ["backend"]}, {"required": ["extends"]}],
     }
-    return head | schema | {"title": head["title"], "required": _REQUIRED, "$defs": definitions, "allOf": rules}
+    # an empty allOf is no valid schema
+    return head | schema | ({"allOf": rules} if rules else {})
 
 
 def _loosen(section: dict[str, Any]) -> None:
@@ -64,6 +65,8 @@ def _loosen(section: dict[str, Any]) -> None:
     section.pop("title", None)
     for key, prop in section.get("properties", {}).items():
         prop.pop("title", None)
+        if "patternProperties" in prop:
+            prop["additionalProperties"] = False
         choices = prop.get("anyOf", ())
         if key not in (*_REQUIRED, "backend") and {"type": "null"} not in choices:
             description = {"description": prop.pop("description")} if "description" in prop else {}

@@ -12,7 +12,8 @@ __all__ = ["find_secrets", "without_secrets"]
 
 #: Keys that hold a secret, unless they end as `_REFERENCE` says.
 _SECRET_KEY = re.compile(
-    r"passw(or)?d|passphrase|secret|token|bearer|api_?key|access_?key|private_?key|account_?key|^pwd$", re.IGNORECASE
+    r"passw(or)?d|passphrase|secret|token|bearer|api_?key|access_?key|private_?key|account_?key|^pwd$|^credentials?$",
+    re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"(_|-)?(file|path|env|profile|name|dir|folder|variable|lifetime|type|url)$", re.IGNORECASE)
 _SHAPES = re.compile(
