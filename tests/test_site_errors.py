@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Self
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, model_validator
 
 from vrecompute.cli_site import site as command
 from vrecompute.errors import SiteError
@@ -36,13 +38,19 @@ WRONG = {
         "walltime: 3h\n",
         ["4:1: unknown key 'walltime' here | did you mean 'workers.walltime'"],
     ),
+    "a misspelled extends": (
+        "extend: base\n",
+        ["4:1: unknown key 'extend' | did you mean 'extends'"],
+    ),
     "key nobody knows": (
         "workers: {colour: red}\n",
         ["4:11: workers: unknown key 'colour' | known: processes, threads, memory"],
     ),
     "words that YAML 1.1 takes for truth": (
-        "access: {ssh: {host: a.example.org, multiplex: yes}}\nnetwork: {tls: on}\n"
-        "options: {whole_node: No, array: off}\n",
+        (
+            "access: {ssh: {host: a.example.org, multiplex: yes}}\nnetwork: {tls: on}\n"
+            "options: {whole_node: No, array: off}\n"
+        ),
         [
             "4:48: access.ssh.multiplex: expected true or false, found 'yes' | did you mean true",
             "5:16: network.tls: expected true or false, found 'on' | did you mean true",
@@ -405,6 +413,38 @@ def test_any_mapping_is_a_site_or_a_site_error(data):
     except SiteError as error:
         said = str(error)
     assert not said or re.search(r"^  site:\d+:\d+: ", said, re.MULTILINE)
+
+
+class Exclusive(BaseModel):
+    """Options with a rule over several keys and a choice of kinds, as any driver may declare."""
+
+    one: int | None = None
+    either: int | list[int] = 0
+
+    @model_validator(mode="after")
+    def only_one(self) -> Self:
+        if self.one == 13:
+            raise ValueError("13 of one are too many; write 12")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{one: 13}", ["bad.yaml:4:1: options: 13 of one are too many; write 12"]),
+        ("{one: x}", ["bad.yaml:4:16: options.one: expected a whole number, found 'x'; write digits, such as 4"]),
+    ],
+)
+def test_rules_of_a_driver_speak_in_the_same_way(options, expected):
+    Path("bad.yaml").write_text(f"schema: 1\nname: bad\nbackend: other\noptions: {options}\n")
+    found = examine_site(Path("bad.yaml"), lambda backend: OptionsModel(Exclusive)).problems
+    assert [str(problem) for problem in found] == expected
+
+
+def test_a_choice_of_kinds_in_a_driver_points_at_the_value():
+    Path("bad.yaml").write_text("schema: 1\nname: bad\nbackend: other\noptions: {either: {a: b}}\n")
+    problems = examine_site(Path("bad.yaml"), lambda backend: OptionsModel(Exclusive)).problems
+    assert {str(problem.mark) for problem in problems} == {"bad.yaml:4:11"}
 
 
 def test_options_of_an_installed_driver_without_a_model_are_unchecked():

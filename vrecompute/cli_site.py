@@ -48,7 +48,8 @@ def site() -> None:
 @_as_json
 def list_command(as_json: bool) -> None:
     """List every site of the search path."""
-    sites = report.list_sites()
+    with _errors_as_messages():
+        sites = report.list_sites()
     if as_json:
         _print_json([asdict(row) for row in sites])
         return

@@ -42,9 +42,12 @@ class Checked:
     left_out: tuple[Location, ...]
 
 
-def check(kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = None) -> Checked:
+def check(
+    kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = None, also: tuple[str, ...] = ()
+) -> Checked:
     """Check `data` against `kind`; `fill` stands in for required keys that are missing or wrong.
 
+    `also` are keys of the top that somebody else reads, and that a suggestion may name.
     The value is None where too little is right to make one.
     """
     adapter = _adapter(kind)
@@ -62,7 +65,7 @@ def check(kind: type, data: Mapping[str, Any], fill: Mapping[str, Any] | None = 
         if not errors:
             return Checked(value, tuple(faults), tuple(left_out))
         # a key that had to go is missing next time: that was said already
-        faults += [fault for fault in _explain(errors, rest, schema) if fault.at not in left_out]
+        faults += [fault for fault in _explain(errors, schema, also) if fault.at not in left_out]
         for error in errors:
             left_out += _take_out(rest, error, fill or {})
     return Checked(None, tuple(faults), tuple(left_out))
@@ -97,6 +100,10 @@ def _without_key_step(at: Location) -> Location:
 
 
 def _drop(rest: dict[str, Any], at: Location) -> list[Location]:
+    if not at:
+        # a rule of the model over all its keys: nothing is left to look at
+        rest.clear()
+        return [at]
     place: Any = rest
     for n, step in enumerate(at[:-1], 1):
         if not _has(place, step):
@@ -115,7 +122,7 @@ def _has(place: Any, step: str | int) -> bool:
     return step in place if isinstance(place, dict) else isinstance(place, list) and step in range(len(place))
 
 
-def _explain(errors: list[ErrorDetails], data: Mapping[str, Any], schema: dict[str, Any]) -> Iterator[Fault]:
+def _explain(errors: list[ErrorDetails], schema: dict[str, Any], also: tuple[str, ...]) -> Iterator[Fault]:
     meant: set[Location] = set()
     # unknown keys first: one that is a misspelling explains why another is missing
     for error in sorted(errors, key=lambda error: error["type"] == "missing"):
@@ -124,20 +131,20 @@ def _explain(errors: list[ErrorDetails], data: Mapping[str, Any], schema: dict[s
         if at != error["loc"]:
             yield Fault(at, _wrong_value(error, {}), of_key=True)
         elif kind in ("unexpected_keyword_argument", "extra_forbidden"):
-            meant.add((*at[:-1], nearest(str(at[-1]), _properties(schema, at[:-1])) or ""))
-            yield Fault(at, _unknown_key(str(at[-1]), at[:-1], schema), of_key=True)
+            known = [*_properties(schema, at[:-1]), *(also if len(at) == 1 else ())]
+            meant.add((*at[:-1], nearest(str(at[-1]), known) or ""))
+            yield Fault(at, _unknown_key(str(at[-1]), at[:-1], known, schema), of_key=True)
         elif kind == "missing" and at in meant:
             continue
         elif kind == "missing":
-            known = _properties(schema, at[:-1]).get(str(at[-1]), {})
-            message = f"'{at[-1]}' is missing; add `{at[-1]}: ...`: {known.get('description', 'it is required')}"
+            sentence = _properties(schema, at[:-1]).get(str(at[-1]), {}).get("description", "it is required")
+            message = f"'{at[-1]}' is missing; add `{at[-1]}: ...`: {sentence}"
             yield Fault(at, message, of_key=True)
         else:
             yield Fault(at, _wrong_value(error, _properties(schema, at)))
 
 
-def _unknown_key(key: str, section: Location, schema: dict[str, Any]) -> str:
-    known = list(_properties(schema, section))
+def _unknown_key(key: str, section: Location, known: list[str], schema: dict[str, Any]) -> str:
     elsewhere = [path for path in _all_keys(schema) if path[-1] == key and path[:-1] != section]
     if elsewhere and nearest(key, known) is None:
         return f"unknown key '{key}' here; did you mean '{'.'.join(elsewhere[0])}'?"

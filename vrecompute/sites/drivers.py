@@ -33,7 +33,7 @@ def options_model(backend: str) -> OptionsModel:
         return OptionsModel(None, f"no driver '{backend}' is installed here")
     try:
         driver: Any = found[0].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         return OptionsModel(None, f"the driver '{backend}' cannot be imported here: {error}")
     model = getattr(driver, "options_model", None)
     if isinstance(model, type) and issubclass(model, BaseModel):

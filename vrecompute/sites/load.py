@@ -95,7 +95,7 @@ def _check_tree(
 ) -> tuple[ReadSite | None, list[Problem]]:
     data = _without_null(plain(tree))
     # what is left out by now was a secret, and has its own problem
-    checked = check(Site, data, fill={"name": "unnamed", "backend": "unnamed"})
+    checked = check(Site, data, fill={"name": "unnamed", "backend": "unnamed"}, also=("extends",))
     problems = [_problem(tree, fault) for fault in checked.faults]
     site: Site | None = checked.value
     if site is None:

@@ -17,7 +17,7 @@ _SUFFIXES = (".yaml", ".yml")
 def site_folders() -> list[Path]:
     """`$VRECOMPUTE_SITES` (several by ':'), ./site_configs, the user's and the machine's; earlier ones win."""
     named = [Path(folder) for folder in os.environ.get("VRECOMPUTE_SITES", "").split(os.pathsep) if folder]
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config")
     return [*named, Path("site_configs"), config / "vrecompute" / "sites", Path("/etc/vrecompute/sites")]
 
 
@@ -31,9 +31,12 @@ def list_site_files(folders: Iterable[Path] | None = None) -> list[Path]:
     """Every site file of the search path in its order; a leading `_` marks what is only there to be extended."""
     found: list[Path] = []
     for folder in site_folders() if folders is None else folders:
-        if folder.is_dir():
-            files = (path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] not in "._")
-            found += sorted(files)
+        if os.path.isdir(folder):
+            try:
+                entries = sorted(folder.iterdir())
+            except OSError as error:
+                raise SiteError(f"{display(folder)}: cannot be listed: {error.strerror}; check its mode") from error
+            found += [path for path in entries if path.suffix in _SUFFIXES and path.name[0] not in "._"]
     return found
 
 
@@ -44,17 +47,23 @@ def find_site_file(name_or_path: str | Path, folders: Iterable[Path] | None = No
     searched = list(site_folders() if folders is None else folders)
     for folder in searched:
         for suffix in _SUFFIXES:
-            if (path := folder / f"{name_or_path}{suffix}").is_file():
+            # os.path says no, rather than raising, below folders that may not be entered
+            if os.path.isfile(path := folder / f"{name_or_path}{suffix}"):
                 return path
     known = sorted({path.stem for path in list_site_files(searched)})
     hint = did_you_mean(str(name_or_path), known) if known else "give the path of a YAML file"
     raise SiteError(f"no site '{name_or_path}' in {', '.join(display(folder) for folder in searched)}; {hint}")
 
 
+def _home() -> Path:
+    """The home folder, or `~` itself for a user without one, as in some containers."""
+    return Path(os.path.expanduser("~"))
+
+
 def display(path: Path) -> str:
     """The path as people see it: relative below the current folder, `~` for the home folder."""
     absolute = Path(os.path.abspath(path))
-    for base, mark in ((Path.cwd(), ""), (Path.home(), "~/")):
+    for base, mark in ((Path.cwd(), ""), (_home(), "~/")):
         if absolute.is_relative_to(base) and absolute != base:
             return mark + str(absolute.relative_to(base))
     return str(absolute)
