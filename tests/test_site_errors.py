@@ -13,7 +13,6 @@ from pydantic import BaseModel, model_validator
 from vrecompute.cli_site import site as command
 from vrecompute.errors import SiteError
 from vrecompute.site import Site
-from vrecompute.sites import drivers
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.load import examine_site, read_site
 from vrecompute_backends.slurm_options import SlurmOptions
@@ -336,13 +335,6 @@ def test_mistakes_of_form_value_and_between_keys_come_together():
     assert found == [f"bad.yaml:{place}:" for place in ("4:24", "4:45", "4:48", "5:1", "6:16")]
 
 
-def test_a_driver_that_is_misspelled_is_named(monkeypatch):
-    monkeypatch.setattr("vrecompute.sites.load.installed_drivers", lambda: ["local", "slurm"])
-    Path("bad.yaml").write_text("schema: 1\nname: bad\nbackend: slrum\n")
-    [problem] = examine_site(Path("bad.yaml")).problems
-    assert str(problem) == "bad.yaml:3:10: no driver 'slrum' is installed; did you mean 'slurm'?"
-
-
 # ---- secrets ---------------------------------------------------------------------------------------------
 
 CANARY = "cAnArY7Xk2"
@@ -445,18 +437,3 @@ def test_a_choice_of_kinds_in_a_driver_points_at_the_value():
     Path("bad.yaml").write_text("schema: 1\nname: bad\nbackend: other\noptions: {either: {a: b}}\n")
     problems = examine_site(Path("bad.yaml"), lambda backend: OptionsModel(Exclusive)).problems
     assert {str(problem.mark) for problem in problems} == {"bad.yaml:4:11"}
-
-
-def test_options_of_an_installed_driver_without_a_model_are_unchecked():
-    class Entry:
-        name = "plain"
-
-        def load(self):
-            return object
-
-    found = drivers.entry_points
-    try:
-        drivers.entry_points = lambda **_: [Entry()]
-        assert drivers.options_model("plain") == OptionsModel(None, "the driver 'plain' declares none")
-    finally:
-        drivers.entry_points = found

@@ -69,14 +69,14 @@ def _says(sentence: str) -> dict[str, str]:
     return {"description": sentence}
 
 
-class Section:
+class _Section:
     """What every part of a site shares: unknown keys are errors when it is read from YAML."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credentials(Section):
+class Credentials(_Section):
     """Where a secret is, never the secret: exactly one of the three."""
 
     profile: Profile | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
@@ -85,7 +85,7 @@ class Credentials(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ssh(Section):
+class Ssh(_Section):
     """A login node reached by OpenSSH; keys, users and jump hosts may stay in ~/.ssh/config."""
 
     host: Host = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
@@ -98,7 +98,7 @@ class Ssh(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unicore(Section):
+class Unicore(_Section):
     """A UNICORE REST endpoint."""
 
     url: Url = field(metadata=_says("Address of the site's REST API (.../rest/core)."))
@@ -106,7 +106,7 @@ class Unicore(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access(Section):
+class Access(_Section):
     """How the batch system is reached from where the client runs; neither `ssh` nor `unicore` is local."""
 
     ssh: Ssh | None = field(default=None, metadata=_says("By OpenSSH to a login node."))
@@ -119,7 +119,7 @@ class Access(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network(Section):
+class Network(_Section):
     """What can reach what. Workers connect to the scheduler; nothing ever connects to a login node from outside."""
 
     compute_outbound: Literal["open", "proxy", "none"] = field(
@@ -139,7 +139,7 @@ class Network(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nodes(Section):
+class Nodes(_Section):
     """How many jobs of the shape of `Workers` a run may have at once."""
 
     min: Count = field(default=1, metadata=_says("Jobs a run asks for at once; it waits for no more than these."))
@@ -147,7 +147,7 @@ class Nodes(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workers(Section):
+class Workers(_Section):
     """The shape of one job: `processes` workers of `threads` threads each share its `memory` (bytes)."""
 
     processes: Count = field(default=1, metadata=_says("Dask worker processes in one job."))
@@ -175,7 +175,7 @@ class Workers(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreAddress(Section):
+class StoreAddress(_Section):
     """Where the runs of this site keep parts and results."""
 
     url: OnSite | None = field(
@@ -187,7 +187,7 @@ class StoreAddress(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage(Section):
+class Stage(_Section):
     """How data comes to compute nodes, and what of the site's file systems they see."""
 
     scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
@@ -202,7 +202,7 @@ class Stage(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment(Section):
+class Environment(_Section):
     """What makes the right python start in a job. All of it is resolved on the site."""
 
     modules: tuple[OnSite, ...] = field(default=(), metadata=_says("Environment modules to load, in this order."))
@@ -215,7 +215,7 @@ class Environment(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits(Section):
+class Limits(_Section):
     """What no user can exceed, whatever a run asks for."""
 
     max_jobs: Count | None = field(default=None, metadata=_says("Jobs of one user waiting or running at once."))
@@ -224,7 +224,7 @@ class Limits(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accounting(Section):
+class Accounting(_Section):
     """What the site charges, and the energy behind it; energy is not estimated where a figure is missing."""
 
     unit: Literal["core-hour", "node-hour"] = field(default="core-hour", metadata=_says("What the site charges."))
@@ -234,7 +234,7 @@ class Accounting(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site(Section):
+class Site(_Section):
     """One place that has cores; everything else is told by its sections."""
 
     schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))

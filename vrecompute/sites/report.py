@@ -16,7 +16,7 @@ from vrecompute.sites.leaves import leaves
 from vrecompute.sites.load import ReadSite, examine_site
 from vrecompute.sites.search import display, list_site_files
 
-__all__ = ["Checkup", "Listed", "Shown", "check_files", "list_sites", "show", "show_text", "table"]
+__all__ = ["Checkup", "Listed", "Shown", "check_file", "check_files", "list_sites", "show", "show_text", "table"]
 
 
 @dataclass(frozen=True)
