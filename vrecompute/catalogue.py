@@ -75,13 +75,15 @@ def resolve(given: Any, *, tree: str | None = None, allow_duplicates: bool = Fal
         raise DatasetError("the dataset is an empty list: name at least one file, directory or YAML file")
     samples: dict[str, Sample] = {}
     sources: list[Source] = []
+    names: list[str] = []
     for item in items:
         found = item if isinstance(item, Dataset) else _one(os.fspath(item), tree)
         for sample in found.samples:
             if samples.setdefault(sample.name, sample) != sample:
                 raise DatasetError(f"two different samples are called {sample.name!r}: rename one of them")
         sources += found.sources
-    name = str(items[0]) if len(items) == 1 else f"{items[0]} and {len(items) - 1} more"
+        names.append(found.name)
+    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     return Dataset(tuple(samples.values()), _numbered(sources, allow_duplicates), name)
 
 

@@ -1,0 +1,142 @@
+"""The laws of Result, and of its file: identity, associativity along the tree, equal bytes for equal results."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import boost_histogram as bh
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrecompute.errors import StoreError
+from vrecompute.result import Array, Result, TableSummary
+from vrecompute.resultfile import read_results, write_results
+from vrecompute.results import Results
+
+WHOLE = st.integers(-1000, 1000).map(float)
+
+
+@st.composite
+def results(draw) -> Result:
+    result = Result(events=draw(st.integers(0, 100)), sum_of_weights=draw(WHOLE))
+    for name in draw(st.sets(st.sampled_from(["m", "pt"]))):
+        histogram = bh.Histogram(
+            bh.axis.StrCategory(["nominal", "up"]), bh.axis.Regular(4, 0, 10), storage=bh.storage.Weight()
+        )
+        # Whole numbers add exactly, so that the laws hold bit by bit.
+        values = draw(st.lists(st.floats(-5, 15), max_size=8))
+        histogram.fill(["nominal"] * len(values), values, weight=[1.0 + i for i in range(len(values))])
+        result.histograms[name] = histogram
+    for channel in draw(st.sets(st.sampled_from(["ee", "mumu"]))):
+        result.cutflow[channel] = {"all": draw(WHOLE), "pair": draw(WHOLE)}
+    for name in draw(st.sets(st.sampled_from(["n", "k"]))):
+        result.counters[name] = draw(WHOLE)
+    if draw(st.booleans()):
+        result.arrays["s"] = Array(np.array(draw(st.lists(WHOLE, min_size=3, max_size=3))), "sum")
+    if draw(st.booleans()):
+        result.arrays["c"] = Array(np.array(draw(st.lists(WHOLE, max_size=4))), "concat")
+    return result
+
+
+def data(result: Result) -> bytes:
+    return write_results({"s": result})
+
+
+@given(results())
+def test_the_empty_result_is_the_identity(result):
+    assert data(result + Result()) == data(result)
+    assert data(Result() + result) == data(result)
+
+
+@given(results(), results(), results())
+def test_addition_is_associative_where_sums_are_exact(a, b, c):
+    left, right = read(a + b + c), read(a + (b + c))
+    assert left.histograms == right.histograms
+    assert left.counters == right.counters
+    assert left.cutflow == right.cutflow
+    assert left.events == right.events
+    for name, array in left.arrays.items():
+        np.testing.assert_array_equal(array.values, right.arrays[name].values)
+
+
+def read(result: Result) -> Result:
+    return read_results(data(result))["s"]
+
+
+@given(results(), results())
+def test_adding_changes_neither_summand(a, b):
+    before = data(a), data(b)
+    _ = a + b
+    assert (data(a), data(b)) == before
+
+
+@given(results())
+def test_a_file_gives_back_the_same_result_and_bytes(result):
+    written = data(result)
+    again = read_results(written)["s"]
+    assert again.histograms == result.histograms
+    assert list(again.cutflow) == list(result.cutflow)
+    assert data(again) == written
+
+
+def test_the_order_of_cuts_survives():
+    result = Result(cutflow={"z": {"last": 1.0, "all": 2.0}})
+    assert list(read(result).cutflow["z"]) == ["last", "all"]
+
+
+def test_histograms_are_readable_by_hist_and_name_no_version():
+    import hist
+    import uhi.io.zip
+
+    histogram = bh.Histogram(bh.axis.Variable([1, 2, 5]), storage=bh.storage.Weight())
+    histogram.fill([1.5, 3.0, 9.0], weight=[1.0, 2.0, 3.0])
+    written = data(Result(histograms={"m": histogram}))
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        read_back = hist.Hist(uhi.io.zip.read(archive, "s0/h0"))
+        assert b"writer_info" not in archive.read("s0/h0.json")
+    np.testing.assert_array_equal(read_back.view(flow=True).value, histogram.view(flow=True).value)
+    assert bh.__version__.encode() not in written
+
+
+@pytest.mark.parametrize("cut", [0, 10, 100, -1])
+def test_a_damaged_file_is_refused(cut):
+    written = data(Result(arrays={"x": Array(np.arange(100.0))}))
+    with pytest.raises(StoreError):
+        read_results(written[:cut])
+
+
+def test_a_flipped_byte_is_noticed():
+    written = bytearray(data(Result(arrays={"x": Array(np.zeros(1000))})))
+    written[len(written) // 2] ^= 1
+    with pytest.raises(StoreError):
+        read_results(bytes(written))
+
+
+def test_what_cannot_be_combined_is_named():
+    with pytest.raises(ValueError, match="'x' cannot be combined"):
+        Result(arrays={"x": Array(np.zeros(2))}) + Result(arrays={"x": Array(np.zeros(3))})
+    with pytest.raises(ValueError, match="streamed to the store"):
+        Result(tables={"t": {"a": np.zeros(1)}}) + Result()
+
+
+def test_table_summaries_depend_on_order():
+    a, b = TableSummary(1, "aa"), TableSummary(2, "bb")
+    assert (a + b).rows == 3
+    assert (a + b).digest != (b + a).digest
+
+
+def test_export_to_root(tmp_path):
+    import uproot
+
+    histogram = bh.Histogram(
+        bh.axis.StrCategory(["nominal", "up"]), bh.axis.Regular(3, 0, 3), storage=bh.storage.Weight()
+    )
+    histogram.fill(["nominal", "up", "up"], [0.5, 1.5, 2.5], weight=[1.0, 2.0, 3.0])
+    Results({"s": Result(histograms={"m": histogram})}).to_root(tmp_path / "h.root")
+    with uproot.open(tmp_path / "h.root") as file:
+        np.testing.assert_array_equal(file["s/m"].values(), [1, 0, 0])
+        np.testing.assert_array_equal(file["s/m_up"].values(), [0, 2, 3])
+        np.testing.assert_array_equal(file["s/m_up"].variances(), [0, 4, 9])
