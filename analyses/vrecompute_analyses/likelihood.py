@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _TINY = 1e-300  # keeps logarithms finite where a bin is empty and so is its prediction
 _MAX_ITERATIONS = 60
 _TOLERANCE = 1e-7  # of the Newton decrement, in units of the deviance
+_ROUNDING = 1e-9  # of a deviance: the step at a minimum may seem to rise by this much
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _line_search(
     for _ in range(30):
         trial = position[waiting] + length * step[waiting]
         value = _batch_deviance(model, counts[waiting], signal[waiting], trial)
-        good = value <= current[waiting]
+        good = value <= current[waiting] + _ROUNDING
         best[waiting[good]], best_value[waiting[good]] = trial[good], value[good]
         waiting = waiting[~good]
         if not len(waiting):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from iminuit import Minuit
 from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
 
 from vrecompute_analyses.dilepton.spectrum import Spectrum
 from vrecompute_analyses.likelihood import Floats, LogLinear, deviance
@@ -67,7 +68,7 @@ class BackgroundFit:
     model: LogLinear
     theta: Floats
     errors: Floats
-    free: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    free: NDArray[np.bool_]
     valid: bool
     chi2: float
     bins: int
@@ -97,8 +98,8 @@ class BackgroundFit:
         return self.theta[self._profiled]
 
     @property
-    def _profiled(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return self.free & (np.array(PARAMETERS) != "b")
+    def _profiled(self) -> NDArray[np.bool_]:
+        return np.asarray(self.free & (np.array(PARAMETERS) != "b"))
 
 
 def model_for(channel: str, edges_gev: Floats) -> LogLinear:
@@ -182,7 +183,7 @@ def _described(
     spectrum: Spectrum,
     theta: Floats,
     errors: Floats,
-    free: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    free: NDArray[np.bool_],
     valid: bool,
 ) -> BackgroundFit:
     expected = model.expected(theta)
