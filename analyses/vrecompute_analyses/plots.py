@@ -67,7 +67,8 @@ _CHANGES = {
 @contextmanager
 def style() -> Iterator[None]:
     """The style of a publication, inside this context only."""
-    with mpl.rc_context({**mplhep.style.ATLAS, **_CHANGES}):
+    settings: dict[Any, Any] = {**mplhep.style.ATLAS, **_CHANGES}
+    with mpl.rc_context(settings):
         yield
 
 
