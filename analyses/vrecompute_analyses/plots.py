@@ -25,7 +25,6 @@ __all__ = [
     "BAND_TWO",
     "PREDICTION",
     "SIGNAL",
-    "completeness_text",
     "data_points",
     "header",
     "mass_axis",
@@ -90,16 +89,8 @@ def panels(heights: Sequence[float] = (1.0,), size_in: tuple[float, float] = (7.
     return figure, list(axes)
 
 
-def completeness_text(complete: bool, completeness: float) -> str:
-    """How much of the events a figure shows: "complete", or "PARTIAL: 97.3 % of events"."""
-    if complete:
-        return "complete"
-    # Never rounded up to a whole: 99.99 % of the events is not all of them.
-    return f"PARTIAL: {np.floor(completeness * 1000) / 10:.1f} % of events"
-
-
-def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: float) -> None:
-    """Title on the left and completeness on the right, above a panel."""
+def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: str) -> None:
+    """Title on the left, and on the right whether it is complete (or how far, in words and red), above a panel."""
     axis.text(0.0, 1.02, title, transform=axis.transAxes, ha="left", va="bottom", weight="bold", size="large")
     axis.annotate(
         subtitle,
@@ -114,7 +105,7 @@ def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: f
     axis.text(
         1.0,
         1.02,
-        completeness_text(complete, completeness),
+        "complete" if complete else f"PARTIAL: {completeness}",
         transform=axis.transAxes,
         ha="right",
         va="bottom",

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from vrecompute_analyses.dilepton.spectrum import Spectrum
 from vrecompute_analyses.likelihood import Floats, LogLinear, deviance
 
-__all__ = ["PARAMETERS", "PUBLISHED", "BackgroundFit", "Published", "evaluate", "fit_background", "published_fit"]
+__all__ = [
+    "PARAMETERS",
+    "PUBLISHED",
+    "BackgroundFit",
+    "Published",
+    "fit_background",
+    "model_for",
+    "published_fit",
+]
 
 PARAMETERS = ("a0", "a1", "a2", "a3", "a4", "b")
 
@@ -111,13 +119,6 @@ def model_for(channel: str, edges_gev: Floats) -> LogLinear:
     offset = np.log(half * weight) + _log_breit_wigner(m)
     tail = np.log1p(-np.minimum((m / _SQRT_S_GEV) ** PUBLISHED[channel].c, 1 - 1e-12))
     return LogLinear(offset, np.stack([np.ones_like(u), u, u**2, u**3, u**4, tail], axis=-1))
-
-
-def evaluate(channel: str, theta: Floats, mass_gev: Floats) -> Floats:
-    """Events per GeV of the background with parameters `theta` at these masses."""
-    u = np.log(mass_gev / _PIVOT_GEV)
-    tail = np.log1p(-((mass_gev / _SQRT_S_GEV) ** PUBLISHED[channel].c))
-    return np.asarray(np.exp(_log_breit_wigner(mass_gev) + np.polyval(theta[4::-1], u) + theta[5] * tail))
 
 
 def published_fit(channel: str, spectrum: Spectrum, events: float | None = None) -> BackgroundFit:

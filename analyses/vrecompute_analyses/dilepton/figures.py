@@ -32,7 +32,7 @@ def draw(products: Mapping[str, Any], directory: Path) -> list[Path]:
     written: list[Path] = []
     with plots.style():
         for channel, product in products["channels"].items():
-            state = (bool(products["complete"]), float(products["completeness"]))
+            state = (bool(products["complete"]), str(products["completeness_text"]))
             if "expected" in product.get("background", {}):
                 written += _spectrum(channel, product, products["analysed"], state, directory)
             if "expected" in product.get("z_peak", {}):
@@ -55,7 +55,7 @@ def _array(values: list[float | None]) -> Floats:
 
 
 def _spectrum(
-    channel: str, product: Mapping[str, Any], label: str, state: tuple[bool, float], directory: Path
+    channel: str, product: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
 ) -> list[Path]:
     edges, counts = _array(product["spectrum"]["edges_gev"]), _array(product["spectrum"]["counts"])
     background = _array(product["background"]["expected"])
@@ -120,7 +120,7 @@ def _scan_strip(axis: Any, scan: Mapping[str, Any]) -> None:
     axis.set_ylabel(r"Local $\sigma$")
 
 
-def _z_peak(channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool, float], directory: Path) -> list[Path]:
+def _z_peak(channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path) -> list[Path]:
     edges, counts, expected = _array(fit["edges_gev"]), _array(fit["counts"]), _array(fit["expected"])
     centres = 0.5 * (edges[1:] + edges[:-1])
     figure, (top, pull_panel) = plots.panels((3.2, 1.0), (7.2, 6.4))
@@ -147,7 +147,7 @@ def _z_peak(channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool,
 
 
 def _bump_scan(
-    channel: str, scan: Mapping[str, Any], label: str, state: tuple[bool, float], directory: Path
+    channel: str, scan: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
 ) -> list[Path]:
     masses, significance = _array(scan["masses_gev"]), _array(scan["local_significance"])
     maximum = scan["maximum"]
@@ -180,7 +180,7 @@ def _bump_scan(
 
 
 def _limits(
-    channel: str, limits: Mapping[str, Any], label: str, state: tuple[bool, float], directory: Path
+    channel: str, limits: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
 ) -> list[Path]:
     narrow, *wider = limits["curves"]
     masses = _array(narrow["masses_gev"])
@@ -245,5 +245,7 @@ def _cutflow(products: Mapping[str, Any], directory: Path) -> list[Path]:
         axis.set_ylim(len(counts) - 0.4, -0.6)
         axis.text(0.985, 0.08, _PAIR.get(channel, channel), transform=axis.transAxes, ha="right", weight="bold")
     axes[-1].set_xlabel("Events")
-    plots.header(axes[0], "Cutflow", products["analysed"], bool(products["complete"]), float(products["completeness"]))
+    plots.header(
+        axes[0], "Cutflow", products["analysed"], bool(products["complete"]), str(products["completeness_text"])
+    )
     return plots.save(figure, directory, "cutflow")

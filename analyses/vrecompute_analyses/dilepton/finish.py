@@ -44,8 +44,18 @@ class FinishContext(Protocol):
         ...
 
     @property
-    def completeness(self) -> float:
-        """Share of the expected events that were seen, 0 to 1."""
+    def completeness(self) -> float | None:
+        """Share of the expected events that were seen, 0 to 1; None where it is not known how many there are."""
+        ...
+
+    @property
+    def completeness_text(self) -> str:
+        """The same in words, as it stands on every plot."""
+        ...
+
+    @property
+    def scales(self) -> Mapping[str, float | None]:
+        """What normalises each sample to its luminosity; None where that cannot be."""
         ...
 
     @property
@@ -66,9 +76,8 @@ def finish(result_by_sample: Mapping[str, Result], analysis: Analysis, context: 
     if not result_by_sample:
         # A run whose every source failed still has a report to be written.
         return _products({}, {}, context, ["no sample has a result"], "nothing", [])
-    combination = combine(
-        result_by_sample, context.samples, float(values.get("luminosity_ifb", 0.0)), context.completeness
-    )
+    luminosity_ifb = float(values.get("luminosity_ifb", 0.0))
+    combination = combine(result_by_sample, context.samples, context.scales, luminosity_ifb)
     warnings = list(combination.warnings)
     normalisation = _normalisation(values, combination, context, warnings)
     injected = _injected_mass(values, [context.samples[name] for name in combination.observed])
@@ -98,6 +107,7 @@ def _products(
         "analysed": label,
         "complete": context.complete,
         "completeness": context.completeness,
+        "completeness_text": context.completeness_text,
         "warnings": list(warnings),
         "channels": dict(channels),
         "cutflow": {sample: {c: dict(cuts) for c, cuts in flow.items()} for sample, flow in cutflow.items()},
@@ -204,6 +214,8 @@ def _normalisation(
         return "the luminosity is not known (parameter luminosity_ifb)"
     luminosity = combination.luminosity_ifb
     if not context.complete:
+        if context.completeness is None:
+            return "it is not known which share of the luminosity was seen"
         luminosity *= context.completeness
         warnings.append(f"limits: the luminosity is scaled to {luminosity:.4g} /fb, the share of the events seen")
     if luminosity <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vrecompute.dataset import Sample
@@ -33,33 +33,30 @@ class Combination:
 
 
 def combine(
-    results: Mapping[str, Result], samples: Mapping[str, Sample], luminosity_ifb: float, completeness: float
+    names: Iterable[str], samples: Mapping[str, Sample], scales: Mapping[str, float | None], luminosity_ifb: float
 ) -> Combination:
-    """Decide what is data and what is prediction, and normalise.
+    """Decide which of the named samples is data and which is prediction.
 
-    With data among the samples their sum is analysed and the simulation is its prediction. Without,
-    simulation is analysed: as it is where one sample stands alone, and otherwise normalised to a luminosity
-    where every sample has a cross-section. `luminosity_ifb` is the user's; 0 takes that of the samples.
+    With data among them their sum is analysed and the simulation, normalised by `scales`, is its prediction.
+    Without, simulation is analysed: as it is where one sample stands alone, and otherwise normalised, where every
+    sample has a scale. `luminosity_ifb` is the user's; 0 takes that of the samples.
     """
-    data = [name for name in results if samples[name].is_data]
-    simulated = [name for name in results if not samples[name].is_data]
+    names = list(names)
+    data = [name for name in names if samples[name].is_data]
+    simulated = [name for name in names if not samples[name].is_data]
     luminosity = luminosity_ifb or _luminosity([samples[name] for name in data or simulated], bool(data))
-    factors = {name: _factor(results[name], samples[name], luminosity, completeness) for name in simulated}
+    factors = {name: scales.get(name) for name in simulated}
     lacking = [name for name, factor in factors.items() if factor is None]
-    warnings = []
+    known = {name: factor for name, factor in factors.items() if factor is not None}
     if data:
-        for name in lacking:
-            warnings.append(f"{name}: left out of the prediction, it needs a cross-section and a luminosity")
-        predicted = {name: factor for name, factor in factors.items() if factor is not None}
-        return Combination(dict.fromkeys(data, 1.0), predicted, "data", luminosity, tuple(warnings))
+        warnings = tuple(f"{name}: left out of the prediction, it is not normalised" for name in lacking)
+        return Combination(dict.fromkeys(data, 1.0), known, "data", luminosity, warnings)
     if len(simulated) == 1:
         return Combination({simulated[0]: 1.0}, {}, simulated[0], luminosity, ())
-    if lacking:
-        if len(lacking) < len(simulated) or luminosity:
-            warnings.append(f"samples are added unweighted: {', '.join(lacking)} cannot be normalised")
-        return Combination(dict.fromkeys(simulated, 1.0), {}, "all samples", luminosity, tuple(warnings))
-    normalised = {name: factor for name, factor in factors.items() if factor is not None}
-    return Combination(normalised, {}, "simulation", luminosity, ())
+    if not lacking:
+        return Combination(known, {}, "simulation", luminosity, ())
+    warning = f"samples are added without normalisation: {', '.join(lacking)} cannot be normalised"
+    return Combination(dict.fromkeys(simulated, 1.0), {}, "all samples", luminosity, (warning,))
 
 
 def _luminosity(samples: list[Sample], is_data: bool) -> float | None:
@@ -68,12 +65,3 @@ def _luminosity(samples: list[Sample], is_data: bool) -> float | None:
     if not known or len(known) < len(samples):
         return None
     return sum(known) if is_data else known[0]
-
-
-def _factor(result: Result, sample: Sample, luminosity_ifb: float | None, completeness: float) -> float | None:
-    # A declared sum of weights is that of the whole sample, of which a partial run has seen a share.
-    declared = sample.sum_of_weights * completeness if sample.sum_of_weights else None
-    weights = declared or result.sum_of_weights
-    if sample.cross_section_pb is None or not luminosity_ifb or weights <= 0:
-        return None
-    return sample.cross_section_pb * 1000.0 * luminosity_ifb / weights

@@ -19,7 +19,7 @@ from vrecompute_analyses.dilepton.spectrum import Spectrum
 from vrecompute_analyses.likelihood import Floats
 from vrecompute_analyses.limits import BANDS
 
-__all__ = ["BAND_NAMES", "Normalisation", "Settings", "numbers", "search", "skipped"]
+__all__ = ["BAND_NAMES", "Normalisation", "Settings", "numbers", "read_normalisation", "search", "skipped"]
 
 # Keys of the expected limits, from -2 to +2 standard deviations.
 BAND_NAMES = ("minus2", "minus1", "median", "plus1", "plus2")
