@@ -76,7 +76,8 @@ class Profile:
 def deviance(counts: Floats, expected: Floats) -> Floats:
     """Twice the negative log-likelihood ratio to the saturated model, summed over the last axis (Baker-Cousins)."""
     safe = np.maximum(expected, _TINY)
-    log_term = np.where(counts > 0, counts * np.log(np.maximum(counts, _TINY) / safe), 0.0)
+    # An empty bin has a ratio of 1 here, and so no logarithm.
+    log_term = counts * np.log(np.where(counts > 0, counts, safe) / safe)
     return np.asarray(2.0 * np.sum(expected - counts + log_term, axis=-1))
 
 

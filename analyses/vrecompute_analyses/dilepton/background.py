@@ -162,9 +162,15 @@ def fit_background(channel: str, spectrum: Spectrum) -> BackgroundFit:
     minuit.strategy = 2
     minuit.tol = 1e-3
     minuit.migrad(ncall=20000, iterate=10)
+    if free[-1] and not 0.01 < minuit.values["b"] < 0.99 * _LARGEST_B:
+        # At its bound a parameter spoils the second derivatives of all others.
+        minuit.values["b"] = 0.0 if minuit.values["b"] < 1 else _LARGEST_B
+        minuit.fixed["b"] = True
+        minuit.migrad(ncall=20000)
     minuit.hesse()
     theta, errors = start.copy(), np.zeros(len(PARAMETERS))
-    theta[free], errors[free] = np.asarray(minuit.values), np.asarray(minuit.errors)
+    theta[free] = np.asarray(minuit.values)
+    errors[free] = np.where(np.asarray(minuit.fixed), 0.0, np.asarray(minuit.errors))
     return _described(channel, model, spectrum, theta, errors, free, valid=bool(minuit.valid))
 
 

@@ -19,7 +19,9 @@ __all__ = ["draw", "figures"]
 
 _PAIR = {"ee": r"$ee$", "mumu": r"$\mu\mu$"}
 _MASS = {"ee": r"$m_{ee}$ [GeV]", "mumu": r"$m_{\mu\mu}$ [GeV]"}
-_MARK_FROM_SIGMA = 3.0  # a fluctuation below this is marked in the scan, and drawn into no spectrum
+# A fluctuation below this is marked in the scan only. From the second on the background of the fit with a signal
+# is drawn: one that was fitted to the signal as well describes nothing.
+_MARK_FROM_SIGMA, _SIGNAL_FROM_SIGMA = 3.0, 5.0
 
 
 def figures(products: Mapping[str, Any], results: Mapping[str, Result], context: FinishContext) -> list[Path]:
@@ -63,11 +65,11 @@ def _spectrum(
     figure, (top, pull_panel, scan_panel) = plots.panels((3.2, 1.0, 1.0), (7.2, 7.4))
     plots.data_points(top, edges, counts, _array(product["spectrum"]["uncertainties"]), _points(label))
     centres = np.sqrt(edges[1:] * edges[:-1])
-    fit = product["background"]
-    top.plot(
-        centres, background, color=plots.BACKGROUND, zorder=4,
-        label=rf"background fit, $\chi^2$/bins = {fit['chi2']:.1f}/{fit['bins']}",
-    )  # fmt: skip
+    fit, name = product["background"], "background fit"
+    if maximum is not None and maximum["local_significance"] >= _SIGNAL_FROM_SIGMA:
+        background, fit, name = _array(maximum["background"]), maximum, "background of the fit with signal"
+    label_of_fit = rf"{name}, $\chi^2$/bins = {fit['chi2']:.1f}/{fit['bins']}"
+    top.plot(centres, background, color=plots.BACKGROUND, zorder=4, label=label_of_fit)
     if "prediction" in product:
         top.stairs(_array(product["prediction"]["expected"]), edges, color=plots.PREDICTION, lw=1.3, label="simulation")
     marked = maximum is not None and maximum["local_significance"] >= _MARK_FROM_SIGMA

@@ -119,6 +119,9 @@ def _background_product(fit: BackgroundFit, spectrum: Spectrum) -> dict[str, Any
             for name, error, free in zip(PARAMETERS, fit.errors, fit.free, strict=True)
             if free
         },
+        "at_limit": [
+            name for name, error, free in zip(PARAMETERS, fit.errors, fit.free, strict=True) if free and error == 0
+        ],
         "free": [name for name, free in zip(PARAMETERS, fit.free, strict=True) if free],
         "valid": fit.valid,
         "chi2": fit.chi2,
@@ -144,6 +147,7 @@ def _bump_product(
         "maximum": {
             **_at(scan, best, spectrum),
             "global_significance": scan.global_significance,
+            **_quality(spectrum.equivalent_counts, scan.background + scan.signal_shape),
             "background": numbers(scan.background * spectrum.scale),
             "signal": numbers(scan.signal_shape * spectrum.scale),
         },
@@ -151,6 +155,12 @@ def _bump_product(
     if injected_mass_gev is not None:
         product["injected"] = _injected(scan, injected_mass_gev, spectrum)
     return product
+
+
+def _quality(counts: Floats, expected: Floats) -> dict[str, Any]:
+    """Chi2 of signal plus background, over bins with a prediction above 5."""
+    used = expected > 5
+    return {"chi2": float(np.sum((counts[used] - expected[used]) ** 2 / expected[used])), "bins": int(used.sum())}
 
 
 def _at(scan: BumpScan, index: int, spectrum: Spectrum) -> dict[str, Any]:
