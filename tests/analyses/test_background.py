@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -24,10 +26,7 @@ def published_density(channel, m):
 def test_the_polynomial_in_u_is_the_published_function_integrated_exactly(channel):
     theta = PUBLISHED[channel].theta()
     expected = model_for(channel, EDGES).expected(theta)
-    exact = [
-        quad(lambda m: published_density(channel, m), a, b, epsrel=1e-12)[0]
-        for a, b in zip(EDGES[:-1], EDGES[1:], strict=True)
-    ]
+    exact = [quad(lambda m: published_density(channel, m), a, b, epsrel=1e-12)[0] for a, b in pairwise(EDGES)]
     assert expected / expected.sum() == pytest.approx(np.array(exact) / np.sum(exact), rel=1e-8)
 
 
