@@ -25,6 +25,7 @@ __all__ = [
     "BAND_TWO",
     "PREDICTION",
     "SIGNAL",
+    "completeness_text",
     "data_points",
     "header",
     "mass_axis",
@@ -89,8 +90,22 @@ def panels(heights: Sequence[float] = (1.0,), size_in: tuple[float, float] = (7.
     return figure, list(axes)
 
 
-def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: str) -> None:
-    """Title on the left, and on the right whether it is complete (or how far, in words and red), above a panel."""
+def completeness_text(complete: bool, completeness: float | None) -> str:
+    """How much of the events a figure shows.
+
+    >>> completeness_text(False, 0.97389)
+    'PARTIAL: 97.3 % of events'
+    """
+    if complete:
+        return "complete"
+    if completeness is None:
+        return "PARTIAL: an unknown share of events"
+    # Never rounded up to a whole: 99.99 % of the events is not all of them.
+    return f"PARTIAL: {np.floor(completeness * 1000) / 10:.1f} % of events"
+
+
+def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: float | None) -> None:
+    """Title on the left, and on the right whether it is complete (in red where it is not), above a panel."""
     axis.text(0.0, 1.02, title, transform=axis.transAxes, ha="left", va="bottom", weight="bold", size="large")
     axis.annotate(
         subtitle,
@@ -105,7 +120,7 @@ def header(axis: Any, title: str, subtitle: str, complete: bool, completeness: s
     axis.text(
         1.0,
         1.02,
-        "complete" if complete else f"PARTIAL: {completeness}",
+        completeness_text(complete, completeness),
         transform=axis.transAxes,
         ha="right",
         va="bottom",

@@ -54,9 +54,17 @@ def test_what_was_skipped_is_not_drawn(drawn):
     assert {path.stem for path in figures(products, small, context)} == {"cutflow"}
 
 
-@pytest.mark.parametrize(("complete", "text"), [(True, "complete"), (False, "PARTIAL: 9 of 10 events")])
-def test_a_header_states_the_completeness(complete, text):
+@pytest.mark.parametrize(
+    ("complete", "completeness", "text"),
+    [
+        (True, 1.0, "complete"),
+        (False, 0.97389, "PARTIAL: 97.3 % of events"),
+        (False, 0.99999, "PARTIAL: 99.9 % of events"),
+        (False, None, "PARTIAL: an unknown share of events"),
+    ],
+)
+def test_a_header_states_the_completeness(complete, completeness, text):
     with plots.style():
         _, (axis,) = plots.panels()
-        plots.header(axis, "Title", "sample", complete, "9 of 10 events")
+        plots.header(axis, "Title", "sample", complete, completeness)
     assert text in [t.get_text() for t in axis.texts]

@@ -17,6 +17,7 @@ from vrecompute_analyses.likelihood import Floats
 
 __all__ = ["draw", "figures"]
 
+_PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # behind text that a line may cross
 _PAIR = {"ee": r"$ee$", "mumu": r"$\mu\mu$"}
 _MASS = {"ee": r"$m_{ee}$ [GeV]", "mumu": r"$m_{\mu\mu}$ [GeV]"}
 # A fluctuation below this is marked in the scan only. From the second on the background of the fit with a signal
@@ -34,7 +35,7 @@ def draw(products: Mapping[str, Any], directory: Path) -> list[Path]:
     written: list[Path] = []
     with plots.style():
         for channel, product in products["channels"].items():
-            state = (bool(products["complete"]), str(products["completeness_text"]))
+            state = (bool(products["complete"]), products["completeness"])
             if "expected" in product.get("background", {}):
                 written += _spectrum(channel, product, products["analysed"], state, directory)
             if "expected" in product.get("z_peak", {}):
@@ -57,7 +58,7 @@ def _array(values: list[float | None]) -> Floats:
 
 
 def _spectrum(
-    channel: str, product: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
+    channel: str, product: Mapping[str, Any], label: str, state: tuple[bool, float | None], directory: Path
 ) -> list[Path]:
     edges, counts = _array(product["spectrum"]["edges_gev"]), _array(product["spectrum"]["counts"])
     background = _array(product["background"]["expected"])
@@ -122,7 +123,9 @@ def _scan_strip(axis: Any, scan: Mapping[str, Any]) -> None:
     axis.set_ylabel(r"Local $\sigma$")
 
 
-def _z_peak(channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path) -> list[Path]:
+def _z_peak(
+    channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool, float | None], directory: Path
+) -> list[Path]:
     edges, counts, expected = _array(fit["edges_gev"]), _array(fit["counts"]), _array(fit["expected"])
     centres = 0.5 * (edges[1:] + edges[:-1])
     figure, (top, pull_panel) = plots.panels((3.2, 1.0), (7.2, 6.4))
@@ -149,13 +152,14 @@ def _z_peak(channel: str, fit: Mapping[str, Any], label: str, state: tuple[bool,
 
 
 def _bump_scan(
-    channel: str, scan: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
+    channel: str, scan: Mapping[str, Any], label: str, state: tuple[bool, float | None], directory: Path
 ) -> list[Path]:
     masses, significance = _array(scan["masses_gev"]), _array(scan["local_significance"])
     maximum = scan["maximum"]
     figure, (axis,) = plots.panels()
     low, high = min(-2.5, float(np.nanmin(significance))), max(3.2, float(np.nanmax(significance)))
-    for level in range(int(np.floor(low)), int(np.ceil(high)) + 1):
+    step = int(np.ceil((high - low) / 8))
+    for level in range(step * int(np.floor(low / step)), int(np.ceil(high)) + step, step):
         axis.axhline(level, color="#b0b0b0" if level else "black", lw=0.6 if level else 0.9, zorder=0)
     axis.fill_between(masses, significance, color=plots.BACKGROUND, alpha=0.18, lw=0)
     axis.plot(masses, significance, color=plots.BACKGROUND, lw=1.5)
@@ -164,7 +168,7 @@ def _bump_scan(
         0.035, 0.95,
         f"largest excess at {maximum['mass_gev']:.0f} GeV: "
         rf"{maximum['local_significance']:.2f}$\,\sigma$ local, {maximum['global_significance']:.2f}$\,\sigma$ global",
-        transform=axis.transAxes, va="top", size="small", color=plots.SIGNAL,
+        transform=axis.transAxes, va="top", size="small", color=plots.SIGNAL, bbox=_PLATE,
     )  # fmt: skip
     injected = scan.get("injected")
     if injected is not None:
@@ -182,7 +186,7 @@ def _bump_scan(
 
 
 def _limits(
-    channel: str, limits: Mapping[str, Any], label: str, state: tuple[bool, str], directory: Path
+    channel: str, limits: Mapping[str, Any], label: str, state: tuple[bool, float | None], directory: Path
 ) -> list[Path]:
     narrow, *wider = limits["curves"]
     masses = _array(narrow["masses_gev"])
@@ -247,7 +251,5 @@ def _cutflow(products: Mapping[str, Any], directory: Path) -> list[Path]:
         axis.set_ylim(len(counts) - 0.4, -0.6)
         axis.text(0.985, 0.08, _PAIR.get(channel, channel), transform=axis.transAxes, ha="right", weight="bold")
     axes[-1].set_xlabel("Events")
-    plots.header(
-        axes[0], "Cutflow", products["analysed"], bool(products["complete"]), str(products["completeness_text"])
-    )
+    plots.header(axes[0], "Cutflow", products["analysed"], bool(products["complete"]), products["completeness"])
     return plots.save(figure, directory, "cutflow")
