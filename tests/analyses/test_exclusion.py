@@ -44,7 +44,7 @@ def test_limits_are_smooth_in_mass_and_grow_with_width():
 @pytest.mark.data
 @pytest.mark.parametrize(("width", "column", "tolerance"), [(0.0, 1, 0.08), (0.5, 2, 0.08), (1.2, 3, 0.10)])
 def test_expected_ee_limits_are_the_published_ones(data_dir, width, column, tolerance):
-    """The published ones contain systematic uncertainties, which grow in weight with the width; these do not."""
+    """The published ones contain systematic uncertainties, these do not: they are lower for wider resonances."""
     folder = data_dir / "atlas_dilepton139"
     counts = Spectrum.from_csv(folder / "spectrum_ee.csv").counts
     found = limits(counts, Acceptance.from_csv(folder / "acceff.csv"), 139.0, width)
