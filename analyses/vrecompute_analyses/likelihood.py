@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _TINY = 1e-300  # keeps logarithms finite where a bin is empty and so is its prediction
 _MAX_ITERATIONS = 60
 _TOLERANCE = 1e-7  # of the Newton decrement, in units of the deviance
+_ROUNDING = 1e-9  # of a deviance: the step at a minimum may seem to rise by this much
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Profile:
 def deviance(counts: Floats, expected: Floats) -> Floats:
     """Twice the negative log-likelihood ratio to the saturated model, summed over the last axis (Baker-Cousins)."""
     safe = np.maximum(expected, _TINY)
-    log_term = np.where(counts > 0, counts * np.log(np.maximum(counts, _TINY) / safe), 0.0)
+    # An empty bin has a ratio of 1 here, and so no logarithm.
+    log_term = counts * np.log(np.where(counts > 0, counts, safe) / safe)
     return np.asarray(2.0 * np.sum(expected - counts + log_term, axis=-1))
 
 
@@ -169,7 +171,7 @@ def _line_search(
     for _ in range(30):
         trial = position[waiting] + length * step[waiting]
         value = _batch_deviance(model, counts[waiting], signal[waiting], trial)
-        good = value <= current[waiting]
+        good = value <= current[waiting] + _ROUNDING
         best[waiting[good]], best_value[waiting[good]] = trial[good], value[good]
         waiting = waiting[~good]
         if not len(waiting):

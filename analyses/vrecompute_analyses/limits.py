@@ -1,4 +1,4 @@
-"""Asymptotic CLs upper limits (Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727; CLs: A. Read, J. Phys. G 28 (2002) 2693).
+"""Asymptotic CLs upper limits (Cowan et al., arXiv:1007.1727; CLs: A. Read, J. Phys. G 28 (2002) 2693).
 
 The test statistic is q~_mu of that paper (eq. 16); its distributions are the asymptotic ones (eq. 62-66), with the
 Asimov data set of the background-only fit. Where fewer than a few events are expected they are known to give
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.stats import norm
@@ -45,7 +46,7 @@ def upper_limits(model: LogLinear, counts: Floats, signal: Floats, theta: Floats
     if usable.any():
         scan = _Scan(model, counts, signal[usable], theta)
         targets = [norm.ppf(1 - alpha * norm.cdf(band)) + band for band in BANDS]
-        bands = [scan.solve(lambda s, t=target: t - scan.root_q_asimov(s), scan.guess) for target in targets]
+        bands = [scan.solve(partial(scan.below, target), scan.guess) for target in targets]
         expected[usable] = np.stack(bands, axis=1)
         observed[usable] = scan.solve(lambda s: np.log(np.maximum(scan.cls(s), 1e-300) / alpha), bands[2])
     return UpperLimits(observed, expected)
@@ -71,6 +72,10 @@ class _Scan:
         """sqrt(q_mu) on the Asimov data, where the best strength is 0 and the deviance there is 0."""
         fit = profile(self.model, self.asimov, self.signal, self.theta, fixed_signal=strength)
         return np.asarray(np.sqrt(np.maximum(fit.deviance, 0.0)))
+
+    def below(self, target: float, strength: Floats) -> Floats:
+        """How far sqrt(q_mu) on the Asimov data lies below a target: the expected limit is where this is 0."""
+        return target - self.root_q_asimov(strength)
 
     def cls(self, strength: Floats) -> Floats:
         """CLs of the observed counts."""
@@ -105,9 +110,7 @@ class _Scan:
         return np.asarray(np.exp(_illinois(falling, low, f_low, high, f_high)))
 
 
-def _illinois(
-    falling: Callable[[Floats], Floats], low: Floats, f_low: Floats, high: Floats, f_high: Floats
-) -> Floats:
+def _illinois(falling: Callable[[Floats], Floats], low: Floats, f_low: Floats, high: Floats, f_high: Floats) -> Floats:
     """Regula falsi that halves the weight of an end which stays (Dowell and Jarratt, BIT 11 (1971) 168)."""
     middle = 0.5 * (low + high)
     side = np.zeros(len(low))

@@ -14,11 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from iminuit import Minuit
 from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
 
 from vrecompute_analyses.dilepton.spectrum import Spectrum
 from vrecompute_analyses.likelihood import Floats, LogLinear, deviance
 
-__all__ = ["PARAMETERS", "PUBLISHED", "BackgroundFit", "Published", "evaluate", "fit_background", "published_fit"]
+__all__ = [
+    "PARAMETERS",
+    "PUBLISHED",
+    "BackgroundFit",
+    "Published",
+    "fit_background",
+    "model_for",
+    "published_fit",
+]
 
 PARAMETERS = ("a0", "a1", "a2", "a3", "a4", "b")
 
@@ -67,7 +76,7 @@ class BackgroundFit:
     model: LogLinear
     theta: Floats
     errors: Floats
-    free: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    free: NDArray[np.bool_]
     valid: bool
     chi2: float
     bins: int
@@ -97,8 +106,8 @@ class BackgroundFit:
         return self.theta[self._profiled]
 
     @property
-    def _profiled(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return self.free & (np.array(PARAMETERS) != "b")
+    def _profiled(self) -> NDArray[np.bool_]:
+        return np.asarray(self.free & (np.array(PARAMETERS) != "b"))
 
 
 def model_for(channel: str, edges_gev: Floats) -> LogLinear:
@@ -110,13 +119,6 @@ def model_for(channel: str, edges_gev: Floats) -> LogLinear:
     offset = np.log(half * weight) + _log_breit_wigner(m)
     tail = np.log1p(-np.minimum((m / _SQRT_S_GEV) ** PUBLISHED[channel].c, 1 - 1e-12))
     return LogLinear(offset, np.stack([np.ones_like(u), u, u**2, u**3, u**4, tail], axis=-1))
-
-
-def evaluate(channel: str, theta: Floats, mass_gev: Floats) -> Floats:
-    """Events per GeV of the background with parameters `theta` at these masses."""
-    u = np.log(mass_gev / _PIVOT_GEV)
-    tail = np.log1p(-((mass_gev / _SQRT_S_GEV) ** PUBLISHED[channel].c))
-    return np.asarray(np.exp(_log_breit_wigner(mass_gev) + np.polyval(theta[4::-1], u) + theta[5] * tail))
 
 
 def published_fit(channel: str, spectrum: Spectrum, events: float | None = None) -> BackgroundFit:
@@ -160,9 +162,15 @@ def fit_background(channel: str, spectrum: Spectrum) -> BackgroundFit:
     minuit.strategy = 2
     minuit.tol = 1e-3
     minuit.migrad(ncall=20000, iterate=10)
+    if free[-1] and not 0.01 < minuit.values["b"] < 0.99 * _LARGEST_B:
+        # At its bound a parameter spoils the second derivatives of all others.
+        minuit.values["b"] = 0.0 if minuit.values["b"] < 1 else _LARGEST_B
+        minuit.fixed["b"] = True
+        minuit.migrad(ncall=20000)
     minuit.hesse()
     theta, errors = start.copy(), np.zeros(len(PARAMETERS))
-    theta[free], errors[free] = np.asarray(minuit.values), np.asarray(minuit.errors)
+    theta[free] = np.asarray(minuit.values)
+    errors[free] = np.where(np.asarray(minuit.fixed), 0.0, np.asarray(minuit.errors))
     return _described(channel, model, spectrum, theta, errors, free, valid=bool(minuit.valid))
 
 
@@ -182,7 +190,7 @@ def _described(
     spectrum: Spectrum,
     theta: Floats,
     errors: Floats,
-    free: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    free: NDArray[np.bool_],
     valid: bool,
 ) -> BackgroundFit:
     expected = model.expected(theta)

@@ -3,7 +3,12 @@
 Fiducial: two leptons of pT > 30 GeV and |eta| < 2.5, m_true > m_X - 2 Gamma_X (arXiv:1903.06248). The mass bins are
 two to four times wider than the electron resolution, so that a resonance at a bin's border is shared by two bins
 and its limit up to 30 % worse for no physical reason. Limits are therefore evaluated at bin centres and
-interpolated between them, log against log. They contain no systematic uncertainties.
+interpolated between them, log against log. They contain no systematic uncertainties, which the published ones do.
+
+On the published ee spectrum the expected limits for zero width agree with the published ones within 2 %. Two
+effects of that size and more cancel there: without systematics, bins much finer than the resolution would give
+limits 1 to 10 % below the published ones. For wider resonances they are lower: by up to 8 % at a width of 1.2 %
+of the mass, and up to 20 % at 10 %.
 """
 
 from __future__ import annotations

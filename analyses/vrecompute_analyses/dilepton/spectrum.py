@@ -59,7 +59,7 @@ class Spectrum:
 
     @property
     def scale(self) -> float:
-        """Weight of one equivalent unweighted event, sum(w^2)/sum(w) (Bohm and Zech, NIM A 748 (2014) 1); 1 for data."""
+        """Weight of an equivalent unweighted event, sum(w^2)/sum(w) (Bohm, Zech, NIM A 748 (2014) 1); 1 for data."""
         return float(self.variances.sum() / self.total) if self.total > 0 else 1.0
 
     @property
@@ -88,7 +88,7 @@ class Spectrum:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file, with these columns only; UnreadableFile where the file, a column or a number is missing."""
+    """These columns of a CSV file, row by row; UnreadableFile where the file, a column or a number is missing."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
