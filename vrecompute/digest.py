@@ -15,10 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "code_digest", "file_sha256", "numerics", "sha256_json", "sha256_of"]
+__all__ = ["USER_MODULE", "canonical_json", "code_digest", "file_sha256", "numerics", "sha256_json", "sha256_of"]
 
 # Distributions whose versions may change a bit of a result.
 _NUMERIC_DISTRIBUTIONS = ("numpy", "numba", "awkward", "uproot")
+# Prefix of the modules that users' analysis files become.
+USER_MODULE = "vrecompute_user_"
 # Machinery outside an analysis' own package that is part of its code.
 _SHARED_KERNELS = "vrecompute.kernels"
 
@@ -76,14 +78,17 @@ def code_digest(cls: type) -> str:
         return sha256_json({"source": _strip_comments(inspect.getsource(cls))})
     package = module.partition(".")[0]
     seen: dict[str, str] = {}
+    visited: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         file = _source_file(name)
-        if name in seen or file is None:
+        if name in visited or file is None:
             continue
+        visited.add(name)
         text = file.read_text(encoding="utf-8")
-        seen[name] = sha256_of(_strip_comments(text).encode())
+        # A user's file is imported under a name made of its bytes, comments and all.
+        seen["" if name.startswith(USER_MODULE) else name] = sha256_of(_strip_comments(text).encode())
         is_package = file.name == "__init__.py"
         waiting += [n for n in _imports(text, name, is_package) if _counts(n, package)]
     return sha256_json({"modules": seen})

@@ -15,7 +15,7 @@ from typing import Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.backend import Backend
-from vrecompute.digest import file_sha256
+from vrecompute.digest import USER_MODULE, file_sha256
 from vrecompute.errors import UsageError
 from vrecompute.site import Site
 
@@ -128,7 +128,7 @@ def _module_of(path: Path) -> ModuleType:
     """The module of a source file, under a name made of its content; workers get it by value."""
     import cloudpickle
 
-    name = f"vrecompute_user_{file_sha256(path)[:16]}"
+    name = f"{USER_MODULE}{file_sha256(path)[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_loader(name, SourceFileLoader(name, str(path.absolute())))

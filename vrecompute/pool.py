@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cloudpickle
 from distributed import Client as DaskClient
 from distributed import Future
 from distributed.client import CancelledError
@@ -48,7 +49,10 @@ class TaskPool:
     def share(self, value: Any) -> Future:
         """Something all tasks need, as an argument for `submit`."""
         self._count += 1
-        return self.dask.submit(_itself, value, key=f"{self.label}-shared-{self._count}", pure=False)
+        # By value and opened inside a task: an analysis from a notebook or a user's file has no module to be
+        # imported on a worker, and what cannot be opened there comes back as an error.
+        packed = cloudpickle.dumps(value)
+        return self.dask.submit(cloudpickle.loads, packed, key=f"{self.label}-shared-{self._count}", pure=False)
 
     def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any) -> None:
         """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it."""
@@ -107,10 +111,6 @@ def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cance
         return "cancelled", CancelledError(future.key)
     error = future.exception()
     return ("killed" if isinstance(error, KilledWorker) else "raised"), error
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _let_deaths_be_counted(allowed: int, dask_scheduler: Any = None) -> None:

@@ -165,7 +165,7 @@ def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int)
 
 def _resources(order: Order, sample: Sample, store: Store) -> dict[str, Path]:
     certified = f"certified:{sample.name}"
-    local = {n: _local(store, name) for n, name in order.resources.items() if not n.startswith("certified:")}
+    local = {n: _local(store, name) for n, name in order.resources.items() if ":" not in n}
     if certified in order.resources:
         local["certified"] = _local(store, order.resources[certified])
     return local

@@ -139,7 +139,9 @@ class _Loop:
         return sorted({c.partition(".")[0] for c in (*self.names.columns, *self.prepared)} | self._counted())
 
     def _counted(self) -> set[str]:
-        arguments = {a for f in (*self.names.helpers.values(), *(s.function for s in self.steps.values())) for a in f.arguments}
+        arguments = {
+            a for f in (*self.names.helpers.values(), *(s.function for s in self.steps.values())) for a in f.arguments
+        }
         return {a.removeprefix("_n__") for a in arguments if a.startswith("_n__")}
 
     def needed(self, function: Rewritten) -> list[Prepared]:
