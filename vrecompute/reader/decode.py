@@ -15,7 +15,8 @@ from vrecompute.reader.baskets import BasketTable, BranchTable
 from vrecompute.reader.codecs import addresses
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import payload
-from vrecompute.reader.rawfile import RawFile, buffer
+from vrecompute.reader.memory import buffer, slab
+from vrecompute.reader.rawfile import RawFile
 
 __all__ = ["NotDecodable", "complaint", "read_baskets"]
 
@@ -68,12 +69,15 @@ class _Chunk:
         self.payload_bytes: dict[str, int] = {}
         for name, stop in zip(self.pieces, ends, strict=True):
             pieces = together[stop - len(self.pieces[name]) : stop]
-            status, about, largest, self.payload_bytes[name] = kernels.largest(self.raw, pieces)
+            status, about, largest, self.payload_bytes[name] = kernels.survey(self.raw, pieces)
             if status != kernels.OK:
                 raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
             self.pieces[name] = pieces
             most = max(most, largest)
         self.scratch = buffer("scratch", most)
+        # payloads of whole baskets, and offsets of what may be a list: never too small
+        entries = sum(int(p[:, kernels.COUNT].sum()) for p in self.pieces.values())
+        self.slab = slab(sum(self.payload_bytes.values()) + 8 * (entries + len(self.pieces)) + 128 * len(self.pieces))
 
     def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of entries [start, stop) in native order."""
@@ -85,7 +89,7 @@ class _Chunk:
             low, items, length = lists.low, lists.bounds, int(lists.offsets[-1])
         if lists is not None and length * unit > self.payload_bytes[name]:
             raise complaint(self.path, name, kernels.BAD_LENGTH, start, stop - start)
-        out = np.empty(length * unit, dtype=np.uint8)
+        out = self.slab.take(length * unit)
         span = np.array([start, stop], dtype=np.int64)
         raw, pieces = self.raw, self.pieces[name]
         functions = addresses()
@@ -108,8 +112,8 @@ class _Chunk:
         size = self.payload_bytes[name] - kernels.VECTOR_HEADER * entries
         if size < 0 or size % width:
             raise NotDecodable
-        out = np.empty(size, dtype=np.uint8)
-        offsets = np.zeros(entries + 1, dtype=np.int64)
+        out, offsets = self.slab.take(size), self.slab.numbers(entries + 1)
+        offsets[0] = 0
         for _ in range(2):
             status, about = kernels.decode_vectors(addresses(), raw, pieces, self.scratch, width, out, offsets)
             if status != kernels.NO_CODEC:
@@ -158,7 +162,7 @@ def read_baskets(
         low, high = ranges[name]
         branch = table.branches[name]
         counts = chunk.numbers(name, branch, None, low, high).view(branch.dtype)
-        collections[name] = _count(file.path, name, counts, low, start, stop)
+        collections[name] = _count(chunk, name, counts, low, start, stop)
         counted[name] = counts[start - low : stop - low]
     result: dict[str, Column] = {}
     for name, branch in chosen.items():
@@ -172,10 +176,10 @@ def read_baskets(
     return result, others
 
 
-def _count(path: str, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
-    bounds = np.empty(len(counts) + 1, dtype=np.int64)
+def _count(chunk: _Chunk, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
+    bounds = chunk.slab.numbers(len(counts) + 1)
     if kernels.accumulate(counts, bounds) != kernels.OK:
-        raise complaint(path, name, kernels.BAD_COUNT, low, len(counts))
+        raise complaint(chunk.path, name, kernels.BAD_COUNT, low, len(counts))
     if low == start and len(counts) == stop - start:
         return _Lists(low, bounds, bounds)
     offsets = bounds[start - low : stop - low + 1]

@@ -27,7 +27,7 @@ LZ4_DECOMPRESS, XXH64, XXH3, SLOTS = range(6, 10)
 # entries or elements, position in the file (-1: a bare payload without key, from memory)
 AT, BYTES, FIRST, COUNT, SEEK = range(5)
 
-_BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
+BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
 
 
 def _c_function(result: Any, *arguments: Any) -> Any:
@@ -70,6 +70,11 @@ def _big64(raw: Any, at: int) -> Any:
     return (_big32(raw, at) << 32) | (_big32(raw, at + 4) & 0xFFFFFFFF)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _little24(raw: Any, at: int) -> Any:
+    return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8 | np.int64(raw[at + 2]) << 16
+
+
 @njit(nogil=True, cache=True)
 def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, length of its key, uncompressed bytes, bytes before its table of offsets."""
@@ -92,11 +97,28 @@ def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
 
 
 @njit(nogil=True, cache=True)
-def largest(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
+def _blocks(raw: Any, at: int, stop: int) -> int:
+    """Uncompressed bytes that the headers of the blocks in raw[at:stop] promise; -1 where they make no sense."""
+    total = 0
+    while at < stop:
+        if stop - at < BLOCK_HEADER:
+            return -1
+        total += _little24(raw, at + 6)
+        at += BLOCK_HEADER + _little24(raw, at + 3)
+    return total if at == stop else -1
+
+
+@njit(nogil=True, cache=True)
+def survey(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
     """Over baskets: status, the piece it is about, the most uncompressed bytes, the sum of payload bytes."""
     most, total = 0, 0
     for i in range(len(pieces)):
-        status, _, length, border = _key(raw, pieces[i])
+        status, key, length, border = _key(raw, pieces[i])
+        if status == OK and pieces[i, SEEK] >= 0 and pieces[i, BYTES] - key != length:
+            at = pieces[i, AT]
+            # so that a damaged key cannot make anyone allocate more than its blocks could fill
+            if _blocks(raw, at + key, at + pieces[i, BYTES]) != length:
+                status = BAD_BLOCK
         if status != OK:
             return status, i, 0, 0
         most = max(most, length)
@@ -129,12 +151,11 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
     """Decompress the blocks in raw[at:stop] to exactly `size` bytes at the start of `out`."""
     filled = np.int64(0)
     while filled < size:
-        if stop - at < _BLOCK_HEADER:
+        if stop - at < BLOCK_HEADER:
             return BAD_BLOCK
         tag = _big16(raw, at)
-        packed = np.int64(raw[at + 3]) | np.int64(raw[at + 4]) << 8 | np.int64(raw[at + 5]) << 16
-        whole = np.int64(raw[at + 6]) | np.int64(raw[at + 7]) << 8 | np.int64(raw[at + 8]) << 16
-        at += _BLOCK_HEADER
+        packed, whole = _little24(raw, at + 3), _little24(raw, at + 6)
+        at += BLOCK_HEADER
         if packed > stop - at or whole > size - filled or whole == 0:
             return BAD_BLOCK
         source, target = raw.ctypes.data + at, out.ctypes.data + filled
