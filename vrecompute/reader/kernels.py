@@ -325,3 +325,131 @@ def accumulate(counts: Any, offsets: Any) -> int:
             return BAD_COUNT
         offsets[i + 1] = total
     return OK
+
+
+@njit(nogil=True, cache=True)
+def _unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int, width: int, zigzag: bool) -> None:
+    """Elements [a, b) of a page of `count`, whose first bytes come first, then all second bytes, and so on."""
+    size = (b - a) * width
+    if width == 4:
+        out32 = out[to : to + size].view(np.uint32)
+        p0, p1 = source[at + a : at + b], source[at + count + a : at + count + b]
+        p2, p3 = source[at + 2 * count + a : at + 2 * count + b], source[at + 3 * count + a : at + 3 * count + b]
+        for i in range(b - a):
+            v = np.uint32(p0[i]) | np.uint32(p1[i]) << 8 | np.uint32(p2[i]) << 16 | np.uint32(p3[i]) << 24
+            out32[i] = (v >> np.uint32(1)) ^ (np.uint32(0) - (v & np.uint32(1))) if zigzag else v
+        return
+    for byte in range(width):
+        plane = source[at + byte * count + a : at + byte * count + b]
+        for i in range(b - a):
+            out[to + i * width + byte] = plane[i]
+    if zigzag and width == 8:
+        out64 = out[to : to + size].view(np.uint64)
+        for i in range(b - a):
+            w = out64[i]
+            out64[i] = (w >> np.uint64(1)) ^ (np.uint64(0) - (w & np.uint64(1)))
+    elif zigzag:
+        out16 = out[to : to + size].view(np.uint16)
+        for i in range(b - a):
+            h = out16[i]
+            out16[i] = (h >> np.uint16(1)) ^ (np.uint16(0) - (h & np.uint16(1)))
+
+
+@njit(nogil=True, cache=True)
+def _undelta(out: Any, to: int, count: int, width: int) -> None:
+    """Running sum over the elements of one page, whose first is absolute within its cluster."""
+    if width == 4:
+        out32 = out[to : to + count * 4].view(np.uint32)
+        for i in range(1, count):
+            out32[i] += out32[i - 1]
+    else:
+        out64 = out[to : to + count * 8].view(np.uint64)
+        for i in range(1, count):
+            out64[i] += out64[i - 1]
+
+
+@njit(nogil=True, cache=True)
+def _page(functions: Any, states: Any, raw: Any, piece: Any, checked: bool, scratch: Any, size: int) -> tuple[int, int]:
+    """Of one page of `size` bytes uncompressed: status, and whether it is in `scratch`, else in `raw`."""
+    at, stop = piece[AT], piece[AT] + piece[BYTES]
+    if at < 0 or stop > len(raw) or size > len(scratch):
+        return BAD_BLOCK, 0
+    if checked:
+        stop -= 8
+        if stop < at:
+            return BAD_BLOCK, 0
+        expected = np.int64(0)
+        for i in range(8):
+            expected |= np.int64(raw[stop + i]) << 8 * i
+        if _int64_of_2(functions[XXH3], (raw.ctypes.data + at, stop - at)) != expected:
+            return BAD_CHECKSUM, 0
+    if stop - at == size:
+        return OK, 0
+    return _inflate(functions, states, raw, at, stop, scratch, size), 1
+
+
+@njit(nogil=True, cache=True)
+def decode_pages(
+    functions: Any, raw: Any, pieces: Any, checked: Any, scratch: Any, span: Any, width: int, encoding: Any, out: Any
+) -> tuple[int, int]:
+    """Elements [span[0], span[1]) of one column into `out`, as bytes: status, and the page it is about.
+
+    `width` is bytes per element, 0 for bits; `encoding` tells split, zigzag and delta, each 0 or 1.
+    `scratch` holds two pages: one as stored, one decoded as a whole for the sake of its running sum.
+    """
+    states = open_codecs(functions)
+    split, zigzag, delta = encoding[0] != 0, encoding[1] != 0, encoding[2] != 0
+    status, start, stop, wide, half = OK, span[0], span[1], max(width, 1), len(scratch) // 2
+    stored, whole = scratch[:half], scratch[half:]
+    i = 0
+    for i in range(len(pieces)):
+        first, count = pieces[i, FIRST], pieces[i, COUNT]
+        a, b = max(first, start) - first, min(first + count, stop) - first
+        if a >= b:
+            continue
+        status, inflated = _page(
+            functions, states, raw, pieces[i], checked[i] != 0, stored, count * width if width else (count + 7) // 8
+        )
+        if status != OK:
+            break
+        source, at = (stored, 0) if inflated else (raw, pieces[i, AT])
+        to, size = (first + a - start) * wide, (b - a) * wide
+        if to < 0 or to + size > len(out) or count * wide > half:
+            status = BAD_LENGTH
+            break
+        if width == 0:
+            for k in range(a, b):
+                out[to + k - a] = source[at + (k >> 3)] >> (k & 7) & 1
+        elif delta:
+            _unsplit(source, at, count, 0, b, whole, 0, width, False)
+            _undelta(whole, 0, b, width)
+            out[to : to + size] = whole[a * width : b * width]
+        elif split:
+            _unsplit(source, at, count, a, b, out, to, width, zigzag)
+        else:
+            out[to : to + size] = source[at + a * width : at + b * width]
+    close_codecs(functions, states)
+    return status, i
+
+
+@njit(nogil=True, cache=True)
+def link(ends: Any, lead: int, first: int, clusters: Any, bases: Any, offsets: Any) -> int:
+    """Offsets from 0 out of ends of lists that count from each cluster's start; BAD_COUNT where they decrease.
+
+    `ends[lead + i]` ends the list of entry `first + i`; `ends[0]` is the entry before where `lead` is 1.
+    `clusters` are the first entries of the clusters, `bases` their first items (empty where there are none).
+    """
+    cluster = np.searchsorted(clusters, first, side="right") - 1
+    offsets[0] = 0
+    previous = np.int64(ends[0]) if lead else np.int64(0)
+    for i in range(len(offsets) - 1):
+        end = np.int64(ends[lead + i])
+        if end < previous:
+            return BAD_COUNT
+        offsets[i + 1] = offsets[i] + end - previous
+        previous = end
+        while cluster + 1 < len(clusters) and first + i + 1 >= clusters[cluster + 1]:
+            if len(bases) and previous != bases[cluster + 1] - bases[cluster]:
+                return BAD_COUNT
+            cluster, previous = cluster + 1, np.int64(0)
+    return OK

@@ -13,22 +13,14 @@ from vrecompute.errors import CorruptFile
 from vrecompute.reader import kernels
 from vrecompute.reader.baskets import BasketTable, BranchTable
 from vrecompute.reader.codecs import addresses
+from vrecompute.reader.complaints import complaint
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import payload
 from vrecompute.reader.memory import buffer, slab
 from vrecompute.reader.rawfile import RawFile
 
-__all__ = ["NotDecodable", "complaint", "read_baskets"]
+__all__ = ["NotDecodable", "read_baskets"]
 
-_COMPLAINTS = {
-    kernels.BAD_KEY: "the basket's key does not agree with the tree",
-    kernels.BAD_BLOCK: "a compressed block has an impossible header",
-    kernels.BAD_STREAM: "a compressed block cannot be decompressed",
-    kernels.BAD_CHECKSUM: "the data differ from their checksum",
-    kernels.BAD_LENGTH: "the basket holds another number of values than its entries and counts need",
-    kernels.UNKNOWN_CODEC: "a block is compressed by an unknown algorithm",
-    kernels.BAD_COUNT: "counts are negative or impossibly large",
-}
 _NO_ITEMS = np.zeros(0, dtype=np.int64)
 
 
@@ -42,11 +34,6 @@ class _Lists(NamedTuple):
     low: int
     bounds: NDArray[np.int64]
     offsets: NDArray[np.int64]
-
-
-def complaint(path: str, column: str, status: int, first: int, count: int) -> CorruptFile:
-    """The error for a kernel's status about entries (or elements) [first, first + count) of a column."""
-    return CorruptFile(path, f"column {column!r}, entries [{first}, {first + count}): {_COMPLAINTS[status]}")
 
 
 class _Chunk:
