@@ -86,7 +86,8 @@ def _bytes_at_most(table: PageTable, chosen: Mapping[str, FieldTable], low: int,
     columns = [table.columns[n] for n in numbers]
     values = sum(int(c.clusters[high] - c.clusters[low]) * np.dtype(c.dtype).itemsize for c in columns)
     indices = len({f.index for f in chosen.values()})
-    return values + 8 * (entries + 1) * indices + 128 * (len(columns) + indices)
+    # of each collection the ends as stored and the offsets, of each array up to a cache line of padding
+    return values + 16 * (entries + 1) * indices + 64 * (len(columns) + 2 * indices)
 
 
 def _read_lists(
@@ -104,7 +105,7 @@ def _read_lists(
     # a field with values can tell whether its lists use them up, so it goes before a cardinality
     users |= {f.index: (n, f) for n, f in chosen.items() if f.index is not None and f.values is not None}
     wanted = {index: _Wanted(name, start - lead, stop) for index, (name, _) in users.items()}
-    ends_of = _elements(file, table, wanted, slab(0))
+    ends_of = _elements(file, table, wanted, memory)
     lists = {}
     for index, (name, field) in users.items():
         ends = ends_of[index].view(table.columns[index].dtype)

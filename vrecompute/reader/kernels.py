@@ -407,16 +407,19 @@ def decode_pages(
         a, b = max(first, start) - first, min(first + count, stop) - first
         if a >= b:
             continue
-        status, inflated = _page(
-            functions, states, raw, pieces[i], checked[i] != 0, stored, count * width if width else (count + 7) // 8
-        )
-        if status != OK:
-            break
-        source, at = (stored, 0) if inflated else (raw, pieces[i, AT])
         to, size = (first + a - start) * wide, (b - a) * wide
         if to < 0 or to + size > len(out) or count * wide > half:
             status = BAD_LENGTH
             break
+        direct = width > 0 and not split and b - a == count
+        target = out[to : to + size] if direct else stored
+        packed = count * width if width else (count + 7) // 8
+        status, inflated = _page(functions, states, raw, pieces[i], checked[i] != 0, target, packed)
+        if status != OK:
+            break
+        source, at = (target, 0) if inflated else (raw, pieces[i, AT])
+        if direct and inflated:
+            continue
         if width == 0:
             for k in range(a, b):
                 out[to + k - a] = source[at + (k >> 3)] >> (k & 7) & 1
