@@ -16,6 +16,7 @@ from vrecompute.reader.codecs import addresses
 from vrecompute.reader.complaints import complaint
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import payload
+from vrecompute.reader.lists import accumulate
 from vrecompute.reader.memory import buffer, slab
 from vrecompute.reader.rawfile import RawFile
 
@@ -62,9 +63,11 @@ class _Chunk:
             self.pieces[name] = pieces
             most = max(most, largest)
         self.scratch = buffer("scratch", most)
-        # payloads of whole baskets, and offsets of what may be a list: never too small
-        entries = sum(int(p[:, kernels.COUNT].sum()) for p in self.pieces.values())
-        self.slab = slab(sum(self.payload_bytes.values()) + 8 * (entries + len(self.pieces)) + 128 * len(self.pieces))
+        # payloads of whole baskets, and offsets out of counts and vectors: never too small
+        counts = {branch.counts for branch in table.branches.values()}
+        lists = [n for n in self.pieces if n in counts or table.branches[n].layout == "vector"]
+        entries = sum(int(self.pieces[n][:, kernels.COUNT].sum()) + 1 for n in lists)
+        self.slab = slab(sum(self.payload_bytes.values()) + 8 * entries + 64 * (len(self.pieces) + len(lists)))
 
     def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of entries [start, stop) in native order."""
@@ -165,7 +168,7 @@ def read_baskets(
 
 def _count(chunk: _Chunk, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
     bounds = chunk.slab.numbers(len(counts) + 1)
-    if kernels.accumulate(counts, bounds) != kernels.OK:
+    if accumulate(counts, bounds) != kernels.OK:
         raise complaint(chunk.path, name, kernels.BAD_COUNT, low, len(counts))
     if low == start and len(counts) == stop - start:
         return _Lists(low, bounds, bounds)

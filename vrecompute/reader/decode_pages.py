@@ -16,6 +16,7 @@ from vrecompute.reader.codecs import addresses
 from vrecompute.reader.complaints import complaint
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import inflate
+from vrecompute.reader.lists import link
 from vrecompute.reader.memory import Slab, buffer, slab
 from vrecompute.reader.pages import CHECKSUM_BYTES, FieldTable, PageColumn, PageTable
 from vrecompute.reader.rawfile import RawFile
@@ -111,7 +112,7 @@ def _read_lists(
         ends = ends_of[index].view(table.columns[index].dtype)
         bases = _NO_BASES if field.values is None else table.columns[field.values].clusters // field.repeat
         offsets = memory.numbers(stop - start + 1)
-        if kernels.link(ends, lead, start, table.clusters, bases, offsets) != kernels.OK:
+        if link(ends, lead, start, table.clusters, bases, offsets) != kernels.OK:
             raise complaint(file.path, name, kernels.BAD_COUNT, start, stop - start)
         first = int(ends[0]) if lead and len(ends) else 0
         if len(bases):

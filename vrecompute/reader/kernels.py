@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from vrecompute.reader.foreign import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
 
 OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
 
@@ -29,53 +29,32 @@ AT, BYTES, FIRST, COUNT, SEEK = range(5)
 
 BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
 
-
-def _c_function(result: Any, *arguments: Any) -> Any:
-    """An intrinsic `call(address, (arguments...))` of the C function at an address; pointers are int64."""
-
-    @intrinsic
-    def call(_context: Any, _address: Any, _values: Any) -> Any:
-        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            kinds = [context.get_value_type(a) for a in arguments]
-            pointer = builder.inttoptr(args[0], ir.FunctionType(context.get_value_type(result), kinds).as_pointer())
-            return builder.call(pointer, [builder.extract_value(args[1], i) for i in range(len(arguments))])
-
-        packed: Any = types.BaseTuple
-        return result(types.int64, packed.from_types(arguments)), generate
-
-    return call
+_kernel = njit(nogil=True, cache=True)
+_inlined = njit(nogil=True, cache=True, inline="always")
 
 
-_int64_of_1 = _c_function(types.int64, types.int64)
-_int64_of_2 = _c_function(types.int64, types.int64, types.int64)
-_int64_of_3 = _c_function(types.int64, types.int64, types.int64, types.int64)
-_int64_of_5 = _c_function(types.int64, *[types.int64] * 5)
-_int32_of_6 = _c_function(types.int32, *[types.int64] * 6)
-_int32_of_lz4 = _c_function(types.int32, types.int64, types.int64, types.int32, types.int32)
-
-
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big16(raw: Any, at: int) -> Any:
     return (np.int64(raw[at]) << 8) | np.int64(raw[at + 1])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big32(raw: Any, at: int) -> Any:
     value = (_big16(raw, at) << 16) | _big16(raw, at + 2)
     return value - (value >> 31 << 32)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big64(raw: Any, at: int) -> Any:
     return (_big32(raw, at) << 32) | (_big32(raw, at + 4) & 0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _little24(raw: Any, at: int) -> Any:
     return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8 | np.int64(raw[at + 2]) << 16
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, length of its key, uncompressed bytes, bytes before its table of offsets."""
     at, size = piece[AT], piece[BYTES]
@@ -96,7 +75,7 @@ def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     return OK, key, length, border
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _blocks(raw: Any, at: int, stop: int) -> int:
     """Uncompressed bytes that the headers of the blocks in raw[at:stop] promise; -1 where they make no sense."""
     total = 0
@@ -108,7 +87,7 @@ def _blocks(raw: Any, at: int, stop: int) -> int:
     return total if at == stop else -1
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def survey(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
     """Over baskets: status, the piece it is about, the most uncompressed bytes, the sum of payload bytes."""
     most, total = 0, 0
@@ -126,27 +105,27 @@ def survey(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
     return OK, 0, most, total
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def open_codecs(functions: Any) -> Any:
     """Working states of the decompressors of this thread, to be closed again."""
     states = np.zeros(2, np.int64)
     if functions[ZSTD_CREATE] != 0:
-        states[0] = _int64_of_1(functions[ZSTD_CREATE], (0,))
+        states[0] = int64_of_1(functions[ZSTD_CREATE], (0,))
     if functions[DEFLATE_CREATE] != 0:
-        states[1] = _int64_of_1(functions[DEFLATE_CREATE], (0,))
+        states[1] = int64_of_1(functions[DEFLATE_CREATE], (0,))
     return states
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def close_codecs(functions: Any, states: Any) -> None:
     """Free what `open_codecs` made."""
     if states[0] != 0:
-        _int64_of_1(functions[ZSTD_FREE], (states[0],))
+        int64_of_1(functions[ZSTD_FREE], (states[0],))
     if states[1] != 0:
-        _int64_of_1(functions[DEFLATE_FREE], (states[1],))
+        int64_of_1(functions[DEFLATE_FREE], (states[1],))
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any, size: int) -> int:
     """Decompress the blocks in raw[at:stop] to exactly `size` bytes at the start of `out`."""
     filled = np.int64(0)
@@ -162,12 +141,12 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
         if tag == 0x5A53:  # ZS
             if states[0] == 0:
                 return NO_CODEC
-            if _int64_of_5(functions[ZSTD_DECOMPRESS], (states[0], target, whole, source, packed)) != whole:
+            if int64_of_5(functions[ZSTD_DECOMPRESS], (states[0], target, whole, source, packed)) != whole:
                 return BAD_STREAM
         elif tag == 0x5A4C:  # ZL; without a place for the actual size, only exactly `whole` bytes succeed
             if states[1] == 0:
                 return NO_CODEC
-            if _int32_of_6(functions[DEFLATE_DECOMPRESS], (states[1], source, packed, target, whole, 0)) != 0:
+            if int32_of_6(functions[DEFLATE_DECOMPRESS], (states[1], source, packed, target, whole, 0)) != 0:
                 return BAD_STREAM
         elif tag == 0x4C34:  # L4, an XXH64 of the block before it
             if functions[LZ4_DECOMPRESS] == 0 or functions[XXH64] == 0:
@@ -175,9 +154,9 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
             if packed <= _LZ4_CHECKSUM:
                 return BAD_BLOCK
             source, length = source + _LZ4_CHECKSUM, packed - _LZ4_CHECKSUM
-            if _int64_of_3(functions[XXH64], (source, length, 0)) != _big64(raw, at):
+            if int64_of_3(functions[XXH64], (source, length, 0)) != _big64(raw, at):
                 return BAD_CHECKSUM
-            done = _int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
+            done = int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
             if done != whole:
                 return BAD_STREAM
         elif tag == 0x585A:  # XZ
@@ -189,7 +168,7 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
     return OK
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, whether its payload is in `scratch` (else in `raw`), where, its bytes."""
     status, key, length, border = _key(raw, piece)
@@ -201,7 +180,7 @@ def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) ->
     return _inflate(functions, states, raw, at, stop, scratch, length), 1, 0, border
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> None:
     """Copy big-endian numbers of `width` bytes in native order."""
     if width == 1:
@@ -227,7 +206,7 @@ def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> Non
             out[to + i], out[to + i + 1] = source[at + i + 1], source[at + i]
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def decode_baskets(
     functions: Any,
     raw: Any,
@@ -274,7 +253,7 @@ def decode_baskets(
     return status, i
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def decode_vectors(
     functions: Any, raw: Any, pieces: Any, scratch: Any, width: int, out: Any, offsets: Any
 ) -> tuple[int, int]:
@@ -313,21 +292,7 @@ def decode_vectors(
     return status, i
 
 
-@njit(nogil=True, cache=True)
-def accumulate(counts: Any, offsets: Any) -> int:
-    """Running sum of `counts` from 0 into `offsets`; BAD_COUNT where one is negative or the sum beyond 2^48."""
-    total = np.int64(0)
-    offsets[0] = 0
-    for i in range(len(counts)):
-        n = np.int64(counts[i])
-        total += n
-        if n < 0 or total > 1 << 48:
-            return BAD_COUNT
-        offsets[i + 1] = total
-    return OK
-
-
-@njit(nogil=True, cache=True)
+@_kernel
 def _unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int, width: int, zigzag: bool) -> None:
     """Elements [a, b) of a page of `count`, whose first bytes come first, then all second bytes, and so on."""
     size = (b - a) * width
@@ -355,7 +320,7 @@ def _unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int
             out16[i] = (h >> np.uint16(1)) ^ (np.uint16(0) - (h & np.uint16(1)))
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _undelta(out: Any, to: int, count: int, width: int) -> None:
     """Running sum over the elements of one page, whose first is absolute within its cluster."""
     if width == 4:
@@ -368,7 +333,7 @@ def _undelta(out: Any, to: int, count: int, width: int) -> None:
             out64[i] += out64[i - 1]
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _page(functions: Any, states: Any, raw: Any, piece: Any, checked: bool, scratch: Any, size: int) -> tuple[int, int]:
     """Of one page of `size` bytes uncompressed: status, and whether it is in `scratch`, else in `raw`."""
     at, stop = piece[AT], piece[AT] + piece[BYTES]
@@ -381,14 +346,14 @@ def _page(functions: Any, states: Any, raw: Any, piece: Any, checked: bool, scra
         expected = np.int64(0)
         for i in range(8):
             expected |= np.int64(raw[stop + i]) << 8 * i
-        if _int64_of_2(functions[XXH3], (raw.ctypes.data + at, stop - at)) != expected:
+        if int64_of_2(functions[XXH3], (raw.ctypes.data + at, stop - at)) != expected:
             return BAD_CHECKSUM, 0
     if stop - at == size:
         return OK, 0
     return _inflate(functions, states, raw, at, stop, scratch, size), 1
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def decode_pages(
     functions: Any, raw: Any, pieces: Any, checked: Any, scratch: Any, span: Any, width: int, encoding: Any, out: Any
 ) -> tuple[int, int]:
@@ -433,26 +398,3 @@ def decode_pages(
             out[to : to + size] = source[at + a * width : at + b * width]
     close_codecs(functions, states)
     return status, i
-
-
-@njit(nogil=True, cache=True)
-def link(ends: Any, lead: int, first: int, clusters: Any, bases: Any, offsets: Any) -> int:
-    """Offsets from 0 out of ends of lists that count from each cluster's start; BAD_COUNT where they decrease.
-
-    `ends[lead + i]` ends the list of entry `first + i`; `ends[0]` is the entry before where `lead` is 1.
-    `clusters` are the first entries of the clusters, `bases` their first items (empty where there are none).
-    """
-    cluster = np.searchsorted(clusters, first, side="right") - 1
-    offsets[0] = 0
-    previous = np.int64(ends[0]) if lead else np.int64(0)
-    for i in range(len(offsets) - 1):
-        end = np.int64(ends[lead + i])
-        if end < previous:
-            return BAD_COUNT
-        offsets[i + 1] = offsets[i] + end - previous
-        previous = end
-        while cluster + 1 < len(clusters) and first + i + 1 >= clusters[cluster + 1]:
-            if len(bases) and previous != bases[cluster + 1] - bases[cluster]:
-                return BAD_COUNT
-            cluster, previous = cluster + 1, np.int64(0)
-    return OK
