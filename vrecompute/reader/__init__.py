@@ -1,13 +1,29 @@
 """Declared columns of ROOT files as flat arrays and offsets: `inspect` a file, then `read` ranges of it.
 
 `inspect` says what a file holds and what planning needs to know; `read` decodes the declared columns
-of one range of events. Both raise errors of `vrecompute.errors` that name the file and the column.
+of one range of events; `tabulate` makes the sidecar with which a worker reads without parsing the
+file's metadata. All raise errors of `vrecompute.errors` that name the file and the column.
 """
 
 from __future__ import annotations
 
+from vrecompute.reader.baskets import BasketTable
 from vrecompute.reader.facts import FileFacts, inspect
 from vrecompute.reader.identity import Identity
-from vrecompute.reader.read import READER_VERSION, read
+from vrecompute.reader.pages import PageTable
+from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
+from vrecompute.reader.sidecar import table_from_bytes, table_to_bytes
 
-__all__ = ["READER_VERSION", "FileFacts", "Identity", "inspect", "read"]
+__all__ = [
+    "READER_VERSION",
+    "BasketTable",
+    "FileFacts",
+    "Identity",
+    "PageTable",
+    "Table",
+    "inspect",
+    "read",
+    "table_from_bytes",
+    "table_to_bytes",
+    "tabulate",
+]

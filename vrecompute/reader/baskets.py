@@ -14,7 +14,7 @@ from vrecompute.reader.handles import Handle, damage
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.kernels import BYTES, COUNT, FIRST, SEEK
 
-__all__ = ["BasketTable", "BranchTable", "tabulate"]
+__all__ = ["BasketTable", "BranchTable", "tabulate_baskets"]
 
 Layout = Literal["fixed", "counted", "vector"]
 
@@ -60,7 +60,7 @@ class BasketTable:
     embedded: bytes = b""
 
 
-def tabulate(handle: Handle, tree: str, columns: Sequence[str]) -> BasketTable:
+def tabulate_baskets(handle: Handle, tree: str, columns: Sequence[str]) -> BasketTable:
     """The table of `columns`, which exist, and of the leaf counts that they need."""
     _, opened = handle.tree(tree)
     found = ttree.branches(handle, tree)

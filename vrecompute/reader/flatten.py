@@ -72,9 +72,13 @@ def share_offsets(columns: dict[str, Column]) -> dict[str, Column]:
         offsets = column.offsets
         if offsets is None:
             continue
-        known = next((d for d in distinct if d is offsets or np.array_equal(d, offsets)), None)
+        known = next((d for d in distinct if d is offsets or _equal(d, offsets)), None)
         if known is None:
             distinct.append(offsets)
         else:
             shared[name] = Column(column.values, known)
     return shared
+
+
+def _equal(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    return bool(a[-1] == b[-1]) and np.array_equal(a, b)

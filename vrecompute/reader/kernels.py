@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from vrecompute.reader.foreign import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
 
 OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
 
@@ -27,50 +27,34 @@ LZ4_DECOMPRESS, XXH64, XXH3, SLOTS = range(6, 10)
 # entries or elements, position in the file (-1: a bare payload without key, from memory)
 AT, BYTES, FIRST, COUNT, SEEK = range(5)
 
-_BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
+BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
+
+_kernel = njit(nogil=True, cache=True)
+_inlined = njit(nogil=True, cache=True, inline="always")
 
 
-def _c_function(result: Any, *arguments: Any) -> Any:
-    """An intrinsic `call(address, (arguments...))` of the C function at an address; pointers are int64."""
-
-    @intrinsic
-    def call(_context: Any, _address: Any, _values: Any) -> Any:
-        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            kinds = [context.get_value_type(a) for a in arguments]
-            pointer = builder.inttoptr(args[0], ir.FunctionType(context.get_value_type(result), kinds).as_pointer())
-            return builder.call(pointer, [builder.extract_value(args[1], i) for i in range(len(arguments))])
-
-        packed: Any = types.BaseTuple
-        return result(types.int64, packed.from_types(arguments)), generate
-
-    return call
-
-
-_int64_of_1 = _c_function(types.int64, types.int64)
-_int64_of_2 = _c_function(types.int64, types.int64, types.int64)
-_int64_of_3 = _c_function(types.int64, types.int64, types.int64, types.int64)
-_int64_of_5 = _c_function(types.int64, *[types.int64] * 5)
-_int32_of_6 = _c_function(types.int32, *[types.int64] * 6)
-_int32_of_lz4 = _c_function(types.int32, types.int64, types.int64, types.int32, types.int32)
-
-
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big16(raw: Any, at: int) -> Any:
     return (np.int64(raw[at]) << 8) | np.int64(raw[at + 1])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big32(raw: Any, at: int) -> Any:
     value = (_big16(raw, at) << 16) | _big16(raw, at + 2)
     return value - (value >> 31 << 32)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_inlined
 def _big64(raw: Any, at: int) -> Any:
     return (_big32(raw, at) << 32) | (_big32(raw, at + 4) & 0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True)
+@_inlined
+def _little24(raw: Any, at: int) -> Any:
+    return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8 | np.int64(raw[at + 2]) << 16
+
+
+@_kernel
 def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, length of its key, uncompressed bytes, bytes before its table of offsets."""
     at, size = piece[AT], piece[BYTES]
@@ -91,12 +75,29 @@ def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     return OK, key, length, border
 
 
-@njit(nogil=True, cache=True)
-def largest(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
+@_kernel
+def _blocks(raw: Any, at: int, stop: int) -> int:
+    """Uncompressed bytes that the headers of the blocks in raw[at:stop] promise; -1 where they make no sense."""
+    total = 0
+    while at < stop:
+        if stop - at < BLOCK_HEADER:
+            return -1
+        total += _little24(raw, at + 6)
+        at += BLOCK_HEADER + _little24(raw, at + 3)
+    return total if at == stop else -1
+
+
+@_kernel
+def survey(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
     """Over baskets: status, the piece it is about, the most uncompressed bytes, the sum of payload bytes."""
     most, total = 0, 0
     for i in range(len(pieces)):
-        status, _, length, border = _key(raw, pieces[i])
+        status, key, length, border = _key(raw, pieces[i])
+        if status == OK and pieces[i, SEEK] >= 0 and pieces[i, BYTES] - key != length:
+            at = pieces[i, AT]
+            # so that a damaged key cannot make anyone allocate more than its blocks could fill
+            if _blocks(raw, at + key, at + pieces[i, BYTES]) != length:
+                status = BAD_BLOCK
         if status != OK:
             return status, i, 0, 0
         most = max(most, length)
@@ -104,49 +105,48 @@ def largest(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
     return OK, 0, most, total
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def open_codecs(functions: Any) -> Any:
     """Working states of the decompressors of this thread, to be closed again."""
     states = np.zeros(2, np.int64)
     if functions[ZSTD_CREATE] != 0:
-        states[0] = _int64_of_1(functions[ZSTD_CREATE], (0,))
+        states[0] = int64_of_1(functions[ZSTD_CREATE], (0,))
     if functions[DEFLATE_CREATE] != 0:
-        states[1] = _int64_of_1(functions[DEFLATE_CREATE], (0,))
+        states[1] = int64_of_1(functions[DEFLATE_CREATE], (0,))
     return states
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def close_codecs(functions: Any, states: Any) -> None:
     """Free what `open_codecs` made."""
     if states[0] != 0:
-        _int64_of_1(functions[ZSTD_FREE], (states[0],))
+        int64_of_1(functions[ZSTD_FREE], (states[0],))
     if states[1] != 0:
-        _int64_of_1(functions[DEFLATE_FREE], (states[1],))
+        int64_of_1(functions[DEFLATE_FREE], (states[1],))
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any, size: int) -> int:
     """Decompress the blocks in raw[at:stop] to exactly `size` bytes at the start of `out`."""
     filled = np.int64(0)
     while filled < size:
-        if stop - at < _BLOCK_HEADER:
+        if stop - at < BLOCK_HEADER:
             return BAD_BLOCK
         tag = _big16(raw, at)
-        packed = np.int64(raw[at + 3]) | np.int64(raw[at + 4]) << 8 | np.int64(raw[at + 5]) << 16
-        whole = np.int64(raw[at + 6]) | np.int64(raw[at + 7]) << 8 | np.int64(raw[at + 8]) << 16
-        at += _BLOCK_HEADER
+        packed, whole = _little24(raw, at + 3), _little24(raw, at + 6)
+        at += BLOCK_HEADER
         if packed > stop - at or whole > size - filled or whole == 0:
             return BAD_BLOCK
         source, target = raw.ctypes.data + at, out.ctypes.data + filled
         if tag == 0x5A53:  # ZS
             if states[0] == 0:
                 return NO_CODEC
-            if _int64_of_5(functions[ZSTD_DECOMPRESS], (states[0], target, whole, source, packed)) != whole:
+            if int64_of_5(functions[ZSTD_DECOMPRESS], (states[0], target, whole, source, packed)) != whole:
                 return BAD_STREAM
         elif tag == 0x5A4C:  # ZL; without a place for the actual size, only exactly `whole` bytes succeed
             if states[1] == 0:
                 return NO_CODEC
-            if _int32_of_6(functions[DEFLATE_DECOMPRESS], (states[1], source, packed, target, whole, 0)) != 0:
+            if int32_of_6(functions[DEFLATE_DECOMPRESS], (states[1], source, packed, target, whole, 0)) != 0:
                 return BAD_STREAM
         elif tag == 0x4C34:  # L4, an XXH64 of the block before it
             if functions[LZ4_DECOMPRESS] == 0 or functions[XXH64] == 0:
@@ -154,9 +154,9 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
             if packed <= _LZ4_CHECKSUM:
                 return BAD_BLOCK
             source, length = source + _LZ4_CHECKSUM, packed - _LZ4_CHECKSUM
-            if _int64_of_3(functions[XXH64], (source, length, 0)) != _big64(raw, at):
+            if int64_of_3(functions[XXH64], (source, length, 0)) != _big64(raw, at):
                 return BAD_CHECKSUM
-            done = _int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
+            done = int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
             if done != whole:
                 return BAD_STREAM
         elif tag == 0x585A:  # XZ
@@ -168,7 +168,7 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
     return OK
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, whether its payload is in `scratch` (else in `raw`), where, its bytes."""
     status, key, length, border = _key(raw, piece)
@@ -180,7 +180,7 @@ def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) ->
     return _inflate(functions, states, raw, at, stop, scratch, length), 1, 0, border
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> None:
     """Copy big-endian numbers of `width` bytes in native order."""
     if width == 1:
@@ -206,7 +206,7 @@ def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> Non
             out[to + i], out[to + i + 1] = source[at + i + 1], source[at + i]
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def decode_baskets(
     functions: Any,
     raw: Any,
@@ -253,7 +253,7 @@ def decode_baskets(
     return status, i
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def decode_vectors(
     functions: Any, raw: Any, pieces: Any, scratch: Any, width: int, out: Any, offsets: Any
 ) -> tuple[int, int]:
@@ -292,15 +292,109 @@ def decode_vectors(
     return status, i
 
 
-@njit(nogil=True, cache=True)
-def accumulate(counts: Any, offsets: Any) -> int:
-    """Running sum of `counts` from 0 into `offsets`; BAD_COUNT where one is negative or the sum beyond 2^48."""
-    total = np.int64(0)
-    offsets[0] = 0
-    for i in range(len(counts)):
-        n = np.int64(counts[i])
-        total += n
-        if n < 0 or total > 1 << 48:
-            return BAD_COUNT
-        offsets[i + 1] = total
-    return OK
+@_kernel
+def _unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int, width: int, zigzag: bool) -> None:
+    """Elements [a, b) of a page of `count`, whose first bytes come first, then all second bytes, and so on."""
+    size = (b - a) * width
+    if width == 4:
+        out32 = out[to : to + size].view(np.uint32)
+        p0, p1 = source[at + a : at + b], source[at + count + a : at + count + b]
+        p2, p3 = source[at + 2 * count + a : at + 2 * count + b], source[at + 3 * count + a : at + 3 * count + b]
+        for i in range(b - a):
+            v = np.uint32(p0[i]) | np.uint32(p1[i]) << 8 | np.uint32(p2[i]) << 16 | np.uint32(p3[i]) << 24
+            out32[i] = (v >> np.uint32(1)) ^ (np.uint32(0) - (v & np.uint32(1))) if zigzag else v
+        return
+    for byte in range(width):
+        plane = source[at + byte * count + a : at + byte * count + b]
+        for i in range(b - a):
+            out[to + i * width + byte] = plane[i]
+    if zigzag and width == 8:
+        out64 = out[to : to + size].view(np.uint64)
+        for i in range(b - a):
+            w = out64[i]
+            out64[i] = (w >> np.uint64(1)) ^ (np.uint64(0) - (w & np.uint64(1)))
+    elif zigzag:
+        out16 = out[to : to + size].view(np.uint16)
+        for i in range(b - a):
+            h = out16[i]
+            out16[i] = (h >> np.uint16(1)) ^ (np.uint16(0) - (h & np.uint16(1)))
+
+
+@_kernel
+def _undelta(out: Any, to: int, count: int, width: int) -> None:
+    """Running sum over the elements of one page, whose first is absolute within its cluster."""
+    if width == 4:
+        out32 = out[to : to + count * 4].view(np.uint32)
+        for i in range(1, count):
+            out32[i] += out32[i - 1]
+    else:
+        out64 = out[to : to + count * 8].view(np.uint64)
+        for i in range(1, count):
+            out64[i] += out64[i - 1]
+
+
+@_kernel
+def _page(functions: Any, states: Any, raw: Any, piece: Any, checked: bool, scratch: Any, size: int) -> tuple[int, int]:
+    """Of one page of `size` bytes uncompressed: status, and whether it is in `scratch`, else in `raw`."""
+    at, stop = piece[AT], piece[AT] + piece[BYTES]
+    if at < 0 or stop > len(raw) or size > len(scratch):
+        return BAD_BLOCK, 0
+    if checked:
+        stop -= 8
+        if stop < at:
+            return BAD_BLOCK, 0
+        expected = np.int64(0)
+        for i in range(8):
+            expected |= np.int64(raw[stop + i]) << 8 * i
+        if int64_of_2(functions[XXH3], (raw.ctypes.data + at, stop - at)) != expected:
+            return BAD_CHECKSUM, 0
+    if stop - at == size:
+        return OK, 0
+    return _inflate(functions, states, raw, at, stop, scratch, size), 1
+
+
+@_kernel
+def decode_pages(
+    functions: Any, raw: Any, pieces: Any, checked: Any, scratch: Any, span: Any, width: int, encoding: Any, out: Any
+) -> tuple[int, int]:
+    """Elements [span[0], span[1]) of one column into `out`, as bytes: status, and the page it is about.
+
+    `width` is bytes per element, 0 for bits; `encoding` tells split, zigzag and delta, each 0 or 1.
+    `scratch` holds two pages: one as stored, one decoded as a whole for the sake of its running sum.
+    """
+    states = open_codecs(functions)
+    split, zigzag, delta = encoding[0] != 0, encoding[1] != 0, encoding[2] != 0
+    status, start, stop, wide, half = OK, span[0], span[1], max(width, 1), len(scratch) // 2
+    stored, whole = scratch[:half], scratch[half:]
+    i = 0
+    for i in range(len(pieces)):
+        first, count = pieces[i, FIRST], pieces[i, COUNT]
+        a, b = max(first, start) - first, min(first + count, stop) - first
+        if a >= b:
+            continue
+        to, size = (first + a - start) * wide, (b - a) * wide
+        if to < 0 or to + size > len(out) or count * wide > half:
+            status = BAD_LENGTH
+            break
+        direct = width > 0 and not split and b - a == count
+        target = out[to : to + size] if direct else stored
+        packed = count * width if width else (count + 7) // 8
+        status, inflated = _page(functions, states, raw, pieces[i], checked[i] != 0, target, packed)
+        if status != OK:
+            break
+        source, at = (target, 0) if inflated else (raw, pieces[i, AT])
+        if direct and inflated:
+            continue
+        if width == 0:
+            for k in range(a, b):
+                out[to + k - a] = source[at + (k >> 3)] >> (k & 7) & 1
+        elif delta:
+            _unsplit(source, at, count, 0, b, whole, 0, width, False)
+            _undelta(whole, 0, b, width)
+            out[to : to + size] = whole[a * width : b * width]
+        elif split:
+            _unsplit(source, at, count, a, b, out, to, width, zigzag)
+        else:
+            out[to : to + size] = source[at + a * width : at + b * width]
+    close_codecs(functions, states)
+    return status, i

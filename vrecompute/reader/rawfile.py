@@ -13,31 +13,20 @@ from numpy.typing import NDArray
 
 from vrecompute.errors import CorruptFile, UnreadableFile
 from vrecompute.reader.kernels import AT, BYTES, SEEK
+from vrecompute.reader.memory import buffer
 
 __all__ = ["RawFile", "is_local", "open_raw"]
 
 _OPEN_FILES = 32
 _GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
-_KEPT_BYTES = 64 * 1024 * 1024
 
 _cache: OrderedDict[tuple[str, int, int], RawFile] = OrderedDict()
 _cache_lock = threading.Lock()
-_buffers = threading.local()
 
 
 def is_local(path: str) -> bool:
     """Whether the file is reached through the file system."""
     return "://" not in path
-
-
-def buffer(name: str, size: int) -> NDArray[np.uint8]:
-    """At least `size` bytes that this thread uses again and again, so that their pages stay mapped."""
-    kept: NDArray[np.uint8] | None = getattr(_buffers, name, None)
-    if kept is None or len(kept) < size:
-        kept = np.empty(max(size + size // 8, 1 << 16), dtype=np.uint8)
-        if len(kept) <= _KEPT_BYTES:
-            setattr(_buffers, name, kept)
-    return kept
 
 
 class RawFile:

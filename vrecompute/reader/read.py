@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from vrecompute.columns import Column
 from vrecompute.errors import ChangedFile, CorruptFile, UsageError
 from vrecompute.reader import rntuple, ttree
-from vrecompute.reader.baskets import tabulate
-from vrecompute.reader.decode import read_baskets
+from vrecompute.reader.baskets import BasketTable, tabulate_baskets
+from vrecompute.reader.decode_baskets import read_baskets
+from vrecompute.reader.decode_pages import read_pages
 from vrecompute.reader.facts import FileFacts, require_columns
 from vrecompute.reader.flatten import share_offsets
-from vrecompute.reader.handles import damage, open_file
+from vrecompute.reader.handles import Handle, damage, open_file
 from vrecompute.reader.identity import Identity
+from vrecompute.reader.pages import PageTable, tabulate_pages
 from vrecompute.reader.rawfile import is_local, open_raw
 
-__all__ = ["READER_VERSION", "read"]
+__all__ = ["READER_VERSION", "Table", "read", "tabulate"]
 
 READER_VERSION = 1
 """Part of the key of every partial result: raised when the same file would be decoded to other arrays."""
+
+Table = BasketTable | PageTable
 
 
 def read(
@@ -29,36 +33,80 @@ def read(
     stop: int,
     *,
     expect: Identity | FileFacts | None = None,
+    table: Table | None = None,
 ) -> dict[str, Column]:
     """Events [start, stop) of `columns`, by name in the order asked for.
 
     Scalars keep their stored type in native byte order. Jagged columns, and fixed-size arrays per event
-    as lists of equal length, have int64 offsets from 0; columns with equal offsets share one array.
+    as lists of equal length, have int64 offsets from 0; columns with equal offsets share one array. All
+    columns of a chunk may share one allocation, which lives as long as any of them.
+
+    With a `table` of these columns that `tabulate` made, the file's metadata are not parsed again; UUID
+    and size are verified nevertheless. Columns that the kernels cannot decode are read by uproot.
+
     Raises UnreadableFile, MissingTree, MissingColumn (with nearest names), ChangedFile where UUID, size
-    or entries differ from `expect`, CorruptFile naming the damaged column, and UsageError for a range
-    outside the tree.
+    or entries differ from `expect` or `table`, CorruptFile naming the damaged column, and UsageError for
+    a range outside the tree.
     """
-    handle = open_file(path)
-    name = handle.resolve(tree)
-    kind, opened = handle.tree(name)
-    with damage(path, f"tree {name!r}"):
-        found = Identity(handle.uuid, handle.size, int(opened.num_entries))
+    names = list(dict.fromkeys(columns))
+    if table is not None and is_local(path) and _covers(table, tree, names):
+        file = open_raw(path)
+        found, name = Identity(file.uuid, file.size, table.identity.entries), table.tree
+        _verify(path, name, table.identity, found)
+    else:
+        handle = open_file(path)
+        name = handle.resolve(tree)
+        found = _identity(handle, name)
+        require_columns(path, name, _known(handle, name), names)
+        table = _table(handle, name, names) if is_local(path) else None
     _verify(path, name, expect, found)
     if not 0 <= start <= stop <= found.entries:
         raise UsageError(f"{path}: events [{start}, {stop}) are outside tree {name!r} of {found.entries} entries")
-    known = ttree.branches(handle, name) if kind == "ttree" else rntuple.fields(handle, name)
-    require_columns(path, name, known, columns)
-    names = list(dict.fromkeys(columns))
     result: dict[str, Column] = {}
-    if kind == "ttree" and is_local(path):
-        table = handle.keep((name, tuple(names)), lambda: tabulate(handle, name, names))
+    if isinstance(table, BasketTable):
         result, names = read_baskets(open_raw(path), table, names, start, stop)
-    result |= (ttree if kind == "ttree" else rntuple).read(handle, name, names, start, stop)
+    elif isinstance(table, PageTable):
+        result, names = read_pages(open_raw(path), table, names, start, stop)
+    if names:
+        handle = open_file(path)
+        _verify(path, name, found, _identity(handle, name))
+        result |= (ttree if handle.tree(name)[0] == "ttree" else rntuple).read(handle, name, names, start, stop)
     for column, data in result.items():
         seen = len(data.values) if data.offsets is None else len(data.offsets) - 1
         if seen != stop - start:
             raise CorruptFile(path, f"column {column!r} has {seen} events where {stop - start} were asked for")
     return share_offsets({column: result[column] for column in columns})
+
+
+def tabulate(path: str, tree: str | None, columns: Sequence[str]) -> Table:
+    """Where the baskets or pages of `columns` are in a local file: for `read`, and as bytes for a sidecar.
+
+    Raises what `inspect` raises, and MissingColumn.
+    """
+    handle = open_file(path)
+    name = handle.resolve(tree)
+    require_columns(path, name, _known(handle, name), columns)
+    return _table(handle, name, list(dict.fromkeys(columns)))
+
+
+def _table(handle: Handle, tree: str, columns: list[str]) -> Table:
+    make = tabulate_baskets if handle.tree(tree)[0] == "ttree" else tabulate_pages
+    return handle.keep((tree, *columns), lambda: make(handle, tree, columns))
+
+
+def _known(handle: Handle, tree: str) -> dict[str, object]:
+    return (ttree.branches if handle.tree(tree)[0] == "ttree" else rntuple.fields)(handle, tree)
+
+
+def _identity(handle: Handle, tree: str) -> Identity:
+    _, opened = handle.tree(tree)
+    with damage(handle.path, f"tree {tree!r}"):
+        return Identity(handle.uuid, handle.size, int(opened.num_entries))
+
+
+def _covers(table: Table, tree: str | None, columns: Sequence[str]) -> bool:
+    known = table.branches if isinstance(table, BasketTable) else table.fields
+    return tree in (None, table.tree) and all(c in known or c in table.unsupported for c in columns)
 
 
 def _verify(path: str, tree: str, expected: Identity | FileFacts | None, found: Identity) -> None:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from vrecompute.columns import Column
+from vrecompute.errors import CorruptFile
 from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import native
 from vrecompute.reader.handles import Handle, damage
 from vrecompute.reader.ttree import not_flat
 
-__all__ = ["Leaf", "describe", "fields", "leaf_of", "read"]
+__all__ = ["Leaf", "describe", "fields", "leaf_of", "read", "summaries"]
 
 _LEAF, _COLLECTION, _RECORD = 0, 1, 2
 
@@ -43,6 +45,24 @@ def fields(handle: Handle, tree: str) -> dict[str, Any]:
             return {f.path: f for f in ntuple.all_fields if not f.is_anonymous and not f.in_variant}
 
     return handle.keep(("fields", tree), find)
+
+
+def summaries(handle: Handle, tree: str) -> list[Any]:
+    """The clusters of the RNTuple; its page lists, which uproot does not verify, are verified first."""
+
+    def verified() -> list[Any]:
+        _, ntuple = handle.tree(tree)
+        with damage(handle.path, f"page lists of {tree!r}"):
+            for group in ntuple.footer.cluster_group_records:
+                link = group.page_list_link
+                chunk, _ = ntuple.read_locator(link.locator, link.env_uncomp_size)
+                envelope = chunk.raw_data.tobytes()[: link.env_uncomp_size]
+                if xxhash.xxh3_64_intdigest(envelope[:-8]) != int.from_bytes(envelope[-8:], "little"):
+                    raise CorruptFile(handle.path, f"the page lists of {tree!r} differ from their checksum")
+            len(ntuple.page_link_list)  # filled on first use, so here under the lock
+            return list(ntuple.cluster_summaries)
+
+    return handle.keep(("summaries", tree), verified)
 
 
 def leaf_of(ntuple: Any, field_id: int) -> Leaf | None:
@@ -91,7 +111,7 @@ def describe(handle: Handle, tree: str) -> Description:
         _, ntuple = handle.tree(tree)
         with damage(handle.path, f"page lists of {tree!r}"):
             entries = int(ntuple.num_entries)
-            starts = {int(s.num_first_entry) for s in ntuple.cluster_summaries}
+            starts = {int(s.num_first_entry) for s in summaries(handle, tree)}
             boundaries = tuple(sorted({0, *starts, entries}))
             sizes = _column_bytes(ntuple)
             columns = {}
@@ -127,18 +147,16 @@ def read(handle: Handle, tree: str, columns: Sequence[str], start: int, stop: in
     """
     found = fields(handle, tree)
     _, ntuple = handle.tree(tree)
-    with handle.lock, damage(handle.path, f"page lists of {tree!r}"):
-        starts = np.array([c.num_first_entry for c in ntuple.cluster_summaries], dtype=np.int64)
-        len(ntuple.page_link_list)  # filled on first use, so under the lock
+    starts = np.array([c.num_first_entry for c in summaries(handle, tree)], dtype=np.int64)
     first = max(int(np.searchsorted(starts, start, side="right")) - 1, 0)
-    last = int(np.searchsorted(starts, stop, side="left"))
+    last = min(max(int(np.searchsorted(starts, stop, side="left")), first + 1), len(starts))
     result = {}
     for name in columns:
         with damage(handle.path, f"field {name!r}"):
             leaf = leaf_of(ntuple, found[name].field_id)
             if leaf is None:
                 raise not_flat(handle.path, name, str(found[name].typename) or "record")
-            result[name] = _decode(ntuple, leaf, range(first, max(first, last)), starts, start, stop)
+            result[name] = _decode(ntuple, leaf, range(first, last), starts, start, stop)
     return result
 
 
@@ -167,6 +185,8 @@ def _elements(ntuple: Any, number: int | None, clusters: range, origin: int) -> 
     """One physical column over whole clusters; offsets are made continuous and start with a 0."""
     # a field added late has no pages in the first clusters: its elements there are zero
     missing = max(int(ntuple.column_records[number].first_element_index) - origin, 0)
+    if not len(clusters):
+        return np.zeros(1, dtype=ntuple.get_field_metadata(number).dtype_result)
     elements: NDArray[Any] = ntuple.read_cluster_range(
         number, clusters.start, clusters.stop, missing_element_padding=missing
     )

@@ -13,21 +13,15 @@ from vrecompute.errors import CorruptFile
 from vrecompute.reader import kernels
 from vrecompute.reader.baskets import BasketTable, BranchTable
 from vrecompute.reader.codecs import addresses
+from vrecompute.reader.complaints import complaint
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import payload
-from vrecompute.reader.rawfile import RawFile, buffer
+from vrecompute.reader.lists import accumulate
+from vrecompute.reader.memory import buffer, slab
+from vrecompute.reader.rawfile import RawFile
 
-__all__ = ["NotDecodable", "complaint", "read_baskets"]
+__all__ = ["NotDecodable", "read_baskets"]
 
-_COMPLAINTS = {
-    kernels.BAD_KEY: "the basket's key does not agree with the tree",
-    kernels.BAD_BLOCK: "a compressed block has an impossible header",
-    kernels.BAD_STREAM: "a compressed block cannot be decompressed",
-    kernels.BAD_CHECKSUM: "the data differ from their checksum",
-    kernels.BAD_LENGTH: "the basket holds another number of values than its entries and counts need",
-    kernels.UNKNOWN_CODEC: "a block is compressed by an unknown algorithm",
-    kernels.BAD_COUNT: "counts are negative or impossibly large",
-}
 _NO_ITEMS = np.zeros(0, dtype=np.int64)
 
 
@@ -41,11 +35,6 @@ class _Lists(NamedTuple):
     low: int
     bounds: NDArray[np.int64]
     offsets: NDArray[np.int64]
-
-
-def complaint(path: str, column: str, status: int, first: int, count: int) -> CorruptFile:
-    """The error for a kernel's status about entries (or elements) [first, first + count) of a column."""
-    return CorruptFile(path, f"column {column!r}, entries [{first}, {first + count}): {_COMPLAINTS[status]}")
 
 
 class _Chunk:
@@ -68,12 +57,17 @@ class _Chunk:
         self.payload_bytes: dict[str, int] = {}
         for name, stop in zip(self.pieces, ends, strict=True):
             pieces = together[stop - len(self.pieces[name]) : stop]
-            status, about, largest, self.payload_bytes[name] = kernels.largest(self.raw, pieces)
+            status, about, largest, self.payload_bytes[name] = kernels.survey(self.raw, pieces)
             if status != kernels.OK:
                 raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
             self.pieces[name] = pieces
             most = max(most, largest)
         self.scratch = buffer("scratch", most)
+        # payloads of whole baskets, and offsets out of counts and vectors: never too small
+        counts = {branch.counts for branch in table.branches.values()}
+        lists = [n for n in self.pieces if n in counts or table.branches[n].layout == "vector"]
+        entries = sum(int(self.pieces[n][:, kernels.COUNT].sum()) + 1 for n in lists)
+        self.slab = slab(sum(self.payload_bytes.values()) + 8 * entries + 64 * (len(self.pieces) + len(lists)))
 
     def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of entries [start, stop) in native order."""
@@ -85,7 +79,7 @@ class _Chunk:
             low, items, length = lists.low, lists.bounds, int(lists.offsets[-1])
         if lists is not None and length * unit > self.payload_bytes[name]:
             raise complaint(self.path, name, kernels.BAD_LENGTH, start, stop - start)
-        out = np.empty(length * unit, dtype=np.uint8)
+        out = self.slab.take(length * unit)
         span = np.array([start, stop], dtype=np.int64)
         raw, pieces = self.raw, self.pieces[name]
         functions = addresses()
@@ -108,8 +102,8 @@ class _Chunk:
         size = self.payload_bytes[name] - kernels.VECTOR_HEADER * entries
         if size < 0 or size % width:
             raise NotDecodable
-        out = np.empty(size, dtype=np.uint8)
-        offsets = np.zeros(entries + 1, dtype=np.int64)
+        out, offsets = self.slab.take(size), self.slab.numbers(entries + 1)
+        offsets[0] = 0
         for _ in range(2):
             status, about = kernels.decode_vectors(addresses(), raw, pieces, self.scratch, width, out, offsets)
             if status != kernels.NO_CODEC:
@@ -158,7 +152,7 @@ def read_baskets(
         low, high = ranges[name]
         branch = table.branches[name]
         counts = chunk.numbers(name, branch, None, low, high).view(branch.dtype)
-        collections[name] = _count(file.path, name, counts, low, start, stop)
+        collections[name] = _count(chunk, name, counts, low, start, stop)
         counted[name] = counts[start - low : stop - low]
     result: dict[str, Column] = {}
     for name, branch in chosen.items():
@@ -172,10 +166,10 @@ def read_baskets(
     return result, others
 
 
-def _count(path: str, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
-    bounds = np.empty(len(counts) + 1, dtype=np.int64)
-    if kernels.accumulate(counts, bounds) != kernels.OK:
-        raise complaint(path, name, kernels.BAD_COUNT, low, len(counts))
+def _count(chunk: _Chunk, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
+    bounds = chunk.slab.numbers(len(counts) + 1)
+    if accumulate(counts, bounds) != kernels.OK:
+        raise complaint(chunk.path, name, kernels.BAD_COUNT, low, len(counts))
     if low == start and len(counts) == stop - start:
         return _Lists(low, bounds, bounds)
     offsets = bounds[start - low : stop - low + 1]

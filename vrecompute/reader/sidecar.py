@@ -1,0 +1,83 @@
+"""Tables of baskets or pages as bytes: data only, versioned, with a checksum.
+
+A magic of 8 bytes with the version, the length of a JSON header (uint32), the header, the arrays that it
+names with their lengths (int64), embedded payloads, and an XXH3 of all before; numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from vrecompute.errors import StoreError
+from vrecompute.reader.baskets import BasketTable, BranchTable
+from vrecompute.reader.identity import Identity
+from vrecompute.reader.pages import FieldTable, PageColumn, PageTable
+
+__all__ = ["table_from_bytes", "table_to_bytes"]
+
+_MAGIC = b"VRECTAB\x01"
+_LENGTH = struct.Struct("<I")
+_CHECKSUM = struct.Struct("<Q")
+_BRANCH_ARRAYS = ("first", "seeks", "sizes")
+_PAGE_ARRAYS = ("first", "seeks", "sizes", "checked", "clusters")
+
+
+def table_to_bytes(table: BasketTable | PageTable) -> bytes:
+    """The table as bytes; equal tables give equal bytes."""
+    arrays: list[Any] = []
+    head: dict[str, Any] = {
+        "identity": [table.identity.uuid, table.identity.size, table.identity.entries],
+        "tree": table.tree,
+        "unsupported": dict(table.unsupported),
+    }
+    blob = b""
+    if isinstance(table, BasketTable):
+        head["kind"] = "baskets"
+        head["branches"] = [[n, b.layout, b.dtype, b.items, b.counts] for n, b in table.branches.items()]
+        arrays += [getattr(b, array) for b in table.branches.values() for array in _BRANCH_ARRAYS]
+        blob = table.embedded
+    else:
+        head["kind"] = "pages"
+        head["fields"] = [[n, f.values, f.index, f.repeat, f.cardinality] for n, f in table.fields.items()]
+        head["columns"] = [[number, c.encoding] for number, c in table.columns.items()]
+        arrays.append(table.clusters)
+        arrays += [getattr(c, array) for c in table.columns.values() for array in _PAGE_ARRAYS]
+    head["lengths"] = [len(a) for a in arrays]
+    head["blob"] = len(blob)
+    header = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
+    numbers = b"".join(np.ascontiguousarray(a, dtype="<i8").tobytes() for a in arrays)
+    data = _MAGIC + _LENGTH.pack(len(header)) + header + numbers + blob
+    return data + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(data))
+
+
+def table_from_bytes(data: bytes) -> BasketTable | PageTable:
+    """The table that `table_to_bytes` wrote; StoreError where it is damaged or of another version."""
+    body, trailer = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
+    if data[:8] != _MAGIC:
+        raise StoreError("this is no table of baskets of version 1; make it again from the file")
+    if len(trailer) < _CHECKSUM.size or _CHECKSUM.pack(xxhash.xxh3_64_intdigest(body)) != trailer:
+        raise StoreError("a table of baskets is damaged (checksum); make it again from the file")
+    (length,) = _LENGTH.unpack_from(body, 8)
+    at = 8 + _LENGTH.size
+    head = json.loads(body[at : at + length])
+    numbers = np.frombuffer(body, dtype="<i8", offset=at + length, count=sum(head["lengths"])).astype(np.int64)
+    arrays = iter(np.split(numbers, np.cumsum(head["lengths"])[:-1]))
+    identity = Identity(*head["identity"])
+    if head["kind"] == "baskets":
+        branches = {
+            name: BranchTable(layout, dtype, items, counts, *[next(arrays) for _ in _BRANCH_ARRAYS])
+            for name, layout, dtype, items, counts in head["branches"]
+        }
+        embedded = body[len(body) - head["blob"] :]
+        return BasketTable(identity, head["tree"], branches, head["unsupported"], embedded)
+    clusters = next(arrays)
+    columns = {
+        number: PageColumn(encoding, *[next(arrays) for _ in _PAGE_ARRAYS]) for number, encoding in head["columns"]
+    }
+    fields = {name: FieldTable(*rest) for name, *rest in head["fields"]}
+    return PageTable(identity, head["tree"], clusters, fields, columns, head["unsupported"])
