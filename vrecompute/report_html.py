@@ -73,7 +73,7 @@ def page(
             stages=_shares(summary.stages),
             in_tasks=_shares(summary.in_tasks),
             not_reached=summary.chunks.total - summary.chunks.computed - summary.chunks.reused - summary.chunks.failed,
-            files=sorted(summary.files, key=lambda f: f.seen == f.expected)[:MOST_FILES],
+            files=sorted(summary.files, key=lambda f: (f.seen == f.expected, f.sample, f.file))[:MOST_FILES],
             files_left=max(len(summary.files) - MOST_FILES, 0),
             failures=summary.failures[:MOST_FAILURES],
             failures_left=max(len(summary.failures) - MOST_FAILURES, 0),

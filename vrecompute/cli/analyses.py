@@ -32,8 +32,8 @@ def analyses(name: str | None, as_json: bool) -> None:
         facts({"name": kind.name, "version": kind.version, "title": kind.title, "parameters": _parameters(kind)})
         return
     click.echo(f"{kind.name} {kind.version}: {kind.title}\n")
-    rows = [(p["name"], _shown(p["default"]), p["type"], p["help"]) for p in _parameters(kind)]
-    table(["PARAMETER", "DEFAULT", "TYPE", "WHAT IT IS"], rows)
+    described = [(p["name"], _shown(p["default"]), p["type"], p["help"]) for p in _parameters(kind)]
+    table(["PARAMETER", "DEFAULT", "TYPE", "WHAT IT IS"], described)
     click.echo("\nParameters of stage `finish` recompute no chunk." if kind.finish_function else "")
 
 

@@ -20,7 +20,7 @@ Watch = Callable[[Progress], None]
 
 def facts(document: Any) -> None:
     """Print a JSON document."""
-    click.echo(json.dumps(document, indent=2, default=str, allow_nan=False))
+    click.echo(json.dumps(document, indent=2, default=str, allow_nan=False, ensure_ascii=False))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -78,6 +78,6 @@ def _lines() -> Watch:
         step = (progress.stage, int(progress.fraction * 10) if progress.stage == "work" else 0)
         if step not in said and progress.stage not in {"waiting", "done"}:
             said.add(step)
-            click.echo(str(progress) if progress.chunks_total else progress.stage, err=True)
+            click.echo(f"{progress.stage}  {_words(progress)}".rstrip(), err=True)
 
     return watch

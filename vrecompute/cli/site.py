@@ -1,93 +1,77 @@
-"""`vrecompute site`: what sites there are, what a description says, and every mistake in it."""
+"""`vrecompute site`: list, show, check and schema. Exit codes: 0 right, 2 something is wrong."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 
 import click
 
 from vrecompute.cli.options import JSON
-from vrecompute.cli.output import facts, table
+from vrecompute.cli.output import facts
+from vrecompute.errors import SiteError
+from vrecompute.sites import report
+from vrecompute.sites.load import read_site
+from vrecompute.sites.schema import installed_options, site_schema
+from vrecompute.sites.search import find_site_file, list_site_files
 
 __all__ = ["site"]
 
 
 @click.group()
 def site() -> None:
-    """List, show and check site descriptions."""
+    """Describe the places that have cores: list, show and check site files."""
 
 
 @site.command("list")
 @JSON
-def list_sites(as_json: bool) -> None:
-    """Every site that a name finds: $VRECOMPUTE_SITES, ./site_configs, your own, the machine's."""
-    from vrecompute.sites.search import display, list_site_files
-
-    found = {"local": "(built in)"}
-    for path in reversed(list_site_files()):
-        found[path.stem] = display(path)
+def list_command(as_json: bool) -> None:
+    """List every site of the search path."""
+    sites = report.list_sites()
     if as_json:
-        facts([{"name": name, "file": file} for name, file in sorted(found.items())])
-    else:
-        table(["SITE", "FILE"], sorted(found.items()))
+        facts([asdict(row) for row in sites])
+        return
+    rows = [
+        (
+            row.name or "(hidden)",
+            row.backend or "-",
+            f"{row.n_problems} wrong" if row.n_problems else "ok",
+            row.file,
+            row.description,
+        )
+        for row in sites
+    ]
+    click.echo("\n".join(report.table(rows)))
 
 
 @site.command()
 @click.argument("name")
 @JSON
 def show(name: str, as_json: bool) -> None:
-    """Every value of site NAME (or FILE), and the line it comes from."""
-    from vrecompute.sites.leaves import leaves
-    from vrecompute.sites.load import read_site
-
+    """Show every value of the site NAME (or of a file) and where it came from."""
     read = read_site(name)
-    rows = [
-        (".".join(key), value, str(read.origins[key]) if key in read.origins else "default")
-        for key, value in leaves(read.site)
-        if value is not None
-    ]
     if as_json:
-        facts({key: {"value": value, "from": origin} for key, value, origin in rows})
+        facts([asdict(row) for row in report.show(read)])
     else:
-        table(["KEY", "VALUE", "FROM"], rows)
-    for advice in read.advice:
-        click.echo(f"advice: {advice}", err=True)
-    if read.options_unchecked:
-        click.echo(f"options are not checked: {read.options_unchecked}", err=True)
+        click.echo(report.show_text(read))
 
 
 @site.command()
-@click.argument("names", nargs=-1, required=True)
-def check(names: tuple[str, ...]) -> None:
-    """Every mistake of each site at once, with line and column; exits 2 where there is one."""
-    from vrecompute.errors import SiteError
-    from vrecompute.sites.load import read_site
-
-    problems = []
-    for name in names:
-        try:
-            read = read_site(name)
-        except SiteError as error:
-            problems.append(str(error))
-            continue
-        click.echo(f"{name}: {read.site.name} ({read.site.backend}) is well described")
-        for advice in read.advice:
-            click.echo(f"  advice: {advice}")
-    if problems:
-        raise SiteError("\n".join(problems))
+@click.argument("names", nargs=-1)
+@JSON
+@click.pass_context
+def check(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Check the sites NAMES (or files; all of the search path by default) without starting anything."""
+    files = [find_site_file(name) for name in names] if names else list_site_files()
+    checkups = report.check_files(files)
+    if as_json:
+        facts([checkup.as_json() for checkup in checkups])
+    else:
+        click.echo("\n".join(checkup.as_text() for checkup in checkups) or "no site files found")
+    if not all(checkup.ok for checkup in checkups):
+        context.exit(SiteError.exit_code)
 
 
 @site.command()
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file.")
-def schema(out: Path | None) -> None:
-    """The JSON schema of site files, for editors."""
-    import json
-
-    from vrecompute.site import Site
-    from vrecompute.sites.check import json_schema
-
-    text = json.dumps(json_schema(Site), indent=2)
-    if out is None:
-        click.echo(text)
-    else:
-        out.write_text(text + "\n")
+def schema() -> None:
+    """Print the JSON schema of site files, with the options of every installed driver."""
+    facts(site_schema(installed_options()))

@@ -56,7 +56,7 @@ def _z(channel: str, peak: Mapping[str, Any], true_gev: float) -> Finding:
         return Finding(what, False, f"{what}: not fitted, {peak['skipped']}")
     mass, error = peak["mass_gev"], peak["mass_uncertainty_gev"]
     passed = bool(peak["valid"]) and abs(mass - true_gev) < Z_TOLERANCE_GEV
-    return Finding(what, passed, f"{what}: {mass:.2f} ± {error:.2f} GeV, generated {true_gev:.2f} GeV")
+    return Finding(what, passed, f"{what}: {mass:.3f} ± {error:.3f} GeV, generated at {true_gev:.3f} GeV")
 
 
 def _zprime(channel: str, product: Mapping[str, Any], true_gev: float) -> tuple[float, Finding]:
