@@ -4,6 +4,7 @@
 #   make lint           ruff, mypy strict, import contracts
 #   make acceptance     every test, properties at full counts
 #   make bench          this analysis beside its peers (by hand: timings need a quiet machine)
+#   make lab-slurm      a real Slurm cluster in containers, for the tests that need one; lab-down removes it
 #   make lock           pin the requirements again (needs uv)
 #   make wheel          dist/*.whl and the source distribution
 #   make clean          remove what the other targets made
@@ -15,7 +16,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && { command -v $$p; break; }; done)
 endif
-ifneq ($(filter-out clean help lock,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter-out clean help lock lab-%,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(shell $(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null && echo yes),yes)
 $(error needs Python 3.11, 3.12 or 3.13$(if $(PYTHON), and $(PYTHON) is not that); name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS))
 endif
@@ -26,7 +27,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test acceptance lint bench lock wheel clean
+.PHONY: help demo test acceptance lint bench lab-slurm lab-down lock wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,6 +50,12 @@ lint: $(VENV)/all-$(PY)
 
 bench: $(VENV)/bench-$(PY)
 	$(BIN)/python -m benchmarks.selection $(ARGS)
+
+lab-slurm:
+	tests/lab/slurm-up
+
+lab-down:
+	@for down in tests/lab/*-down; do echo "$$down"; "$$down" || exit 1; done
 
 lock:
 	requirements/lock

@@ -97,7 +97,7 @@ def test_everything_is_escaped():
     )
     h = bh.Histogram(bh.axis.Regular(2, 0, 1, metadata=HOSTILE))
     results = {HOSTILE: Result(histograms={HOSTILE: h}), "b": Result(histograms={HOSTILE: h})}
-    html = page(hostile, results, [Figure(HOSTILE, "image/png", b"x")], {HOSTILE: HOSTILE})
+    html = page(hostile, results, [Figure(HOSTILE, "image/png", b"x")], {HOSTILE: {"skipped": HOSTILE, HOSTILE: 1.5}})
     reader = read(html)
     assert "script" not in reader.tags
     assert not [a for a in reader.attributes if a[1].startswith("on")]

@@ -36,6 +36,7 @@ __all__ = [
 
 SCHEMA = 1
 Status = Literal["complete", "partial", "failed"]
+IN_TASKS = "task-"
 EXIT_CODES: Mapping[Status, int] = {"complete": 0, "partial": 3, "failed": 4}
 
 
@@ -118,7 +119,11 @@ class Fragment:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The facts of one run, complete or not. `time_s` is wall time by stage; `bytes` were read from sources."""
+    """The facts of one run, complete or not.
+
+    `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
+    `bytes` were read from sources.
+    """
 
     run: str
     status: Status
@@ -142,6 +147,16 @@ class RunSummary:
     def exit_code(self) -> int:
         """What the command line exits with: 0 complete, 3 partial, 4 failed."""
         return EXIT_CODES[self.status]
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Wall seconds by stage, one after the other."""
+        return {name: seconds for name, seconds in self.time_s.items() if not name.startswith(IN_TASKS)}
+
+    @property
+    def in_tasks(self) -> dict[str, float]:
+        """Seconds inside tasks by what they did, summed over all workers."""
+        return {n.removeprefix(IN_TASKS): seconds for n, seconds in self.time_s.items() if n.startswith(IN_TASKS)}
 
     @property
     def files_of_unknown_size(self) -> int:
@@ -293,7 +308,7 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
         f"  chunks    {count_text(s.chunks.total)}: {count_text(s.chunks.computed)} computed, "
         f"{count_text(s.chunks.reused)} reused, {count_text(s.chunks.failed)} failed{not_reached}"
     )
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.time_s.items())
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
     lines.append(f"  read      {bytes_text(s.bytes)}{rate}")
     if stages:

@@ -7,7 +7,7 @@ the user's disk holds. The page forbids itself to load or run anything (Content-
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,7 +57,7 @@ def page(
 ) -> str:
     """The whole page: `results` by sample give the small histograms, `figures` the large pictures.
 
-    `products` are the numbers of `finish`: scalars at the top level are shown, the rest stays in its files.
+    `products` are the numbers of `finish`: single numbers are shown, lists stay in its files.
     """
     drawings, undrawn = _drawings(results or {})
     return str(
@@ -68,11 +68,12 @@ def page(
             figures=figures,
             drawings=[(d, Markup(to_svg(d))) for d in drawings],  # to_svg escapes what it is given
             undrawn=undrawn,
-            products=[(k, v) for k, v in (products or {}).items() if isinstance(v, str | int | float)],
+            products=list(_scalars(products or {})),
             cutflows=[(channel, _steps(cuts)) for channel, cuts in summary.cutflow.items()],
-            stages=_stages(summary.time_s),
+            stages=_shares(summary.stages),
+            in_tasks=_shares(summary.in_tasks),
             not_reached=summary.chunks.total - summary.chunks.computed - summary.chunks.reused - summary.chunks.failed,
-            files=sorted(summary.files, key=lambda f: f.seen == f.expected)[:MOST_FILES],
+            files=sorted(summary.files, key=lambda f: (f.seen == f.expected, f.sample, f.file))[:MOST_FILES],
             files_left=max(len(summary.files) - MOST_FILES, 0),
             failures=summary.failures[:MOST_FAILURES],
             failures_left=max(len(summary.failures) - MOST_FAILURES, 0),
@@ -139,7 +140,19 @@ def _steps(cuts: Mapping[str, float]) -> list[_Step]:
     return steps
 
 
-def _stages(time_s: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """(stage, seconds, share of the whole in percent) of each stage."""
+def _shares(time_s: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """(name, seconds, share of the whole in percent) of each."""
     whole = sum(time_s.values()) or 1.0
     return [(name, seconds, 100 * seconds / whole) for name, seconds in time_s.items()]
+
+
+def _scalars(products: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every number within `products`, and of the reasons why something was skipped."""
+    for key, value in products.items():
+        name = (*path, str(key))
+        if isinstance(value, Mapping):
+            yield from _scalars(value, name)
+        elif name not in {("schema",), ("completeness",)} and (
+            key == "skipped" or (isinstance(value, int | float) and not isinstance(value, bool))
+        ):
+            yield ".".join(name), value

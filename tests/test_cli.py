@@ -1,0 +1,243 @@
+"""The command line as a user meets it: exit codes, one clear message instead of a traceback, facts apart from progress."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import uproot
+
+from vrecompute.cli import main
+from vrecompute.report import schema
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def vrecompute(capsys, tmp_path, monkeypatch):
+    """The function `vrecompute(*words)`: what the command printed and exited with, in an empty folder with its own store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRECOMPUTE_STORE", str(tmp_path / "store"))
+
+    def call(*words: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def muons(tmp_path_factory) -> Path:
+    """A folder with three files of 1000 events, two muons each."""
+    folder = tmp_path_factory.mktemp("muons")
+    rng = np.random.default_rng(7)
+    counts = np.full(1000, 2, np.int32)
+    for number in range(3):
+        with uproot.recreate(folder / f"{number}.root") as file:
+            file.mktree(
+                "Events", {"nMuon": "int32", "Muon": "var * {pt: float32, eta: float32, phi: float32, charge: int32}"}
+            )
+            columns = {
+                "pt": rng.exponential(40, 2000).astype(np.float32),
+                "eta": rng.normal(0, 1, 2000).astype(np.float32),
+                "phi": rng.uniform(-3, 3, 2000).astype(np.float32),
+                "charge": rng.choice([-1, 1], 2000).astype(np.int32),
+            }
+            import awkward as ak
+
+            file["Events"].extend({"Muon": ak.unflatten(ak.zip(columns), counts)})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def analysis(tmp_path_factory) -> Path:
+    """The analysis that the README shows, as a file."""
+    (code,) = re.findall(r'```python\n("""The mass of opposite-sign.*?)```', README.read_text(), re.DOTALL)
+    path = tmp_path_factory.mktemp("analysis") / "zmumu.py"
+    path.write_text(code)
+    return path
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom vrecompute.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'dask', 'distributed', 'uproot', 'awkward', 'rich', 'yaml', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(','.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "explain", "runs", "analyses", "site", "demo", "generate"):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
+    assert "unavailable" not in done.stdout.split("Exit codes")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "did you mean 'run'?"),
+        (["run"], "Missing argument"),
+        (["run", "dilepton"], "Missing argument"),
+        (["run", "dileptn", "a.root"], "did you mean 'dilepton'?"),
+        (["run", "dilepton", "a.root", "-p", "pt_min_gev"], "write KEY=VALUE"),
+        (["run", "dilepton", "a.root", "-p", "pt_min=3"], "did you mean 'pt_min_gev'?"),
+        (["run", "dilepton", "a.root", "-p", "channel=ee", "-p", "channel=ee"], "given twice"),
+        (["run", "dilepton", "a.root", "-p", "pt_min_gev=low"], "is not a float"),
+        (["run", "dilepton", "nothing/*.root"], "no file matches"),
+        (["run", "dilepton", "a.root", "./a.root"], "listed twice"),
+        (["run", "dilepton", "a.root", "--on-bad", "ignore"], "--on-bad"),
+        (["run", "dilepton", "a.root", "--chunk-bytes", "100"], "has no unit"),
+        (["run", "dilepton", "a.root", "--workers", "0"], "--workers"),
+        (["run", "dilepton", "a.root", "--site", "nowhere"], "no site 'nowhere'"),
+        (["run", "absent.py", "a.root"], "absent.py"),
+        (["explain", "dilepton", "s3://bucket/a.root"], "cannot be read yet"),
+        (["analyses", "nonsense"], "there is no analysis"),
+        (["site", "show", "nowhere.yaml"], "nowhere.yaml"),
+        (["generate", "sample", "--events", "3", "--files", "9"], "files=9"),
+        (["generate", "sample", "--signal-mass-gev", "1"], "signal mass"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_to_do(vrecompute, words, said):
+    ended = vrecompute(*words)
+    assert ended.code == 2, ended.err
+    assert said in ended.err
+    assert ended.out == ""
+
+
+def test_a_run_that_does_not_exist(vrecompute):
+    ended = vrecompute("runs", "show", "20260101")
+    assert ended.code == 4
+    assert "there is no run" in ended.err
+    assert vrecompute("runs", "list").code == 0
+
+
+def test_run_then_look_at_it_in_every_way(vrecompute, analysis, muons, tmp_path):
+    explained = vrecompute("explain", analysis, muons, "--json")
+    assert json.loads(explained.out)["sources_unknown"] == 3
+
+    ended = vrecompute("run", analysis, muons, "-p", "pt_min_gev=25", "--workers", 1, "--out", "mine", "--json")
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    jsonschema.validate(report, schema())
+    assert (report["status"], report["events"]) == ("complete", {"seen": 3000, "expected": 3000})
+    assert report["parameters"] == {"pt_min_gev": 25.0}
+    assert report["cutflow"]["mumu"]["pairs"] == 3000
+    written = json.loads((tmp_path / "mine" / "report.json").read_text())
+    assert written["result_sha256"] == report["result_sha256"]
+    assert (tmp_path / "mine" / "report.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "mine" / "result" / "result.zip").is_file()
+
+    again = vrecompute("run", analysis, muons, "-p", "pt_min_gev=25", "--workers", 1)
+    assert again.code == 0
+    assert "0 computed, 3 reused" in again.out
+    assert report["result_sha256"] in again.out
+
+    name = report["run"]
+    listed = json.loads(vrecompute("runs", "list", "--json").out)
+    assert [run["state"] for run in listed] == ["complete", "complete"]
+    assert f"run: {name}" in vrecompute("runs", "show", name).out
+    assert json.loads(vrecompute("runs", "show", name, "--json").out)["parameters"] == {"pt_min_gev": 25.0}
+    assert json.loads(vrecompute("runs", "report", name, "--json").out)["run"] == name
+    assert "COMPLETE" in vrecompute("runs", "report", name[-6:]).out
+    assert vrecompute("runs", "result", name, "--out", "copy").code == 0
+    assert (tmp_path / "copy" / "report.json").read_text() == (tmp_path / "mine" / "report.json").read_text()
+    assert " started " in vrecompute("runs", "logs", name).out
+    assert "is not running: complete" in vrecompute("runs", "cancel", name).out
+    assert "COMPLETE" in vrecompute("runs", "attach", name).out
+    assert json.loads(vrecompute("explain", analysis, muons, "-p", "pt_min_gev=25", "--json").out)["chunks_stored"] == 3
+
+
+@pytest.fixture
+def damaged(muons, tmp_path) -> Path:
+    """The three files, the second of them cut in the middle."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in muons.iterdir():
+        data = file.read_bytes()
+        (folder / file.name).write_bytes(data[: len(data) // 2] if file.name == "1.root" else data)
+    return folder
+
+
+def test_a_damaged_file_fails_the_run_or_leaves_it_partial(vrecompute, analysis, damaged):
+    failed = vrecompute("run", analysis, damaged, "--workers", 1)
+    assert failed.code == 4
+    assert "FAILED" in failed.out
+    assert "1.root" in failed.out
+    skipped = vrecompute(
+        "run", analysis, damaged, "--workers", 1, "--on-bad", "skip", "--max-bad", 0.5, "--out", "part"
+    )
+    assert skipped.code == 3
+    assert "PARTIAL" in skipped.out
+    assert "and 1 file of unknown size not read" in skipped.out
+    name = vrecompute("runs", "list", "--json").out
+    assert vrecompute("runs", "report", json.loads(name)[-1]["run"]).code == 3
+    over = vrecompute("run", analysis, damaged, "--workers", 1, "--on-bad", "skip", "--max-bad", 0.1)
+    assert over.code == 4
+
+
+def test_an_absent_file_is_named(vrecompute, analysis):
+    ended = vrecompute("run", analysis, "absent/a.root", "--workers", 1)
+    assert ended.code == 4
+    assert "absent/a.root" in ended.out
+
+
+SLOW = """
+import time
+from vrecompute import Analysis, Result
+
+class Slow(Analysis):
+    name = "slow"
+    def columns(self, source):
+        return ["Muon_pt"]
+    def process(self, events):
+        time.sleep(0.5)
+        return Result(counters={"events": float(len(events))})
+"""
+
+
+def test_interrupted_it_keeps_what_is_finished_and_attach_finishes_it(vrecompute, muons, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [
+        sys.executable,
+        "-m",
+        "vrecompute",
+        "run",
+        "slow.py",
+        str(muons),
+        "--workers",
+        "1",
+        "--chunk-bytes",
+        "1KB",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "store").glob("work/*/parts/*")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "what is finished is kept" in err
+    assert "cancelled by its user" in out
+    assert "Traceback" not in out + err

@@ -1,0 +1,50 @@
+"""`vrecompute explain ANALYSIS DATASET...`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from vrecompute.cli.options import JSON, job_options, place_options, read_parameters
+from vrecompute.cli.output import facts
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("analysis")
+@click.argument("dataset", nargs=-1, required=True)
+@place_options
+@job_options
+@JSON
+def explain(
+    analysis: str,
+    dataset: tuple[str, ...],
+    site: str | None,
+    store: str | None,
+    workers: int | None,
+    parameters: tuple[str, ...],
+    tree: str | None,
+    chunk_bytes: int | None,
+    allow_duplicates: bool,
+    as_json: bool,
+) -> None:
+    """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
+
+    It opens no source and starts nothing: what no earlier run has opened is said to be unknown.
+    """
+    from vrecompute.client import Client
+
+    explanation = Client(site, store=store, workers=workers).explain(
+        analysis,
+        list(dataset),
+        params=read_parameters(parameters),
+        tree=tree,
+        chunk_bytes=chunk_bytes,
+        allow_duplicates=allow_duplicates,
+    )
+    if as_json:
+        facts(asdict(explanation))
+    else:
+        click.echo(str(explanation))

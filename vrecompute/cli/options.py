@@ -1,0 +1,81 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from vrecompute.errors import ParameterError
+
+__all__ = ["JSON", "BytesType", "analysis_parameters", "job_options", "place_options", "read_parameters"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class BytesType(click.ParamType[int]):
+    """A number of bytes with its unit: 100MB, 64MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes; a usage error says what to write."""
+        from vrecompute.units import parse_memory
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_memory(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON on standard output.")
+
+
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+place_options = _all_of(
+    click.option("--site", metavar="NAME|FILE", help="Where to run; this machine by default."),
+    click.option(
+        "--store", metavar="PATH", help="Where runs are kept (default: the site's; here, the user data folder)."
+    ),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers to use (default: the site's)."),
+)
+
+analysis_parameters = click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter of the analysis; `vrecompute analyses NAME` lists them.",
+)
+
+job_options = _all_of(
+    analysis_parameters,
+    click.option("--tree", metavar="NAME", help="The tree to read (default: the dataset's, or the only one)."),
+    click.option("--chunk-bytes", type=BytesType(), metavar="SIZE", help="Size of a chunk in memory, such as 100MB."),
+    click.option("--allow-duplicates", is_flag=True, help="Compute a source again that is listed again."),
+)
+
+
+def read_parameters(words: tuple[str, ...]) -> dict[str, str]:
+    """{key: value} of the words KEY=VALUE; raises ParameterError for another shape or a key given twice."""
+    parameters: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (equals and key.strip()):
+            raise ParameterError(f"-p {word}: write KEY=VALUE, such as -p pt_min_gev=30")
+        if key.strip() in parameters:
+            raise ParameterError(f"-p {key.strip()} is given twice")
+        parameters[key.strip()] = value.strip()
+    return parameters

@@ -1,0 +1,77 @@
+"""`vrecompute run ANALYSIS DATASET...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vrecompute.cli.options import JSON, job_options, place_options, read_parameters
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("analysis")
+@click.argument("dataset", nargs=-1, required=True)
+@place_options
+@job_options
+@click.option(
+    "--on-bad",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What a bad file does: fail the run, or be left out and named (exit code 3).",
+)
+@click.option(
+    "--max-bad",
+    type=click.FloatRange(0, 1),
+    metavar="FRACTION",
+    help="With --on-bad skip: fail all the same where more than this part of the sources is bad.",
+)
+@click.option("--no-reuse", is_flag=True, help="Compute everything anew.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
+@JSON
+@click.pass_context
+def run(
+    ctx: click.Context,
+    analysis: str,
+    dataset: tuple[str, ...],
+    site: str | None,
+    store: str | None,
+    workers: int | None,
+    parameters: tuple[str, ...],
+    tree: str | None,
+    chunk_bytes: int | None,
+    allow_duplicates: bool,
+    on_bad: str,
+    max_bad: float | None,
+    no_reuse: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Run ANALYSIS on DATASET and say truly how it ended.
+
+    ANALYSIS is a name (`vrecompute analyses`) or FILE.py. A DATASET is a file, glob, directory, a YAML file
+    that names samples (FILE.yaml::SAMPLE picks one), or a name found in $VRECOMPUTE_DATASETS.
+
+    \b
+    vrecompute run dilepton data/*.root -p channel=mumu -p mass_window_gev=81,101 --out zmumu
+    """
+    from vrecompute.cli.follow import follow
+    from vrecompute.client import Client
+
+    given = read_parameters(parameters)
+    with Client(site, store=store, workers=workers) as client:
+        started = client.run(
+            analysis,
+            list(dataset),
+            params=given,
+            tree=tree,
+            on_bad=on_bad,
+            max_bad=max_bad,
+            reuse=not no_reuse,
+            chunk_bytes=chunk_bytes,
+            allow_duplicates=allow_duplicates,
+        )
+        ctx.exit(follow(started, out=out, as_json=as_json))

@@ -1,0 +1,179 @@
+"""`vrecompute runs`: what the store knows of runs, of this process or any other."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vrecompute.cli.options import JSON, place_options
+from vrecompute.cli.output import facts, table
+from vrecompute.wording import printable
+
+if TYPE_CHECKING:
+    from vrecompute.run import AttachedRun
+
+__all__ = ["runs"]
+
+STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the user's).")
+RUN = click.argument("name", metavar="RUN")
+
+
+@click.group()
+def runs() -> None:
+    """List, show, attach to, cancel and report runs. RUN is a run's name, or enough of its beginning or end."""
+
+
+def _attached(name: str, store: str | None) -> AttachedRun:
+    from vrecompute.client import Client
+
+    return Client(store=store).attach(name)
+
+
+@runs.command("list")
+@STORE
+@JSON
+def list_runs(store: str | None, as_json: bool) -> None:
+    """All runs of the store, oldest first."""
+    from vrecompute.client import Client
+
+    header = ("run", "state", "created", "analysis", "dataset")
+    found = Client(store=store).runs()
+    if as_json:
+        facts([dict(zip(header, run, strict=True)) for run in found])
+    else:
+        table([word.upper() for word in header], found)
+
+
+@runs.command()
+@RUN
+@STORE
+@JSON
+def show(name: str, store: str | None, as_json: bool) -> None:
+    """What RUN is: analysis, parameters, dataset, settings, and how far it is."""
+    run = _attached(name, store)
+    manifest = run.manifest
+    progress = run.progress()
+    document: dict[str, Any] = {
+        "run": run.id,
+        "state": run.status,
+        "created": manifest.created,
+        "analysis": f"{manifest.analysis} {manifest.analysis_version}",
+        "code": manifest.code,
+        "site": manifest.site,
+        "dataset": manifest.dataset.name,
+        "samples": {
+            s.name: sum(x.sample == s.name for x in manifest.dataset.sources) for s in manifest.dataset.samples
+        },
+        "parameters": dict(manifest.parameters),
+        "settings": vars(manifest.settings),
+        "numerics": dict(manifest.numerics),
+        "progress": vars(progress),
+    }
+    if as_json:
+        facts(document)
+        return
+    document["progress"] = str(progress)
+    for key, value in document.items():
+        if isinstance(value, dict):
+            click.echo(f"{key}:")
+            for inner, item in value.items():
+                click.echo(printable(f"  {inner}: {item}"))
+        else:
+            click.echo(printable(f"{key}: {value}"))
+
+
+@runs.command()
+@RUN
+@place_options
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
+@JSON
+@click.pass_context
+def attach(
+    ctx: click.Context,
+    name: str,
+    site: str | None,
+    store: str | None,
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Follow RUN to its end; finish it here where whoever carried it out is gone."""
+    from vrecompute.cli.follow import follow
+    from vrecompute.client import Client
+
+    with Client(site, store=store, workers=workers) as client:
+        run = client.attach(name)
+        followed = run if run.status in {"running", "complete"} else run.resume()
+        ctx.exit(follow(followed, out=out, as_json=as_json))
+
+
+@runs.command()
+@RUN
+@STORE
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where report.json, report.html, result/, products/ and figures/ go.",
+)
+@click.pass_context
+def result(ctx: click.Context, name: str, store: str | None, out: Path) -> None:
+    """Write what RUN, which has ended, gave; exits as the run did."""
+    run = _attached(name, store)
+    run.save(out)
+    click.echo(f"{out / 'report.html'}")
+    ctx.exit(run.exit_code)
+
+
+@runs.command()
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def report(ctx: click.Context, name: str, store: str | None, as_json: bool) -> None:
+    """How RUN, which has ended, ended and what is missing; exits as the run did."""
+    from vrecompute.report import dumps, summary_text
+
+    summary = _attached(name, store).report()
+    if as_json:
+        facts(json.loads(dumps(summary)))
+    else:
+        click.echo(summary_text(summary))
+    ctx.exit(summary.exit_code)
+
+
+@runs.command()
+@RUN
+@STORE
+def cancel(name: str, store: str | None) -> None:
+    """Ask RUN to stop, wherever it is; what is finished is kept and reused."""
+    run = _attached(name, store)
+    if run.status == "running":
+        run.cancel()
+        click.echo(f"asked {run.id} to stop")
+    else:
+        click.echo(f"{run.id} is not running: {run.status}")
+
+
+@runs.command()
+@RUN
+@STORE
+@JSON
+def logs(name: str, store: str | None, as_json: bool) -> None:
+    """What each Runner of RUN said, in order of time."""
+    run = _attached(name, store)
+    events = [json.loads(run.store.get(object_name)) for object_name in run.store.names(f"runs/{run.id}/events")]
+    events.sort(key=lambda event: event["time"])
+    if as_json:
+        facts(events)
+        return
+    for event in events:
+        when = datetime.fromtimestamp(event.pop("time"), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        writer, kind = event.pop("writer"), event.pop("event")
+        said = " ".join(f"{key}={value}" for key, value in event.items())
+        click.echo(printable(f"{when} {writer} {kind} {said}"))
