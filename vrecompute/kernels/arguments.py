@@ -97,7 +97,10 @@ class Arguments:
             if helper.once:
                 made[f"_memo__{helper.name}"] = np.full(2 + len(helper.numbers), -1.0)
         for s in self.steps:
-            made[f"_states__{s.name}"] = len(self.rows_of_step[s.name])
+            states = len(self.rows_of_step[s.name])
+            made[f"_states__{s.name}"] = states
+            made[f"_has__{s.name}"] = np.zeros(states, dtype=np.bool_)
+            made[f"_values__{s.name}"] = np.zeros((states, s.function.values))
             for d in (*s.requires, *s.optional):
                 made[f"_route__{s.name}__{d}"] = _route(self.rows_of_step[s.name], self.rows_of_step[d])
         return made | self._scratch()

@@ -39,7 +39,7 @@ def _bits(typingctx: Any, x: Any) -> Any:
     return types.int64(types.float64), codegen
 
 
-@njit(forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy", _nrt=False)
 def find_bin(axis: Axis, x: float) -> int:
     """`numpy.searchsorted(edges, x, side="right")`: 0 is underflow, len(edges) overflow; NaN counts as overflow."""
     if x != x:
@@ -51,7 +51,7 @@ def find_bin(axis: Axis, x: float) -> int:
     return index
 
 
-@njit(forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy", _nrt=False)
 def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: float) -> int:
     """Add `weight` and its square to the bin of x in `row` of `sums`, flat (rows, len(edges) + 1, 2); give the bin."""
     index = find_bin(axis, x)
@@ -61,7 +61,7 @@ def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: floa
     return index
 
 
-@njit(forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy", _nrt=False)
 def fill_weights(sums: NDArray[np.float64], index: int, weight: float, factors: NDArray[np.float64], at: int) -> None:
     """Add weight times each factor of the event to bin `index` of `sums`, (len(edges) + 1, 2, factors).
 
