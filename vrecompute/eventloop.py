@@ -108,4 +108,3 @@ def _given(need: str, names: Mapping[str, str]) -> str:
 def _column(need: str, names: Mapping[str, str], weight: str | None) -> str | None:
     """The source's name of what a loop reads, None for the weight of a sample without one."""
     return weight if need == "event.weight" else _given(need, names)
-

@@ -37,7 +37,9 @@ class Arguments:
         self.counters = np.zeros(len(names.counters), dtype=np.float64)
         self.rows_of_column = self._column_rows()
         self.rows_of_step, self.rows_of_histogram = self._step_rows()
-        self.sums = {h: np.zeros(len(rows) * (axes[h].edges.size + 1) * 2) for h, rows in self.rows_of_histogram.items()}
+        self.sums = {
+            h: np.zeros(len(rows) * (axes[h].edges.size + 1) * 2) for h, rows in self.rows_of_histogram.items()
+        }
         n = len(chunk.weights)
         self.factor_sums = {h: np.zeros((axes[h].edges.size + 1, 2, n)) for h in self.sums} if n else {}
 

@@ -211,9 +211,7 @@ class EventLoop:
         names.columns.setdefault(column, where)
         return Prepared(collection, name, True, makers)
 
-    def _function(
-        self, function: Callable[..., Any], name: str, names: Names, *, raw: bool, numbers: int
-    ) -> Rewritten:
+    def _function(self, function: Callable[..., Any], name: str, names: Names, *, raw: bool, numbers: int) -> Rewritten:
         """A function of one object: a collection, its index, a shift where it varies; then the shared things."""
         parameters = list(inspect.signature(function).parameters)
         bindings = {parameters[0]: Binding("collection", parameters[0])}

@@ -24,9 +24,7 @@ def _fill_all(axis, sums, row, x, weight, nominal, factor_sums, factors, entry):
 """
 # Without numba's run time for references (_nrt): counting references to the arrays, atomically and at each
 # inlined call, takes 4/5 of the time. A loop then cannot allocate, which no loop over events should.
-_INLINE = (
-    '_inline = _njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)\n'
-)
+_INLINE = '_inline = _njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)\n'
 _ENTRY = '@_njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)'
 
 
@@ -141,7 +139,9 @@ class _Loop:
         return sorted({c.partition(".")[0] for c in (*self.names.columns, *self.prepared)} | self._counted())
 
     def _counted(self) -> set[str]:
-        arguments = {a for f in (*self.names.helpers.values(), *(s.function for s in self.steps.values())) for a in f.arguments}
+        arguments = {
+            a for f in (*self.names.helpers.values(), *(s.function for s in self.steps.values())) for a in f.arguments
+        }
         return {a.removeprefix("_n__") for a in arguments if a.startswith("_n__")}
 
     def needed(self, function: Rewritten) -> list[Prepared]:

@@ -82,11 +82,15 @@ class Rewritten:
 def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]:
     """The syntax tree of a plain Python function, its lines those of its file; UsageError where there is no source."""
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        raise UsageError(f"{function!r} is not a plain function: the event loop is made from functions written with def")
+        raise UsageError(
+            f"{function!r} is not a plain function: the event loop is made from functions written with def"
+        )
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
-        raise UsageError(f"the source of {function.__name__!r} cannot be found: define it in a file or a cell") from error
+        raise UsageError(
+            f"the source of {function.__name__!r} cannot be found: define it in a file or a cell"
+        ) from error
     where = Where(inspect.getsourcefile(function) or "?", first)
     tree = ast.parse(textwrap.dedent("".join(lines)))
     ast.increment_lineno(tree, first - 1)
@@ -97,7 +101,13 @@ def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]
 
 
 def rewrite(
-    function: Callable[..., Any], name: str, bindings: Mapping[str, Binding], names: Names, *, raw: bool = False, **kind: bool
+    function: Callable[..., Any],
+    name: str,
+    bindings: Mapping[str, Binding],
+    names: Names,
+    *,
+    raw: bool = False,
+    **kind: bool,
 ) -> Rewritten:
     """`function` over plain arrays, under `name`. `raw` reads prepared columns as the source has them.
 
@@ -416,7 +426,9 @@ class _Rewriter(ast.NodeTransformer):
         elif _is_ours(value) or isinstance(value, BuiltinFunctionType | np.ufunc | type):
             line = f"from {getattr(value, '__module__', None) or 'numpy'} import {value.__name__} as {node.id}"
         else:
-            self.fail(node, f"{node.id!r} is a {type(value).__name__}, which a compiled loop cannot hold: pass p.{node.id}")
+            self.fail(
+                node, f"{node.id!r} is a {type(value).__name__}, which a compiled loop cannot hold: pass p.{node.id}"
+            )
         if self.names.imports.setdefault(node.id, line) != line:
             self.fail(node, f"{node.id!r} means two different things in the functions of this loop")
         return node

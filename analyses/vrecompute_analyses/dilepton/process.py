@@ -38,13 +38,17 @@ class Dilepton(Analysis):
     finish_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.finish:finish"
     figures_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.figures:figures"
     parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("channel", "both", "lepton flavours to select; ee wins only over a mumu beside it", str, tuple(FLAVOURS)),
+        Parameter(
+            "channel", "both", "lepton flavours to select; ee wins only over a mumu beside it", str, tuple(FLAVOURS)
+        ),
         Parameter("pt_min_gev", 30.0, "pT of leptons (ET of electrons) above this"),
         Parameter("eta_max", 2.5, "|eta| of all leptons below this"),
         Parameter("electron_eta_max", 2.47, "|eta| of electrons also below this"),
         Parameter("electron_crack_eta", (1.37, 1.52), "|eta| of electrons not between lo,hi (0,0 for no gap)", tuple),
         Parameter("mass_window_gev", (225.0, 13_000.0), "mass of the pair from lo to hi, given as lo,hi", tuple),
-        Parameter("opposite_sign", "mumu", "channels that require opposite charge", str, ("mumu", "ee", "both", "none")),
+        Parameter(
+            "opposite_sign", "mumu", "channels that require opposite charge", str, ("mumu", "ee", "both", "none")
+        ),
         Parameter("lepton_id", "medium", "identification, where present", str, ("any", "loose", "medium", "tight")),
         Parameter("isolation", True, "require isolation, where present", bool),
         Parameter("trigger", True, "require a single-lepton trigger, where present", bool),

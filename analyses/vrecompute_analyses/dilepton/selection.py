@@ -23,7 +23,9 @@ loop = EventLoop(
 )  # fmt: skip
 
 
-@loop.vary("electron.pt", electron_scale_up=+0.005, electron_scale_down=-0.005, momentum_up=+0.002, momentum_down=-0.002)
+@loop.vary(
+    "electron.pt", electron_scale_up=+0.005, electron_scale_down=-0.005, momentum_up=+0.002, momentum_down=-0.002
+)
 def electron_scale(electron, i, shift):
     return electron.pt[i] * (1.0 + shift)
 
