@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vrecompute.analysis import SourceView
 from vrecompute.columns import Columns
 from vrecompute.errors import BadInput, MissingColumn
-from vrecompute.kernels.eventloop import Collection, EventLoop, Filled, FilledHistogram
+from vrecompute.kernels.chunk import Collection, Filled, FilledHistogram
+from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.result import Result
 
 __all__ = ["check_weights", "declared_columns", "run_loop", "to_result"]

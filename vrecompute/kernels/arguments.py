@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UsageError
 from vrecompute.kernels.binning import Axis
+from vrecompute.kernels.chunk import Chunk, Filled, FilledHistogram
 from vrecompute.kernels.generate import Prepared, Step
-from vrecompute.kernels.rewrite import Names, Where
-
-if TYPE_CHECKING:
-    from vrecompute.kernels.eventloop import Chunk, Filled
+from vrecompute.kernels.rewrite import Names
+from vrecompute.kernels.written import Where
 
 __all__ = ["Arguments"]
 
@@ -148,8 +147,6 @@ class Arguments:
 
     def filled(self) -> Filled:
         """The result, from arrays that the loop has filled."""
-        from vrecompute.kernels.eventloop import Filled, FilledHistogram
-
         histograms = {}
         for h, rows in self.rows_of_histogram.items():
             sums = self.sums[h].reshape(len(rows), self.axes[h].edges.size + 1, 2)

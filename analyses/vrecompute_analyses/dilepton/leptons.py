@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from vrecompute.certified import certified_mask, read_golden
 from vrecompute.columns import Columns
-from vrecompute.errors import BadInput, DatasetError
-from vrecompute.kernels.eventloop import Collection
+from vrecompute.errors import BadInput, CorruptFile, DatasetError
+from vrecompute.kernels.chunk import Collection
 from vrecompute_analyses.dilepton.layouts import Layout, LeptonLayout, Pass
 
 __all__ = ["certified", "leptons", "no_leptons", "trigger", "weights"]
@@ -26,10 +26,7 @@ def leptons(events: Columns, layout: Layout, of: LeptonLayout, passes: tuple[Pas
     Raises BadInput where momenta are absurd in the unit of the sample or layout.
     """
     pt = _joined(events, of.pt)
-    if len(of.pt) == 1:
-        offsets = [events.offsets(column[0]) for column in (of.pt, of.eta, of.phi, of.charge)][0]
-    else:
-        offsets = np.arange(len(events) + 1, dtype=np.int64) * len(of.pt)
+    offsets = _offsets(events, of)
     unit = events.sample.unit or layout.unit
     _check_unit(events, of.pt[0], pt, unit)
     columns = {
@@ -57,6 +54,17 @@ def _passes(events: Columns, passes: tuple[Pass, ...], size: int) -> NDArray[np.
         if np.isfinite(wanted.at_most):
             flags &= values <= wanted.at_most
     return flags.view(np.uint8)
+
+
+def _offsets(events: Columns, of: LeptonLayout) -> NDArray[np.int64]:
+    if len(of.pt) > 1:
+        return np.arange(len(events) + 1, dtype=np.int64) * len(of.pt)
+    offsets = events.offsets(of.pt[0])
+    for (column,) in (of.eta, of.phi, of.charge):
+        other = events.offsets(column)
+        if other is not offsets and not np.array_equal(other, offsets):
+            raise CorruptFile(events.source, f"columns {of.pt[0]!r} and {column!r} differ in length per event")
+    return offsets
 
 
 def _joined(events: Columns, columns: tuple[str, ...]) -> NDArray[Any]:

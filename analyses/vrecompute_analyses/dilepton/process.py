@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis, Parameter, SourceView
 from vrecompute.columns import Columns
 from vrecompute.dataset import Sample
 from vrecompute.errors import MissingColumn, ParameterError
 from vrecompute.eventloop import check_weights, to_result
+from vrecompute.kernels.chunk import Collection
 from vrecompute.result import Result
-from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, LeptonLayout, Pass, choose_layout
+from vrecompute_analyses.dilepton.finish_parameters import FINISH_PARAMETERS
+from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, LeptonLayout, Pass, choose_layout
 from vrecompute_analyses.dilepton.leptons import certified, leptons, no_leptons, trigger, weights
 from vrecompute_analyses.dilepton.selection import loop
 
 __all__ = ["Dilepton"]
 
-_CHANNEL = {"electron": "ee", "muon": "mumu"}
+_CHANNEL: Mapping[Flavour, str] = {"electron": "ee", "muon": "mumu"}
 # Review of Particle Physics, in GeV.
 _LEPTON_MASS_GEV = {"electron": 0.51099895e-3, "muon": 0.1056583755}
 
@@ -55,6 +58,7 @@ class Dilepton(Analysis):
         Parameter("lepton_mass", "massless", "leptons in the pair's mass are", str, ("massless", "massive")),
         Parameter("layout", "auto", "where the columns are", str, ("auto", *LAYOUTS)),
         Parameter("systematics", "off", "lepton scale and resolution variations of simulation", str, ("off", "on")),
+        *FINISH_PARAMETERS,
     )
 
     def columns(self, source: SourceView) -> Sequence[str]:
@@ -68,7 +72,7 @@ class Dilepton(Analysis):
             if self["trigger"]:
                 wanted.extend([t for t in of.triggers if t in source.available][:1])
         sample = source.sample
-        if sample.weight is not None and not sample.is_data:
+        if sample.weight is not None:
             wanted.append(sample.weight)
         if sample.certified is not None:
             wanted.extend([layout.run, layout.section])
@@ -83,10 +87,10 @@ class Dilepton(Analysis):
     def process(self, events: Columns) -> Result:
         """Histograms, cutflow and counters of one chunk."""
         layout = choose_layout(self["layout"], self["channel"], events.names, events.source)
-        event = {"weight": weights(events), "certified": certified(events, layout)}
+        event: dict[str, NDArray[Any]] = {"weight": weights(events), "certified": certified(events, layout)}
         check_weights(events, str(events.sample.weight), event["weight"])
         flavours = FLAVOURS[self["channel"]]
-        found = {}
+        found: dict[str, Collection] = {}
         for flavour, channel in _CHANNEL.items():
             event[f"fired_{channel}"] = np.ones(len(events), dtype=np.uint8)
             if flavour in flavours:

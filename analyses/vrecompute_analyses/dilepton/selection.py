@@ -1,5 +1,8 @@
 """The dilepton selection of arXiv:1903.06248 section 3, event by event, with all its variations in one pass."""
 
+# The names of arguments are their types in an event loop.
+# mypy: allow-untyped-defs, allow-untyped-calls
+# ruff: noqa: ANN001, ANN201, D103, RET503
 from __future__ import annotations
 
 import math
@@ -10,9 +13,24 @@ from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.kernels.normal import hashed_normal
 from vrecompute_analyses.dilepton.edges import PUBLISHED_EDGES_GEV
 
-# ruff: noqa: ANN001, ANN201 - the names of arguments are their types in an event loop
-
-__all__ = ["loop"]
+__all__ = [
+    "certified",
+    "ee",
+    "ee_fired",
+    "electron_resolution",
+    "electron_scale",
+    "good_electron",
+    "good_muon",
+    "leading_pair",
+    "loop",
+    "mass",
+    "mumu",
+    "mumu_fired",
+    "mumu_pair",
+    "muon_resolution",
+    "muon_scale",
+    "opening",
+]
 
 Z_GEV = np.linspace(60.0, 120.0, 241)
 SPECTRUM_GEV = np.geomspace(50.0, 6000.0, 101)

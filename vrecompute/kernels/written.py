@@ -1,0 +1,56 @@
+"""What a physicist has written: the syntax tree of a function, and the places its generated lines come from."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from vrecompute.errors import UsageError
+
+__all__ = ["Where", "line_map", "read_function"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in the physicist's file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]:
+    """The syntax tree of a plain Python function, its lines those of its file; UsageError where there is no source."""
+    if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
+        raise UsageError(
+            f"{function!r} is not a plain function: the event loop is made from functions written with def"
+        )
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError) as error:
+        raise UsageError(
+            f"the source of {function.__name__!r} cannot be found: define it in a file or a cell"
+        ) from error
+    where = Where(inspect.getsourcefile(function) or "?", first)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise UsageError(f"{where}: {function.__name__!r} is not a plain function")
+    return definition, where
+
+
+def line_map(module: ast.Module, source: str, where: Where) -> dict[int, Where]:
+    """Generated line -> the physicist's: the unparsed text, parsed again, has the same nodes in the same order."""
+    lines: dict[int, Where] = {}
+    for ours, theirs in zip(ast.walk(ast.parse(source)), ast.walk(module), strict=False):
+        if isinstance(ours, ast.stmt) and isinstance(theirs, ast.stmt) and not isinstance(ours, ast.FunctionDef):
+            lines[ours.lineno] = Where(where.file, max(theirs.lineno, where.line))
+    return lines
