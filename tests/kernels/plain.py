@@ -67,7 +67,9 @@ def run_plainly(loop, edges, events, collections, event, parameters, variation):
                     setattr(things[name], vary.column.partition(".")[2], varied)
         for column, function in loop._derived.items():
             objects = things[column.partition(".")[0]]
-            setattr(objects, column.partition(".")[2], [call(function, things, objects, i) for i in range(len(objects))])
+            setattr(
+                objects, column.partition(".")[2], [call(function, things, objects, i) for i in range(len(objects))]
+            )
         results = {}
         for name, step in loop._steps.items():
             parameters_of = inspect.signature(step).parameters

@@ -270,6 +270,8 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(value, ast.Attribute):
             bound = self.kind(value.value)
             if bound is not None and bound.kind == "collection":
+                if isinstance(node.slice, ast.UnaryOp) and isinstance(node.slice.op, ast.USub):
+                    self.fail(node, f"{ast.unparse(node)}: the objects of an event count from 0, up to len - 1")
                 return ast.copy_location(self.element(bound.name, value, self.visit(node.slice)), node)
         return self.generic_visit(node)
 
@@ -356,8 +358,10 @@ class _Rewriter(ast.NodeTransformer):
         bound = self.bindings.get(node.id)
         if bound is not None:
             return self.bound_name(node, bound)
-        if node.id in self.locals or not isinstance(node.ctx, ast.Load) or node.id not in self.outside:
+        if node.id in self.locals or not isinstance(node.ctx, ast.Load):
             return node
+        if node.id not in self.outside:
+            self.fail(node, f"{node.id!r} is not defined")
         return ast.copy_location(self.outside_name(node, self.outside[node.id]), node)
 
     def bound_name(self, node: ast.Name, bound: Binding) -> ast.AST:
