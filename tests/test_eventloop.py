@@ -29,7 +29,10 @@ def fill(muon, event, cut, pt):
             pt.fill(muon.pt[i], event.weight * event.scale)
 
 
-def chunk(weight=(1.0, 2.0, -1.0), sample=Sample("dy", weight="genWeight"), variations=("nominal", "up")):
+DY = Sample("dy", weight="genWeight")
+
+
+def chunk(weight=(1.0, 2.0, -1.0), sample=DY, variations=("nominal", "up")):
     offsets = np.array([0, 2, 2, 3])
     columns = {
         "Muon_pt": Column(np.array([9.5, 15.0, 25.0], np.float32), offsets),
@@ -46,8 +49,8 @@ def test_the_columns_are_declared_under_the_names_of_the_source():
     assert set(declared_columns(loop, NAMES, view)) == set(columns)
     unweighted = SourceView(Sample("data", is_data=True), dict.fromkeys(columns, "float"), "Events")
     assert "genWeight" not in declared_columns(loop, NAMES, unweighted)
-    with pytest.raises(MissingColumn, match="Events: the event loop reads Muon_charge"):
-        declared_columns(loop, NAMES, SourceView(Sample("x"), {"Muon_pt": "", "Event_scale": ""}, "Events"))
+    with pytest.raises(MissingColumn, match=r"dy\.root: the event loop reads Muon_charge, not there"):
+        declared_columns(loop, NAMES, SourceView(Sample("x"), {"Muon_pt": "", "Event_scale": ""}, "Events", "dy.root"))
 
 
 def test_histograms_keep_weights_their_squares_and_overflow():

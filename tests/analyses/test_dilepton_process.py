@@ -199,8 +199,8 @@ def test_options_of_the_selection():
     loose = Dilepton(lepton_id="any", isolation=False, trigger=False).process(events).cutflow["ee"]
     assert loose["trigger"] == 300
     assert loose["two_leptons"] > Dilepton().process(events).cutflow["ee"]["two_leptons"]
-    with pytest.raises(ParameterError, match="mass_window_gev=100,50 is not a range"):
-        Dilepton(mass_window_gev="100,50").process(events)
+    with pytest.raises(ParameterError, match="mass_window_gev=100,50 is not a range lo,hi"):
+        Dilepton(mass_window_gev="100,50")
     with pytest.raises(ParameterError, match="channel"):
         Dilepton(channel="emu")
 
@@ -262,17 +262,18 @@ def with_column(events, name, values):
     return replace(events, columns={**events.columns, name: Column(values, events.columns[name].offsets)})
 
 
-LOOSE = {"pt_min_gev": 0, "eta_max": 100}
-# file, tree, parameters, cutflow of mumu from two_leptons on (None: not looked at), electrons, muons
+LOOSE = {"channel": "mumu", "pt_min_gev": 0, "eta_max": 100}
+Z_60_120 = {"mass_window_gev": "60,120", **LOOSE}
+# File, parameters, mumu cutflow from two_leptons on (None: not looked at), electrons, muons.
 REAL = [
-    ("cms2011A_Zmumu.root", {"channel": "mumu", "mass_window_gev": "81,101", **LOOSE}, [10583, 10583, 10227, 8573], 0, 21166),
-    ("uproot-Zmumu.root", {"channel": "mumu", "mass_window_gev": "60,120", **LOOSE}, [2304, 2304, 2147, 2004], 0, 4608),
-    ("uproot-Zmumu-lzma.root", {"channel": "mumu", "mass_window_gev": "60,120", **LOOSE}, [2304, 2304, 2147, 2004], 0, 4608),
+    ("cms2011A_Zmumu.root", {"mass_window_gev": "81,101", **LOOSE}, [10583, 10583, 10227, 8573], 0, 21166),
+    ("uproot-Zmumu.root", Z_60_120, [2304, 2304, 2147, 2004], 0, 4608),
+    ("uproot-Zmumu-lzma.root", Z_60_120, [2304, 2304, 2147, 2004], 0, 4608),
     ("Run2012BC_DoubleMuParked_Muons_1000evts_rntuple_v1-0-0-0.root", {"channel": "mumu"}, None, 0, 2372),
     ("nanoAOD_2015_CMS_Open_Data_ttbar.root", {}, None, 69, 41),
     ("PHYSLITE_example.root", {}, None, 134, 5),
     ("uproot-physlite-rntuple_v1-0-0-0.root", {}, None, 57, 88),
-]  # fmt: skip
+]
 
 
 @pytest.mark.data
@@ -282,7 +283,7 @@ def test_real_files(data_file, file, parameters, cuts, electrons, muons):
     analysis = Dilepton(**parameters)
     sample = Sample("real", is_data=True)
     facts = inspect(path, None)
-    columns = analysis.columns(SourceView(sample, facts.columns, facts.tree))
+    columns = analysis.columns(SourceView(sample, facts.available, facts.tree))
     events = Columns(
         read(path, facts.tree, columns, 0, facts.entries),
         sample,

@@ -61,9 +61,16 @@ class Dilepton(Analysis):
         *FINISH_PARAMETERS,
     )
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for name in ("electron_crack_eta", "mass_window_gev"):
+            values = self[name]
+            if len(values) != 2 or not values[0] <= values[1]:
+                raise ParameterError(f"parameter {name}={','.join(f'{v:g}' for v in values)} is not a range lo,hi")
+
     def columns(self, source: SourceView) -> Sequence[str]:
         """The columns of the first layout that fits; MissingColumn says what each one lacks."""
-        name = source.tree or source.sample.name
+        name = source.path or source.tree or source.sample.name
         layout = choose_layout(self["layout"], self["channel"], source.available, name)
         wanted: list[str] = []
         for flavour in FLAVOURS[self["channel"]]:
@@ -116,18 +123,12 @@ class Dilepton(Analysis):
         """The parameters as the numbers that the selection's functions read."""
         massive = float(self["lepton_mass"] == "massive")
         numbers = {name: self[name] for name in ("pt_min_gev", "eta_max", "electron_eta_max")}
-        numbers["crack_eta_low"], numbers["crack_eta_high"] = self._range("electron_crack_eta")
-        numbers["mass_low_gev"], numbers["mass_high_gev"] = self._range("mass_window_gev")
+        numbers["crack_eta_low"], numbers["crack_eta_high"] = self["electron_crack_eta"]
+        numbers["mass_low_gev"], numbers["mass_high_gev"] = self["mass_window_gev"]
         for flavour, channel in _CHANNEL.items():
             numbers[f"{flavour}_mass_gev"] = massive * _LEPTON_MASS_GEV[flavour]
             numbers[f"{channel}_opposite_sign"] = float(self["opposite_sign"] in (channel, "both"))
         return numbers
-
-    def _range(self, name: str) -> tuple[float, float]:
-        values = self[name]
-        if len(values) != 2 or not values[0] <= values[1]:
-            raise ParameterError(f"parameter {name}={','.join(map(str, values))} is not a range lo,hi")
-        return values[0], values[1]
 
 
 def _of_channels(result: Result, channels: Sequence[str]) -> Result:
