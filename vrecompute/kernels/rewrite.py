@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vrecompute.errors import UsageError
-from vrecompute.kernels.written import Where, line_map, read_function
+from vrecompute.kernels.written import Where, define, define_once, line_map, read_function
 
 __all__ = ["Binding", "Names", "Rewritten", "rewrite"]
 
@@ -86,9 +86,9 @@ def rewrite(
     body = worker.body(definition)
     arguments = tuple(sorted(worker.arguments))
     numbers = tuple(a for a, b in bindings.items() if b.kind == "number")
-    made = _define(name, (*arguments, *numbers), body)
+    made = define(name, (*arguments, *numbers), body)
     if kind.get("once"):
-        made = _once(made, name, arguments, numbers)
+        made = define_once(made, name, arguments, numbers)
         arguments = (*arguments, f"_memo__{name}", "_entry")
     module = ast.fix_missing_locations(ast.Module(body=[*made], type_ignores=[]))
     source = ast.unparse(module)
@@ -104,35 +104,6 @@ def rewrite(
         worker.values or 0,
         kind.get("once", False),
     )
-
-
-def _define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[ast.stmt]:
-    parsed = ast.parse(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
-    definition = parsed.body[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.body = body
-    return [definition]
-
-
-def _once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbers: Sequence[str]) -> list[ast.stmt]:
-    """The function, and around it one that keeps its last value: `_memo__name` holds entry, arguments, value."""
-    definition = made[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.name = f"{name}__now"
-    memo = f"_memo__{name}"
-    same = " and ".join([f"{memo}[0] == _entry", *(f"{memo}[{k}] == {n}" for k, n in enumerate(numbers, 2))])
-    keep = "\n        ".join([f"{memo}[0] = _entry", *(f"{memo}[{k}] = {n}" for k, n in enumerate(numbers, 2))])
-    call = f"{name}__now({', '.join([*arguments, *numbers])})"
-    text = (
-        f"@_inline\ndef {name}({', '.join([*arguments, memo, '_entry', *numbers])}):\n"
-        f"    if not ({same}):\n        {keep}\n        {memo}[1] = {call}\n    return {memo}[1]"
-    )
-    outer = ast.parse(text).body
-    for node in outer:
-        for inner in ast.walk(node):
-            if hasattr(inner, "lineno"):
-                inner.lineno = definition.lineno
-    return [*made, *outer]
 
 
 def _parse(text: str) -> ast.expr:

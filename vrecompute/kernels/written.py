@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 from vrecompute.errors import UsageError
 
-__all__ = ["Where", "line_map", "read_function"]
+__all__ = ["Where", "define", "define_once", "line_map", "read_function"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,36 @@ def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]
     if not isinstance(definition, ast.FunctionDef):
         raise UsageError(f"{where}: {function.__name__!r} is not a plain function")
     return definition, where
+
+
+def define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[ast.stmt]:
+    """A generated function of that body, inlined where it is called."""
+    parsed = ast.parse(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
+    definition = parsed.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body = body
+    return [definition]
+
+
+def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbers: Sequence[str]) -> list[ast.stmt]:
+    """The function, and around it one that keeps its last value: `_memo__name` holds entry, arguments, value."""
+    definition = made[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.name = f"{name}__now"
+    memo = f"_memo__{name}"
+    same = " and ".join([f"{memo}[0] == _entry", *(f"{memo}[{k}] == {n}" for k, n in enumerate(numbers, 2))])
+    keep = "\n        ".join([f"{memo}[0] = _entry", *(f"{memo}[{k}] = {n}" for k, n in enumerate(numbers, 2))])
+    call = f"{name}__now({', '.join([*arguments, *numbers])})"
+    text = (
+        f"@_inline\ndef {name}({', '.join([*arguments, memo, '_entry', *numbers])}):\n"
+        f"    if not ({same}):\n        {keep}\n        {memo}[1] = {call}\n    return {memo}[1]"
+    )
+    outer = ast.parse(text).body
+    for node in outer:
+        for inner in ast.walk(node):
+            if hasattr(inner, "lineno"):
+                inner.lineno = definition.lineno
+    return [*made, *outer]
 
 
 def line_map(module: ast.Module, source: str, where: Where) -> dict[int, Where]:
