@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UsageError
 from vrecompute.kernels.binning import Axis
+from vrecompute.kernels.chunk import Chunk, Filled, FilledHistogram
 from vrecompute.kernels.generate import Prepared, Step
-from vrecompute.kernels.rewrite import Names, Where
-
-if TYPE_CHECKING:
-    from vrecompute.kernels.eventloop import Chunk, Filled
+from vrecompute.kernels.rewrite import Names
+from vrecompute.kernels.written import Where
 
 __all__ = ["Arguments"]
 
@@ -99,7 +98,10 @@ class Arguments:
             if helper.once:
                 made[f"_memo__{helper.name}"] = np.full(2 + len(helper.numbers), -1.0)
         for s in self.steps:
-            made[f"_states__{s.name}"] = len(self.rows_of_step[s.name])
+            states = len(self.rows_of_step[s.name])
+            made[f"_states__{s.name}"] = states
+            made[f"_has__{s.name}"] = np.zeros(states, dtype=np.bool_)
+            made[f"_values__{s.name}"] = np.zeros((states, s.function.values))
             for d in (*s.requires, *s.optional):
                 made[f"_route__{s.name}__{d}"] = _route(self.rows_of_step[s.name], self.rows_of_step[d])
         return made | self._scratch()
@@ -145,8 +147,6 @@ class Arguments:
 
     def filled(self) -> Filled:
         """The result, from arrays that the loop has filled."""
-        from vrecompute.kernels.eventloop import Filled, FilledHistogram
-
         histograms = {}
         for h, rows in self.rows_of_histogram.items():
             sums = self.sums[h].reshape(len(rows), self.axes[h].edges.size + 1, 2)

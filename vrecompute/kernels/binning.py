@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from vrecompute.kernels.inline import inline
 
 __all__ = ["Axis", "fill", "fill_weights", "find_bin", "make_axis"]
 
@@ -29,29 +30,30 @@ class Axis(NamedTuple):
     first: int
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typingctx: Any, x: Any) -> Any:
-    """The bits of a float64 as int64."""
-
+def _float_bits(typingctx: Any, x: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(types.int64))
 
     return types.int64(types.float64), codegen
 
 
-@njit(forceinline=True, error_model="numpy")
+# The bits of a float64 as int64, inside compiled functions.
+float_bits: Any = intrinsic(_float_bits)
+
+
+@inline
 def find_bin(axis: Axis, x: float) -> int:
     """`numpy.searchsorted(edges, x, side="right")`: 0 is underflow, len(edges) overflow; NaN counts as overflow."""
     if x != x:
         return axis.edges.size
-    key = min(max((_bits(np.float64(x)) >> axis.shift) - axis.first, 0), axis.guess.size - 1)
-    index = np.int64(axis.guess[np.uint64(key)])
+    key = min(max((float_bits(np.float64(x)) >> axis.shift) - axis.first, 0), axis.guess.size - 1)
+    index = int(axis.guess[np.uint64(key)])
     while index < axis.edges.size and x >= axis.edges[np.uint64(index)]:
         index += 1
     return index
 
 
-@njit(forceinline=True, error_model="numpy")
+@inline
 def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: float) -> int:
     """Add `weight` and its square to the bin of x in `row` of `sums`, flat (rows, len(edges) + 1, 2); give the bin."""
     index = find_bin(axis, x)
@@ -61,7 +63,7 @@ def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: floa
     return index
 
 
-@njit(forceinline=True, error_model="numpy")
+@inline
 def fill_weights(sums: NDArray[np.float64], index: int, weight: float, factors: NDArray[np.float64], at: int) -> None:
     """Add weight times each factor of the event to bin `index` of `sums`, (len(edges) + 1, 2, factors).
 

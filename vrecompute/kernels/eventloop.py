@@ -12,43 +12,19 @@ from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike, NDArray
 
 from vrecompute.errors import UsageError
+from vrecompute.kernels.arguments import Arguments
 from vrecompute.kernels.binning import make_axis
+from vrecompute.kernels.chunk import Chunk, Collection, Filled
 from vrecompute.kernels.generate import Prepared, Source, Step, write_source
-from vrecompute.kernels.rewrite import Binding, Names, Rewritten, read_function, rewrite
+from vrecompute.kernels.rewrite import Binding, Names, Rewritten, rewrite
 from vrecompute.kernels.sourcefile import explain, load_source
+from vrecompute.kernels.written import read_function
 
-__all__ = ["Collection", "EventLoop", "Filled", "FilledHistogram"]
+__all__ = ["Collection", "EventLoop"]
 
 _NOMINAL = "nominal"
 _RESERVED = {"event": "event", "p": "parameters", "cut": "cut", "count": "count"}
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Objects of all events of a chunk: int64 `offsets` of shape (events + 1,), columns of shape (objects,)."""
-
-    offsets: NDArray[np.int64]
-    columns: Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class FilledHistogram:
-    """Sums of weights and of their squares, shape (variations, bins + 2): underflow first, overflow last."""
-
-    variations: tuple[str, ...]
-    edges: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Filled:
-    """What a loop gives for a chunk. Cutflow and counters are of the nominal variation."""
-
-    histograms: dict[str, FilledHistogram]
-    cutflow: dict[str, dict[str, int]]
-    counters: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -148,8 +124,6 @@ class EventLoop:
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
         names is not given, and AnalysisError where a function cannot be compiled.
         """
-        from vrecompute.kernels.arguments import Arguments
-
         factors = dict(weights or {})
         chunk = Chunk(events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), factors)
         for name in variations:
@@ -197,7 +171,8 @@ class EventLoop:
             made = self._function(function, f"_derive_{function.__name__}", names, raw=False, numbers=1)
             if not made.prepared.isdisjoint(ever):
                 ever.add(column)
-            prepared.append(Prepared(*column.split("."), column in ever, derive=made))  # type: ignore[arg-type]
+            collection, name = column.split(".")
+            prepared.append(Prepared(collection, name, column in ever, derive=made))
         return names, prepared, self._make_steps(names, ever)
 
     def _prepare_varied(self, column: str, names: Names) -> Prepared:
@@ -267,17 +242,6 @@ class EventLoop:
             varied |= more
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """What one call of `run` was given."""
-
-    events: int
-    collections: dict[str, Collection]
-    event: dict[str, NDArray[Any]]
-    parameters: dict[str, float]
-    variations: tuple[str, ...]
-    weights: dict[str, NDArray[np.float64]]
-
-
 def _kinds(chunk: Chunk) -> dict[str, str]:
-    return {f"{c}.{n}": str(v.dtype) for c, x in chunk.collections.items() for n, v in x.columns.items()}
+    kinds = {f"{c}.{n}": str(v.dtype) for c, x in chunk.collections.items() for n, v in x.columns.items()}
+    return kinds | {f"event.{n}": str(v.dtype) for n, v in chunk.event.items()}

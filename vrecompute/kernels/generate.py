@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vrecompute.kernels.rewrite import Names, Rewritten, Where
+from vrecompute.kernels.rewrite import Names, Rewritten
+from vrecompute.kernels.written import Where
 
 __all__ = ["Prepared", "Source", "Step", "write_source"]
 
 _HEADER = '''"""An event loop written by vrecompute from the functions of an analysis; do not edit: it is made anew."""
 
 import numpy as _np
-from numba import njit as _njit
 from vrecompute.kernels.binning import fill as _fill, fill_weights as _fill_weights
+from vrecompute.kernels.inline import entry as _entry_point, inline as _inline
 '''
 _FILL_ALL = """
 @_inline
@@ -22,8 +23,6 @@ def _fill_all(axis, sums, row, x, weight, nominal, factor_sums, factors, entry):
     if nominal:
         _fill_weights(factor_sums, index, weight, factors, entry)
 """
-_INLINE = '_inline = _njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)\n'
-_ENTRY = '@_njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)'
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def write_source(names: Names, prepared: Sequence[Prepared], steps: Sequence[Ste
         if column.derive is not None:
             functions.append(column.derive)
     functions.extend(s.function for s in steps)
-    head = _HEADER + "".join(f"{line}\n" for line in sorted(set(names.imports.values()))) + _INLINE
+    head = _HEADER + "".join(f"{line}\n" for line in sorted(set(names.imports.values())))
     head += _FILL_ALL if names.weighted else ""
     text = head
     lines: dict[int, Where] = {}
@@ -93,7 +92,7 @@ def write_source(names: Names, prepared: Sequence[Prepared], steps: Sequence[Ste
     loop = _Loop(names, list(prepared), list(steps))
     body = loop.write()
     arguments = tuple(sorted(loop.arguments))
-    text += f"\n{_ENTRY}\ndef loop({', '.join(arguments)}):\n" + "\n".join(body) + "\n"
+    text += f"\n@_entry_point\ndef loop({', '.join(arguments)}):\n" + "\n".join(body) + "\n"
     return Source(text, arguments, lines)
 
 
@@ -104,7 +103,7 @@ class _Loop:
         self.names = names
         self.prepared = {f"{p.collection}.{p.name}": p for p in prepared}
         self.steps = {s.name: s for s in steps}
-        self.named = {d for s in steps for d in (*s.requires, *s.optional)}
+        self.named = dict.fromkeys(d for s in steps for d in (*s.requires, *s.optional))
         self.arguments: set[str] = {"_events"}
 
     def use(self, *arguments: str) -> None:
@@ -114,17 +113,17 @@ class _Loop:
         write = _Writer()
         for name in self.named:
             if self.steps[name].varied:
-                self.use(f"_states__{name}")
-                write(1, f"_has__{name} = _np.zeros(_states__{name}, _np.bool_)")
-                write(1, f"_values__{name} = _np.zeros((_states__{name}, {self.steps[name].function.values}))")
+                self.use(f"_has__{name}", f"_values__{name}")
         write(1, "for _entry in range(_events):")
-        for collection in self.collections():
-            self.use(f"_offsets__{collection}")
-            write(2, f"_at__{collection} = _offsets__{collection}[_entry]")
-            write(2, f"_n__{collection} = _offsets__{collection}[_entry + 1] - _at__{collection}")
-        for column in self.names.event:
-            self.use(f"_column__{column}")
-            write(2, f"_event__{column} = _column__{column}[_entry]")
+        for c in self.collections():
+            self.use(f"_offsets__{c}")
+            write(2, f"_at__{c} = _offsets__{c}[_entry]")
+            write(2, f"_n__{c} = _offsets__{c}[_entry + 1] - _at__{c}")
+        for name in self.names.event:
+            self.use(f"_column__{name}")
+            value = f"_column__{name}[_entry]"
+            is_float = f"event.{name}" in self.names.float_columns
+            write(2, f"_event__{name} = {f'_np.float64({value})' if is_float else value}")
         for column in self.prepared.values():
             write(2, f"_ready__{column.key} = False")
             if not column.varied:
@@ -213,8 +212,8 @@ class _Loop:
         if step.requires:
             write(depth, f"if {' and '.join(f'_any__{d}' for d in step.requires)}:")
             depth += 1
-        for column in self.needed(step.function):
-            self.write_prepare(write, depth, column)
+        for needed in self.needed(step.function):
+            self.write_prepare(write, depth, needed)
         if step.varied:
             self.write_varied(write, depth, step)
             return

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.core import types
-from numba.extending import intrinsic
+
+from vrecompute.kernels.binning import float_bits
+from vrecompute.kernels.inline import inline
 
 __all__ = ["hashed_normal", "normal_quantile"]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typingctx: Any, x: Any) -> Any:
-    """The bits of a float64 as uint64."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.uint64))
-
-    return types.uint64(types.float64), codegen
-
-
-@njit(forceinline=True, error_model="numpy")
-def _mix(z: int) -> int:
+@inline
+def _mix(z: np.uint64) -> np.uint64:
     """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit of z changes half of the bits."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-@njit(forceinline=True, error_model="numpy")
+@inline
 def normal_quantile(u: float) -> float:
     """The standard normal quantile of u in (0, 1), to 1.2e-9 relative (P. J. Acklam's rational approximation)."""
     if u < 0.02425 or u > 1.0 - 0.02425:
@@ -80,9 +69,10 @@ def normal_quantile(u: float) -> float:
     )
 
 
-@njit(forceinline=True, error_model="numpy")
+@inline
 def hashed_normal(a: float, b: float, stream: int) -> float:
     """A standard normal number that depends on a, b and `stream` alone, so on no order and no grouping of events."""
     seed = np.uint64(stream) * np.uint64(0x9E3779B97F4A7C15)
-    z = _mix(_mix(_bits(np.float64(a)) + seed) ^ _bits(np.float64(b)))
-    return normal_quantile((np.float64(z >> np.uint64(12)) + 0.5) * 2.0**-52)
+    first = _mix(np.uint64(float_bits(np.float64(a))) + seed)
+    z = _mix(first ^ np.uint64(float_bits(np.float64(b))))
+    return normal_quantile((float(z >> np.uint64(12)) + 0.5) * 2.0**-52)

@@ -1,31 +1,20 @@
-"""Rewrite a physicist's function into one over plain arrays: `muon.pt[i]`, `event.weight`, `mass.fill(m, w)`, `cut.ee("x")`."""
+"""Rewrite a physicist's function into one over plain arrays: `muon.pt[i]`, `event.weight`, `mass.fill(m, w)`."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from vrecompute.errors import UsageError
+from vrecompute.kernels.written import Where, define, define_once, line_map, read_function
 
-__all__ = ["Binding", "Names", "Rewritten", "Where", "read_function", "rewrite"]
-
-
-@dataclass(frozen=True)
-class Where:
-    """A place in the physicist's file."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+__all__ = ["Binding", "Names", "Rewritten", "rewrite"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ class Names:
     """
 
     prepared: frozenset[str]
-    float_columns: frozenset[str] | None = None
+    float_columns: frozenset[str] = frozenset()
     columns: dict[str, Where] = field(default_factory=dict)
     event: dict[str, Where] = field(default_factory=dict)
     parameters: dict[str, Where] = field(default_factory=dict)
@@ -79,27 +68,6 @@ class Rewritten:
     once: bool = False
 
 
-def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]:
-    """The syntax tree of a plain Python function, its lines those of its file; UsageError where there is no source."""
-    if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        raise UsageError(
-            f"{function!r} is not a plain function: the event loop is made from functions written with def"
-        )
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError) as error:
-        raise UsageError(
-            f"the source of {function.__name__!r} cannot be found: define it in a file or a cell"
-        ) from error
-    where = Where(inspect.getsourcefile(function) or "?", first)
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, first - 1)
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef):
-        raise UsageError(f"{where}: {function.__name__!r} is not a plain function")
-    return definition, where
-
-
 def rewrite(
     function: Callable[..., Any],
     name: str,
@@ -118,9 +86,9 @@ def rewrite(
     body = worker.body(definition)
     arguments = tuple(sorted(worker.arguments))
     numbers = tuple(a for a, b in bindings.items() if b.kind == "number")
-    made = _define(name, (*arguments, *numbers), body)
+    made = define(name, (*arguments, *numbers), body)
     if kind.get("once"):
-        made = _once(made, name, arguments, numbers)
+        made = define_once(made, name, arguments, numbers)
         arguments = (*arguments, f"_memo__{name}", "_entry")
     module = ast.fix_missing_locations(ast.Module(body=[*made], type_ignores=[]))
     source = ast.unparse(module)
@@ -129,51 +97,13 @@ def rewrite(
         arguments,
         numbers,
         source,
-        _line_map(module, source, where),
+        line_map(module, source, where),
         where,
         frozenset(worker.prepared),
         tuple(dict.fromkeys(worker.fills)),
         worker.values or 0,
         kind.get("once", False),
     )
-
-
-def _define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[ast.stmt]:
-    parsed = ast.parse(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
-    definition = parsed.body[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.body = body
-    return [definition]
-
-
-def _once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbers: Sequence[str]) -> list[ast.stmt]:
-    """The function, and around it one that keeps its last value: `_memo__name` holds entry, arguments, value."""
-    definition = made[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.name = f"{name}__now"
-    memo = f"_memo__{name}"
-    same = " and ".join([f"{memo}[0] == _entry", *(f"{memo}[{k}] == {n}" for k, n in enumerate(numbers, 2))])
-    keep = "\n        ".join([f"{memo}[0] = _entry", *(f"{memo}[{k}] = {n}" for k, n in enumerate(numbers, 2))])
-    call = f"{name}__now({', '.join([*arguments, *numbers])})"
-    text = (
-        f"@_inline\ndef {name}({', '.join([*arguments, memo, '_entry', *numbers])}):\n"
-        f"    if not ({same}):\n        {keep}\n        {memo}[1] = {call}\n    return {memo}[1]"
-    )
-    outer = ast.parse(text).body
-    for node in outer:
-        for inner in ast.walk(node):
-            if hasattr(inner, "lineno"):
-                inner.lineno = definition.lineno
-    return [*made, *outer]
-
-
-def _line_map(module: ast.Module, source: str, where: Where) -> dict[int, Where]:
-    """Generated line -> the physicist's: the unparsed text, parsed again, has the same nodes in the same order."""
-    lines: dict[int, Where] = {}
-    for ours, theirs in zip(ast.walk(ast.parse(source)), ast.walk(module), strict=False):
-        if isinstance(ours, ast.stmt) and isinstance(theirs, ast.stmt) and not isinstance(ours, ast.FunctionDef):
-            lines[ours.lineno] = Where(where.file, max(theirs.lineno, where.line))
-    return lines
 
 
 def _parse(text: str) -> ast.expr:
@@ -223,7 +153,7 @@ class _Rewriter(ast.NodeTransformer):
             made.append(ast.copy_location(self.absent(), statements[-1] if statements else definition))
         return made
 
-    def fail(self, node: ast.AST, what: str) -> Any:
+    def fail(self, node: ast.AST, what: str) -> NoReturn:
         raise UsageError(f"{self.file}:{getattr(node, 'lineno', 0)}: {what}")
 
     def where(self, node: ast.AST) -> Where:
@@ -264,8 +194,8 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             bound = self.kind(call.func.value)
             if bound is not None and bound.kind in ("cut", "count", "histogram"):
-                made = getattr(self, f"do_{bound.kind}")(call, bound)
-                return ast.copy_location(made, node)
+                do = {"cut": self.do_cut, "count": self.do_count, "histogram": self.do_histogram}[bound.kind]
+                return ast.copy_location(do(call, bound), node)
         return self.generic_visit(node)
 
     def do_cut(self, call: ast.Call, bound: Binding) -> ast.stmt:
@@ -273,7 +203,6 @@ class _Rewriter(ast.NodeTransformer):
         text = call.args[0] if len(call.args) == 1 else None
         if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
             self.fail(call, f'write {ast.unparse(call.func)}("name of the cut")')
-        assert isinstance(text, ast.Constant)
         slot = self.names.cuts.setdefault((call.func.attr, str(text.value)), len(self.names.cuts))
         self.use("_nominal", "_cuts")
         return ast.parse(f"if _nominal:\n    _cuts[{slot}] += 1").body[0]
@@ -312,11 +241,13 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(value, ast.Attribute):
             bound = self.kind(value.value)
             if bound is not None and bound.kind == "collection":
+                if isinstance(node.slice, ast.UnaryOp) and isinstance(node.slice.op, ast.USub):
+                    self.fail(node, f"{ast.unparse(node)}: the objects of an event count from 0, up to len - 1")
                 return ast.copy_location(self.element(bound.name, value, self.visit(node.slice)), node)
         return self.generic_visit(node)
 
     def element(self, collection: str, column: ast.Attribute, index: ast.expr) -> ast.expr:
-        """`muon.pt[i]`: one element, floats as float64; the index is unsigned, which saves the test for negative ones."""
+        """`muon.pt[i]`: one element, floats as float64; an unsigned index saves the test for negative ones."""
         full = f"{collection}.{column.attr}"
         if full in self.names.prepared and not self.raw:
             array, base = f"_var__{collection}__{column.attr}", f"_row__{collection}__{column.attr}"
@@ -325,7 +256,7 @@ class _Rewriter(ast.NodeTransformer):
         else:
             array, base = f"_raw__{collection}__{column.attr}", f"_at__{collection}"
             self.names.columns.setdefault(full, self.where(column))
-            is_float = self.names.float_columns is not None and full in self.names.float_columns
+            is_float = full in self.names.float_columns
         self.use(array, base)
         made = _parse(f"{array}[_np.uint64({base} + 0)]")
         made.slice.args[0].right = index  # type: ignore[attr-defined]
@@ -335,17 +266,14 @@ class _Rewriter(ast.NodeTransformer):
         bound = self.kind(node.value)
         if bound is None:
             return self.generic_visit(node)
-        if bound.kind == "event":
-            self.names.event.setdefault(node.attr, self.where(node))
-            self.use(f"_event__{node.attr}")
-            return ast.copy_location(ast.Name(f"_event__{node.attr}", ast.Load()), node)
-        if bound.kind == "parameters":
-            self.names.parameters.setdefault(node.attr, self.where(node))
-            self.use(f"_p__{node.attr}")
-            return ast.copy_location(ast.Name(f"_p__{node.attr}", ast.Load()), node)
         if bound.kind == "collection":
             self.fail(node, f"{ast.unparse(node)} is a column: give it an index, {ast.unparse(node)}[i]")
-        return self.fail(node, f"{ast.unparse(node)} cannot be used like this in an event loop")
+        if bound.kind not in ("event", "parameters"):
+            self.fail(node, f"{ast.unparse(node)} cannot be used like this in an event loop")
+        seen, prefix = (self.names.event, "_event") if bound.kind == "event" else (self.names.parameters, "_p")
+        seen.setdefault(node.attr, self.where(node))
+        self.use(f"{prefix}__{node.attr}")
+        return ast.copy_location(ast.Name(f"{prefix}__{node.attr}", ast.Load()), node)
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         bound = self.kind(node.left)
@@ -401,17 +329,19 @@ class _Rewriter(ast.NodeTransformer):
         bound = self.bindings.get(node.id)
         if bound is not None:
             return self.bound_name(node, bound)
-        if node.id in self.locals or not isinstance(node.ctx, ast.Load) or node.id not in self.outside:
+        if node.id in self.locals or not isinstance(node.ctx, ast.Load):
             return node
+        if node.id not in self.outside:
+            self.fail(node, f"{node.id!r} is not defined")
         return ast.copy_location(self.outside_name(node, self.outside[node.id]), node)
 
     def bound_name(self, node: ast.Name, bound: Binding) -> ast.AST:
         if bound.kind == "number":
             return node
-        if bound.kind in ("step", "optional-step"):
-            self.use(f"_of__{bound.name}")
-            return ast.copy_location(ast.Name(f"_of__{bound.name}", ast.Load()), node)
-        return self.fail(node, f"{node.id!r} cannot be used by itself in an event loop: name a column of it")
+        if bound.kind not in ("step", "optional-step"):
+            self.fail(node, f"{node.id!r} cannot be used by itself in an event loop: name a column of it")
+        self.use(f"_of__{bound.name}")
+        return ast.copy_location(ast.Name(f"_of__{bound.name}", ast.Load()), node)
 
     def outside_name(self, node: ast.Name, value: Any) -> ast.expr:
         """A module, a number or a library function that the physicist's module names."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import llvmlite
 import numba
@@ -87,10 +86,10 @@ def _import(name: str, text: str) -> ModuleType:
     return module
 
 
-def explain(error: NumbaError, source: Source, kinds: dict[str, Any]) -> AnalysisError:
+def explain(error: NumbaError, source: Source, kinds: dict[str, str]) -> AnalysisError:
     """One sentence for what numba could not type: the physicist's file and line, its columns and their types."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    reason = next((x.strip() for x in text.splitlines() if _says_something(x)), "numba cannot compile it")
+    reason = _reason(text)
     numbers = [int(n) for n in re.findall(r'vrecompute_loop_\w+\.py"?[ ,:(]+(?:line )?(\d+)', text)]
     places = [source.lines[n] for n in numbers if n in source.lines]
     if not places:
@@ -103,8 +102,14 @@ def explain(error: NumbaError, source: Source, kinds: dict[str, Any]) -> Analysi
     return AnalysisError(f"{place}: this line{hint} cannot be compiled: {reason}")
 
 
-def _says_something(line: str) -> bool:
-    plain = line.strip()
-    return bool(plain) and not plain.startswith(
-        ("Failed in", "During:", "File ", "There are", "<source", "-", ">>>", "Known signatures", "The above")
-    )
+def _reason(text: str) -> str:
+    """What numba means, in one line."""
+    if "NRT required" in text:
+        return "it makes a list, a string or an array, but an event loop holds numbers alone"
+    if call := re.search(r">>> (.+)", text):
+        plain = re.sub(r"Literal\[\w+\]\((.*?)\)|\b(readonly )?array\((.*?)\)", r"\1\3", call.group(1))
+        return f"there is no compiled {plain}"
+    lines = (line.strip() for line in text.splitlines())
+    noise = ("Failed in", "During:", "File ", "There are", "<source", "-", "The above")
+    said = next((line for line in lines if line and not line.startswith(noise)), "numba does not say why")
+    return re.sub(r",? defined at .*", "", said)

@@ -171,7 +171,8 @@ def choose_layout(wanted: str, channel: str, available: Iterable[str], source: s
         missing = _missing(layout, channel, present)
         if not missing:
             return layout
-        lacks.append(f"{layout.name} lacks {', '.join(missing)}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        lacks.append(f"{layout.name} lacks {', '.join(missing[:3])}{more}")
     would_do = [c for c in ("ee", "mumu") if c != channel and any(not _missing(x, c, present) for x in tried)]
     hint = f"; channel={would_do[0]} would do" if would_do else ""
     raise MissingColumn(source, f"no layout fits channel={channel}: {'; '.join(lacks)}{hint}")

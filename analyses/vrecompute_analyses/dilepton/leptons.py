@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.certified import certified_mask, read_golden
 from vrecompute.columns import Columns
-from vrecompute.errors import BadInput, DatasetError
+from vrecompute.errors import BadInput, CorruptFile, DatasetError
+from vrecompute.kernels.chunk import Collection
 from vrecompute_analyses.dilepton.layouts import Layout, LeptonLayout, Pass
 
-__all__ = ["Leptons", "certified", "leptons", "trigger", "weights"]
+__all__ = ["certified", "leptons", "no_leptons", "trigger", "weights"]
 
-# A median of leading-lepton pT above this is in MeV whatever the layout says: no collider makes such a sample.
-_ABSURD_PT_GEV = 2_000.0
-# Below this a median is in GeV although the layout says MeV.
-_ABSURD_PT_MEV = 300.0
+# Medians of lepton pT that no sample of these units has.
+_ABSURD_HIGH = {"GeV": 2_000.0, "MeV": 2_000_000.0}
+_ABSURD_LOW = {"GeV": 0.3, "MeV": 300.0}
 
 
-class Leptons(NamedTuple):
-    """Leptons of one flavour: `offsets` of shape (events + 1,), the other arrays of shape (leptons,).
+def leptons(events: Columns, layout: Layout, of: LeptonLayout, passes: tuple[Pass, ...]) -> Collection:
+    """The leptons of one flavour, with columns pt (GeV), eta, phi, charge, and `passes`: 1 where all of these hold.
 
-    `passes` is 1 where identification and isolation hold, as far as the source has them.
+    Raises BadInput where momenta are absurd in the unit of the sample or layout.
     """
-
-    offsets: NDArray[np.int64]
-    pt_gev: NDArray[np.floating[Any]]
-    eta: NDArray[np.floating[Any]]
-    phi: NDArray[np.floating[Any]]
-    charge: NDArray[np.int8]
-    passes: NDArray[np.uint8]
-
-
-def leptons(events: Columns, layout: Layout, of: LeptonLayout, passes: tuple[Pass, ...]) -> Leptons:
-    """The leptons of one flavour. BadInput where momenta are absurd in the unit of the sample or layout."""
     pt = _joined(events, of.pt)
-    offsets = np.arange(len(events) + 1, dtype=np.int64) * len(of.pt)
-    if len(of.pt) == 1:
-        for column in (of.pt, of.eta, of.phi, of.charge):
-            offsets = events.offsets(column[0])
+    offsets = _offsets(events, of)
     unit = events.sample.unit or layout.unit
     _check_unit(events, of.pt[0], pt, unit)
-    flags = np.ones(len(pt), dtype=np.bool_)
+    columns = {
+        "pt": np.divide(pt, 1000.0, dtype=np.float64) if unit == "MeV" else pt,
+        "eta": _joined(events, of.eta),
+        "phi": _joined(events, of.phi),
+        "charge": _joined(events, of.charge).astype(np.int8),
+        "passes": _passes(events, passes, len(pt)),
+    }
+    return Collection(offsets, columns)
+
+
+def no_leptons(events: int, like: Collection) -> Collection:
+    """A collection without a lepton, its columns of the same types, for the flavour that is not asked for."""
+    return Collection(np.zeros(events + 1, dtype=np.int64), {n: v[:0] for n, v in like.columns.items()})
+
+
+def _passes(events: Columns, passes: tuple[Pass, ...], size: int) -> NDArray[np.uint8]:
+    flags = np.ones(size, dtype=np.bool_)
     for wanted in passes:
         values = events.flat(wanted.column)
         if wanted.mask is not None:
@@ -51,14 +53,18 @@ def leptons(events: Columns, layout: Layout, of: LeptonLayout, passes: tuple[Pas
         flags &= values >= wanted.at_least
         if np.isfinite(wanted.at_most):
             flags &= values <= wanted.at_most
-    return Leptons(
-        offsets,
-        pt / 1000.0 if unit == "MeV" else pt,
-        _joined(events, of.eta),
-        _joined(events, of.phi),
-        _joined(events, of.charge).astype(np.int8),
-        flags.view(np.uint8),
-    )
+    return flags.view(np.uint8)
+
+
+def _offsets(events: Columns, of: LeptonLayout) -> NDArray[np.int64]:
+    if len(of.pt) > 1:
+        return np.arange(len(events) + 1, dtype=np.int64) * len(of.pt)
+    offsets = events.offsets(of.pt[0])
+    for (column,) in (of.eta, of.phi, of.charge):
+        other = events.offsets(column)
+        if other is not offsets and not np.array_equal(other, offsets):
+            raise CorruptFile(events.source, f"columns {of.pt[0]!r} and {column!r} differ in length per event")
+    return offsets
 
 
 def _joined(events: Columns, columns: tuple[str, ...]) -> NDArray[Any]:
@@ -71,13 +77,13 @@ def _joined(events: Columns, columns: tuple[str, ...]) -> NDArray[Any]:
 def _check_unit(events: Columns, column: str, pt: NDArray[Any], unit: str) -> None:
     if len(pt) < 10:
         return
-    typical = float(np.median(pt))
-    other = "MeV" if unit == "GeV" else "GeV"
-    if (unit == "GeV" and typical > _ABSURD_PT_GEV) or (unit == "MeV" and typical < _ABSURD_PT_MEV):
+    typical = float(np.median(pt[:10_000]))
+    if not _ABSURD_LOW[unit] <= typical <= _ABSURD_HIGH[unit]:
+        other = "MeV" if unit == "GeV" else "GeV"
         raise BadInput(
             events.source,
-            f"a typical {column} is {typical:.6g} {unit}, which no sample has: momenta look like {other}. "
-            f"Give sample {events.sample.name!r} the right unit (unit: {other})",
+            f"a typical {column} is {typical:.6g} {unit}, which no sample has: if momenta are in {other}, "
+            f"say so of sample {events.sample.name!r} (unit: {other})",
         )
 
 
@@ -85,28 +91,16 @@ def trigger(events: Columns, of: LeptonLayout) -> NDArray[np.uint8]:
     """1 for events that fired the first trigger present, shape (events,); 1 everywhere where there is none."""
     for name in of.triggers:
         if name in events.names:
-            return events.flat(name).astype(np.bool_).view(np.uint8)
+            return events.flat(name).astype(np.bool_, copy=False).view(np.uint8)
     return np.ones(len(events), dtype=np.uint8)
 
 
 def weights(events: Columns) -> NDArray[np.float64]:
-    """The sample's generator weights, float64 of shape (events,); 1 where it has none, or is data.
-
-    BadInput names the first event whose weight is not finite.
-    """
+    """The sample's generator weights, float64 of shape (events,); 1 where it has none, or is data."""
     column = events.sample.weight
     if events.sample.is_data or column is None:
         return np.ones(len(events), dtype=np.float64)
-    values = events.flat(column).astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        first = int(bad[0])
-        raise BadInput(
-            events.source,
-            f"weight {column!r} is {values[first]} in event {events.start + first} "
-            f"({bad.size} such in events {events.start}-{events.stop})",
-        )
-    return values
+    return events.flat(column).astype(np.float64)
 
 
 def certified(events: Columns, layout: Layout) -> NDArray[np.uint8]:

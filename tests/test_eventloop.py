@@ -1,0 +1,75 @@
+"""An event loop on the columns of a chunk: names, weights, and histograms as boost-histogram has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vrecompute.analysis import SourceView
+from vrecompute.columns import Column, Columns
+from vrecompute.dataset import Sample
+from vrecompute.errors import BadInput, MissingColumn
+from vrecompute.eventloop import declared_columns, run_loop
+from vrecompute.kernels.eventloop import EventLoop
+
+NAMES = {"muon": "Muon_{}", "event": "Event_{}"}
+loop = EventLoop(pt=[0.0, 10.0, 20.0])
+
+
+@loop.vary("muon.pt", up=1.0)
+def shifted(muon, i, shift):
+    return muon.pt[i] + shift
+
+
+@loop.step
+def fill(muon, event, cut, pt):
+    cut.muons("events")
+    for i in range(len(muon)):
+        if muon.charge[i] > 0:
+            pt.fill(muon.pt[i], event.weight * event.scale)
+
+
+DY = Sample("dy", weight="genWeight")
+
+
+def chunk(weight=(1.0, 2.0, -1.0), sample=DY, variations=("nominal", "up")):
+    offsets = np.array([0, 2, 2, 3])
+    columns = {
+        "Muon_pt": Column(np.array([9.5, 15.0, 25.0], np.float32), offsets),
+        "Muon_charge": Column(np.array([1, 1, 1], np.int32), offsets),
+        "Event_scale": Column(np.array([1.0, 1.0, 3.0], np.float32)),
+        "genWeight": Column(np.array(weight, np.float32)),
+    }
+    return Columns(columns, sample, 100, 103, variations, source="dy.root")
+
+
+def test_the_columns_are_declared_under_the_names_of_the_source():
+    columns = ("Muon_pt", "Muon_charge", "genWeight", "Event_scale")
+    view = SourceView(Sample("dy", weight="genWeight"), dict.fromkeys((*columns, "Muon_eta"), "float"), "Events")
+    assert set(declared_columns(loop, NAMES, view)) == set(columns)
+    unweighted = SourceView(Sample("data", is_data=True), dict.fromkeys(columns, "float"), "Events")
+    assert "genWeight" not in declared_columns(loop, NAMES, unweighted)
+    with pytest.raises(MissingColumn, match=r"dy\.root: the event loop reads Muon_charge, not there"):
+        declared_columns(loop, NAMES, SourceView(Sample("x"), {"Muon_pt": "", "Event_scale": ""}, "Events", "dy.root"))
+
+
+def test_histograms_keep_weights_their_squares_and_overflow():
+    result = run_loop(loop, chunk(), NAMES, weights={"pdf_1": np.array([2.0, 2.0, 2.0])})
+    histogram = result.histograms["pt"]
+    assert list(histogram.axes[0]) == ["nominal", "up", "pdf_1"]
+    assert histogram.axes[1].edges.tolist() == [0.0, 10.0, 20.0]
+    view = histogram.view(flow=True)
+    assert view["value"][:3].tolist() == [[0, 1, 1, -3], [0, 0, 2, -3], [0, 2, 2, -6]]
+    assert view["variance"][:3].tolist() == [[0, 1, 1, 9], [0, 0, 2, 9], [0, 4, 4, 36]]
+    assert result.cutflow == {"muons": {"events": 3.0}}
+    assert (result + result).histograms["pt"].view(flow=True)["value"].sum() == 2 * view["value"].sum()
+
+
+def test_events_weigh_one_where_the_sample_has_no_weight():
+    result = run_loop(loop, chunk(sample=Sample("data", is_data=True), variations=("nominal",)), NAMES)
+    assert result.histograms["pt"].view(flow=True)["value"][0].tolist() == [0, 1, 1, 3]
+
+
+def test_a_weight_that_is_not_finite_is_named_by_event():
+    with pytest.raises(BadInput, match=r"dy\.root: weight 'genWeight' is nan in event 101, and not finite in 2 of"):
+        run_loop(loop, chunk((1.0, np.nan, np.inf)), NAMES)

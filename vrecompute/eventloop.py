@@ -1,0 +1,111 @@
+"""Run an `EventLoop` on the columns of a chunk, and give its `Result`. No number is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import boost_histogram as bh
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.analysis import SourceView
+from vrecompute.columns import Columns
+from vrecompute.errors import BadInput, MissingColumn
+from vrecompute.kernels.chunk import Collection, Filled, FilledHistogram
+from vrecompute.kernels.eventloop import EventLoop
+from vrecompute.result import Result
+
+__all__ = ["check_weights", "declared_columns", "run_loop", "to_result"]
+
+
+def declared_columns(loop: EventLoop, names: Mapping[str, str], source: SourceView) -> tuple[str, ...]:
+    """The columns of a source that a loop reads, for `Analysis.columns`.
+
+    `names` gives the pattern of each collection's columns ("muon": "Muon_{}"), and of "event" where its
+    columns are not called by their own names; "event.weight" is the sample's weight column, if it has
+    one. Raises MissingColumn that names what the source lacks.
+    """
+    wanted = [column for need in loop.needs() if (column := _column(need, names, source.sample.weight)) is not None]
+    if missing := [c for c in wanted if c not in source.available]:
+        raise MissingColumn(source.path or source.tree, f"the event loop reads {', '.join(missing)}, not there")
+    return tuple(dict.fromkeys(wanted))
+
+
+def run_loop(
+    loop: EventLoop,
+    events: Columns,
+    names: Mapping[str, str],
+    parameters: Mapping[str, float] | None = None,
+    weights: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Result:
+    """The Result of a loop over one chunk, all `events.variations` at once; `names` as in `declared_columns`.
+
+    `weights` are variations of the weight alone, name to factors of shape (events,). `event.weight` is 1
+    where the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
+    """
+    needs = loop.needs()
+    collections = {}
+    for name in dict.fromkeys(need.partition(".")[0] for need in needs if not need.startswith("event.")):
+        columns = {n.partition(".")[2]: _given(n, names) for n in needs if n.startswith(f"{name}.")}
+        collections[name] = Collection(
+            [events.offsets(c) for c in columns.values()][-1], {n: events.flat(c) for n, c in columns.items()}
+        )
+    event = {}
+    for need in (n for n in needs if n.startswith("event.")):
+        column = _column(need, names, events.sample.weight)
+        event[need.partition(".")[2]] = np.ones(len(events)) if column is None else events.flat(column)
+    if events.sample.weight is not None and "weight" in event:
+        check_weights(events, events.sample.weight, event["weight"])
+    for name, factors in (weights or {}).items():
+        check_weights(events, name, factors)
+    filled = loop.run(
+        len(events),
+        collections=collections,
+        event=event,
+        parameters=parameters,
+        variations=events.variations,
+        weights=weights,
+    )
+    return to_result(filled)
+
+
+def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
+    """BadInput that names the first event whose weight is not finite."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise BadInput(
+            events.source,
+            f"weight {column!r} is {values[bad[0]]} in event {events.start + int(bad[0])}, and not finite "
+            f"in {bad.size} of the events {events.start} to {events.stop - 1}",
+        )
+
+
+def to_result(filled: Filled) -> Result:
+    """The same numbers as boost-histograms of axes (variation, value) and Weight storage, cutflow and counters."""
+    return Result(
+        histograms={name: _histogram(h) for name, h in filled.histograms.items()},
+        cutflow={channel: {cut: float(n) for cut, n in cuts.items()} for channel, cuts in filled.cutflow.items()},
+        counters=dict(filled.counters),
+    )
+
+
+def _histogram(filled: FilledHistogram) -> bh.Histogram[Any]:
+    histogram = bh.Histogram(
+        bh.axis.StrCategory(filled.variations), bh.axis.Variable(filled.edges), storage=bh.storage.Weight()
+    )
+    view = histogram.view(flow=True)
+    rows = len(filled.variations)
+    view["value"][:rows] = filled.sums
+    view["variance"][:rows] = filled.squares
+    return histogram
+
+
+def _given(need: str, names: Mapping[str, str]) -> str:
+    group, _, column = need.partition(".")
+    return names.get(group, "{}" if group == "event" else group + "_{}").format(column)
+
+
+def _column(need: str, names: Mapping[str, str], weight: str | None) -> str | None:
+    """The source's name of what a loop reads, None for the weight of a sample without one."""
+    return weight if need == "event.weight" else _given(need, names)

@@ -1,0 +1,86 @@
+"""What a physicist has written: the syntax tree of a function, and the places its generated lines come from."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from vrecompute.errors import UsageError
+
+__all__ = ["Where", "define", "define_once", "line_map", "read_function"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in the physicist's file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]:
+    """The syntax tree of a plain Python function, its lines those of its file; UsageError where there is no source."""
+    if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
+        raise UsageError(
+            f"{function!r} is not a plain function: the event loop is made from functions written with def"
+        )
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError) as error:
+        raise UsageError(
+            f"the source of {function.__name__!r} cannot be found: define it in a file or a cell"
+        ) from error
+    where = Where(inspect.getsourcefile(function) or "?", first)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise UsageError(f"{where}: {function.__name__!r} is not a plain function")
+    return definition, where
+
+
+def define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[ast.stmt]:
+    """A generated function of that body, inlined where it is called."""
+    parsed = ast.parse(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
+    definition = parsed.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body = body
+    return [definition]
+
+
+def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbers: Sequence[str]) -> list[ast.stmt]:
+    """The function, and around it one that keeps its last value: `_memo__name` holds entry, arguments, value."""
+    definition = made[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.name = f"{name}__now"
+    memo = f"_memo__{name}"
+    same = " and ".join([f"{memo}[0] == _entry", *(f"{memo}[{k}] == {n}" for k, n in enumerate(numbers, 2))])
+    keep = "\n        ".join([f"{memo}[0] = _entry", *(f"{memo}[{k}] = {n}" for k, n in enumerate(numbers, 2))])
+    call = f"{name}__now({', '.join([*arguments, *numbers])})"
+    text = (
+        f"@_inline\ndef {name}({', '.join([*arguments, memo, '_entry', *numbers])}):\n"
+        f"    if not ({same}):\n        {keep}\n        {memo}[1] = {call}\n    return {memo}[1]"
+    )
+    outer = ast.parse(text).body
+    for node in outer:
+        for inner in ast.walk(node):
+            if hasattr(inner, "lineno"):
+                inner.lineno = definition.lineno
+    return [*made, *outer]
+
+
+def line_map(module: ast.Module, source: str, where: Where) -> dict[int, Where]:
+    """Generated line -> the physicist's: the unparsed text, parsed again, has the same nodes in the same order."""
+    lines: dict[int, Where] = {}
+    for ours, theirs in zip(ast.walk(ast.parse(source)), ast.walk(module), strict=False):
+        if isinstance(ours, ast.stmt) and isinstance(theirs, ast.stmt) and not isinstance(ours, ast.FunctionDef):
+            lines[ours.lineno] = Where(where.file, max(theirs.lineno, where.line))
+    return lines
