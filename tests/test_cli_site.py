@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from vrecompute.cli_site import site as command
+from vrecompute.cli.site import site as command
 from vrecompute.sites import report
 from vrecompute.sites.load import read_site
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, model_validator
 
-from vrecompute.cli_site import site as command
+from vrecompute.cli.site import site as command
 from vrecompute.errors import SiteError
 from vrecompute.site import Site
 from vrecompute.sites.drivers import OptionsModel

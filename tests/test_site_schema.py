@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from vrecompute.cli_site import site as command
+from vrecompute.cli.site import site as command
 from vrecompute.marked_yaml import parse_yaml, plain
 from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import site_schema
