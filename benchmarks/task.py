@@ -37,41 +37,69 @@ EDGES_GEV = np.geomspace(*MASS_RANGE_GEV, BINS + 1)
 CUTS = ("events", "trigger", "two_leptons", "opposite_sign", "mass_window")
 
 
+
+
 @dataclass(frozen=True)
 class Variation:
-    """A lepton-scale variation: factors on pT within and beyond |eta| = `split`."""
+    """A shift of lepton momenta: of their scale, or of their resolution (a `shift` of Gaussian smearing)."""
 
     name: str
-    electron: tuple[float, float] = (1.0, 1.0)
-    muon: tuple[float, float] = (1.0, 1.0)
-
-    def factors(self, channel: str) -> tuple[float, float]:
-        """(central, forward) factor on the leptons of a channel."""
-        return self.electron if channel == "ee" else self.muon
-
-    def touches(self, channel: str) -> bool:
-        """Whether the channel's leptons move at all."""
-        return self.factors(channel) != (1.0, 1.0)
+    kind: str = "scale"
+    shift: float = 0.0
 
 
-ETA_SPLIT = {"ee": 1.37, "mumu": 1.05}
-VARIATIONS = (
-    Variation("electron_central_up", electron=(1.005, 1.0)),
-    Variation("electron_central_down", electron=(0.995, 1.0)),
-    Variation("electron_forward_up", electron=(1.0, 1.01)),
-    Variation("electron_forward_down", electron=(1.0, 0.99)),
-    Variation("muon_central_up", muon=(1.005, 1.0)),
-    Variation("muon_central_down", muon=(0.995, 1.0)),
-    Variation("muon_forward_up", muon=(1.0, 1.01)),
-    Variation("muon_forward_down", muon=(1.0, 0.99)),
-    Variation("lepton_up", (1.005, 1.005), (1.005, 1.005)),
-    Variation("lepton_down", (0.995, 0.995), (0.995, 0.995)),
-)
+NOMINAL = Variation("nominal")
+_BOTH = (Variation("momentum_up", "scale", 0.002), Variation("momentum_down", "scale", -0.002))
+# Four of one flavour, two of both flavours together: 7 spectra in either channel.
+VARIATIONS = {
+    "ee": (
+        NOMINAL,
+        Variation("electron_scale_up", "scale", 0.005),
+        Variation("electron_scale_down", "scale", -0.005),
+        Variation("electron_resolution_up", "resolution", 0.01),
+        Variation("electron_resolution_down", "resolution", -0.01),
+        *_BOTH,
+    ),
+    "mumu": (
+        NOMINAL,
+        Variation("muon_scale_up", "scale", 0.005),
+        Variation("muon_scale_down", "scale", -0.005),
+        Variation("muon_resolution_up", "resolution", 0.02),
+        Variation("muon_resolution_down", "resolution", -0.02),
+        *_BOTH,
+    ),
+}
+# Smearing draws the same number for the same lepton everywhere: a hash of pT, phi and this.
+STREAM = {"ee": 11, "mumu": 13}
+_NUMERATOR = (-3.969683028665376e01, 2.209460984245205e02, -2.759285104469687e02, 1.383577518672690e02,
+              -3.066479806614716e01, 2.506628277459239e00)  # fmt: skip
+_DENOMINATOR = (-5.447609879822406e01, 1.615858368580409e02, -1.556989798598866e02, 6.680131188771972e01,
+                -1.328068155288572e01, 1.0)  # fmt: skip
+_TAIL_NUMERATOR = (-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e00, -2.549732539343734e00,
+                   4.374664141464968e00, 2.938163982698783e00)  # fmt: skip
+_TAIL_DENOMINATOR = (7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e00, 3.754408661907416e00, 1.0)
 
 
-def variations(channel: str) -> tuple[Variation, ...]:
-    """Nominal first, then those that move the channel's leptons: 7 for either channel."""
-    return (Variation("nominal"), *(v for v in VARIATIONS if v.touches(channel)))
+def smearing(pt_gev: NDArray[np.float64], phi: NDArray[np.float64], channel: str) -> NDArray[np.float64]:
+    """Standard normal numbers that depend on pT and phi alone: SplitMix64's finaliser and Acklam's quantile."""
+    seed = np.uint64(STREAM[channel] * 0x9E3779B97F4A7C15 % 2**64)
+    z = _mix(_mix(np.ascontiguousarray(pt_gev, np.float64).view(np.uint64) + seed)
+             ^ np.ascontiguousarray(phi, np.float64).view(np.uint64))  # fmt: skip
+    u = ((z >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    q = u - 0.5
+    r = q * q
+    normal = np.polyval(_NUMERATOR, r) * q / np.polyval(_DENOMINATOR, r)
+    tails = np.flatnonzero((u < 0.02425) | (u > 1.0 - 0.02425))
+    q = np.sqrt(-2.0 * np.log(np.minimum(u[tails], 1.0 - u[tails])))
+    normal[tails] = np.polyval(_TAIL_NUMERATOR, q) / np.polyval(_TAIL_DENOMINATOR, q)
+    normal[tails[u[tails] > 0.5]] *= -1.0
+    return normal
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 @dataclass
@@ -85,7 +113,7 @@ class Outcome:
     def empty(cls) -> Outcome:
         """All zeros."""
         return cls(
-            {c: np.zeros((len(variations(c)), BINS, 2)) for c in TRIGGER}, {c: [0] * len(CUTS) for c in TRIGGER}
+            {c: np.zeros((len(VARIATIONS[c]), BINS, 2)) for c in TRIGGER}, {c: [0] * len(CUTS) for c in TRIGGER}
         )
 
     def __add__(self, other: Outcome) -> Outcome:
@@ -121,7 +149,7 @@ def differences(name: str, found: Outcome, reference: Outcome, tolerance: float 
         if off.any():
             v, b, k = np.argwhere(off)[0]
             said.append(
-                f"{name}: {channel} differs in {off.sum()} of {off.size} numbers, first {variations(channel)[v].name} "
+                f"{name}: {channel} differs in {off.sum()} of {off.size} numbers, first {VARIATIONS[channel][v].name} "
                 f"bin {b} {('sum w', 'sum w^2')[k]}: {found.spectra[channel][v, b, k]} not {expected[v, b, k]}"
             )
     return said

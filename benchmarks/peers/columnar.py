@@ -14,7 +14,7 @@ import awkward as ak
 import numpy as np
 
 from benchmarks import task
-from benchmarks.task import Outcome
+from benchmarks.task import Outcome, Variation
 
 
 def select(column: Callable[[str], Any], style: str) -> Outcome:
@@ -30,10 +30,9 @@ def _usual(column: Callable[[str], Any]) -> Outcome:
         # Single precision would move masses across bin edges.
         for member in ("pt", "eta", "phi"):
             leptons[member] = ak.values_astype(leptons[member], np.float64)
-        for number, variation in enumerate(task.variations(channel)):
-            near, far = variation.factors(channel)
-            factor = ak.where(abs(leptons.eta) < task.ETA_SPLIT[channel], near, far)
-            shifted = ak.with_field(leptons, leptons.pt * factor, "pt") if number else leptons
+        normal = _normal(channel, leptons.pt, leptons.phi)
+        for number, variation in enumerate(task.VARIATIONS[channel]):
+            shifted = ak.with_field(leptons, _shifted(leptons.pt, normal, variation), "pt") if number else leptons
             mass_gev, weights, passed = _usual_pairs(channel, shifted, fired, weight)
             outcome.spectra[channel][number] = _spectrum(mass_gev, weights)
             if number == 0:
@@ -65,16 +64,24 @@ def _tuned(column: Callable[[str], Any]) -> Outcome:
         pt, eta, phi, charge = (members[m][enough][good] for m in ("pt", "eta", "phi", "charge"))
         weight = np.asarray(column(task.WEIGHT))[fired][np.asarray(enough)].astype(np.float64)
         pt = ak.values_astype(pt, np.float64)
-        central = abs(eta) < task.ETA_SPLIT[channel]
-        for number, variation in enumerate(task.variations(channel)):
-            near, far = variation.factors(channel)
-            scaled = pt if (near, far) == (1.0, 1.0) else pt * ak.where(central, near, far)
-            mass_gev, used, selected = _tuned_pairs(scaled, eta, phi, charge)
+        normal = _normal(channel, pt, phi)
+        for number, variation in enumerate(task.VARIATIONS[channel]):
+            shifted = _shifted(pt, normal, variation) if number else pt
+            mass_gev, used, selected = _tuned_pairs(shifted, eta, phi, charge)
             outcome.spectra[channel][number] = _spectrum(mass_gev, weight[used])
             if number == 0:
                 passed = int(np.count_nonzero(fired)), selected, len(mass_gev)
                 outcome.cutflow[channel] = [len(fired), *passed, _inside(mass_gev)]
     return outcome
+
+
+def _normal(channel: str, pt: Any, phi: Any) -> Any:
+    flat = task.smearing(ak.to_numpy(ak.flatten(pt)), ak.to_numpy(ak.flatten(phi)), channel)
+    return ak.unflatten(flat, ak.num(pt))
+
+
+def _shifted(pt: Any, normal: Any, variation: Variation) -> Any:
+    return pt * (1.0 + variation.shift * (normal if variation.kind == "resolution" else 1.0))
 
 
 def _good(channel: str, members: dict[str, Any]) -> Any:
@@ -84,7 +91,7 @@ def _good(channel: str, members: dict[str, Any]) -> Any:
         return good & (eta < task.ETA_MAX[channel])
     low, high = task.CRACK_ETA
     good = (members["cutBased"] >= task.CUT_BASED_MEDIUM) & (members["pfRelIso03_all"] <= task.ISOLATION_MAX)
-    return good & (eta < task.ETA_MAX[channel]) & ~((eta >= low) & (eta <= high))
+    return good & (eta < task.ETA_MAX[channel]) & ~((eta > low) & (eta < high))
 
 
 def _tuned_pairs(pt: Any, eta: Any, phi: Any, charge: Any) -> tuple[Any, Any, int]:

@@ -5,7 +5,10 @@
 #include <TH1D.h>
 #include <TROOT.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -16,10 +19,12 @@ using ROOT::RVecI;
 
 struct Spec {  // one channel
    std::string trigger, collection, id, isolation;
-   double eta_max, crack_low, crack_high, eta_split, pt_min, isolation_max, mass_low, mass_high;
+   double eta_max, crack_low, crack_high, pt_min, isolation_max, mass_low, mass_high;
    int id_min;
-   std::vector<std::string> own, both;                // tags of the variations
-   std::vector<double> own_near, own_far, both_near, both_far;  // their factors within and beyond eta_split
+   std::uint64_t stream;
+   std::vector<std::string> tags;  // of the variations
+   std::vector<double> shifts;
+   std::vector<int> smears;  // whether a shift is one of resolution rather than of scale
    std::vector<double> edges;
 };
 
@@ -28,12 +33,49 @@ struct Found {
    std::vector<unsigned long long> cutflow;
 };
 
-static RVecD Scaled(const RVecD &pt, const RVecF &eta, double split, double near, double far)
+static std::uint64_t Mix(std::uint64_t z)
 {
-   RVecD out(pt.size());
-   for (std::size_t i = 0; i < pt.size(); ++i)
-      out[i] = pt[i] * (std::abs(eta[i]) < split ? near : far);
-   return out;
+   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+   z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+   return z ^ (z >> 31);
+}
+
+static std::uint64_t Bits(double x)
+{
+   std::uint64_t bits;
+   std::memcpy(&bits, &x, sizeof bits);
+   return bits;
+}
+
+template <std::size_t N>
+static double Polynomial(const double (&coefficients)[N], double x)
+{
+   double value = 0;
+   for (double c : coefficients)
+      value = value * x + c;
+   return value;
+}
+
+// The same normal number as `smearing` in task.py.
+static double Smearing(double pt, double phi, std::uint64_t stream)
+{
+   static const double numerator[] = {-3.969683028665376e01, 2.209460984245205e02,  -2.759285104469687e02,
+                                      1.383577518672690e02,  -3.066479806614716e01, 2.506628277459239e00};
+   static const double denominator[] = {-5.447609879822406e01, 1.615858368580409e02,  -1.556989798598866e02,
+                                        6.680131188771972e01,  -1.328068155288572e01, 1.0};
+   static const double tail_numerator[] = {-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e00,
+                                           -2.549732539343734e00,  4.374664141464968e00,   2.938163982698783e00};
+   static const double tail_denominator[] = {7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e00,
+                                             3.754408661907416e00, 1.0};
+   const std::uint64_t z = Mix(Mix(Bits(pt) + stream * 0x9E3779B97F4A7C15ull) ^ Bits(phi));
+   const double u = (double(z >> 12) + 0.5) * 0x1p-52;
+   if (u < 0.02425 || u > 1.0 - 0.02425) {
+      const double q = std::sqrt(-2.0 * std::log(std::min(u, 1.0 - u)));
+      const double tail = Polynomial(tail_numerator, q) / Polynomial(tail_denominator, q);
+      return u < 0.5 ? tail : -tail;
+   }
+   const double q = u - 0.5, r = q * q;
+   return Polynomial(numerator, r) * q / Polynomial(denominator, r);
 }
 
 // Indices of the leading two good leptons above pt_min; empty where there are fewer.
@@ -53,23 +95,22 @@ static RVecI Leading(const RVecD &pt, const RVecB &good, double pt_min)
    return b < 0 ? RVecI{} : RVecI{a, b};
 }
 
-// Variations of pt, as a function for Vary.
-static auto Shifts(const Spec &s, const std::vector<double> &near, const std::vector<double> &far)
-{
-   return [&s, near, far](const RVecD &pt, const RVecF &eta) {
-      ROOT::RVec<RVecD> varied;
-      for (std::size_t v = 0; v < near.size(); ++v)
-         varied.emplace_back(Scaled(pt, eta, s.eta_split, near[v], far[v]));
-      return varied;
-   };
-}
-
 static ROOT::RDF::RNode Varied(ROOT::RDF::RNode events, const Spec &s)
 {
    const auto c = s.collection;
    return events.Define("pt", [](const RVecF &pt) { return RVecD(pt.begin(), pt.end()); }, {c + "_pt"})
-      .Vary("pt", Shifts(s, s.own_near, s.own_far), {"pt", c + "_eta"}, s.own, "own")
-      .Vary("pt", Shifts(s, s.both_near, s.both_far), {"pt", c + "_eta"}, s.both, "both");
+      .Vary("pt",
+            [&s](const RVecD &pt, const RVecF &phi) {
+               RVecD normal(pt.size());
+               for (std::size_t i = 0; i < pt.size(); ++i)
+                  normal[i] = Smearing(pt[i], phi[i], s.stream);
+               ROOT::RVec<RVecD> varied(s.shifts.size(), RVecD(pt.size()));
+               for (std::size_t v = 0; v < varied.size(); ++v)
+                  for (std::size_t i = 0; i < pt.size(); ++i)
+                     varied[v][i] = pt[i] * (1.0 + s.shifts[v] * (s.smears[v] ? normal[i] : 1.0));
+               return varied;
+            },
+            {"pt", c + "_phi"}, s.tags, "shift");
 }
 
 // Leptons that pass everything but pT: nothing here is varied.
@@ -79,7 +120,7 @@ static RVecB Good(const Spec &s, const RVecF &eta, const ROOT::RVec<ID> &id, con
    RVecB good(eta.size());
    for (std::size_t i = 0; i < eta.size(); ++i) {
       const double x = std::abs(eta[i]);
-      const bool crack = s.crack_high > s.crack_low && x >= s.crack_low && x <= s.crack_high;
+      const bool crack = x > s.crack_low && x < s.crack_high;
       good[i] = int(id[i]) >= s.id_min && isolation[i] <= s.isolation_max && x < s.eta_max && !crack;
    }
    return good;
@@ -168,10 +209,8 @@ std::vector<Found> RunTask(const std::string &tree, const std::vector<std::strin
    for (int channel = 0; channel < 2; ++channel) {
       const Spec &s = channel == 0 ? electrons : muons;
       std::vector<std::string> keys{"nominal"};
-      for (auto &tag : s.own)
-         keys.push_back("own:" + tag);
-      for (auto &tag : s.both)
-         keys.push_back("both:" + tag);
+      for (auto &tag : s.tags)
+         keys.push_back("shift:" + tag);
       for (auto &key : keys) {
          const TH1D &h = varied[channel][key];
          for (int bin = 1; bin < int(s.edges.size()); ++bin) {

@@ -52,14 +52,13 @@ def _spec(channel: str) -> Any:
     spec.trigger, spec.collection = task.TRIGGER[channel], collection
     spec.id, spec.isolation = (f"{collection}_{m}" for m in task.MEMBERS[channel][4:])
     spec.id_min = task.CUT_BASED_MEDIUM if channel == "ee" else 1
-    spec.eta_max, spec.eta_split = task.ETA_MAX[channel], task.ETA_SPLIT[channel]
+    spec.eta_max, spec.pt_min, spec.isolation_max = task.ETA_MAX[channel], task.PT_MIN_GEV, task.ISOLATION_MAX
     spec.crack_low, spec.crack_high = task.CRACK_ETA if channel == "ee" else (0.0, 0.0)
-    spec.pt_min, spec.isolation_max = task.PT_MIN_GEV, task.ISOLATION_MAX
     spec.mass_low, spec.mass_high = task.MASS_RANGE_GEV
     spec.edges = task.EDGES_GEV.tolist()
-    moving = task.variations(channel)[1:]
-    for kind, chosen in (("own", moving[:4]), ("both", moving[4:])):
-        setattr(spec, kind, [v.name for v in chosen])
-        setattr(spec, f"{kind}_near", [v.factors(channel)[0] for v in chosen])
-        setattr(spec, f"{kind}_far", [v.factors(channel)[1] for v in chosen])
+    spec.stream = task.STREAM[channel]
+    shifted = task.VARIATIONS[channel][1:]
+    spec.tags = [v.name for v in shifted]
+    spec.shifts = [v.shift for v in shifted]
+    spec.smears = [v.kind == "resolution" for v in shifted]
     return spec
