@@ -83,15 +83,21 @@ def measure(
     wanted: list[str], files: dict[str, list[str]], events: int, rounds: int, root_python: str = sys.executable
 ) -> dict[str, Any]:
     """The report of all `wanted` runs as plain data; times are in it only where all outcomes are identical."""
+    started: dict[str, PeerProcess | Absent] = {}
+    for module in dict.fromkeys(RUNS[name][0] for name in wanted):
+        try:
+            started[module] = PeerProcess(module, root_python if module == "rdataframe" else sys.executable)
+        except Absent as reason:
+            started[module] = reason
     peers: dict[str, PeerProcess] = {}
     absent: dict[str, str] = {}
+    for name in wanted:
+        peer = started[RUNS[name][0]]
+        if isinstance(peer, Absent):
+            absent[name] = str(peer)
+        else:
+            peers[name] = peer
     try:
-        for name in wanted:
-            module = RUNS[name][0]
-            try:
-                peers[name] = PeerProcess(module, root_python if module == "rdataframe" else sys.executable)
-            except Absent as reason:
-                absent[name] = str(reason)
         chunk_events, said = _agree(peers, files, absent)
         report: dict[str, Any] = {
             "schema": 1,
@@ -107,8 +113,9 @@ def measure(
             report |= _figures(peers, spent, chunk_events, events)
         return report
     finally:
-        for peer in peers.values():
-            peer.close()
+        for peer in started.values():
+            if isinstance(peer, PeerProcess):
+                peer.close()
 
 
 def _agree(
@@ -126,7 +133,7 @@ def _agree(
                 cpu_s = {size: _run(peers[name], name, files, size)["cpu_s"] for size in sizes}
             except Absent as reason:
                 absent[name] = str(reason)
-                peers.pop(name).close()
+                del peers[name]
                 continue
             best[name] = min(cpu_s, key=lambda size: cpu_s[size])
             if saved.exists():
