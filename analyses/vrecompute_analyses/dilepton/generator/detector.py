@@ -22,10 +22,15 @@ RECONSTRUCTION_EFFICIENCY = 0.9
 
 @dataclass(frozen=True)
 class Response:
-    """Rates that differ between layouts: soft fakes per event and flavour, and the trigger's efficiency."""
+    """Rates that differ between layouts: soft fakes per event and flavour, and what fires the trigger.
+
+    The trigger of a flavour fires with `trigger_efficiency` where `trigger_leptons` prompt leptons are above
+    `trigger_pt_gev`, and otherwise with `trigger_accidental`.
+    """
 
     fakes_per_event: float = 0.3
     trigger_efficiency: float = 0.95
+    trigger_leptons: int = 1
     trigger_pt_gev: float = 25.0
     trigger_accidental: float = 0.002
 
@@ -164,7 +169,7 @@ def _isolation(prompt: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[n
 def _collect(
     flavour: str, found: _Found, extra: dict[str, NDArray[Any]], response: Response, rng: np.random.Generator
 ) -> Leptons:
-    """The collection in falling pT per event, and its single-lepton trigger."""
+    """The collection in falling pT per event, and its trigger."""
     pt = truncate_mantissa(found.pt, 12)
     order = np.lexsort((-pt, found.event))
     members: dict[str, NDArray[Any]] = {
@@ -179,7 +184,7 @@ def _collect(
     }
     counts = np.bincount(found.event, minlength=found.events)
     firing = found.prompt & (found.pt > response.trigger_pt_gev)
-    eligible = np.bincount(found.event[firing], minlength=found.events) > 0
+    eligible = np.bincount(found.event[firing], minlength=found.events) >= response.trigger_leptons
     chance = np.where(eligible, response.trigger_efficiency, response.trigger_accidental)
     return Leptons(
         Collection(counts.astype(np.int64), {n: v[order] for n, v in members.items()}),

@@ -1,0 +1,1 @@
+"""One module per peer: `run(files, chunk_events, threads, style) -> Outcome` and `version() -> str`."""
