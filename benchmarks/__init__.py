@@ -1,0 +1,1 @@
+"""Peers side by side on one task, run by hand or nightly."""
