@@ -1,5 +1,7 @@
 """Kernel regression against plain numpy, its bounds, and its promise of equal bytes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,7 +90,7 @@ def test_any_split_of_queries_and_any_threads_give_the_same_bytes(precision, see
     two = regress(train, values, query, s, valid=valid, precision=precision, threads=2)
     parts = [
         regress(train, values, query[a:b], s, valid=valid, precision=precision)
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
     for name in ("mean", "variance", "weight"):
         joined = np.concatenate([getattr(p, name) for p in parts])

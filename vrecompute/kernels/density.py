@@ -88,7 +88,7 @@ def _spread(value: float, weight: float, steepness: float, levels: NDArray[Any],
     for g in range(levels.size):
         u = (levels[g] - value) * steepness
         t = u * u
-        w = exp2_minus(min(t, 1000.0))
+        w = exp2_minus(t)
         out[g] += weight * w if t <= 1000.0 else 0.0
 
 

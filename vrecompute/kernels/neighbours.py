@@ -112,6 +112,7 @@ def kd_order(points: NDArray[np.float64], leaf: int) -> NDArray[np.int64]:
     """
     count, features = points.shape
     order = np.arange(count)
+    keys, moved = np.empty(count), np.empty(count, np.int64)
     stack = [(0, count)]
     while len(stack) > 0:
         low, high = stack.pop()
@@ -128,11 +129,28 @@ def kd_order(points: NDArray[np.float64], leaf: int) -> NDArray[np.int64]:
                 largest = max(largest, value)
             if largest - smallest > widest:
                 axis, widest = f, largest - smallest
-        keys = np.empty(high - low)
         for i in range(low, high):
-            keys[i - low] = points[order[i], axis]
-        order[low:high] = order[low:high][np.argsort(keys, kind="mergesort")]
-        middle = low + leaf * (leaves // 2)
+            keys[i] = points[order[i], axis]
+        left = leaf * (leaves // 2)
+        pivot = np.partition(keys[low:high], left)[left]
+        smaller = 0
+        for i in range(low, high):
+            smaller += keys[i] < pivot
+        # Those equal to the pivot fill the left half, the first of them first.
+        here, there, equal = low, low + left, left - smaller
+        for i in range(low, high):
+            goes_left = keys[i] < pivot
+            if keys[i] == pivot and equal > 0:
+                goes_left = True
+                equal -= 1
+            if goes_left:
+                moved[here] = order[i]
+                here += 1
+            else:
+                moved[there] = order[i]
+                there += 1
+        order[low:high] = moved[low:high]
+        middle = low + left
         stack.append((low, middle))
         stack.append((middle, high))
     return order

@@ -23,8 +23,9 @@ __all__ = ["Precision", "Regression", "regress", "truncation_bound"]
 Precision = Literal["float64", "float32"]
 # Points per tile: small tiles follow a narrow kernel closely, large ones keep the dense loops long.
 _TILE = {"float64": 64, "float32": 512}
-# Queries per register block.
+# Queries per register block, and per trip through the tiles.
 _ROWS = 4
+_GROUP = 128
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def regress(
                 totals[start:stop],
             )
 
-        run_in_threads(part, len(padded), threads, _ROWS)
+        run_in_threads(part, len(padded), threads, _GROUP)
     sums = np.empty((len(positions), totals.shape[1]))
     sums[order] = totals[: len(order)]
     return _moments(sums, origin, mask, np.asarray(value_bandwidth, dtype=np.float64))
@@ -174,25 +175,42 @@ def _sums(
 ) -> None:
     """Add to `totals` (N, P) the weighted sums of `columns`, for queries (N, F) with N a multiple of 4.
 
-    A tile is skipped where the box of the four queries is out of reach: each of its weights is exactly
-    zero then, so skipping changes no bit and the grouping of queries does not matter.
+    Queries come in groups that share each tile while it is in the cache, and in blocks of four that share
+    registers. A tile is skipped where the box of a group or of a block is out of reach: each of its weights
+    is exactly zero then, so skipping changes no bit and the grouping of queries does not matter.
     """
     tiles, features, size = points.shape
     exponents = np.empty(size, points.dtype)
     weights = np.empty((4, size), points.dtype)
     local = np.empty(features, points.dtype)
-    query_low, query_high = np.empty(features), np.empty(features)
-    for n in range(0, query.shape[0], 4):
-        for f in range(features):
-            query_low[f] = min(min(query[n, f], query[n + 1, f]), min(query[n + 2, f], query[n + 3, f]))
-            query_high[f] = max(max(query[n, f], query[n + 1, f]), max(query[n + 2, f], query[n + 3, f]))
+    box_low, box_high = np.empty((_GROUP // 4 + 1, features)), np.empty((_GROUP // 4 + 1, features))
+    for g in range(0, query.shape[0], _GROUP):
+        blocks = min(_GROUP, query.shape[0] - g) // 4
+        for b in range(blocks):
+            _bound(query[g + 4 * b : g + 4 * b + 4], box_low[b], box_high[b])
+        # The last row is the box of the group.
+        _bound(query[g : g + 4 * blocks], box_low[-1], box_high[-1])
         for k in range(tiles):
-            if box_gap2(low[k], high[k], query_low, query_high) > reach * reach:
+            if box_gap2(low[k], high[k], box_low[-1], box_high[-1]) > reach * reach:
                 continue
-            for r in range(4):
-                for f in range(features):
-                    local[f] = query[n + r, f] - centre[k, f]
-                tile_exponents(points[k], local, kappa, narrow, wide, exponents)
-                tile_weights(exponents, limit, weights[r])
-            for c in range(0, columns.shape[1], 2):
-                dot_block(weights, columns[k, c], columns[k, c + 1], totals, n, c)
+            for b in range(blocks):
+                if box_gap2(low[k], high[k], box_low[b], box_high[b]) > reach * reach:
+                    continue
+                n = g + 4 * b
+                for r in range(4):
+                    for f in range(features):
+                        local[f] = query[n + r, f] - centre[k, f]
+                    tile_exponents(points[k], local, kappa, narrow, wide, exponents)
+                    tile_weights(exponents, limit, weights[r])
+                for c in range(0, columns.shape[1], 2):
+                    dot_block(weights, columns[k, c], columns[k, c + 1], totals, n, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bound(points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    """The box of `points` (N, F)."""
+    for f in range(low.size):
+        low[f] = high[f] = points[0, f]
+        for n in range(1, points.shape[0]):
+            low[f] = min(low[f], points[n, f])
+            high[f] = max(high[f], points[n, f])

@@ -198,7 +198,7 @@ def _pair_sum(exponents: NDArray[Any], values: NDArray[Any], value: float, steep
     for j in range(values.size):
         u = (values[j] - value) * steepness
         t = exponents[j] + u * u
-        w = exp2_minus(min(t, 1000.0))
+        w = exp2_minus(t)
         # A pair so far apart in counts that its weight underflows adds nothing.
         total += w if (exponents[j] <= limit and t <= 1000.0) else 0.0
     return total
