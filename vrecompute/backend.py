@@ -113,7 +113,7 @@ class Job:
     """One job, in words that every batch system has.
 
     `command` is an argument list, run where the site's environment is active; no part of it is read by a
-    shell. `cores` and `memory_bytes` are for the command alone; with `workers` > 0 the allocation also
+    shell. `cores` and `memory_bytes` (None: the system's default) are for the command alone; with `workers` > 0 the allocation also
     holds a Dask scheduler and that many worker processes in the site's shape, and the command finds them
     as any Dask program does: `distributed.Client()` reads `DASK_SCHEDULER_ADDRESS` and the TLS settings.
 
@@ -125,7 +125,7 @@ class Job:
     name: str
     command: tuple[str, ...]
     cores: int = 1
-    memory_bytes: int = 1 << 30
+    memory_bytes: int | None = 1 << 30
     walltime_s: int = 3600
     workers: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +135,8 @@ class Job:
     def __post_init__(self) -> None:
         if not self.command:
             raise UsageError(f"job {self.name!r} has an empty command: give the program and its arguments")
-        if min(self.cores, self.memory_bytes, self.walltime_s) <= 0 or self.workers < 0:
+        memory = 1 if self.memory_bytes is None else self.memory_bytes
+        if min(self.cores, memory, self.walltime_s) <= 0 or self.workers < 0:
             raise UsageError(f"job {self.name!r} asks for nothing: cores, memory_bytes and walltime_s must be positive")
 
 

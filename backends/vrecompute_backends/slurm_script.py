@@ -1,0 +1,181 @@
+"""The one renderer of Slurm job scripts: a pure function of a job and a site.
+
+No text of a user is ever read as shell code. Names become harmless words, arguments and values are
+quoted, and texts that a site file documents as resolved on the site keep `$NAME` and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from hashlib import sha256
+
+from vrecompute.backend import Job
+from vrecompute.errors import UsageError
+from vrecompute.site import Site
+from vrecompute.units import to_slurm_mb, to_slurm_time
+from vrecompute_backends.slurm_options import SlurmOptions
+
+__all__ = ["Shape", "job_name", "on_site", "render", "secrets_folder", "shape_of"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REFERENCE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an allocation asks for: `nodes` of `cores` and `memory_bytes` each; None is the system's default."""
+
+    nodes: int
+    cores: int
+    memory_bytes: int | None
+
+
+def shape_of(job: Job, site: Site) -> Shape:
+    """The allocation of a job: one node for a command alone; else as many as its workers fill.
+
+    Scheduler and command share the cores of the first node with its workers, and have memory of their own.
+    """
+    if not job.workers:
+        return Shape(1, job.cores, job.memory_bytes)
+    workers = site.workers
+    processes = min(job.workers, workers.processes)
+    memory = workers.memory_per_process
+    if memory is not None and job.memory_bytes is not None:
+        memory = memory * processes + job.memory_bytes
+    return Shape(-(-job.workers // workers.processes), max(job.cores, processes * workers.threads), memory)
+
+
+def render(job: Job, site: Site, options: SlurmOptions) -> str:
+    """The script of a job, as `sbatch` reads it from its standard input, with the spool folder as --chdir."""
+    folder = secrets_folder(job)
+    lines = ["#!/bin/bash -l", *(f"#SBATCH {line}" for line in _directives(job, site, options))]
+    lines += [
+        "HOME=~ USER=$(id -un)",
+        "export HOME USER SLURM_EXPORT_ENV=ALL  # job steps see what this script sets",
+        "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
+        "mark=${id:-$SLURM_JOB_ID}.${SLURM_RESTART_COUNT:-0}.end",
+        'export VRECOMPUTE_INDEX="${SLURM_ARRAY_TASK_ID:-0}"',
+        *_environment(job, site),
+    ]
+    if folder:
+        lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
+        if not job.requeue:
+            lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
+    lines += [shlex.join(_command(job, site, options)), "code=$?"]
+    if folder and job.requeue:  # an attempt that is killed may be followed by another, which needs them
+        lines.append('[ "$code" -ge 128 ] || rm -rf -- "$VRECOMPUTE_SECRETS"')
+    lines += [
+        "# an end by itself leaves a mark; what a signal ended is for Slurm to explain",
+        'if [ "$code" -lt 128 ]; then echo "$code" > "$mark.part" && mv -- "$mark.part" "$mark"; fi',
+        'exit "$code"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def secrets_folder(job: Job) -> str:
+    """The folder in the spool that the job's secret files go to; it tells nothing of them. Empty without any."""
+    if not job.secret_files:
+        return ""
+    digest = sha256()
+    for name, content in sorted(job.secret_files.items()):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            raise UsageError(f"{name!r} is not a name for a secret file: use letters, digits, '.', '_' and '-'")
+        digest.update(name.encode() + b"\0" + sha256(content).digest())
+    return f"secrets-{digest.hexdigest()[:24]}"
+
+
+def job_name(name: str) -> str:
+    """A name that Slurm, `#SBATCH` lines and terminals all read alike.
+
+    >>> job_name("Z → µµ; $(reboot)")
+    'Z-reboot'
+    """
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", name)[:64].strip("-.") or "vrecompute"
+
+
+def on_site(text: str) -> str:
+    """A word for the site's shell in which `$NAME`, `${NAME}` and a leading `~/` mean what they mean there.
+
+    >>> on_site('$SCRATCH/my "runs" $(reboot)')
+    '"$SCRATCH/my \\\\"runs\\\\" \\\\$(reboot)"'
+    """
+    if "\n" in text or "\0" in text:
+        raise UsageError(f"{text!r} has a line break; a path or value of a site file is one line")
+    if text == "~" or text.startswith("~/"):
+        text = "$HOME" + text[1:]
+    quoted, end = "", 0
+    for found in _REFERENCE.finditer(text):
+        quoted += re.sub(r'([\\"$`])', r"\\\1", text[end : found.start()]) + found[0]
+        end = found.end()
+    return '"' + quoted + re.sub(r'([\\"$`])', r"\\\1", text[end:]) + '"'
+
+
+def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
+    shape = shape_of(job, site)
+    minutes = -(-job.walltime_s // 60)  # Slurm counts whole minutes
+    lines = [
+        f"--job-name={job_name(job.name)}",
+        f"--nodes={shape.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={shape.cores}",
+        f"--time={to_slurm_time(60 * minutes)}",
+        "--export=NIL",  # nothing of the submitting environment, which may hold secrets
+        "--open-mode=append",
+        "--requeue" if job.requeue else "--no-requeue",
+    ]
+    if options.whole_node:
+        lines.append("--exclusive")
+    if shape.memory_bytes is not None:
+        lines.append(f"--mem={to_slurm_mb(shape.memory_bytes)}M")
+    elif options.whole_node:
+        lines.append("--mem=0")  # all that the node has
+    if shape.nodes > 1:
+        lines.append("--no-kill")  # the others go on when a node is lost
+    named = ("partition", "account", "qos", "reservation", "constraint", "licenses", "gres")
+    lines += [f"--{name}={value}" for name in named if (value := getattr(options, name)) is not None]
+    dropped = set(options.directives.drop)
+    lines = [line for line in lines if line.partition("=")[0] not in dropped]
+    return [*lines, *options.directives.add]
+
+
+def _environment(job: Job, site: Site) -> list[str]:
+    there = site.environment
+    if there.image is not None:
+        raise UsageError(f"site {site.name!r}: backend slurm starts no container images; use environment.venv or cvmfs")
+    lines = []
+    if there.cvmfs is not None:
+        lines += ["# shellcheck source=/dev/null", f". {on_site(there.cvmfs)} || exit 1"]
+    lines += [f"module load {on_site(module)} || exit 1" for module in there.modules]
+    if there.venv is not None:
+        lines += [f"export VIRTUAL_ENV={on_site(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+    for name, value in sorted(there.variables.items()):
+        lines.append(f"export {_variable(name)}={on_site(value)}")
+    for name, value in sorted(job.environment.items()):
+        lines.append(f"export {_variable(name)}={shlex.quote(value)}")
+    return lines
+
+
+def _variable(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is not a name of an environment variable")
+    return name
+
+
+def _command(job: Job, site: Site, options: SlurmOptions) -> list[str]:
+    if not job.workers:
+        return list(job.command)
+    workers, network = site.workers, site.network
+    command = ["python", "-m", "vrecompute_backends.slurm_allocation"]
+    command += ["--workers", str(job.workers), "--processes", str(min(job.workers, workers.processes))]
+    command += ["--threads", str(workers.threads), "--launcher", options.launcher]
+    if workers.memory_per_process is not None:
+        command += ["--memory-bytes", str(workers.memory_per_process)]
+    if network.interface is not None:
+        command += ["--interface", network.interface]
+    if network.worker_ports is not None:
+        command += ["--worker-ports", str(network.worker_ports)]
+    if not network.tls:
+        command.append("--no-tls")
+    return [*command, "--", *job.command]

@@ -1,0 +1,231 @@
+"""`Access`: commands and files on the machine where a batch system is spoken to: this one, or one behind OpenSSH.
+
+Commands are argument lists. Nothing a user wrote is ever read as shell text: over ssh, whose protocol
+carries one string, every argument is quoted for the POSIX shell that reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from vrecompute.errors import Unavailable, UsageError
+from vrecompute.site import Site, Ssh
+
+__all__ = ["Access", "Completed", "LocalAccess", "SshAccess", "open_access"]
+
+# ssh ends with this code when the connection failed, and with the command's own otherwise.
+_SSH_FAILED = 255
+# A control socket's path may have about 100 bytes; `%C` takes 40 of them.
+_LONGEST_FOLDER = 50
+
+# $1 is the path. A file is made whole beside its place, with its final mode from the start.
+_PUT = 'umask 077 && mkdir -p -- "${1%/*}" && cat > "$1.$$" && chmod "$2" "$1.$$" && mv -f -- "$1.$$" "$1"'
+_CREATE = (
+    'umask 077 && mkdir -p -- "${1%/*}" && cat > "${1%/*}/.$$.tmp" && sync "${1%/*}/.$$.tmp" && '
+    '{ ln -- "${1%/*}/.$$.tmp" "$1" 2> /dev/null; made=$?; rm -f -- "${1%/*}/.$$.tmp"; '
+    '[ $made = 0 ] || { [ -e "$1" ] && exit 17; exit 1; }; }'
+)
+_GET = '[ -e "$1" ] || exit 2; cat -- "$1"'
+_LIST = 'cd -- "$1" 2> /dev/null || exit 0; find . -type f ! -name ".*" -print'
+_EXISTS, _ABSENT = 17, 2
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command ended."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """What it wrote to stdout."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def complaint(self) -> str:
+        """What it wrote to stderr, on one line."""
+        return " ".join(self.stderr.decode(errors="replace").split())
+
+
+class Access(ABC):
+    """Runs commands and moves files. Constructing one does nothing; the first command connects."""
+
+    @abstractmethod
+    def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command to its end. Raises `Unavailable` where it cannot be run or does not end in time."""
+
+    @abstractmethod
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command whose stdin and stdout are pipes; it is told by the end of stdin that nobody listens."""
+
+    def close(self) -> None:  # noqa: B027 -- a local access holds nothing
+        """Give the connection back; the next command makes a new one."""
+
+    @contextlib.contextmanager
+    def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
+        """An address here that leads to `host:port` as seen from there, for as long as the context is open."""
+        yield host, port
+
+    def put(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Write a file whole, with its final mode; folders on the way are made, for the owner alone."""
+        self._checked(["sh", "-c", _PUT, "sh", path, f"{mode:o}"], path, stdin=data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file that must not exist yet; False, and nothing changed, where it does."""
+        return self._checked(["sh", "-c", _CREATE, "sh", path], path, stdin=data, other=_EXISTS).code == 0
+
+    def get(self, path: str) -> bytes | None:
+        """A file's content, None where there is none."""
+        done = self._checked(["sh", "-c", _GET, "sh", path], path, other=_ABSENT)
+        return None if done.code == _ABSENT else done.stdout
+
+    def names(self, folder: str) -> list[str]:
+        """Paths of files below `folder`, relative to it and sorted; hidden ones are left out."""
+        found = self._checked(["sh", "-c", _LIST, "sh", folder], folder).text.splitlines()
+        return sorted(name.removeprefix("./") for name in found)
+
+    def delete(self, path: str) -> None:
+        """Remove a file or a whole folder; absent is fine."""
+        self._checked(["rm", "-rf", "--", path], path)
+
+    def _checked(self, command: Sequence[str], path: str, *, stdin: bytes = b"", other: int = 0) -> Completed:
+        done = self.run(command, stdin=stdin, timeout_s=600)
+        if done.code not in {0, other}:
+            raise OSError(f"{self}: {path}: {done.complaint or f'exit code {done.code}'}")
+        return done
+
+
+class LocalAccess(Access):
+    """This machine: the client runs where the batch system's commands are."""
+
+    def __repr__(self) -> str:
+        return "this machine"
+
+    def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command to its end."""
+        return _run(list(command), stdin, timeout_s, missing=f"{command[0]} is not installed on this machine")
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command with pipes."""
+        return subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+class SshAccess(Access):
+    """A login node behind OpenSSH: keys or agent only, known host keys only, one connection for everything."""
+
+    def __init__(self, ssh: Ssh, *, config: Path | None = None) -> None:
+        if ssh.host.startswith("-") or (ssh.user or "").startswith("-") or (ssh.jump or "").startswith("-"):
+            raise UsageError(f"{ssh.host!r}: a host or user that begins with '-' would be an option of ssh")
+        self.ssh = ssh
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"ssh {self.ssh.host}"
+
+    def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command there; raises `Unavailable` with what ssh said where there is no connection."""
+        there = shlex.join(command)
+        done = _run([*self._ssh(), "--", self.ssh.host, there], stdin, timeout_s, missing="install openssh-client")
+        if done.code == _SSH_FAILED:
+            raise Unavailable(
+                f"{self}: {done.complaint or 'no connection'}; "
+                f"check that `ssh {self.ssh.host} true` works without asking for anything"
+            )
+        return done
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command there with pipes."""
+        argv = [*self._ssh(), "--", self.ssh.host, shlex.join(command)]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    @contextlib.contextmanager
+    def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
+        """A port on loopback that leads to `host:port` as seen from there (ssh -L)."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            here = probe.getsockname()[1]
+        # a process of its own, so that the tunnel ends with the context and not with the shared connection
+        argv = [*self._ssh(shared=False), "-o", "ExitOnForwardFailure=yes", "-N"]
+        argv += ["-L", f"127.0.0.1:{here}:{host}:{port}", "--", self.ssh.host]
+        tunnel = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            _await_port(here, tunnel, f"{self}: a tunnel to {host}:{port}")
+            yield "127.0.0.1", here
+        finally:
+            tunnel.terminate()
+            tunnel.wait()
+
+    def close(self) -> None:
+        """End the shared connection."""
+        if self.ssh.multiplex:
+            argv = [*self._ssh(), "-O", "exit", "--", self.ssh.host]
+            _run(argv, b"", 10, missing="install openssh-client")
+
+    def _ssh(self, *, shared: bool = True) -> list[str]:
+        argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+        argv += ["-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+        if self.config is not None:
+            argv += ["-F", str(self.config)]
+        for flag, value in (("-l", self.ssh.user), ("-p", self.ssh.port), ("-J", self.ssh.jump)):
+            if value is not None:
+                argv += [flag, str(value)]
+        if not shared or not self.ssh.multiplex:
+            return [*argv, "-o", "ControlPath=none"]
+        return [*argv, "-o", "ControlMaster=auto", "-o", "ControlPersist=120", "-o", f"ControlPath={_sockets()}/%C"]
+
+
+def open_access(site: Site) -> Access:
+    """The way in that the site describes; nothing connects yet."""
+    if site.access.ssh is not None:
+        return SshAccess(site.access.ssh)
+    if site.access.kind == "local":
+        return LocalAccess()
+    raise UsageError(f"site {site.name!r}: access by {site.access.kind} is not available; give access.ssh, or none")
+
+
+def _run(argv: list[str], stdin: bytes, timeout_s: float, *, missing: str) -> Completed:
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout_s, check=False)
+    except FileNotFoundError as error:
+        raise Unavailable(f"there is no command {argv[0]!r}: {missing}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"`{argv[0]}` did not answer within {timeout_s:.0f} s") from error
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def _sockets() -> Path:
+    """A short folder for control sockets that nobody else can enter."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and len(runtime) <= _LONGEST_FOLDER and os.access(runtime, os.W_OK):
+        folder = Path(runtime) / "vrecompute"
+    else:
+        folder = Path("/tmp") / f"vrecompute-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    facts = folder.lstat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or folder.is_symlink():
+        raise Unavailable(f"{folder} is open to others; remove it, it must be a folder of yours with mode 0700")
+    return folder
+
+
+def _await_port(port: int, tunnel: subprocess.Popen[bytes], what: str) -> None:
+    stderr: IO[bytes] | None = tunnel.stderr
+    for _ in range(150):
+        if tunnel.poll() is not None:
+            said = " ".join((stderr.read() if stderr else b"").decode(errors="replace").split())
+            raise Unavailable(f"{what} ended at once: {said}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            tunnel.wait(0.1)
+    raise Unavailable(f"{what} did not open")
