@@ -135,7 +135,8 @@ def test_a_killed_client_loses_what_was_in_flight_and_no_more(files, sums, tmp_p
 from vrecompute import Client
 if __name__ == "__main__":
     with Client(workers=2, store={str(store)!r}) as client:
-        run = client.run({str(sums)!r}, {[str(f) for f in files]!r}, chunk_bytes={CHUNK_BYTES}, task_chunks=1, sleep_s=0.25)
+        dataset = {list(map(str, files))!r}
+        run = client.run({str(sums)!r}, dataset, chunk_bytes={CHUNK_BYTES}, task_chunks=1, sleep_s=0.25)
         print(run.id, flush=True)
         run.wait()
 """
@@ -158,7 +159,7 @@ if __name__ == "__main__":
         attached = client.attach(name)
         with pytest.raises(Incomplete, match=r"interrupted|has not ended"):
             attached.result(timeout_s=0.1)
-        again = client.run(str(sums), [str(f) for f in files], chunk_bytes=CHUNK_BYTES, task_chunks=1, sleep_s=0.25)
+        again = client.run(str(sums), list(map(str, files)), chunk_bytes=CHUNK_BYTES, task_chunks=1, sleep_s=0.25)
         chunks = again.report(timeout_s=120).chunks
         assert chunks.total == 30
         assert chunks.reused >= durable

@@ -73,7 +73,7 @@ def _without_categories(histogram: Any) -> list[tuple[str, Any]]:
     for number, axis in enumerate(histogram.axes):
         if isinstance(axis, (bh.axis.StrCategory, bh.axis.IntCategory)):
             pieces = []
-            for category in axis:
+            for category in list[Any](axis):
                 index = tuple(bh.loc(category) if i == number else slice(None) for i in range(histogram.ndim))
                 suffix = "" if category == "nominal" else f"_{category}"
                 pieces += [(suffix + more, part) for more, part in _without_categories(histogram[index])]

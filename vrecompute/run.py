@@ -18,7 +18,7 @@ from vrecompute.progress import Progress
 from vrecompute.publish import publish
 from vrecompute.report import RunSummary
 from vrecompute.results import Results
-from vrecompute.runlog import outcomes, request_cancel, run_state
+from vrecompute.runlog import outcomes, request_cancel, run_state, withdraw_cancel
 from vrecompute.store import Store
 
 if TYPE_CHECKING:
@@ -207,4 +207,5 @@ class AttachedRun(Run):
             return self
         if self.status == "running":
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
+        withdraw_cancel(self.store, self.id)
         return self._resume(self)

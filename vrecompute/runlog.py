@@ -15,7 +15,7 @@ from vrecompute.errors import StoreError
 from vrecompute.manifest import Manifest
 from vrecompute.store import Store
 
-__all__ = ["RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state"]
+__all__ = ["RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
 
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
@@ -81,6 +81,11 @@ def run_state(store: Store, run: str) -> str:
 def request_cancel(store: Store, run: str) -> None:
     """Ask whoever runs this run to stop."""
     store.create(f"runs/{run}/cancel", b"cancelled by its user\n")
+
+
+def withdraw_cancel(store: Store, run: str) -> None:
+    """Whoever resumes a run wants it finished after all."""
+    store.delete(f"runs/{run}/cancel")
 
 
 def cancel_requested(store: Store, run: str) -> bool:

@@ -208,7 +208,7 @@ class Runner:
             return
         pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}")
         shared = pool.share(order)
-        while (len(pool) or not schedule.exhausted) and not self._over:
+        while not self._over and (len(pool) > 0 or not schedule.exhausted):
             threads = pool.threads()
             while len(pool) < self._window(pool):
                 task = schedule.next(threads, len(pool))

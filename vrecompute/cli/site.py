@@ -27,8 +27,7 @@ def site() -> None:
 @JSON
 def list_command(as_json: bool) -> None:
     """List every site of the search path."""
-    with _errors_as_messages():
-        sites = report.list_sites()
+    sites = report.list_sites()
     if as_json:
         facts([asdict(row) for row in sites])
         return
