@@ -113,9 +113,10 @@ class Job:
     """One job, in words that every batch system has.
 
     `command` is an argument list, run where the site's environment is active; no part of it is read by a
-    shell. `cores` and `memory_bytes` (None: the system's default) are for the command alone; with `workers` > 0 the allocation also
-    holds a Dask scheduler and that many worker processes in the site's shape, and the command finds them
-    as any Dask program does: `distributed.Client()` reads `DASK_SCHEDULER_ADDRESS` and the TLS settings.
+    shell. `cores` and `memory_bytes` (None: the system's default) are for the command alone; with `workers` > 0
+    the allocation also holds a Dask scheduler and that many worker processes in the site's shape, and the
+    command finds them as any Dask program does: `distributed.Client()` reads `DASK_SCHEDULER_ADDRESS` and the
+    TLS settings.
 
     `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode

@@ -14,10 +14,13 @@ from typing import Any, Literal, Self
 
 from distributed import Client as DaskClient
 
+from vrecompute.access import Access, open_access
+from vrecompute.access_store import AccessStore
 from vrecompute.analysis import Analysis, Grid
 from vrecompute.backend import Backend, Cluster
 from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
+from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, RunError, UsageError
 from vrecompute.explain import Explanation, explain
@@ -27,7 +30,9 @@ from vrecompute.mapping import MapAnalysis
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlog import run_state
 from vrecompute.site import Site, local_site
+from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.store import Store, open_store
+from vrecompute.work import local_copy
 
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
@@ -80,6 +85,8 @@ class Client:
         self._cluster: Cluster | None = None
         self._lock = threading.RLock()
         self._site: Site | None = None
+        self._backend: Backend | None = None
+        self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
         state = "no cluster yet" if self._cluster is None else f"{len(self.dask.nthreads())} workers"
@@ -110,15 +117,28 @@ class Client:
     @property
     def backend(self) -> Backend:
         """The driver of the site's batch system."""
-        return load_backend(self.site)
+        with self._lock:
+            if self._backend is None:
+                self._backend = load_backend(self.site)
+            return self._backend
+
+    @property
+    def _access(self) -> Access:
+        """The way to the site: the driver's own, so that both share one connection."""
+        return getattr(self.backend, "access", None) or open_access(self.site)
 
     @property
     def store(self) -> Store:
-        """Where runs are kept."""
+        """Where runs are kept: behind the site's own way in, where that is not this machine."""
         given = self._store_given
         if given is not None and not isinstance(given, (str, Path)):
             return given
-        return open_store(given or self.site.store.url or default_store())
+        url = str(given or self.site.store.url or default_store())
+        if self.site.access.kind == "local":
+            return open_store(resolve_here(url, os.environ))
+        if self._remote_store is None:
+            self._remote_store = AccessStore(self._access, path_on_site(self._access, url))
+        return self._remote_store
 
     @property
     def dask(self) -> DaskClient:
@@ -135,6 +155,8 @@ class Client:
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None
+            if self._backend is not None:
+                self._backend.close()
 
     def run(
         self,
@@ -154,6 +176,26 @@ class Client:
         made, manifest = self._prepare(analysis, dataset, params, options)
         manifest.write(self.store)
         return self._carry_out(Run(self.store, manifest, lambda: made))
+
+    def submit(
+        self,
+        analysis: str | type[Analysis] | Analysis,
+        dataset: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        walltime_s: int | None = None,
+        **options: Any,
+    ) -> Run:
+        """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
+
+        As `run`, and raises SubmitError where the batch system refuses. The analysis must be installed, or a
+        source file.
+        """
+        made, manifest = self._prepare(analysis, dataset, params, options)
+        detached = Detached(self.backend, self.site, self.store, manifest)
+        manifest.write(self.store)
+        detached.submit(self._workers, walltime_s)
+        return Run(self.store, manifest, lambda: made, detached)
 
     def map(
         self,
@@ -197,10 +239,11 @@ class Client:
         manifest = read_manifest(store, self._full_name(run))
 
         def analysis() -> Analysis:
-            source = manifest.resources.get("source:analysis")
-            return reload_analysis(manifest.origin, manifest.parameters, store.local_path(source) if source else None)
+            stored = manifest.resources.get("source:analysis")
+            return reload_analysis(manifest.origin, manifest.parameters, local_copy(store, stored) if stored else None)
 
-        return AttachedRun(store, manifest, analysis, self._carry_out)
+        detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None
+        return AttachedRun(store, manifest, analysis, self._carry_out, detached)
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.analysis import Analysis
+from vrecompute.backend import JobStatus, State
+from vrecompute.detach import Detached
 from vrecompute.errors import Incomplete, RunError, VrecomputeError
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome
@@ -27,14 +29,18 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _POLL_S = 1.0
+_LIVE = frozenset({"running", "queued", "unknown"})
 
 
 class Run:
     """A run in a store. One that this process carries out has a thread; any other is followed through the store."""
 
-    def __init__(self, store: Store, manifest: Manifest, analysis: Callable[[], Analysis]) -> None:
+    def __init__(
+        self, store: Store, manifest: Manifest, analysis: Callable[[], Analysis], detached: Detached | None = None
+    ) -> None:
         self.store = store
         self.manifest = manifest
+        self._detached = detached
         self._make_analysis = analysis
         self._thread: threading.Thread | None = None
         self._runner: Runner | None = None
@@ -70,10 +76,28 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `interrupted`, `complete`, `partial` or `failed`."""
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, or `unknown` while its site is silent."""
         if self._thread is not None and self._thread.is_alive():
             return "running"
-        return run_state(self.store, self.id)
+        state = run_state(self.store, self.id)
+        return self._site_says() if state == "interrupted" else state
+
+    def job_status(self) -> JobStatus | None:
+        """What the batch system says of a detached run's latest submission; None for a live run."""
+        return self._detached.status() if self._detached is not None and self._detached.ids() else None
+
+    def logs(self) -> str:
+        """What a detached run's latest submission wrote so far; empty for a live run."""
+        return self._detached.logs() if self._detached is not None else ""
+
+    def _site_says(self) -> str:
+        """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
+        job = self.job_status()
+        if job is None or job.state.terminal:
+            return "interrupted"
+        if job.state in {State.QUEUED, State.HELD}:
+            return "queued"
+        return "unknown" if job.state is State.UNKNOWN else "running"
 
     @property
     def exit_code(self) -> int:
@@ -95,7 +119,7 @@ class Run:
                 raise self._error
             return self
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while self.status == "running" and (deadline is None or time.monotonic() < deadline):
+        while self.status in _LIVE and (deadline is None or time.monotonic() < deadline):
             time.sleep(_POLL_S)
         return self
 
@@ -126,6 +150,8 @@ class Run:
         if self._runner is not None:
             self._runner.cancel()
         request_cancel(self.store, self.id)
+        if self._detached is not None:
+            self._detached.cancel()
 
     def save(self, directory: Path | str) -> Path:
         """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
@@ -172,10 +198,12 @@ class Run:
         outcome = self._outcome()
         if outcome is not None:
             return outcome
-        if self.status == "running":
-            raise Incomplete(f"run {self.id} has not ended after {timeout_s} s: {self.progress()}")
+        if (state := self.status) in _LIVE:
+            raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
+        job = self.job_status()
+        how = "its Runner is gone" if job is None or not job.reason else job.reason
         raise Incomplete(
-            f"run {self.id} was interrupted: its Runner is gone. Finished chunks are durable; "
+            f"run {self.id} was interrupted: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
         )
 
@@ -196,16 +224,21 @@ class AttachedRun(Run):
     """A run found in a store; `resume` finishes it with a Client's workers if nobody else does."""
 
     def __init__(
-        self, store: Store, manifest: Manifest, analysis: Callable[[], Analysis], carry_out: Callable[[Run], Run]
+        self,
+        store: Store,
+        manifest: Manifest,
+        analysis: Callable[[], Analysis],
+        carry_out: Callable[[Run], Run],
+        detached: Detached | None = None,
     ) -> None:
-        super().__init__(store, manifest, analysis)
+        super().__init__(store, manifest, analysis, detached)
         self._resume = carry_out
 
     def resume(self) -> Run:
         """Finish the run in this process, from what is durable; a run that has ended complete is left as it is."""
         if self.status == "complete":
             return self
-        if self.status == "running":
+        if self.status in {"running", "queued"}:
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
         withdraw_cancel(self.store, self.id)
         return self._resume(self)

@@ -18,7 +18,7 @@ from typing import Protocol
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
 
-__all__ = ["DirStore", "Store", "open_store"]
+__all__ = ["DirStore", "Store", "object_path", "open_store"]
 
 
 class Store(Protocol):
@@ -125,10 +125,7 @@ class DirStore:
         return self._path(name)
 
     def _path(self, name: str) -> Path:
-        parts = name.split("/")
-        if name.startswith("/") or any(part in {"", ".", ".."} or part.startswith(".") for part in parts):
-            raise StoreError(f"{name!r} is not a name of a store object")
-        return self.root.joinpath(*parts)
+        return Path(object_path(str(self.root), name))
 
     def _translate(self, error: OSError, name: str) -> StoreError:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -145,6 +142,13 @@ class DirStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def object_path(root: str, name: str) -> str:
+    """The path of an object below `root`; StoreError for a name that would leave it, or hide in it."""
+    if any(not part or part.startswith(".") for part in name.split("/")):
+        raise StoreError(f"{name!r} is not a name of a store object")
+    return f"{root}/{name}"
 
 
 def open_store(url: str | Path) -> Store:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +21,7 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
-from vrecompute.digest import numerics
+from vrecompute.digest import numerics, sha256_of
 from vrecompute.errors import AnalysisError, BadInput
 from vrecompute.failure import Failure, failure_of
 from vrecompute.parts import PartNode, table_name, write_part
@@ -28,7 +31,7 @@ from vrecompute.skim import write_tables
 from vrecompute.store import Store, open_store
 from vrecompute.tree import MergeTree, Node
 
-__all__ = ["Order", "Receipt", "compute", "process_chunk"]
+__all__ = ["Order", "Receipt", "compute", "local_copy", "process_chunk"]
 
 
 @dataclass(frozen=True)
@@ -165,26 +168,32 @@ def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int)
 
 def _resources(order: Order, sample: Sample, store: Store) -> dict[str, Path]:
     certified = f"certified:{sample.name}"
-    local = {n: _local(store, name) for n, name in order.resources.items() if ":" not in n}
+    local = {n: local_copy(store, name) for n, name in order.resources.items() if ":" not in n}
     if certified in order.resources:
-        local["certified"] = _local(store, order.resources[certified])
+        local["certified"] = local_copy(store, order.resources[certified])
     return local
 
 
-def _local(store: Store, name: str) -> Path:
+def local_copy(store: Store, name: str) -> Path:
+    """A path to read a store object from on this machine: its own, or a copy kept until the process ends."""
     path = store.local_path(name)
-    return path if path is not None else _fetched(store.url, name)
+    return path if path is not None else _fetched(store, name)
 
 
-@lru_cache(maxsize=256)
-def _fetched(url: str, name: str) -> Path:
-    """A copy of a store object in this process' own temporary folder, kept until the process ends."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="vrecompute-resource-"))
-    path = folder / name.rsplit("/", 1)[-1]
-    path.write_bytes(open_store(url).get(name))
+def _fetched(store: Store, name: str) -> Path:
+    folder = _temporary()
+    path = folder / sha256_of(f"{store.url} {name}".encode())
+    if not path.exists():
+        path.write_bytes(store.get(name))
     return path
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> Path:
+    """This process' folder for copies, removed when it ends."""
+    folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:

@@ -121,10 +121,14 @@ class LocalJobs(Backend):
         return {**self.site.environment.variables, **job.environment}
 
     def _command(self, job: Job) -> list[str]:
+        # The environment of a job on this machine is the one that is running now.
+        command = [
+            sys.executable if word == "python" and not number else word for number, word in enumerate(job.command)
+        ]
         if not job.workers:
-            return list(job.command)
+            return command
         shape = ["--workers", str(job.workers), "--threads", str(self.site.workers.threads)]
-        return [sys.executable, "-m", "vrecompute_backends.local_allocation", *shape, "--", *job.command]
+        return [sys.executable, "-m", "vrecompute_backends.local_allocation", *shape, "--", *command]
 
     def _status(self, job_id: JobId) -> JobStatus:
         folder = self._spool / job_id

@@ -21,6 +21,7 @@ _COMMANDS = {
     "run": ("vrecompute.cli.run:run", "Run an analysis on a dataset, and say truly how it ended."),
     "explain": ("vrecompute.cli.explain:explain", "What a run would do, read and need; starts nothing."),
     "runs": ("vrecompute.cli.runs:runs", "List, show, attach to, cancel and report runs."),
+    "work": ("vrecompute.cli.work:work", "The Runner itself, as jobs call it."),
     "analyses": ("vrecompute.cli.analyses:analyses", "What can be run, and its parameters."),
     "site": ("vrecompute.cli.site:site", "List, show and check site descriptions."),
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vrecompute.errors import SiteError
+from vrecompute.access import Access
+from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.spelling import VARIABLES
 
-__all__ = ["resolve_here", "shell_word"]
+__all__ = ["path_on_site", "resolve_here", "shell_word"]
 
 
 def shell_word(text: str) -> str:
@@ -35,6 +36,15 @@ def resolve_here(text: str, variables: Mapping[str, str]) -> str:
 
     text = re.sub(r"^~(?=/|$)", "$HOME", text)
     return VARIABLES.sub(lambda found: value(found[1] or found[2]), text)
+
+
+def path_on_site(access: Access, text: str) -> str:
+    """The absolute path that `text` is on the site, as a login shell there sees it; Unavailable where it is none."""
+    done = access.run(["bash", "-l", "-c", f"printf '%s\\n' {shell_word(text)}"])
+    path = done.text.splitlines()[-1:] or [""]
+    if done.code != 0 or not path[0].startswith("/"):
+        raise Unavailable(f"{access}: {text!r} is no absolute path there: {done.complaint or path[0]!r}")
+    return path[0]
 
 
 def _escaped(text: str) -> str:

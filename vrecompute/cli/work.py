@@ -1,0 +1,50 @@
+"""`vrecompute work RUN`: the Runner itself, as jobs call it; it finds its workers as any Dask program does."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+__all__ = ["work"]
+
+
+@click.command()
+@click.argument("name", metavar="RUN")
+@click.option("--store", required=True, metavar="PATH", help="The store that holds the run's manifest.")
+@click.option("--manifest-sha256", metavar="HEX", help="Refuse any other manifest than this one.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Without a Dask scheduler: workers to start here."
+)
+@click.pass_context
+def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:
+    """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
+    from vrecompute.client import Client
+    from vrecompute.detach import verified_manifest
+    from vrecompute.loading import reload_analysis
+    from vrecompute.manifest import read_manifest
+    from vrecompute.runner import Runner
+    from vrecompute.store import open_store
+
+    kept = open_store(store)
+    verified_manifest(kept, name, manifest_sha256)
+    manifest = read_manifest(kept, name)
+    with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder, Client(workers=workers) as local:
+        source = None
+        if stored := manifest.resources.get("source:analysis"):
+            source = Path(folder) / "analysis.py"
+            source.write_bytes(kept.get(stored))
+        analysis = reload_analysis(manifest.origin, manifest.parameters, source)
+        if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+            from distributed import Client as DaskClient
+
+            dask = DaskClient(set_as_default=False)
+        else:
+            dask = local.dask
+        outcome = Runner(dask, kept, manifest, analysis, lambda progress: None).execute()
+        click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
+        for failure in outcome.failures:
+            click.echo(str(failure), err=True)
+    ctx.exit(outcome.summary.exit_code)

@@ -1,0 +1,91 @@
+"""Detached runs: one submission whose allocation holds workers and the Runner; the client may go away.
+
+    runs/<run>/jobs/<n>.json      the native id of each submission of the run
+
+All that another process needs is in the store, and the job needs no route to the client.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+from vrecompute.backend import Backend, Job, JobId, JobStatus, State
+from vrecompute.digest import canonical_json, sha256_of
+from vrecompute.errors import UsageError
+from vrecompute.manifest import Manifest
+from vrecompute.site import Site
+from vrecompute.store import Store
+
+__all__ = ["Detached", "verified_manifest"]
+
+_DEFAULT_WALLTIME_S = 3600
+
+
+@dataclass(frozen=True)
+class Detached:
+    """The jobs of one run on one site."""
+
+    backend: Backend
+    site: Site
+    store: Store
+    manifest: Manifest
+
+    def job(self, workers: int | None, walltime_s: int | None) -> Job:
+        """The job that carries the run out; its argument list names the manifest's sha256, which the job verifies."""
+        if self.manifest.origin.startswith("live:"):
+            raise UsageError(
+                "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
+                "script; save it as FILE.py and submit that"
+            )
+        shape = self.site.workers
+        digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
+        return Job(
+            name=f"vre-{self.manifest.run}",
+            command=(
+                "python",
+                "-m",
+                "vrecompute",
+                "work",
+                self.manifest.run,
+                "--store",
+                self.store.url,
+                "--manifest-sha256",
+                digest,
+            ),
+            memory_bytes=None,
+            walltime_s=int(walltime_s or shape.walltime or _DEFAULT_WALLTIME_S),
+            workers=workers or shape.processes * shape.nodes.min,
+        )
+
+    def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:
+        """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
+        job = self.backend.submit(self.job(workers, walltime_s))
+        data = canonical_json({"job": job, "site": self.site.name, "submitted": time.time()})
+        self.store.create(f"{self.manifest.prefix}jobs/{len(self.ids()):04}.json", data)
+        return job
+
+    def ids(self) -> list[JobId]:
+        """Native ids of all submissions of the run, oldest first."""
+        names = self.store.names(f"runs/{self.manifest.run}/jobs")
+        return [JobId(json.loads(self.store.get(name))["job"]) for name in names]
+
+    def status(self) -> JobStatus:
+        """What the batch system says of the latest submission; UNKNOWN where it does not answer."""
+        ids = self.ids()
+        return self.backend.poll(ids[-1:])[ids[-1]] if ids else JobStatus(State.UNKNOWN)
+
+    def cancel(self) -> None:
+        """End all submissions of the run."""
+        self.backend.cancel(self.ids())
+
+    def logs(self) -> str:
+        """What the latest submission wrote so far."""
+        ids = self.ids()
+        return self.backend.logs(ids[-1]) if ids else ""
+
+
+def verified_manifest(store: Store, run: str, sha256: str | None) -> None:
+    """Raise StoreError unless the manifest in the store is the one that the job was submitted with."""
+    store.get(f"runs/{run}/manifest.json", sha256=sha256)
