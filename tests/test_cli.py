@@ -215,7 +215,7 @@ class Slow(Analysis):
 """
 
 
-def test_interrupted_it_keeps_what_is_finished_and_attach_finishes_it(vrecompute, muons, tmp_path):
+def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [
         sys.executable,
