@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one clear message instead of a traceback, facts apart from progress."""
+"""The command line as a user meets it: exit codes, one clear message and no traceback, facts apart from progress."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import awkward as ak
 import jsonschema
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ class Ended:
 
 @pytest.fixture
 def vrecompute(capsys, tmp_path, monkeypatch):
-    """The function `vrecompute(*words)`: what the command printed and exited with, in an empty folder with its own store."""
+    """`vrecompute(*words)`: what the command printed and exited with, in an empty folder with a store of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VRECOMPUTE_STORE", str(tmp_path / "store"))
 
@@ -63,8 +64,6 @@ def muons(tmp_path_factory) -> Path:
                 "phi": rng.uniform(-3, 3, 2000).astype(np.float32),
                 "charge": rng.choice([-1, 1], 2000).astype(np.int32),
             }
-            import awkward as ak
-
             file["Events"].extend({"Muon": ak.unflatten(ak.zip(columns), counts)})
     return folder
 
@@ -215,7 +214,7 @@ class Slow(Analysis):
 """
 
 
-def test_interrupted_it_keeps_what_is_finished_and_attach_finishes_it(vrecompute, muons, tmp_path):
+def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [
         sys.executable,

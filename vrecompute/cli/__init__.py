@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import click
 
 from vrecompute.cli.lazy import LazyGroup
-from vrecompute.errors import VrecomputeError
 
 __all__ = ["cli", "main"]
 
@@ -56,9 +55,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # whoever read our output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except VrecomputeError as error:
-        if os.environ.get("VRECOMPUTE_DEBUG"):
-            raise
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -27,13 +28,15 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
     try:
         with watching() as watch:
             while run.status == "running":
-                run.wait(_LOOK_S)
+                # not run.wait: before Python 3.13 a thread whose join was interrupted counts as ended (bpo-45274)
+                time.sleep(_LOOK_S)
                 watch(run.progress())
     except KeyboardInterrupt:
         interrupted = True
         click.echo("stopping; what is finished is kept and reused by the next run", err=True)
         run.cancel()
-        run.wait()
+        while run.status == "running":
+            time.sleep(_LOOK_S)
     summary = run.report()
     if out is not None:
         run.save(out)

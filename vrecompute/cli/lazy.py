@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from vrecompute.cli.messages import MessageGroup
+
 __all__ = ["LazyGroup"]
 
 
-class LazyGroup(click.Group):
+class LazyGroup(MessageGroup):
     """Commands from `built_in`, name -> ("module:attribute", one line of help), and from an entry point group.
 
     A command of an installed package shows its own help line, so listing the commands imports its

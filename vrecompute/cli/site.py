@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
 from vrecompute.errors import SiteError
@@ -18,7 +19,7 @@ from vrecompute.sites.search import find_site_file, list_site_files
 __all__ = ["site"]
 
 
-@click.group()
+@click.group(cls=MessageGroup)
 def site() -> None:
     """Describe the places that have cores: list, show and check site files."""
 

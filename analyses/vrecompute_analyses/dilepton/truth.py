@@ -67,7 +67,7 @@ def _zprime(channel: str, product: Mapping[str, Any], true_gev: float) -> tuple[
         reason = product.get("bump_scan", product["spectrum"])["skipped"]
         return 0.0, Finding(what, False, f"{what}: no scan, {reason}")
     edges = np.asarray(product["spectrum"]["edges_gev"])
-    true_bin, found_bin = np.searchsorted(edges, [true_gev, maximum["mass_gev"]])
+    true_bin, found_bin = np.searchsorted(edges, [true_gev, maximum["mass_gev"]], side="right")
     sigma = maximum["local_significance"]
     passed = abs(int(true_bin) - int(found_bin)) <= BINS_OFF and sigma >= LEAST_LOCAL_SIGMA
     found = f"{maximum['mass_gev']:.0f} GeV with {sigma:.1f} sigma local significance"

@@ -1,0 +1,31 @@
+"""Errors of ours as one clear message and their exit code, wherever a command is called from."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from vrecompute.errors import VrecomputeError
+
+__all__ = ["MessageGroup"]
+
+
+class _Message(click.ClickException):
+    def __init__(self, error: VrecomputeError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+
+class MessageGroup(click.Group):
+    """A group whose commands' VrecomputeError is a message, never a traceback (VRECOMPUTE_DEBUG=1 shows it)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, with our errors as messages."""
+        try:
+            return super().invoke(ctx)
+        except VrecomputeError as error:
+            if os.environ.get("VRECOMPUTE_DEBUG"):
+                raise
+            raise _Message(error) from error
