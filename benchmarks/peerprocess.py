@@ -11,17 +11,17 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # One thread each: a library that starts its own would hide its cost from nobody but the reader.
-SINGLE = {
-    name: "1"
-    for name in (
+SINGLE = dict.fromkeys(
+    (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "MKL_NUM_THREADS",
         "NUMEXPR_NUM_THREADS",
         "NUMBA_NUM_THREADS",
         "ARROW_NUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 
 
 class Absent(Exception):

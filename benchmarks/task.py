@@ -37,8 +37,6 @@ EDGES_GEV = np.geomspace(*MASS_RANGE_GEV, BINS + 1)
 CUTS = ("events", "trigger", "two_leptons", "opposite_sign", "mass_window")
 
 
-
-
 @dataclass(frozen=True)
 class Variation:
     """A shift of lepton momenta: of their scale, or of their resolution (a `shift` of Gaussian smearing)."""
@@ -112,9 +110,7 @@ class Outcome:
     @classmethod
     def empty(cls) -> Outcome:
         """All zeros."""
-        return cls(
-            {c: np.zeros((len(VARIATIONS[c]), BINS, 2)) for c in TRIGGER}, {c: [0] * len(CUTS) for c in TRIGGER}
-        )
+        return cls({c: np.zeros((len(VARIATIONS[c]), BINS, 2)) for c in TRIGGER}, {c: [0] * len(CUTS) for c in TRIGGER})
 
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(

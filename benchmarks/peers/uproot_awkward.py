@@ -24,8 +24,6 @@ def run(files: Sequence[str], chunk_events: int, threads: int = 1, style: str = 
         with uproot.open(path) as file:
             tree = file[task.TREE]
             for start in range(0, tree.num_entries, chunk_events):
-                arrays = tree.arrays(
-                    list(task.COLUMNS), entry_start=start, entry_stop=start + chunk_events, how=dict
-                )
+                arrays = tree.arrays(list(task.COLUMNS), entry_start=start, entry_stop=start + chunk_events, how=dict)
                 outcome += select(arrays.__getitem__, style)
     return outcome

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
+from itertools import pairwise
 from operator import add
 
 import boost_histogram as bh
@@ -43,7 +44,7 @@ def run(files: Sequence[str], chunk_events: int, threads: int = 1, style: str = 
         columns = analysis.columns(SourceView(SAMPLE, facts.available, facts.tree))
         data_bytes = facts.bytes_of(columns)
         bounds = split(facts.entries, facts.cluster_starts(columns).tolist(), data_bytes, DEFAULT_CHUNK_BYTES)
-        chunks += [(path, tuple(columns), start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        chunks += [(path, tuple(columns), start, stop) for start, stop in pairwise(bounds)]
 
     def process(chunk: tuple[str, tuple[str, ...], int, int]) -> Result:
         path, columns, start, stop = chunk
