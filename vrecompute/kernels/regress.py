@@ -43,7 +43,7 @@ class Regression:
     @property
     def empty(self) -> NDArray[np.int64]:
         """How many of the N predictions have no neighbour, for each output, shape (E,)."""
-        return np.count_nonzero(self.weight == 0.0, axis=0)
+        return np.asarray(np.count_nonzero(self.weight == 0.0, axis=0))
 
 
 def truncation_bound(

@@ -69,7 +69,7 @@ def score(
     steepness = float(np.sqrt(0.5 * LOG2_E) / v)
 
     def part(start: int, stop: int) -> None:
-        _pair_sums(*_tables(tiles), *_reach(kernel), len(n), steepness, start, stop, sums)
+        _pair_sums(*_shared(tiles, kernel, len(n)), steepness, start, stop, sums)
 
     run_in_threads(part, len(tiles.points), threads, 1)
     real = tiles.order >= 0
@@ -103,7 +103,7 @@ def score_grid(
     sums = np.zeros((len(tiles.order), len(s_values), len(v_values)))
 
     def part(start: int, stop: int) -> None:
-        _grid_sums(*_tables(tiles), *_reach(widest), len(n), relative, steepness, start, stop, sums)
+        _grid_sums(*_shared(tiles, widest, len(n)), relative, steepness, start, stop, sums)
 
     run_in_threads(part, len(tiles.points), threads, 1)
     real = tiles.order >= 0
@@ -138,13 +138,12 @@ def _checked(
     return points, n, np.log(n)
 
 
-def _tables(tiles: Tiles) -> tuple[NDArray[Any], ...]:
+def _shared(tiles: Tiles, kernel: Kernel, count: int) -> tuple[Any, ...]:
+    """The arguments that both compiled loops begin with."""
     log_n = np.ascontiguousarray(tiles.columns[:, 0, :])
-    return tiles.points, log_n, tiles.centre, tiles.low, tiles.high
-
-
-def _reach(kernel: Kernel) -> tuple[float, float, float, bool, bool]:
-    return kernel.reach * (1.0 + 1e-5), kernel.kappa, kernel.limit, kernel.narrow, kernel.wide
+    reach = kernel.reach * (1.0 + 1e-5)
+    shape = (reach, kernel.kappa, kernel.limit, kernel.narrow, kernel.wide)
+    return (tiles.points, log_n, tiles.centre, tiles.low, tiles.high, *shape, count)
 
 
 def _total(sums: NDArray[np.float64], n: NDArray[np.float64], s: float, v: float) -> Score:

@@ -1,0 +1,276 @@
+"""`Dwarfs`: backgrounds of dwarf galaxies from the sky around them, and their likelihoods in the cross-section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
+from vrecompute.columns import Columns
+from vrecompute.errors import ParameterError, UnreadableFile, UsageError
+from vrecompute.result import Array, Result
+from vrecompute_analyses.dwarfs.likelihood import (
+    SV_GRID,
+    BackgroundModel,
+    JPrior,
+    fixed_background,
+    gaussian_j,
+    photons_per_annihilation,
+    profile,
+    sampled_j,
+    signal_per_cross_section,
+)
+from vrecompute_analyses.dwarfs.tables import (
+    BINS,
+    CHANNELS,
+    FILES,
+    Dwarf,
+    Floats,
+    Voids,
+    j_samples_files,
+    read_dwarfs,
+    read_j_samples,
+    read_masses,
+    read_spectra,
+    read_voids,
+)
+from vrecompute_analyses.dwarfs.training import (
+    SCORE_BIN,
+    Bandwidths,
+    bandwidth_grid,
+    best,
+    ln_background_pdf,
+    predict,
+    score_rows,
+)
+
+__all__ = ["Dwarfs"]
+
+_MAP_CHUNK = 4096
+_LIMITS_CHUNK = 8
+
+Ints = NDArray[np.int64]
+# What the items of a grid are made of, the slowest first: name -> values.
+Axes = dict[str, Sequence[Any]]
+
+
+class Dwarfs(Analysis):
+    """Background prediction and cross-section limits for dwarf spheroidal galaxies.
+
+    The dataset is a directory laid out as the public MLFermiLATDwarfs one. `step` says what is computed, each
+    over its own grid, one item of which is
+      bandwidths  one width s of the grid: leave-one-out scores for all v
+      predict     one dwarf: ln(background) and its error in each of six bins
+      limits      one (channel, dwarf, mass): the profiled likelihood in the cross-section
+      map         one (bandwidth, HEALPix pixel, nested, Galactic): ln(background) and its error
+    Likelihoods of dwarfs add, so the grid of `limits` is all a stack needs. Results are arrays by name.
+    """
+
+    name: ClassVar[str] = "dwarfs"
+    title: ClassVar[str] = "Dwarf spheroidal galaxies: gamma-ray backgrounds and annihilation limits"
+    finish_function: ClassVar[str] = "vrecompute_analyses.dwarfs.finish:finish"
+    figures_function: ClassVar[str] = "vrecompute_analyses.dwarfs.figures:figures"
+    opens_directory: ClassVar[bool] = True
+    dependencies: ClassVar[tuple[str, ...]] = ("astropy-healpix",)
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("step", "limits", "what to compute", str, ("bandwidths", "predict", "limits", "map")),
+        Parameter("metric", "sphere", "distances: great circle, or degrees as published", str, ("sphere", "planar")),
+        Parameter("bandwidth_deg", 0.0, "width s of the kernel on the sky (0: the best by leave-one-out score)"),
+        Parameter("bandwidth_ln_counts", 0.0, "width v of the kernel in ln(counts) (0: the best)"),
+        Parameter("dwarfs", "all", "names, comma-separated, or all", str),
+        Parameter("channel", "bb", f"annihilation channels, comma-separated, of {', '.join(CHANNELS)}", str),
+        Parameter("mass_range_gev", (8.0, 1000.0), "masses of the directory's list within low,high", tuple),
+        Parameter("j_factor", "gaussian", "nuisance: Gaussian in log10 J, or density of samples where there are any",
+                  str, ("gaussian", "samples")),
+        Parameter("background", "fixed", "background at its prediction, or profiled with its density", str, ("fixed", "profiled")),
+        Parameter("pseudo_experiments", 40, "background-only experiments for expected limits", int),
+        Parameter("seed", 1, "seed of the pseudo-experiments", int),
+        Parameter("nside", 64, "HEALPix resolution of the map, a power of two", int),
+        Parameter("map_bandwidths_deg", (), "widths s of the map (none: the one of bandwidth_deg)", tuple),
+        Parameter("stack", "Draco,Sculptor,UrsaMinor,LeoII", "dwarfs of the stack, besides that of all", str,
+                  stage="finish"),
+    )  # fmt: skip
+
+    def columns(self, source: SourceView) -> Sequence[str]:
+        """None: the source is a grid."""
+        return ()
+
+    def open_directory(self, path: Path) -> Opening:
+        """The tables of `path` and the grid of this step. Raises UnreadableFile, BadInput or ParameterError."""
+        resources = {name: path / file for name, file in FILES.items()}
+        for file in resources.values():
+            if not file.is_file():
+                raise UnreadableFile(str(file), "is missing; the directory must be laid out as MLFermiLATDwarfs")
+        resources |= {f"j_samples_{name}": file for name, file in j_samples_files(path).items()}
+        step = self["step"]
+        axes = self._axes(resources)
+        size = int(np.prod([len(values) for values in axes.values()]))
+        chunk = {"map": _MAP_CHUNK, "limits": _LIMITS_CHUNK}.get(step, 5)
+        described = {name: len(values) if name == "pixel" else list(values) for name, values in axes.items()}
+        return Opening(resources, (Grid(f"dwarfs-{step}", size, chunk, {"step": step, **described}),))
+
+    def process(self, events: Columns) -> Result:
+        """Arrays of the items of one chunk of the grid."""
+        items = np.asarray(events.flat("index"), dtype=np.int64)
+        resources = events.resources
+        axes = self._axes(resources)
+        where = np.unravel_index(items, [len(values) for values in axes.values()])
+        steps: Mapping[str, Callable[..., Result]] = {
+            "bandwidths": self._bandwidths,
+            "predict": self._predict,
+            "limits": self._limits,
+            "map": self._map,
+        }
+        return steps[self["step"]](resources, axes, *where)
+
+    def _axes(self, resources: Mapping[str, Path]) -> Axes:
+        """What the items of the grid are made of, the slowest first."""
+        step = self["step"]
+        if step == "bandwidths":
+            return {"s_deg": [float(s) for s in bandwidth_grid(self["metric"])[0]]}
+        if step == "map":
+            nside = self["nside"]
+            if nside < 1 or nside & (nside - 1):
+                raise ParameterError(f"parameter nside={nside} must be a power of two")
+            return {"bandwidth_deg": self["map_bandwidths_deg"] or (self["bandwidth_deg"],),
+                    "pixel": range(12 * nside * nside)}  # fmt: skip
+        names = [d.name for d in self._chosen(resources)]
+        if step == "predict":
+            return {"dwarf": names}
+        channels = _names(self["channel"], CHANNELS, "channel")
+        low, high = self["mass_range_gev"]
+        masses = [m for m in read_masses(resources["masses"]) if low <= m <= high]
+        if not masses:
+            raise ParameterError(f"parameter mass_range_gev={low:g},{high:g} holds no mass of {resources['masses']}")
+        return {"channel": channels, "dwarf": names, "mass_gev": masses}
+
+    def _chosen(self, resources: Mapping[str, Path]) -> list[Dwarf]:
+        dwarfs = {d.name: d for d in read_dwarfs(resources["dwarfs"], resources["observed"])}
+        names = list(dwarfs) if self["dwarfs"] == "all" else _names(self["dwarfs"], dwarfs, "dwarfs")
+        return [dwarfs[name] for name in names]
+
+    def _voids(self, resources: Mapping[str, Path]) -> tuple[Voids, Bandwidths]:
+        voids = read_voids(resources["voids"], resources["void_counts"])
+        return voids, best(voids, self["metric"], self["bandwidth_deg"], self["bandwidth_ln_counts"])
+
+    def _bandwidths(self, resources: Mapping[str, Path], axes: Axes, rows: Ints) -> Result:
+        voids = read_voids(resources["voids"], resources["void_counts"])
+        scores = score_rows(voids, self["metric"], rows)
+        s = np.array([axes["s_deg"][r] for r in rows])
+        return Result(arrays={"s_deg": Array(s, "concat"), "score": Array(scores, "concat")})
+
+    def _predict(self, resources: Mapping[str, Path], axes: Axes, which: Ints) -> Result:
+        voids, widths = self._voids(resources)
+        chosen = self._chosen(resources)
+        result = Result()
+        for dwarf in [chosen[i] for i in which]:
+            found = predict(voids, np.array([dwarf.position_deg]), widths, self["metric"])
+            result.arrays |= {
+                f"position_deg/{dwarf.name}": Array(np.array(dwarf.position_deg)),
+                f"counts/{dwarf.name}": Array(dwarf.counts),
+                f"ln_background/{dwarf.name}": Array(found.mean[0]),
+                f"ln_background_error/{dwarf.name}": Array(np.sqrt(found.variance[0])),
+            }
+            result.counters["predictions without a neighbour"] = float(found.empty.sum()) + result.counters.get(
+                "predictions without a neighbour", 0.0
+            )
+        result.arrays["bandwidths"] = Array(np.tile([widths.s_deg, widths.v], (len(which), 1)), "concat")
+        return result
+
+    def _map(
+        self, resources: Mapping[str, Path], axes: Axes, which: Ints, pixels: Ints
+    ) -> Result:
+        voids = read_voids(resources["voids"], resources["void_counts"])
+        positions = _pixel_centres(self["nside"], pixels)
+        result = Result(counters={"predictions without a neighbour": 0.0})
+        for i in np.unique(which):
+            s = float(axes["bandwidth_deg"][i])
+            widths = best(voids, self["metric"], s, self["bandwidth_ln_counts"])
+            mine = which == i
+            found = predict(voids, positions[mine], widths, self["metric"])
+            name = f"{widths.s_deg:.6g}_deg"
+            result.arrays |= {
+                f"pixel/{name}": Array(pixels[mine], "concat"),
+                f"ln_background/{name}": Array(found.mean, "concat"),
+                f"ln_background_error/{name}": Array(np.sqrt(found.variance), "concat"),
+            }
+            result.counters["predictions without a neighbour"] += float(found.empty.sum())
+        return result
+
+    def _limits(
+        self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints
+    ) -> Result:
+        voids, widths = self._voids(resources)
+        chosen = self._chosen(resources)
+        result = Result()
+        scans: dict[str, list[Floats]] = {}
+        for c, d, m in zip(channel, dwarf, mass, strict=True):
+            name, mass_gev, target = axes["channel"][c], float(axes["mass_gev"][m]), chosen[d]
+            background = self._background(voids, widths, target)
+            photons = photons_per_annihilation(read_spectra(resources["spectra"], name), mass_gev)
+            # The same pseudo-counts at every mass and in every channel: a curve of limits is one experiment.
+            toys = _pseudo_counts(background, self["seed"], target.name, self["pseudo_experiments"])
+            found = profile(
+                np.concatenate([target.counts[None], toys]),
+                signal_per_cross_section(target, photons, mass_gev),
+                background,
+                self._prior(resources, target),
+            )
+            # The observed one first; each row starts with its mass.
+            row = np.concatenate([np.full((len(found), 1), mass_gev), found], axis=1)
+            scans.setdefault(f"{name}/{target.name}", []).append(row)
+        for key, rows in scans.items():
+            table = np.array(rows)
+            result.arrays[f"likelihood/{key}"] = Array(table[:, 0], "concat")
+            relative = table[:, 1:, 1:] - table[:, 1:, 1:].min(axis=-1, keepdims=True)
+            result.arrays[f"expected/{key}"] = Array(relative.astype(np.float32), "concat")
+        return result
+
+    def _background(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> BackgroundModel:
+        found = predict(voids, np.array([dwarf.position_deg]), widths, self["metric"])
+        if found.empty.any():
+            raise UsageError(f"no void region is near {dwarf.name}: choose a larger bandwidth_deg or leave it out")
+        counts = np.exp(found.mean[0])
+        if self["background"] == "fixed":
+            return fixed_background(counts)
+        centre, width = found.mean[0, SCORE_BIN], np.sqrt(found.variance[0, SCORE_BIN])
+        shifts = np.linspace(-6 * width, 6 * width, 61)
+        p = ln_background_pdf(voids, dwarf.position_deg, widths, self["metric"], centre + shifts, SCORE_BIN)
+        known = p > 0
+        return BackgroundModel(counts, shifts[known], -2 * np.log(p[known] / p.max()))
+
+    def _prior(self, resources: Mapping[str, Path], dwarf: Dwarf) -> JPrior:
+        samples = resources.get(f"j_samples_{dwarf.name}")
+        if self["j_factor"] == "samples" and samples is not None:
+            return sampled_j(read_j_samples(samples), dwarf.log10_j)
+        return gaussian_j(dwarf.log10_j_error)
+
+
+def _names(text: str, known: Mapping[str, object], parameter: str) -> list[str]:
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ParameterError(f"parameter {parameter}={text!r}: {', '.join(unknown) or 'nothing'} is not among "
+                             f"{', '.join(known)}")  # fmt: skip
+    return list(dict.fromkeys(names))
+
+
+def _pixel_centres(nside: int, pixels: Ints) -> Floats:
+    """Galactic longitude and latitude in degrees, shape (N, 2), of nested HEALPix pixels."""
+    try:
+        from astropy_healpix.healpy import pix2ang
+    except ImportError as error:
+        raise UsageError("step=map needs the extra 'astro' on the workers: pip install 'vrecompute[astro]'") from error
+    return np.stack(pix2ang(nside, pixels, nest=True, lonlat=True), axis=1)
+
+
+def _pseudo_counts(background: BackgroundModel, seed: int, name: str, experiments: int) -> Floats:
+    """Background-only counts (experiments, 6), the same for a dwarf wherever it is computed."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    weight = np.exp(-0.5 * background.minus_two_ln)
+    shift = rng.choice(background.shifts, experiments, p=weight / weight.sum())
+    return np.asarray(rng.poisson(background.counts * np.exp(shift[:, None]), (experiments, BINS)), dtype=np.float64)
