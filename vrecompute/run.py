@@ -26,7 +26,7 @@ from vrecompute.store import Store
 if TYPE_CHECKING:
     from vrecompute.runner import Runner
 
-__all__ = ["Run"]
+__all__ = ["AttachedRun", "Run"]
 
 _POLL_S = 1.0
 _LIVE = frozenset({"running", "queued", "unknown"})

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-__all__ = ["MergeTree", "Node", "cover"]
+__all__ = ["Addable", "MergeTree", "Node", "cover"]
 
 
 class Node(NamedTuple):

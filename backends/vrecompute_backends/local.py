@@ -13,7 +13,7 @@ from vrecompute.backend import Capabilities, Cluster
 from vrecompute.site import Site
 from vrecompute_backends.local_jobs import LocalJobs
 
-__all__ = ["LocalBackend"]
+__all__ = ["LocalBackend", "LocalDask"]
 
 # Of this machine's memory, what workers may use together; the rest is for the client and the system.
 _MEMORY_SHARE = 0.8

@@ -12,6 +12,9 @@ from vrecompute.site import local_site
 from vrecompute_backends.local import LocalBackend
 
 
+__all__ = ["main"]
+
+
 def main() -> int:
     """Start the workers, run the command with DASK_SCHEDULER_ADDRESS set, and give its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
