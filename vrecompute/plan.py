@@ -64,6 +64,11 @@ class PlannedSource:
         return sha256_json([self.identity, self.columns, self.bounds, self.view])[:40]
 
     @property
+    def sidecar(self) -> str:
+        """Store name of the table that says where the declared columns lie in the file."""
+        return f"sources/{sha256_json([self.identity, self.columns])}.table"
+
+    @property
     def chunks(self) -> int:
         """How many chunks it is cut into."""
         return len(self.bounds) - 1

@@ -1,6 +1,7 @@
 """Preflight: every source is opened once, on workers, before anything is computed; known ones are not opened again.
 
 sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
+sources/<sha256 of identity and columns>.table                     where its columns lie in the file
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def preflight(order: PreflightOrder, sources: Sequence[Source]) -> list[PlannedS
         if known is None:
             try:
                 known = _open(order, source)
+                table = reader.tabulate(known.path, known.tree, known.columns)
+                store.create(known.sidecar, reader.table_to_bytes(table))
                 store.create(_cache_name(order, source), canonical_json(_as_data(known)))
             except Exception as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))

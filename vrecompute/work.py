@@ -22,7 +22,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
-from vrecompute.errors import AnalysisError, BadInput
+from vrecompute.errors import AnalysisError, BadInput, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.parts import PartNode, table_name, write_part
 from vrecompute.plan import Plan, PlannedSource
@@ -119,7 +119,7 @@ def process_chunk(
     """The Result of one chunk, with `events` and `sum_of_weights` filled in and skim rows streamed to the store."""
     sample = order.plan.sample(source.sample)
     clock = time.perf_counter()
-    columns = _read(source, start, stop)
+    columns = _read(source, start, stop, store)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
     events = Columns(
@@ -148,16 +148,27 @@ def process_chunk(
     return result
 
 
-def _read(source: PlannedSource, start: int, stop: int) -> dict[str, Column]:
+def _read(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
     if source.kind == "grid":
         return {"index": Column(np.arange(start, stop, dtype=np.int64))}
     expect = reader.Identity(source.uuid, source.size, source.entries)
-    columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect)
+    table = _table(store.url, source.sidecar)
+    columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect, table=table)
     for name, column in columns.items():
         length = len(column.values) if column.offsets is None else len(column.offsets) - 1
         if length != stop - start:
             raise BadInput(source.path, f"column {name!r} gave {length} entries of {stop - start} asked for")
     return columns
+
+
+@lru_cache(maxsize=128)
+def _table(url: str, sidecar: str) -> reader.Table | None:
+    """The sidecar that preflight left, so that a worker parses no metadata; without it, it does."""
+    store = open_store(url)
+    try:
+        return reader.table_from_bytes(store.get(sidecar)) if store.exists(sidecar) else None
+    except (StoreError, ValueError):
+        return None
 
 
 def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int) -> float:
