@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vrecompute.columns import Column
-from vrecompute.errors import MissingColumn
+from vrecompute.errors import CorruptFile, MissingColumn
 from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import NotFlat, flatten
 from vrecompute.reader.handles import Handle, damage
@@ -30,23 +30,30 @@ def branches(handle: Handle, tree: str) -> dict[str, Any]:
 
 
 def describe(handle: Handle, tree: str) -> Description:
-    """Entries and columns of a TTree."""
+    """Entries and columns of a TTree.
+
+    A branch whose own metadata make no sense is described as unreadable: only reading it is an error.
+    """
     _, ttree = handle.tree(tree)
     found = branches(handle, tree)
+    with damage(handle.path, f"tree {tree!r}"):
+        entries = int(ttree.num_entries)
     names = {id(branch): name for name, branch in found.items()}
     columns = {}
     for name, branch in found.items():
-        with damage(handle.path, f"branch {name!r}"):
-            boundaries = tuple(sorted({0, *branch.entry_offsets, branch.num_entries}))
-            count_branch = branch.count_branch
-            columns[name] = DescribedColumn(
-                type=str(branch.typename or branch.title),
-                boundaries=boundaries,
-                uncompressed_bytes=int(branch.member("fTotBytes")),
-                compressed_bytes=int(branch.member("fZipBytes")),
-                counts="" if count_branch is None else names.get(id(count_branch), ""),
-            )
-    return Description(int(ttree.num_entries), columns)
+        try:
+            with damage(handle.path, f"branch {name!r}"):
+                count_branch = branch.count_branch
+                columns[name] = DescribedColumn(
+                    type=str(branch.typename or branch.title),
+                    boundaries=tuple(sorted({0, *branch.entry_offsets, entries})),
+                    uncompressed_bytes=int(branch.member("fTotBytes")),
+                    compressed_bytes=int(branch.member("fZipBytes")),
+                    counts="" if count_branch is None else names.get(id(count_branch), ""),
+                )
+        except CorruptFile as error:
+            columns[name] = DescribedColumn(f"unreadable: {error.reason}", tuple(sorted({0, entries})), 0, 0)
+    return Description(entries, columns)
 
 
 def read(handle: Handle, tree: str, columns: Sequence[str], start: int, stop: int) -> dict[str, Column]:
