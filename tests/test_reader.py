@@ -211,7 +211,7 @@ def test_no_flipped_byte_is_more_than_a_named_error(tmp_path):
     path = tmp_path / "a.root"
     write_ttree(path)
     whole = path.read_bytes()
-    for position in range(0, len(whole), 97):
+    for position in range(0, len(whole), 211):
         damaged = bytearray(whole)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)

@@ -57,7 +57,7 @@ def test_every_numeric_column(data_dir, name):
     table = table_from_bytes(table_to_bytes(tabulate(path, facts.tree, numeric)))
     assert (len(numeric) - len(table.unsupported), len(numeric)) == FILES[name]
     entries = facts.entries
-    for start, stop in ((0, entries), (entries // 3, entries * 2 // 3), (entries - 1, entries)):
+    for start, stop in ((0, entries), (entries // 3, entries * 2 // 3)):
         fast = read(path, facts.tree, numeric, start, stop, expect=facts, table=table)
         slow = reference(handle, facts, numeric, start, stop)
         for column in numeric:

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 
 from vrecompute.errors import CorruptFile
 from vrecompute.reader import inspect, kernels, read, rntuple, table_from_bytes, table_to_bytes, tabulate
+from vrecompute.reader.codecs import addresses
 from vrecompute.reader.decode_pages import read_pages
 from vrecompute.reader.handles import open_file
 from vrecompute.reader.identity import Identity
@@ -160,6 +161,26 @@ def test_no_flipped_byte_of_a_page_gets_past_its_checksum(tmp_path, compressed):
         path.write_bytes(damaged)
         with pytest.raises(CorruptFile, match=r"column 'x', elements \[0, 300\): the data differ from their checksum"):
             read(str(path), None, ["x"], 0, 300, table=table)
+
+
+@given(
+    raw=st.binary(max_size=300),
+    piece=st.tuples(*[st.integers(-(2**62), 2**62) | st.integers(-5, 400)] * 2, st.integers(0, 40)),
+    kind=st.tuples(*[st.integers(0, 1)] * 3),
+    width=st.sampled_from([0, 1, 2, 4, 8]),
+)
+def test_no_bytes_whatsoever_make_the_page_kernel_leave_its_arrays(raw, piece, kind, width):
+    page = np.frombuffer(b"ZS\x01\x20\0\0\x10\0\0" + raw, dtype=np.uint8).copy()
+    for at, size in ((0, len(page)), piece[:2]):
+        pieces = np.array([[at, size, 0, piece[2], 123]], dtype=np.int64)
+        guarded, scratch = np.full(1000, 0xAB, dtype=np.uint8), np.full(1000, 0xCD, dtype=np.uint8)
+        out, small = guarded[200 : 200 + 10 * max(width, 1)], scratch[200:600]
+        for checked in (0, 1):
+            kernels.decode_pages(
+                addresses(), page, pieces, np.array([checked]), small, np.array([3, 13]), width, np.array(kind), out
+            )
+        assert np.all(np.r_[guarded[:200], guarded[200 + len(out) :]] == 0xAB)
+        assert np.all(np.r_[scratch[:200], scratch[600:]] == 0xCD)
 
 
 def test_lists_that_disagree_with_the_number_of_values_are_corrupt(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,77 +43,76 @@ class _Chunk:
     def __init__(self, file: RawFile, table: BasketTable, ranges: Mapping[str, tuple[int, int]]) -> None:
         self.path = file.path
         self.pieces = {name: table.branches[name].pieces(*span) for name, span in ranges.items()}
-        together = np.concatenate([np.zeros((0, 5), np.int64), *self.pieces.values()])
         for name, pieces in self.pieces.items():
             beyond = np.flatnonzero(pieces[:, kernels.SEEK] > file.size - pieces[:, kernels.BYTES])
             if len(beyond):
+                entry = pieces[beyond[0], kernels.FIRST]
                 raise CorruptFile(
-                    file.path,
-                    f"column {name!r}: the basket of entry {pieces[beyond[0], kernels.FIRST]} is beyond its end",
+                    file.path, f"column {name!r}: the basket of entry {entry} is beyond the end of the file"
                 )
+        together = np.concatenate([np.zeros((0, 5), np.int64), *self.pieces.values()])
         self.raw = file.gather(together, table.embedded)
-        ends = np.cumsum([len(p) for p in self.pieces.values()])
-        most = 0
+        ends = np.cumsum([len(p) for p in self.pieces.values()], dtype=np.int64)
+        self.pieces = dict(zip(self.pieces, np.split(together, ends[:-1]), strict=True)) if self.pieces else {}
         self.payload_bytes: dict[str, int] = {}
-        for name, stop in zip(self.pieces, ends, strict=True):
-            pieces = together[stop - len(self.pieces[name]) : stop]
-            status, about, largest, self.payload_bytes[name] = kernels.survey(self.raw, pieces)
-            if status != kernels.OK:
-                raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
-            self.pieces[name] = pieces
-            most = max(most, largest)
-        self.scratch = buffer("scratch", most)
+        self.scratch = buffer("scratch", max([0, *map(self._survey, self.pieces)]))
         # payloads of whole baskets, and offsets out of counts and vectors: never too small
         counts = {branch.counts for branch in table.branches.values()}
         lists = [n for n in self.pieces if n in counts or table.branches[n].layout == "vector"]
         entries = sum(int(self.pieces[n][:, kernels.COUNT].sum()) + 1 for n in lists)
         self.slab = slab(sum(self.payload_bytes.values()) + 8 * entries + 64 * (len(self.pieces) + len(lists)))
 
+    def _survey(self, name: str) -> int:
+        """Uncompressed bytes of the largest basket of a column, all of whose keys make sense."""
+        status, about, largest, self.payload_bytes[name] = kernels.survey(self.raw, self.pieces[name])
+        if status != kernels.OK:
+            raise complaint(self.path, name, status, *self.pieces[name][about, kernels.FIRST : kernels.COUNT + 1])
+        return int(largest)
+
     def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
         """The bytes of entries [start, stop) in native order."""
         width = np.dtype(branch.dtype).itemsize
         unit = width * branch.items
-        if lists is None:
-            low, items, length = 0, _NO_ITEMS, stop - start
-        else:
+        low, items, length = 0, _NO_ITEMS, stop - start
+        if lists is not None:
             low, items, length = lists.low, lists.bounds, int(lists.offsets[-1])
-        if lists is not None and length * unit > self.payload_bytes[name]:
+        if length * unit > self.payload_bytes[name]:
             raise complaint(self.path, name, kernels.BAD_LENGTH, start, stop - start)
         out = self.slab.take(length * unit)
         span = np.array([start, stop], dtype=np.int64)
-        raw, pieces = self.raw, self.pieces[name]
-        functions = addresses()
-        for _ in range(2):
-            status, about = kernels.decode_baskets(
-                functions, raw, pieces, self.scratch, items, low, span, unit, width, out
-            )
-            if status != kernels.NO_CODEC:
-                break
-            raw, pieces = self._inflated(name)
-        if status != kernels.OK:
-            raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
+        self._decode(
+            name,
+            lambda raw, pieces: kernels.decode_baskets(
+                addresses(), raw, pieces, self.scratch, items, low, span, unit, width, out
+            ),
+        )
         return out
 
     def vectors(self, name: str, branch: BranchTable) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Numbers of all entries of the chunk's baskets, as bytes in native order, and their offsets."""
         width = np.dtype(branch.dtype).itemsize
-        raw, pieces = self.raw, self.pieces[name]
-        entries = int(pieces[:, kernels.COUNT].sum())
+        entries = int(self.pieces[name][:, kernels.COUNT].sum())
         size = self.payload_bytes[name] - kernels.VECTOR_HEADER * entries
         if size < 0 or size % width:
             raise NotDecodable
         out, offsets = self.slab.take(size), self.slab.numbers(entries + 1)
         offsets[0] = 0
-        for _ in range(2):
-            status, about = kernels.decode_vectors(addresses(), raw, pieces, self.scratch, width, out, offsets)
-            if status != kernels.NO_CODEC:
-                break
-            raw, pieces = self._inflated(name)
+        self._decode(
+            name,
+            lambda raw, pieces: kernels.decode_vectors(addresses(), raw, pieces, self.scratch, width, out, offsets),
+        )
+        return out, offsets
+
+    def _decode(self, name: str, kernel: Callable[[NDArray[np.uint8], NDArray[np.int64]], tuple[int, int]]) -> None:
+        """Run a kernel over the baskets of a column, a second time where it lacks a codec."""
+        pieces = self.pieces[name]
+        status, about = kernel(self.raw, pieces)
+        if status == kernels.NO_CODEC:
+            status, about = kernel(*self._inflated(name))
         if status == kernels.NOT_VECTOR:
             raise NotDecodable
         if status != kernels.OK:
             raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
-        return out, offsets
 
     def _inflated(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The baskets of one column decompressed by Python's libraries, as bare payloads."""

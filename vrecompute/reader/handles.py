@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Handle:
         self._trees: dict[str, tuple[Kind, Any]] = {}
         self._kinds: dict[str, Kind] | None = None
         self._kept: dict[Any, Any] = {}
+        # uproot's objects refer to each other, so without this threads and descriptors would wait for the collector
+        weakref.finalize(self, file.close)
 
     def kinds(self) -> dict[str, Kind]:
         """Trees of the file by name (the highest cycle of each), with their kind."""
@@ -132,8 +135,7 @@ def open_file(path: str) -> Handle:
         kept = _cache.setdefault(key, handle)
         _cache.move_to_end(key)
         while len(_cache) > _OPEN_FILES:
-            # not closed here: another thread may be reading from it; it closes with its last reference
-            _cache.popitem(last=False)
+            _cache.popitem(last=False)  # closes with its last reference: another thread may be reading from it
     return kept
 
 

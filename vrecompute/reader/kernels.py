@@ -325,11 +325,11 @@ def _undelta(out: Any, to: int, count: int, width: int) -> None:
     """Running sum over the elements of one page, whose first is absolute within its cluster."""
     if width == 4:
         out32 = out[to : to + count * 4].view(np.uint32)
-        for i in range(1, count):
+        for i in range(1, len(out32)):
             out32[i] += out32[i - 1]
     else:
         out64 = out[to : to + count * 8].view(np.uint64)
-        for i in range(1, count):
+        for i in range(1, len(out64)):
             out64[i] += out64[i - 1]
 
 

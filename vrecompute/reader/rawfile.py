@@ -100,7 +100,7 @@ def open_raw(path: str) -> RawFile:
             if key in _cache:
                 _cache.move_to_end(key)
                 return _cache[key]
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY)
         file = RawFile(path, descriptor, os.fstat(descriptor).st_size)
     except OSError as error:
         raise UnreadableFile(path, f"cannot be opened: {error.strerror}") from error

@@ -46,7 +46,8 @@ def read(
 
     Raises UnreadableFile, MissingTree, MissingColumn (with nearest names), ChangedFile where UUID, size
     or entries differ from `expect` or `table`, CorruptFile naming the damaged column, and UsageError for
-    a range outside the tree.
+    a range outside the tree. Damage is seen by checksums where the format has them (RNTuple pages; ZLIB,
+    LZ4 and LZMA baskets); in ZSTD and uncompressed baskets, where it breaks the stream or the lengths.
     """
     names = list(dict.fromkeys(columns))
     if table is not None and is_local(path) and _covers(table, tree, names):
