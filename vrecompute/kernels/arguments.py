@@ -96,7 +96,8 @@ class Arguments:
             made["_factors"] = np.ascontiguousarray(np.stack(list(self.chunk.weights.values()), axis=1), np.float64)
         for helper in self.names.helpers.values():
             if helper.once:
-                made[f"_memo__{helper.name}"] = np.full(2 + len(helper.numbers), -1.0)
+                made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1, dtype=np.int64)
+                made[f"_kept__{helper.name}"] = np.zeros(1)
         for s in self.steps:
             states = len(self.rows_of_step[s.name])
             made[f"_states__{s.name}"] = states

@@ -61,7 +61,7 @@ class EventLoop:
     """
 
     def __init__(self, **histograms: ArrayLike) -> None:
-        self._axes = {name: make_axis(np.asarray(edges)) for name, edges in histograms.items()}
+        self.axes = {name: make_axis(np.asarray(edges)) for name, edges in histograms.items()}
         self._varied: list[_Vary] = []
         self._derived: dict[str, Callable[..., Any]] = {}
         self._steps: dict[str, Callable[..., Any]] = {}
@@ -130,7 +130,7 @@ class EventLoop:
             if name not in self.variations:
                 raise UsageError(f"no function varies {name!r}; there are {', '.join(self.variations)}")
         built = self._build(_kinds(chunk), weighted=bool(factors))
-        arguments = Arguments(built.names, built.prepared, built.steps, self._axes, self._shifts(), chunk)
+        arguments = Arguments(built.names, built.prepared, built.steps, self.axes, self._shifts(), chunk)
         values = arguments.values()
         try:
             built.run(*(values[a] for a in built.source.arguments))
@@ -213,7 +213,7 @@ class EventLoop:
                     is_optional = parameter.default is None
                     (optional if is_optional else requires).append(p)
                     bindings[p] = Binding("optional-step" if is_optional else "step", p)
-                elif p in self._axes:
+                elif p in self.axes:
                     bindings[p] = Binding("histogram", p)
                 else:
                     bindings[p] = Binding(_RESERVED.get(p, "collection"), p)

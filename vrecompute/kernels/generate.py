@@ -160,7 +160,7 @@ class _Loop:
     def call(self, function: Rewritten, *numbers: str) -> str:
         """A call with the shared names it needs; those that are arguments of the loop itself are noted."""
         for a in function.arguments:
-            if a.startswith(("_raw__", "_p__", "_axis__", "_sums__", "_var__", "_memo__", "_factor_sums__")) or a in (
+            if a.startswith(("_raw__", "_p__", "_axis__", "_sums__", "_var__", "_memo__", "_kept__", "_factor_sums__")) or a in (
                 "_cuts",
                 "_counters",
                 "_factors",
@@ -193,13 +193,13 @@ class _Loop:
             write(depth + 1, f"_var__{key}[{to}] = {self.call(column.derive, '_i')}")
             return
         self.use(f"_raw__{key}")
+        # Objects outside, shifts inside: what a maker computes `once` for an object serves all its shifts.
         write(depth + 1, each)
         write(depth + 2, f"_var__{key}[_i] = _np.float64(_raw__{key}[_at__{c} + _i])")
         for maker in column.makers:
             to, shift = f"_to__{maker.name}", f"_shift__{maker.name}"
             self.use(to, shift)
-            write(depth + 1, f"for _r in range({to}.size):")
-            write(depth + 2, each)
+            write(depth + 2, f"for _r in range({to}.size):")
             write(depth + 3, f"_var__{key}[{to}[_r] + _i] = {self.call(maker, '_i', f'{shift}[_r]')}")
 
     def write_step(self, write: _Writer, step: Step) -> None:

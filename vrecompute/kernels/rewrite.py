@@ -89,7 +89,7 @@ def rewrite(
     made = define(name, (*arguments, *numbers), body)
     if kind.get("once"):
         made = define_once(made, name, arguments, numbers)
-        arguments = (*arguments, f"_memo__{name}", "_entry")
+        arguments = (*arguments, f"_memo__{name}", f"_kept__{name}", "_entry")
     module = ast.fix_missing_locations(ast.Module(body=[*made], type_ignores=[]))
     source = ast.unparse(module)
     return Rewritten(

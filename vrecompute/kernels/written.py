@@ -57,17 +57,18 @@ def define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[as
 
 
 def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbers: Sequence[str]) -> list[ast.stmt]:
-    """The function, and around it one that keeps its last value: `_memo__name` holds entry, arguments, value."""
+    """The function, and around it one that keeps its last value: `_memo__name` says of what."""
     definition = made[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.name = f"{name}__now"
-    memo = f"_memo__{name}"
-    same = " and ".join([f"{memo}[0] == _entry", *(f"{memo}[{k}] == {n}" for k, n in enumerate(numbers, 2))])
-    keep = "\n        ".join([f"{memo}[0] = _entry", *(f"{memo}[{k}] = {n}" for k, n in enumerate(numbers, 2))])
-    call = f"{name}__now({', '.join([*arguments, *numbers])})"
+    memo, kept = f"_memo__{name}", f"_kept__{name}"
+    keys = ["_entry", *numbers]
+    same = " and ".join(f"{memo}[{k}] == {key}" for k, key in enumerate(keys))
+    keep = "\n        ".join(f"{memo}[{k}] = {key}" for k, key in enumerate(keys))
     text = (
-        f"@_inline\ndef {name}({', '.join([*arguments, memo, '_entry', *numbers])}):\n"
-        f"    if not ({same}):\n        {keep}\n        {memo}[1] = {call}\n    return {memo}[1]"
+        f"@_inline\ndef {name}({', '.join([*arguments, memo, kept, *keys])}):\n"
+        f"    if not ({same}):\n        {keep}\n"
+        f"        {kept}[0] = {name}__now({', '.join([*arguments, *numbers])})\n    return {kept}[0]"
     )
     outer = ast.parse(text).body
     for node in outer:

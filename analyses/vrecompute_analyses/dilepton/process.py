@@ -111,7 +111,7 @@ class Dilepton(Analysis):
             len(events),
             collections=found,
             event=event,
-            parameters=self._numbers(),
+            parameters=self.numbers(),
             variations=events.variations,
         )
         return _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
@@ -119,7 +119,7 @@ class Dilepton(Analysis):
     def _passes(self, of: LeptonLayout, available: Iterable[str]) -> tuple[Pass, ...]:
         return of.passes(self["lepton_id"], self["isolation"], available)
 
-    def _numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, float]:
         """The parameters as the numbers that the selection's functions read."""
         massive = float(self["lepton_mass"] == "massive")
         numbers = {name: self[name] for name in ("pt_min_gev", "eta_max", "electron_eta_max")}

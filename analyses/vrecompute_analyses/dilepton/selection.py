@@ -17,6 +17,7 @@ __all__ = [
     "certified",
     "ee",
     "ee_fired",
+    "electron_noise",
     "electron_resolution",
     "electron_scale",
     "good_electron",
@@ -27,6 +28,7 @@ __all__ = [
     "mumu",
     "mumu_fired",
     "mumu_pair",
+    "muon_noise",
     "muon_resolution",
     "muon_scale",
     "opening",
@@ -48,9 +50,19 @@ def electron_scale(electron, i, shift):
     return electron.pt[i] * (1.0 + shift)
 
 
+@loop.once
+def electron_noise(electron, i):
+    return hashed_normal(electron.pt[i], electron.phi[i], 11)
+
+
+@loop.once
+def muon_noise(muon, i):
+    return hashed_normal(muon.pt[i], muon.phi[i], 13)
+
+
 @loop.vary("electron.pt", electron_resolution_up=+0.01, electron_resolution_down=-0.01)
 def electron_resolution(electron, i, shift):
-    return electron.pt[i] * (1.0 + shift * hashed_normal(electron.pt[i], electron.phi[i], 11))
+    return electron.pt[i] * (1.0 + shift * electron_noise(electron, i))
 
 
 @loop.vary("muon.pt", muon_scale_up=+0.005, muon_scale_down=-0.005, momentum_up=+0.002, momentum_down=-0.002)
@@ -60,7 +72,7 @@ def muon_scale(muon, i, shift):
 
 @loop.vary("muon.pt", muon_resolution_up=+0.02, muon_resolution_down=-0.02)
 def muon_resolution(muon, i, shift):
-    return muon.pt[i] * (1.0 + shift * hashed_normal(muon.pt[i], muon.phi[i], 13))
+    return muon.pt[i] * (1.0 + shift * muon_noise(muon, i))
 
 
 @loop.column("electron.good")
