@@ -17,6 +17,7 @@ from vrecompute.errors import UsageError
 from vrecompute.site import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute_backends.slurm_worker import tls_environment
 
 __all__ = [
     "TLS_FILE",
@@ -27,7 +28,6 @@ __all__ = [
     "render",
     "secrets_folder",
     "shape_of",
-    "tls_lines",
 ]
 
 #: The secret file that holds a certificate and its key for everything Dask of one cluster.
@@ -75,7 +75,9 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
-        lines += tls_lines("VRECOMPUTE_SECRETS") if TLS_FILE in job.secret_files else []
+        if TLS_FILE in job.secret_files:
+            there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
+            lines += [f"export {name}={on_site(value)}" for name, value in there.items()]
         if not job.requeue:
             lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
     lines += [shlex.join(_command(job, site, options)), "code=$?"]
@@ -103,13 +105,6 @@ def environment_lines(site: Site, variables: Mapping[str, str]) -> list[str]:
     lines += [f"export {_variable(name)}={on_site(value)}" for name, value in sorted(there.variables.items())]
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     return lines
-
-
-def tls_lines(folder: str) -> list[str]:
-    """Shell lines after which every Dask program takes and makes connections with the key in `$folder` alone."""
-    names = ["CA_FILE", *(f"{role}__{part}" for role in ("CLIENT", "SCHEDULER", "WORKER") for part in ("CERT", "KEY"))]
-    lines = [f'export DASK_DISTRIBUTED__COMM__TLS__{name}="${folder}/{TLS_FILE}"' for name in names]
-    return [*lines, "export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True"]
 
 
 def secrets_folder(job: Job) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vrecompute.site import PortRange
 
-__all__ = ["SETTINGS", "WorkerShape", "lifetime_of", "worker_command"]
+__all__ = ["SETTINGS", "WorkerShape", "lifetime_of", "tls_environment", "worker_command"]
 
 #: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
 #: spilled (chunks are small), and a kernel that holds its thread for long is alive all the same.
@@ -33,9 +33,10 @@ class WorkerShape:
     ports: PortRange | None = None
 
 
-def worker_command(shape: WorkerShape, address: str, name: str, walltime_s: int | None) -> list[str]:
+def worker_command(shape: WorkerShape, address: str, name: str | None, walltime_s: int | None) -> list[str]:
     """The argument list of a node's workers. With a walltime they end by themselves before it, one after another."""
-    command = ["python", "-m", "distributed.cli.dask_worker", address, "--name", name]
+    command = ["python", "-m", "distributed.cli.dask_worker", address]
+    command += [] if name is None else ["--name", name]
     command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny", "--no-dashboard"]
     command += ["--death-timeout", "120"]
     if shape.memory_bytes is not None:
@@ -66,3 +67,10 @@ def lifetime_of(walltime_s: int) -> tuple[int, int]:
     stagger = max(1, min(120, walltime_s // 10))
     margin = max(1, min(180, walltime_s // 5))
     return walltime_s - margin - stagger, stagger
+
+
+def tls_environment(pem: str) -> dict[str, str]:
+    """Variables with which every Dask program makes and takes connections with the key in `pem`, and no others."""
+    names = ["CA_FILE", *(f"{role}__{part}" for role in ("CLIENT", "SCHEDULER", "WORKER") for part in ("CERT", "KEY"))]
+    found = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": pem for name in names}
+    return {**found, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
