@@ -66,6 +66,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
     folder = secrets_folder(job)
     lines = ["#!/bin/bash -l", *(f"#SBATCH {line}" for line in _directives(job, site, options))]
     lines += [
+        "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
         "HOME=~ USER=$(id -un)",
         "export HOME USER SLURM_EXPORT_ENV=ALL  # job steps see what this script sets",
         "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
