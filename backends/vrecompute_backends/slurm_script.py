@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -16,8 +17,21 @@ from vrecompute.errors import UsageError
 from vrecompute.site import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute_backends.slurm_worker import tls_environment
 
-__all__ = ["Shape", "job_name", "on_site", "render", "secrets_folder", "shape_of"]
+__all__ = [
+    "TLS_FILE",
+    "Shape",
+    "environment_lines",
+    "job_name",
+    "on_site",
+    "render",
+    "secrets_folder",
+    "shape_of",
+]
+
+#: The secret file that holds a certificate and its key for everything Dask of one cluster.
+TLS_FILE = "dask-tls.pem"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})")
@@ -52,15 +66,19 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
     folder = secrets_folder(job)
     lines = ["#!/bin/bash -l", *(f"#SBATCH {line}" for line in _directives(job, site, options))]
     lines += [
+        "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
         "HOME=~ USER=$(id -un)",
         "export HOME USER SLURM_EXPORT_ENV=ALL  # job steps see what this script sets",
         "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
         "mark=${id:-$SLURM_JOB_ID}.${SLURM_RESTART_COUNT:-0}.end",
         'export VRECOMPUTE_INDEX="${SLURM_ARRAY_TASK_ID:-0}"',
-        *_environment(job, site),
+        *environment_lines(site, job.environment),
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
+        if TLS_FILE in job.secret_files:
+            there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
+            lines += [f"export {name}={on_site(value)}" for name, value in there.items()]
         if not job.requeue:
             lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
     lines += [shlex.join(_command(job, site, options)), "code=$?"]
@@ -74,11 +92,30 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
+def environment_lines(site: Site, variables: Mapping[str, str]) -> list[str]:
+    """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
+    there = site.environment
+    if there.image is not None:
+        raise UsageError(f"site {site.name!r}: backend slurm starts no container images; use environment.venv or cvmfs")
+    lines = []
+    if there.cvmfs is not None:
+        lines += ["# shellcheck source=/dev/null", f". {on_site(there.cvmfs)} || exit 1"]
+    lines += [f"module load {on_site(module)} || exit 1" for module in there.modules]
+    if there.venv is not None:
+        lines += [f"export VIRTUAL_ENV={on_site(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+    lines += [f"export {_variable(name)}={on_site(value)}" for name, value in sorted(there.variables.items())]
+    lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    return lines
+
+
 def secrets_folder(job: Job) -> str:
-    """The folder in the spool that the job's secret files go to; it tells nothing of them. Empty without any."""
+    """The folder in the spool that the job's secret files go to, empty without any; it tells nothing of them.
+
+    Jobs of one name with the same secrets share it, and lose it together: name jobs with secrets apart.
+    """
     if not job.secret_files:
         return ""
-    digest = sha256()
+    digest = sha256(job.name.encode())
     for name, content in sorted(job.secret_files.items()):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
             raise UsageError(f"{name!r} is not a name for a secret file: use letters, digits, '.', '_' and '-'")
@@ -140,23 +177,6 @@ def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     return [*lines, *options.directives.add]
 
 
-def _environment(job: Job, site: Site) -> list[str]:
-    there = site.environment
-    if there.image is not None:
-        raise UsageError(f"site {site.name!r}: backend slurm starts no container images; use environment.venv or cvmfs")
-    lines = []
-    if there.cvmfs is not None:
-        lines += ["# shellcheck source=/dev/null", f". {on_site(there.cvmfs)} || exit 1"]
-    lines += [f"module load {on_site(module)} || exit 1" for module in there.modules]
-    if there.venv is not None:
-        lines += [f"export VIRTUAL_ENV={on_site(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
-    for name, value in sorted(there.variables.items()):
-        lines.append(f"export {_variable(name)}={on_site(value)}")
-    for name, value in sorted(job.environment.items()):
-        lines.append(f"export {_variable(name)}={shlex.quote(value)}")
-    return lines
-
-
 def _variable(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name of an environment variable")
@@ -170,12 +190,7 @@ def _command(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     command = ["python", "-m", "vrecompute_backends.slurm_allocation"]
     command += ["--workers", str(job.workers), "--processes", str(min(job.workers, workers.processes))]
     command += ["--threads", str(workers.threads), "--launcher", options.launcher]
-    if workers.memory_per_process is not None:
-        command += ["--memory-bytes", str(workers.memory_per_process)]
-    if network.interface is not None:
-        command += ["--interface", network.interface]
-    if network.worker_ports is not None:
-        command += ["--worker-ports", str(network.worker_ports)]
-    if not network.tls:
-        command.append("--no-tls")
-    return [*command, "--", *job.command]
+    given = {"memory-bytes": workers.memory_per_process, "interface": network.interface, "ports": network.worker_ports}
+    for name, value in given.items():
+        command += [] if value is None else [f"--{name}", str(value)]
+    return [*command, *([] if network.tls else ["--no-tls"]), "--", *job.command]

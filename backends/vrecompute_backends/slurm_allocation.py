@@ -1,0 +1,144 @@
+"""What runs in the allocation of a detached job: a Dask scheduler, workers on every node, and the command.
+
+    first node:  slurm_scheduler <- pipe - this program - DASK_SCHEDULER_ADDRESS -> the command
+    every node:  srun -> dask worker -> processes that come back when they die
+
+Nothing of it needs a route out of the cluster. Keys are made here and seen by these nodes alone. When
+the workers' step ends before the command does, as when its memory ran out, it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from distributed.security import Security
+
+from vrecompute.site import PortRange
+from vrecompute_backends.slurm_script import TLS_FILE
+from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environment, worker_command
+
+__all__ = ["main"]
+
+_AGAIN_S = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command beside a Dask cluster on the nodes of this allocation, and give its exit code."""
+    given = _parse(arguments)
+    # an end by signal is an end by exit, so that keys are deleted and children are ended
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with contextlib.ExitStack() as stack:
+        pem = None if given.no_tls else stack.enter_context(_keys())
+        if pem is not None:
+            os.environ.update(tls_environment(str(pem)))
+        os.environ.update(SETTINGS)
+        address = stack.enter_context(_scheduler(given.interface, pem))
+        ports = PortRange(*map(int, given.ports.split("-"))) if given.ports else None
+        shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, ports)
+        workers = [
+            *_launcher(given.launcher, given.threads * given.processes),
+            *worker_command(shape, address, None, None),
+        ]
+        stack.enter_context(_kept_running(workers))
+        environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
+        return subprocess.run(given.command, env=environment, check=False).returncode
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--processes", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-bytes", type=int)
+    parser.add_argument("--interface")
+    parser.add_argument("--ports")
+    parser.add_argument("--launcher", choices=["direct", "srun"], default="srun")
+    parser.add_argument("--no-tls", action="store_true")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args(arguments)
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Path]:
+    """A certificate and its key, in a folder that all nodes see and only this user can enter."""
+    folder = Path.cwd() / f"secrets-tls-{os.environ['SLURM_JOB_ID']}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose node was lost
+    folder.mkdir(mode=0o700)
+    try:
+        keys = Security.temporary().get_tls_config_for_role("worker")
+        pem = folder / TLS_FILE
+        pem.touch(mode=0o600)
+        pem.write_text(keys["cert"] + keys["key"])
+        yield pem
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _scheduler(interface: str | None, pem: Path | None) -> Iterator[str]:
+    command = [sys.executable, "-m", "vrecompute_backends.slurm_scheduler"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if process.stdin is None or process.stdout is None:
+        raise OSError("no pipes to the scheduler")
+    try:
+        wanted = {"interface": interface, "ports": None, "tls": pem.read_text() if pem else None}
+        process.stdin.write(json.dumps(wanted) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise OSError(f"the Dask scheduler did not start on interface {interface}")
+        yield str(json.loads(answer)["address"])
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _launcher(launcher: str, cores: int) -> list[str]:
+    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+    if launcher == "direct" and nodes == 1:
+        return []
+    # --overlap, --mem=0: the step shares the first node with this program; a lost node ends nobody else
+    sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
+    return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
+
+
+@contextlib.contextmanager
+def _kept_running(command: list[str]) -> Iterator[None]:
+    """The command runs, again and again if it ends, for as long as the context is open."""
+    over = threading.Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def keep() -> None:
+        while not over.is_set():
+            running[:] = [subprocess.Popen(command)]
+            code = running[0].wait()
+            if not over.is_set():
+                print(f"workers ended with exit code {code}; starting them again", file=sys.stderr, flush=True)
+                over.wait(_AGAIN_S)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for process in running:
+            process.terminate()
+        thread.join(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Job scripts: pure, clean under shellcheck, and nothing of a user is ever executed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrecompute.backend import Job
+from vrecompute.errors import UsageError
+from vrecompute.site import Environment, Network, Nodes, PortRange, Site, Workers
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm_script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
+from vrecompute_backends.slurm_worker import lifetime_of
+
+SITE = Site(
+    name="plain",
+    backend="slurm",
+    options={"partition": "batch", "account": "physics", "launcher": "srun"},
+    workers=Workers(processes=4, threads=2, memory=8 << 30, walltime=3600, nodes=Nodes(min=1, max=4)),
+    network=Network(interface="ib0", worker_ports=PortRange(10000, 10099)),
+    environment=Environment(modules=("Stages/2026", "Python"), venv="$PROJECT/my venv", variables={"A": "~/x $B `c`"}),
+)
+HOSTILE = [
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; touch pwned; '",
+    '"; touch pwned; "',
+    "a\nb",
+    "-x",
+    "~",
+    "*",
+    "\\",
+    "",
+]
+hostile = st.sampled_from(HOSTILE) | st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))
+
+
+def shellcheck(script):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("install shellcheck to check the scripts")
+    done = subprocess.run(["shellcheck", "-"], input=script.encode(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def run_script(script, folder, **variables):
+    """Run a rendered script as slurmd would, in a folder as the spool."""
+    environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", **variables}
+    return subprocess.run(
+        ["bash"], input=script.encode(), cwd=folder, env=environment, capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 3, 9])
+@pytest.mark.parametrize("secret", [{}, {"key": b"canary"}, {TLS_FILE: b"canary"}])
+@pytest.mark.parametrize("requeue", [True, False])
+def test_scripts_are_pure_clean_and_hold_no_secret(workers, secret, requeue):
+    job = Job(
+        HOSTILE[0], ("python", *HOSTILE), workers=workers, requeue=requeue, secret_files=secret, environment={"X": "'$(y)"}
+    )
+    backend = SlurmBackend(SITE)
+    script = backend.script(job)
+    assert script == SlurmBackend(SITE).script(replace(job))
+    assert "canary" not in script
+    shellcheck(script)
+
+
+@given(name=hostile, arguments=st.lists(hostile, max_size=3), value=hostile)
+def test_what_a_user_writes_arrives_and_is_not_executed(tmp_path, name, arguments, value):
+    site = Site(name="plain", backend="slurm")
+    job = Job(name, ("sh", "-c", r'printf "%s\0" "$X" "$@"', "sh", *arguments), environment={"X": value})
+    done = run_script(SlurmBackend(site).script(job), tmp_path)
+    assert done.stdout == b"".join(a.encode() + b"\0" for a in [value, *arguments])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["7.0.end"]
+
+
+@given(hostile)
+def test_directives_are_one_harmless_line_each(name):
+    lines = SlurmBackend(SITE).script(Job(name, ("true",))).splitlines()
+    directives = [line for line in lines if line.startswith("#SBATCH")]
+    assert lines[1 : 1 + len(directives)] == directives
+    assert not any(set(line) & set("$`;&|<>\"'\\") for line in directives)
+    assert 0 < len(job_name(name)) <= 64
+
+
+@given(st.text("ab $`\"'\\(){}~/", max_size=12))
+def test_texts_of_a_site_keep_their_variables_and_nothing_else(text):
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s' {on_site(text)}"],
+        env={"a": "1", "b": "2", "HOME": "/h"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+    if "$" not in text and not text.startswith("~"):
+        assert done.stdout.decode() == text
+
+
+@pytest.mark.parametrize(("code", "mark"), [(0, "0\n"), (3, "3\n"), (137, None)])
+def test_an_end_by_itself_leaves_a_mark_and_an_end_by_signal_does_not(tmp_path, code, mark):
+    script = SlurmBackend(Site(name="a", backend="slurm")).script(Job("a", ("sh", "-c", f"exit {code}")))
+    done = run_script(script, tmp_path, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="2", SLURM_RESTART_COUNT="1")
+    assert done.returncode == code
+    path = tmp_path / "7_2.1.end"
+    assert (path.read_text() if path.exists() else None) == mark
+
+
+@pytest.mark.parametrize(
+    ("requeue", "code", "left"), [(False, 0, False), (False, 143, False), (True, 0, False), (True, 143, True)]
+)
+def test_secrets_are_deleted_at_the_end_unless_another_attempt_needs_them(tmp_path, requeue, code, left):
+    job = Job(
+        "a", ("sh", "-c", f'cat "$VRECOMPUTE_SECRETS/key"; exit {code}'), requeue=requeue, secret_files={"key": b"s"}
+    )
+    folder = tmp_path / f"{secrets_folder(job)}-0"
+    folder.mkdir()
+    (folder / "key").write_bytes(b"s")
+    assert run_script(SlurmBackend(Site(name="a", backend="slurm")).script(job), tmp_path).stdout == b"s"
+    assert folder.exists() is left
+
+
+def test_secret_folders_of_jobs_of_different_names_differ():
+    job = Job("a", ("true",), secret_files={"key": b"s"})
+    assert secrets_folder(job) != secrets_folder(replace(job, name="b"))
+    with pytest.raises(UsageError, match=r"\.\./x"):
+        secrets_folder(replace(job, secret_files={"../x": b""}))
+
+
+def test_an_allocation_holds_its_workers_in_the_sites_shape():
+    assert shape_of(Job("a", ("true",), workers=9, memory_bytes=1 << 30), SITE).nodes == 3
+    one = shape_of(Job("a", ("true",), workers=3, memory_bytes=1 << 30), SITE)
+    assert (one.nodes, one.cores, one.memory_bytes) == (1, 6, 7 << 30)
+    lines = SlurmBackend(replace(SITE, options={**SITE.options, "whole_node": True})).script(
+        Job("a", ("true",), workers=8, memory_bytes=1 << 30, walltime_s=61)
+    )
+    for directive in ("--nodes=2", "--exclusive", "--mem=9216M", "--time=00:02:00", "--no-kill", "--partition=batch"):
+        assert f"#SBATCH {directive}\n" in lines
+
+
+def test_a_site_drops_and_adds_directives_by_their_whole_name():
+    options = {"directives": {"drop": ["--mem"], "add": ["--hint=nomultithread"]}}
+    script = SlurmBackend(Site(name="a", backend="slurm", options=options)).script(Job("a", ("true",)))
+    assert "--mem=" not in script
+    assert "#SBATCH --hint=nomultithread\n" in script
+
+
+@given(st.integers(60, 10**6))
+def test_workers_end_before_their_job_does(walltime):
+    lifetime, stagger = lifetime_of(walltime)
+    assert lifetime - stagger > 0
+    assert lifetime + stagger < walltime

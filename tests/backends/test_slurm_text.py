@@ -1,0 +1,160 @@
+"""Slurm's answers, as Slurm 24.11 gave them, become records and then statuses; anything else is silence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrecompute.backend import State
+from vrecompute_backends.slurm import _records, merge
+from vrecompute_backends.slurm_states import PENDING_REASONS, STATES, Record, status_of
+from vrecompute_backends.slurm_text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
+
+SQUEUE = """\
+9|FAILED|0|0:9|c2|0:01|5:00|RaisedSignal:9(Killed)
+8|PENDING|0|0:0||0:00|5:00|Resources
+7_2|PENDING|0|0:0||0:00|5:00|JobArrayTaskLimit
+10|PENDING|0|0:0||0:00|5:00|JobHeldUser
+7_0|RUNNING|1|0:0|c1|0:04|1-00:00:00|None
+11|PENDING|0|0:0||0:00|UNLIMITED|PartitionDown
+"""
+SACCT = """\
+8|PENDING|0|0:0|None assigned|0|5|3900M||0|0
+9|FAILED|0|0:9|c2|1|5|50M||1|1
+9.batch|CANCELLED by 0|0|0:9|c2|1|||317588K|1|1
+12|CANCELLED by 1000|0|0:0|c1|7|5|500M||1|1
+7_0|NODE_FAIL|0|0:0|c1|6|5|500M||1|1
+7_0|COMPLETED|1|0:0|c1|6|5|500M||1|1
+7_0.batch|COMPLETED|1|0:0|c1|6|||3048K|1|1
+13|OUT_OF_MEMORY|0|0:125|c[1-2]|60|5|2G||2|2
+13.0|OUT_OF_MEMORY|0|0:125|c1|50|||1048576K|1|1
+"""
+SQUEUE_JSON = {
+    "jobs": [
+        {
+            "job_id": 5,
+            "array_job_id": {"set": True, "infinite": False, "number": 3},
+            "array_task_id": {"set": True, "infinite": False, "number": 0},
+            "job_state": ["RUNNING"],
+            "state_reason": "None",
+            "restart_cnt": 2,
+            "exit_code": {
+                "status": ["SUCCESS"],
+                "return_code": {"set": True, "infinite": False, "number": 0},
+                "signal": {"id": {"set": False, "infinite": False, "number": 0}, "name": ""},
+            },
+            "nodes": "c1",
+            "time_limit": {"set": True, "infinite": False, "number": 5},
+        },
+        {"job_id": 6, "array_task_id": None, "job_state": "PENDING", "state_reason": "Priority", "restart_cnt": 0},
+        {"job_id": 7, "job_state": ["COMPLETED", "COMPLETING"], "state_reason": "None"},
+    ]
+}
+SACCT_JSON = {
+    "jobs": [
+        {
+            "job_id": 9,
+            "array": {"job_id": 0, "task_id": {"set": False, "infinite": False, "number": 0}},
+            "allocation_nodes": 1,
+            "state": {"current": ["FAILED"], "reason": "None"},
+            "restart_cnt": 0,
+            "exit_code": {
+                "return_code": {"set": False, "infinite": False, "number": 0},
+                "signal": {"id": {"set": True, "infinite": False, "number": 9}, "name": "KILL"},
+            },
+            "nodes": "c2",
+            "time": {"elapsed": 1, "limit": {"set": True, "infinite": False, "number": 5}},
+            "tres": {"allocated": [{"type": "mem", "count": 50}]},
+            "steps": [
+                {"state": ["CANCELLED"], "tres": {"requested": {"max": [{"type": "mem", "count": 325210112}]}}},
+            ],
+        }
+    ]
+}
+
+
+def test_squeue_text():
+    found = {job_id: status_of(record) for job_id, record in parse_squeue(SQUEUE).items()}
+    assert [found[i].state for i in ("8", "7_2", "10", "7_0", "11")] == [
+        State.QUEUED, State.QUEUED, State.HELD, State.RUNNING, State.QUEUED,
+    ]  # fmt: skip
+    assert found["7_0"].attempt == 1
+    assert "options.partition" in found["11"].reason
+    assert "its owner holds it" in found["10"].reason
+    assert parse_squeue(SQUEUE)["7_0"].limit_s == 86400
+
+
+def test_sacct_text_gives_the_latest_attempt_and_the_peak_of_its_steps():
+    found = {job_id: status_of(record) for job_id, record in parse_sacct(SACCT).items()}
+    assert (found["7_0"].state, found["7_0"].attempt) == (State.COMPLETED, 1)
+    assert found["12"].reason.startswith("CANCELLED: job 12 on c1 was cancelled by user 1000")
+    assert found["9"].memory_peak_bytes == 317588 * 1024
+    assert found["9"].memory_limit_bytes == 50 << 20
+
+
+def test_both_shapes_of_a_memory_kill_are_oom_with_job_node_peak_and_limit():
+    records = parse_sacct(SACCT)
+    bare, grouped = status_of(records["9"]), status_of(records["13"])
+    assert bare.state is grouped.state is State.OOM
+    assert bare.reason.startswith("OOM: job 9 on c2 used 310 MiB of 50 MiB")
+    assert grouped.reason.startswith("OOM: job 13 on c[1-2] used 1024 MiB of 1024 MiB")
+
+
+def test_json_says_the_same_as_text():
+    found = parse_squeue_json(json.dumps(SQUEUE_JSON))
+    assert (found["3_0"].state, found["3_0"].restarts, found["3_0"].limit_s) == ("RUNNING", 2, 300)
+    assert status_of(found["6"]).state is State.QUEUED
+    assert status_of(found["7"]).state is State.RUNNING, "a job that is completing has not ended"
+    account = parse_sacct_json(json.dumps(SACCT_JSON))["9"]
+    assert status_of(account).state is State.OOM
+    assert account.memory_limit_bytes == 50 << 20
+
+
+@given(st.text(max_size=200))
+def test_nonsense_is_silence_and_never_an_end(text):
+    for records in (parse_squeue(text), parse_sacct(text)):
+        assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
+    assert _records(text, as_json=False) == {}
+    assert _records(text, as_json=True) == {}
+
+
+@pytest.mark.parametrize("code", ["1", "124"])
+def test_an_error_of_squeue_or_sacct_is_silence(code):
+    answer = f"==== squeue {code}\n{SQUEUE}\n==== sacct {code}\n{SACCT}"
+    assert _records(answer, as_json=False) == {}
+
+
+def test_a_marker_beats_squeue_and_squeue_beats_sacct():
+    queue = {"7": Record("7", "RUNNING")}
+    accounts = {"7": Record("7", "FAILED", exit_code=1)}
+    assert merge({}, queue, accounts)["7"].state == "RUNNING"
+    assert merge({"7": {0: 0}}, queue, accounts)["7"].state == "COMPLETED"
+    assert merge({"7": {0: 2}}, {}, {})["7"].exit_code == 2
+    requeued = {"7": Record("7", "PENDING", restarts=1)}
+    assert merge({"7": {0: 0}}, requeued, accounts)["7"].state == "PENDING", "a marker is of one attempt"
+    assert merge({}, requeued, accounts)["7"].restarts == 1
+
+
+def test_squeue_says_the_state_and_sacct_the_figures():
+    queue, accounts = parse_squeue(SQUEUE), parse_sacct(SACCT)
+    status = status_of(merge({}, queue, accounts)["9"])
+    assert (status.state, status.signal, status.node) == (State.OOM, 9, "c2")
+
+
+@pytest.mark.parametrize("state", [*STATES, "SOMETHING_NEW"])
+def test_every_state_of_slurm_has_a_meaning_and_a_new_one_is_unknown(state):
+    status = status_of(Record("1", state, exit_code=1, nodes="c1", elapsed_s=61.0, limit_s=60))
+    assert status.state is STATES.get(state, State.UNKNOWN)
+    if status.state.terminal and status.state is not State.COMPLETED:
+        assert "job 1 on c1" in status.reason
+        assert "00:01:01" in status.reason
+
+
+@pytest.mark.parametrize("reason", [*PENDING_REASONS, "SomethingNew"])
+def test_every_reason_to_wait_is_a_sentence(reason):
+    status = status_of(Record("1", "PENDING", reason=f"({reason}, UnavailableNodes:c1)"))
+    assert status.state in {State.QUEUED, State.HELD}
+    assert status.reason.startswith("job 1 waits: ")

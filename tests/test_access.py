@@ -1,0 +1,88 @@
+"""Commands and files on this machine by `LocalAccess`, and what `SshAccess` asks of OpenSSH."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrecompute.access import LocalAccess, SshAccess, open_access
+from vrecompute.errors import Unavailable, UsageError
+from vrecompute.site import Access, Credentials, Site, Ssh, Unicore
+
+hostile = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30)
+
+
+@given(st.lists(hostile, min_size=1, max_size=4))
+def test_arguments_arrive_as_they_are(arguments):
+    printed = LocalAccess().run(["printf", r"%s\0", *arguments]).stdout
+    assert printed == "".join(a + "\0" for a in arguments).encode()
+
+
+@given(hostile)
+def test_what_ssh_sends_is_one_word_an_argument_to_the_shell_there(argument):
+    assert LocalAccess().run(["sh", "-c", shlex.join(["printf", "%s", argument])]).stdout == argument.encode()
+
+
+def test_files_are_private_whole_and_created_once(tmp_path):
+    access, path = LocalAccess(), str(tmp_path / "a b" / "it's $(x)")
+    assert access.get(path) is None
+    access.put(path, b"\0one")
+    assert access.get(path) == b"\0one"
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.stat(tmp_path / "a b").st_mode & 0o077 == 0
+    assert access.create(path, b"two") is False
+    assert access.get(path) == b"\0one"
+    assert access.create(str(tmp_path / "a b" / "new"), b"two") is True
+    assert access.names(str(tmp_path)) == ["a b/it's $(x)", "a b/new"]
+    access.delete(str(tmp_path / "a b"))
+    assert access.names(str(tmp_path)) == []
+    assert access.names(str(tmp_path / "never")) == []
+
+
+def test_a_file_that_cannot_be_written_says_why(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        LocalAccess().put(str(tmp_path / "file" / "below"), b"")
+
+
+def test_a_missing_or_silent_command_is_unavailable():
+    with pytest.raises(Unavailable, match="no-such-command-anywhere"):
+        LocalAccess().run(["no-such-command-anywhere"])
+    with pytest.raises(Unavailable, match="did not answer"):
+        LocalAccess().run(["sleep", "5"], timeout_s=0.2)
+
+
+def test_ssh_uses_keys_known_hosts_and_one_connection(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path)[:50] if len(str(tmp_path)) <= 50 else "")
+    argv = SshAccess(Ssh(host="login", user="me", port=2222, jump="gate"))._ssh()
+    assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "ControlMaster=auto"} <= set(argv)
+    assert [argv[argv.index(flag) + 1] for flag in ("-l", "-p", "-J")] == ["me", "2222", "gate"]
+    alone = SshAccess(Ssh(host="login", multiplex=False))._ssh()
+    assert "ControlPath=none" in alone
+
+
+def test_a_host_that_would_be_an_option_is_refused():
+    with pytest.raises(UsageError, match="option of ssh"):
+        SshAccess(Ssh(host="-oProxyCommand=touch /tmp/x"))
+
+
+def test_no_connection_says_what_to_check(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host nowhere\n  HostName 127.0.0.1\n  Port 1\n")
+    access = SshAccess(Ssh(host="nowhere", multiplex=False), config=Path(config))
+    with pytest.raises(Unavailable, match="ssh nowhere true"):
+        access.run(["true"])
+
+
+def test_the_site_says_how_it_is_reached():
+    assert isinstance(open_access(Site(name="a", backend="slurm")), LocalAccess)
+    there = Site(name="a", backend="slurm", access=Access(ssh=Ssh(host="login")))
+    assert isinstance(open_access(there), SshAccess)
+    rest = Site(name="a", backend="slurm", access=Access(unicore=Unicore(url="https://x", credentials=Credentials())))
+    with pytest.raises(UsageError, match="unicore"):
+        open_access(rest)
