@@ -59,15 +59,6 @@ def test_no_pickle_is_read_by_the_core():
             assert not ({"pickle", "cPickle", "dill", "shelve", "marshal"} & {*names, module}), path
 
 
-def test_every_module_has_a_test_file():
-    """Tests mirror modules: vrecompute/plan.py is tested by a file named test_plan*.py."""
-    tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
-    exempt = {"__init__", "__main__", "errors"}
-    for path in (ROOT / "vrecompute").glob("*.py"):
-        if path.stem not in exempt:
-            assert any(name.startswith(f"test_{path.stem}") for name in tests), f"no test file for {path.name}"
-
-
 def test_requirements_are_pinned_with_hashes_and_name_no_place():
     files = sorted((ROOT / "requirements").glob("py3*.txt"))
     assert {f.name for f in files} == {f"py3{m}{kind}.txt" for m in (11, 12, 13) for kind in ("", "-demo")}

@@ -30,8 +30,8 @@ class Drawing:
 
     @property
     def total(self) -> float:
-        """The sum of the bins drawn."""
-        return float(self.values.sum())
+        """The sum of the bins drawn, those that are no numbers left out."""
+        return float(_finite(self.values).sum())
 
 
 def drawing_of(title: str, histogram: Any) -> Drawing | None:
@@ -55,14 +55,14 @@ def drawing_of(title: str, histogram: Any) -> Drawing | None:
     one = histogram[tuple(index)]
     values = np.asarray(one.values(), dtype=np.float64)
     variances = one.variances()
-    everything = np.asarray(one.values(flow=True), dtype=np.float64).sum()
+    everything = _finite(np.asarray(one.values(flow=True), dtype=np.float64)).sum()
     return Drawing(
         title=" ".join([title, *(f"[{name}]" for name in chosen)]),
         edges=np.asarray(axis.edges, dtype=np.float64),
         values=values,
         variances=np.abs(values) if variances is None else np.asarray(variances, dtype=np.float64),
         label=str(getattr(axis, "label", None) or getattr(axis, "metadata", None) or ""),
-        outside=float(everything - values.sum()),
+        outside=float(everything - _finite(values).sum()),
     )
 
 
@@ -73,14 +73,14 @@ def _is_category(axis: Any) -> bool:
 def to_svg(drawing: Drawing) -> str:
     """The drawing as an SVG element; colours come from the page (classes `bars`, `line`, `errors`, `axis`)."""
     x, x_ticks = _scale(drawing.edges, LEFT, WIDTH - RIGHT, logarithmic=_wants_log_x(drawing.edges))
-    finite = np.nan_to_num(drawing.values, nan=0.0, posinf=0.0, neginf=0.0)
-    errors = np.sqrt(np.maximum(np.nan_to_num(drawing.variances, nan=0.0, posinf=0.0), 0.0))
+    finite = _finite(drawing.values)
+    errors = np.sqrt(np.maximum(_finite(drawing.variances), 0.0))
     positive = finite[finite > 0]
     log_y = positive.size > 2 and positive.max() / positive.min() > 100 and finite.min() >= 0
     if log_y:
         bottom, top = 10 ** math.floor(math.log10(positive.min()) - 0.3), float((finite + errors).max()) * 2
     else:
-        bottom, top = min(0.0, float((finite - errors).min())), float((finite + errors).max()) * 1.08
+        bottom, top = min(0.0, float((finite - errors).min())), max(0.0, float((finite + errors).max()) * 1.08)
     y, y_ticks = _scale(
         np.array([bottom, top if top > bottom else bottom + 1]), HEIGHT - BOTTOM, TOP, logarithmic=log_y
     )
@@ -116,6 +116,11 @@ def _error_bars(
             middle = (x(low) + x(high)) / 2
             strokes.append(f"M{middle:.1f} {y(max(value - error, bottom)):.1f}V{y(value + error):.1f}")
     return f'<path class="errors" d="{"".join(strokes)}"/>' if strokes else ""
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`values`, with 0 where they are no numbers."""
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _wants_log_x(edges: NDArray[np.float64]) -> bool:
