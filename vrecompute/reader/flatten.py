@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vrecompute.columns import Column
 
-__all__ = ["NotFlat", "flatten", "share_offsets"]
+__all__ = ["NotFlat", "flatten", "native", "share_offsets"]
 
 
 class NotFlat(TypeError):

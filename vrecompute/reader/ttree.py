@@ -11,7 +11,7 @@ from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import NotFlat, flatten
 from vrecompute.reader.handles import Handle, damage
 
-__all__ = ["branches", "describe", "read"]
+__all__ = ["branches", "describe", "not_flat", "read"]
 
 
 def branches(handle: Handle, tree: str) -> dict[str, Any]:
