@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 
 import awkward as ak
@@ -14,6 +15,7 @@ import uproot
 from benchmarks import scale, selection, table, task
 from benchmarks.peerprocess import Absent, PeerProcess
 from benchmarks.peers import decompression, uproot_awkward
+from benchmarks.peers import vrecompute as vrecompute_peer
 from benchmarks.sample import sample_files
 from benchmarks.task import Outcome, differences
 
@@ -68,11 +70,21 @@ def invariant_mass(a, b):
     return math.sqrt(2 * a[0] * b[0] * (math.cosh(a[1] - b[1]) - math.cos(a[2] - b[2])))
 
 
+@pytest.fixture(scope="module")
+def expected(files):
+    return plainly(files[0])
+
+
 @pytest.mark.parametrize("style", ["usual", "tuned"])
-def test_columnar_peers_solve_the_task_as_its_words_say(files, style):
-    expected = plainly(files[0])
+def test_columnar_peers_solve_the_task_as_its_words_say(files, expected, style):
     assert all(np.count_nonzero(s[..., 0]) > 50 for s in expected.spectra.values())
     assert differences("peer", uproot_awkward.run(files, 1_500, style=style), expected) == []
+
+
+def test_vrecompute_solves_the_task_as_its_words_say(files, expected):
+    outcome = vrecompute_peer.run(files, 0)
+    assert differences("vrecompute", outcome, expected) == []
+    assert differences("two threads", vrecompute_peer.run(files, 0, threads=2), outcome) == []
 
 
 def test_the_task_has_2800_numbers_and_every_variation_moves_some(files):
@@ -149,6 +161,16 @@ def test_vrecompute_stays_well_ahead_of_uproot_and_awkward(tmp_path):
     assert report["absent"] == {}
     assert report["ratios"]["uproot_awkward"] > 2.5
     assert report["ratios"]["coffea"] is None
+
+
+@pytest.mark.slow
+def test_all_peers_that_are_installed_agree(tmp_path):
+    files = {format: sample_files(tmp_path, 20_000, 2, format) for format in ("ttree", "rntuple")}
+    python = os.environ.get("VRECOMPUTE_ROOT_PYTHON", sys.executable)
+    report = selection.measure(list(selection.RUNS), files, 20_000, rounds=1, root_python=python)
+    assert report["identical"], report["differences"]
+    assert {selection.RUNS[name][0] for name in report["absent"]} <= {"rdataframe", "coffea"}, report["absent"]
+    assert "target" in selection.describe(report)
 
 
 def test_scale_counts_every_chunk():

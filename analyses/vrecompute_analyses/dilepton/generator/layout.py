@@ -39,10 +39,9 @@ class Layout:
         scalars = {self.names[n]: self._in_unit(n, v) for n, v in batch.scalars.items() if n in self.names}
         collections = {}
         for name, collection in batch.collections.items():
-            members = {**collection.members, **_flags(name, collection.members)}
             kept = {
                 self.names[f"{name}_{m}"]: self._in_unit(m, v)
-                for m, v in members.items()
+                for m, v in collection.members.items()
                 if f"{name}_{m}" in self.names
             }
             collections[self.names[name]] = Collection(collection.counts, kept)
@@ -55,18 +54,6 @@ class Layout:
 
 
 _MOMENTA = frozenset({"pt", "mass", "MET_pt", "genDileptonMass"})
-ISOLATED_BELOW = 0.15
-
-
-def _flags(name: str, members: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Decisions that an ntuple keeps in place of the quantities they were made from."""
-    if name == "Electron":
-        points = {p: members["cutBased"] >= level for level, p in enumerate(("loose", "medium", "tight"), start=2)}
-        return {**points, "isolated": members["pfRelIso03_all"] < ISOLATED_BELOW}
-    if name == "Muon":
-        return {"isolated": members["pfRelIso04_all"] < ISOLATED_BELOW}
-    return {}
-
 
 _ATLAS_NAMES = {
     "run": "runNumber",
@@ -79,21 +66,22 @@ _ATLAS_NAMES = {
     "MET_pt": "met_met",
     "MET_phi": "met_phi",
     "PV_npvs": "npv",
-    "HLT_Ele32_WPTight_Gsf": "trigger_ee",
-    "HLT_IsoMu24": "trigger_mumu",
+    "HLT_Ele32_WPTight_Gsf": "HLT_e26_lhtight_nod0_ivarloose",
+    "HLT_IsoMu24": "HLT_mu26_ivarmedium",
     "Electron": "el",
-    "Electron_loose": "loose",
-    "Electron_medium": "medium",
-    "Electron_tight": "tight",
+    "Electron_cutBased": "quality",
+    "Electron_pfRelIso03_all": "relIso",
     "Muon": "mu",
-    "Muon_looseId": "loose",
-    "Muon_mediumId": "medium",
-    "Muon_tightId": "tight",
+    "Muon_looseId": "isLoose",
+    "Muon_mediumId": "isMedium",
+    "Muon_tightId": "isTight",
+    "Muon_pfRelIso04_all": "relIso",
     "Jet": "jet",
     "Jet_btagDeepFlavB": "btag",
     **{f"{name}_{m}": m for name in ("Electron", "Muon", "Jet") for m in ("pt", "eta", "phi")},
     **{f"{name}_mass": "m" for name in ("Electron", "Muon", "Jet")},
-    **{f"{name}_{m}": m for name in ("Electron", "Muon") for m in ("charge", "isolated")},
+    "Electron_charge": "charge",
+    "Muon_charge": "charge",
 }
 
 LAYOUTS: Mapping[LayoutName, Layout] = MappingProxyType(
