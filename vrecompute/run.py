@@ -76,7 +76,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, or `unknown` while its site is silent."""
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, or `unknown`: its site is silent."""
         if self._thread is not None and self._thread.is_alive():
             return "running"
         state = run_state(self.store, self.id)

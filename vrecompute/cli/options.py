@@ -9,7 +9,15 @@ import click
 
 from vrecompute.errors import ParameterError
 
-__all__ = ["JSON", "BytesType", "analysis_parameters", "job_options", "place_options", "read_parameters"]
+__all__ = [
+    "JSON",
+    "BytesType",
+    "DurationType",
+    "analysis_parameters",
+    "job_options",
+    "place_options",
+    "read_parameters",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +35,23 @@ class BytesType(click.ParamType[int]):
             return value
         try:
             return parse_memory(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationType(click.ParamType[int]):
+    """A duration with its unit, or as Slurm writes it: 90m, 12h, 04:00:00."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of seconds; a usage error says what to write."""
+        from vrecompute.units import parse_duration
+
+        if isinstance(value, int):
+            return value
+        try:
+            return int(parse_duration(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from vrecompute.cli.options import JSON, job_options, place_options, read_parameters
+from vrecompute.cli.options import JSON, DurationType, job_options, place_options, read_parameters
+from vrecompute.cli.output import facts
 
 __all__ = ["run"]
 
@@ -30,6 +32,10 @@ __all__ = ["run"]
     help="With --on-bad skip: fail all the same where more than this part of the sources is bad.",
 )
 @click.option("--no-reuse", is_flag=True, help="Compute everything anew.")
+@click.option("--detach", is_flag=True, help="Submit one job that holds workers and Runner, print the run, and return.")
+@click.option(
+    "--walltime", type=DurationType(), metavar="TIME", help="With --detach: walltime of the job (2h, 04:00:00)."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @JSON
 @click.pass_context
@@ -47,6 +53,8 @@ def run(
     on_bad: str,
     max_bad: float | None,
     no_reuse: bool,
+    detach: bool,
+    walltime: int | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -61,17 +69,23 @@ def run(
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
 
-    given = read_parameters(parameters)
+    if detach and out is not None:
+        raise click.UsageError("--detach returns before there is anything to write: use `vrecompute runs result` later")
+    options: dict[str, Any] = {
+        "params": read_parameters(parameters),
+        "tree": tree,
+        "on_bad": on_bad,
+        "max_bad": max_bad,
+        "reuse": not no_reuse,
+        "chunk_bytes": chunk_bytes,
+        "allow_duplicates": allow_duplicates,
+    }
     with Client(site, store=store, workers=workers) as client:
-        started = client.run(
-            analysis,
-            list(dataset),
-            params=given,
-            tree=tree,
-            on_bad=on_bad,
-            max_bad=max_bad,
-            reuse=not no_reuse,
-            chunk_bytes=chunk_bytes,
-            allow_duplicates=allow_duplicates,
-        )
-        ctx.exit(follow(started, out=out, as_json=as_json))
+        if detach:
+            submitted = client.submit(analysis, list(dataset), walltime_s=walltime, **options)
+            if as_json:
+                facts({"run": submitted.id, "state": submitted.status})
+            else:
+                click.echo(submitted.id)
+            return
+        ctx.exit(follow(client.run(analysis, list(dataset), **options), out=out, as_json=as_json))

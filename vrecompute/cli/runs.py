@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the user's).")
+_STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's).")
+_SITE = click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine.")
 RUN = click.argument("name", metavar="RUN")
 
 
@@ -27,21 +29,25 @@ def runs() -> None:
     """List, show, attach to, cancel and report runs. RUN is a run's name, or enough of its beginning or end."""
 
 
-def _attached(name: str, store: str | None) -> AttachedRun:
+def _place(command: Callable[..., Any]) -> Callable[..., Any]:
+    return _SITE(_STORE(command))
+
+
+def _attached(name: str, site: str | None, store: str | None) -> AttachedRun:
     from vrecompute.client import Client
 
-    return Client(store=store).attach(name)
+    return Client(site, store=store).attach(name)
 
 
 @runs.command("list")
-@STORE
+@_place
 @JSON
-def list_runs(store: str | None, as_json: bool) -> None:
+def list_runs(site: str | None, store: str | None, as_json: bool) -> None:
     """All runs of the store, oldest first."""
     from vrecompute.client import Client
 
     header = ("run", "state", "created", "analysis", "dataset")
-    found = Client(store=store).runs()
+    found = Client(site, store=store).runs()
     if as_json:
         facts([dict(zip(header, run, strict=True)) for run in found])
     else:
@@ -50,11 +56,11 @@ def list_runs(store: str | None, as_json: bool) -> None:
 
 @runs.command()
 @RUN
-@STORE
+@_place
 @JSON
-def show(name: str, store: str | None, as_json: bool) -> None:
+def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What RUN is: analysis, parameters, dataset, settings, and how far it is."""
-    run = _attached(name, store)
+    run = _attached(name, site, store)
     manifest = run.manifest
     progress = run.progress()
     document: dict[str, Any] = {
@@ -107,13 +113,13 @@ def attach(
 
     with Client(site, store=store, workers=workers) as client:
         run = client.attach(name)
-        followed = run if run.status in {"running", "complete"} else run.resume()
+        followed = run if run.status in {"running", "queued", "unknown", "complete"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
 
 @runs.command()
 @RUN
-@STORE
+@_place
 @click.option(
     "--out",
     required=True,
@@ -122,9 +128,9 @@ def attach(
     help="Where report.json, report.html, result/, products/ and figures/ go.",
 )
 @click.pass_context
-def result(ctx: click.Context, name: str, store: str | None, out: Path) -> None:
+def result(ctx: click.Context, name: str, site: str | None, store: str | None, out: Path) -> None:
     """Write what RUN, which has ended, gave; exits as the run did."""
-    run = _attached(name, store)
+    run = _attached(name, site, store)
     run.save(out)
     click.echo(f"{out / 'report.html'}")
     ctx.exit(run.exit_code)
@@ -132,14 +138,14 @@ def result(ctx: click.Context, name: str, store: str | None, out: Path) -> None:
 
 @runs.command()
 @RUN
-@STORE
+@_place
 @JSON
 @click.pass_context
-def report(ctx: click.Context, name: str, store: str | None, as_json: bool) -> None:
+def report(ctx: click.Context, name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """How RUN, which has ended, ended and what is missing; exits as the run did."""
     from vrecompute.report import dumps, summary_text
 
-    summary = _attached(name, store).report()
+    summary = _attached(name, site, store).report()
     if as_json:
         facts(json.loads(dumps(summary)))
     else:
@@ -149,11 +155,11 @@ def report(ctx: click.Context, name: str, store: str | None, as_json: bool) -> N
 
 @runs.command()
 @RUN
-@STORE
-def cancel(name: str, store: str | None) -> None:
+@_place
+def cancel(name: str, site: str | None, store: str | None) -> None:
     """Ask RUN to stop, wherever it is; what is finished is kept and reused."""
-    run = _attached(name, store)
-    if run.status == "running":
+    run = _attached(name, site, store)
+    if run.status in {"running", "queued", "unknown"}:
         run.cancel()
         click.echo(f"asked {run.id} to stop")
     else:
@@ -162,11 +168,11 @@ def cancel(name: str, store: str | None) -> None:
 
 @runs.command()
 @RUN
-@STORE
+@_place
 @JSON
-def logs(name: str, store: str | None, as_json: bool) -> None:
-    """What each Runner of RUN said, in order of time."""
-    run = _attached(name, store)
+def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
+    """What each Runner of RUN said, in order of time, and what its batch job wrote."""
+    run = _attached(name, site, store)
     events = [json.loads(run.store.get(object_name)) for object_name in run.store.names(f"runs/{run.id}/events")]
     events.sort(key=lambda event: event["time"])
     if as_json:
@@ -177,3 +183,5 @@ def logs(name: str, store: str | None, as_json: bool) -> None:
         writer, kind = event.pop("writer"), event.pop("event")
         said = " ".join(f"{key}={value}" for key, value in event.items())
         click.echo(printable(f"{when} {writer} {kind} {said}"))
+    if written := run.logs():
+        click.echo(written)
