@@ -148,6 +148,33 @@ def test_any_range_of_any_clusters_and_pages(tmp_path_factory, counts, index, re
             assert_array_equal(columns["x"].values, np.arange(first, first + lengths[start:stop].sum() * repeat))
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_column_added_late_is_empty_before(tmp_path, native, monkeypatch):
+    """Such a column is not stored for its first entries (here 5, beyond the first cluster of 3)."""
+    writer = Writer()
+    counts = np.array([0, 0, 0, 0, 0, 2, 1, 0, 4])
+    stored = writer.column(0x1B, [[], [np.cumsum(counts[5:7]).astype("u8")], [np.array([0, 4], "u8")]])
+    late = PageColumn(
+        0x1B,
+        np.r_[0, stored.first + 5],
+        np.r_[0, stored.seeks],
+        np.r_[0, stored.sizes],
+        np.r_[0, stored.checked],
+        np.array([0, 3, 7, 9]),
+    )
+    values = writer.column(0x18, [[], [np.arange(3, dtype="f4")], [np.arange(3, 7, dtype="f4")]])
+    path = tmp_path / "p.root"
+    table = writer.table(path, [0, 3, 7, 9], {"x": FieldTable(0, 1, 1, "")}, {0: values, 1: late})
+    if not native:
+        only_xxh3 = np.zeros(kernels.SLOTS, dtype=np.int64)
+        only_xxh3[kernels.XXH3] = addresses()[kernels.XXH3]
+        monkeypatch.setattr("vrecompute.reader.decode_pages.addresses", lambda: only_xxh3)
+    for start, stop in ((0, 9), (0, 3), (4, 6), (5, 9), (8, 9), (2, 5)):
+        x = read(str(path), None, ["x"], start, stop, table=table)["x"]
+        assert_array_equal(np.diff(x.offsets), counts[start:stop])
+        assert_array_equal(x.values, np.arange(counts[:start].sum(), counts[:stop].sum()))
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 def test_no_flipped_byte_of_a_page_gets_past_its_checksum(tmp_path, compressed):
     writer = Writer(compressed)

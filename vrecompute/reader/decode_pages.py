@@ -186,7 +186,8 @@ def _inflated(
             if check and xxhash.xxh3_64_intdigest(data) != int.from_bytes(_trailer(raw, piece), "little"):
                 first, count = piece[kernels.FIRST : kernels.COUNT + 1]
                 raise complaint(path, field, kernels.BAD_CHECKSUM, first, count, "elements")
-            pages.append(data if len(data) == size else inflate(data, size))
+            stored = len(data) == size or not len(data)
+            pages.append(data.ljust(size, b"\0") if stored else inflate(data, size))
     sizes = np.array([len(p) for p in pages], dtype=np.int64)
     moved = pieces.copy()
     moved[:, kernels.AT] = np.cumsum(sizes) - sizes

@@ -159,10 +159,8 @@ def _inflate(functions: Any, states: Any, raw: Any, at: Any, stop: int, out: Any
             done = int32_of_lz4(functions[LZ4_DECOMPRESS], (source, target, np.int32(length), np.int32(whole)))
             if done != whole:
                 return BAD_STREAM
-        elif tag == 0x585A:  # XZ
-            return NO_CODEC
         else:
-            return UNKNOWN_CODEC
+            return NO_CODEC if tag == 0x585A else UNKNOWN_CODEC  # XZ
         at += packed
         filled += whole
     return OK
@@ -225,9 +223,8 @@ def decode_baskets(
     `items` means one item per entry.
     """
     states = open_codecs(functions)
-    status, start, stop = OK, span[0], span[1]
+    status, i, start, stop = OK, 0, span[0], span[1]
     origin = items[start - low] if len(items) else start
-    i = 0
     for i in range(len(pieces)):
         first, last = pieces[i, FIRST], pieces[i, FIRST] + pieces[i, COUNT]
         a, b = max(first, start), min(last, stop)
@@ -360,13 +357,12 @@ def decode_pages(
     """Elements [span[0], span[1]) of one column into `out`, as bytes: status, and the page it is about.
 
     `width` is bytes per element, 0 for bits; `encoding` tells split, zigzag and delta, each 0 or 1.
-    `scratch` holds two pages: one as stored, one decoded as a whole for the sake of its running sum.
+    `scratch` holds two pages: one as stored, one decoded as a whole for its running sum. No bytes: all 0.
     """
     states = open_codecs(functions)
     split, zigzag, delta = encoding[0] != 0, encoding[1] != 0, encoding[2] != 0
-    status, start, stop, wide, half = OK, span[0], span[1], max(width, 1), len(scratch) // 2
+    status, i, start, stop, wide, half = OK, 0, span[0], span[1], max(width, 1), len(scratch) // 2
     stored, whole = scratch[:half], scratch[half:]
-    i = 0
     for i in range(len(pieces)):
         first, count = pieces[i, FIRST], pieces[i, COUNT]
         a, b = max(first, start) - first, min(first + count, stop) - first
@@ -376,6 +372,9 @@ def decode_pages(
         if to < 0 or to + size > len(out) or count * wide > half:
             status = BAD_LENGTH
             break
+        if pieces[i, BYTES] == 0:
+            out[to : to + size] = 0
+            continue
         direct = width > 0 and not split and b - a == count
         target = out[to : to + size] if direct else stored
         packed = count * width if width else (count + 7) // 8
@@ -384,8 +383,8 @@ def decode_pages(
             break
         source, at = (target, 0) if inflated else (raw, pieces[i, AT])
         if direct and inflated:
-            continue
-        if width == 0:
+            pass
+        elif width == 0:
             for k in range(a, b):
                 out[to + k - a] = source[at + (k >> 3)] >> (k & 7) & 1
         elif delta:

@@ -125,8 +125,9 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
                     continue
                 numbers = [n for n in (leaf.values, leaf.index) if n is not None]
                 for number in numbers:
+                    per_entry = number == leaf.index or (leaf.index is None and leaf.repeat == 1)
                     if number not in physical:
-                        physical[number] = _pages(ntuple, number, len(clusters) - 1)
+                        physical[number] = _pages(ntuple, number, clusters, per_entry)
                 reasons = [reason for n in numbers if isinstance(reason := physical[n], str)]
                 if reasons:
                     unsupported[name] = reasons[0]
@@ -138,26 +139,35 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
     return PageTable(Identity(handle.uuid, handle.size, entries), tree, clusters, fields, kept, unsupported)
 
 
-def _pages(ntuple: Any, number: int, clusters: int) -> PageColumn | str:
+def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: bool) -> PageColumn | str:
     """Pages of one physical column, or the reason why the kernels cannot decode it."""
     record = ntuple.column_records[number]
+    absent = int(record.first_element_index)
     if record.type not in _DTYPES:
         return f"column type 0x{record.type:02x}"
-    if len(ntuple._column_records_dict[record.field_id]) != 1 or record.first_element_index != 0:
-        return "several representations, or added late"
-    counts, seeks, sizes, checked, starts = [0], [], [], [], [0]
-    for cluster in ntuple.page_link_list[:clusters]:
-        if number >= len(cluster) or cluster[number].suppressed:
-            return "absent from some clusters"
+    if len(ntuple._column_records_dict[record.field_id]) != 1:
+        return "several representations"
+    if absent and not per_entry:
+        return "added late, within a list or an array"
+    # a column added late is not stored for the first entries, for which it is 0: a page without bytes
+    counts, seeks, sizes, checked, starts = ([0, absent], [0], [0], [0], []) if absent else ([0], [], [], [], [])
+    for cluster in ntuple.page_link_list[: len(clusters) - 1]:
+        starts.append(len(counts) - 1)
+        if number >= len(cluster):
+            continue
+        if cluster[number].suppressed:
+            return "suppressed in some clusters"
         for page in cluster[number].pages:
             counts.append(int(page.num_elements))
             seeks.append(int(page.locator.offset))
             checked.append(int(page.has_checksum))
             sizes.append(int(page.locator.num_bytes) + CHECKSUM_BYTES * checked[-1])
-        starts.append(len(counts) - 1)
     first = np.cumsum(np.array(counts, dtype=np.int64))
+    firsts = first[[*starts, len(counts) - 1]]
+    if absent and first[-1] == clusters[-1] and np.isin(clusters[clusters >= absent], first).all():
+        firsts = clusters
     arrays = [np.array(values, dtype=np.int64) for values in (seeks, sizes, checked)]
-    return PageColumn(int(record.type), first, arrays[0], arrays[1], arrays[2], first[starts])
+    return PageColumn(int(record.type), first, arrays[0], arrays[1], arrays[2], firsts)
 
 
 def _check(fields: Mapping[str, FieldTable], columns: Mapping[int, PageColumn], clusters: NDArray[np.int64]) -> None:
