@@ -16,7 +16,7 @@ from vrecompute.kernels.chunk import Collection, Filled, FilledHistogram
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.result import Result
 
-__all__ = ["check_weights", "declared_columns", "run_loop", "to_result"]
+__all__ = ["check_weights", "declared_columns", "run_loop", "to_result", "weight_vector"]
 
 
 def declared_columns(loop: EventLoop, names: Mapping[str, str], source: SourceView) -> tuple[str, ...]:
@@ -37,12 +37,12 @@ def run_loop(
     events: Columns,
     names: Mapping[str, str],
     parameters: Mapping[str, float] | None = None,
-    weights: Mapping[str, NDArray[np.float64]] | None = None,
+    weights: Mapping[str, NDArray[Any]] | None = None,
 ) -> Result:
     """The Result of a loop over one chunk, all `events.variations` at once; `names` as in `declared_columns`.
 
-    `weights` are variations of the weight alone, name to factors of shape (events,). `event.weight` is 1
-    where the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
+    `weights` are variations of the weight alone, as `EventLoop.run` takes them. `event.weight` is 1 where
+    the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
     """
     needs = loop.needs()
     collections = {}
@@ -72,13 +72,29 @@ def run_loop(
 
 def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
     """BadInput that names the first event whose weight is not finite."""
-    bad = np.flatnonzero(~np.isfinite(values))
+    finite = np.isfinite(values)
+    bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
     if bad.size:
         raise BadInput(
             events.source,
             f"weight {column!r} is {values[bad[0]]} in event {events.start + int(bad[0])}, and not finite "
             f"in {bad.size} of the events {events.start} to {events.stop - 1}",
         )
+
+
+def weight_vector(events: Columns, column: str) -> NDArray[Any]:
+    """A list of weights per event (`LHEPdfWeight`) as factors of shape (events, n), for `run_loop`.
+
+    Raises BadInput where events have lists of different length, which name no variations.
+    """
+    lengths = np.diff(events.offsets(column))
+    if lengths.size and not np.all(lengths == lengths[0]):
+        first = int(np.argmax(lengths != lengths[0]))
+        raise BadInput(
+            events.source,
+            f"{column!r} has {lengths[first]} weights in event {events.start + first}, {lengths[0]} in the one before",
+        )
+    return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)
 
 
 def to_result(filled: Filled) -> Result:

@@ -115,21 +115,24 @@ class EventLoop:
         event: Mapping[str, NDArray[Any]] | None = None,
         parameters: Mapping[str, float] | None = None,
         variations: Sequence[str] = (_NOMINAL,),
-        weights: Mapping[str, NDArray[np.float64]] | None = None,
+        weights: Mapping[str, NDArray[Any]] | None = None,
     ) -> Filled:
         """One pass over `events` events, for the nominal and the other `variations`.
 
-        `event` holds one value per event and column. `weights` are variations of the weight alone: names
-        to factors of shape (events,); each becomes one more row of every histogram, filled with the
+        `event` holds one value per event and column. `weights` are variations of the weight alone, a name
+        and factors: of shape (events,) for one, of shape (events, n) for n of them, `name_0` and so on. Each
+        becomes one more row of every histogram, filled with the
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
         names is not given, and AnalysisError where a function cannot be compiled.
         """
-        factors = dict(weights or {})
-        chunk = Chunk(events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), factors)
+        names, factors = _columns_of(weights or {})
+        chunk = Chunk(
+            events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), names, factors
+        )
         for name in variations:
             if name not in self.variations:
                 raise UsageError(f"no function varies {name!r}; there are {', '.join(self.variations)}")
-        built = self._build(_kinds(chunk), weighted=bool(factors))
+        built = self._build(_kinds(chunk), weighted=bool(names))
         arguments = Arguments(built.names, built.prepared, built.steps, self.axes, self._shifts(), chunk)
         values = arguments.values()
         try:
@@ -240,6 +243,17 @@ class EventLoop:
             if more <= varied:
                 return varied
             varied |= more
+
+
+def _columns_of(weights: Mapping[str, NDArray[Any]]) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Names and factors, shape (events, names), of all variations of the weight alone; one array is not copied."""
+    names: list[str] = []
+    parts = []
+    for name, factors in weights.items():
+        names += [name] if factors.ndim == 1 else [f"{name}_{k}" for k in range(factors.shape[1])]
+        parts.append(factors[:, None] if factors.ndim == 1 else factors)
+    both = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))
+    return tuple(names), np.ascontiguousarray(both)
 
 
 def _kinds(chunk: Chunk) -> dict[str, str]:
