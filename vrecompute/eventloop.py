@@ -45,16 +45,18 @@ def run_loop(
     the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
     """
     needs = loop.needs()
-    collections = {}
-    for name in dict.fromkeys(need.partition(".")[0] for need in needs if not need.startswith("event.")):
-        columns = {n.partition(".")[2]: _given(n, names) for n in needs if n.startswith(f"{name}.")}
-        collections[name] = Collection(
-            [events.offsets(c) for c in columns.values()][-1], {n: events.flat(c) for n, c in columns.items()}
-        )
+    grouped: dict[str, dict[str, str]] = {}
+    for need in needs:
+        group, _, name = need.partition(".")
+        grouped.setdefault(group, {})[name] = need
     event = {}
-    for need in (n for n in needs if n.startswith("event.")):
+    for name, need in grouped.pop("event", {}).items():
         column = _column(need, names, events.sample.weight)
-        event[need.partition(".")[2]] = np.ones(len(events)) if column is None else events.flat(column)
+        event[name] = np.ones(len(events)) if column is None else events.flat(column)
+    collections = {
+        group: _collection(events, {n: _given(need, names) for n, need in members.items()})
+        for group, members in grouped.items()
+    }
     if events.sample.weight is not None and "weight" in event:
         check_weights(events, events.sample.weight, event["weight"])
     for name, factors in (weights or {}).items():
@@ -68,6 +70,16 @@ def run_loop(
         weights=weights,
     )
     return to_result(filled)
+
+
+def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
+    """Columns of one collection (its names to the source's); BadInput where they differ in length per event."""
+    first, *others = columns.values()
+    offsets = events.offsets(first)
+    for other in others:
+        if events.offsets(other) is not offsets and not np.array_equal(events.offsets(other), offsets):
+            raise BadInput(events.source, f"columns {first!r} and {other!r} differ in length per event")
+    return Collection(offsets, {name: events.flat(column) for name, column in columns.items()})
 
 
 def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:

@@ -66,10 +66,12 @@ class EventLoop:
         self._derived: dict[str, Callable[..., Any]] = {}
         self._steps: dict[str, Callable[..., Any]] = {}
         self._built: dict[Any, _Built] = {}
+        self._needs: tuple[str, ...] | None = None
 
     def step(self, function: F) -> F:
         """Add a step; steps run in the order of their definition."""
         self._steps[function.__name__] = function
+        self._changed()
         return function
 
     def column(self, name: str) -> Callable[[F], F]:
@@ -77,6 +79,7 @@ class EventLoop:
 
         def add(function: F) -> F:
             self._derived[name] = function
+            self._changed()
             return function
 
         return add
@@ -88,7 +91,10 @@ class EventLoop:
         """
 
         def add(function: F) -> F:
+            again = (function.__name__, column)  # as where a cell of a notebook runs again
+            self._varied = [v for v in self._varied if (v.function.__name__, v.column) != again]
             self._varied.append(_Vary(function, column, shifts))
+            self._changed()
             return function
 
         return add
@@ -143,12 +149,19 @@ class EventLoop:
 
     def needs(self) -> tuple[str, ...]:
         """The columns that the functions read: "muon.pt", "event.weight"."""
-        built = self._rewritten({}, weighted=False)
-        return (*built[0].columns, *(f"event.{name}" for name in built[0].event))
+        if self._needs is None:
+            names, _, _ = self._rewritten({}, weighted=False)
+            self._needs = (*names.columns, *(f"event.{name}" for name in names.event))
+        return self._needs
 
     def source(self, kinds: Mapping[str, str] | None = None) -> str:
         """The generated module, for the curious; `kinds` are column types by name ("muon.pt": "float32")."""
         return write_source(*self._rewritten(dict(kinds or {}), weighted=False)).text
+
+    def _changed(self) -> None:
+        """Forget what was made from other functions."""
+        self._built = {}
+        self._needs = None
 
     def _shifts(self) -> dict[str, dict[str, float]]:
         return {f"_vary_{k}_{v.function.__name__}": dict(v.shifts) for k, v in enumerate(self._varied)}
