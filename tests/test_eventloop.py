@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from vrecompute.analysis import SourceView
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
 from vrecompute.errors import BadInput, MissingColumn
-from vrecompute.eventloop import declared_columns, run_loop
+from vrecompute.eventloop import declared_columns, run_loop, weight_vector
 from vrecompute.kernels.eventloop import EventLoop
 
 NAMES = {"muon": "Muon_{}", "event": "Event_{}"}
@@ -73,3 +75,17 @@ def test_events_weigh_one_where_the_sample_has_no_weight():
 def test_a_weight_that_is_not_finite_is_named_by_event():
     with pytest.raises(BadInput, match=r"dy\.root: weight 'genWeight' is nan in event 101, and not finite in 2 of"):
         run_loop(loop, chunk((1.0, np.nan, np.inf)), NAMES)
+
+
+def test_lists_of_weights_are_rows_of_every_histogram():
+    vector = Column(np.array([1.0, 2.0, 1.0, 2.0, 1.0, 2.0], np.float32), np.array([0, 2, 4, 6]))
+    events = chunk()
+    events = replace(events, columns={**events.columns, "LHEPdfWeight": vector})
+    result = run_loop(loop, events, NAMES, weights={"pdf": weight_vector(events, "LHEPdfWeight")})
+    histogram = result.histograms["pt"]
+    assert list(histogram.axes[0]) == ["nominal", "up", "pdf_0", "pdf_1"]
+    assert histogram.view(flow=True)["value"][[0, 2, 3]].tolist() == [[0, 1, 1, -3], [0, 1, 1, -3], [0, 2, 2, -6]]
+    uneven = replace(vector, offsets=np.array([0, 2, 3, 6]))
+    events = replace(events, columns={**events.columns, "LHEPdfWeight": uneven})
+    with pytest.raises(BadInput, match=r"'LHEPdfWeight' has 1 weights in event 101, 2 in the one before"):
+        weight_vector(events, "LHEPdfWeight")

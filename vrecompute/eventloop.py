@@ -16,7 +16,7 @@ from vrecompute.kernels.chunk import Collection, Filled, FilledHistogram
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.result import Result
 
-__all__ = ["check_weights", "declared_columns", "run_loop", "to_result"]
+__all__ = ["check_weights", "declared_columns", "run_loop", "to_result", "weight_vector"]
 
 
 def declared_columns(loop: EventLoop, names: Mapping[str, str], source: SourceView) -> tuple[str, ...]:
@@ -37,24 +37,26 @@ def run_loop(
     events: Columns,
     names: Mapping[str, str],
     parameters: Mapping[str, float] | None = None,
-    weights: Mapping[str, NDArray[np.float64]] | None = None,
+    weights: Mapping[str, NDArray[Any]] | None = None,
 ) -> Result:
     """The Result of a loop over one chunk, all `events.variations` at once; `names` as in `declared_columns`.
 
-    `weights` are variations of the weight alone, name to factors of shape (events,). `event.weight` is 1
-    where the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
+    `weights` are variations of the weight alone, as `EventLoop.run` takes them. `event.weight` is 1 where
+    the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
     """
     needs = loop.needs()
-    collections = {}
-    for name in dict.fromkeys(need.partition(".")[0] for need in needs if not need.startswith("event.")):
-        columns = {n.partition(".")[2]: _given(n, names) for n in needs if n.startswith(f"{name}.")}
-        collections[name] = Collection(
-            [events.offsets(c) for c in columns.values()][-1], {n: events.flat(c) for n, c in columns.items()}
-        )
+    grouped: dict[str, dict[str, str]] = {}
+    for need in needs:
+        group, _, name = need.partition(".")
+        grouped.setdefault(group, {})[name] = need
     event = {}
-    for need in (n for n in needs if n.startswith("event.")):
+    for name, need in grouped.pop("event", {}).items():
         column = _column(need, names, events.sample.weight)
-        event[need.partition(".")[2]] = np.ones(len(events)) if column is None else events.flat(column)
+        event[name] = np.ones(len(events)) if column is None else events.flat(column)
+    collections = {
+        group: _collection(events, {n: _given(need, names) for n, need in members.items()})
+        for group, members in grouped.items()
+    }
     if events.sample.weight is not None and "weight" in event:
         check_weights(events, events.sample.weight, event["weight"])
     for name, factors in (weights or {}).items():
@@ -70,15 +72,41 @@ def run_loop(
     return to_result(filled)
 
 
+def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
+    """Columns of one collection (its names to the source's); BadInput where they differ in length per event."""
+    first, *others = columns.values()
+    offsets = events.offsets(first)
+    for other in others:
+        if events.offsets(other) is not offsets and not np.array_equal(events.offsets(other), offsets):
+            raise BadInput(events.source, f"columns {first!r} and {other!r} differ in length per event")
+    return Collection(offsets, {name: events.flat(column) for name, column in columns.items()})
+
+
 def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
     """BadInput that names the first event whose weight is not finite."""
-    bad = np.flatnonzero(~np.isfinite(values))
+    finite = np.isfinite(values)
+    bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
     if bad.size:
         raise BadInput(
             events.source,
             f"weight {column!r} is {values[bad[0]]} in event {events.start + int(bad[0])}, and not finite "
             f"in {bad.size} of the events {events.start} to {events.stop - 1}",
         )
+
+
+def weight_vector(events: Columns, column: str) -> NDArray[Any]:
+    """A list of weights per event (`LHEPdfWeight`) as factors of shape (events, n), for `run_loop`.
+
+    Raises BadInput where events have lists of different length, which name no variations.
+    """
+    lengths = np.diff(events.offsets(column))
+    if lengths.size and not np.all(lengths == lengths[0]):
+        first = int(np.argmax(lengths != lengths[0]))
+        raise BadInput(
+            events.source,
+            f"{column!r} has {lengths[first]} weights in event {events.start + first}, {lengths[0]} in the one before",
+        )
+    return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)
 
 
 def to_result(filled: Filled) -> Result:

@@ -169,8 +169,10 @@ def test_histograms_have_rows_for_what_can_change_them_alone():
 def test_a_weight_alone_varied_is_a_run_with_that_weight(seed):
     collections, event = sample(seed)
     rng = np.random.default_rng(seed)
-    factors = {f"pdf_{k}": rng.normal(1.0, 0.1, 60) for k in range(7)}
-    filled = run(LOOP, 60, collections, event, variations=("nominal", "both"), weights=factors)
+    vector = rng.normal(1.0, 0.1, (60, 7))
+    given_weights = {"pdf": vector, "alpha_s": rng.normal(1.0, 0.1, 60)}
+    filled = run(LOOP, 60, collections, event, variations=("nominal", "both"), weights=given_weights)
+    factors = {**{f"pdf_{k}": vector[:, k] for k in range(7)}, "alpha_s": given_weights["alpha_s"]}
     plain = run(LOOP, 60, collections, event, variations=("nominal", "both"))
     for h in ("ee", "mumu"):
         made = filled.histograms[h]
@@ -403,15 +405,16 @@ def test_an_array_made_in_a_loop_is_refused_in_words():
 
 def test_what_is_missing_is_named_with_the_line_that_reads_it():
     collections, event = sample(1)
-    with pytest.raises(
-        UsageError, match=r"test_eventloop\.py:\d+: column electron\.eta is not there; given are pt, id"
-    ):
-        columns = {n: v for n, v in collections["electron"].columns.items() if n != "eta"}
-        run(LOOP, 60, {**collections, "electron": Collection(collections["electron"].offsets, columns)}, event)
+    columns = {n: v for n, v in collections["electron"].columns.items() if n != "eta"}
+    less = {**collections, "electron": Collection(collections["electron"].offsets, columns)}
+    message = r"test_eventloop\.py:\d+: column electron\.eta is not there; given are pt, id"
+    with pytest.raises(UsageError, match=message):
+        run(LOOP, 60, less, event)
     with pytest.raises(UsageError, match=r"event\.fired is not there"):
         run(LOOP, 60, collections, {"weight": event["weight"]})
+    some = {"pt_min_gev": 1.0, "size": 1.0}
     with pytest.raises(UsageError, match=r"parameter p\.eta_max is not there"):
-        LOOP.run(60, collections=collections, event=event, parameters={"pt_min_gev": 1.0, "size": 1.0})
+        LOOP.run(60, collections=collections, event=event, parameters=some)
     with pytest.raises(UsageError, match="no function varies 'e_upp'"):
         run(LOOP, 60, collections, event, variations=("nominal", "e_upp"))
     with pytest.raises(UsageError, match="59 values for 60 events"):
@@ -436,3 +439,27 @@ def test_a_lambda_is_no_step():
     loop.step(lambda muon: len(muon))
     with pytest.raises(UsageError, match="not a plain function"):
         loop.needs()
+
+
+def test_a_function_defined_again_replaces_itself():
+    loop = EventLoop(mass=EDGES)
+
+    @loop.step
+    def step(muon):
+        return muon.pt[0]
+
+    assert loop.needs() == ("muon.pt",)
+
+    @loop.step
+    def step(muon):  # noqa: F811
+        return muon.eta[0]
+
+    for shift in (0.1, 0.2):
+
+        @loop.vary("muon.eta", up=shift)
+        def vary(muon, i, shift):
+            return muon.eta[i] + shift
+
+    assert loop.needs() == ("muon.eta",)
+    assert loop.variations == ("nominal", "up")
+    assert list(loop._shifts().values()) == [{"up": 0.2}]

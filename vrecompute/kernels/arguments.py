@@ -39,7 +39,7 @@ class Arguments:
         self.sums = {
             h: np.zeros(len(rows) * (axes[h].edges.size + 1) * 2) for h, rows in self.rows_of_histogram.items()
         }
-        n = len(chunk.weights)
+        n = len(chunk.weight_names)
         self.factor_sums = {h: np.zeros((axes[h].edges.size + 1, 2, n)) for h in self.sums} if n else {}
 
     def _ordered(self, wanted: set[str]) -> tuple[str, ...]:
@@ -88,12 +88,14 @@ class Arguments:
             made[f"_p__{name}"] = float(_given(self.chunk.parameters, name, f"parameter p.{name}", where))
         for h, rows in self.rows_of_histogram.items():
             made[f"_axis__{h}"], made[f"_sums__{h}"] = self.axes[h], self.sums[h]
-            if self.chunk.weights:
+            if self.chunk.weight_names:
                 made[f"_factor_sums__{h}"] = self.factor_sums[h]
             for s in self.steps:
                 made[f"_route__{s.name}__{h}"] = _route(self.rows_of_step[s.name], rows)
-        if self.chunk.weights:
-            made["_factors"] = np.ascontiguousarray(np.stack(list(self.chunk.weights.values()), axis=1), np.float64)
+        if self.chunk.weight_names:
+            if len(self.chunk.factors) != self.chunk.events:
+                raise UsageError(f"weights have {len(self.chunk.factors)} rows for {self.chunk.events} events")
+            made["_factors"] = self.chunk.factors
         for helper in self.names.helpers.values():
             if helper.once:
                 made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1, dtype=np.int64)
@@ -152,9 +154,9 @@ class Arguments:
         for h, rows in self.rows_of_histogram.items():
             sums = self.sums[h].reshape(len(rows), self.axes[h].edges.size + 1, 2)
             both = sums.transpose(2, 0, 1)
-            if self.chunk.weights:
+            if self.chunk.weight_names:
                 both = np.concatenate([both, self.factor_sums[h].transpose(1, 2, 0)], axis=1)
-            names = (*rows, *self.chunk.weights)
+            names = (*rows, *self.chunk.weight_names)
             histograms[h] = FilledHistogram(names, self.axes[h].edges, both[0].copy(), both[1].copy())
         cutflow: dict[str, dict[str, int]] = {}
         for (channel, cut), slot in self.names.cuts.items():

@@ -13,21 +13,29 @@ from vrecompute.kernels.inline import inline
 
 __all__ = ["Axis", "fill", "fill_weights", "find_bin", "make_axis"]
 
-# Cells per octave of the lookup: at least 2^6, at most 2^14 (for bins of 0.006 % of their position).
-_MIN_BITS, _MAX_BITS = 6, 14
+# Cells of the lookup: at least 2^6 per octave, at most 2^14 in all (64 kB) unless that is more.
+_MIN_BITS, _MAX_CELLS = 6, 2**14
+# Cells are at most 1/4 of a bin, so that seven of eight guesses are the bin and the walk is well predicted.
+_FINER_BITS = 2
 
 
 class Axis(NamedTuple):
-    """What a kernel needs of one axis: float64 `edges`, and the `guess` bin of each cell of a cheap key.
+    """What a kernel needs of one axis: float64 edges, and the `guess` bin of each cell of a cheap key.
 
     The key of x is `(bits(x) >> shift) - first`, cut to the table, with the bits of the float64 read as a
-    signed integer: monotone in x for x > 0, which is why the guess is never above the bin.
+    signed integer: monotone in x for x > 0, which is why the guess is never above the bin. `padded` are the
+    edges and a NaN, which no x reaches and which ends the walk.
     """
 
-    edges: NDArray[np.float64]
+    padded: NDArray[np.float64]
     guess: NDArray[np.int32]
     shift: int
     first: int
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """The edges, shape (bins + 1,)."""
+        return self.padded[:-1]
 
 
 def _float_bits(typingctx: Any, x: Any) -> Any:
@@ -45,10 +53,10 @@ float_bits: Any = intrinsic(_float_bits)
 def find_bin(axis: Axis, x: float) -> int:
     """`numpy.searchsorted(edges, x, side="right")`: 0 is underflow, len(edges) overflow; NaN counts as overflow."""
     if x != x:
-        return axis.edges.size
+        return axis.padded.size - 1
     key = min(max((float_bits(np.float64(x)) >> axis.shift) - axis.first, 0), axis.guess.size - 1)
     index = int(axis.guess[np.uint64(key)])
-    while index < axis.edges.size and x >= axis.edges[np.uint64(index)]:
+    while x >= axis.padded[np.uint64(index)]:
         index += 1
     return index
 
@@ -57,7 +65,7 @@ def find_bin(axis: Axis, x: float) -> int:
 def fill(axis: Axis, sums: NDArray[np.float64], row: int, x: float, weight: float) -> int:
     """Add `weight` and its square to the bin of x in `row` of `sums`, flat (rows, len(edges) + 1, 2); give the bin."""
     index = find_bin(axis, x)
-    at = np.uint64(2 * (row * (axis.edges.size + 1) + index))
+    at = np.uint64(2 * (row * axis.padded.size + index))
     sums[at] += weight
     sums[at + np.uint64(1)] += weight * weight
     return index
@@ -82,13 +90,15 @@ def make_axis(edges: NDArray[np.float64]) -> Axis:
         raise ValueError("bin edges must be at least two, finite and strictly increasing")
     positive = edges[edges > 0]
     if positive.size == 0:
-        return Axis(edges, np.zeros(1, np.int32), 0, 0)
+        return Axis(np.append(edges, np.nan), np.zeros(1, np.int32), 0, 0)
     narrowest = float(np.min(positive[1:] / positive[:-1], initial=2.0)) - 1.0
-    bits = int(np.clip(np.ceil(-np.log2(narrowest)), _MIN_BITS, _MAX_BITS))
+    octaves = 1.0 + float(np.log2(positive[-1]) - np.log2(positive[0]))
+    most = max(int(np.log2(_MAX_CELLS / octaves)), _MIN_BITS)
+    bits = int(np.clip(np.ceil(-np.log2(narrowest)) + _FINER_BITS, _MIN_BITS, most))
     keys = positive.view(np.int64) >> (52 - bits)
     # One cell below the first positive edge takes everything up to it, x <= 0 included: its guess must be 0.
     first = int(keys[0]) - 1
     cells = np.arange(first, int(keys[-1]) + 2)
     guess = edges.size - positive.size + np.searchsorted(keys, cells, side="left")
     guess[0] = 0
-    return Axis(edges, guess.astype(np.int32), 52 - bits, first)
+    return Axis(np.append(edges, np.nan), guess.astype(np.int32), 52 - bits, first)

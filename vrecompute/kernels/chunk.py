@@ -48,4 +48,5 @@ class Chunk:
     event: dict[str, NDArray[Any]]
     parameters: dict[str, float]
     variations: tuple[str, ...]
-    weights: dict[str, NDArray[np.float64]]
+    weight_names: tuple[str, ...]
+    factors: NDArray[Any]

@@ -66,10 +66,12 @@ class EventLoop:
         self._derived: dict[str, Callable[..., Any]] = {}
         self._steps: dict[str, Callable[..., Any]] = {}
         self._built: dict[Any, _Built] = {}
+        self._needs: tuple[str, ...] | None = None
 
     def step(self, function: F) -> F:
         """Add a step; steps run in the order of their definition."""
         self._steps[function.__name__] = function
+        self._changed()
         return function
 
     def column(self, name: str) -> Callable[[F], F]:
@@ -77,6 +79,7 @@ class EventLoop:
 
         def add(function: F) -> F:
             self._derived[name] = function
+            self._changed()
             return function
 
         return add
@@ -88,7 +91,10 @@ class EventLoop:
         """
 
         def add(function: F) -> F:
+            again = (function.__name__, column)  # as where a cell of a notebook runs again
+            self._varied = [v for v in self._varied if (v.function.__name__, v.column) != again]
             self._varied.append(_Vary(function, column, shifts))
+            self._changed()
             return function
 
         return add
@@ -115,21 +121,24 @@ class EventLoop:
         event: Mapping[str, NDArray[Any]] | None = None,
         parameters: Mapping[str, float] | None = None,
         variations: Sequence[str] = (_NOMINAL,),
-        weights: Mapping[str, NDArray[np.float64]] | None = None,
+        weights: Mapping[str, NDArray[Any]] | None = None,
     ) -> Filled:
         """One pass over `events` events, for the nominal and the other `variations`.
 
-        `event` holds one value per event and column. `weights` are variations of the weight alone: names
-        to factors of shape (events,); each becomes one more row of every histogram, filled with the
+        `event` holds one value per event and column. `weights` are variations of the weight alone, a name
+        and factors: of shape (events,) for one, of shape (events, n) for n of them, `name_0` and so on. Each
+        becomes one more row of every histogram, filled with the
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
         names is not given, and AnalysisError where a function cannot be compiled.
         """
-        factors = dict(weights or {})
-        chunk = Chunk(events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), factors)
+        names, factors = _columns_of(weights or {})
+        chunk = Chunk(
+            events, dict(collections), dict(event or {}), dict(parameters or {}), tuple(variations), names, factors
+        )
         for name in variations:
             if name not in self.variations:
                 raise UsageError(f"no function varies {name!r}; there are {', '.join(self.variations)}")
-        built = self._build(_kinds(chunk), weighted=bool(factors))
+        built = self._build(_kinds(chunk), weighted=bool(names))
         arguments = Arguments(built.names, built.prepared, built.steps, self.axes, self._shifts(), chunk)
         values = arguments.values()
         try:
@@ -140,12 +149,19 @@ class EventLoop:
 
     def needs(self) -> tuple[str, ...]:
         """The columns that the functions read: "muon.pt", "event.weight"."""
-        built = self._rewritten({}, weighted=False)
-        return (*built[0].columns, *(f"event.{name}" for name in built[0].event))
+        if self._needs is None:
+            names, _, _ = self._rewritten({}, weighted=False)
+            self._needs = (*names.columns, *(f"event.{name}" for name in names.event))
+        return self._needs
 
     def source(self, kinds: Mapping[str, str] | None = None) -> str:
         """The generated module, for the curious; `kinds` are column types by name ("muon.pt": "float32")."""
         return write_source(*self._rewritten(dict(kinds or {}), weighted=False)).text
+
+    def _changed(self) -> None:
+        """Forget what was made from other functions."""
+        self._built = {}
+        self._needs = None
 
     def _shifts(self) -> dict[str, dict[str, float]]:
         return {f"_vary_{k}_{v.function.__name__}": dict(v.shifts) for k, v in enumerate(self._varied)}
@@ -240,6 +256,17 @@ class EventLoop:
             if more <= varied:
                 return varied
             varied |= more
+
+
+def _columns_of(weights: Mapping[str, NDArray[Any]]) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Names and factors, shape (events, names), of all variations of the weight alone; one array is not copied."""
+    names: list[str] = []
+    parts = []
+    for name, factors in weights.items():
+        names += [name] if factors.ndim == 1 else [f"{name}_{k}" for k in range(factors.shape[1])]
+        parts.append(factors[:, None] if factors.ndim == 1 else factors)
+    both = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))
+    return tuple(names), np.ascontiguousarray(both)
 
 
 def _kinds(chunk: Chunk) -> dict[str, str]:

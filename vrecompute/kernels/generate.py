@@ -160,7 +160,9 @@ class _Loop:
     def call(self, function: Rewritten, *numbers: str) -> str:
         """A call with the shared names it needs; those that are arguments of the loop itself are noted."""
         for a in function.arguments:
-            if a.startswith(("_raw__", "_p__", "_axis__", "_sums__", "_var__", "_memo__", "_kept__", "_factor_sums__")) or a in (
+            if a.startswith(
+                ("_raw__", "_p__", "_axis__", "_sums__", "_var__", "_memo__", "_kept__", "_factor_sums__")
+            ) or a in (
                 "_cuts",
                 "_counters",
                 "_factors",
@@ -182,25 +184,26 @@ class _Loop:
                 self.use(f"_route__{key}__to")
                 write(depth, f"for _r in range(_route__{key}__to.size):")
                 depth += 1
-                write(depth, f"_to = _route__{key}__to[_r]")
+                write(depth, f"_to = _route__{key}__to[_np.uint64(_r)]")
                 to = "_to + _i"
                 for inner in sorted(column.derive.prepared):
                     if self.prepared[inner].varied:
                         route = f"_route__{key}__{self.prepared[inner].key}"
                         self.use(route)
-                        write(depth, f"_row__{self.prepared[inner].key} = {route}[_r]")
+                        write(depth, f"_row__{self.prepared[inner].key} = {route}[_np.uint64(_r)]")
             write(depth, each)
-            write(depth + 1, f"_var__{key}[{to}] = {self.call(column.derive, '_i')}")
+            write(depth + 1, f"_var__{key}[_np.uint64({to})] = {self.call(column.derive, '_i')}")
             return
         self.use(f"_raw__{key}")
         # Objects outside, shifts inside: what a maker computes `once` for an object serves all its shifts.
         write(depth + 1, each)
-        write(depth + 2, f"_var__{key}[_i] = _np.float64(_raw__{key}[_at__{c} + _i])")
+        write(depth + 2, f"_var__{key}[_np.uint64(_i)] = _np.float64(_raw__{key}[_np.uint64(_at__{c} + _i)])")
         for maker in column.makers:
             to, shift = f"_to__{maker.name}", f"_shift__{maker.name}"
             self.use(to, shift)
             write(depth + 2, f"for _r in range({to}.size):")
-            write(depth + 3, f"_var__{key}[{to}[_r] + _i] = {self.call(maker, '_i', f'{shift}[_r]')}")
+            write(depth + 3, "_u = _np.uint64(_r)")
+            write(depth + 3, f"_var__{key}[_np.uint64({to}[_u] + _i)] = {self.call(maker, '_i', f'{shift}[_u]')}")
 
     def write_step(self, write: _Writer, step: Step) -> None:
         name, depth = step.name, 2
@@ -240,28 +243,36 @@ class _Loop:
         """One call per variation; where a required step is absent in a variation, this one is, too."""
         name = step.name
         self.use(f"_states__{name}")
-        write(depth, f"for _k in range(_states__{name}):")
-        depth += 1
-        write(depth, "_nominal = _k == 0")
+        write(depth, "_u = _np.uint64(0)")
+        self.write_state(write, depth, step)
+        write(depth, f"for _k in range(1, _states__{name}):")
+        write(depth + 1, "_nominal = False")
+        write(depth + 1, "_u = _np.uint64(_k)")
+        self.write_state(write, depth + 1, step)
+        write(depth, "_nominal = True")
+
+    def write_state(self, write: _Writer, depth: int, step: Step) -> None:
+        """The call for variation `_u` of the step."""
+        name = step.name
         for key in sorted(step.function.prepared):
             column = self.prepared[key]
             if column.varied:
                 self.use(f"_route__{name}__{column.key}")
-                write(depth, f"_row__{column.key} = _route__{name}__{column.key}[_k]")
+                write(depth, f"_row__{column.key} = _route__{name}__{column.key}[_u]")
         for h in step.function.fills:
             self.use(f"_route__{name}__{h}")
-            write(depth, f"_row__{h} = _route__{name}__{h}[_k]")
+            write(depth, f"_row__{h} = _route__{name}__{h}[_u]")
         for d in (*step.requires, *step.optional):
             if self.steps[d].varied:
                 self.use(f"_route__{name}__{d}")
-                write(depth, f"_s = _route__{name}__{d}[_k]")
+                write(depth, f"_s = _np.uint64(_route__{name}__{d}[_u])")
                 write(depth, f"_is__{d} = _any__{d} and _has__{d}[_s]")
                 values = [f"_values__{d}[_s, {i}]" for i in range(self.steps[d].function.values)]
                 write(depth, f"_of__{d} = {values[0] if len(values) == 1 else '(' + ', '.join(values) + ',)'}")
             else:
                 write(depth, f"_is__{d} = _any__{d}")
         if name in self.named:
-            write(depth, f"_has__{name}[_k] = False")
+            write(depth, f"_has__{name}[_u] = False")
         if gate := [f"_is__{d}" for d in step.requires if self.steps[d].varied]:
             write(depth, f"if {' and '.join(gate)}:")
             depth += 1
@@ -272,7 +283,6 @@ class _Loop:
             write(depth, f"_result = {call}")
             write(depth, "if _result[0]:")
             write(depth + 1, f"_any__{name} = True")
-            write(depth + 1, f"_has__{name}[_k] = True")
+            write(depth + 1, f"_has__{name}[_u] = True")
             for i in range(step.function.values):
-                write(depth + 1, f"_values__{name}[_k, {i}] = _result[{i + 1}]")
-        write(3 if step.requires else 2, "_nominal = True")
+                write(depth + 1, f"_values__{name}[_u, {i}] = _result[{i + 1}]")
