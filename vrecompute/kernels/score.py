@@ -69,7 +69,8 @@ def score(
     steepness = float(np.sqrt(0.5 * LOG2_E) / v)
 
     def part(start: int, stop: int) -> None:
-        _pair_sums(*_shared(tiles, kernel, len(n)), steepness, start, stop, sums)
+        arguments = (*_shared(tiles, kernel, len(n)), steepness, start, stop, sums)
+        _pair_sums(*arguments)
 
     run_in_threads(part, len(tiles.points), threads, 1)
     real = tiles.order >= 0
@@ -103,7 +104,8 @@ def score_grid(
     sums = np.zeros((len(tiles.order), len(s_values), len(v_values)))
 
     def part(start: int, stop: int) -> None:
-        _grid_sums(*_shared(tiles, widest, len(n)), relative, steepness, start, stop, sums)
+        arguments = (*_shared(tiles, widest, len(n)), relative, steepness, start, stop, sums)
+        _grid_sums(*arguments)
 
     run_in_threads(part, len(tiles.points), threads, 1)
     real = tiles.order >= 0

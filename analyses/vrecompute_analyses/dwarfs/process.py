@@ -14,7 +14,6 @@ from vrecompute.columns import Columns
 from vrecompute.errors import ParameterError, UnreadableFile, UsageError
 from vrecompute.result import Array, Result
 from vrecompute_analyses.dwarfs.likelihood import (
-    SV_GRID,
     BackgroundModel,
     JPrior,
     fixed_background,
@@ -86,7 +85,8 @@ class Dwarfs(Analysis):
         Parameter("mass_range_gev", (8.0, 1000.0), "masses of the directory's list within low,high", tuple),
         Parameter("j_factor", "gaussian", "nuisance: Gaussian in log10 J, or density of samples where there are any",
                   str, ("gaussian", "samples")),
-        Parameter("background", "fixed", "background at its prediction, or profiled with its density", str, ("fixed", "profiled")),
+        Parameter("background", "fixed", "background as predicted, or profiled with its density", str,
+                  ("fixed", "profiled")),
         Parameter("pseudo_experiments", 40, "background-only experiments for expected limits", int),
         Parameter("seed", 1, "seed of the pseudo-experiments", int),
         Parameter("nside", 64, "HEALPix resolution of the map, a power of two", int),
@@ -166,7 +166,8 @@ class Dwarfs(Analysis):
     def _predict(self, resources: Mapping[str, Path], axes: Axes, which: Ints) -> Result:
         voids, widths = self._voids(resources)
         chosen = self._chosen(resources)
-        result = Result()
+        result = Result(counters={"predictions without a neighbour": 0.0})
+        result.arrays["bandwidths"] = Array(np.tile([widths.s_deg, widths.v], (len(which), 1)), "concat")
         for dwarf in [chosen[i] for i in which]:
             found = predict(voids, np.array([dwarf.position_deg]), widths, self["metric"])
             result.arrays |= {
@@ -175,15 +176,10 @@ class Dwarfs(Analysis):
                 f"ln_background/{dwarf.name}": Array(found.mean[0]),
                 f"ln_background_error/{dwarf.name}": Array(np.sqrt(found.variance[0])),
             }
-            result.counters["predictions without a neighbour"] = float(found.empty.sum()) + result.counters.get(
-                "predictions without a neighbour", 0.0
-            )
-        result.arrays["bandwidths"] = Array(np.tile([widths.s_deg, widths.v], (len(which), 1)), "concat")
+            result.counters["predictions without a neighbour"] += float(found.empty.sum())
         return result
 
-    def _map(
-        self, resources: Mapping[str, Path], axes: Axes, which: Ints, pixels: Ints
-    ) -> Result:
+    def _map(self, resources: Mapping[str, Path], axes: Axes, which: Ints, pixels: Ints) -> Result:
         voids = read_voids(resources["voids"], resources["void_counts"])
         positions = _pixel_centres(self["nside"], pixels)
         result = Result(counters={"predictions without a neighbour": 0.0})
@@ -201,9 +197,7 @@ class Dwarfs(Analysis):
             result.counters["predictions without a neighbour"] += float(found.empty.sum())
         return result
 
-    def _limits(
-        self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints
-    ) -> Result:
+    def _limits(self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints) -> Result:
         voids, widths = self._voids(resources)
         chosen = self._chosen(resources)
         result = Result()
@@ -226,7 +220,7 @@ class Dwarfs(Analysis):
         for key, rows in scans.items():
             table = np.array(rows)
             result.arrays[f"likelihood/{key}"] = Array(table[:, 0], "concat")
-            relative = table[:, 1:, 1:] - table[:, 1:, 1:].min(axis=-1, keepdims=True)
+            relative = table[:, 1:, 2:] - table[:, 1:, 2:].min(axis=-1, keepdims=True)
             result.arrays[f"expected/{key}"] = Array(relative.astype(np.float32), "concat")
         return result
 

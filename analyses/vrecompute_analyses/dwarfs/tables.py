@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def _read_dwarfs(table: tuple[str, int, int], observed: tuple[str, int, int]) ->
                 "expected",
             )
         fine = numbers[4:]
-        exposure = np.array([fine[a:b].mean() for a, b in zip(FINE_EDGES[:-1], FINE_EDGES[1:], strict=True)])
+        exposure = np.array([fine[a:b].mean() for a, b in pairwise(FINE_EDGES)])
         found.append(Dwarf(name, (numbers[0], numbers[1]), numbers[2], numbers[3], exposure, n))
     if not found:
         raise BadInput(table[0], "lists no dwarf")

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.errors import UsageError
 from vrecompute.kernels.density import density
 from vrecompute.kernels.neighbours import Metric
 from vrecompute.kernels.regress import Regression, regress
@@ -64,7 +65,10 @@ def _best(positions: bytes, counts: bytes, metric: Metric, s_deg: float, v: floa
     s_grid = np.array([s_deg]) if s_deg > 0 else s_grid
     v_grid = np.array([v]) if v > 0 else v_grid
     scores = score_grid(where[n > 0], n[n > 0], s_grid, v_grid, metric=metric)
-    return Bandwidths(*best_bandwidths(scores, s_grid, v_grid))
+    try:
+        return Bandwidths(*best_bandwidths(scores, s_grid, v_grid))
+    except ValueError as error:
+        raise UsageError(f"bandwidth_ln_counts cannot be chosen by score at bandwidth_deg={s_deg:g}: {error}") from error
 
 
 def _ln_counts(voids: Voids) -> tuple[Floats, NDArray[np.bool_]]:

@@ -1,0 +1,226 @@
+"""`finish` of the dwarfs analysis: tables of backgrounds, limits, bandwidths and maps from the summed arrays."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vrecompute.analysis import Analysis
+from vrecompute.errors import UsageError
+from vrecompute.kernels.score import best_bandwidths
+from vrecompute.result import Result
+from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Scan, limit_curve, stack, targets
+from vrecompute_analyses.dwarfs.tables import BINS, Floats
+from vrecompute_analyses.dwarfs.training import bandwidth_grid
+
+__all__ = ["FinishContext", "finish"]
+
+# From here on a note says what a large TS with a fixed background means.
+_TS_WORTH_A_NOTE = 4.0
+
+
+class FinishContext(Protocol):
+    """What `finish` and `figures` need to know of the run."""
+
+    @property
+    def directory(self) -> Path:
+        """An existing directory for product files."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item was computed."""
+        ...
+
+    @property
+    def completeness(self) -> float | None:
+        """Share of the items that were computed, 0 to 1; None where it is not known."""
+        ...
+
+
+def finish(results: Mapping[str, Result], analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    """Products of the step that ran, also written as files to `context.directory`.
+
+    predict: `background.csv`; limits: `limits.csv`, `expected.csv`, `notes.txt`; bandwidths: `bandwidths.csv`;
+    map: one `map_*.fits` a bandwidth (needs the extra 'astro').
+    """
+    found = next(iter(results.values()))
+    steps = {"predict": _predict, "limits": _limits, "bandwidths": _bandwidths, "map": _map}
+    about = {
+        "step": analysis["step"],
+        "metric": analysis["metric"],
+        "complete": context.complete,
+        "completeness": context.completeness,
+    }
+    return {**about, **steps[analysis["step"]](found, analysis, context)}
+
+
+def _members(result: Result, prefix: str) -> dict[str, Floats]:
+    """The arrays named `prefix`/..., by what follows."""
+    return {k.removeprefix(f"{prefix}/"): a.values for k, a in result.arrays.items() if k.startswith(f"{prefix}/")}
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A CSV; numbers to their last digit, NaN as an empty field."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_field(value) for value in row] for row in rows)
+
+
+def _field(value: object) -> object:
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else repr(float(value))
+    return value
+
+
+def _predict(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    mean, error = _members(result, "ln_background"), _members(result, "ln_background_error")
+    counts, position = _members(result, "counts"), _members(result, "position_deg")
+    _write(
+        context.directory / "background.csv",
+        ("dwarf", "bin", "counts_observed", "ln_background", "ln_background_error"),
+        ((name, k, int(counts[name][k]), mean[name][k], error[name][k]) for name in mean for k in range(BINS)),
+    )
+    s_deg, v = result.arrays["bandwidths"].values[0]
+    dwarfs = {
+        name: {
+            "position_deg": position[name],
+            "counts": counts[name],
+            "ln_background": mean[name],
+            "ln_background_error": error[name],
+        }
+        for name in mean
+    }
+    return {"bandwidths": {"s_deg": s_deg, "v": v}, "dwarfs": dwarfs}
+
+
+def _bandwidths(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    s, scores = result.arrays["s_deg"].values, result.arrays["score"].values
+    v = bandwidth_grid(analysis["metric"])[1]
+    _write(
+        context.directory / "bandwidths.csv",
+        ("s_deg", "v", "score"),
+        ((s[i], v[k], scores[i, k]) for i in range(len(s)) for k in range(len(v))),
+    )
+    best_s, best_v = best_bandwidths(scores, s, v)
+    at_edge = best_s in (s[0], s[-1]) or best_v in (v[0], v[-1])
+    best = {"s_deg": best_s, "v": best_v, "score": float(np.nanmax(scores)), "at_edge": bool(at_edge)}
+    return {"best": best, "s_deg": s, "v": v, "score": scores}
+
+
+def _limits(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    likelihood, expected = _members(result, "likelihood"), _members(result, "expected")
+    scans: dict[str, dict[str, Scan]] = {}
+    for key, rows in likelihood.items():
+        channel, dwarf = key.split("/")
+        scans.setdefault(channel, {})[dwarf] = Scan(rows[:, 0], rows[:, 1:], expected[key].astype(np.float64))
+    curves = {
+        channel: {
+            name: limit_curve(stack([by_dwarf[m] for m in members]))
+            for name, members in targets(list(by_dwarf), _chosen(analysis)).items()
+        }
+        for channel, by_dwarf in scans.items()
+    }
+    background = analysis["background"]
+    flat = [(c, t, curve) for c, by_target in curves.items() for t, curve in by_target.items()]
+    _write(
+        context.directory / "limits.csv",
+        ("target", "channel", "mass_gev", "sigmav_cm3_s", "cl", "background"),
+        (
+            (target, channel, mass, limit, CL, background)
+            for channel, target, curve in flat
+            for mass, limit in zip(curve.masses_gev, curve.observed, strict=True)
+        ),
+    )
+    _write(
+        context.directory / "expected.csv",
+        ("target", "channel", "mass_gev", *(f"sigmav_cm3_s_q{100 * q:g}" for q in QUANTILES), "background"),
+        (
+            (target, channel, mass, *curve.expected[:, i], background)
+            for channel, target, curve in flat
+            for i, mass in enumerate(curve.masses_gev)
+        ),
+    )
+    notes = _notes(scans, curves, analysis)
+    (context.directory / "notes.txt").write_text("".join(f"{note}\n" for note in notes))
+    return {
+        "cl": CL,
+        "background": background,
+        "j_factor": analysis["j_factor"],
+        "notes": notes,
+        "curves": {
+            channel: {
+                name: {
+                    "masses_gev": curve.masses_gev,
+                    "observed_cm3_s": curve.observed,
+                    "expected_cm3_s": curve.expected,
+                    "ts": curve.ts,
+                }
+                for name, curve in by_target.items()
+            }
+            for channel, by_target in curves.items()
+        },
+    }
+
+
+def _chosen(analysis: Analysis) -> list[str]:
+    return [name.strip() for name in analysis["stack"].split(",") if name.strip()]
+
+
+def _notes(
+    scans: Mapping[str, Mapping[str, Scan]], curves: Mapping[str, Mapping[str, Any]], analysis: Analysis
+) -> list[str]:
+    """What a reader of the limits must know."""
+    notes = []
+    for channel, by_dwarf in scans.items():
+        absent = [name for name in _chosen(analysis) if name not in by_dwarf]
+        if absent:
+            notes.append(f"{channel}: the stack is without {', '.join(absent)}, which the run does not hold.")
+        masses = {len(scan.masses_gev) for scan in by_dwarf.values()}
+        if len(masses) > 1:
+            notes.append(f"{channel}: some dwarfs lack masses; stacks are given only where all of theirs are there.")
+        tops = {name: float(curve.ts.max()) for name, curve in curves[channel].items() if len(curve.ts)}
+        large = ", ".join(f"{name} {top:.1f}" for name, top in tops.items() if top >= _TS_WORTH_A_NOTE)
+        if large and analysis["background"] == "fixed":
+            notes.append(
+                f"{channel}: TS reaches {large}. None of this is a signal: background=fixed takes the prediction for "
+                "exact, while void regions scatter about theirs by more than Poisson counting. A dwarf in brighter "
+                "surroundings than predicted pulls the cross-section up, and a stack adds these pulls: about 16 for "
+                "all 25 dwarfs. Run with background=profiled, where the error of the prediction takes part."
+            )
+        elif large:
+            notes.append(
+                f"{channel}: TS reaches {large}, each at its best mass of many, and only the normalisation of a "
+                "background is profiled, not its spectrum: no evidence of a signal."
+            )
+    return notes
+
+
+def _map(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    try:
+        from astropy.table import Table
+    except ImportError as error:
+        raise UsageError("the map is written as FITS, which needs the extra 'astro'") from error
+    maps = {}
+    pixels, mean, error_ = (_members(result, n) for n in ("pixel", "ln_background", "ln_background_error"))
+    for name, pixel in pixels.items():
+        columns = {"PIXEL": pixel}
+        for k in range(BINS):
+            columns[f"LN_BACKGROUND_{k}"] = mean[name][:, k]
+            columns[f"LN_BACKGROUND_ERROR_{k}"] = error_[name][:, k]
+        table = Table(columns)
+        table.meta |= {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED", "NSIDE": analysis["nside"], "COORDSYS": "G"}
+        table.meta |= {"INDXSCHM": "EXPLICIT", "OBJECT": "FULLSKY" if context.complete else "PARTIAL"}
+        file = context.directory / f"map_{name}.fits"
+        table.write(file, format="fits")
+        maps[name] = {
+            "file": file.name,
+            "pixels": len(pixel),
+            "pixels_without_void": int(np.isnan(mean[name][:, 0]).sum()),
+        }
+    return {"nside": analysis["nside"], "maps": maps}
