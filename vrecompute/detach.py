@@ -57,6 +57,7 @@ class Detached:
             memory_bytes=None,
             walltime_s=int(walltime_s or shape.walltime or _DEFAULT_WALLTIME_S),
             workers=workers or shape.processes * shape.nodes.min,
+            requeue=True,  # a later attempt finds what earlier ones made durable
         )
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:

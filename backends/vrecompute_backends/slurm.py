@@ -97,6 +97,7 @@ class SlurmBackend(Backend):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`; nothing runs before the first call."""
 
     capabilities = Capabilities(arrays=True, restarts=True, memory=True)
+    options_model = SlurmOptions
 
     def __init__(self, site: Site, access: Access | None = None) -> None:
         self.site = site

@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from dask_jobqueue.core import Job as JobQueueJob
-from dask_jobqueue.core import JobQueueCluster
 from distributed import Client as DaskClient
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface, SpecCluster
@@ -28,6 +26,7 @@ from vrecompute.access import Access
 from vrecompute.backend import Cluster, Job, JobId, JobStatus, State, SubmitError
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.site import PortRange, Site
+from vrecompute_backends.jobqueue import JobQueueCluster, JobQueueJob
 from vrecompute_backends.reconcile import Reconciler
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_scheduler import free_port
@@ -135,7 +134,7 @@ class _JobQueue(JobQueueCluster):
         super(SpecCluster, self)._update_worker_status(op, msg)
 
 
-class _Remote(ProcessInterface):
+class _Remote(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
     """A scheduler on the login node, reached by a tunnel; `address` is for workers, `external_address` for us."""
 
     def __init__(self, access: Access, site: Site, pem: str | None, **_: Any) -> None:

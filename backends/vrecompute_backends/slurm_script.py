@@ -33,6 +33,8 @@ __all__ = [
 #: The secret file that holds a certificate and its key for everything Dask of one cluster.
 TLS_FILE = "dask-tls.pem"
 
+# What scheduler and Runner need beside the workers, if the job does not say.
+_RUNNER_BYTES = 1 << 30
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
@@ -56,8 +58,8 @@ def shape_of(job: Job, site: Site) -> Shape:
     workers = site.workers
     processes = min(job.workers, workers.processes)
     memory = workers.memory_per_process
-    if memory is not None and job.memory_bytes is not None:
-        memory = memory * processes + job.memory_bytes
+    if memory is not None:
+        memory = memory * processes + (job.memory_bytes or _RUNNER_BYTES)
     return Shape(-(-job.workers // workers.processes), max(job.cores, processes * workers.threads), memory)
 
 
