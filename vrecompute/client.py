@@ -22,7 +22,7 @@ from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
-from vrecompute.errors import DatasetError, ParameterError, RunError, UsageError
+from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
 from vrecompute.explain import Explanation, explain
 from vrecompute.loading import load_analysis, load_backend, reload_analysis
 from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
@@ -228,7 +228,11 @@ class Client:
         names = sorted({name.split("/")[1] for name in store.names("runs") if name.endswith("/manifest.json")})
         facts = []
         for name in names:
-            manifest = read_manifest(store, name)
+            try:
+                manifest = read_manifest(store, name)
+            except StoreError:
+                facts.append(RunFacts((name, "damaged", "", "", "")))
+                continue
             state = run_state(store, name)
             facts.append(RunFacts((name, state, manifest.created, manifest.analysis, manifest.dataset.name)))
         return facts

@@ -25,7 +25,10 @@ class Collector:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.have: NDArray[np.bool_] = np.zeros(plan.chunks, dtype=bool)
-        self._numbers = {source.key: number for number, source in enumerate(plan.sources)}
+        # Two samples may list the same file: one part then serves both.
+        self._numbers: dict[str, list[int]] = {}
+        for number, source in enumerate(plan.sources):
+            self._numbers.setdefault(source.key, []).append(number)
         self._sources = [MergeTree[Result](source.chunks) for source in plan.sources]
         self._samples: dict[str, MergeTree[Result]] = {}
         self._place: list[tuple[str, int]] = []
@@ -37,23 +40,27 @@ class Collector:
             self._samples[sample] = MergeTree[Result](count)
 
     def add(self, nodes: Iterable[PartNode]) -> int:
-        """Take the nodes that belong to this plan; the number of chunks that are new."""
+        """Take the nodes that belong to this plan; the number of chunks that are new.
+
+        Raises ValueError, naming what it is, where Results cannot be combined.
+        """
         before = int(self.have.sum())
         for part in nodes:
-            number = self._numbers.get(part.source_key)
-            if number is None:
-                continue
-            leaves = part.node.leaves(self.plan.sources[number].chunks)
-            base = int(self.plan.offsets[number])
-            if not leaves or self.have[base + leaves.start : base + leaves.stop].all():
-                continue
-            tree = self._sources[number]
-            tree.add(part.node, part.result)
-            self.have[base + leaves.start : base + leaves.stop] = True
-            if tree.complete:
-                sample, place = self._place[number]
-                self._samples[sample].add(Node(0, place), tree.nodes.pop(Node(tree.top, 0)))
+            for number in self._numbers.get(part.source_key, ()):
+                self._take(number, part)
         return int(self.have.sum()) - before
+
+    def _take(self, number: int, part: PartNode) -> None:
+        leaves = part.node.leaves(self.plan.sources[number].chunks)
+        base = int(self.plan.offsets[number])
+        if not leaves or self.have[base + leaves.start : base + leaves.stop].all():
+            return
+        tree = self._sources[number]
+        tree.add(part.node, part.result)
+        self.have[base + leaves.start : base + leaves.stop] = True
+        if tree.complete:
+            sample, place = self._place[number]
+            self._samples[sample].add(Node(0, place), tree.nodes.pop(Node(tree.top, 0)))
 
     @property
     def complete(self) -> bool:

@@ -15,7 +15,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["USER_MODULE", "canonical_json", "code_digest", "file_sha256", "numerics", "sha256_json", "sha256_of"]
+__all__ = [
+    "USER_MODULE",
+    "canonical_json",
+    "code_digest",
+    "file_sha256",
+    "module_digests",
+    "numerics",
+    "seal",
+    "sha256_json",
+    "sha256_of",
+    "strip_comments",
+    "unseal",
+]
 
 # Distributions whose versions may change a bit of a result.
 _NUMERIC_DISTRIBUTIONS = ("numpy", "numba", "awkward", "uproot")
@@ -50,6 +62,19 @@ def sha256_json(value: Any) -> str:
     return sha256_of(canonical_json(value))
 
 
+def seal(value: Mapping[str, Any]) -> bytes:
+    """`value` as canonical JSON that carries its own sha256, so that damage to it is noticed."""
+    return canonical_json({**value, "sha256": sha256_json(value)})
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """The mapping that `seal` wrote; ValueError where the bytes are not what was written."""
+    value = json.loads(data)
+    if not isinstance(value, dict) or value.pop("sha256", None) != sha256_json(value):
+        raise ValueError("its content does not agree with its own sha256")
+    return value
+
+
 def file_sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file's content."""
     with path.open("rb") as file:
@@ -75,7 +100,12 @@ def code_digest(cls: type) -> str:
     """
     module = cls.__module__
     if module == "__main__" or _source_file(module) is None:
-        return sha256_json({"source": _strip_comments(inspect.getsource(cls))})
+        return sha256_json({"source": strip_comments(inspect.getsource(cls))})
+    return sha256_json({"modules": module_digests(module)})
+
+
+def module_digests(module: str) -> dict[str, str]:
+    """sha256 by module name of a module's source and of all it imports within its own package and the kernels."""
     package = module.partition(".")[0]
     seen: dict[str, str] = {}
     visited: set[str] = set()
@@ -88,10 +118,10 @@ def code_digest(cls: type) -> str:
         visited.add(name)
         text = file.read_text(encoding="utf-8")
         # A user's file is imported under a name made of its bytes, comments and all.
-        seen["" if name.startswith(USER_MODULE) else name] = sha256_of(_strip_comments(text).encode())
+        seen["" if name.startswith(USER_MODULE) else name] = sha256_of(strip_comments(text).encode())
         is_package = file.name == "__init__.py"
         waiting += [n for n in _imports(text, name, is_package) if _counts(n, package)]
-    return sha256_json({"modules": seen})
+    return seen
 
 
 def _counts(name: str, package: str) -> bool:
@@ -128,7 +158,8 @@ def _imports(text: str, module: str, is_package: bool) -> list[str]:
     return names
 
 
-def _strip_comments(text: str) -> str:
+def strip_comments(text: str) -> str:
+    """Source without comments, blank lines and spaces at line ends: what may change without changing a number."""
     lines = text.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

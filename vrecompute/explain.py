@@ -110,7 +110,10 @@ def explain(
 def _measured_rate(store: Store, analysis: str) -> float | None:
     """Events per second and core of the latest run of this analysis in the store."""
     for name in sorted((n for n in store.names("runs") if "/outcomes/" in n), reverse=True):
-        summary = json.loads(store.get(name))["summary"]
+        try:
+            summary = json.loads(store.get(name))["summary"]
+        except ValueError:
+            continue
         if summary["analysis"]["name"] == analysis and summary["events_per_s_per_core"]:
             return float(summary["events_per_s_per_core"])
     return None

@@ -12,7 +12,6 @@ runs/<run>/cancel                    somebody asked for an end
 from __future__ import annotations
 
 import dataclasses
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,8 @@ from typing import Any, Literal
 
 from vrecompute.analysis import Grid
 from vrecompute.dataset import Dataset, Sample, Source
-from vrecompute.digest import canonical_json
-from vrecompute.errors import RunError, StoreError
+from vrecompute.digest import seal, unseal
+from vrecompute.errors import RunError, StoreError, UsageError
 from vrecompute.plan import DEFAULT_CHUNK_BYTES
 from vrecompute.store import Store
 
@@ -41,12 +40,22 @@ class Settings:
     """
 
     on_bad: Literal["fail", "skip"] = "fail"
-    max_bad: float = 0.1
+    max_bad: float = 0.5
     reuse: bool = True
     allow_duplicates: bool = False
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     task_s: float = 15.0
     task_chunks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_bad not in ("fail", "skip"):
+            raise UsageError(f"on_bad={self.on_bad!r}: choose fail or skip")
+        if not 0 <= self.max_bad <= 1:
+            raise UsageError(f"max_bad={self.max_bad}: choose a fraction of the sources, from 0 to 1")
+        for name in ("chunk_bytes", "task_s", "task_chunks"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name}={value}: choose a number above 0")
 
 
 @dataclass(frozen=True)
@@ -79,16 +88,21 @@ class Manifest:
 
     def write(self, store: Store) -> None:
         """Make the manifest durable; RunError where the run exists already."""
-        if not store.create(f"{self.prefix}manifest.json", canonical_json({**_FORMAT, **dataclasses.asdict(self)})):
+        if not store.create(f"{self.prefix}manifest.json", seal({**_FORMAT, **dataclasses.asdict(self)})):
             raise RunError(f"run {self.run!r} exists already in {store.url}; attach to it instead")
 
 
 def read_manifest(store: Store, run: str) -> Manifest:
-    """The manifest of a run; RunError where there is none."""
+    """The manifest of a run; RunError where there is none, StoreError where it is damaged."""
     name = f"runs/{run}/manifest.json"
     if not store.exists(name):
         raise RunError(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
-    raw = json.loads(store.get(name))
+    try:
+        raw = unseal(store.get(name))
+    except ValueError as error:
+        raise StoreError(
+            f"{store.url}: {name} is damaged: {error}; run the analysis again: what it had finished is reused"
+        ) from error
     if {k: raw.pop(k, None) for k in _FORMAT} != _FORMAT:
         raise StoreError(f"{store.url}: {name} is of another version than {_FORMAT['version']}")
     dataset = raw.pop("dataset")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -12,8 +10,8 @@ import numpy as np
 
 from vrecompute.analysis import Analysis, SourceView
 from vrecompute.columns import Columns
-from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
+from vrecompute.functiondigest import function_digest
 from vrecompute.result import Array, Result
 
 __all__ = ["MapAnalysis", "as_result"]
@@ -56,18 +54,8 @@ class MapAnalysis(Analysis):
         return {"columns": self.wanted, "combine": self.combine, "takes": self.takes}
 
     def code_digest(self) -> str:
-        """Of the function's source, its defaults and the plain values it closes over; AnalysisError without source."""
-        try:
-            source = textwrap.dedent(inspect.getsource(self.function))
-        except (OSError, TypeError) as error:
-            raise AnalysisError(
-                "the source of the mapped function cannot be had, so its work could not be named: define it in a "
-                "file or a notebook cell, not at a bare prompt"
-            ) from error
-        closure = inspect.getclosurevars(self.function) if inspect.isfunction(self.function) else None
-        seen = {**closure.nonlocals, **closure.globals} if closure else {}
-        values = {n: repr(v) for n, v in sorted(seen.items()) if isinstance(v, (int, float, str, bool, tuple))}
-        return sha256_json({"source": source, "values": values})
+        """Of the function and all it reaches: see `function_digest`; AnalysisError without source."""
+        return function_digest(self.function)
 
 
 def as_result(value: Any, combine: Combine) -> Result:

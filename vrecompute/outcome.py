@@ -111,8 +111,21 @@ class Tally:
     @property
     def over_quota(self) -> bool:
         """Whether more sources failed than `max_bad` allows."""
-        files = {(f.sample, f.file) for f in self.failures}
-        return len(files) > self.manifest.settings.max_bad * max(1, len(self.manifest.dataset.sources))
+        return self._bad > self.manifest.settings.max_bad * max(1, len(self.manifest.dataset.sources))
+
+    @property
+    def _bad(self) -> int:
+        return len({(f.sample, f.file) for f in self.failures})
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every chunk of a plan is in the result and nothing failed."""
+        return self._plan is not None and not self.failures and bool(self._have.all())
+
+    def failed(self, failure: Failure) -> None:
+        """Something failed; told twice it counts once."""
+        if failure not in self.failures:
+            self.failures.append(failure)
 
     def planned(self, plan: Plan, *, final: bool) -> None:
         """The plan of a step; that of the final step is what events are counted against."""
@@ -124,7 +137,8 @@ class Tally:
 
     def received(self, receipt: Receipt, new_chunks: int) -> None:
         """A task ended and gave its receipt; what a straggler's second copy did again does not count twice."""
-        self.failures += [f for f in receipt.failures if f not in self.failures]
+        for failure in receipt.failures:
+            self.failed(failure)
         self.core_s += receipt.seconds.get("cpu", 0.0)
         for stage in ("read", "process", "write"):
             self._times[f"task-{stage}"] += receipt.seconds.get(stage, 0.0)
@@ -144,19 +158,23 @@ class Tally:
         """The Outcome of what was counted."""
         expected = (self._plan.events if self._plan else 0) + sum(f.entries or 0 for f in self._whole_sources())
         merged = sum(r.events for r in results.values())
-        if self._plan is not None and not self.failures and not cancelled and merged != expected:
-            reason = f"{merged} events are in the result, {expected} were expected"
-            self.failures.append(Failure(self.manifest.dataset.name, "", "lost", reason))
+        if self._plan is not None and not self.must_stop and not cancelled:
+            self._account(merged, expected)
         if len(self._machines) > 1:
             kinds = ", ".join(sorted(self._machines))
             self.warnings.append(f"workers were of different kinds ({kinds}): sums agree to 1e-12, not bit by bit")
+        if self.failures and self.over_quota and self.manifest.settings.on_bad == "skip":
+            self.warnings.append(
+                f"{self._bad} of {len(self.manifest.dataset.sources)} sources are bad, more than may be skipped "
+                f"(max_bad={self.manifest.settings.max_bad:g}): mend the dataset, or raise --max-bad"
+            )
         if cancelled:
             self.warnings.append("cancelled by its user; what is durable is reused by the next run")
         warnings = [*self.warnings, *_empty_selections(results)]
         digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
         summary = RunSummary(
             run=self.manifest.run,
-            status=self._status(cancelled=cancelled),
+            status=self._status(merged, cancelled=cancelled),
             analysis=report.AnalysisIdentity(
                 self.manifest.analysis, self.manifest.analysis_version, self.manifest.code
             ),
@@ -181,10 +199,21 @@ class Tally:
         )
         return Outcome(replace(summary, samples=samples), result, tuple(self.failures))
 
-    def _status(self, *, cancelled: bool) -> Status:
+    def _account(self, merged: int, expected: int) -> None:
+        """Every expected event is in the result or part of a named failure; what is neither is a failure of its own."""
+        if len(self.manifest.steps) > 1 and self.failures:
+            return  # events are counted in the last step, failures in all
+        spans = {(f.sample, f.file, f.start): f.entries or 0 for f in self.failures if f.kind != "duplicate"}
+        named = sum(spans.values())
+        if merged + named != expected:
+            reason = f"{merged} events are in the result and {named} in what failed, {expected} were expected"
+            self.failed(Failure(self.manifest.dataset.name, "", "incomplete", reason))
+
+    def _status(self, merged: int, *, cancelled: bool) -> Status:
         if cancelled or self.must_stop:
             return "failed"
-        return "partial" if self.failures else "complete"
+        # A part of nothing is nothing.
+        return "complete" if not self.failures else "partial" if merged else "failed"
 
     def _whole_sources(self) -> list[Failure]:
         return [f for f in self.failures if f.start is None and f.sample and f.kind != "duplicate"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.dataset import Sample
-from vrecompute.digest import canonical_json, sha256_json
+from vrecompute.digest import seal, sha256_json, unseal
 from vrecompute.errors import StoreError
 
 __all__ = ["DEFAULT_CHUNK_BYTES", "Chunk", "Plan", "PlannedSource", "split"]
@@ -142,7 +142,7 @@ class Plan:
         """The plan as data, equal for equal plans."""
         samples = [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples]
         sources = [{k: v for k, v in vars(s).items() if k not in {"identity", "key"}} for s in self.sources]
-        return canonical_json(
+        return seal(
             {
                 "format": "vrecompute-plan",
                 "version": _FORMAT,
@@ -155,10 +155,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: bytes) -> Plan:
-        """The plan of `to_json`; StoreError where it is of another version."""
-        import json
-
-        raw = json.loads(data)
+        """The plan of `to_json`; StoreError where it is damaged or of another version."""
+        try:
+            raw = unseal(data)
+        except ValueError as error:
+            raise StoreError(f"not a readable plan: {error}") from error
         if raw.get("format") != "vrecompute-plan" or raw.get("version") != _FORMAT:
             raise StoreError(f"not a plan of version {_FORMAT}: {raw.get('format')!r} {raw.get('version')!r}")
         sources = [

@@ -6,7 +6,6 @@ sources/<sha256 of identity and columns>.table                     where its col
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.dataset import Sample, Source
-from vrecompute.digest import canonical_json, sha256_json
+from vrecompute.digest import seal, sha256_json, unseal
 from vrecompute.errors import BadInput, EmptySource, UnreadableFile
 from vrecompute.failure import Failure, failure_of
 from vrecompute.plan import PlannedSource, split
@@ -48,7 +47,7 @@ def preflight(order: PreflightOrder, sources: Sequence[Source]) -> list[PlannedS
                 known = _open(order, source)
                 table = reader.tabulate(known.path, known.tree, known.columns)
                 store.create(known.sidecar, reader.table_to_bytes(table))
-                store.create(_cache_name(order, source), canonical_json(_as_data(known)))
+                store.create(_cache_name(order, source), seal(_as_data(known)))
             except Exception as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
                 continue
@@ -64,7 +63,12 @@ def cached_source(order: PreflightOrder, store: Store, source: Source) -> Planne
         return None
     if not store.exists(name):
         return None
-    raw = json.loads(store.get(name))
+    try:
+        raw = unseal(store.get(name))
+    except ValueError:
+        # It is only a memory of what the file says: the file is asked again, and says so anew.
+        store.delete(name)
+        return None
     raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
     return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
 
@@ -130,13 +134,12 @@ def _cache_name(order: PreflightOrder, source: Source) -> str:
     return f"sources/{sha256_json(key)}.json"
 
 
-def _stamp(path: str) -> list[int]:
-    """What changes when a local file does: size, time of modification in ns, inode."""
+def _stamp(path: str) -> tuple[int, ...]:
     try:
         status = os.stat(path)
     except OSError as error:
         raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return reader.stamp_of(status)
 
 
 def _as_data(source: PlannedSource) -> dict[str, Any]:

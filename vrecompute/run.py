@@ -46,6 +46,8 @@ class Run:
         self._runner: Runner | None = None
         self._progress = Progress()
         self._error: BaseException | None = None
+        # How this process' Runner ended, for when the store could not be told.
+        self._told: Outcome | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, {self.status}, {self.manifest.analysis} on {self.manifest.dataset.name})"
@@ -76,9 +78,13 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, or `unknown`: its site is silent."""
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent."""
         if self._thread is not None and self._thread.is_alive():
             return "running"
+        if self._thread is not None and (outcome := self._outcome()) is not None:
+            return outcome.summary.status
+        if self._error is not None:
+            return "interrupted"
         state = run_state(self.store, self.id)
         return self._site_says() if state == "interrupted" else state
 
@@ -135,7 +141,8 @@ class Run:
         reasons = "; ".join(str(f) for f in outcome.failures[:3]) or "; ".join(outcome.summary.warnings[:3])
         more = f" and {len(outcome.failures) - 3} more" if len(outcome.failures) > 3 else ""
         hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
-        raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}")
+        details = "".join(f"\n\n{f.detail.rstrip()}" for f in outcome.failures[:1] if f.detail)
+        raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}{details}")
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""
@@ -176,7 +183,7 @@ class Run:
         def work() -> None:
             try:
                 self._runner = make_runner(self._notice)
-                self._runner.execute()
+                self._told = self._runner.execute()
             except BaseException as error:
                 self._error = error
 
@@ -191,7 +198,7 @@ class Run:
         if self._thread is not None and self._thread.is_alive():
             return None
         ended = outcomes(self.store, self.id)
-        return Outcome.from_data(ended[0]) if ended else None
+        return Outcome.from_data(ended[0]) if ended else self._told
 
     def _ended(self, timeout_s: float | None) -> Outcome:
         self.wait(timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -54,7 +55,11 @@ class RunLog:
 def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
     """How each Runner of a run ended, the best first: complete, partial, failed; then the latest."""
     rank = {"complete": 0, "partial": 1, "failed": 2}
-    found = [json.loads(store.get(name)) for name in store.names(f"runs/{run}/outcomes")]
+    found = []
+    for name in store.names(f"runs/{run}/outcomes"):
+        # A damaged outcome is none: the run can be taken up again, and its parts prove themselves.
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(store.get(name)))
     return sorted(found, key=lambda o: (rank.get(o.get("status", ""), 3), -float(o.get("ended", 0))))
 
 

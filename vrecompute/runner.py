@@ -20,7 +20,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.collect import Collector
 from vrecompute.dataset import Source
 from vrecompute.digest import sha256_of
-from vrecompute.errors import RunError, StoreError
+from vrecompute.errors import AnalysisError, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.finishing import finish
 from vrecompute.manifest import Manifest
@@ -77,9 +77,9 @@ class Runner:
 
     def execute(self) -> Outcome:
         """Carry the run out to its end and record how it ended; raises only where the store fails for good."""
-        self.log.event("started", chunks=0)
         results: dict[str, Result] = {}
         try:
+            self.log.event("started", chunks=0)
             carried = dict(self.manifest.resources)
             for step in self.manifest.steps or ("",):
                 analysis = self.analysis.at_step(step) if step else self.analysis
@@ -89,13 +89,21 @@ class Runner:
                 if step:
                     carried[step] = self._keep(results)
         except StoreError as error:
-            self.tally.failures.append(failure_of(error, self.store.url, ""))
-        name = self._keep(results) if self.tally.events_seen else None
+            self.tally.failed(failure_of(error, self.store.url, ""))
+        except Exception as error:
+            # A run that ends without a word would look as if it were running still.
+            self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+        name = self._kept(results)
         outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
-        with self._stage("finish"):
-            outcome = finish(self.store, self.manifest, self.analysis, outcome, self.log.writer)
-        outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
-        self.log.outcome(outcome.to_data(self.log.writer))
+        try:
+            with self._stage("finish"):
+                outcome = finish(self.store, self.manifest, self.analysis, outcome, self.log.writer)
+            outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
+            self.log.outcome(outcome.to_data(self.log.writer))
+        except StoreError as error:
+            # What the store cannot take is told to whoever listens to this process.
+            self.tally.failed(failure_of(error, self.store.url, ""))
+            outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
         self._report(stage="done")
         return outcome
 
@@ -166,25 +174,27 @@ class Runner:
             )
         pool.cancel()
         flat = [item for number in sorted(found) for item in found[number]]
-        self.tally.failures += [item for item in flat if isinstance(item, Failure)]
+        for item in flat:
+            if isinstance(item, Failure):
+                self.tally.failed(item)
         return [item for item in flat if isinstance(item, PlannedSource)]
 
     def _without_twins(self, planned: list[PlannedSource]) -> list[PlannedSource]:
         """Each source once: the same file under two addresses would be counted twice without anybody asking."""
-        seen: dict[tuple[str, str], int] = {}
+        seen: dict[tuple[str, str], list[PlannedSource]] = {}
         kept = []
-        for source in planned:
-            times = seen.get((source.sample, source.identity), 0)
-            seen[source.sample, source.identity] = times + 1
-            if not times:
-                kept.append(source)
-            elif self.settings.allow_duplicates:
-                kept.append(replace(source, ordinal=times))
+        for given in planned:
+            source = replace(given, ordinal=0)
+            twins = seen.setdefault((source.sample, source.identity), [])
+            twins.append(source)
+            if len(twins) == 1 or self.settings.allow_duplicates:
+                kept.append(replace(source, ordinal=len(twins) - 1))
             else:
-                reason = f"the same file (UUID {source.uuid}) is listed already; list it once, or allow duplicates"
-                self.tally.failures.append(
-                    Failure(source.path, source.sample, "duplicate", reason, entries=source.entries)
+                reason = (
+                    f"is the same file as {twins[0].path} (UUID {source.uuid}): its events would count twice; "
+                    "list it once, or pass --allow-duplicates"
                 )
+                self.tally.failed(Failure(source.path, source.sample, "duplicate", reason, entries=source.entries))
         return kept
 
     def _reuse(self, plan: Plan, collector: Collector) -> None:
@@ -196,7 +206,11 @@ class Runner:
                 self.tally.warnings.append(f"a stored part was damaged and is computed again: {error}")
                 self.store.delete(name)
                 continue
-            collector.add(node for node in nodes if node.source_key in wanted)
+            try:
+                collector.add(node for node in nodes if node.source_key in wanted)
+            except ValueError as error:
+                self.tally.failed(failure_of(AnalysisError(f"stored results do not combine: {error}"), name, ""))
+                return
         self.tally.reused += int(collector.have.sum())
         self._report_work(plan, collector)
 
@@ -230,7 +244,11 @@ class Runner:
         task: Task = ended.ticket
         if ended.how == "done":
             receipt: Receipt = ended.value
-            new = collector.add(read_part(self.store, receipt.part)) if receipt.part else 0
+            try:
+                new = collector.add(read_part(self.store, receipt.part)) if receipt.part else 0
+            except ValueError as error:
+                self._failed(task, plan, AnalysisError(f"results of different chunks do not combine: {error}"))
+                return
             self.tally.received(receipt, new)
             if receipt.part:
                 schedule.finished(task, receipt.seconds["wall"])
@@ -238,12 +256,33 @@ class Runner:
             self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
             schedule.suspect(task)
         elif ended.how == "killed":
-            self.tally.failures.append(_lost(plan, task, ended.value))
+            self.tally.failed(_lost(plan, task, ended.value))
         elif ended.how == "cancelled":
             schedule.again(task)
         else:
-            chunk = plan.chunk(task.first)
-            self.tally.failures.append(failure_of(ended.value, chunk.source, "", start=chunk.start, stop=chunk.stop))
+            self._failed(task, plan, ended.value)
+
+    def _failed(self, task: Task, plan: Plan, error: BaseException) -> None:
+        """Every chunk of a task that gave nothing is named; trouble with code or store is told once."""
+        for number in range(task.first, task.last):
+            chunk = plan.chunk(number)
+            sample = plan.sources[int(plan.table[number, 0])].sample
+            failure = failure_of(
+                error, chunk.source, sample, start=chunk.start, stop=chunk.stop, entries=chunk.stop - chunk.start
+            )
+            self.tally.failed(failure)
+            if not failure.skippable:
+                break
+
+    def _kept(self, results: Mapping[str, Result]) -> str | None:
+        """The store's name of the results of what was seen; a complete run has one even of no events at all."""
+        if not results or not (self.tally.events_seen or self.tally.all_there):
+            return None
+        try:
+            return self._keep(results)
+        except StoreError as error:
+            self.tally.failed(failure_of(error, self.store.url, ""))
+            return None
 
     def _keep(self, results: Mapping[str, Result]) -> str:
         data = write_results(results)

@@ -22,11 +22,12 @@ from vrecompute.analysis import Analysis
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
-from vrecompute.errors import AnalysisError, BadInput, StoreError
+from vrecompute.errors import BadInput, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.parts import PartNode, table_name, write_part
 from vrecompute.plan import Plan, PlannedSource
 from vrecompute.result import Result
+from vrecompute.resultcheck import check_result
 from vrecompute.skim import write_tables
 from vrecompute.store import Store, open_store
 from vrecompute.tree import MergeTree, Node
@@ -85,6 +86,9 @@ def compute(order: Order, first: int, last: int) -> Receipt:
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             try:
                 result = process_chunk(order, source, start, stop, store, seconds)
+                clock = time.perf_counter()
+                tree.add(Node(0, leaf), result)
+                seconds["merge"] += time.perf_counter() - clock
             except Exception as error:
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
@@ -92,9 +96,6 @@ def compute(order: Order, first: int, last: int) -> Receipt:
                 if not failures[-1].skippable:
                     break
                 continue
-            clock = time.perf_counter()
-            tree.add(Node(0, leaf), result)
-            seconds["merge"] += time.perf_counter() - clock
             done.append(base + leaf)
             events += stop - start
             share = (stop - start) / source.entries
@@ -131,12 +132,7 @@ def process_chunk(
         resources=_resources(order, sample, store),
         source=source.path,
     )
-    result = order.analysis.process(events)
-    if not isinstance(result, Result):
-        raise AnalysisError(
-            f"process of analysis {order.analysis.name!r} returned {type(result).__name__} for events "
-            f"{start}-{stop} of {source.path}; it must return a Result for every chunk, an empty one too"
-        )
+    result = check_result(order.analysis.process(events))
     result.events = stop - start
     result.sum_of_weights = _sum_of_weights(columns, sample, stop - start)
     seconds["process"] += time.perf_counter() - clock

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -23,8 +24,10 @@ from vrecompute.site import Site
 
 __all__ = ["LocalJobs"]
 
-# Exit code of timeout(1) when it ended the command.
-_TIMED_OUT = 124
+# Exit codes of timeout(1) when it ended the command: asked it to end, had to kill it.
+_TIMED_OUT = frozenset({124, 137})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class LocalJobs(Backend):
@@ -46,15 +49,19 @@ class LocalJobs(Backend):
         lines += [
             'export VRECOMPUTE_SECRETS="$PWD/secrets"',
             "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
+            # Somebody's TERM is for the command; this shell stays to say how it ended.
+            "trap : TERM",
+            "began=$(date +%s)",
             f"timeout --kill-after=10 {job.walltime_s} {command}",
             "code=$?",
-            "echo $code > status.tmp && mv status.tmp status",
+            f'echo "$code $(($(date +%s) - began)) {job.walltime_s}" > status.tmp && mv status.tmp status',
             "exit $code",
         ]
         return "\n".join(lines) + "\n"
 
     def submit(self, job: Job) -> JobId:
         """Start the script in a session of its own and give its folder."""
+        _check(job)
         folder = self._spool / secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, mode=0o700)
@@ -85,14 +92,17 @@ class LocalJobs(Backend):
         return {job_id: self._status(job_id) for job_id in ids}
 
     def cancel(self, ids: Iterable[JobId]) -> None:
-        """End the whole session of each job."""
+        """Ask every process of each job's session to end; a command that does not is killed 10 s later."""
         for job_id in ids:
             pid = self._alive(job_id)
-            if pid is not None:
-                (self._spool / job_id / "cancelled").touch()
+            if pid is None or (self._spool / job_id / "status").exists():
+                continue
+            (self._spool / job_id / "cancelled").touch()
+            # Not the process group: timeout(1) makes one of its own.
+            for member in _session(pid):
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGTERM)
-                shutil.rmtree(self._spool / job_id / "secrets", ignore_errors=True)
+                    os.kill(member, signal.SIGTERM)
+            shutil.rmtree(self._spool / job_id / "secrets", ignore_errors=True)
 
     def logs(self, job_id: JobId) -> str:
         """What the job wrote so far."""
@@ -135,14 +145,11 @@ class LocalJobs(Backend):
         if not (folder / "pid").exists():
             return JobStatus(State.UNKNOWN)
         if (folder / "status").exists() and not (folder / "cancelled").exists():
-            code = int((folder / "status").read_text() or 1)
-            if code == 0:
-                return JobStatus(State.COMPLETED, exit_code=0)
-            if code == _TIMED_OUT:
-                return JobStatus(State.TIMEOUT, exit_code=code, reason="the job reached its walltime and was ended")
-            return JobStatus(State.FAILED, exit_code=code, reason=f"the command ended with exit code {code}")
+            return _ended(*(int(word) for word in (folder / "status").read_text().split()))
         if self._alive(job_id) is not None:
             return JobStatus(State.RUNNING)
+        # A shell that was killed could not tidy up after itself.
+        shutil.rmtree(folder / "secrets", ignore_errors=True)
         if (folder / "cancelled").exists():
             return JobStatus(State.CANCELLED, reason="cancelled by its owner")
         return JobStatus(State.NODE_FAIL, reason="its process is gone without leaving a status: killed, or a reboot")
@@ -169,6 +176,42 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session, its leader last."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    members.append(int(entry.name))
+    return sorted(members, key=lambda pid: pid == leader)
+
+
+def _ended(code: int, elapsed_s: int, walltime_s: int) -> JobStatus:
+    """How a command ended by itself, or at its walltime."""
+    if code == 0:
+        return JobStatus(State.COMPLETED, exit_code=0, elapsed_s=elapsed_s)
+    if code in _TIMED_OUT and elapsed_s >= walltime_s:
+        reason = f"the job reached its walltime of {walltime_s} s and was ended"
+        return JobStatus(State.TIMEOUT, reason=reason, exit_code=code, elapsed_s=elapsed_s)
+    signalled = code - 128 if 128 < code < 128 + signal.NSIG else None
+    how = f"was ended by signal {signalled}" if signalled else f"ended with exit code {code}"
+    return JobStatus(State.FAILED, reason=f"the command {how}", exit_code=code, signal=signalled, elapsed_s=elapsed_s)
+
+
+def _check(job: Job) -> None:
+    """Raise SubmitError for what a shell or a file system would take for something else."""
+    for name in job.environment:
+        if not _VARIABLE.fullmatch(name):
+            raise SubmitError(f"job {job.name!r}: {name!r} is not a name of an environment variable")
+    for name in job.secret_files:
+        if not _FILE.fullmatch(name):
+            raise SubmitError(f"job {job.name!r}: {name!r} is not a plain file name for a secret")
+    if any("\0" in word for word in (*job.command, *job.environment.values())):
+        raise SubmitError(f"job {job.name!r}: its command or environment holds a NUL character")
 
 
 def _comment(text: str) -> str:

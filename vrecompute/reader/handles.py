@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
+from vrecompute.reader.identity import stamp_of
 
 __all__ = ["Handle", "Kind", "damage", "open_file"]
 
@@ -22,7 +23,7 @@ _KINDS: dict[str, Kind] = {"TTree": "ttree", "TNtuple": "ttree", "TNtupleD": "tt
 _USUAL_TREES = ("Events", "CollectionTree", "nominal", "events", "EventData")
 _OPEN_FILES = 16
 
-_cache: OrderedDict[tuple[str, int, int], Handle] = OrderedDict()
+_cache: OrderedDict[tuple[str | int, ...], Handle] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
@@ -115,7 +116,7 @@ def _listing(kinds: dict[str, Kind]) -> str:
 
 
 def open_file(path: str) -> Handle:
-    """The open file, from the cache while its size and modification time stay the same.
+    """The open file, from the cache while nothing tells that it changed.
 
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
@@ -125,7 +126,7 @@ def open_file(path: str) -> Handle:
         stat = None if remote else os.stat(path)
     except OSError as error:
         raise UnreadableFile(path, f"cannot be opened: {error.strerror}") from error
-    key = (path, stat.st_size, stat.st_mtime_ns) if stat else (path, -1, -1)
+    key: tuple[str | int, ...] = (path, *stamp_of(stat)) if stat else (path,)
     with _cache_lock:
         if key in _cache:
             _cache.move_to_end(key)

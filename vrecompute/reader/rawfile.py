@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CorruptFile, UnreadableFile
+from vrecompute.reader.identity import stamp_of
 from vrecompute.reader.kernels import AT, BYTES, SEEK
 from vrecompute.reader.memory import buffer
 
@@ -20,7 +21,7 @@ __all__ = ["RawFile", "is_local", "open_raw"]
 _OPEN_FILES = 32
 _GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
 
-_cache: OrderedDict[tuple[str, int, int], RawFile] = OrderedDict()
+_cache: OrderedDict[tuple[str | int, ...], RawFile] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
@@ -88,14 +89,14 @@ class RawFile:
 
 
 def open_raw(path: str) -> RawFile:
-    """The open file, from a cache while its size and modification time stay the same.
+    """The open file, from a cache while nothing tells that it changed.
 
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
     """
     try:
         stat = os.stat(path)
-        key = (path, stat.st_size, stat.st_mtime_ns)
+        key: tuple[str | int, ...] = (path, *stamp_of(stat))
         with _cache_lock:
             if key in _cache:
                 _cache.move_to_end(key)

@@ -1,0 +1,153 @@
+"""`python -m benchmarks.product`: what the whole product costs over the bare loop, on the same chunks.
+
+The bare loop is the same reader, kernel and chunks in as many processes, each with half of the chunks, without Dask,
+Store, parts or report. Rounds are interleaved; start-up, `finish` and the report are stated apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks import task
+from benchmarks.machine import machine
+from benchmarks.sample import sample_files
+from vrecompute import Client, reader
+from vrecompute.catalogue import resolve
+from vrecompute.columns import Columns
+from vrecompute.plan import DEFAULT_CHUNK_BYTES, Plan
+from vrecompute.preflight import PreflightOrder, preflight
+from vrecompute.result import Result
+from vrecompute_analyses.dilepton.process import Dilepton
+
+PARAMETERS = {
+    "opposite_sign": "both",
+    "mass_window_gev": ",".join(map(str, task.MASS_RANGE_GEV)),
+    "systematics": "on",
+}
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Measure and report; 0 where both ways gave the same numbers."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.product", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000, help="in the file")
+    parser.add_argument("--repeat", type=int, default=240, help="how often the file is listed")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--directory", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    files = sample_files(options.directory, options.events, options.seed, "ttree") * options.repeat
+    report = measure(files, options.workers, options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report["figures"], indent=2))
+    return 0 if report["identical"] else 1
+
+
+def measure(files: list[str], workers: int, rounds: int) -> dict[str, Any]:
+    """Wall seconds of both ways, round by round, and their ratio."""
+    ways: dict[str, list[float]] = {"bare": [], "product": []}
+    stages: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, Client(workers=workers, store=folder) as client:
+        plan = _plan(files, folder)
+        _product(client, files[:workers])  # imports and compiled loops of the workers
+        _bare(plan, workers, rehearse=True)
+        events, identical = plan.events, True
+        for _ in range(rounds):
+            seconds, bare = _bare(plan, workers)
+            ways["bare"].append(seconds)
+            times, product = _product(client, files)
+            ways["product"].append(times["work"] + times["merge"])
+            for stage, spent in times.items():
+                stages.setdefault(stage, []).append(spent)
+            identical = identical and bare == product.cutflow
+    ratios = [p / b for p, b in zip(ways["product"], ways["bare"], strict=True)]
+    figures = {
+        "events": events,
+        "bare_s": statistics.median(ways["bare"]),
+        "product_s": statistics.median(ways["product"]),
+        "ratio": statistics.median(ratios),
+        "ratio_smallest": min(ratios),
+        "ratio_largest": max(ratios),
+        "stages_s": {stage: statistics.median(spent) for stage, spent in stages.items()},
+    }
+    return {"identical": identical, "figures": figures, "rounds": ways, "machine": machine()}
+
+
+def _product(client: Client, files: list[str]) -> tuple[dict[str, float], Result]:
+    run = client.run("dilepton", files, params=PARAMETERS, reuse=False, allow_duplicates=True)
+    result = run.result().total
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run.save(folder)
+    return {**run.report().time_s, "report_and_figures": time.perf_counter() - started}, result
+
+
+def _plan(files: list[str], store: str) -> Plan:
+    """The very chunks of the product's plan."""
+    dataset = resolve(files, allow_duplicates=True)
+    samples = {s.name: s for s in dataset.samples}
+    views = {s.name: s.process_view() for s in dataset.samples}
+    order = PreflightOrder(Dilepton(**PARAMETERS), samples, views, "bare", DEFAULT_CHUNK_BYTES, store)
+    found = [s for s in preflight(order, dataset.sources) if not hasattr(s, "reason")]
+    return Plan.of("bare", dataset.samples, found, DEFAULT_CHUNK_BYTES)  # type: ignore[arg-type]  # no failures left
+
+
+def _bare(plan: Plan, workers: int, *, rehearse: bool = False) -> tuple[float, dict[str, dict[str, float]]]:
+    """Wall seconds of `workers` processes that share the chunks, from the moment all are ready; and the cutflow."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    for number in range(workers):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_loop, args=(theirs, plan, number, workers))
+        process.start()
+        pipes.append(ours)
+        processes.append(process)
+    for pipe in pipes:
+        pipe.recv()
+    started = time.perf_counter()
+    for pipe in pipes:
+        pipe.send(not rehearse)
+    results = [pipe.recv() for pipe in pipes]
+    seconds = time.perf_counter() - started
+    for process in processes:
+        process.join()
+    total = Result()
+    for cutflow in results:
+        total = total + Result(cutflow=cutflow)
+    return seconds, total.cutflow
+
+
+def _loop(pipe: Connection, plan: Plan, number: int, workers: int) -> None:
+    analysis = Dilepton(**PARAMETERS)
+    tables = {s.sidecar: reader.tabulate(s.path, s.tree, s.columns) for s in plan.sources[:1]}
+
+    def process(chunk: int) -> Result:
+        source = plan.sources[int(plan.table[chunk, 0])]
+        start, stop = int(plan.table[chunk, 1]), int(plan.table[chunk, 2])
+        table = next(iter(tables.values()))
+        columns = reader.read(source.path, source.tree, source.columns, start, stop, table=table)
+        sample = plan.samples[0]
+        return analysis.process(Columns(columns, sample, start, stop, tuple(analysis.variations(sample))))
+
+    process(0)
+    pipe.send(True)
+    total = Result()
+    if pipe.recv():
+        for chunk in range(number, plan.chunks, workers):
+            total = total + process(chunk)
+    pipe.send(total.cutflow)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
