@@ -1,4 +1,4 @@
-"""`PeerProcess`: one peer in its own interpreter, pinned to as many cores as it has threads."""
+"""`PeerProcess`: one peer in its own interpreter, with every thread pool of its libraries set to one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# One thread each: a library that starts its own would hide its cost from nobody but the reader.
+# CPU seconds count every thread of a process, so a library that starts more than these hides nothing by it.
 SINGLE = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -62,7 +62,6 @@ class PeerProcess:
             "chunk_events": chunk_events,
             "threads": threads,
             "style": style,
-            "cores": _cores(threads),
             "save": str(save) if save else None,
         }
         assert self._process.stdin is not None
@@ -93,10 +92,3 @@ class PeerProcess:
             raise Absent(f"its process ended with code {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
-
-
-def _cores(threads: int) -> list[int]:
-    """The last cores this process may use, where the system has affinity at all."""
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    return sorted(os.sched_getaffinity(0))[-threads:]

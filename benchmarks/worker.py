@@ -6,7 +6,6 @@ imports nothing but the standard library before the peer.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -34,9 +33,6 @@ def main(peer: str) -> None:
 
 
 def _answer(module: Any, command: dict[str, Any]) -> dict[str, Any]:
-    if command.get("cores"):
-        with contextlib.suppress(AttributeError):  # no affinity on macOS
-            os.sched_setaffinity(0, command["cores"])
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         outcome = module.run(command["files"], command["chunk_events"], command["threads"], command["style"])
