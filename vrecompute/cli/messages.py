@@ -15,7 +15,7 @@ __all__ = ["MessageGroup"]
 class _Message(click.ClickException):
     def __init__(self, error: VrecomputeError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]  # a class variable to click, read from the instance
 
 
 class MessageGroup(click.Group):
