@@ -43,6 +43,8 @@ class Run:
         self._detached = detached
         self._make_analysis = analysis
         self._thread: threading.Thread | None = None
+        # Not the thread's own word: before Python 3.13 one whose join was interrupted counts as ended.
+        self._over = threading.Event()
         self._runner: Runner | None = None
         self._progress = Progress()
         self._error: BaseException | None = None
@@ -79,7 +81,7 @@ class Run:
     @property
     def status(self) -> str:
         """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._thread is not None and not self._over.is_set():
             return "running"
         if self._thread is not None and (outcome := self._outcome()) is not None:
             return outcome.summary.status
@@ -120,7 +122,7 @@ class Run:
     def wait(self, timeout_s: float | None = None) -> Run:
         """Return when the run has ended, or after `timeout_s` seconds; raises what stopped its Runner, if it broke."""
         if self._thread is not None:
-            self._thread.join(timeout_s)
+            self._over.wait(timeout_s)
             if self._error is not None:
                 raise self._error
             return self
@@ -186,6 +188,8 @@ class Run:
                 self._told = self._runner.execute()
             except BaseException as error:
                 self._error = error
+            finally:
+                self._over.set()
 
         self._thread = threading.Thread(target=work, name=f"vrecompute-{self.id}", daemon=True)
         self._thread.start()
@@ -195,7 +199,7 @@ class Run:
         self._progress = progress
 
     def _outcome(self) -> Outcome | None:
-        if self._thread is not None and self._thread.is_alive():
+        if self._thread is not None and not self._over.is_set():
             return None
         ended = outcomes(self.store, self.id)
         return Outcome.from_data(ended[0]) if ended else self._told

@@ -29,7 +29,7 @@ class RunLog:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.prefix = manifest.prefix
-        self.writer = f"{int(time.time()):x}-{socket.gethostname()[:24]}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.writer = f"{int(time.time()):x}-{_host()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._number = 0
         self._started = self._last = time.monotonic()
 
@@ -72,7 +72,7 @@ def run_state(store: Store, run: str) -> str:
         writer = name.split("/")[3]
         latest[writer] = max(name, latest.get(writer, ""))
     for writer, name in latest.items():
-        if writer in writers:
+        if writer in writers or _gone(writer):
             continue
         try:
             said = float(json.loads(store.get(name))["time"])
@@ -81,6 +81,26 @@ def run_state(store: Store, run: str) -> str:
         if time.time() - said < _SILENCE_S:
             return "running"
     return str(ended[0]["status"]) if ended else "interrupted"
+
+
+def _host() -> str:
+    return socket.gethostname()[:24]
+
+
+def _gone(writer: str) -> bool:
+    """Whether a writer was a process of this machine that is no more, so that its silence needs no waiting for."""
+    host, _, pid = writer.partition("-")[2].rpartition("-")[0].rpartition("-")
+    return host == _host() and pid.isdigit() and not _alive(int(pid))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
 
 
 def request_cancel(store: Store, run: str) -> None:

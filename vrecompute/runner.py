@@ -9,6 +9,7 @@ a second Runner on the same run only adds parts that are equal.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -44,6 +45,8 @@ __all__ = ["Runner"]
 _WINDOW = 2.5
 _PREFLIGHT_BATCH = 16
 _TICK_S = 0.5
+_BEAT_S = 1.0
+_SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected")
 # How often the store is asked whether somebody wants an end.
 _CANCEL_S = 2.0
 
@@ -77,9 +80,13 @@ class Runner:
 
     def execute(self) -> Outcome:
         """Carry the run out to its end and record how it ended; raises only where the store fails for good."""
+        with self._speaking():
+            return self._execute()
+
+    def _execute(self) -> Outcome:
         results: dict[str, Result] = {}
         try:
-            self.log.event("started", chunks=0)
+            self.log.event("started")
             carried = dict(self.manifest.resources)
             for step in self.manifest.steps or ("",):
                 analysis = self.analysis.at_step(step) if step else self.analysis
@@ -158,7 +165,7 @@ class Runner:
                 pool.submit(sent, preflight, shared, batches[sent])
                 sent += 1
             ended = pool.wait(_TICK_S)
-            self._heartbeat()
+            self._look_for_cancel()
             if ended is None:
                 continue
             if ended.how == "done":
@@ -233,7 +240,7 @@ class Runner:
             if ended is not None:
                 self._ended(ended, schedule, plan, collector)
                 self._report_work(plan, collector)
-            self._heartbeat()
+            self._look_for_cancel()
             for task, elapsed, copies in pool.flying():
                 if copies == 1 and len(pool) < threads and schedule.is_straggler(elapsed):
                     self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
@@ -293,9 +300,26 @@ class Runner:
     def _window(self, pool: TaskPool) -> int:
         return max(2, round(_WINDOW * pool.threads()))
 
-    def _heartbeat(self) -> None:
-        progress = self.progress
-        self.log.beat(stage=progress.stage, chunks_done=progress.chunks_done, chunks_total=progress.chunks_total)
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Progress goes into the log from a thread of its own: a long `finish` is no silence."""
+        over = threading.Event()
+
+        def speak() -> None:
+            while not over.wait(_BEAT_S):
+                now = self.progress
+                with contextlib.suppress(StoreError):
+                    self.log.beat(**{name: getattr(now, name) for name in _SPOKEN})
+
+        thread = threading.Thread(target=speak, name=f"vrecompute-log-{self.manifest.run}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _look_for_cancel(self) -> None:
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
