@@ -19,6 +19,7 @@ from vrecompute.errors import BadInput, CorruptFile, DatasetError, MissingColumn
 from vrecompute.kernels.normal import hashed_normal
 from vrecompute.reader import inspect, read
 from vrecompute_analyses.dilepton.process import Dilepton
+from vrecompute_analyses.dilepton.selection import loop
 
 MC = Sample("mc", weight="genWeight")
 E_MASS, MU_MASS = 0.51099895e-3, 0.1056583755
@@ -227,6 +228,14 @@ def test_uncertified_events_are_counted_and_dropped(tmp_path):
     assert {"run", "luminosityBlock"} <= set(Dilepton().columns(view))
     with pytest.raises(DatasetError, match="was not delivered"):
         Dilepton().process(events)
+
+
+def test_what_is_warmed_is_what_runs():
+    Dilepton.warm()
+    known = set(loop._built)
+    Dilepton().process(nanoaod(3))
+    Dilepton(channel="mumu").process(nanoaod(4))
+    assert set(loop._built) == known
 
 
 def test_absurd_input_is_named():

@@ -116,6 +116,15 @@ class Dilepton(Analysis):
         )
         return _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
 
+    @staticmethod
+    def warm() -> None:
+        """Compile the selection for float32 momenta, in GeV and (made float64) in MeV, before it is needed."""
+        other = {"eta": "float32", "phi": "float32", "charge": "int8", "passes": "uint8"}
+        flags = {f"event__{name}": "uint8" for name in ("certified", "fired_ee", "fired_mumu")}
+        for pt in ("float32", "float64"):
+            columns = {f"{f}__{n}": kind for f in _CHANNEL for n, kind in {"pt": pt, **other}.items()}
+            loop.compile(**columns, **flags)
+
     def _passes(self, of: LeptonLayout, available: Iterable[str]) -> tuple[Pass, ...]:
         return of.passes(self["lepton_id"], self["isolation"], available)
 
