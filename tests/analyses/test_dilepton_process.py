@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vrecompute import digest
 from vrecompute.analysis import SourceView
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
@@ -19,6 +20,7 @@ from vrecompute.errors import BadInput, CorruptFile, DatasetError, MissingColumn
 from vrecompute.kernels.normal import hashed_normal
 from vrecompute.reader import inspect, read
 from vrecompute_analyses.dilepton.process import Dilepton
+from vrecompute_analyses.dilepton.selection import loop
 
 MC = Sample("mc", weight="genWeight")
 E_MASS, MU_MASS = 0.51099895e-3, 0.1056583755
@@ -227,6 +229,24 @@ def test_uncertified_events_are_counted_and_dropped(tmp_path):
     assert {"run", "luminosityBlock"} <= set(Dilepton().columns(view))
     with pytest.raises(DatasetError, match="was not delivered"):
         Dilepton().process(events)
+
+
+def test_the_code_of_a_chunk_is_selection_and_kernels_and_no_fit(monkeypatch):
+    modules = {}
+    monkeypatch.setattr(digest, "sha256_json", lambda value: modules.update(value["modules"]) or "")
+    digest.code_digest(Dilepton)
+    ours = {f"vrecompute_analyses.dilepton.{n}" for n in ("process", "selection", "edges", "layouts", "leptons")}
+    kernels = {f"vrecompute.kernels.{n}" for n in ("eventloop", "generate", "rewrite", "written", "binning", "normal")}
+    assert ours | kernels <= set(modules)
+    assert not [name for name in modules if "finish" in name or "figures" in name]
+
+
+def test_what_is_warmed_is_what_runs():
+    Dilepton.warm()
+    known = set(loop._built)
+    Dilepton().process(nanoaod(3))
+    Dilepton(channel="mumu").process(nanoaod(4))
+    assert set(loop._built) == known
 
 
 def test_absurd_input_is_named():

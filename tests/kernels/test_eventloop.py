@@ -463,3 +463,27 @@ def test_a_function_defined_again_replaces_itself():
     assert loop.needs() == ("muon.eta",)
     assert loop.variations == ("nominal", "up")
     assert list(loop._shifts().values()) == [{"up": 0.2}]
+
+
+def test_what_is_compiled_ahead_serves_any_arrays_of_those_types():
+    loop = EventLoop(ahead=EDGES)
+
+    @loop.step
+    def step(muon, event, ahead):
+        for i in range(len(muon)):
+            ahead.fill(muon.pt[i], event.weight)
+
+    with pytest.raises(UsageError, match=r"the type of muon\.pt is not given"):
+        loop.compile()
+    loop.compile(muon__pt="float32")
+    (built,) = loop._built.values()
+    before = sum(built.run.stats.cache_hits.values()) + sum(built.run.stats.cache_misses.values())
+    frozen = np.frombuffer(np.array([20.0, 30.0, 40.0], np.float32).tobytes(), np.float32)
+    strided = np.repeat(frozen, 2)[::2]
+    unaligned = np.frombuffer(b"." + frozen.tobytes(), np.float32, offset=1)
+    for pt in (frozen, frozen.copy(), strided, unaligned):
+        muon = Collection(np.array([0, 1, 3]), {"pt": pt})
+        filled = loop.run(2, collections={"muon": muon}, event={"weight": np.ones(2)})
+        assert filled.histograms["ahead"].sums.sum() == 3.0
+    assert list(loop._built.values()) == [built]
+    assert sum(built.run.stats.cache_hits.values()) + sum(built.run.stats.cache_misses.values()) == before == 1

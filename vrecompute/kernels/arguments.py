@@ -83,7 +83,7 @@ class Arguments:
             column = _given(self.chunk.event, name, f"event.{name}", where)
             if len(column) != self.chunk.events:
                 raise UsageError(f"event.{name} has {len(column)} values for {self.chunk.events} events")
-            made[f"_column__{name}"] = np.ascontiguousarray(column)
+            made[f"_column__{name}"] = _input(column)
         for name, where in self.names.parameters.items():
             made[f"_p__{name}"] = float(_given(self.chunk.parameters, name, f"parameter p.{name}", where))
         for h, rows in self.rows_of_histogram.items():
@@ -95,7 +95,7 @@ class Arguments:
         if self.chunk.weight_names:
             if len(self.chunk.factors) != self.chunk.events:
                 raise UsageError(f"weights have {len(self.chunk.factors)} rows for {self.chunk.events} events")
-            made["_factors"] = self.chunk.factors
+            made["_factors"] = _input(self.chunk.factors)
         for helper in self.names.helpers.values():
             if helper.once:
                 made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1, dtype=np.int64)
@@ -114,14 +114,14 @@ class Arguments:
         for name, collection in self.chunk.collections.items():
             if len(collection.offsets) != self.chunk.events + 1:
                 raise UsageError(f"{name}: {len(collection.offsets)} offsets for {self.chunk.events} events")
-            made[f"_offsets__{name}"] = np.ascontiguousarray(collection.offsets, dtype=np.int64)
+            made[f"_offsets__{name}"] = _input(collection.offsets.astype(np.int64, copy=False))
         for column, where in self.names.columns.items():
             c, name = column.split(".")
             collection = _given(self.chunk.collections, c, f"collection {c!r}", where)
             values = _given(collection.columns, name, f"column {column}", where)
             if len(values) < collection.offsets[-1]:
                 raise UsageError(f"{column} has {len(values)} values for {collection.offsets[-1]} objects")
-            made[f"_raw__{c}__{name}"] = np.ascontiguousarray(values)
+            made[f"_raw__{c}__{name}"] = _input(values)
         return made
 
     def _scratch(self) -> dict[str, Any]:
@@ -169,6 +169,16 @@ def _given(things: Mapping[str, Any], name: str, what: str, where: Where) -> Any
     if name not in things:
         raise UsageError(f"{where}: {what} is not there; given are {', '.join(things) or 'none'}")
     return things[name]
+
+
+def _input(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values as a contiguous, aligned view that cannot be written.
+
+    numba has a type of its own for each of these properties, and compiles a loop anew for every mixture of them.
+    """
+    view = np.require(values, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
+    view.flags.writeable = False
+    return view
 
 
 def _route(readers: Sequence[str], rows: Sequence[str]) -> NDArray[np.int64]:

@@ -147,6 +147,24 @@ class EventLoop:
             raise explain(error, built.source, _kinds(chunk)) from error
         return arguments.filled()
 
+    def compile(self, **types: str) -> None:
+        """Compile for columns of these types now, so that the cache serves later processes.
+
+        `types` are numpy's names by column with `__` for the dot (`muon__pt="float32"`); the columns of
+        `event` that are not named are float64.
+        """
+        named = {name.replace("__", "."): np.zeros(0, dtype=kind) for name, kind in types.items()}
+        names, _, _ = self._rewritten({}, weighted=False)
+        columns: dict[str, dict[str, NDArray[Any]]] = {}
+        for need in self.needs():
+            group, _, name = need.partition(".")
+            if need not in named and group != "event":
+                raise UsageError(f"the type of {need} is not given")
+            columns.setdefault(group, {})[name] = named.get(need, np.zeros(0))
+        event = columns.pop("event", {})
+        collections = {c: Collection(np.zeros(1, np.int64), members) for c, members in columns.items()}
+        self.run(0, collections=collections, event=event, parameters=dict.fromkeys(names.parameters, 0.0))
+
     def needs(self) -> tuple[str, ...]:
         """The columns that the functions read: "muon.pt", "event.weight"."""
         if self._needs is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,13 +16,16 @@ from vrecompute.errors import MissingColumn, ParameterError
 from vrecompute.eventloop import check_weights, to_result
 from vrecompute.kernels.chunk import Collection
 from vrecompute.result import Result
-from vrecompute_analyses.dilepton.finish_parameters import FINISH_PARAMETERS
 from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, LeptonLayout, Pass, choose_layout
 from vrecompute_analyses.dilepton.leptons import certified, leptons, no_leptons, trigger, weights
 from vrecompute_analyses.dilepton.selection import loop
 
 __all__ = ["Dilepton"]
 
+# Imported by name, as `finish` is: an edited parameter of the fits is no part of the code that makes a chunk.
+_FINISH_PARAMETERS: tuple[Parameter, ...] = import_module(
+    "vrecompute_analyses.dilepton.finish_parameters"
+).FINISH_PARAMETERS
 _CHANNEL: Mapping[Flavour, str] = {"electron": "ee", "muon": "mumu"}
 # Review of Particle Physics, in GeV.
 _LEPTON_MASS_GEV = {"electron": 0.51099895e-3, "muon": 0.1056583755}
@@ -42,7 +46,7 @@ class Dilepton(Analysis):
     figures_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.figures:figures"
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter(
-            "channel", "both", "lepton flavours to select; ee wins only over a mumu beside it", str, tuple(FLAVOURS)
+            "channel", "both", "lepton flavours to select; where both have a pair, ee wins", str, tuple(FLAVOURS)
         ),
         Parameter("pt_min_gev", 30.0, "pT of leptons (ET of electrons) above this"),
         Parameter("eta_max", 2.5, "|eta| of all leptons below this"),
@@ -58,7 +62,7 @@ class Dilepton(Analysis):
         Parameter("lepton_mass", "massless", "leptons in the pair's mass are", str, ("massless", "massive")),
         Parameter("layout", "auto", "where the columns are", str, ("auto", *LAYOUTS)),
         Parameter("systematics", "off", "lepton scale and resolution variations of simulation", str, ("off", "on")),
-        *FINISH_PARAMETERS,
+        *_FINISH_PARAMETERS,
     )
 
     def __init__(self, **given: Any) -> None:
@@ -115,6 +119,15 @@ class Dilepton(Analysis):
             variations=events.variations,
         )
         return _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
+
+    @staticmethod
+    def warm() -> None:
+        """Compile the selection for float32 momenta, in GeV and (made float64) in MeV, before it is needed."""
+        other = {"eta": "float32", "phi": "float32", "charge": "int8", "passes": "uint8"}
+        flags = {f"event__{name}": "uint8" for name in ("certified", "fired_ee", "fired_mumu")}
+        for pt in ("float32", "float64"):
+            columns = {f"{f}__{n}": kind for f in _CHANNEL for n, kind in {"pt": pt, **other}.items()}
+            loop.compile(**columns, **flags)
 
     def _passes(self, of: LeptonLayout, available: Iterable[str]) -> tuple[Pass, ...]:
         return of.passes(self["lepton_id"], self["isolation"], available)
