@@ -29,6 +29,9 @@ AT, BYTES, FIRST, COUNT, SEEK = range(5)
 
 BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
 
+_8, _16, _32 = np.uint64(8), np.uint64(16), np.uint64(32)
+_LOW8, _LOW16 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
+
 _kernel = njit(nogil=True, cache=True)
 _inlined = njit(nogil=True, cache=True, inline="always")
 
@@ -58,33 +61,30 @@ def _little24(raw: Any, at: int) -> Any:
 def _key(raw: Any, piece: Any) -> tuple[int, int, int, int]:
     """Of one basket: status, length of its key, uncompressed bytes, bytes before its table of offsets."""
     at, size = piece[AT], piece[BYTES]
-    if at < 0 or size < 0 or at + size > len(raw):
+    if at < 0 or size < 0 or size > len(raw) - at:
         return BAD_KEY, 0, 0, 0
     if piece[SEEK] < 0:
         return OK, 0, size, size
     if size < 45:
         return BAD_KEY, 0, 0, 0
-    length, version, key = _big32(raw, at + 6), _big16(raw, at + 4), _big16(raw, at + 14)
+    length, key = _big32(raw, at + 6), _big16(raw, at + 14)
     if _big32(raw, at) != size or key < 45 or key > size or length < 0:
         return BAD_KEY, 0, 0, 0
-    seek = _big64(raw, at + 18) if version > 1000 else _big32(raw, at + 18)
     # the basket's own header ends the key: version, buffer size, offsets size, entries, last byte, a flag
     entries, border = _big32(raw, at + key - 9), _big32(raw, at + key - 5) - key
-    if seek != piece[SEEK] or entries != piece[COUNT] or border < 0 or border > length:
+    if entries != piece[COUNT] or border < 0 or border > length:
         return BAD_KEY, 0, 0, 0
     return OK, key, length, border
 
 
 @_kernel
-def _blocks(raw: Any, at: int, stop: int) -> int:
-    """Uncompressed bytes that the headers of the blocks in raw[at:stop] promise; -1 where they make no sense."""
+def _fits(raw: Any, at: int, stop: int, size: int) -> bool:
+    """Whether the headers of the blocks in raw[at:stop] promise `size` bytes uncompressed."""
     total = 0
-    while at < stop:
-        if stop - at < BLOCK_HEADER:
-            return -1
+    while total < size and stop - at >= BLOCK_HEADER:
         total += _little24(raw, at + 6)
         at += BLOCK_HEADER + _little24(raw, at + 3)
-    return total if at == stop else -1
+    return total == size and at <= stop
 
 
 @_kernel
@@ -96,7 +96,7 @@ def survey(raw: Any, pieces: Any) -> tuple[int, int, int, int]:
         if status == OK and pieces[i, SEEK] >= 0 and pieces[i, BYTES] - key != length:
             at = pieces[i, AT]
             # so that a damaged key cannot make anyone allocate more than its blocks could fill
-            if _blocks(raw, at + key, at + pieces[i, BYTES]) != length:
+            if not _fits(raw, at + key, at + pieces[i, BYTES], length):
                 status = BAD_BLOCK
         if status != OK:
             return status, i, 0, 0
@@ -192,13 +192,9 @@ def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> Non
         a64, b64 = source[at : at + size].view(np.uint64), out[to : to + size].view(np.uint64)
         for i in range(len(b64)):
             w = a64[i]
-            w = w >> np.uint64(32) | w << np.uint64(32)
-            w = (w >> np.uint64(16) & np.uint64(0x0000FFFF0000FFFF)) | (w & np.uint64(0x0000FFFF0000FFFF)) << np.uint64(
-                16
-            )
-            b64[i] = (w >> np.uint64(8) & np.uint64(0x00FF00FF00FF00FF)) | (
-                w & np.uint64(0x00FF00FF00FF00FF)
-            ) << np.uint64(8)
+            w = w >> _32 | w << _32
+            w = (w >> _16 & _LOW16) | (w & _LOW16) << _16
+            b64[i] = (w >> _8 & _LOW8) | (w & _LOW8) << _8
     else:
         for i in range(0, size, 2):
             out[to + i], out[to + i + 1] = source[at + i + 1], source[at + i]
@@ -334,7 +330,7 @@ def _undelta(out: Any, to: int, count: int, width: int) -> None:
 def _page(functions: Any, states: Any, raw: Any, piece: Any, checked: bool, scratch: Any, size: int) -> tuple[int, int]:
     """Of one page of `size` bytes uncompressed: status, and whether it is in `scratch`, else in `raw`."""
     at, stop = piece[AT], piece[AT] + piece[BYTES]
-    if at < 0 or stop > len(raw) or size > len(scratch):
+    if at < 0 or piece[BYTES] < 0 or piece[BYTES] > len(raw) - at or size > len(scratch):
         return BAD_BLOCK, 0
     if checked:
         stop -= 8

@@ -164,7 +164,9 @@ def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: boo
             sizes.append(int(page.locator.num_bytes) + CHECKSUM_BYTES * checked[-1])
     first = np.cumsum(np.array(counts, dtype=np.int64))
     firsts = first[[*starts, len(counts) - 1]]
-    if absent and first[-1] == clusters[-1] and np.isin(clusters[clusters >= absent], first).all():
+    if absent:
+        if first[-1] != clusters[-1] or not np.isin(clusters[clusters >= absent], first).all():
+            return "added late, and not stored by cluster"
         firsts = clusters
     arrays = [np.array(values, dtype=np.int64) for values in (seeks, sizes, checked)]
     return PageColumn(int(record.type), first, arrays[0], arrays[1], arrays[2], firsts)

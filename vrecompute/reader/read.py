@@ -92,7 +92,7 @@ def tabulate(path: str, tree: str | None, columns: Sequence[str]) -> Table:
 
 def _table(handle: Handle, tree: str, columns: list[str]) -> Table:
     make = tabulate_baskets if handle.tree(tree)[0] == "ttree" else tabulate_pages
-    return handle.keep((tree, *columns), lambda: make(handle, tree, columns))
+    return handle.keep(("table", tree, *columns), lambda: make(handle, tree, columns))
 
 
 def _known(handle: Handle, tree: str) -> dict[str, object]:
