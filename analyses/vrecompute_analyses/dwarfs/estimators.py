@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from vrecompute.errors import UsageError
 from vrecompute.kernels.neighbours import Metric, unit_vectors
-from vrecompute_analyses.dwarfs.tables import Floats, Voids
+from vrecompute_analyses.dwarfs.tables import BINS, Floats, Voids
 from vrecompute_analyses.dwarfs.training import Bandwidths, predict
 
-__all__ = ["ESTIMATORS", "Estimator", "Forest", "Kernel", "Nearest", "Network", "make_estimator"]
+__all__ = ["ESTIMATORS", "Estimator", "Forest", "Kernel", "Nearest", "Network", "fitted", "make_estimator"]
 
 
 # The network's batch, which is the most scikit-learn takes in one step by default.
@@ -158,7 +159,7 @@ class Network:
             hidden_layer_sizes=(self.width, self.width), alpha=1e-3, learning_rate_init=3e-3, random_state=self.seed
         )
         rng = np.random.default_rng(self.seed)
-        for _ in range(25):
+        for _ in range(15):
             order = rng.permutation(len(x))
             for start in range(0, len(x), _BATCH):
                 model.partial_fit(x[order[start : start + _BATCH]], y[order[start : start + _BATCH]])
@@ -183,3 +184,15 @@ ESTIMATORS: Mapping[str, Callable[[Bandwidths, Metric], Estimator]] = {
 def make_estimator(name: str, widths: Bandwidths, metric: Metric) -> Estimator:
     """The estimator of this name, not fitted."""
     return ESTIMATORS[name](widths, metric)
+
+
+def fitted(name: str, voids: Voids, widths: Bandwidths, metric: Metric) -> Estimator:
+    """The estimator of this name that has learnt from all `voids`; kept for the next time it is asked for."""
+    return _fitted(name, voids.positions_deg.tobytes(), voids.counts.tobytes(), widths, metric)
+
+
+@lru_cache(maxsize=4)
+def _fitted(name: str, positions: bytes, counts: bytes, widths: Bandwidths, metric: Metric) -> Estimator:
+    estimator = make_estimator(name, widths, metric)
+    estimator.fit(Voids(np.frombuffer(positions).reshape(-1, 2), np.frombuffer(counts).reshape(-1, BINS)))
+    return estimator
