@@ -15,6 +15,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from vrecompute.result import Result
 from vrecompute_analyses import plots
+from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
 from vrecompute_analyses.dwarfs.finish import FinishContext
 from vrecompute_analyses.dwarfs.tables import EDGES_GEV, Floats
 
@@ -38,6 +39,8 @@ def figures(products: Mapping[str, Any], results: Mapping[str, Result], context:
             written += _residuals(products, state, context.directory)
         elif products["step"] == "bandwidths":
             written += _scores(products, state, context.directory)
+        elif products["step"] == "estimators":
+            written += _coverage(products, next(iter(results.values())), state, context.directory)
         else:
             found = next(iter(results.values()))
             for name in products["maps"]:
@@ -178,3 +181,29 @@ def _map(
     bar.set_label(f"predicted counts, {_ENERGY[0]} (grey: no void near)")
     plots.header(axis, "Predicted background", f"s = {float(name.removesuffix('_deg')):.3g}°, Galactic", *state)
     return plots.save(figure, directory, f"map_{name}")
+
+
+def _coverage(
+    products: Mapping[str, Any], result: Result, state: tuple[bool, float | None], directory: Path
+) -> list[Path]:
+    figure, (axis, below) = plots.panels((2.0, 1.2))
+    figure.subplots_adjust(left=0.15)
+    nominal = np.linspace(0.0, 1.0, 101)
+    below.axhspan(-2, 2, color="#eeeeee", zorder=0)
+    axis.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+    for name, facts in products["estimators"].items():
+        pit = result.arrays[f"pit/{name}"].values
+        seen = np.array([coverage(pit, level).mean() for level in nominal])
+        score = np.mean(_array(facts["log_probability"]))
+        label = f"{name}, score {score:.3f}" + (" (best)" if name == products["best"] else "")
+        axis.plot(100 * nominal, 100 * seen, label=label)
+        below.plot(100 * nominal, 100 * (seen - nominal))
+    for level in LEVELS:
+        below.axvline(100 * level, color="#888888", linewidth=0.8, linestyle=":")
+    axis.set_ylabel("covered [%]")
+    axis.legend(loc="upper left", title="held-out voids")
+    below.set_ylabel("difference [%]")
+    below.set_ylim(-4, 4)
+    below.set_xlabel("nominal interval [%]")
+    plots.header(axis, "Calibration", "held-out sky blocks", *state)
+    return plots.save(figure, directory, "coverage")

@@ -13,6 +13,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.errors import UsageError
 from vrecompute.kernels.score import best_bandwidths
 from vrecompute.result import Result
+from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
 from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Scan, limit_curve, stack, targets
 from vrecompute_analyses.dwarfs.tables import BINS, Floats
 from vrecompute_analyses.dwarfs.training import bandwidth_grid
@@ -46,10 +47,10 @@ def finish(results: Mapping[str, Result], analysis: Analysis, context: FinishCon
     """Products of the step that ran, also written as files to `context.directory`.
 
     predict: `background.csv`; limits: `limits.csv`, `expected.csv`, `notes.txt`; bandwidths: `bandwidths.csv`;
-    map: one `map_*.fits` a bandwidth (needs the extra 'astro').
+    map: one `map_*.fits` a bandwidth (needs the extra 'astro'); estimators: `estimators.csv`.
     """
     found = next(iter(results.values()))
-    steps = {"predict": _predict, "limits": _limits, "bandwidths": _bandwidths, "map": _map}
+    steps = {"predict": _predict, "limits": _limits, "bandwidths": _bandwidths, "map": _map, "estimators": _estimators}
     about = {
         "step": analysis["step"],
         "metric": analysis["metric"],
@@ -224,3 +225,27 @@ def _map(result: Result, analysis: Analysis, context: FinishContext) -> dict[str
             "pixels_without_void": int(np.isnan(mean[name][:, 0]).sum()),
         }
     return {"nside": analysis["nside"], "maps": maps}
+
+
+def _estimators(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
+    """Scores and coverage on held-out voids, and the estimator with the best score."""
+    pits, scores = _members(result, "pit"), _members(result, "log_probability")
+    facts = {
+        name: {
+            "voids": len(pit),
+            "log_probability": scores[name].mean(axis=0),
+            "coverage": {f"{100 * level:g}": coverage(pit, level) for level in LEVELS},
+        }
+        for name, pit in pits.items()
+    }
+    _write(
+        context.directory / "estimators.csv",
+        ("estimator", "bin", "voids", "log_probability", *(f"coverage_{100 * level:g}" for level in LEVELS)),
+        (
+            (name, k, fact["voids"], fact["log_probability"][k], *(c[k] for c in fact["coverage"].values()))
+            for name, fact in facts.items()
+            for k in range(BINS)
+        ),
+    )
+    best = max(facts, key=lambda name: float(scores[name].mean()))
+    return {"best": best, "estimators": facts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
 from vrecompute.columns import Columns
 from vrecompute.errors import ParameterError, UnreadableFile, UsageError
 from vrecompute.result import Array, Result
+from vrecompute_analyses.dwarfs.calibration import SPLITS, held_out
+from vrecompute_analyses.dwarfs.estimators import ESTIMATORS, fitted, make_estimator
 from vrecompute_analyses.dwarfs.likelihood import (
     BackgroundModel,
     JPrior,
@@ -49,8 +52,7 @@ from vrecompute_analyses.dwarfs.training import (
 
 __all__ = ["Dwarfs"]
 
-_MAP_CHUNK = 4096
-_LIMITS_CHUNK = 8
+_CHUNKS = {"map": 4096, "limits": 8, "estimators": 1}
 
 Ints = NDArray[np.int64]
 # What the items of a grid are made of, the slowest first: name -> values.
@@ -66,6 +68,7 @@ class Dwarfs(Analysis):
       predict     one dwarf: ln(background) and its error in each of six bins
       limits      one (channel, dwarf, mass): the profiled likelihood in the cross-section
       map         one (bandwidth, HEALPix pixel, nested, Galactic): ln(background) and its error
+      estimators  one (estimator, split of the sky): calibrated predictions of held-out voids, and their score
     Likelihoods of dwarfs add, so the grid of `limits` is all a stack needs. Results are arrays by name.
     """
 
@@ -74,12 +77,15 @@ class Dwarfs(Analysis):
     finish_function: ClassVar[str] = "vrecompute_analyses.dwarfs.finish:finish"
     figures_function: ClassVar[str] = "vrecompute_analyses.dwarfs.figures:figures"
     opens_directory: ClassVar[bool] = True
-    dependencies: ClassVar[tuple[str, ...]] = ("astropy-healpix",)
+    dependencies: ClassVar[tuple[str, ...]] = ("astropy-healpix", "scikit-learn", "scipy")
     parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("step", "limits", "what to compute", str, ("bandwidths", "predict", "limits", "map")),
+        Parameter("step", "limits", "what to compute", str,
+                  ("bandwidths", "predict", "limits", "map", "estimators")),
         Parameter("metric", "sphere", "distances: great circle, or degrees as published", str, ("sphere", "planar")),
         Parameter("bandwidth_deg", 0.0, "width s of the kernel on the sky (0: the best by leave-one-out score)"),
         Parameter("bandwidth_ln_counts", 0.0, "width v of the kernel in ln(counts) (0: the best)"),
+        Parameter("estimator", "kernel", "what predicts backgrounds (step=estimators compares them)", str,
+                  tuple(ESTIMATORS)),
         Parameter("dwarfs", "all", "names, comma-separated, or all", str),
         Parameter("channel", "bb", f"annihilation channels, comma-separated, of {', '.join(CHANNELS)}", str),
         Parameter("mass_range_gev", (8.0, 1000.0), "masses of the directory's list within low,high", tuple),
@@ -109,9 +115,8 @@ class Dwarfs(Analysis):
         step = self["step"]
         axes = self._axes(resources)
         size = int(np.prod([len(values) for values in axes.values()]))
-        chunk = {"map": _MAP_CHUNK, "limits": _LIMITS_CHUNK}.get(step, 5)
-        described = {name: len(values) if name == "pixel" else list(values) for name, values in axes.items()}
-        return Opening(resources, (Grid(f"dwarfs-{step}", size, chunk, {"step": step, **described}),))
+        described = {name: len(values) if isinstance(values, range) else list(values) for name, values in axes.items()}
+        return Opening(resources, (Grid(f"dwarfs-{step}", size, _CHUNKS.get(step, 5), {"step": step, **described}),))
 
     def process(self, events: Columns) -> Result:
         """Arrays of the items of one chunk of the grid."""
@@ -124,6 +129,7 @@ class Dwarfs(Analysis):
             "predict": self._predict,
             "limits": self._limits,
             "map": self._map,
+            "estimators": self._estimators,
         }
         return steps[self["step"]](resources, axes, *where)
 
@@ -138,6 +144,8 @@ class Dwarfs(Analysis):
                 raise ParameterError(f"parameter nside={nside} must be a power of two")
             return {"bandwidth_deg": self["map_bandwidths_deg"] or (self["bandwidth_deg"],),
                     "pixel": range(12 * nside * nside)}  # fmt: skip
+        if step == "estimators":
+            return {"estimator": list(ESTIMATORS), "split": range(SPLITS)}
         names = [d.name for d in self._chosen(resources)]
         if step == "predict":
             return {"dwarf": names}
@@ -169,14 +177,14 @@ class Dwarfs(Analysis):
         result = Result(counters={"predictions without a neighbour": 0.0})
         result.arrays["bandwidths"] = Array(np.tile([widths.s_deg, widths.v], (len(which), 1)), "concat")
         for dwarf in [chosen[i] for i in which]:
-            found = predict(voids, np.array([dwarf.position_deg]), widths, self["metric"])
+            mean, variance = self._predicted(voids, widths, dwarf)
             result.arrays |= {
                 f"position_deg/{dwarf.name}": Array(np.array(dwarf.position_deg)),
                 f"counts/{dwarf.name}": Array(dwarf.counts),
-                f"ln_background/{dwarf.name}": Array(found.mean[0]),
-                f"ln_background_error/{dwarf.name}": Array(np.sqrt(found.variance[0])),
+                f"ln_background/{dwarf.name}": Array(mean),
+                f"ln_background_error/{dwarf.name}": Array(np.sqrt(variance)),
             }
-            result.counters["predictions without a neighbour"] += float(found.empty.sum())
+            result.counters["predictions without a neighbour"] += float(np.isnan(mean).sum())
         return result
 
     def _map(self, resources: Mapping[str, Path], axes: Axes, which: Ints, pixels: Ints) -> Result:
@@ -195,6 +203,21 @@ class Dwarfs(Analysis):
                 f"ln_background_error/{name}": Array(np.sqrt(found.variance), "concat"),
             }
             result.counters["predictions without a neighbour"] += float(found.empty.sum())
+        return result
+
+    def _estimators(self, resources: Mapping[str, Path], axes: Axes, which: Ints, splits: Ints) -> Result:
+        voids, widths = self._voids(resources)
+        result = Result()
+        for e, split in zip(which, splits, strict=True):
+            name = axes["estimator"][e]
+            found = held_out(voids, int(split), partial(make_estimator, name, widths, self["metric"]))
+            result += Result(
+                arrays={
+                    f"void/{name}": Array(found.voids, "concat"),
+                    f"pit/{name}": Array(found.pit, "concat"),
+                    f"log_probability/{name}": Array(found.log_probability, "concat"),
+                }
+            )
         return result
 
     def _limits(self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints) -> Result:
@@ -225,17 +248,28 @@ class Dwarfs(Analysis):
         return result
 
     def _background(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> BackgroundModel:
-        found = predict(voids, np.array([dwarf.position_deg]), widths, self["metric"])
-        if found.empty.any():
+        mean, variance = self._predicted(voids, widths, dwarf)
+        if np.isnan(mean).any():
             raise UsageError(f"no void region is near {dwarf.name}: choose a larger bandwidth_deg or leave it out")
-        counts = np.exp(found.mean[0])
         if self["background"] == "fixed":
-            return fixed_background(counts)
-        centre, width = found.mean[0, SCORE_BIN], np.sqrt(found.variance[0, SCORE_BIN])
+            return fixed_background(np.exp(mean))
+        centre, width = mean[SCORE_BIN], np.sqrt(variance[SCORE_BIN])
         shifts = np.linspace(-6 * width, 6 * width, 61)
+        if self["estimator"] != "kernel":
+            # The others give a variance and no density.
+            return BackgroundModel(np.exp(mean), shifts, (shifts / width) ** 2)
         p = ln_background_pdf(voids, dwarf.position_deg, widths, self["metric"], centre + shifts, SCORE_BIN)
         known = p > 0
-        return BackgroundModel(counts, shifts[known], -2 * np.log(p[known] / p.max()))
+        return BackgroundModel(np.exp(mean), shifts[known], -2 * np.log(p[known] / p.max()))
+
+    def _predicted(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> tuple[Floats, Floats]:
+        """Mean and variance of ln(background), each (6,), NaN where the kernel has no neighbour."""
+        position = np.array([dwarf.position_deg])
+        if self["estimator"] == "kernel":
+            found = predict(voids, position, widths, self["metric"])
+            return found.mean[0], found.variance[0]
+        mean, variance = fitted(self["estimator"], voids, widths, self["metric"]).predict(position)
+        return mean[0], variance[0]
 
     def _prior(self, resources: Mapping[str, Path], dwarf: Dwarf) -> JPrior:
         samples = resources.get(f"j_samples_{dwarf.name}")

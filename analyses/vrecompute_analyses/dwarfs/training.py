@@ -68,7 +68,9 @@ def _best(positions: bytes, counts: bytes, metric: Metric, s_deg: float, v: floa
     try:
         return Bandwidths(*best_bandwidths(scores, s_grid, v_grid))
     except ValueError as error:
-        raise UsageError(f"bandwidth_ln_counts cannot be chosen by score at bandwidth_deg={s_deg:g}: {error}") from error
+        raise UsageError(
+            f"bandwidth_ln_counts cannot be chosen by score at bandwidth_deg={s_deg:g}: {error}"
+        ) from error
 
 
 def _ln_counts(voids: Voids) -> tuple[Floats, NDArray[np.bool_]]:

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from vrecompute_analyses.dwarfs.estimators import ESTIMATORS
 from vrecompute_analyses.dwarfs.figures import figures
 from vrecompute_analyses.dwarfs.finish import finish
 from vrecompute_analyses.dwarfs.process import Dwarfs
@@ -15,12 +16,14 @@ FILES = {
     "predict": {"background.csv"},
     "limits": {"limits.csv", "expected.csv", "notes.txt"},
     "map": {"map_4_deg.fits", "map_6_deg.fits"},
+    "estimators": {"estimators.csv"},
 }
 PARAMETERS = {
     "bandwidths": {},
     "predict": {"bandwidth_deg": 5},
     "limits": {"bandwidth_deg": 5, "bandwidth_ln_counts": 0.2, "stack": "Draco,LeoII", "pseudo_experiments": 5},
     "map": {"nside": 4, "map_bandwidths_deg": "4,6"},
+    "estimators": {"bandwidth_deg": 5, "bandwidth_ln_counts": 0.2},
 }
 
 
@@ -38,6 +41,13 @@ def plain(value):
 def table(path):
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def few_estimators(monkeypatch):
+    """Those that need no time."""
+    quick = {name: ESTIMATORS[name] for name in ("kernel", "nearest")}
+    monkeypatch.setattr("vrecompute_analyses.dwarfs.process.ESTIMATORS", quick)
 
 
 @pytest.mark.parametrize("step", FILES)

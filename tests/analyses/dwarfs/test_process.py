@@ -111,6 +111,16 @@ def test_a_bandwidth_narrower_than_the_gaps_has_no_score(tables_dir, process):
         process(tables_dir, step="predict", bandwidth_deg=0.01)
 
 
+@pytest.mark.parametrize("estimator", ["nearest", "forest"])
+def test_any_estimator_predicts_backgrounds_and_limits(estimator, tables_dir, process):
+    parameters = {"estimator": estimator, "bandwidth_deg": 5, "bandwidth_ln_counts": 0.2}
+    found = process(tables_dir, step="predict", **parameters)
+    expected = np.log(truth(np.array([DWARFS["Draco"]])))[0]
+    assert np.all(np.abs(found.arrays["ln_background/Draco"].values - expected) < 0.25)
+    limits = process(tables_dir, step="limits", background="profiled", pseudo_experiments=1, **parameters)
+    assert np.isfinite(limits.arrays["likelihood/bb/Draco"].values).all()
+
+
 def test_process_needs_nothing_but_index_and_resources(tables_dir):
     analysis = Dwarfs(step="predict", bandwidth_deg=5)
     opening = analysis.open_directory(tables_dir)
