@@ -51,16 +51,11 @@ class Lab:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, machine: str, *command: str, stdin: str) -> subprocess.Popen[str]:
-        """A command on a machine that goes on; `stdin` is all its input."""
+    def start(self, machine: str, *command: str) -> subprocess.Popen[str]:
+        """A command on a machine that goes on."""
         argv = [str(SCRIPTS / "slurm-on"), machine, *command]
-        process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert process.stdin is not None
-        process.stdin.write(stdin)
-        process.stdin.close()
-        return process
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(argv, text=True, **streams)
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
