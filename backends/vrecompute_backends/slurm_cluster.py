@@ -193,7 +193,11 @@ class SlurmCluster(Cluster):
             keys = security.get_tls_config_for_role("worker")
             self.secret_files = {TLS_FILE: (keys["cert"] + keys["key"]).encode()}
         self._jobs = self._start(site, security)
-        self._client = DaskClient(self._jobs, set_as_default=False, timeout=_START_S)
+        try:
+            self._client = DaskClient(self._jobs, set_as_default=False, timeout=_START_S)
+        except BaseException:
+            self._jobs.close(timeout=_START_S)
+            raise
 
     @property
     def client(self) -> DaskClient:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import sys
 import tempfile
@@ -62,4 +63,5 @@ async def _serve(wanted: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # its stderr is the user's terminal
     asyncio.run(_serve(json.loads(sys.stdin.readline())))

@@ -1,0 +1,51 @@
+"""Every driver through the suite that ships in the wheel."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
+from vrecompute.site import Environment, local_site
+from vrecompute.testing import BackendContract
+from vrecompute_backends.local import LocalBackend
+
+CONTRACT = """
+import pytest
+from vrecompute.site import Site
+from vrecompute.testing import BackendContract
+from vrecompute_backends.slurm import SlurmBackend
+
+class TestSlurm(BackendContract):
+    @pytest.fixture
+    def make_backend(self):
+        return lambda: SlurmBackend(Site.load("%s"))
+"""
+
+
+class TestLocal(BackendContract):
+    @pytest.fixture
+    def make_backend(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+        return lambda: LocalBackend(replace(local_site(), environment=Environment()))
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(600)
+class TestSlurm(BackendContract):
+    """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
+
+    @pytest.fixture
+    def make_backend(self, lab):  # noqa: F811 -- the fixture
+        return lab.backend
+
+    @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+    def test_a_cluster_computes_scales_and_closes(self, lab, machine, site):  # noqa: F811 -- the fixture
+        lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=CONTRACT % site)
+        options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
+        said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
+        assert "1 passed" in said, said

@@ -1,0 +1,37 @@
+"""The fixture `lab`: the running Slurm lab, with the project installed as it is here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.slurm.lab import KEYS, Lab
+
+
+@pytest.fixture(scope="session")
+def running_lab(absent: Callable[[str, str], None]) -> Lab:
+    """The lab, or a skip that says how to bring it up."""
+    lab = Lab()
+    if not (KEYS / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
+        absent("slurm", "the Slurm lab is not running: tests/lab/slurm-up (podman or docker)")
+    return lab
+
+
+@pytest.fixture
+def lab(running_lab: Lab) -> Iterator[Lab]:
+    """The lab with both nodes up and nothing in its queue, before and after."""
+    _settle(running_lab)
+    yield running_lab
+    _settle(running_lab)
+
+
+def _settle(lab: Lab) -> None:
+    lab.on("login", "scancel", "-u", "alice", check=False)
+    for machine in ("c1", "c2"):
+        lab.power("start", machine)
+    deadline = time.monotonic() + 120
+    while not lab.nodes_are_idle():
+        assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
+        time.sleep(0.5)

@@ -1,0 +1,67 @@
+"""The Slurm lab as tests see it: the machine that runs pytest is a client outside the compute network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vrecompute.access import SshAccess
+from vrecompute.site import Access, Environment, Limits, Network, Nodes, PortRange, Site, Ssh, Workers
+from vrecompute_backends.slurm import SlurmBackend
+
+SCRIPTS = Path(__file__).parents[1] / "lab"
+KEYS = Path(os.environ.get("VRECOMPUTE_CACHE", "/var/cache/vrecompute")) / "slurm-keys"
+
+SITE = Site(
+    name="lab-slurm",
+    backend="slurm",
+    access=Access(ssh=Ssh(host="login")),
+    scheduler_runs="login",
+    network=Network(
+        compute_outbound="none",
+        interface="ib0",
+        worker_ports=PortRange(10000, 10099),
+        scheduler_ports=PortRange(10200, 10299),
+    ),
+    options={"partition": "batch", "account": "physics", "launcher": "srun"},
+    workers=Workers(processes=2, threads=1, memory=1 << 30, walltime=600, nodes=Nodes(min=2, max=2)),
+    environment=Environment(venv="/opt/venv", variables={"PATH": "/opt/vrecompute/bin:$PATH"}),
+    limits=Limits(max_jobs=8, min_poll=1),
+)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Machines `head`, `login`, `c1`, `c2` (Slurm) and `client` (without Slurm, outside)."""
+
+    site: Site = SITE
+
+    def backend(self, **options: object) -> SlurmBackend:
+        """A SlurmBackend by ssh from this machine."""
+        site = replace(self.site, options={**self.site.options, **options})
+        assert site.access.ssh is not None
+        return SlurmBackend(site, SshAccess(site.access.ssh, config=KEYS / "ssh_config"))
+
+    def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 120, check: bool = True) -> str:
+        """stdout of a command on a machine."""
+        argv = [str(SCRIPTS / "slurm-on"), machine, *command]
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, machine: str, *command: str) -> subprocess.Popen[str]:
+        """A command on a machine that goes on."""
+        argv = [str(SCRIPTS / "slurm-on"), machine, *command]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(argv, text=True, **streams)
+
+    def power(self, action: str, machine: str) -> None:
+        """`kill` pulls the plug of a machine, `start` plugs it in."""
+        subprocess.run([SCRIPTS / "slurm-on", "--power", action, machine], check=True, capture_output=True, timeout=60)
+
+    def nodes_are_idle(self) -> bool:
+        """Whether both compute nodes are ready for jobs."""
+        answer = self.on("login", "sinfo", "-h", "-N", "-p", "batch", "-t", "idle", "-o", "%n", check=False)
+        return sorted(set(answer.split())) == ["c1", "c2"]

@@ -1,0 +1,109 @@
+"""What Slurm does to runs: workers, jobs and nodes die, and the bytes are the same; and what each death is called."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.slurm.test_runs import ANALYSIS, data, finish, reference, run, started, wait_for_parts  # noqa: F401
+from vrecompute.backend import Job, State
+from vrecompute.testing import BackendContract
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+
+until = BackendContract().until
+
+
+def jobs_of(lab) -> list[str]:
+    return lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i").split()
+
+
+def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, reference):  # noqa: F811
+    store = "store-disturbed"
+    process, _ = started(lab, "login", "run", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
+    wait_for_parts(lab, store, 2)
+    pids = lab.on("c1", "pgrep", "-f", "multiprocessing.spawn import spawn_main", check=False).split()
+    assert pids, "no worker process on c1"
+    lab.on("c1", "kill", "-9", pids[0])
+    wait_for_parts(lab, store, 4)
+    lab.on("login", "scancel", jobs_of(lab)[0])
+    wait_for_parts(lab, store, 8)
+    lab.power("kill", "c2")
+    facts = finish(process)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+
+
+def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: F811
+    settings = {"sleep_s": 12, "site.walltime": 60}
+    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-walltime", **settings)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    ended = lab.on("login", "sacct", "-X", "-n", "-P", "-S", "now-5minutes", "-o", "JobName,State")
+    live = [line for line in ended.splitlines() if line.startswith("vre-")]
+    assert len(live) > 2, "jobs were replaced"
+
+
+def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
+    store = "store-requeue"
+    process, _ = started(lab, "login", "submit", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
+    wait_for_parts(lab, store, 3)
+    lab.on("login", "scontrol", "requeue", jobs_of(lab)[0])
+    facts = finish(process)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    assert facts["reused"] >= 3
+
+
+def test_a_chunk_that_can_never_fit_is_named(lab, data):  # noqa: F811
+    settings = {"sleep_s": 0, "greedy_source": "events_0005", "on_bad": "skip"}
+    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-greedy", **settings)
+    assert facts["status"] == "partial"
+    assert len(facts["failures"]) == 1
+    assert "memory" in facts["failures"][0]
+
+
+def test_a_job_on_a_node_that_dies_is_node_fail(lab):
+    backend = lab.backend(directives={"add": ["--nodelist=c2"]})
+    job_id = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))
+    until(backend, [job_id], lambda s: s.state is State.RUNNING, 60)
+    lab.power("kill", "c2")
+    status = until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
+    assert (status.state, status.blame) == (State.NODE_FAIL, "infrastructure")
+    assert status.reason.startswith(f"NODE_FAIL: job {job_id} on c2")
+
+
+def test_a_requeued_job_is_a_new_attempt_of_the_same_id(lab):
+    backend = lab.backend()
+    count = 'echo x >> "$1"; [ "$(wc -l < "$1")" -ge 2 ] || sleep 300'
+    job_id = backend.submit(Job("a", ("sh", "-c", count, "sh", f"tries-{time.time()}"), requeue=True))
+    until(backend, [job_id], lambda s: s.state is State.RUNNING, 60)
+    lab.on("login", "scontrol", "requeue", job_id)
+    status = until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
+    assert (status.state, status.attempt) == (State.COMPLETED, 1)
+
+
+@pytest.mark.parametrize(("requeue", "state"), [(False, State.PREEMPTED), (True, State.QUEUED)])
+def test_a_preempted_job_is_not_a_failed_one(lab, requeue, state):
+    scavenger = lab.backend(partition="scavenge")
+    job = Job("low", ("sleep", "300"), cores=4, memory_bytes=3 << 30, walltime_s=600, requeue=requeue)
+    ids = [scavenger.submit(job), scavenger.submit(job)]
+    until(scavenger, ids, lambda s: s.state is State.RUNNING, 60)
+    backend = lab.backend()
+    high = backend.submit(Job("high", ("sleep", "5"), cores=4, memory_bytes=3 << 30, walltime_s=60))
+    until(backend, [high], lambda s: s.state in {State.RUNNING, State.COMPLETED}, 60)
+    deadline = time.monotonic() + 60
+    while not (hit := [s for s in scavenger.poll(ids).values() if s.state is state or s.attempt > 0]):
+        assert time.monotonic() < deadline, scavenger.poll(ids)
+        time.sleep(0.5)
+    assert hit[0].blame == ("none" if requeue else "infrastructure")
+
+
+def test_a_job_that_eats_too_much_is_oom_with_its_peak_and_limit(lab):
+    backend = lab.backend()
+    eat = "x = bytearray(500 << 20)\nimport time\ntime.sleep(60)"
+    job_id = backend.submit(Job("a", ("python", "-c", eat), memory_bytes=100 << 20))
+    status = until(backend, [job_id], lambda s: s.state.terminal, 90)[job_id]
+    assert (status.state, status.blame) == (State.OOM, "memory")
+    assert status.memory_limit_bytes == 100 << 20
+    assert status.memory_peak_bytes is not None
+    assert status.memory_peak_bytes > 100 << 20
+    assert f"OOM: job {job_id} on c" in status.reason

@@ -1,0 +1,7 @@
+"""Contracts as tests, for whoever implements one: inherit a class, give its fixtures, run pytest."""
+
+from __future__ import annotations
+
+from vrecompute.testing.backends import BackendContract
+
+__all__ = ["BackendContract"]
