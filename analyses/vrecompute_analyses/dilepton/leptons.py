@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.certified import certified_mask, read_golden
 from vrecompute.columns import Columns
 from vrecompute.errors import BadInput, CorruptFile, DatasetError
+from vrecompute.kernels.certified import certified_mask, read_golden
 from vrecompute.kernels.chunk import Collection
 from vrecompute_analyses.dilepton.layouts import Layout, LeptonLayout, Pass
 

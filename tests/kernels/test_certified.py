@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.certified import certified_mask, read_golden
 from vrecompute.errors import DatasetError
+from vrecompute.kernels.certified import certified_mask, read_golden
 
 RANGES = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)).map(sorted).map(tuple), max_size=4)
 
