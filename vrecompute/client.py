@@ -17,7 +17,7 @@ from distributed import Client as DaskClient
 from vrecompute.access import Access, open_access
 from vrecompute.access_store import AccessStore
 from vrecompute.analysis import Analysis, Grid
-from vrecompute.backend import Backend, Cluster
+from vrecompute.backend import Backend, Cluster, JobStatus
 from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
@@ -257,13 +257,18 @@ class Client:
             raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
         return fitting[0] if fitting else run
 
+    def _worker_deaths(self) -> Mapping[str, JobStatus]:
+        """How the jobs behind lost workers ended."""
+        with self._lock:
+            return {} if self._cluster is None else self._cluster.deaths()
+
     def _carry_out(self, run: Run) -> Run:
         def make_runner(notice: Any) -> Any:
             from vrecompute.runner import Runner
 
             started = time.monotonic()
             dask = self.dask
-            runner = Runner(dask, run.store, run.manifest, run.analysis(), notice)
+            runner = Runner(dask, run.store, run.manifest, run.analysis(), notice, self._worker_deaths)
             runner.tally.add_time("startup", time.monotonic() - started)
             return runner
 

@@ -95,6 +95,14 @@ class TaskPool:
         """Worker threads that are there now."""
         return sum(self.dask.nthreads().values())
 
+    def memory(self) -> dict[str, tuple[int, int]]:
+        """(bytes in use, bytes allowed) of each worker as of its last heartbeat, by address."""
+        workers = self.dask.scheduler_info(n_workers=-1)["workers"]
+        return {
+            address: (int(w.get("metrics", {}).get("memory", 0)), int(w.get("memory_limit") or 0))
+            for address, w in workers.items()
+        }
+
     def cancel(self) -> None:
         """Give up everything in flight; what a running thread still writes is durable and harmless."""
         for futures in self._flying.values():

@@ -18,8 +18,10 @@ import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
+from vrecompute.backend import JobStatus
 from vrecompute.collect import Collector
 from vrecompute.dataset import Source
+from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
@@ -52,7 +54,11 @@ _CANCEL_S = 2.0
 
 
 class Runner:
-    """One execution of one manifest. `on_progress` is called from the Runner's thread with each new Progress."""
+    """One execution of one manifest.
+
+    `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
+    lost workers ended, by worker address.
+    """
 
     def __init__(
         self,
@@ -61,6 +67,7 @@ class Runner:
         manifest: Manifest,
         analysis: Analysis,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        deaths: Callable[[], Mapping[str, JobStatus]] = dict,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -71,6 +78,8 @@ class Runner:
         self.tally = Tally(manifest)
         self.progress = Progress()
         self._on_progress = on_progress
+        self._deaths = deaths
+        self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
         self._looked = 0.0
 
@@ -241,6 +250,9 @@ class Runner:
                 self._ended(ended, schedule, plan, collector)
                 self._report_work(plan, collector)
             self._look_for_cancel()
+            if any(task.alone for task, _, _ in pool.flying()):
+                for address, (used, limit) in pool.memory().items():
+                    self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
             for task, elapsed, copies in pool.flying():
                 if copies == 1 and len(pool) < threads and schedule.is_straggler(elapsed):
                     self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
@@ -263,7 +275,7 @@ class Runner:
             self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
             schedule.suspect(task)
         elif ended.how == "killed":
-            self.tally.failed(_lost(plan, task, ended.value))
+            self.tally.failed(lost_chunk(plan, task.first, ended.value, self._deaths(), self._peaks))
         elif ended.how == "cancelled":
             schedule.again(task)
         else:
@@ -364,13 +376,3 @@ def _preflight_failure(ended: Finished, source: Source) -> Failure:
         error: Exception = RunError(f"workers died while opening it: {ended.value}")
         return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
     return failure_of(ended.value, source.path, source.sample, entries=source.entries)
-
-
-def _lost(plan: Plan, task: Task, error: BaseException) -> Failure:
-    chunk = plan.chunk(task.first)
-    sample = plan.sources[int(plan.table[task.first, 0])].sample
-    reason = (
-        "its workers died repeatedly, also when it ran alone: most likely it needs more memory than a worker has; "
-        f"give workers more memory or use a smaller --chunk-bytes ({error})"
-    )
-    return Failure(chunk.source, sample, "lost", reason, chunk.start, chunk.stop, chunk.stop - chunk.start)
