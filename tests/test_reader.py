@@ -211,7 +211,9 @@ def test_no_flipped_byte_is_more_than_a_named_error(tmp_path):
     path = tmp_path / "a.root"
     write_ttree(path)
     whole = path.read_bytes()
-    for position in range(0, len(whole), 211):
+    before = uproot_models()
+    described = whole.index(b"TBranch\0")  # versions of classes are around
+    for position in {*range(0, len(whole), 211), *range(described - 100, described + 40)}:
         damaged = bytearray(whole)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
@@ -220,6 +222,12 @@ def test_no_flipped_byte_is_more_than_a_named_error(tmp_path):
         except (BadInput, UsageError):  # the latter where the damage is in the number of entries
             continue
         assert len(columns["Muon_pt"].values) == columns["Muon_pt"].offsets[-1]
+    assert uproot_models() == before  # what a damaged file says of its classes is no business of the next file
+
+
+def uproot_models():
+    """uproot's registry of models of ROOT classes, by version."""
+    return {name: dict(getattr(cls, "known_versions", {})) for name, cls in uproot.classes.items()}
 
 
 def test_threads_share_one_open_file(ttree):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import weakref
@@ -39,7 +40,7 @@ def damage(path: str, what: str) -> Iterator[None]:
     except (VrecomputeError, MemoryError):
         raise
     except OSError as error:
-        if error.errno is None:
+        if error.errno in (None, errno.EINVAL, errno.EOVERFLOW):  # the latter for a position that cannot be
             raise CorruptFile(path, f"{what} cannot be decoded: {error}") from error
         raise UnreadableFile(path, f"cannot be read: {error.strerror}") from error
     except Exception as error:
@@ -145,7 +146,7 @@ def _open(path: str, size: int | None) -> Handle:
 
     # never memory-mapped: a file that shrinks while it is read would kill the process by SIGBUS
     options: dict[str, Any] = {} if size is None else {"handler": uproot.MultithreadedFileSource, "num_workers": 1}
-    options |= {"object_cache": None, "array_cache": None}
+    options |= {"object_cache": None, "array_cache": None, "custom_classes": _own_classes()}
     if size == 0:
         raise CorruptFile(path, "is empty (0 bytes)")
     with damage(path, "the file header"):
@@ -158,3 +159,19 @@ def _open(path: str, size: int | None) -> Handle:
     if end > length:
         raise CorruptFile(path, f"is truncated: its header says {end} bytes, it has {length}")
     return Handle(path, file, length)
+
+
+def _own_classes() -> dict[str, Any]:
+    """uproot's models of ROOT classes, apart from those that any other file uses.
+
+    uproot adds models that it derives from a file's own description of its classes to a registry of the
+    process: there one damaged file would make every later one undecodable.
+    """
+    import uproot
+
+    return {
+        name: type(cls.__name__, (cls,), {"known_versions": dict(vars(cls)["known_versions"])})
+        if isinstance(cls, type) and issubclass(cls, uproot.model.DispatchByVersion)
+        else cls
+        for name, cls in dict(uproot.classes).items()
+    }
