@@ -61,7 +61,12 @@ def run_script(script, folder, **variables):
 @pytest.mark.parametrize("requeue", [True, False])
 def test_scripts_are_pure_clean_and_hold_no_secret(workers, secret, requeue):
     job = Job(
-        HOSTILE[0], ("python", *HOSTILE), workers=workers, requeue=requeue, secret_files=secret, environment={"X": "'$(y)"}
+        HOSTILE[0],
+        ("python", *HOSTILE),
+        workers=workers,
+        requeue=requeue,
+        secret_files=secret,
+        environment={"X": "'$(y)"},
     )
     backend = SlurmBackend(SITE)
     script = backend.script(job)
