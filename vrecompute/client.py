@@ -333,7 +333,9 @@ class Client:
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, dict[str, tuple[Grid, ...]], dict[str, Path]]:
-    path = Path(dataset) if isinstance(dataset, (str, os.PathLike)) else None
+    # The command line gives a list of what it was given.
+    only = dataset[0] if isinstance(dataset, (list, tuple)) and len(dataset) == 1 else dataset
+    path = Path(only) if isinstance(only, (str, os.PathLike)) else None
     if path is None or not path.is_dir():
         raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
     resources: dict[str, Path] = {}
