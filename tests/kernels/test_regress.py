@@ -88,10 +88,7 @@ def test_any_split_of_queries_and_any_threads_give_the_same_bytes(precision, see
     edges = [0, *sorted(cuts), len(query)]
     whole = regress(train, values, query, s, valid=valid, precision=precision)
     two = regress(train, values, query, s, valid=valid, precision=precision, threads=2)
-    parts = [
-        regress(train, values, query[a:b], s, valid=valid, precision=precision)
-        for a, b in pairwise(edges)
-    ]
+    parts = [regress(train, values, query[a:b], s, valid=valid, precision=precision) for a, b in pairwise(edges)]
     for name in ("mean", "variance", "weight"):
         joined = np.concatenate([getattr(p, name) for p in parts])
         assert getattr(whole, name).tobytes() == getattr(two, name).tobytes() == joined.tobytes()
