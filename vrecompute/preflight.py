@@ -48,7 +48,8 @@ def preflight(order: PreflightOrder, sources: Sequence[Source]) -> list[PlannedS
                 table = reader.tabulate(known.path, known.tree, known.columns)
                 store.create(known.sidecar, reader.table_to_bytes(table))
                 store.create(_cache_name(order, source), seal(_as_data(known)))
-            except Exception as error:
+            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
+            except (Exception, SystemExit) as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
                 continue
         found.append(known)

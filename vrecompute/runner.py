@@ -157,7 +157,10 @@ class Runner:
         # The first Runner's plan is the run's plan; files that changed since are caught when they are read.
         name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
         if not self.tally.failures and not self.store.create(name, plan.to_json()):
-            known = Plan.from_json(self.store.get(name))
+            try:
+                known = Plan.from_json(self.store.get(name))
+            except StoreError as error:
+                raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
             plan = known if known.work == work else plan
         self.tally.planned(plan, final=step == (self.manifest.steps or ("",))[-1])
         return plan

@@ -89,7 +89,8 @@ def compute(order: Order, first: int, last: int) -> Receipt:
                 clock = time.perf_counter()
                 tree.add(Node(0, leaf), result)
                 seconds["merge"] += time.perf_counter() - clock
-            except Exception as error:
+            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
+            except (Exception, SystemExit) as error:
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
                 )

@@ -41,11 +41,15 @@ def damage(path: str, what: str) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (None, errno.EINVAL, errno.EOVERFLOW):  # the latter for a position that cannot be
-            raise CorruptFile(path, f"{what} cannot be decoded: {error}") from error
+            raise CorruptFile(path, f"{what} cannot be decoded: {_first_line(error)}") from error
         raise UnreadableFile(path, f"cannot be read: {error.strerror}") from error
     except Exception as error:
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise CorruptFile(path, f"{what} cannot be decoded: {reason}") from error
+        raise CorruptFile(path, f"{what} cannot be decoded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says first; uproot's messages go on with whole listings of the file."""
+    return str(error).strip().split("\n", 1)[0].rstrip(",") or type(error).__name__
 
 
 class Handle:
