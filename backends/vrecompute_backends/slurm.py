@@ -36,6 +36,7 @@ from vrecompute.backend import (
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.site import Site
 from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute_backends.slurm_rest import RestStatus
 from vrecompute_backends.slurm_script import on_site, render, secrets_folder
 from vrecompute_backends.slurm_states import STATES, Record, status_of
 from vrecompute_backends.slurm_text import (
@@ -106,6 +107,11 @@ class SlurmBackend(Backend):
         except ValidationError as error:
             raise SiteError(f"site {site.name!r}: options: {error}") from error
         self.access = access if access is not None else open_access(site)
+        self._rest: RestStatus | None = None
+        if self.options.prefer == "rest":
+            if self.options.rest_url is None:
+                raise SiteError(f"site {site.name!r}: options.prefer: rest needs options.rest_url")
+            self._rest = RestStatus(self.access, self.options.rest_url, self.options.rest_token_file)
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}
         self._ended: dict[JobId, float] = {}
@@ -208,6 +214,10 @@ class SlurmBackend(Backend):
     def _ask(self, ids: Sequence[JobId]) -> None:
         """Update what is known of these ids; silence, from Slurm or from the site, changes nothing."""
         named = [i for i in ids if _ID.fullmatch(i)]
+        if self._rest is not None:
+            for job_id, record in self._ask_rest(self._rest, named).items():
+                self._learn(JobId(job_id), record)
+            return
         as_json = self.options.prefer == "json"
         squeue = "--json --states=all" if as_json else " ".join(SQUEUE)
         sacct = "--json --duplicates" if as_json else " ".join(SACCT)
@@ -218,6 +228,15 @@ class SlurmBackend(Backend):
             return
         for job_id, record in _records(answer, as_json).items():
             self._learn(JobId(job_id), record)
+
+    def _ask_rest(self, rest: RestStatus, ids: Sequence[str]) -> dict[str, Record]:
+        try:
+            controller, accounting = rest.jobs(ids)
+            queue, accounts = parse_squeue_json(controller), parse_sacct_json(accounting)
+        except (Unavailable, ValueError, KeyError, TypeError):
+            return {}
+        accounts = {i: replace(r, explained=True) for i, r in accounts.items()}
+        return {i: r for i, r in merge({}, queue, accounts).items() if i in set(ids)}
 
     def _learn(self, job_id: JobId, record: Record) -> None:
         seen = status_of(record)

@@ -19,7 +19,7 @@ FILES = 24
 @pytest.fixture(scope="module")
 def data(running_lab):
     """24 files on the site's shared file system, named alike on the login node and on the client outside."""
-    running_lab.on("login", "rm", "-rf", "/home/alice/lab")
+    running_lab.on("login", "sh", "-c", "rm -rf /home/alice/lab /home/alice/store-*")
     generate = ["generate", "/home/alice/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
     running_lab.on("login", "python", "-m", "vrecompute", *generate)
     read = "import sys, yaml; d = yaml.safe_load(open('/home/alice/lab/dataset.yaml'))\n"

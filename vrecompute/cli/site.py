@@ -6,10 +6,13 @@ from dataclasses import asdict
 
 import click
 
+from vrecompute.backend import Finding
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
 from vrecompute.errors import SiteError
+from vrecompute.loading import load_backend
+from vrecompute.site import Site
 from vrecompute.sites import report
 from vrecompute.sites.load import read_site
 from vrecompute.sites.reference import reference_table
@@ -59,18 +62,36 @@ def show(name: str, as_json: bool) -> None:
 
 @site.command()
 @click.argument("names", nargs=-1)
+@click.option("--probe", is_flag=True, help="Also send a job of about a minute to each site, and report what it saw.")
 @JSON
 @click.pass_context
-def check(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Check the sites NAMES (or files; all of the search path by default) without starting anything."""
+def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: bool) -> None:
+    """Check the sites NAMES (or files; all of the search path by default); without --probe nothing is started."""
     files = [find_site_file(name) for name in names] if names else list_site_files()
     checkups = report.check_files(files)
+    found = [_probe(str(file)) if probe and checkup.ok else [] for file, checkup in zip(files, checkups, strict=True)]
     if as_json:
-        facts([checkup.as_json() for checkup in checkups])
+        told = [{"probe": [asdict(finding) for finding in findings]} if probe else {} for findings in found]
+        facts([{**checkup.as_json(), **more} for checkup, more in zip(checkups, told, strict=True)])
     else:
-        click.echo("\n".join(checkup.as_text() for checkup in checkups) or "no site files found")
-    if not all(checkup.ok for checkup in checkups):
+        for checkup, findings in zip(checkups, found, strict=True):
+            click.echo(checkup.as_text())
+            for finding in findings:
+                click.echo(f"  {'ok   ' if finding.ok else 'WRONG'} {finding.check}: {finding.detail}")
+                if finding.advice:
+                    click.echo(f"        {finding.advice}")
+        if not checkups:
+            click.echo("no site files found")
+    if not all(checkup.ok for checkup in checkups) or not all(f.ok for findings in found for f in findings):
         context.exit(SiteError.exit_code)
+
+
+def _probe(name: str) -> list[Finding]:
+    backend = load_backend(Site.load(name))
+    try:
+        return backend.probe()
+    finally:
+        backend.close()
 
 
 @site.command()
