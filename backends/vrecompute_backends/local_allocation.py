@@ -11,7 +11,6 @@ from dataclasses import replace
 from vrecompute.site import local_site
 from vrecompute_backends.local import LocalBackend
 
-
 __all__ = ["main"]
 
 
