@@ -254,7 +254,7 @@ def contest_regression(kind: str, count: int, queries: int, rounds: int) -> dict
         neighbours = 3000
         entries["scikit-learn KNeighborsRegressor"] = (lambda: knn(train, y, query[:few], s, neighbours), few)
         error["knn_mean"] = float(np.abs(knn(train, y, query[:few], s, neighbours) - exact.mean).max())
-    agree(kind, error, {name: 1e-5 for name in error})
+    agree(kind, error, dict.fromkeys(error, 1e-5))
     contest = Contest(f"regression, {kind}: {count} training points, 6 features, 12 outputs, one core", entries)
     contest.run(rounds)
     contest.table(1e-6, "us/query")
