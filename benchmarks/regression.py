@@ -37,6 +37,17 @@ FEATURES, OUTPUTS = 6, 12
 FLOP_PER_PAIR = 3 * FEATURES - 1 + 2 + 14 + 2 * (1 + 2 * OUTPUTS)
 
 
+class Disagreement(Exception):
+    """A peer gives other numbers: nothing is timed."""
+
+
+def agree(part: str, error: dict[str, float], limits: dict[str, float]) -> None:
+    """Raise Disagreement where an error is above its limit."""
+    wrong = {name: error[name] for name, limit in limits.items() if not error[name] <= limit}
+    if wrong:
+        raise Disagreement(f"{part}: relative to its peers {wrong}, allowed {limits}")
+
+
 @dataclass
 class Contest:
     """Contestants that take turns: name -> (function, queries it does).
@@ -157,6 +168,12 @@ def contest_score(rounds: int) -> dict[str, Any]:
     brute = score_brute(positions, n, S_DEG, V, metric="planar")
     kde = kde_sums(positions, n, some)
     clear = ours.sums[:some] > 1e-3
+    error = {
+        "against_numpy": abs(ours.value / numpy_value - 1),
+        "against_numba_brute": abs(ours.value / brute - 1),
+        "sums_against_sklearn": float(np.abs(kde[clear] / ours.sums[:some][clear] - 1).max()),
+    }
+    agree("score", error, {"against_numpy": 1e-9, "against_numba_brute": 1e-9, "sums_against_sklearn": 1e-6})
     contest = Contest(
         f"leave-one-out score, {what}: {whole} x {whole}, float64, one core",
         {
@@ -178,13 +195,8 @@ def contest_score(rounds: int) -> dict[str, Any]:
         )
     }
     ratios["one_core_over_two"] = contest.ratio("vrecompute, cut at 8 sigma", "  same, two threads")
-    error = {
-        "against_numpy": abs(ours.value / numpy_value - 1),
-        "against_numba_brute": abs(ours.value / brute - 1),
-        "sums_against_sklearn": float(np.abs(kde[clear] / ours.sums[:some][clear] - 1).max()),
-    }
     print(f"  L = {ours.value:.10f}, relative difference {error}\n")
-    return {"ratios": ratios, "error": error, "identical": error["against_numpy"] < 1e-9}
+    return {"ratios": ratios, "error": error}
 
 
 def training(kind: str, count: int, queries: int) -> tuple[Floats, Floats, Floats, float, float]:
@@ -242,6 +254,7 @@ def contest_regression(kind: str, count: int, queries: int, rounds: int) -> dict
         neighbours = 3000
         entries["scikit-learn KNeighborsRegressor"] = (lambda: knn(train, y, query[:few], s, neighbours), few)
         error["knn_mean"] = float(np.abs(knn(train, y, query[:few], s, neighbours) - exact.mean).max())
+    agree(kind, error, dict.fromkeys(error, 1e-5))
     contest = Contest(f"regression, {kind}: {count} training points, 6 features, 12 outputs, one core", entries)
     contest.run(rounds)
     contest.table(1e-6, "us/query")
@@ -253,7 +266,7 @@ def contest_regression(kind: str, count: int, queries: int, rounds: int) -> dict
         peers["sklearn_knn"] = "scikit-learn KNeighborsRegressor"
     ratios = {name: contest.ratio(peer, one) for name, peer in peers.items()}
     ratios["one_core_over_two"] = contest.ratio(one, "  same, two threads")
-    outcome: dict[str, Any] = {"ratios": ratios, "error": error, "identical": error["mean"] < 1e-5}
+    outcome: dict[str, Any] = {"ratios": ratios, "error": error}
     if kind == "dense":
         sgemm = 2 * 1024**3 / np.array(contest.cpu["sgemm 1024"])
         share = FLOP_PER_PAIR * count / np.array(contest.cpu[one]) / sgemm
@@ -279,12 +292,16 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=50_000, help="queries of the regression")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    with threadpool_limits(1):
-        outcome = {
-            "score": contest_score(given.rounds),
-            "dense": contest_regression("dense", given.points, given.queries, given.rounds),
-            "sky": contest_regression("sky", given.points, given.queries, given.rounds),
-        }
+    try:
+        with threadpool_limits(1):
+            outcome = {
+                "score": contest_score(given.rounds),
+                "dense": contest_regression("dense", given.points, given.queries, given.rounds),
+                "sky": contest_regression("sky", given.points, given.queries, given.rounds),
+            }
+    except Disagreement as error:
+        print(f"not identical, nothing timed: {error}")
+        return 1
     print("ratios: peer time / our time, median (range) over rounds")
     for part, facts in outcome.items():
         for name, r in facts["ratios"].items():
@@ -293,10 +310,10 @@ def main() -> int:
     goals["60 % of sgemm"] = outcome["dense"]["share_of_sgemm"]["median"] >= 0.6
     for name, reached in goals.items():
         print(f"  {'reached' if reached else 'MISSED':8s} {name}")
-    report = {**outcome, "goals": goals, "identical": all(facts["identical"] for facts in outcome.values())}
+    report = {**outcome, "goals": goals, "identical": True}
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if report["identical"] else 1
+    return 0
 
 
 if __name__ == "__main__":
