@@ -42,7 +42,7 @@ def bad(tmp_path) -> Path:
 
 @pytest.fixture
 def analysis(tmp_path):
-    """`analysis(process=..., members=...)`: an analysis file, with another body of `process` or more members."""
+    """`analysis(process=..., members=...)`: the path of an analysis file with another body, or more members."""
 
     def write(process: str = "", members: str = "", name: str = "sums.py") -> str:
         head, rest = SUM_ANALYSIS.split("    def process(self, events):\n")

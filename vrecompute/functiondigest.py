@@ -78,7 +78,8 @@ class _Description:
         return self._object(value)
 
     def _function(self, function: FunctionType) -> Any:
-        if _installed(function.__module__):
+        # Not by its module's name alone: what `exec` made says that it belongs to builtins.
+        if function.__code__.co_filename.startswith(_LIBRARIES) or _own(function.__module__):
             return ["library", function.__module__, function.__qualname__]
         closure = {}
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -147,9 +148,12 @@ def _has_source(function: FunctionType) -> bool:
 
 def _installed(module: str | None) -> bool:
     """Whether a module belongs to a library: its version is the environment's business, not the function's."""
-    if module in (None, "builtins"):
+    if module in (None, "builtins") or _own(module):
         return True
-    if module.partition(".")[0] == "vrecompute":
-        return not module.startswith("vrecompute.kernels")
     file = getattr(sys.modules.get(module), "__file__", None)
     return module != "__main__" and (file is None or str(file).startswith(_LIBRARIES))
+
+
+def _own(module: str | None) -> bool:
+    """Whether a module is vrecompute's; its kernels make numbers, so they count as the user's own do."""
+    return str(module).partition(".")[0] == "vrecompute" and not str(module).startswith("vrecompute.kernels")
