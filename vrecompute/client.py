@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -23,7 +24,7 @@ from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
-from vrecompute.explain import Explanation, explain
+from vrecompute.explain import Explanation, explain, threads_that_fit
 from vrecompute.loading import load_analysis, load_backend, reload_analysis
 from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
 from vrecompute.mapping import MapAnalysis
@@ -37,6 +38,7 @@ from vrecompute.work import local_copy
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
 STORE_VARIABLE = "VRECOMPUTE_STORE"
+_LOG = logging.getLogger("vrecompute")
 _SETTINGS = frozenset(Settings.__dataclass_fields__)
 
 
@@ -257,6 +259,19 @@ class Client:
             raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
         return fitting[0] if fitting else run
 
+    def _fit_threads(self, chunk_bytes: int) -> None:
+        """Before workers are started: no more threads in each than chunks fit into its memory."""
+        with self._lock:
+            workers = self.site.workers
+            threads = threads_that_fit(workers.threads, workers.memory_per_process, chunk_bytes)
+            if self._cluster is None and threads < workers.threads:
+                _LOG.warning(
+                    "site %s: %d instead of %d threads a worker: chunks of %d bytes fill its memory otherwise",
+                    self.site.name, threads, workers.threads, chunk_bytes,
+                )  # fmt: skip
+                self._site = replace(self.site, workers=replace(workers, threads=threads))
+                self._backend = None
+
     def _worker_deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended."""
         with self._lock:
@@ -267,6 +282,7 @@ class Client:
             from vrecompute.runner import Runner
 
             started = time.monotonic()
+            self._fit_threads(run.manifest.settings.chunk_bytes)
             dask = self.dask
             runner = Runner(dask, run.store, run.manifest, run.analysis(), notice, self._worker_deaths)
             runner.tally.add_time("startup", time.monotonic() - started)

@@ -17,11 +17,24 @@ from vrecompute.site import Site
 from vrecompute.store import Store
 from vrecompute.workkey import sample_views, work_key
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "threads_that_fit"]
 
 # Decoded arrays, decompression buffers and the kernel's copies, in units of `chunk_bytes` for each thread.
 _CHUNK_COPIES = 3
 _PROCESS_BYTES = 350 << 20
+
+
+def threads_that_fit(threads: int, memory_bytes: int | None, chunk_bytes: int) -> int:
+    """How many of a worker's `threads` may each work a chunk within its memory; at least one.
+
+    The number of threads gives way, never `chunk_bytes`: where chunks are cut must not depend on a site.
+
+    >>> threads_that_fit(8, 2 << 30, 128 << 20)
+    4
+    """
+    if memory_bytes is None:
+        return threads
+    return max(1, min(threads, (memory_bytes - _PROCESS_BYTES) // (_CHUNK_COPIES * chunk_bytes)))
 
 
 @dataclass(frozen=True)
