@@ -118,6 +118,7 @@ REGISTRY: Mapping[str, Original] = {
     "hep_root/nano_dy.root": _coffea(
         "nano_dy.root", "159b17b34b4d13ea4960d36fb9b01f2a505cc1a5a8de0fb3cfa185154543c81c"
     ),
+    "hep_root/pfnano.root": _coffea("pfnano.root", "504f10f40146005184a1365dcf8b6c8235983597567fab04d1b4b6cc25603939"),
     "hep_root/uproot-Zmumu-lz4.root": _scikit_hep(
         "uproot-Zmumu-lz4.root", "9d860d855bfdba560d9cfb7ef5f27caf7fd16e74863aaee639dc7fe1204fe1a4"
     ),

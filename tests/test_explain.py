@@ -1,0 +1,119 @@
+"""`explain`, `runs` and `attach`: what is known without opening or starting anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
+from vrecompute.errors import RunError
+
+CHUNK_BYTES = 3400
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("analysis") / "sums.py"
+    path.write_text(SUM_ANALYSIS)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("events")
+    return [str(write_events(folder / f"{seed}.root", 400, seed=seed, clusters=4)) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def ran(sums, files, tmp_path_factory):
+    """The store of one finished run over the first file, and the run's name."""
+    store = tmp_path_factory.mktemp("store")
+    with Client(workers=1, threads=2, store=store) as client:
+        run = client.run(sums, files[:1], chunk_bytes=CHUNK_BYTES)
+        assert run.report(timeout_s=60).status == "complete"
+    return store, run.id
+
+
+def test_what_was_never_opened_is_unknown(sums, files, tmp_path):
+    known = Client(store=tmp_path, workers=3).explain(sums, files, chunk_bytes=CHUNK_BYTES)
+    assert (known.sources, known.sources_unknown, known.events, known.chunks) == (2, 2, 0, 0)
+    assert known.seconds is None
+    assert "2 not opened yet" in str(known)
+    assert "unknown: no run in this store" in str(known)
+    assert list(tmp_path.iterdir()) == [], "explain wrote something"
+
+
+def test_what_a_run_found_is_known_afterwards(sums, files, ran):
+    known = Client(store=ran[0], workers=2).explain(sums, files, chunk_bytes=CHUNK_BYTES)
+    assert (known.sources, known.sources_unknown) == (2, 1)
+    assert (known.events, known.chunks, known.chunks_stored) == (400, 4, 4)
+    assert known.disk_bytes > 0
+    assert known.data_bytes > 0
+    assert known.seconds == 0.0  # all of it is durable
+    assert "4 of them durable" in str(known).replace("\xa0", " ")
+
+
+def test_a_changed_cut_leaves_the_files_known_unless_their_plan_depends_on_it(sums, files, ran):
+    known = Client(store=ran[0]).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES, pt_min_gev=12)
+    assert known.chunks_stored == 0
+
+
+def test_without_reuse_nothing_counts_as_done(sums, files, ran):
+    known = Client(store=ran[0], workers=1).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES, reuse=False)
+    assert known.chunks_stored == 0
+    assert known.seconds is not None
+    assert known.seconds > 0
+
+
+def test_explain_opens_no_event_file_and_starts_no_process_and_no_socket(sums, files, ran):
+    """In a process of its own, whose every audited event is seen."""
+    code = f"""
+import sys
+seen = []
+def hook(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".root"):
+        seen.append(("open", str(arguments[0])))
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "socket.connect", "socket.bind"):
+        seen.append((event, ""))
+from vrecompute import Client
+client = Client(store={str(ran[0])!r})
+sys.addaudithook(hook)
+known = client.explain({sums!r}, {files!r}, chunk_bytes={CHUNK_BYTES})
+assert known.sources_unknown == 1, known
+assert not seen, seen
+print("nothing opened")
+"""
+    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin", "HOME": str(Path(sums).parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip() == "nothing opened", done.stderr
+
+
+def test_deleted_files_are_unknown_not_an_error(sums, tmp_path, ran):
+    known = Client(store=ran[0]).explain(sums, [str(tmp_path / "gone.root")])
+    assert (known.sources, known.sources_unknown) == (1, 1)
+
+
+def test_a_damaged_part_or_outcome_does_not_disturb_it(sums, files, tmp_path):
+    with Client(workers=1, store=tmp_path) as client:
+        client.run(sums, files[:1], chunk_bytes=CHUNK_BYTES, task_chunks=4).wait(60)
+    next(tmp_path.glob("work/*/parts/*.zip")).write_bytes(b"PK")
+    next(tmp_path.glob("runs/*/outcomes/*.json")).write_bytes(b"{")
+    known = Client(store=tmp_path).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES)
+    assert (known.events, known.seconds) == (400, None)
+    assert known.chunks_stored < 4
+
+
+def test_runs_are_listed_and_attached_to_without_a_cluster(sums, files, ran):
+    client = Client(store=ran[0])
+    (facts,) = client.runs()
+    assert (facts.run, facts.state, facts.analysis) == (ran[1], "complete", "sums")
+    for name in (ran[1], ran[1][-6:], ran[1][:20]):
+        assert client.attach(name).report().events.seen == 400
+    with pytest.raises(RunError, match=r"no run 'nothing'.*vrecompute runs list"):
+        client.attach("nothing")
+    assert client.attach(ran[1]).resume().status == "complete"  # nothing to do, and nothing started
+    assert client._cluster is None
