@@ -8,9 +8,9 @@ from __future__ import annotations
 from math import atan2, exp, log, pi, sqrt
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.kernels.neighbours import Metric, as_points
 from vrecompute.kernels.regress import Regression
 
@@ -41,7 +41,7 @@ def score_brute(positions: ArrayLike, counts: ArrayLike, s: float, v: float, *, 
     return float(_score(as_points(positions, metric, "positions"), n, s, v, metric == "sphere"))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _distance2(a: NDArray[np.float64], b: NDArray[np.float64], sphere: bool) -> float:
     minus, plus = 0.0, 0.0
     for f in range(a.size):
@@ -54,7 +54,7 @@ def _distance2(a: NDArray[np.float64], b: NDArray[np.float64], sphere: bool) -> 
     return degrees * degrees
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _regress(
     points: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -77,7 +77,7 @@ def _regress(
     return weight, mean, second / weight - mean * mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _score(points: NDArray[np.float64], n: NDArray[np.float64], s: float, v: float, sphere: bool) -> float:
     count = points.shape[0]
     log_n = np.log(n)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.kernels.gauss import LOG2_E, REORDER, exp2_minus, tile_exponents, tile_weights
 from vrecompute.kernels.neighbours import Metric, as_points, box_gap2, build_tiles, make_kernel
 from vrecompute.kernels.threads import run_in_threads
@@ -82,7 +82,7 @@ def density(
     return np.where(weight[:, :, None] > 0, found / norm[:, None], np.nan)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDER, error_model="numpy")
+@compiled(fastmath=REORDER, error_model="numpy")
 def _spread(value: float, weight: float, steepness: float, levels: NDArray[Any], out: NDArray[Any]) -> None:
     """Add a Gaussian about `value`, of height `weight`, to `out` (G,)."""
     for g in range(levels.size):
@@ -92,7 +92,7 @@ def _spread(value: float, weight: float, steepness: float, levels: NDArray[Any],
         out[g] += weight * w if t <= 1000.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _densities(
     points: NDArray[Any],
     columns: NDArray[Any],

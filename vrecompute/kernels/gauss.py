@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
+
+from vrecompute.kernels.cache import compiled
 
 __all__ = [
     "LOG2_E",
@@ -130,7 +131,7 @@ def _angle_exponent(chord2: Any, kappa: Any) -> Any:
     return None
 
 
-@njit(cache=True, nogil=True, fastmath=PRECISE, error_model="numpy")
+@compiled(fastmath=PRECISE, error_model="numpy")
 def tile_exponents(
     points: NDArray[Any], query: NDArray[Any], kappa: float, narrow: bool, wide: bool, out: NDArray[Any]
 ) -> None:
@@ -177,7 +178,7 @@ def tile_exponents(
             out[j] = out.dtype.type(kappa * angle * angle)
 
 
-@njit(cache=True, nogil=True, fastmath=PRECISE, error_model="numpy")
+@compiled(fastmath=PRECISE, error_model="numpy")
 def tile_weights(exponents: NDArray[Any], limit: float, out: NDArray[Any]) -> None:
     """`out[j]` = 2^-exponents[j], exactly 0 where the exponent passes `limit` (<= MAX_EXPONENT)."""
     top = out.dtype.type(limit)
@@ -188,7 +189,7 @@ def tile_weights(exponents: NDArray[Any], limit: float, out: NDArray[Any]) -> No
         out[j] = w if t <= top else zero
 
 
-@njit(cache=True, nogil=True, fastmath=REORDER, error_model="numpy")
+@compiled(fastmath=REORDER, error_model="numpy")
 def dot_block(w: NDArray[Any], z0: NDArray[Any], z1: NDArray[Any], total: NDArray[np.float64], r: int, c: int) -> None:
     """Add the products of four rows of weights `w` (4, T) with two columns (T,) to `total[r:r+4, c:c+2]`.
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from numba import njit
 
+from vrecompute.kernels.cache import compiled
+
 __all__ = ["entry", "inline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,5 +28,4 @@ def inline(function: F) -> F:
 
 def entry(function: F) -> F:
     """`function` as the entry of a loop: cached on disk, run without the interpreter lock."""
-    made: F = njit(cache=True, nogil=True, **_OPTIONS)(function)
-    return made
+    return compiled(**_OPTIONS)(function)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.kernels.gauss import LOG2_E, MAX_EXPONENT
 
 __all__ = [
@@ -104,7 +104,7 @@ def as_points(positions: ArrayLike, metric: Metric, what: str) -> NDArray[np.flo
     return unit_vectors(points)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def kd_order(points: NDArray[np.float64], leaf: int) -> NDArray[np.int64]:
     """A permutation of `points` (N, F) in which each run of `leaf` of them is close together.
 
@@ -201,7 +201,7 @@ def build_tiles(
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def box_gap2(
     low: NDArray[np.float64], high: NDArray[np.float64], other_low: NDArray[np.float64], other_high: NDArray[np.float64]
 ) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.kernels.gauss import dot_block, tile_exponents, tile_weights
 from vrecompute.kernels.neighbours import Metric, as_points, box_gap2, build_tiles, kd_order, make_kernel
 from vrecompute.kernels.threads import run_in_threads
@@ -158,7 +158,7 @@ def _moments(
     return Regression(first + origin, v**2 + spread, weight)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _sums(
     points: NDArray[Any],
     columns: NDArray[Any],
@@ -206,7 +206,7 @@ def _sums(
                     dot_block(weights, columns[k, c], columns[k, c + 1], totals, n, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _bound(points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
     """The box of `points` (N, F)."""
     for f in range(low.size):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.kernels.gauss import LOG2_E, REORDER, dot_block, exp2_minus, tile_exponents, tile_weights
 from vrecompute.kernels.neighbours import Kernel, Metric, Tiles, as_points, box_gap2, build_tiles, make_kernel
 from vrecompute.kernels.threads import run_in_threads
@@ -157,7 +157,7 @@ def _total(sums: NDArray[np.float64], n: NDArray[np.float64], s: float, v: float
     return Score(value, 0, sums)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _gather(
     q: int,
     points: NDArray[Any],
@@ -192,7 +192,7 @@ def _gather(
     return found, own
 
 
-@njit(cache=True, nogil=True, fastmath=REORDER, error_model="numpy")
+@compiled(fastmath=REORDER, error_model="numpy")
 def _pair_sum(exponents: NDArray[Any], values: NDArray[Any], value: float, steepness: float, limit: float) -> float:
     """Sum of 2^-(exponents + (steepness (values - value))^2), where the first term is within `limit`."""
     total = 0.0
@@ -205,7 +205,7 @@ def _pair_sum(exponents: NDArray[Any], values: NDArray[Any], value: float, steep
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _pair_sums(
     points: NDArray[Any],
     values: NDArray[Any],
@@ -237,7 +237,7 @@ def _pair_sums(
             sums[q * size + i] = _pair_sum(exponents[:found], near_values[:found], values[q, i], steepness, limit)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _grid_sums(
     points: NDArray[Any],
     values: NDArray[Any],

@@ -5,46 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import platform
 import re
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 
-import llvmlite
-import numba
-import numpy as np
 from numba.core.errors import NumbaError
 
 from vrecompute.errors import AnalysisError, UsageError
+from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
 from vrecompute.kernels.generate import Source
 
-__all__ = ["cache_folder", "explain", "load_source"]
+__all__ = ["explain", "load_source"]
 
 _LOCK = threading.Lock()
-
-
-def cache_folder() -> Path:
-    """Where generated loops live: `$VRECOMPUTE_CACHE/loops`, else under the user's cache directory."""
-    if given := os.environ.get("VRECOMPUTE_CACHE"):
-        return Path(given).expanduser() / "loops"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vrecompute" / "loops"
-
-
-@cache
-def _salt() -> str:
-    """What else the machine code depends on: versions, and the kernels that a loop imports.
-
-    numba's own stamp covers the generated file alone.
-    """
-    versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
-    digest = hashlib.sha256(versions.encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def load_source(source: Source) -> Callable[..., None]:
@@ -53,7 +28,7 @@ def load_source(source: Source) -> Callable[..., None]:
     A file of that name has that content, so writers may race; a folder that cannot be written is a
     UsageError that names the variable to set.
     """
-    name = "vrecompute_loop_" + hashlib.sha256(f"{_salt()}\n{source.text}".encode()).hexdigest()[:24]
+    name = "vrecompute_loop_" + hashlib.sha256(source.text.encode()).hexdigest()[:24]
     with _LOCK:
         module = sys.modules.get(name) or _import(name, source.text)
     loop: Callable[..., None] = module.loop
@@ -61,18 +36,17 @@ def load_source(source: Source) -> Callable[..., None]:
 
 
 def _import(name: str, text: str) -> ModuleType:
-    path = cache_folder() / f"{name}.py"
-    if not path.exists():
-        temporary = path.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path = cache_folder() / f"{name}.py"
+        if not path.exists():
+            temporary = path.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
-        except OSError as error:
-            raise UsageError(
-                f"{path.parent} cannot be written ({error.strerror}): "
-                "set VRECOMPUTE_CACHE to a folder for compiled event loops"
-            ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be written ({error.strerror}): "
+            f"set {CACHE_VARIABLE} to a folder for compiled event loops"
+        ) from error
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

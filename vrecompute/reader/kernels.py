@@ -2,7 +2,6 @@
 
 Each call decodes one column of a whole chunk. Every position and length that comes from the file is
 checked before it is used: damage makes a kernel return a status, never touch memory out of bounds.
-All kernels share one file, for numba's cache watches only the file that a kernel is defined in.
 
 Formats: `TKey` and `TBasket` as in ROOT's TFile documentation; the 9-byte block header of ROOT's
 core/zip/src/RZip.cxx; pages as in the RNTuple Binary Format Specification 1.0.
@@ -13,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.reader.foreign import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
 
 OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
@@ -32,8 +31,8 @@ BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
 _8, _16, _32 = np.uint64(8), np.uint64(16), np.uint64(32)
 _LOW8, _LOW16 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 
-_kernel = njit(nogil=True, cache=True)
-_inlined = njit(nogil=True, cache=True, inline="always")
+_kernel = compiled(no_cfunc_wrapper=True)
+_inlined = compiled(inline="always")
 
 
 @_inlined

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from vrecompute.kernels.cache import compiled
 from vrecompute.reader.kernels import BAD_COUNT, OK
 
 __all__ = ["accumulate", "link"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def accumulate(counts: Any, offsets: Any) -> int:
     """Running sum of `counts` from 0 into `offsets`; BAD_COUNT where one is negative or the sum beyond 2^48."""
     total = np.int64(0)
@@ -26,7 +26,7 @@ def accumulate(counts: Any, offsets: Any) -> int:
     return OK
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def link(ends: Any, lead: int, first: int, clusters: Any, bases: Any, offsets: Any) -> int:
     """Offsets from 0 out of ends of lists that count from each cluster's start; BAD_COUNT where they decrease.
 

@@ -1,0 +1,195 @@
+"""Compiled kernels, and the one folder where their machine code is kept: the reader's, ours, and event loops'.
+
+    $VRECOMPUTE_CACHE or the user's cache folder
+    └── compiled-<salt>/            versions of Python, numpy, numba, llvmlite; the processor; all our kernels' sources
+        ├── *.nbi, *.nbc            what numba keeps
+        └── vrecompute_loop_*.py    generated event loops
+
+numba's own stamp covers the file of a function and nothing that it calls, so the salt covers the rest: an edited
+helper or another library is never served stale code. A folder that cannot be written (in an image, or on a shared
+file system) is copied once to this node's temporary folder and used there. Files appear by renaming, so processes
+may race. What numba keeps are pickles: a temporary folder that somebody else could write is not used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import inspect
+import os
+import platform
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite.binding import get_host_cpu_name
+from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
+
+__all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
+
+CACHE_VARIABLE = "VRECOMPUTE_CACHE"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(**options: Any) -> Callable[[F], F]:
+    """`numba.njit` of a function that runs without the interpreter lock, its machine code kept in `cache_folder`.
+
+    Nothing is written, read or compiled before the first call.
+    """
+
+    def decorate(function: F) -> F:
+        made: F = njit(nogil=True, **options)(function)
+        made._cache = _Kept(function)  # type: ignore[attr-defined]  # where numba's own `cache=True` puts its own
+        return made
+
+    return decorate
+
+
+def cache_folder() -> Path:
+    """The folder of this process' machine code, there and writable."""
+    return _usable(os.environ.get(CACHE_VARIABLE, ""), os.environ.get("XDG_CACHE_HOME", ""), tempfile.gettempdir())
+
+
+@cache
+def _usable(given: str, user: str, temporary: str) -> Path:
+    root = Path(given) if given else Path(user or "~/.cache") / "vrecompute"
+    wanted = Path(os.path.expanduser(root)) / f"compiled-{_salt()}"
+    with contextlib.suppress(OSError):
+        wanted.mkdir(parents=True, exist_ok=True)
+    return wanted if os.access(wanted, os.W_OK | os.X_OK) else _copied(wanted, temporary)
+
+
+def _copied(wanted: Path, temporary: str) -> Path:
+    """A copy of a folder on this node, made by whichever process comes first; empty where there is nothing to copy."""
+    private = _private(Path(temporary) / f"vrecompute-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    local = private / wanted.name
+    if not local.is_dir():
+        fresh = private / f".{secrets.token_hex(8)}"
+        if wanted.is_dir():
+            shutil.copytree(wanted, fresh, copy_function=shutil.copyfile)
+            fresh.chmod(0o700)  # not the original's, which forbids writing
+        else:
+            fresh.mkdir(mode=0o700)
+        try:
+            fresh.rename(local)
+        except OSError:  # another process was first
+            shutil.rmtree(fresh, ignore_errors=True)
+    return local
+
+
+def _private(folder: Path) -> Path:
+    """`folder`, if it is ours alone; else one of this process, removed when it ends."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    with contextlib.suppress(OSError):
+        status = folder.lstat()
+        ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+        if stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return folder
+    alone = tempfile.mkdtemp(prefix="vrecompute-compiled-", dir=folder.parent)
+    atexit.register(shutil.rmtree, alone, ignore_errors=True)
+    return Path(alone)
+
+
+@cache
+def _salt() -> str:
+    """What machine code depends on besides the source of its own function."""
+    versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
+    digest = hashlib.sha256(f"{versions} {numba.config.CPU_NAME or get_host_cpu_name()}".encode())
+    package = Path(__file__).parent.parent
+    for file in sorted([*package.glob("kernels/*.py"), *package.glob("reader/*.py")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+@cache
+def _digest(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped
+    """Tells numba's cache where the code of a function is kept, and which source it was made of."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file = file
+        self._stamp = _digest(file)
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        """The one folder."""
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        """The content of the function's file: its place and its time change when it is copied."""
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        """Tells functions of one name apart."""
+        return f"{self._stamp[:8]}-{self._line}"
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> _Locator:
+        """Of a function."""
+        return cls(function, file)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba is untyped
+    _locator_classes = (_Locator,)
+
+
+class _Function(FunctionCache):  # type: ignore[misc]  # numba is untyped
+    _impl_class = _Implementation
+
+
+class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped
+    """numba's cache of one function, made when the function is first called.
+
+    A cache that is damaged or cannot be written costs time, never a result.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        inspect.getfile(function)  # a function without a file has no place in a cache
+
+    @cached_property
+    def _real(self) -> _Function:
+        return _Function(self._function)
+
+    @property
+    def cache_path(self) -> str:
+        """The folder."""
+        return str(self._real.cache_path)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was compiled for a signature, or None."""
+        try:
+            return self._real.load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled."""
+        with contextlib.suppress(OSError):
+            self._real.save_overload(sig, data)
+
+    def enable(self) -> None:
+        """Use it."""
+        self._real.enable()
+
+    def disable(self) -> None:
+        """Do not use it."""
+        self._real.disable()
+
+    def flush(self) -> None:
+        """Forget what is kept."""
+        self._real.flush()
