@@ -66,6 +66,8 @@ def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
 def run_state(store: Store, run: str) -> str:
     """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes."""
     ended = outcomes(store, run)
+    if ended and ended[0]["status"] == "complete":
+        return "complete"  # whoever else is still at it adds nothing
     writers = {o.get("writer") for o in ended}
     latest: dict[str, str] = {}
     for name in store.names(f"runs/{run}/events"):

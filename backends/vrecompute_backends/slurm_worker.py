@@ -37,7 +37,9 @@ def worker_command(shape: WorkerShape, address: str, name: str | None, walltime_
     """The argument list of a node's workers. With a walltime they end by themselves before it, one after another."""
     command = ["python", "-m", "distributed.cli.dask_worker", address]
     command += [] if name is None else ["--name", name]
-    command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny", "--no-dashboard"]
+    command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny"]
+    # metrics and health are served without encryption: to this node alone
+    command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     command += ["--death-timeout", "120"]
     if shape.memory_bytes is not None:
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))

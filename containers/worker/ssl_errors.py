@@ -9,13 +9,15 @@ leaves would take others with it. Imported by a .pth file at interpreter start; 
 import ctypes
 import functools
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 _clear = ctypes.CDLL("libcrypto.so.3").ERR_clear_error
 
 
-def _clean(method):
+def _clean(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(self, *args, **kwargs):
+    def call(self: ssl.SSLSocket, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         except OSError:

@@ -76,6 +76,22 @@ def test_json_and_text_agree_about_jobs_that_ended(lab):
     }
 
 
+def test_slurmrestd_says_the_same_and_its_token_is_in_no_argument(lab, tmp_path):
+    text = lab.backend()
+    ids = [text.submit(Job("a", ("sh", "-c", f"exit {code}"))) for code in (0, 3)]
+    seen = until(text, ids, lambda s: s.state.terminal, 60)
+    (tmp_path / "token").write_text(lab.on("login", "scontrol", "token", "lifespan=600"))
+    options = {"prefer": "rest", "rest_url": "http://head:6820"}
+    rest = lab.backend(**options, rest_token_file=str(tmp_path / "token"))
+    by_rest = until(rest, ids, lambda s: s.state.terminal, 60)
+    assert {i: (s.state, s.exit_code, s.node) for i, s in seen.items()} == {
+        i: (s.state, s.exit_code, s.node) for i, s in by_rest.items()
+    }
+    (tmp_path / "token").write_text("not.a.token")
+    refused = lab.backend(**options, rest_token_file=str(tmp_path / "token"))
+    assert {s.state for s in refused.poll(ids).values()} == {State.UNKNOWN}, "no answer is no end"
+
+
 def test_while_slurmctld_is_silent_nothing_ends(lab):
     backend = lab.backend()
     runs = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))

@@ -1,0 +1,81 @@
+"""Runs on a machine of the lab: a live cluster of a site, looked at from inside; tells facts as one line of JSON.
+
+usage: live.py SITE
+"""
+
+import json
+import logging
+import sys
+import time
+import warnings
+from dataclasses import replace
+
+from distributed import Client
+from distributed.security import Security
+
+from vrecompute.backend import SubmitError
+from vrecompute.site import Site
+from vrecompute_backends.slurm import SlurmBackend
+
+
+def refuses(address: str, security: Security | None) -> bool:
+    """Whether nobody can connect there with that security."""
+    try:
+        Client(address, security=security, timeout=5, set_as_default=False).close()
+    except Exception:
+        return True
+    return False
+
+
+def until(fits, patience_s: float = 60.0) -> float:
+    started = time.monotonic()
+    while not fits():
+        if time.monotonic() - started > patience_s:
+            raise TimeoutError
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def main(name: str) -> None:
+    warnings.simplefilter("ignore")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    site = Site.load(name)
+    site = replace(site, limits=replace(site.limits, max_jobs=2))
+    backend = SlurmBackend(site)
+    facts: dict[str, object] = {"site": site.name}
+    with backend.open_cluster(100) as cluster:
+        client = cluster.client
+        client.wait_for_workers(4, timeout=60)
+        facts["jobs_of_100_workers"] = len(cluster.job_ids())
+        address = client.scheduler_info()["address"]
+        worker = next(iter(client.nthreads()))
+        if site.access.kind == "local":
+            stranger = Security.temporary()
+            facts["refused"] = [
+                refuses(address, stranger),
+                refuses(address.replace("tls://", "tcp://"), None),
+                refuses(worker, stranger),
+            ]
+        first = cluster.job_ids()[0]
+        backend.access.run(["scancel", first])
+        facts["replaced_after_s"] = until(lambda: first not in cluster.job_ids() and len(cluster.job_ids()) == 2)
+        client.wait_for_workers(4, timeout=60)
+        facts["deaths"] = [status.reason for status in cluster.deaths().values()]
+        facts["sum"] = sum(client.gather(client.map(lambda n: n * n, range(10), pure=False)))
+        look = ["srun", "--nodelist=c1", "--mem=50M", "--time=1", "--quiet", "ss", "-Hltn"]
+        facts["listening_on_c1"] = backend.access.run(look).text.split("\n")
+        facts["listening"] = backend.access.run(["ss", "-Hltn"]).text.split("\n")
+        cluster.scale(2)
+        until(lambda: len(cluster.job_ids()) == 1)
+    until(lambda: not backend.access.run(["squeue", "-h", "-u", "alice"]).text.strip())
+    facts["left"] = [n for n in backend.access.names(backend.spool) if "secrets" in n]
+    refused = SlurmBackend(replace(site, options={**site.options, "partition": "nope"}))
+    try:
+        refused.open_cluster(1)
+    except SubmitError as error:
+        facts["refusal"] = str(error)
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

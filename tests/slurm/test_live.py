@@ -1,0 +1,35 @@
+"""Live mode on the lab: encrypted, bounded, replaced when jobs go, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+
+PROGRAM = (Path(__file__).parent / "live.py").read_text()
+POLL_S = 1.0
+
+
+@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+def test_a_live_cluster(lab, machine, site):
+    said = lab.on(machine, "sh", "-c", "exec python - $0 2>&1", site, stdin=PROGRAM, timeout_s=200, check=False)
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    assert lines, said[-3000:]
+    facts = json.loads(lines[-1])
+    assert facts["sum"] == 285
+    assert facts["jobs_of_100_workers"] == 2, "limits.max_jobs is honoured"
+    assert facts.get("refused", [True]) == [True] * len(facts.get("refused", [True]))
+    # two poll intervals, and the second that accounting takes to hear of the end
+    assert facts["replaced_after_s"] <= 2 * POLL_S + 1
+    assert facts["deaths"]
+    assert all(reason.startswith("CANCELLED: job ") for reason in facts["deaths"])
+    assert facts["left"] == []
+    assert "invalid partition" in facts["refusal"]
+    # sshd, and the scheduler on the fabric; all else on loopback
+    public = [line.split()[3] for line in facts["listening"] if line and not line.split()[3].startswith("127.")]
+    assert [a for a in public if not a.endswith(":22") and not a.startswith("10.97.1.20:102")] == []
+    nodes = [line.split()[3] for line in facts["listening_on_c1"] if line and not line.split()[3].startswith("127.")]
+    assert [a for a in nodes if not a.endswith(":6818") and not a.startswith("10.97.1.11:100")] == []
