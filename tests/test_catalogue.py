@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from vrecompute.access import LocalAccess
 from vrecompute.catalogue import resolve
 from vrecompute.errors import DatasetError
 
@@ -111,3 +112,18 @@ def test_an_empty_directory_and_an_unknown_sample(folder):
         resolve(folder / "empty")
     with pytest.raises(DatasetError, match="did you mean 'zmumu'"):
         resolve(f"{folder}/set.yaml::zmum")
+
+
+def test_files_of_another_machine_are_found_there(folder):
+    """The same answers through an Access, here one to this machine, whose shell must not read names as code."""
+    access = LocalAccess()
+    odd = folder / "a b $(touch hacked).root"
+    odd.touch()
+    assert names(resolve(str(folder / "?.root"), access=access)) == ["a.root", "b.root"]
+    assert names(resolve(str(odd), access=access)) == [odd.name]
+    assert names(resolve(str(folder), access=access)) == sorted([odd.name, "a.root", "b.root", "c.root"])
+    assert not list(folder.rglob("hacked"))
+    with pytest.raises(DatasetError, match=r"no file matches 'none/\*\.root'"):
+        resolve("none/*.root", access=access)
+    (folder / "there.yaml").write_text(f"schema: 1\nsamples: [{{name: s, files: ['{folder}/?.root']}}]")
+    assert names(resolve(folder / "there.yaml", access=access)) == ["a.root", "b.root"]

@@ -20,6 +20,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from vrecompute.access import Access
 from vrecompute.dataset import Dataset, Sample, Source
 from vrecompute.errors import DatasetError
 
@@ -30,6 +31,19 @@ _SUFFIXES = (".root", ".yaml", ".yml")
 _GLOB = frozenset("*?[")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?!:)")
 _UNITED = "events"
+# $1 is a path, glob or folder; an empty IFS keeps spaces in it together while its pattern is expanded.
+_FIND = r"""
+if [ -d "$1" ]; then
+  cd -- "$1" && find "$PWD" -name '*.root' -type f | LC_ALL=C sort
+else
+  IFS=
+  for path in $1; do
+    case "$path" in /*) ;; *) path=$PWD/$path ;; esac
+    case "$path" in *[*?[]*) [ -e "$path" ] || continue ;; esac
+    printf '%s\n' "$path"
+  done
+fi
+"""
 
 
 class _File(BaseModel):
@@ -62,11 +76,14 @@ class _File_(BaseModel):
     samples: Annotated[list[_Sample], Field(min_length=1)]
 
 
-def resolve(given: Any, *, tree: str | None = None, allow_duplicates: bool = False) -> Dataset:
+def resolve(
+    given: Any, *, tree: str | None = None, allow_duplicates: bool = False, access: Access | None = None
+) -> Dataset:
     """The Dataset that `given` names: a text, a path-like, a Dataset, or a list of these.
 
     Raises DatasetError where something names nothing, or where a source is listed twice and
-    `allow_duplicates` is not set. Files that come without YAML make one sample, `events`.
+    `allow_duplicates` is not set. Files that come without YAML make one sample, `events`. With an `access` the files
+    are those of its machine, where relative paths begin in the home folder; YAML files are read here all the same.
     """
     if isinstance(given, Dataset):
         return given
@@ -77,7 +94,7 @@ def resolve(given: Any, *, tree: str | None = None, allow_duplicates: bool = Fal
     sources: list[Source] = []
     names: list[str] = []
     for item in items:
-        found = item if isinstance(item, Dataset) else _one(os.fspath(item), tree)
+        found = item if isinstance(item, Dataset) else _one(os.fspath(item), tree, access)
         for sample in found.samples:
             if samples.setdefault(sample.name, sample) != sample:
                 raise DatasetError(f"two different samples are called {sample.name!r}: rename one of them")
@@ -104,7 +121,7 @@ def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source
     return tuple(numbered)
 
 
-def _one(text: str, tree: str | None) -> Dataset:
+def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
     address, _, only = text.partition("::")
     if _SCHEME.match(address) and not Path(address).exists():
         scheme = address.partition(":")[0]
@@ -114,10 +131,10 @@ def _one(text: str, tree: str | None) -> Dataset:
     if not (set(address) & {"/", *_GLOB} or address.endswith(_SUFFIXES) or Path(address).exists()):
         address = _named(address)
     if address.endswith((".yaml", ".yml")):
-        return _from_yaml(Path(address), only, tree)
+        return _from_yaml(Path(address), only, tree, access)
     if only:
         raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is none")
-    paths = _paths(address)
+    paths = _paths(address) if access is None else _paths_there(access, address)
     return Dataset((Sample(_UNITED, tree=tree),), tuple(Source(p, _UNITED, tree) for p in paths), address)
 
 
@@ -148,7 +165,16 @@ def _paths(address: str) -> list[str]:
     return [str(Path(p).absolute()) for p in found]
 
 
-def _from_yaml(path: Path, only: str, tree: str | None) -> Dataset:
+def _paths_there(access: Access, address: str) -> list[str]:
+    """As `_paths`, on the machine behind `access`."""
+    done = access.run(["sh", "-c", _FIND, "sh", address])
+    found = done.text.splitlines()
+    if done.code != 0 or not found:
+        raise DatasetError(f"{access}: no file matches {address!r}{': ' + done.complaint if done.complaint else ''}")
+    return found
+
+
+def _from_yaml(path: Path, only: str, tree: str | None, access: Access | None) -> Dataset:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -170,7 +196,7 @@ def _from_yaml(path: Path, only: str, tree: str | None) -> Dataset:
         )
     chosen = [s for s in parsed.samples if not only or s.name == only]
     samples = tuple(_sample(s, parsed, path, tree) for s in chosen)
-    sources = tuple(source for s in chosen for source in _sources(s, path))
+    sources = tuple(source for s in chosen for source in _sources(s, path, access))
     return Dataset(samples, sources, parsed.name or str(path))
 
 
@@ -185,10 +211,11 @@ def _sample(given: _Sample, parsed: _File_, path: Path, tree: str | None) -> Sam
     )
 
 
-def _sources(sample: _Sample, path: Path) -> Iterable[Source]:
+def _sources(sample: _Sample, path: Path, access: Access | None) -> Iterable[Source]:
     for entry in sample.files:
         file = _File(path=entry) if isinstance(entry, str) else entry
-        for found in _paths(str(path.parent / file.path)):
+        found_here = _paths(str(path.parent / file.path)) if access is None else _paths_there(access, file.path)
+        for found in found_here:
             yield Source(found, sample.name, file.tree, file.entries)
 
 

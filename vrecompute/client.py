@@ -313,7 +313,8 @@ class Client:
             found, grids, opened = _open_directory(analysis, dataset)
             resources |= opened
         else:
-            found = resolve(dataset, tree=tree, allow_duplicates=settings.allow_duplicates)
+            access = None if self.site.access.kind == "local" else self._access
+            found = resolve(dataset, tree=tree, allow_duplicates=settings.allow_duplicates, access=access)
         for sample in found.samples:
             if sample.certified is not None:
                 resources[f"certified:{sample.name}"] = Path(sample.certified)
