@@ -2,6 +2,8 @@
 
 The bare loop is the same reader, kernel and chunks in as many processes, each with half of the chunks, without Dask,
 Store, parts or report. Rounds are interleaved; start-up, `finish` and the report are stated apart.
+
+On a busy machine judge by `cpu_ratio`: CPU seconds of the whole worker processes over those of the bare loop.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ from vrecompute.preflight import PreflightOrder, preflight
 from vrecompute.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton
 
+TARGETS = {"ratio": 1.1, "cpu_ratio": 1.1}
 PARAMETERS = {
     "opposite_sign": "both",
     "mass_window_gev": ",".join(map(str, task.MASS_RANGE_GEV)),
     "systematics": "on",
 }
+
+
+_KINDS = ("wall", "cpu")
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -55,33 +61,47 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 def measure(files: list[str], workers: int, rounds: int) -> dict[str, Any]:
-    """Wall seconds of both ways, round by round, and their ratio."""
-    ways: dict[str, list[float]] = {"bare": [], "product": []}
+    """Wall and CPU seconds of both ways, round by round, and their ratios."""
+    rounds_of: dict[str, list[float]] = {f"{way}_{kind}_s": [] for way in ("bare", "product") for kind in _KINDS}
+    client_cpu: list[float] = []
     stages: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, Client(workers=workers, store=folder) as client:
         plan = _plan(files, folder)
         _product(client, files[:workers])  # imports and compiled loops of the workers
         _bare(plan, workers, rehearse=True)
-        events, identical = plan.events, True
+        identical = True
         for _ in range(rounds):
-            seconds, bare = _bare(plan, workers)
-            ways["bare"].append(seconds)
+            wall, cpu, bare = _bare(plan, workers)
+            rounds_of["bare_wall_s"].append(wall)
+            rounds_of["bare_cpu_s"].append(cpu)
+            before, own = _cpu_of_workers(client), time.process_time()
             times, product = _product(client, files)
-            ways["product"].append(times["work"] + times["merge"])
+            rounds_of["product_wall_s"].append(times["work"] + times["merge"])
+            rounds_of["product_cpu_s"].append(_cpu_of_workers(client) - before)
+            client_cpu.append(time.process_time() - own)
             for stage, spent in times.items():
                 stages.setdefault(stage, []).append(spent)
             identical = identical and bare == product.cutflow
-    ratios = [p / b for p, b in zip(ways["product"], ways["bare"], strict=True)]
-    figures = {
-        "events": events,
-        "bare_s": statistics.median(ways["bare"]),
-        "product_s": statistics.median(ways["product"]),
-        "ratio": statistics.median(ratios),
-        "ratio_smallest": min(ratios),
-        "ratio_largest": max(ratios),
-        "stages_s": {stage: statistics.median(spent) for stage, spent in stages.items()},
+    figures = {name: statistics.median(spent) for name, spent in rounds_of.items()}
+    for name, kind in {"ratio": "wall", "cpu_ratio": "cpu"}.items():
+        pairs = zip(rounds_of[f"product_{kind}_s"], rounds_of[f"bare_{kind}_s"], strict=True)
+        ratios = [product / bare for product, bare in pairs]
+        figures |= {name: statistics.median(ratios), f"{name}_smallest": min(ratios), f"{name}_largest": max(ratios)}
+    figures["client_cpu_s"] = statistics.median(client_cpu)
+    return {
+        "schema": 1,
+        "identical": identical,
+        "events": plan.events,
+        "machine": machine(),
+        "targets": TARGETS,
+        "figures": figures | {f"{stage}_s": statistics.median(spent) for stage, spent in stages.items()},
+        "rounds": rounds_of,
     }
-    return {"identical": identical, "figures": figures, "rounds": ways, "machine": machine()}
+
+
+def _cpu_of_workers(client: Client) -> float:
+    """CPU seconds of all worker processes since they started, with all their threads."""
+    return sum(client.dask.run(time.process_time).values())
 
 
 def _product(client: Client, files: list[str]) -> tuple[dict[str, float], Result]:
@@ -103,8 +123,8 @@ def _plan(files: list[str], store: str) -> Plan:
     return Plan.of("bare", dataset.samples, found, DEFAULT_CHUNK_BYTES)  # type: ignore[arg-type]  # no failures left
 
 
-def _bare(plan: Plan, workers: int, *, rehearse: bool = False) -> tuple[float, dict[str, dict[str, float]]]:
-    """Wall seconds of `workers` processes that share the chunks, from the moment all are ready; and the cutflow."""
+def _bare(plan: Plan, workers: int, *, rehearse: bool = False) -> tuple[float, float, dict[str, dict[str, float]]]:
+    """Wall and CPU seconds of `workers` processes that share the chunks, once all are ready; and the cutflow."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for number in range(workers):
@@ -123,9 +143,9 @@ def _bare(plan: Plan, workers: int, *, rehearse: bool = False) -> tuple[float, d
     for process in processes:
         process.join()
     total = Result()
-    for cutflow in results:
+    for _, cutflow in results:
         total = total + Result(cutflow=cutflow)
-    return seconds, total.cutflow
+    return seconds, sum(cpu for cpu, _ in results), total.cutflow
 
 
 def _loop(pipe: Connection, plan: Plan, number: int, workers: int) -> None:
@@ -143,10 +163,12 @@ def _loop(pipe: Connection, plan: Plan, number: int, workers: int) -> None:
     process(0)
     pipe.send(True)
     total = Result()
-    if pipe.recv():
+    work = pipe.recv()
+    began = time.process_time()
+    if work:
         for chunk in range(number, plan.chunks, workers):
             total = total + process(chunk)
-    pipe.send(total.cutflow)
+    pipe.send((time.process_time() - began, total.cutflow))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,17 @@ _FIGURES = {
     "warm_cpu_s": "first result of a fresh worker, compiled loops cached (CPU s)",
     "warm_wall_s": "the same (wall s)",
     "imports_cpu_s": "of these, imports (CPU s)",
+    "bare_wall_s": "bare loop: reader and kernels in as many processes (s)",
+    "product_wall_s": "the same chunks through the product (s)",
+    "bare_cpu_s": "bare loop (CPU s)",
+    "product_cpu_s": "workers of the product (CPU s)",
+    "ratio": "product over bare loop, wall time",
+    "cpu_ratio": "product over bare loop, CPU time of workers",
+    "client_cpu_s": "client, scheduler, `finish` and report beside them (CPU s)",
+    "startup_s": "starting workers (s)",
+    "preflight_s": "preflight (s)",
+    "finish_s": "`finish`: fits and limits (s)",
+    "report_and_figures_s": "report and figures (s)",
 }
 
 
@@ -95,6 +106,8 @@ def _peers(report: dict[str, Any]) -> list[str]:
 def _figures(report: dict[str, Any]) -> list[str]:
     lines = ["| what | measured | target |", "|---|---|---|"]
     for name, value in report["figures"].items():
+        if name not in _FIGURES:
+            continue  # spreads, and stages that are part of others
         target = report["targets"].get(name)
         lines.append(f"| {_FIGURES[name]} | {value:.3g} | {'' if target is None else f'{target:g}'} |")
     return lines

@@ -18,6 +18,8 @@ __all__ = ["Finished", "TaskPool"]
 
 # A chunk present at this many deaths of workers is run alone (law 11).
 _DEATHS = 3
+# How old the known number of threads may be: asking is a round trip to the scheduler.
+_THREADS_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class TaskPool:
         self._flying: dict[Any, list[Future]] = {}
         self._since: dict[Any, float] = {}
         self._count = 0
+        self._threads, self._counted = 0, -_THREADS_S
         dask.run_on_scheduler(_let_deaths_be_counted, _DEATHS - 1)
 
     def share(self, value: Any) -> Future:
@@ -92,8 +95,10 @@ class TaskPool:
         return Finished(ticket, how, value, time.monotonic() - self._since.pop(ticket))
 
     def threads(self) -> int:
-        """Worker threads that are there now."""
-        return sum(self.dask.nthreads().values())
+        """Worker threads that are there, or were half a second ago."""
+        if (now := time.monotonic()) - self._counted >= _THREADS_S:
+            self._threads, self._counted = sum(self.dask.nthreads().values()), now
+        return self._threads
 
     def memory(self) -> dict[str, tuple[int, int]]:
         """(bytes in use, bytes allowed) of each worker as of its last heartbeat, by address."""

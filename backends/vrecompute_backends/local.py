@@ -24,6 +24,8 @@ _SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.pause": False,
+    # Sampling the stacks of threads takes part of their time, and kernels are one frame.
+    "distributed.worker.profile.enabled": False,
     # A kernel may hold a thread for long; its worker is alive all the same.
     "distributed.scheduler.worker-ttl": None,
 }
