@@ -259,8 +259,10 @@ def test_the_second_process_compiles_nothing_and_import_writes_nothing(tmp_path)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout.strip())
     sums = "[[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]"
-    assert outputs == [f"[] 0 {sums}", f"['loops'] 1 {sums}"]
-    assert len(list((tmp_path / "cache" / "loops").glob("*.py"))) == 1
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert folder.name.startswith("compiled-")
+    assert outputs == [f"[] 0 {sums}", f"['{folder.name}'] 1 {sums}"]
+    assert len(list(folder.rglob("*loop_*.py"))) == 1
 
 
 # What can be wrong in a function, and what is said about it.
@@ -421,7 +423,7 @@ def test_what_is_missing_is_named_with_the_line_that_reads_it():
         run(LOOP, 60, collections, {**event, "fired": event["fired"][:-1]})
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_costs_time_and_no_result(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VRECOMPUTE_CACHE", str(tmp_path / "file"))
     loop = EventLoop(unwritten=EDGES)
@@ -430,8 +432,8 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):
     def step(muon, unwritten):
         unwritten.fill(len(muon))
 
-    with pytest.raises(UsageError, match="set VRECOMPUTE_CACHE to a folder"):
-        loop.run(60, collections=sample(1)[0])
+    events = sample(1)[0]
+    assert loop.run(60, collections=events).histograms["unwritten"].sums.sum() > 0
 
 
 def test_a_lambda_is_no_step():

@@ -91,7 +91,8 @@ def make_axis(edges: NDArray[np.float64]) -> Axis:
     positive = edges[edges > 0]
     if positive.size == 0:
         return Axis(np.append(edges, np.nan), np.zeros(1, np.int32), 0, 0)
-    narrowest = float(np.min(positive[1:] / positive[:-1], initial=2.0)) - 1.0
+    with np.errstate(over="ignore"):  # beside a denormal edge any other is infinitely far
+        narrowest = float(np.min(positive[1:] / positive[:-1], initial=2.0)) - 1.0
     octaves = 1.0 + float(np.log2(positive[-1]) - np.log2(positive[0]))
     most = max(int(np.log2(_MAX_CELLS / octaves)), _MIN_BITS)
     bits = int(np.clip(np.ceil(-np.log2(narrowest)) + _FINER_BITS, _MIN_BITS, most))
