@@ -33,8 +33,8 @@ class RestStatus:
         """(what slurmctld knows, what slurmdbd knows of `ids`) as JSON texts; Unavailable where there is no answer."""
         if self._version is None:
             self._version = self._newest()
-        asked = ",".join(sorted({i.partition("_")[0] for i in ids}))
-        paths = [f"/slurm/{self._version}/jobs/", f"/slurmdb/{self._version}/jobs/?step={asked}"]
+        asked = "&".join(sorted({f"step={i.partition('_')[0]}" for i in ids}))
+        paths = [f"/slurm/{self._version}/jobs/", f"/slurmdb/{self._version}/jobs/?{asked}"]
         controller, accounting = self._get(paths)
         return json.dumps(controller), json.dumps(accounting)
 

@@ -31,5 +31,6 @@ def test_a_live_cluster(lab, machine, site):
     # sshd, and the scheduler on the fabric; all else on loopback
     public = [line.split()[3] for line in facts["listening"] if line and not line.split()[3].startswith("127.")]
     assert [a for a in public if not a.endswith(":22") and not a.startswith("10.97.1.20:102")] == []
-    nodes = [line.split()[3] for line in facts["listening_on_c1"] if line and not line.split()[3].startswith("127.")]
+    (listening,) = facts["listening_on_c1"].values()
+    nodes = [line.split()[3] for line in listening if line and not line.split()[3].startswith("127.")]
     assert [a for a in nodes if not a.endswith(":6818") and not a.startswith("10.97.1.11:100")] == []
