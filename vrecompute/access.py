@@ -95,9 +95,9 @@ class Access(ABC):
         found = self._checked(["sh", "-c", _LIST, "sh", folder], folder).text.splitlines()
         return sorted(name.removeprefix("./") for name in found)
 
-    def delete(self, path: str) -> None:
-        """Remove a file or a whole folder; absent is fine."""
-        self._checked(["rm", "-rf", "--", path], path)
+    def delete(self, *paths: str) -> None:
+        """Remove files or whole folders by one command; absent is fine."""
+        self._checked(["rm", "-rf", "--", *paths], paths[0])
 
     def _checked(self, command: Sequence[str], path: str, *, stdin: bytes = b"", other: int = 0) -> Completed:
         done = self.run(command, stdin=stdin, timeout_s=600)

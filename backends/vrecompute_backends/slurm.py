@@ -12,6 +12,7 @@ sacct, and a job that nobody mentions is UNKNOWN.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -115,6 +116,7 @@ class SlurmBackend(Backend):
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}
         self._ended: dict[JobId, float] = {}
+        self._secrets: dict[JobId, list[str]] = {}
         self._asked = float("-inf")
 
     def script(self, job: Job) -> str:
@@ -124,7 +126,7 @@ class SlurmBackend(Backend):
     def submit(self, job: Job) -> JobId:
         """Submit one job; `SubmitError` carries what sbatch said, and whether trying later makes sense."""
         self._deliver(job, 1)
-        return self._remember(self._sbatch(job, []))
+        return self._remember(self._sbatch(job, []), job)
 
     def submit_many(self, job: Job, count: int) -> list[JobId]:
         """Submit `count` copies as one array (`options.array`), or one by one."""
@@ -132,7 +134,7 @@ class SlurmBackend(Backend):
             return super().submit_many(job, count)
         self._deliver(job, count)
         master = self._sbatch(job, [f"--array=0-{count - 1}"])
-        return [self._remember(f"{master}_{index}") for index in range(count)]
+        return [self._remember(f"{master}_{index}", job, index) for index in range(count)]
 
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
         """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory."""
@@ -142,7 +144,7 @@ class SlurmBackend(Backend):
             for start in range(0, len(open_ids), _MOST_IDS):
                 self._ask(open_ids[start : start + _MOST_IDS])
             self._asked = time.monotonic()
-        return {i: self._known.get(i, JobStatus(State.UNKNOWN)) for i in asked}
+        return {i: self._status(i) for i in asked}
 
     def cancel(self, ids: Iterable[JobId]) -> None:
         """`scancel`; jobs that have ended, or never were, are no error."""
@@ -207,9 +209,20 @@ class SlurmBackend(Backend):
             for name, content in job.secret_files.items():
                 self.access.put(f"{self.spool}/{folder}-{index}/{name}", content, mode=0o600)
 
-    def _remember(self, job_id: str) -> JobId:
+    def _remember(self, job_id: str, job: Job, index: int = 0) -> JobId:
         self._known[JobId(job_id)] = JobStatus(State.QUEUED)
+        folders = [f"{self.spool}/{folder}-{index}"] if (folder := secrets_folder(job)) else []
+        folders += [f"{self.spool}/secrets-tls-{job_id}"] if job.workers else []
+        if folders:
+            self._secrets[JobId(job_id)] = folders
         return JobId(job_id)
+
+    def sweep(self, ids: Iterable[JobId]) -> None:
+        """Delete secrets of jobs submitted here that could not do it: they never started, or died with their node."""
+        paths = [path for i in ids for path in self._secrets.pop(i, [])]
+        if paths:
+            with contextlib.suppress(Unavailable, OSError):  # they are in a folder that only their owner can enter
+                self.access.delete(*paths)
 
     def _ask(self, ids: Sequence[JobId]) -> None:
         """Update what is known of these ids; silence, from Slurm or from the site, changes nothing."""
@@ -228,6 +241,12 @@ class SlurmBackend(Backend):
             return
         for job_id, record in _records(answer, as_json).items():
             self._learn(JobId(job_id), record)
+        self.sweep(
+            [i for i in named if self._status(i).state.terminal and self._status(i).state is not State.COMPLETED]
+        )
+
+    def _status(self, job_id: JobId) -> JobStatus:
+        return self._known.get(job_id, JobStatus(State.UNKNOWN))
 
     def _ask_rest(self, rest: RestStatus, ids: Sequence[str]) -> dict[str, Record]:
         try:

@@ -110,6 +110,7 @@ class _Jobs(JobQueueJob):
         if self.job_id is not None and self.status is not Status.closed:
             with contextlib.suppress(Unavailable):
                 await asyncio.to_thread(self.owner.ask, self.owner.backend.cancel, [self.job_id])
+                await asyncio.to_thread(self.owner.ask, self.owner.backend.sweep, [self.job_id])
         await ProcessInterface.close(self)
 
     def _job(self) -> Job:
@@ -231,6 +232,7 @@ class SlurmCluster(Cluster):
         try:
             with contextlib.suppress(Unavailable):
                 self.ask(self.backend.cancel, ids)  # all by one command, before each is closed alone
+                self.ask(self.backend.sweep, ids)
             for job in self._jobs.workers.values():
                 job.job_id = None
         finally:
