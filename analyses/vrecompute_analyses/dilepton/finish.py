@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from vrecompute.analysis import Analysis
 from vrecompute.dataset import Sample
+from vrecompute.finishing import FinishContext
 from vrecompute.result import Result
 from vrecompute_analyses.dilepton.observed import Combination, combine
 from vrecompute_analyses.dilepton.search import (
@@ -25,43 +26,9 @@ from vrecompute_analyses.dilepton.search import (
 from vrecompute_analyses.dilepton.spectrum import Spectrum
 from vrecompute_analyses.dilepton.zpeak import Response, ZPeakFit, fit_z_peak, peak_curves
 
-__all__ = ["CHANNELS", "FinishContext", "finish", "write_tables"]
+__all__ = ["CHANNELS", "finish", "write_tables"]
 
 CHANNELS = ("ee", "mumu")
-
-
-class FinishContext(Protocol):
-    """What `finish` needs to know of the run: where product files go, and how much of it is there."""
-
-    @property
-    def directory(self) -> Path:
-        """An existing directory for product files."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """Whether every expected event was seen."""
-        ...
-
-    @property
-    def completeness(self) -> float | None:
-        """Share of the expected events that were seen, 0 to 1; None where it is not known how many there are."""
-        ...
-
-    @property
-    def completeness_text(self) -> str:
-        """The same in words, as it stands on every plot."""
-        ...
-
-    @property
-    def scales(self) -> Mapping[str, float | None]:
-        """What normalises each sample to its luminosity; None where that cannot be."""
-        ...
-
-    @property
-    def samples(self) -> Mapping[str, Sample]:
-        """The samples by name."""
-        ...
 
 
 def finish(result_by_sample: Mapping[str, Result], analysis: Analysis, context: FinishContext) -> dict[str, Any]:

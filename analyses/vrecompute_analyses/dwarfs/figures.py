@@ -13,10 +13,10 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from vrecompute.finishing import FinishContext
 from vrecompute.result import Result
 from vrecompute_analyses import plots
 from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
-from vrecompute_analyses.dwarfs.finish import FinishContext
 from vrecompute_analyses.dwarfs.tables import EDGES_GEV, Floats
 
 __all__ = ["figures"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from vrecompute.analysis import Analysis
 from vrecompute.errors import UsageError
+from vrecompute.finishing import FinishContext
 from vrecompute.kernels.score import best_bandwidths
 from vrecompute.result import Result
 from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
@@ -18,29 +19,10 @@ from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Scan, limit_curve, 
 from vrecompute_analyses.dwarfs.tables import BINS, Floats
 from vrecompute_analyses.dwarfs.training import bandwidth_grid
 
-__all__ = ["FinishContext", "finish"]
+__all__ = ["finish"]
 
 # From here on a note says what a large TS with a fixed background means.
 _TS_WORTH_A_NOTE = 4.0
-
-
-class FinishContext(Protocol):
-    """What `finish` and `figures` need to know of the run."""
-
-    @property
-    def directory(self) -> Path:
-        """An existing directory for product files."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """Whether every item was computed."""
-        ...
-
-    @property
-    def completeness(self) -> float | None:
-        """Share of the items that were computed, 0 to 1; None where it is not known."""
-        ...
 
 
 def finish(results: Mapping[str, Result], analysis: Analysis, context: FinishContext) -> dict[str, Any]:
