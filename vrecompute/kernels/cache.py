@@ -11,6 +11,7 @@ file system) is copied once to this node's temporary folder and used there. File
 may race. What numba keeps are pickles: a temporary folder that somebody else could write is not used.
 """
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import atexit
@@ -33,6 +34,7 @@ import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
 from numba import njit
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
@@ -105,7 +107,8 @@ def _private(folder: Path) -> Path:
 def _salt() -> str:
     """What machine code depends on besides the source of its own function."""
     versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
-    digest = hashlib.sha256(f"{versions} {numba.config.CPU_NAME or get_host_cpu_name()}".encode())
+    processor = getattr(config, "CPU_NAME", None) or get_host_cpu_name()
+    digest = hashlib.sha256(f"{versions} {processor}".encode())
     package = Path(__file__).parent.parent
     for file in sorted([*package.glob("kernels/*.py"), *package.glob("reader/*.py")]):
         digest.update(file.read_bytes())
@@ -117,7 +120,7 @@ def _digest(file: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped
+class _Locator(_CacheLocator):
     """Tells numba's cache where the code of a function is kept, and which source it was made of."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
@@ -143,15 +146,17 @@ class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped
         return cls(function, file)
 
 
-class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba is untyped
-    _locator_classes = (_Locator,)
+class _Implementation(CompileResultCacheImpl):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._locator_classes = [_Locator]
+        super().__init__(function)
 
 
-class _Function(FunctionCache):  # type: ignore[misc]  # numba is untyped
+class _Function(FunctionCache):
     _impl_class = _Implementation
 
 
-class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped
+class _Kept(_Cache):
     """numba's cache of one function, made when the function is first called.
 
     A cache that is damaged or cannot be written costs time, never a result.
@@ -179,8 +184,14 @@ class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled."""
-        with contextlib.suppress(OSError):
-            self._real.save_overload(sig, data)
+        with contextlib.suppress(Exception):
+            try:
+                self._real.save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # its index is damaged
+                self._real.flush()
+                self._real.save_overload(sig, data)
 
     def enable(self) -> None:
         """Use it."""
