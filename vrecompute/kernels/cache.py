@@ -11,7 +11,6 @@ file system) is copied once to this node's temporary folder and used there. File
 may race. What numba keeps are pickles: a temporary folder that somebody else could write is not used.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import atexit
@@ -107,8 +106,7 @@ def _private(folder: Path) -> Path:
 def _salt() -> str:
     """What machine code depends on besides the source of its own function."""
     versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
-    processor = getattr(config, "CPU_NAME", None) or get_host_cpu_name()
-    digest = hashlib.sha256(f"{versions} {processor}".encode())
+    digest = hashlib.sha256(f"{versions} {config.CPU_NAME or get_host_cpu_name()}".encode())
     package = Path(__file__).parent.parent
     for file in sorted([*package.glob("kernels/*.py"), *package.glob("reader/*.py")]):
         digest.update(file.read_bytes())
@@ -120,7 +118,7 @@ def _digest(file: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-class _Locator(_CacheLocator):
+class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped
     """Tells numba's cache where the code of a function is kept, and which source it was made of."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
@@ -146,17 +144,15 @@ class _Locator(_CacheLocator):
         return cls(function, file)
 
 
-class _Implementation(CompileResultCacheImpl):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._locator_classes = [_Locator]
-        super().__init__(function)
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba is untyped
+    _locator_classes = (_Locator,)
 
 
-class _Function(FunctionCache):
+class _Function(FunctionCache):  # type: ignore[misc]  # numba is untyped
     _impl_class = _Implementation
 
 
-class _Kept(_Cache):
+class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped
     """numba's cache of one function, made when the function is first called.
 
     A cache that is damaged or cannot be written costs time, never a result.
