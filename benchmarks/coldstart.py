@@ -68,7 +68,7 @@ def measure(files: list[str], rounds: int) -> dict[str, Any]:
 def _process(code: str, cache: str) -> tuple[float, float]:
     """(CPU, wall) seconds of a fresh interpreter that runs `code` with its caches under `cache`."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {**SINGLE, "VRECOMPUTE_CACHE": cache, "NUMBA_CACHE_DIR": f"{cache}/numba"}
+    environment |= {**SINGLE, "VRECOMPUTE_CACHE": cache}
     # Byte code is there on a worker that has been used; whether this machine keeps it must not matter.
     environment["PYTHONPYCACHEPREFIX"] = f"{cache}/bytecode"
     environment["PYTHONPATH"] = os.pathsep.join(str(REPOSITORY / p) for p in ("", "backends", "analyses"))

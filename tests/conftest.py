@@ -1,4 +1,4 @@
-"""What every test may use: real data, markers that need a service, hypothesis profiles, a numba cache of its own."""
+"""What every test may use: real data, markers that need a service, hypothesis profiles, a cache of kernels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.data_registry import REGISTRY
 
-# Compiled kernels are kept between test runs, away from the checkout; set before anything imports numba.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"vrecompute-numba-{os.getuid()}"))
+# Compiled kernels are kept between test runs, away from the checkout.
+os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vrecompute-tests-{os.getuid()}"))
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=_SLOW_IS_FINE)

@@ -117,7 +117,6 @@ print(json.dumps(seen))
 
 # Third-party libraries that touch the disk when imported, each with what it does; nobody may use network or a process.
 EXCUSED = {
-    "numba": "@njit(cache=True) probes its cache folder (NUMBA_CACHE_DIR) when it decorates",
     "dask": "reads and seeds its configuration folder",
     "distributed": "seeds its configuration folder",
     "matplotlib": "reads matplotlibrc and its style sheets; only figures modules import it",
@@ -126,7 +125,7 @@ EXCUSED = {
 
 @pytest.mark.slow
 def test_importing_touches_neither_network_nor_process_nor_disk(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "VRECOMPUTE_CACHE": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", WATCH, *modules()], capture_output=True, text=True, check=False, env=environment
     )

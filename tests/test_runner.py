@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
+from vrecompute import Client, schedule
 from vrecompute.catalogue import resolve
 from vrecompute.collect import Collector
 from vrecompute.errors import Incomplete
@@ -132,7 +133,7 @@ def test_a_worker_killed_during_the_run_changes_nothing(client, files, run, refe
 def test_a_killed_client_loses_what_was_in_flight_and_no_more(files, sums, tmp_path, reference):
     store = tmp_path / "store"
     code = f"""
-from vrecompute import Client
+from vrecompute import Client, schedule
 if __name__ == "__main__":
     with Client(workers=2, store={str(store)!r}) as client:
         dataset = {list(map(str, files))!r}
@@ -264,3 +265,56 @@ def test_a_part_outlives_the_run_that_made_it(files, run):
     first = run(files)
     first.delete()
     assert run(files).report().chunks.computed == 0
+
+
+STRAGGLER = """
+import os
+import time
+from pathlib import Path
+
+from vrecompute import Analysis, Result
+
+HERE = Path({folder!r})
+
+
+class Straggler(Analysis):
+    name = "straggler"
+
+    def columns(self, source):
+        return ["weight"]
+
+    def process(self, events):
+        # Whoever is first at the last chunk hangs, as on a bad disk; the same chunk is quick for the next.
+        if events.stop == 1000:
+            with (HERE / "asked").open("a") as file:
+                print(os.getpid(), file=file)
+            try:
+                (HERE / "first").touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                deadline = time.monotonic() + 60
+                while not (HERE / "released").exists() and time.monotonic() < deadline:
+                    time.sleep(0.05)
+        return Result(counters={{"weight": float(events.flat("weight").sum(dtype="float64"))}})
+"""
+
+
+def test_a_straggler_is_sent_a_second_time_and_counted_once(client, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "_STRAGGLER_S", 0.5)
+    monkeypatch.setattr(client, "_store_given", tmp_path / "store")
+    analysis = tmp_path / "straggler.py"
+    analysis.write_text(STRAGGLER.format(folder=str(tmp_path)))
+    started = time.monotonic()
+    try:
+        run = client.run(str(analysis), str(files[0]), chunk_bytes=900, task_chunks=1)
+        report = run.report(timeout_s=40)
+    finally:
+        (tmp_path / "released").touch()
+    assert report.status == "complete"
+    assert time.monotonic() - started < 30
+    assert len((tmp_path / "asked").read_text().split()) == 2
+    assert (report.events.seen, report.chunks.failed) == (1000, 0)
+    assert run.result().total.events == 1000
+    events = [json.loads(p.read_bytes()) for p in (tmp_path / "store").glob("runs/*/events/*/*.json")]
+    assert [e["event"] for e in events].count("straggler") == 1

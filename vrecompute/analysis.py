@@ -159,6 +159,12 @@ class Analysis:
         """The Result of one chunk."""
         raise NotImplementedError(f"{type(self).__name__} has no process")
 
+    def rehearse(self) -> None:
+        """Compile what `process` will need, by calling it or its kernels with a few made-up events.
+
+        `vrecompute warm-cache` calls it with default parameters. Nothing to do without compiled kernels.
+        """
+
     def code_digest(self) -> str:
         """Names the code behind `process`: see `vrecompute.digest.code_digest`."""
         return code_digest(type(self))

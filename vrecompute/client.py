@@ -341,7 +341,8 @@ class Client:
     def _keep(self, path: Path, name: str, *, keep: bool) -> str:
         """Put a resource into the store under its content and give its name there."""
         try:
-            stored = f"blobs/{file_sha256(path)}"
+            # With its suffixes: many libraries tell formats by them (.json.gz).
+            stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
             if keep:
                 self.store.create(stored, path.read_bytes())
         except OSError as error:

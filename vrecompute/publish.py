@@ -17,6 +17,7 @@ from vrecompute.outcome import Outcome
 from vrecompute.report import RunSummary
 from vrecompute.result import Result
 from vrecompute.results import Results
+from vrecompute.skim import save_tables
 from vrecompute.store import Store
 
 __all__ = ["publish"]
@@ -27,6 +28,11 @@ def publish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outco
     try:
         directory.mkdir(parents=True, exist_ok=True)
         results = _results(store, outcome, directory)
+        tables: dict[str, set[str]] = {}
+        for sample, result in results.items():
+            for table in result.summaries:
+                tables.setdefault(table, set()).add(sample)
+        save_tables(store, manifest, tables, directory / "result" / "tables")
         _products(store, outcome, directory)
         summary, figures = _figures(manifest, analysis, outcome, results, directory)
         (directory / "report.json").write_text(report.dumps(summary), encoding="utf-8")

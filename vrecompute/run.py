@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vrecompute.analysis import Analysis
 from vrecompute.backend import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.errors import Incomplete, RunError, VrecomputeError
+from vrecompute.errors import Incomplete, RunError, UsageError, VrecomputeError
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome
 from vrecompute.progress import Progress
@@ -21,7 +21,9 @@ from vrecompute.publish import publish
 from vrecompute.report import RunSummary
 from vrecompute.results import Results
 from vrecompute.runlog import outcomes, request_cancel, run_state, withdraw_cancel
+from vrecompute.skim import table_pieces
 from vrecompute.store import Store
+from vrecompute.work import local_copy
 
 if TYPE_CHECKING:
     from vrecompute.runner import Runner
@@ -145,6 +147,17 @@ class Run:
         hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
         details = "".join(f"\n\n{f.detail.rstrip()}" for f in outcome.failures[:1] if f.detail)
         raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}{details}")
+
+    def tables(self, name: str) -> list[Path]:
+        """Parquet files with the rows of the skim table `name`, by sample, source and event, when the run has ended.
+
+        `pyarrow.dataset.dataset(run.tables("pairs"))` reads them as one. Raises UsageError where the analysis
+        wrote no such table, and Incomplete where the run is not complete.
+        """
+        known = {table for result in self.result().values() for table in result.summaries}
+        if name not in known:
+            raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(sorted(known)) or 'none'})")
+        return [local_copy(self.store, piece.stored) for piece in table_pieces(self.store, self.manifest, name)]
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""

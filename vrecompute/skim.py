@@ -4,17 +4,61 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import AnalysisError, UsageError
+from vrecompute.manifest import Manifest
+from vrecompute.parts import table_name
+from vrecompute.plan import Plan
 from vrecompute.result import Result, TableSummary
 from vrecompute.store import Store
 
-__all__ = ["write_tables"]
+__all__ = ["TablePiece", "save_tables", "table_pieces", "write_tables"]
+
+
+@dataclass(frozen=True)
+class TablePiece:
+    """The rows that one chunk kept for one table: the store's name of a Parquet file."""
+
+    sample: str
+    source: str
+    start: int
+    stop: int
+    stored: str
+
+
+def table_pieces(store: Store, manifest: Manifest, table: str) -> Iterator[TablePiece]:
+    """The pieces of a table of a run, in the order of its plan: by sample, source and event.
+
+    Of an unfinished run, those that are there. Raises StoreError where the run has no plan yet.
+    """
+    step = manifest.steps[-1] if manifest.steps else ""
+    plan = Plan.from_json(store.get(f"{manifest.prefix}plan{'-' + step if step else ''}.json"))
+    for source in plan.sources:
+        for start, stop in zip(source.bounds[:-1], source.bounds[1:], strict=True):
+            name = table_name(plan.work, source.key, table, start, stop)
+            if store.exists(name):
+                yield TablePiece(source.sample, source.path, start, stop, name)
+
+
+def save_tables(store: Store, manifest: Manifest, tables: Mapping[str, set[str]], folder: Path) -> list[Path]:
+    """Copy tables, each of some samples, to `folder`/TABLE/SAMPLE-NNNNNN.parquet, numbered in the plan's order."""
+    written = []
+    for table, samples in tables.items():
+        (folder / table).mkdir(parents=True, exist_ok=True)
+        for number, piece in enumerate(table_pieces(store, manifest, table)):
+            if piece.sample not in samples:
+                continue
+            target = folder / table / f"{piece.sample}-{number:06}.parquet"
+            target.write_bytes(store.get(piece.stored))
+            written.append(target)
+    return written
 
 
 def write_tables(store: Store, result: Result, names: Mapping[str, str]) -> None:

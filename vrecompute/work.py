@@ -190,7 +190,7 @@ def local_copy(store: Store, name: str) -> Path:
 
 def _fetched(store: Store, name: str) -> Path:
     folder = _temporary()
-    path = folder / sha256_of(f"{store.url} {name}".encode())
+    path = folder / (sha256_of(f"{store.url} {name}".encode()) + "".join(Path(name).suffixes[-2:]))
     if not path.exists():
         path.write_bytes(store.get(name))
     return path

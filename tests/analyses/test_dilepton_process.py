@@ -241,10 +241,11 @@ def test_the_code_of_a_chunk_is_selection_and_kernels_and_no_fit(monkeypatch):
     assert not [name for name in modules if "finish" in name or "figures" in name]
 
 
-def test_what_is_warmed_is_what_runs():
-    Dilepton.warm()
+def test_what_is_rehearsed_is_what_runs():
+    Dilepton().rehearse()
     known = set(loop._built)
     Dilepton().process(nanoaod(3))
+    Dilepton(systematics="on").process(replace(nanoaod(3), variations=loop.variations))
     Dilepton(channel="mumu").process(nanoaod(4))
     assert set(loop._built) == known
 

@@ -25,12 +25,6 @@ EDGES = np.geomspace(10.0, 1000.0, 30)
 LIGHT = 0.1
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory, monkeypatch):
-    """One folder of compiled loops for the tests of this module."""
-    monkeypatch.setenv("VRECOMPUTE_CACHE", str(Path(os.environ["NUMBA_CACHE_DIR"]).with_name("vrecompute-test-loops")))
-
-
 def heaviest(lepton, p):
     a = b = -1
     for i in range(len(lepton)):
@@ -251,7 +245,6 @@ def test_the_second_process_compiles_nothing_and_import_writes_nothing(tmp_path)
     outputs = []
     for seed in ("1", "2"):
         environment = {**os.environ, "VRECOMPUTE_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": seed}
-        environment.pop("NUMBA_CACHE_DIR")
         environment["PYTHONPATH"] = os.pathsep.join(sys.path)
         (tmp_path / "cache").mkdir(exist_ok=True)
         command = [sys.executable, str(tmp_path / "program.py")]

@@ -21,6 +21,7 @@ _COMMANDS = {
     "explain": ("vrecompute.cli.explain:explain", "What a run would do, read and need; starts nothing."),
     "runs": ("vrecompute.cli.runs:runs", "List, show, attach to, cancel and report runs."),
     "work": ("vrecompute.cli.work:work", "The Runner itself, as jobs call it."),
+    "warm-cache": ("vrecompute.cli.warm_cache:warm_cache", "Compile what workers run before they need it."),
     "analyses": ("vrecompute.cli.analyses:analyses", "What can be run, and its parameters."),
     "site": ("vrecompute.cli.site:site", "List, show and check site descriptions."),
 }

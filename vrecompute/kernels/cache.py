@@ -33,6 +33,7 @@ import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
 from numba import njit
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
@@ -105,7 +106,7 @@ def _private(folder: Path) -> Path:
 def _salt() -> str:
     """What machine code depends on besides the source of its own function."""
     versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
-    digest = hashlib.sha256(f"{versions} {numba.config.CPU_NAME or get_host_cpu_name()}".encode())
+    digest = hashlib.sha256(f"{versions} {config.CPU_NAME or get_host_cpu_name()}".encode())
     package = Path(__file__).parent.parent
     for file in sorted([*package.glob("kernels/*.py"), *package.glob("reader/*.py")]):
         digest.update(file.read_bytes())
@@ -179,8 +180,14 @@ class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled."""
-        with contextlib.suppress(OSError):
-            self._real.save_overload(sig, data)
+        with contextlib.suppress(Exception):
+            try:
+                self._real.save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # its index is damaged
+                self._real.flush()
+                self._real.save_overload(sig, data)
 
     def enable(self) -> None:
         """Use it."""

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis, Parameter, SourceView
-from vrecompute.columns import Columns
+from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
 from vrecompute.errors import MissingColumn, ParameterError
 from vrecompute.eventloop import check_weights, to_result
 from vrecompute.kernels.chunk import Collection
 from vrecompute.result import Result
-from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, LeptonLayout, Pass, choose_layout
+from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, Layout, LeptonLayout, Pass, choose_layout
 from vrecompute_analyses.dilepton.leptons import certified, leptons, no_leptons, trigger, weights
 from vrecompute_analyses.dilepton.selection import loop
 
@@ -120,14 +120,10 @@ class Dilepton(Analysis):
         )
         return _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
 
-    @staticmethod
-    def warm() -> None:
-        """Compile the selection for float32 momenta, in GeV and (made float64) in MeV, before it is needed."""
-        other = {"eta": "float32", "phi": "float32", "charge": "int8", "passes": "uint8"}
-        flags = {f"event__{name}": "uint8" for name in ("certified", "fired_ee", "fired_mumu")}
-        for pt in ("float32", "float64"):
-            columns = {f"{f}__{n}": kind for f in _CHANNEL for n, kind in {"pt": pt, **other}.items()}
-            loop.compile(**columns, **flags)
+    def rehearse(self) -> None:
+        """Compile the selection for float32 momenta in GeV and in MeV: layouts share it, and so do variations."""
+        for layout in ("nanoaod", "ntuple"):
+            self.process(_made_up(LAYOUTS[layout]))
 
     def _passes(self, of: LeptonLayout, available: Iterable[str]) -> tuple[Pass, ...]:
         return of.passes(self["lepton_id"], self["isolation"], available)
@@ -142,6 +138,17 @@ class Dilepton(Analysis):
             numbers[f"{flavour}_mass_gev"] = massive * _LEPTON_MASS_GEV[flavour]
             numbers[f"{channel}_opposite_sign"] = float(self["opposite_sign"] in (channel, "both"))
         return numbers
+
+
+def _made_up(layout: Layout) -> Columns:
+    """Two events of a layout, the second without leptons."""
+    offsets = np.array([0, 2, 2], dtype=np.int64)
+    columns: dict[str, Column] = {}
+    for of in layout.leptons.values():
+        for (name,), value in ((of.pt, 100.0), (of.eta, 0.5), (of.phi, 0.5)):
+            columns[name] = Column(np.full(2, value, dtype=np.float32), offsets)
+        columns[of.charge[0]] = Column(np.array([1, -1], dtype=np.int32), offsets)
+    return Columns(columns, Sample("made up"), 0, 2, source=layout.name)
 
 
 def _of_channels(result: Result, channels: Sequence[str]) -> Result:

@@ -133,6 +133,17 @@ class Dwarfs(Analysis):
         }
         return steps[self["step"]](resources, axes, *where)
 
+    def rehearse(self) -> None:
+        """Compile the regression, its scores and densities, on the sphere and in the plane, for a few made-up voids."""
+        longitude, latitude = np.meshgrid(np.arange(20.0, 60.0, 2.0), np.arange(-20.0, 20.0, 2.0))
+        positions = np.stack([longitude.ravel(), latitude.ravel()], axis=1)
+        voids = Voids(positions, np.full((len(positions), 6), 10.0))
+        widths = Bandwidths(3.0, 0.2)
+        for metric in ("sphere", "planar"):
+            predict(voids, positions[:3], widths, metric)
+            score_rows(voids, metric, np.arange(1))
+            ln_background_pdf(voids, (40.0, 0.0), widths, metric, np.linspace(2.0, 3.0, 5), SCORE_BIN)
+
     def _axes(self, resources: Mapping[str, Path]) -> Axes:
         """What the items of the grid are made of, the slowest first."""
         step = self["step"]

@@ -19,7 +19,8 @@ from vrecompute import Client
 
 if __name__ == "__main__":
     with Client(workers=2, store=sys.argv[2]) as client:
-        client.run("dwarfs", sys.argv[1], task_chunks=1, step="map", nside=64, metric="planar", bandwidth_deg=1.4).wait()
+        how = {"step": "map", "nside": 64, "metric": "planar", "bandwidth_deg": 1.4}
+        client.run("dwarfs", sys.argv[1], task_chunks=1, **how).wait()
 """
 
 

@@ -1,0 +1,131 @@
+"""Compiled kernels are kept where they are looked for, served to whoever comes later, and never stale."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vrecompute
+from vrecompute.errors import UsageError
+from vrecompute.warm import warm
+
+# Says where its machine code came from: the folder, and how many of its kernels were compiled here.
+READ = """
+import json, sys
+from vrecompute import reader
+from vrecompute.kernels import cache
+from vrecompute.reader import kernels, lists
+columns = reader.read(sys.argv[1], None, ["nMuon", "Muon_pt", "weight"], 0, 1000)
+stats = [k.stats for k in (kernels.decode_baskets, kernels.survey, lists.accumulate)]
+missed = sum(sum(s.cache_misses.values()) for s in stats)
+print(json.dumps([str(cache.cache_folder()), missed, float(columns["Muon_pt"].values.sum())]))
+"""
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory) -> Path:
+    from tests.events import write_events
+
+    folder = tmp_path_factory.mktemp("events")
+    folder.chmod(0o755)
+    return write_events(folder / "a.root")
+
+
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory) -> Path:
+    """A folder that `vrecompute warm-cache` filled with the reader's kernels."""
+    folder = tmp_path_factory.mktemp("image") / "cache"
+    run = [sys.executable, "-m", "vrecompute", "warm-cache", "--directory", str(folder), "--json", "dwarfs"]
+    done = subprocess.run(run, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert [w["what"] for w in facts["warmed"]] == ["reader", "dwarfs"]
+    assert [w["trouble"] for w in facts["warmed"]] == ["", ""]
+    assert Path(facts["folder"]).parent == folder
+    return folder
+
+
+def environment(**changes) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **changes}
+
+
+def read(events, *, program=READ, under=(), **changes):
+    command = [*under, sys.executable, "-c", program, str(events)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(**changes), check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_process_after_warm_cache_compiles_nothing(warmed, events):
+    folder, missed, _ = read(events, VRECOMPUTE_CACHE=str(warmed))
+    assert Path(folder).parent == warmed
+    assert missed == 0
+
+
+def test_a_cache_that_cannot_be_written_is_copied_once_and_serves(warmed, events, tmp_path):
+    """As in an image: neither the folder nor anything in it may change."""
+    under: list[str] = []
+    if os.getuid() == 0:  # who may otherwise write anywhere
+        if shutil.which("setpriv") is None:
+            pytest.skip("running as root, this needs setpriv (util-linux)")
+        under = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    image, node = tmp_path / "image", tmp_path / "node"
+    shutil.copytree(warmed, image)
+    for path in [image, *image.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    node.mkdir()
+    changes = {"VRECOMPUTE_CACHE": str(image), "TMPDIR": str(node)}
+    found = [read(events, under=under, **changes) for _ in range(2)]
+    folders = {Path(folder) for folder, _, _ in found}
+    assert len(folders) == 1
+    assert folders.pop().is_relative_to(node)
+    assert [missed for _, missed, _ in found] == [0, 0]
+    for path in [image, *image.rglob("*")]:
+        path.chmod(0o755)
+
+
+def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(events, tmp_path):
+    """What is kept are pickles: whoever writes them runs code."""
+    (tmp_path / "file").write_text("")
+    node = tmp_path / "node"
+    shared = node / f"vrecompute-{os.getuid()}"
+    shared.mkdir(parents=True)
+    shared.chmod(0o777)
+    folder, _, _ = read(events, VRECOMPUTE_CACHE=str(tmp_path / "file"), TMPDIR=str(node))
+    assert Path(folder).is_relative_to(node)
+    assert not Path(folder).is_relative_to(shared)
+    assert list(shared.iterdir()) == []
+
+
+def test_a_damaged_cache_costs_time_and_no_result(warmed, events, tmp_path):
+    shutil.copytree(warmed, tmp_path / "cache")
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.write_bytes(path.read_bytes()[:50])
+    _, missed, total = read(events, VRECOMPUTE_CACHE=str(tmp_path / "cache"))
+    assert missed == 3
+    assert total == read(events, VRECOMPUTE_CACHE=str(warmed))[2]
+
+
+def test_an_edited_helper_is_compiled_anew(warmed, events, tmp_path):
+    """In a copy of the package: a kernel's own file is unchanged, another one that it may call is not."""
+    shutil.copytree(Path(vrecompute.__file__).parent, tmp_path / "vrecompute")
+    helper = tmp_path / "vrecompute" / "kernels" / "normal.py"
+    helper.write_text(helper.read_text() + "\n# edited\n")
+    path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + READ
+    folder, missed, _ = read(events, program=program, VRECOMPUTE_CACHE=str(warmed), PYTHONPATH=path)
+    assert Path(folder).parent == warmed
+    assert missed == 3
+
+
+def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VRECOMPUTE_CACHE", "")  # put back afterwards
+    with pytest.raises(UsageError, match="cannot be written: name another folder"):
+        next(warm(tmp_path / "file", []))

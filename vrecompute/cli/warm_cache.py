@@ -1,0 +1,43 @@
+"""`vrecompute warm-cache [ANALYSIS...]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vrecompute.cli.options import JSON
+from vrecompute.cli.output import facts, table
+
+__all__ = ["warm_cache"]
+
+
+@click.command("warm-cache")
+@click.argument("analyses", nargs=-1, metavar="[ANALYSIS]...")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Compile into DIR, for workers with VRECOMPUTE_CACHE=DIR (default: this process' own cache).",
+)
+@JSON
+def warm_cache(analyses: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
+    """Compile what workers run before they need it, for all installed analyses or those named.
+
+    The cache serves processors of this machine's kind and the installed versions; others compile anew. A
+    folder that workers cannot write is copied to their node when they first use it.
+    """
+    from vrecompute.kernels.cache import cache_folder
+    from vrecompute.warm import warm
+
+    warmed = list(warm(directory, analyses or None))
+    if as_json:
+        facts(
+            {
+                "folder": str(cache_folder()),
+                "warmed": [dict(zip(("what", "cpu_s", "trouble"), w, strict=True)) for w in warmed],
+            }
+        )
+    else:
+        table(["COMPILED", "CPU", "TROUBLE"], [(w.what, f"{w.cpu_s:.1f} s", w.trouble) for w in warmed])
+        click.echo(f"\n{cache_folder()}")
