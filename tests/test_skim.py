@@ -12,32 +12,9 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.errors import Incomplete, UsageError
 
-# Column-wise, as a user would write it: awkward in, rows and a count out.
-SKIM = """
-import awkward as ak
-import numpy as np
-
-from vrecompute import Analysis, Parameter, Result
-
-
-class Skim(Analysis):
-    name = "skim"
-    parameters = (Parameter("pt_min_gev", 80.0, "rows of muons above this"),)
-
-    def columns(self, source):
-        return ["Muon_pt", "weight"]
-
-    def process(self, events):
-        muons = events.awkward
-        leading = ak.fill_none(ak.max(muons.Muon_pt, axis=1), 0.0)
-        keep = ak.to_numpy(leading > self["pt_min_gev"])
-        rows = {
-            "event": np.flatnonzero(keep) + events.start,
-            "pt_gev": ak.to_numpy(leading[keep]).astype(np.float32),
-            "weight": events.flat("weight")[keep],
-        }
-        return Result(tables={"muons": rows}, cutflow={"mu": {"events": len(events), "kept": int(keep.sum())}})
-"""
+# The example of the documentation, as a user would save it.
+DOCUMENT = Path(__file__).parent.parent / "docs" / "column-wise.md"
+SKIM = DOCUMENT.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
 
 
 @pytest.fixture(scope="module")

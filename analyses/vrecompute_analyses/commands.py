@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +103,19 @@ def demo(ctx: click.Context, out: Path, events: int, seed: int, workers: int | N
     from vrecompute.client import Client
     from vrecompute_analyses.dilepton.truth import compare
 
+    # A newcomer's workers would all compile the same loops: it is done once, beside the generator.
+    compiling = subprocess.Popen(
+        [sys.executable, "-m", "vrecompute", "warm-cache", "dilepton"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     click.echo(f"Generating {events} events in {out / 'sample'}", err=True)
-    sample = _generated(out / "sample", events, FILES, seed)
+    try:
+        sample = _generated(out / "sample", events, FILES, seed)
+        compiling.wait()
+    finally:
+        compiling.kill()
+        compiling.wait()
     click.echo(f"Running the dilepton analysis on {sample.dataset}", err=True)
     with Client(store=out / "store", workers=workers) as client:
         run = client.run("dilepton", sample.dataset)
