@@ -103,7 +103,7 @@ class Runner:
                 if self._over:
                     break
                 if step:
-                    carried[step] = self._keep(results)
+                    carried[step] = self._keep(results, "blobs/")
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
         except Exception as error:
@@ -301,14 +301,14 @@ class Runner:
         if not results or not (self.tally.events_seen or self.tally.all_there):
             return None
         try:
-            return self._keep(results)
+            return self._keep(results, f"{self.manifest.prefix}results/")
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
             return None
 
-    def _keep(self, results: Mapping[str, Result]) -> str:
+    def _keep(self, results: Mapping[str, Result], folder: str) -> str:
         data = write_results(results)
-        name = f"{self.manifest.prefix}results/{sha256_of(data)}.zip"
+        name = f"{folder}{sha256_of(data)}.zip"
         self.store.create(name, data)
         return name
 
