@@ -73,9 +73,10 @@ def test_a_job_on_a_node_that_dies_is_node_fail(lab):
 
 def test_a_requeued_job_is_a_new_attempt_of_the_same_id(lab):
     backend = lab.backend()
-    count = 'echo x >> "$1"; [ "$(wc -l < "$1")" -ge 2 ] || sleep 300'
+    count = 'echo x >> "$1"; echo counted; [ "$(wc -l < "$1")" -ge 2 ] || sleep 300'
     job_id = backend.submit(Job("a", ("sh", "-c", count, "sh", f"tries-{time.time()}"), requeue=True))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING, 60)
+    # Running is not enough: the first attempt must have counted itself before it is taken away.
+    until(backend, [job_id], lambda s: s.state is State.RUNNING and "counted" in backend.logs(job_id), 60)
     lab.on("login", "scontrol", "requeue", job_id)
     status = until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
     assert (status.state, status.attempt) == (State.COMPLETED, 1)
