@@ -12,7 +12,7 @@ from vrecompute.site import Access, Environment, Limits, Network, Nodes, PortRan
 from vrecompute_backends.slurm import SlurmBackend
 
 SCRIPTS = Path(__file__).parents[1] / "lab"
-KEYS = Path(os.environ.get("VRECOMPUTE_CACHE", "/var/cache/vrecompute")) / "slurm-keys"
+KEYS = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute")) / "slurm-keys"
 
 SITE = Site(
     name="lab-slurm",
