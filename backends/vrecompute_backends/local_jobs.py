@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from vrecompute.site import Site
 
 __all__ = ["LocalJobs"]
 
+# How long a shell may take to start its command.
+_START_S = 3.0
 # Exit codes of timeout(1) when it ended the command: asked it to end, had to kill it.
 _TIMED_OUT = frozenset({124, 137})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,10 +101,7 @@ class LocalJobs(Backend):
             if pid is None or (self._spool / job_id / "status").exists():
                 continue
             (self._spool / job_id / "cancelled").touch()
-            # Not the process group: timeout(1) makes one of its own.
-            for member in _session(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(member, signal.SIGTERM)
+            _end_session(pid)
             shutil.rmtree(self._spool / job_id / "secrets", ignore_errors=True)
 
     def logs(self, job_id: JobId) -> str:
@@ -188,6 +188,22 @@ def _session(leader: int) -> list[int]:
                 if int(fields[3]) == leader:
                     members.append(int(entry.name))
     return sorted(members, key=lambda pid: pid == leader)
+
+
+def _end_session(leader: int) -> None:
+    """SIGTERM for every process of a session; not by its group, since timeout(1) makes one of its own.
+
+    A shell that is met before it has started its command starts it all the same, so what it starts is met too.
+    """
+    deadline = time.monotonic() + _START_S
+    asked: set[int] = set()
+    while (members := _session(leader)) and time.monotonic() < deadline:
+        for member in members:
+            if member not in asked:
+                asked.add(member)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGTERM)
+        time.sleep(0.02)
 
 
 def _ended(code: int, elapsed_s: int, walltime_s: int) -> JobStatus:
