@@ -63,7 +63,8 @@ class LocalDask(Cluster):
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                silence_logs=logging.ERROR,
+                # What matters of a worker comes back in receipts; its last words at a shutdown would only alarm.
+                silence_logs=logging.CRITICAL,
             )
             self._client = DaskClient(self._cluster, set_as_default=False)
         self._open = True
