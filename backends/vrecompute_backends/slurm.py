@@ -168,6 +168,12 @@ class SlurmBackend(Backend):
 
         return open_slurm_cluster(self, workers)
 
+    def describe(self, workers: int) -> str:
+        """The script of the first job of a live cluster; the scheduler's address and keys exist once it runs."""
+        from vrecompute_backends.slurm_cluster import worker_job
+
+        return self.script(worker_job(self.site, "tls://SCHEDULER:PORT", "vrecompute-worker-0", {}))
+
     def probe(self) -> list[Finding]:
         """A canary through the real queue; see `slurm_probe`."""
         from vrecompute_backends.slurm_probe import probe

@@ -161,3 +161,11 @@ def test_workers_end_before_their_job_does(walltime):
     lifetime, stagger = lifetime_of(walltime)
     assert lifetime - stagger > 0
     assert lifetime + stagger < walltime
+
+
+def test_explain_shows_the_script_of_a_worker_job():
+    """What `explain` prints is rendered by the one renderer, from the same job as a live cluster's."""
+    script = SlurmBackend(SITE).describe(2)
+    assert script.startswith("#!")
+    assert "#SBATCH" in script
+    assert "distributed.cli.dask_worker tls://SCHEDULER:PORT --name vrecompute-worker-0" in script
