@@ -83,3 +83,12 @@ def test_overlapping_groups_count_every_leaf_once(leaves, data):
 def test_a_node_outside_the_tree_is_refused():
     with pytest.raises(ValueError, match="covers none"):
         MergeTree(4).add(Node(0, 4), 1.0)
+
+
+@given(LEAVES, st.data())
+def test_siblings_join_from_left_to_right_whichever_comes_first(leaves, data):
+    """Sums of floats commute and would not notice; arrays that are joined end to end, and table digests, do."""
+    tree: MergeTree[tuple[int, ...]] = MergeTree(leaves)
+    for leaf in data.draw(st.permutations(range(leaves))):
+        tree.add(Node(0, leaf), (leaf,))
+    assert tree.value() == tuple(range(leaves))
