@@ -12,7 +12,9 @@ from vrecompute.site import Access, Environment, Limits, Network, Nodes, PortRan
 from vrecompute_backends.slurm import SlurmBackend
 
 SCRIPTS = Path(__file__).parents[1] / "lab"
-KEYS = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute")) / "slurm-keys"
+NUMBER = int(os.environ.get("VRECOMPUTE_LAB", "1"))
+NET = f"10.{96 + NUMBER}"
+KEYS = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute")) / f"slurm-keys-{NUMBER}"
 
 SITE = Site(
     name="lab-slurm",

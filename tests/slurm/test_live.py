@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.slurm.lab import NET
+
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
 PROGRAM = (Path(__file__).parent / "live.py").read_text()
@@ -30,7 +32,7 @@ def test_a_live_cluster(lab, machine, site):
     assert "invalid partition" in facts["refusal"]
     # sshd, and the scheduler on the fabric; all else on loopback
     public = [line.split()[3] for line in facts["listening"] if line and not line.split()[3].startswith("127.")]
-    assert [a for a in public if not a.endswith(":22") and not a.startswith("10.97.1.20:102")] == []
+    assert [a for a in public if not a.endswith(":22") and not a.startswith(f"{NET}.1.20:102")] == []
     (listening,) = facts["listening_on_c1"].values()
     nodes = [line.split()[3] for line in listening if line and not line.split()[3].startswith("127.")]
-    assert [a for a in nodes if not a.endswith(":6818") and not a.startswith("10.97.1.11:100")] == []
+    assert [a for a in nodes if not a.endswith(":6818") and not a.startswith(f"{NET}.1.11:100")] == []
