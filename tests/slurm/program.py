@@ -1,7 +1,7 @@
 """Runs on a machine of the lab: one run of an analysis, told as lines of JSON.
 
 usage: program.py run|submit|attach SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
-Settings of the site's workers are given as site.walltime=60.
+Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation.
 """
 
 import json
@@ -25,6 +25,9 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
     if name == "here":
         return None
     site = Site.load(name)
+    site = replace(site, scheduler_runs=changes.pop("scheduler_runs", site.scheduler_runs))
+    if whole := changes.pop("whole_node", ""):
+        site = replace(site, options={**site.options, "whole_node": whole == "yes"})
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))
 
 
