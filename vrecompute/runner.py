@@ -23,7 +23,7 @@ from vrecompute.collect import Collector
 from vrecompute.dataset import Source
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AnalysisError, RunError, StoreError
+from vrecompute.errors import AnalysisError, ClusterLost, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.finishing import finish
 from vrecompute.manifest import Manifest
@@ -57,7 +57,7 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
-    lost workers ended, by worker address.
+    lost workers ended, by worker address; `lost` why the whole cluster is gone, if it is.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Runner:
         analysis: Analysis,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         deaths: Callable[[], Mapping[str, JobStatus]] = dict,
+        lost: Callable[[], str] = str,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -79,6 +80,7 @@ class Runner:
         self.progress = Progress()
         self._on_progress = on_progress
         self._deaths = deaths
+        self._lost = lost
         self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
         self._looked = 0.0
@@ -88,7 +90,10 @@ class Runner:
         self._cancelled = True
 
     def execute(self) -> Outcome:
-        """Carry the run out to its end and record how it ended; raises only where the store fails for good."""
+        """Carry the run out to its end and record how it ended.
+
+        Raises ClusterLost, and records nothing, where its cluster is gone: another Runner can finish the run.
+        """
         with self._speaking():
             return self._execute()
 
@@ -106,7 +111,12 @@ class Runner:
                     carried[step] = self._keep(results, "blobs/")
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
+        except ClusterLost:
+            raise
         except Exception as error:
+            # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
+            if (why := self._lost()) or self.dask.status != "running" or isinstance(error, OSError):
+                raise ClusterLost(why or f"the connection to the Dask scheduler was lost: {error}") from error
             # A run that ends without a word would look as if it were running still.
             self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
         name = self._kept(results)
@@ -177,7 +187,7 @@ class Runner:
                 pool.submit(sent, preflight, shared, batches[sent])
                 sent += 1
             ended = pool.wait(_TICK_S)
-            self._look_for_cancel()
+            self._look_around()
             if ended is None:
                 continue
             if ended.how == "done":
@@ -252,7 +262,7 @@ class Runner:
             if ended is not None:
                 self._ended(ended, schedule, plan, collector)
                 self._report_work(plan, collector)
-            self._look_for_cancel()
+            self._look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
                     self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
@@ -334,7 +344,9 @@ class Runner:
             over.set()
             thread.join()
 
-    def _look_for_cancel(self) -> None:
+    def _look_around(self) -> None:
+        if why := self._lost():
+            raise ClusterLost(why)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
