@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from vrecompute.failure import Failure, failure_of
 from vrecompute.plan import PlannedSource, split
 from vrecompute.store import Store, open_store
 
-__all__ = ["PreflightOrder", "cached_source", "plan_grid", "preflight"]
+__all__ = ["PreflightOrder", "cached_source", "plan_grid", "preflight", "without_twins"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,28 @@ def cached_source(order: PreflightOrder, store: Store, source: Source) -> Planne
         return None
     raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
     return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
+
+
+def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
+    """Each source once, and what is wrong with the others unless they are allowed.
+
+    The same file under two addresses would be counted twice without anybody asking.
+    """
+    seen: dict[tuple[str, str], list[PlannedSource]] = {}
+    kept, failures = [], []
+    for given in planned:
+        source = replace(given, ordinal=0)
+        twins = seen.setdefault((source.sample, source.identity), [])
+        twins.append(source)
+        if len(twins) == 1 or allow:
+            kept.append(replace(source, ordinal=len(twins) - 1))
+            continue
+        reason = (
+            f"is the same file as {twins[0].path} (UUID {source.uuid}): its events would count twice; "
+            "list it once, or pass --allow-duplicates"
+        )
+        failures.append(Failure(source.path, source.sample, "duplicate", reason, entries=source.entries))
+    return kept, failures
 
 
 def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSource:

@@ -4,7 +4,8 @@
     every node:  srun -> dask worker -> processes that come back when they die
 
 Nothing of it needs a route out of the cluster. Keys are made here and seen by these nodes alone. When
-the workers' step ends before the command does, as when its memory ran out, it is started again.
+the workers' step ends before the command does, as when its memory ran out, it is started again. A command
+that ran out of time and came further has its job requeued: the next attempt of the same id goes on.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distributed.security import Security
 
+from vrecompute.errors import OutOfTime
 from vrecompute.site import PortRange
 from vrecompute_backends.slurm_script import TLS_FILE
 from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environment, worker_command
@@ -30,6 +33,7 @@ from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environm
 __all__ = ["main"]
 
 _AGAIN_S = 5.0
+_REQUEUE_S = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +51,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, ports)
         workers = [
             *_launcher(given.launcher, given.threads * given.processes),
-            *worker_command(shape, address, None, None),
+            *worker_command(shape, address, None, leave=False),
         ]
         stack.enter_context(_kept_running(workers))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
-        return subprocess.run(given.command, env=environment, check=False).returncode
+        code = subprocess.run(given.command, env=environment, check=False).returncode
+        if code == OutOfTime.exit_code and _requeued():
+            # Slurm ends this attempt now, and an end of its own would look like the end of the job
+            time.sleep(_REQUEUE_S)
+        return code
+
+
+def _requeued() -> bool:
+    """Ask Slurm to start this very job again; some sites let nobody do that."""
+    job_id = os.environ["SLURM_JOB_ID"]
+    try:
+        done = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, timeout=30, check=False)
+        complaint = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        complaint = str(error)
+    if complaint:
+        print(
+            f"job {job_id} is out of time and cannot be requeued ({complaint}); what it finished is durable: "
+            "`vrecompute runs attach` finishes the run",
+            file=sys.stderr,
+            flush=True,
+        )
+    return not complaint
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -42,6 +42,8 @@ _HOUR_S = 3600
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
+# This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
+_NEAR_END_S = 10.0
 
 
 def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
@@ -69,13 +71,12 @@ def worker_job(site: Site, address: str, name: str, secret_files: Mapping[str, b
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
-    walltime = workers.walltime or _HOUR_S
     return Job(
         name=name,
-        command=tuple(worker_command(shape, address, name, walltime)),
+        command=tuple(worker_command(shape, address, name, leave=True)),
         cores=workers.cores,
         memory_bytes=workers.memory,
-        walltime_s=walltime,
+        walltime_s=workers.walltime or _HOUR_S,
         environment=SETTINGS,
         secret_files=secret_files,
     )
@@ -185,6 +186,7 @@ class SlurmCluster(Cluster):
         self._statuses: dict[str, JobStatus] = {}
         self._deaths: dict[str, JobStatus] = {}
         self._reconciler = Reconciler(site.limits.max_jobs)
+        self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -211,8 +213,14 @@ class SlurmCluster(Cluster):
         self._wake.set()
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended, by worker address."""
-        return dict(self._deaths)
+        """How the jobs behind lost workers ended, by worker address.
+
+        With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
+        """
+        walltime = self.backend.site.workers.walltime or _HOUR_S
+        nearly = walltime - 2 * self._interval - _NEAR_END_S
+        ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
+        return {address: s for name, s in ending.items() for address in self._held_by(name)} | self._deaths
 
     def job_ids(self) -> list[JobId]:
         """The jobs that are wanted and not known to have ended."""
@@ -288,9 +296,8 @@ class SlurmCluster(Cluster):
         )
 
     def _watch(self) -> None:
-        interval = max(_LEAST_POLL_S, self.backend.site.limits.min_poll)
         while not self._over.is_set():
-            self._wake.wait(interval)
+            self._wake.wait(self._interval)
             self._wake.clear()
             if self._over.is_set():
                 return
@@ -313,9 +320,12 @@ class SlurmCluster(Cluster):
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
-        for address, worker in list(self._jobs.held.items()):
-            if worker == name or worker.startswith(f"{name}-"):
-                self._deaths[address] = status
+        self._deaths |= dict.fromkeys(self._held_by(name), status)
+
+    def _held_by(self, name: str) -> list[str]:
+        """Addresses of all workers that a job ever held."""
+        held = list(self._jobs.held.items())
+        return [address for address, worker in held if worker == name or worker.startswith(f"{name}-")]
 
     async def _apply(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:
         jobs = self._jobs
