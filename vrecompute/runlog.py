@@ -17,8 +17,10 @@ from vrecompute.errors import StoreError
 from vrecompute.manifest import Manifest
 from vrecompute.store import Store
 
-__all__ = ["RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
+__all__ = ["OUT_OF_TIME", "RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
 
+#: A Runner's last word where its job ended before the run.
+OUT_OF_TIME = "out-of-time"
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
 _BEAT_S = 5.0
@@ -97,10 +99,11 @@ def run_state(store: Store, run: str) -> str:
         if writer in writers or _gone(writer):
             continue
         try:
-            said = float(json.loads(store.get(name))["time"])
+            event = json.loads(store.get(name))
+            said, kind = float(event["time"]), event["event"]
         except (StoreError, ValueError, KeyError):
             continue
-        if time.time() - said < _SILENCE_S:
+        if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
             return "running"
     return str(ended[0]["status"]) if ended else "interrupted"
 

@@ -22,7 +22,7 @@ from vrecompute.collect import Collector
 from vrecompute.dataset import Source
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AnalysisError, RunError, StoreError
+from vrecompute.errors import AnalysisError, OutOfTime, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.finishing import failed_outcome, finish
 from vrecompute.inquest import Inquest
@@ -35,7 +35,7 @@ from vrecompute.preflight import PreflightOrder, plan_grid, preflight, without_t
 from vrecompute.progress import Progress
 from vrecompute.result import Result
 from vrecompute.resultfile import write_results
-from vrecompute.runlog import RunLog, cancel_requested
+from vrecompute.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.schedule import Schedule, Task
 from vrecompute.shift import Shift
 from vrecompute.store import Store
@@ -95,8 +95,12 @@ class Runner:
         Raises OutOfTime, and records no end, where the Runner's own job is over before; and StoreError where the
         store fails for good.
         """
-        with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
-            return self._execute()
+        try:
+            with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
+                return self._execute()
+        except OutOfTime:
+            self.log.event(OUT_OF_TIME)
+            raise
 
     def _execute(self) -> Outcome:
         results: dict[str, Result] = {}
@@ -278,18 +282,9 @@ class Runner:
                     doubled.add(task)
                     self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
                     submit(task)
-        self._time_ran_out(pool, schedule, plan)
+        if not self._over and (self.shift.closing or self.shift.is_up):
+            self.shift.not_reached(plan, pool.flying(), schedule)
         pool.cancel()
-
-    def _time_ran_out(self, pool: TaskPool, schedule: Schedule, plan: Plan) -> None:
-        """Say which chunk was not reached, where the Runner's time is why it stopped."""
-        if self._over or not (self.shift.closing or self.shift.is_up):
-            return
-        flying = max(((elapsed, task) for task, elapsed, _ in pool.flying()), default=None, key=lambda f: f[0])
-        if flying is not None:
-            self.shift.not_computed(plan, flying[1], flying[0])
-        elif (task := schedule.next(1, 0)) is not None:
-            self.shift.not_computed(plan, task, 0.0)
 
     def _ended(self, ended: Finished, schedule: Schedule, plan: Plan, collector: Collector, inquest: Inquest) -> None:
         task: Task = ended.ticket

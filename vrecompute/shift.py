@@ -6,7 +6,8 @@ handed over to the next job. It is handed over only by a job that came further, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from vrecompute.deadline import Allocation, allocation, within
@@ -14,7 +15,7 @@ from vrecompute.errors import OutOfTime
 from vrecompute.failure import Failure
 from vrecompute.outcome import Tally
 from vrecompute.plan import Plan
-from vrecompute.schedule import Task
+from vrecompute.schedule import Schedule, Task
 from vrecompute.store import Store
 from vrecompute.wording import duration_text
 
@@ -36,6 +37,7 @@ class Shift:
         self.closing = False
         self.late: Failure | None = None
         self._in_vain = 0
+        self._opening_counts = True
         self._known = self._sources() if self.allocation is not None else 0
 
     @property
@@ -64,7 +66,12 @@ class Shift:
         """Raise OutOfTime where the next job comes further than this one; else, what was not reached is a failure."""
         if self.late is None:
             return
-        if tally.manifest.settings.reuse and (tally.computed or self._sources() > self._known):
+        further = tally.computed > 0 or (self._opening_counts and self._sources() > self._known)
+        if further and not tally.manifest.settings.reuse:
+            # the next job would begin anew, and so on for ever
+            reason = f"the walltime of {self._whole} is over before the run, which --no-reuse lets no other job go on"
+            self.late = replace(self.late, reason=f"{reason} with; {_ADVICE}, or leave out --no-reuse")
+        elif further:
             raise OutOfTime(
                 f"run {tally.manifest.run}: the job is at its walltime; {tally.computed} chunks were computed in it, "
                 "all that is finished is durable, and the next job goes on from there"
@@ -76,10 +83,14 @@ class Shift:
         reason = f"{opened} of {wanted} sources were opened in the {self._whole} of this job; {_ADVICE}"
         self.late = Failure(dataset, "", "walltime", reason)
 
-    def not_computed(self, plan: Plan, task: Task, given_s: float) -> None:
-        """Time ran out at work: the first chunk that was not reached, and how long it was worked on, at most."""
-        self.late = self.chunk(plan, task, f"ended its job before it was done, after {duration_text(given_s)}")
-        if given_s <= 0:
+    def not_reached(self, plan: Plan, flying: Sequence[tuple[Task, float, int]], schedule: Schedule) -> None:
+        """Time ran out at work: the task in flight for longest was not done; or else, the next was not begun."""
+        task, given_s, _ = max(flying, default=(None, 0.0, 0), key=lambda flight: flight[1])
+        if task is not None:
+            # opening files may have left it too little; a chunk that had its time is not helped by their being open
+            self._opening_counts = self.allocation is None or given_s < self.allocation.whole_s / 2
+            self.late = self.chunk(plan, task, f"ended its job before it was done, after {duration_text(given_s)}")
+        elif (task := schedule.next(1, 0)) is not None:
             self.late = self.chunk(plan, task, "left no time to start it")
 
     def not_finished(self, function: str, began_s: float) -> None:

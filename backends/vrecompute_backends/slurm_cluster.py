@@ -124,15 +124,18 @@ class _JobQueue(JobQueueCluster):
     job_cls = _Jobs
 
     def __init__(self, **given: Any) -> None:
-        self.held: dict[str, str] = {}  # worker address -> worker name, of every worker there ever was
+        self.held: dict[str, str] = {}  # worker address -> name of the worker that was there last
+        self.deaths: dict[str, JobStatus] = {}  # worker address -> how the job of that worker ended
         super().__init__(**given)
 
     def _get_worker_security(self, security: Security | None) -> None:
         """Workers find their key among their job's secret files; nothing is written to a working directory."""
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "add":
-            self.held |= {address: str(facts["name"]) for address, facts in msg["workers"].items()}
+        for address, facts in msg["workers"].items() if op == "add" else ():
+            # with a range of ports, addresses are used again: who died there before was somebody else
+            self.deaths.pop(address, None)
+            self.held[address] = str(facts["name"])
         super(SpecCluster, self)._update_worker_status(op, msg)
 
 
@@ -184,7 +187,6 @@ class SlurmCluster(Cluster):
         site = backend.site
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
-        self._deaths: dict[str, JobStatus] = {}
         self._reconciler = Reconciler(site.limits.max_jobs)
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._asking = threading.Lock()
@@ -220,7 +222,8 @@ class SlurmCluster(Cluster):
         walltime = self.backend.site.workers.walltime or _HOUR_S
         nearly = walltime - 2 * self._interval - _NEAR_END_S
         ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
-        return {address: s for name, s in ending.items() for address in self._held_by(name)} | self._deaths
+        noted: dict[str, JobStatus] = self._jobs.deaths
+        return {address: s for name, s in ending.items() for address in self._held_by(name)} | noted
 
     def job_ids(self) -> list[JobId]:
         """The jobs that are wanted and not known to have ended."""
@@ -320,10 +323,10 @@ class SlurmCluster(Cluster):
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
-        self._deaths |= dict.fromkeys(self._held_by(name), status)
+        self._jobs.deaths |= dict.fromkeys(self._held_by(name), status)
 
     def _held_by(self, name: str) -> list[str]:
-        """Addresses of all workers that a job ever held."""
+        """Addresses of all workers that a job held, and no other did since."""
         held = list(self._jobs.held.items())
         return [address for address, worker in held if worker == name or worker.startswith(f"{name}-")]
 

@@ -34,15 +34,6 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
     assert (facts["status"], facts["sha"]) == ("complete", reference)
 
 
-def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: F811
-    settings = {"sleep_s": 12, "site.walltime": 60}
-    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-walltime", **settings)
-    assert (facts["status"], facts["sha"]) == ("complete", reference)
-    ended = lab.on("login", "sacct", "-X", "-n", "-P", "-S", "now-5minutes", "-o", "JobName,State")
-    live = [line for line in ended.splitlines() if line.startswith("vre-")]
-    assert len(live) > 2, "jobs were replaced"
-
-
 def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
     store = "store-requeue"
     process, _ = started(lab, "login", "submit", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
