@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -155,6 +156,8 @@ def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_
         report = run.report(timeout_s=60)
         assert (report.status, report.chunks.computed) == ("complete", CHUNKS)
         assert run.result().to_bytes() == reference
+        said = [p for p in tmp_path.glob("runs/*/events/*/*.json") if json.loads(p.read_bytes())["event"] == "no-time"]
+        assert 1 <= len(said) <= 3, "it says so, to what was sent to it already, and is asked no more"
         deadline = time.monotonic() + 15
         while first in client.dask.scheduler_info(n_workers=-1)["workers"] and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -300,6 +300,7 @@ class Runner:
             if receipt.part:
                 schedule.finished(replace(task, last=left), receipt.seconds["wall"], receipt.longest_s)
             if left < task.last:
+                self.log.event("no-time", first=left, last=task.last, worker=receipt.worker)
                 schedule.again(replace(task, first=left))
                 if self.shift.refused(leaves=receipt.leaves, new_chunks=new, threads=self._most_threads):
                     self.tally.failed(self.shift.chunk(plan, replace(task, first=left), "have no time to start it"))

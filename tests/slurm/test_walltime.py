@@ -20,6 +20,8 @@ from tests.slurm.test_runs import (  # noqa: F401
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
+WORKERS = 2  # of each job
+
 
 def now(lab) -> str:
     return lab.on("login", "date", "+%FT%T").strip()
@@ -38,13 +40,15 @@ def diary(lab, path: str) -> list[str]:
 def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: F811
     store, began = "/home/alice/store-walltime", now(lab)
     settings = {"sleep_s": 12, "site.walltime": 60, "diary": f"{store}.diary"}
-    lab.on("login", "rm", "-f", f"{store}.diary")
+    lab.on("login", "rm", "-rf", store, f"{store}.diary")
     facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, store, **settings)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES)
     begun = diary(lab, f"{store}.diary")
     assert len(begun) == len(set(begun)) == FILES, "no chunk was begun twice"
     jobs = jobs_since(lab, began)
     assert len(jobs) > 2, "jobs were replaced"
+    answers = lab.on("login", "grep", "-rl", '"event":"no-time"', f"{store}/runs").split()
+    assert len(answers) <= 3 * WORKERS * len(jobs), "each worker says so a few times, and leaves"
     states = {state for _, state in jobs}
     assert "COMPLETED" in states, "workers left, and their jobs ended by themselves"
     assert not any(state.startswith(("TIMEOUT", "FAILED")) for state in states), jobs
@@ -53,7 +57,7 @@ def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: 
 def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(lab, reference):  # noqa: F811
     store, began = "/home/alice/store-walltime-detached", now(lab)
     settings = {"sleep_s": 12, "site.walltime": 60, "diary": f"{store}.diary"}
-    lab.on("login", "rm", "-f", f"{store}.diary")
+    lab.on("login", "rm", "-rf", store, f"{store}.diary")
     process, facts = started(lab, "client", "submit", "lab-slurm-ssh", ANALYSIS, store, **settings)
     lab.on("client", "kill", "-9", str(facts["pid"]))
     process.communicate(timeout=30)
