@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,55 @@ def test_a_lost_task_comes_back():
     assert task is not None
     schedule.again(task)
     assert schedule.next(1, 0) == task
+
+
+@given(MASKS, st.data())
+def test_whatever_workers_leave_undone_every_chunk_is_computed_once(missing, data):
+    """Receipts leave any part of a task, deaths make any of them suspects, in any order."""
+    schedule = Schedule(missing)
+    computed: list[int] = []
+    flying: list[Task] = []
+    patience = 3 * len(missing)
+    while flying or not schedule.exhausted:
+        task = schedule.next(data.draw(st.integers(0, 8)), len(flying))
+        if task is not None:
+            flying.append(task)
+        if task is None or data.draw(st.booleans()):
+            ended = flying.pop(data.draw(st.integers(0, len(flying) - 1)))
+            patience -= 1
+            how = data.draw(st.sampled_from(["done", "left", "killed"])) if patience > 0 else "done"
+            if how == "killed" and not ended.alone:
+                schedule.suspect(ended, from_start=data.draw(st.booleans()))
+                continue
+            left = data.draw(st.integers(ended.first, ended.last)) if how != "done" else ended.last
+            computed += range(ended.first, left)
+            if left > ended.first:
+                schedule.finished(replace(ended, last=left), data.draw(st.floats(0, 100)), 1.0)
+            if left < ended.last:
+                schedule.again(replace(ended, first=left))
+    assert sorted(computed) == np.flatnonzero(missing).tolist()
+    assert schedule.left == 0
+
+
+def test_what_is_run_alone_stays_alone_when_a_worker_has_no_time_for_it():
+    schedule = Schedule(np.zeros(4, dtype=bool))
+    schedule.suspect(Task(1, 2), from_start=True)
+    task = schedule.next(2, in_flight=0)
+    assert task == Task(1, 2, alone=True, from_start=True)
+    schedule.again(task)
+    assert schedule.next(2, in_flight=1) is None
+    assert schedule.next(2, in_flight=0) == task
+
+
+def test_the_longest_chunk_of_late_is_what_workers_are_told():
+    schedule = Schedule(np.ones(100, dtype=bool), fixed=1)
+    assert schedule.longest_s == 0
+    schedule.finished(Task(0, 1), 9.0, 9.0)
+    for number in range(1, 64):
+        schedule.finished(Task(number, number + 1), 2.0, 2.0)
+    assert schedule.longest_s == 9
+    schedule.finished(Task(64, 65), 2.0, 2.0)
+    assert schedule.longest_s == 2, "one slow disk is not remembered for ever"
 
 
 def test_stragglers_are_measured_against_the_median():

@@ -107,7 +107,7 @@ def test_a_site_written_is_the_site_read(folder):
     memory=st.integers(2**30, 2**50),
     walltime=st.integers(1, 10**7),
     first=st.integers(1, 60000),
-    ports=st.integers(0, 5000),
+    ports=st.integers(1, 5000),  # one process needs two
     max_nodes=st.integers(1, 10**6),
     pue=st.floats(1, 3),
     description=st.text(st.characters(categories=["L", "N", "P"], exclude_characters="$`"), min_size=1, max_size=20),

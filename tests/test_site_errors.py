@@ -177,8 +177,8 @@ WRONG = {
         ["4:25: network.worker_ports: '10000..10001' is not a range of ports | did you mean '10000-10001'"],
     ),
     "fewer ports than workers": (
-        "network: {worker_ports: 10000-10001}\nworkers: {processes: 4}\n",
-        ["4:25: network.worker_ports: 2 ports for 4 processes | widen the range"],
+        "network: {worker_ports: 10000-10006}\nworkers: {processes: 4}\n",
+        ["4:25: network.worker_ports: 7 ports for 4 processes on a node, and each needs two | widen the range"],
     ),
     "a proxy that is not told, and one that is not used": (
         "network: {compute_outbound: proxy}\n",

@@ -32,8 +32,7 @@ def lost_chunk(
     else:
         how = "most likely memory"
     kind = "memory" if known is not None and known.state is State.OOM else "lost"
-    reason = (
-        f"its workers died repeatedly, also when it ran alone ({how}); give workers more memory or use a smaller "
-        "--chunk-bytes"
-    )
+    longer = known is not None and known.state is State.TIMEOUT
+    advice = "ask for a longer walltime" if longer else "give workers more memory"
+    reason = f"its workers died repeatedly, also when it ran alone ({how}); {advice} or use a smaller --chunk-bytes"
     return Failure(chunk.source, sample, kind, reason, chunk.start, chunk.stop, chunk.stop - chunk.start)

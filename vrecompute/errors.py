@@ -16,7 +16,8 @@
     ├── StoreError              the store lost, refused or damaged an object
     │   └── StoreFull           no space left
     ├── RunError                a run did not end as promised
-    │   └── Incomplete          a result was asked for that does not exist in full
+    │   ├── Incomplete          a result was asked for that does not exist in full
+    │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
     └── Unavailable             a site or service does not answer            (exit 5)
 
 Each message says what happened, where, and what to do next; causes are chained.
@@ -28,12 +29,14 @@ __all__ = [
     "AnalysisError",
     "BadInput",
     "ChangedFile",
+    "ClusterLost",
     "CorruptFile",
     "DatasetError",
     "EmptySource",
     "Incomplete",
     "MissingColumn",
     "MissingTree",
+    "OutOfTime",
     "ParameterError",
     "RunError",
     "SiteError",
@@ -140,6 +143,15 @@ class Incomplete(RunError):
     """A complete result was asked for and does not exist; the message says what is missing."""
 
     exit_code = 3
+
+
+class OutOfTime(RunError):
+    """The Runner's own job is at its end and the run is not; what it computed is durable, and the next job goes on.
+
+    Raised only where that is more than before, so that a run which is started again each time comes to its end.
+    """
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits(3)
 
 
 class Unavailable(VrecomputeError):

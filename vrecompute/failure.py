@@ -21,7 +21,8 @@ class Failure:
     """One source, or one chunk of it, that gave no result.
 
     `kind` is the class of failure: a BadInput's kind, `code` (the analysis raised), `memory`, `store`,
-    `lost` (its workers died repeatedly) or `environment`. `start`, `stop` are None where the whole source failed.
+    `lost` (its workers died repeatedly), `walltime` (jobs end before it does) or `environment`. `start`, `stop`
+    are None where the whole source failed.
     `entries` is how many events the failure costs, None where nobody knows.
     """
 

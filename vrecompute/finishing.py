@@ -19,7 +19,7 @@ from vrecompute.report import RunSummary
 from vrecompute.resultfile import read_results
 from vrecompute.store import Store
 
-__all__ = ["FinishContext", "finish"]
+__all__ = ["FinishContext", "failed_outcome", "finish"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
             products = load_function(analysis.finish_function)(results, analysis, context)
             plain = json.loads(json.dumps(_finite(products), allow_nan=False))
         except Exception as error:
-            return _failed(outcome, analysis, error)
+            return failed_outcome(outcome, _raised(analysis, error))
         files = {}
         for path in sorted(p for p in context.directory.rglob("*") if p.is_file()):
             relative = path.relative_to(context.directory).as_posix()
@@ -72,13 +72,17 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
     return replace(outcome, products=plain, product_files=files)
 
 
-def _failed(outcome: Outcome, analysis: Analysis, error: Exception) -> Outcome:
-    reason = f"finish of {analysis.name!r} raised {type(error).__name__}: {error}; the result is complete and kept"
-    detail = "".join(traceback.format_exception(error))
-    failure = Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
+def failed_outcome(outcome: Outcome, failure: Failure) -> Outcome:
+    """The outcome of a run that has its result and whose `finish` failed."""
     reported = ReportedFailure(failure.file, None, failure.kind, failure.reason)
     summary = replace(outcome.summary, status="failed", failures=(*outcome.summary.failures, reported))
     return replace(outcome, summary=summary, failures=(*outcome.failures, failure))
+
+
+def _raised(analysis: Analysis, error: Exception) -> Failure:
+    reason = f"finish of {analysis.name!r} raised {type(error).__name__}: {error}; the result is complete and kept"
+    detail = "".join(traceback.format_exception(error))
+    return Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
 
 
 def _finite(value: object) -> object:

@@ -40,12 +40,14 @@ class TaskPool:
     """Submits calls `function(shared, *arguments)` and hands back each as it ends.
 
     `shared` is sent once as a task of its own, so that Dask computes it again wherever a worker that held
-    it is lost. A ticket that was sent twice ends once, with the first copy to finish.
+    it is lost. A ticket that was sent twice ends once, with the first copy to finish that is not `idle`: one
+    whose value says that it did nothing.
     """
 
-    def __init__(self, dask: DaskClient, label: str) -> None:
+    def __init__(self, dask: DaskClient, label: str, idle: Callable[[Any], bool] = lambda value: False) -> None:
         self.dask = dask
         self.label = label
+        self._idle = idle
         self._ended: queue.SimpleQueue[tuple[Any, Future]] = queue.SimpleQueue()
         self._flying: dict[Any, list[Future]] = {}
         self._since: dict[Any, float] = {}
@@ -62,11 +64,11 @@ class TaskPool:
         packed = cloudpickle.dumps(value)
         return self.dask.submit(cloudpickle.loads, packed, key=f"{self.label}-shared-{self._count}", pure=False)
 
-    def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any) -> None:
+    def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it."""
         self._count += 1
         future = self.dask.submit(
-            function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count
+            function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
         )
         self._flying.setdefault(ticket, []).append(future)
         self._since.setdefault(ticket, time.monotonic())
@@ -90,7 +92,7 @@ class TaskPool:
         if copies is None or future not in copies:
             return None
         how, value = _outcome(future)
-        if how != "done" and len(copies) > 1:
+        if len(copies) > 1 and (how != "done" or self._idle(value)):
             copies.remove(future)
             return None
         del self._flying[ticket]

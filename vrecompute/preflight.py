@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.dataset import Sample, Source
 from vrecompute.digest import seal, sha256_json, unseal
-from vrecompute.errors import BadInput, EmptySource, UnreadableFile
+from vrecompute.errors import BadInput, EmptySource, RunError, UnreadableFile
 from vrecompute.failure import Failure, failure_of
 from vrecompute.plan import PlannedSource, split
+from vrecompute.pool import Finished
 from vrecompute.store import Store, open_store
 
-__all__ = ["PreflightOrder", "cached_source", "plan_grid", "preflight"]
+__all__ = ["PreflightOrder", "cached_source", "plan_grid", "preflight", "preflight_failure", "without_twins"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,28 @@ def cached_source(order: PreflightOrder, store: Store, source: Source) -> Planne
         return None
     raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
     return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
+
+
+def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
+    """Each source once, and what is wrong with the others unless they are allowed.
+
+    The same file under two addresses would be counted twice without anybody asking.
+    """
+    seen: dict[tuple[str, str], list[PlannedSource]] = {}
+    kept, failures = [], []
+    for given in planned:
+        source = replace(given, ordinal=0)
+        twins = seen.setdefault((source.sample, source.identity), [])
+        twins.append(source)
+        if len(twins) == 1 or allow:
+            kept.append(replace(source, ordinal=len(twins) - 1))
+            continue
+        reason = (
+            f"is the same file as {twins[0].path} (UUID {source.uuid}): its events would count twice; "
+            "list it once, or pass --allow-duplicates"
+        )
+        failures.append(Failure(source.path, source.sample, "duplicate", reason, entries=source.entries))
+    return kept, failures
 
 
 def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSource:
@@ -146,3 +169,11 @@ def _stamp(path: str) -> tuple[int, ...]:
 def _as_data(source: PlannedSource) -> dict[str, Any]:
     skip = {"identity", "key", "path", "sample", "ordinal"}
     return {k: v for k, v in vars(source).items() if k not in skip}
+
+
+def preflight_failure(ended: Finished, source: Source) -> Failure:
+    """Why a source is not among those that were opened, where its task gave nothing."""
+    if ended.how == "killed":
+        error: Exception = RunError(f"workers died while opening it: {ended.value}")
+        return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
+    return failure_of(ended.value, source.path, source.sample, entries=source.entries)

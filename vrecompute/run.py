@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vrecompute.analysis import Analysis
 from vrecompute.backend import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.errors import ClusterLost, Incomplete, RunError, UsageError, VrecomputeError
+from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, UsageError, VrecomputeError
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome
 from vrecompute.progress import Progress
@@ -237,6 +237,8 @@ class Run:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
         job = self.job_status()
         how = "its Runner is gone" if job is None or not job.reason else job.reason
+        if job is not None and job.exit_code == OutOfTime.exit_code:
+            how += "; it was out of time, and its site does not let jobs requeue themselves"
         raise Incomplete(
             f"run {self.id} was interrupted: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"

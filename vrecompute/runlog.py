@@ -7,8 +7,9 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vrecompute.digest import canonical_json
@@ -16,11 +17,14 @@ from vrecompute.errors import StoreError
 from vrecompute.manifest import Manifest
 from vrecompute.store import Store
 
-__all__ = ["RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
+__all__ = ["OUT_OF_TIME", "RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
 
+#: A Runner's last word where its job ended before the run.
+OUT_OF_TIME = "out-of-time"
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
 _BEAT_S = 5.0
+_TICK_S = 1.0
 
 
 class RunLog:
@@ -45,6 +49,24 @@ class RunLog:
         now = time.monotonic()
         if now - self._last >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
             self.event("progress", **facts)
+
+    @contextlib.contextmanager
+    def speaking(self, facts: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+        """Progress goes into the log from a thread of its own: a long `finish` is no silence."""
+        over = threading.Event()
+
+        def speak() -> None:
+            while not over.wait(_TICK_S):
+                with contextlib.suppress(StoreError):
+                    self.beat(**facts())
+
+        thread = threading.Thread(target=speak, name=f"vrecompute-log-{self.prefix}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def outcome(self, data: Mapping[str, Any]) -> None:
         """Record how this Runner ended."""
@@ -77,10 +99,11 @@ def run_state(store: Store, run: str) -> str:
         if writer in writers or _gone(writer):
             continue
         try:
-            said = float(json.loads(store.get(name))["time"])
+            event = json.loads(store.get(name))
+            said, kind = float(event["time"]), event["event"]
         except (StoreError, ValueError, KeyError):
             continue
-        if time.time() - said < _SILENCE_S:
+        if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
             return "running"
     return str(ended[0]["status"]) if ended else "interrupted"
 

@@ -9,7 +9,6 @@ a second Runner on the same run only adds parts that are equal.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -20,25 +19,26 @@ from distributed import Client as DaskClient
 from vrecompute.analysis import Analysis
 from vrecompute.backend import JobStatus
 from vrecompute.collect import Collector
-from vrecompute.dataset import Source
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AnalysisError, ClusterLost, RunError, StoreError
+from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.failure import Failure, failure_of
-from vrecompute.finishing import finish
+from vrecompute.finishing import failed_outcome, finish
+from vrecompute.inquest import Inquest
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome, Tally
 from vrecompute.parts import read_part, stored_parts
 from vrecompute.plan import Plan, PlannedSource
 from vrecompute.pool import Finished, TaskPool
-from vrecompute.preflight import PreflightOrder, plan_grid, preflight
+from vrecompute.preflight import PreflightOrder, plan_grid, preflight, preflight_failure, without_twins
 from vrecompute.progress import Progress
 from vrecompute.result import Result
 from vrecompute.resultfile import write_results
-from vrecompute.runlog import RunLog, cancel_requested
+from vrecompute.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.schedule import Schedule, Task
+from vrecompute.shift import Shift
 from vrecompute.store import Store
-from vrecompute.work import Order, Receipt, compute
+from vrecompute.work import Order, Receipt, compute, did_nothing
 from vrecompute.workkey import sample_views, work_key
 
 __all__ = ["Runner"]
@@ -47,7 +47,6 @@ __all__ = ["Runner"]
 _WINDOW = 2.5
 _PREFLIGHT_BATCH = 16
 _TICK_S = 0.5
-_BEAT_S = 1.0
 _SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected")
 # How often the store is asked whether somebody wants an end.
 _CANCEL_S = 2.0
@@ -81,9 +80,11 @@ class Runner:
         self._on_progress = on_progress
         self._deaths = deaths
         self._lost = lost
+        self.shift = Shift(store)
         self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
         self._looked = 0.0
+        self._most_threads = 0
 
     def cancel(self) -> None:
         """Stop soon: nothing more is submitted, what is durable stays."""
@@ -92,10 +93,15 @@ class Runner:
     def execute(self) -> Outcome:
         """Carry the run out to its end and record how it ended.
 
-        Raises ClusterLost, and records nothing, where its cluster is gone: another Runner can finish the run.
+        Raises, and records no end: ClusterLost where its cluster is gone, OutOfTime where the Runner's own job is
+        over before (in both cases another Runner can finish the run), StoreError where the store fails for good.
         """
-        with self._speaking():
-            return self._execute()
+        try:
+            with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
+                return self._execute()
+        except OutOfTime:
+            self.log.event(OUT_OF_TIME)
+            raise
 
     def _execute(self) -> Outcome:
         results: dict[str, Result] = {}
@@ -119,11 +125,12 @@ class Runner:
                 raise ClusterLost(why or f"the connection to the Dask scheduler was lost: {error}") from error
             # A run that ends without a word would look as if it were running still.
             self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+        self.shift.hand_over(self.tally)
         name = self._kept(results)
         outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
         try:
             with self._stage("finish"):
-                outcome = finish(self.store, self.manifest, self.analysis, outcome, self.log.writer)
+                outcome = self._finish(outcome)
             outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
             self.log.outcome(outcome.to_data(self.log.writer))
         except StoreError as error:
@@ -133,9 +140,20 @@ class Runner:
         self._report(stage="done")
         return outcome
 
+    def _finish(self, outcome: Outcome) -> Outcome:
+        arguments = (self.store, self.manifest, self.analysis, outcome, self.log.writer)
+        if self.analysis.finish_function is None:
+            return outcome
+        try:
+            return self.shift.in_time(finish, *arguments)
+        except TimeoutError:
+            self.shift.not_finished(str(self.analysis.finish_function), self.tally.elapsed("finish"))
+            self.shift.hand_over(self.tally)
+            return failed_outcome(outcome, self.tally.failures[-1])
+
     @property
     def _over(self) -> bool:
-        return self._cancelled or self.tally.must_stop
+        return self._cancelled or self.tally.must_stop or self.shift.late is not None
 
     def _step(self, step: str, analysis: Analysis, resources: Mapping[str, str]) -> dict[str, Result]:
         work = work_key(self.manifest, analysis, step, resources)
@@ -143,7 +161,7 @@ class Runner:
             plan = self._plan(step, analysis, work)
         if self._over:
             return {}
-        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics))
+        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics), self.shift.ends)
         collector = Collector(plan)
         if self.settings.reuse:
             with self._stage("reuse"):
@@ -163,10 +181,13 @@ class Runner:
         if not grids:
             order = PreflightOrder(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
             planned += self._preflight(order)
-        plan = Plan.of(work, self.manifest.dataset.samples, self._without_twins(planned), self.settings.chunk_bytes)
+        planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
+        for failure in twins:
+            self.tally.failed(failure)
+        plan = Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
         # The first Runner's plan is the run's plan; files that changed since are caught when they are read.
         name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
-        if not self.tally.failures and not self.store.create(name, plan.to_json()):
+        if not self.tally.failures and not self._over and not self.store.create(name, plan.to_json()):
             try:
                 known = Plan.from_json(self.store.get(name))
             except StoreError as error:
@@ -182,20 +203,22 @@ class Runner:
         shared = pool.share(order)
         found: dict[int, list[PlannedSource | Failure]] = {}
         sent = 0
-        while len(found) < len(batches) and not self._cancelled:
+        while len(found) < len(batches) and not self._over:
             while sent < len(batches) and len(pool) < self._window(pool):
                 pool.submit(sent, preflight, shared, batches[sent])
                 sent += 1
             ended = pool.wait(_TICK_S)
             self._look_around()
             if ended is None:
+                if self.shift.is_up:
+                    self.shift.not_opened(self.manifest.dataset.name, self.progress.sources_done, len(sources))
                 continue
             if ended.how == "done":
                 found[ended.ticket] = ended.value
             elif ended.how == "cancelled":
                 pool.submit(ended.ticket, preflight, shared, batches[ended.ticket])
             else:
-                found[ended.ticket] = [_preflight_failure(ended, source) for source in batches[ended.ticket]]
+                found[ended.ticket] = [preflight_failure(ended, source) for source in batches[ended.ticket]]
             self._report(
                 stage="preflight",
                 sources_total=len(sources),
@@ -207,24 +230,6 @@ class Runner:
             if isinstance(item, Failure):
                 self.tally.failed(item)
         return [item for item in flat if isinstance(item, PlannedSource)]
-
-    def _without_twins(self, planned: list[PlannedSource]) -> list[PlannedSource]:
-        """Each source once: the same file under two addresses would be counted twice without anybody asking."""
-        seen: dict[tuple[str, str], list[PlannedSource]] = {}
-        kept = []
-        for given in planned:
-            source = replace(given, ordinal=0)
-            twins = seen.setdefault((source.sample, source.identity), [])
-            twins.append(source)
-            if len(twins) == 1 or self.settings.allow_duplicates:
-                kept.append(replace(source, ordinal=len(twins) - 1))
-            else:
-                reason = (
-                    f"is the same file as {twins[0].path} (UUID {source.uuid}): its events would count twice; "
-                    "list it once, or pass --allow-duplicates"
-                )
-                self.tally.failed(Failure(source.path, source.sample, "duplicate", reason, entries=source.entries))
-        return kept
 
     def _reuse(self, plan: Plan, collector: Collector) -> None:
         wanted = {source.key for source in plan.sources}
@@ -249,30 +254,45 @@ class Runner:
         schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
         if schedule.exhausted:
             return
-        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}")
+        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=did_nothing)
         shared = pool.share(order)
-        while not self._over and (len(pool) > 0 or not schedule.exhausted):
+        inquest = Inquest(self._deaths)
+        doubled: set[Task] = set()
+
+        def submit(task: Task) -> None:
+            pool.submit(task, compute, shared, task.first, task.last, schedule.longest_s, from_start=task.from_start)
+
+        while not self._over and (len(pool) > 0 or len(inquest) > 0 or not schedule.exhausted):
+            if self.shift.is_up or (self.shift.closing and len(pool) == 0):
+                break
             threads = pool.threads()
-            while len(pool) < self._window(pool):
+            self._most_threads = max(threads, self._most_threads)
+            while not self.shift.closing and len(pool) < self._window(pool):
                 task = schedule.next(threads, len(pool))
                 if task is None:
                     break
-                pool.submit(task, compute, shared, task.first, task.last)
+                submit(task)
             ended = pool.wait(_TICK_S)
             if ended is not None:
-                self._ended(ended, schedule, plan, collector)
+                self._ended(ended, schedule, plan, collector, inquest)
                 self._report_work(plan, collector)
+            for task, error in inquest.judge(schedule):
+                self.tally.failed(lost_chunk(plan, task.first, error, self._deaths(), self._peaks))
             self._look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
                     self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
             for task, elapsed, copies in pool.flying():
-                if copies == 1 and len(pool) < threads and schedule.is_straggler(elapsed):
+                spare = task not in doubled and copies == 1 and len(pool) < threads
+                if spare and schedule.is_straggler(elapsed):
+                    doubled.add(task)
                     self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
-                    pool.submit(task, compute, shared, task.first, task.last)
+                    submit(task)
+        if not self._over and (self.shift.closing or self.shift.is_up):
+            self.shift.not_reached(plan, pool.flying(), schedule)
         pool.cancel()
 
-    def _ended(self, ended: Finished, schedule: Schedule, plan: Plan, collector: Collector) -> None:
+    def _ended(self, ended: Finished, schedule: Schedule, plan: Plan, collector: Collector, inquest: Inquest) -> None:
         task: Task = ended.ticket
         if ended.how == "done":
             receipt: Receipt = ended.value
@@ -282,13 +302,17 @@ class Runner:
                 self._failed(task, plan, AnalysisError(f"results of different chunks do not combine: {error}"))
                 return
             self.tally.received(receipt, new)
+            left = task.last if receipt.left is None else receipt.left
             if receipt.part:
-                schedule.finished(task, receipt.seconds["wall"])
-        elif ended.how == "killed" and not task.alone:
-            self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
-            schedule.suspect(task)
+                schedule.finished(replace(task, last=left), receipt.seconds["wall"], receipt.longest_s)
+            if left < task.last:
+                self.log.event("no-time", first=left, last=task.last, worker=receipt.worker)
+                schedule.again(replace(task, first=left))
+                if self.shift.refused(leaves=receipt.leaves, new_chunks=new, threads=self._most_threads):
+                    self.tally.failed(self.shift.chunk(plan, replace(task, first=left), "have no time to start it"))
         elif ended.how == "killed":
-            self.tally.failed(lost_chunk(plan, task.first, ended.value, self._deaths(), self._peaks))
+            self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
+            inquest.begin(task, ended.value)
         elif ended.how == "cancelled":
             schedule.again(task)
         else:
@@ -324,25 +348,6 @@ class Runner:
 
     def _window(self, pool: TaskPool) -> int:
         return max(2, round(_WINDOW * pool.threads()))
-
-    @contextlib.contextmanager
-    def _speaking(self) -> Iterator[None]:
-        """Progress goes into the log from a thread of its own: a long `finish` is no silence."""
-        over = threading.Event()
-
-        def speak() -> None:
-            while not over.wait(_BEAT_S):
-                now = self.progress
-                with contextlib.suppress(StoreError):
-                    self.log.beat(**{name: getattr(now, name) for name in _SPOKEN})
-
-        thread = threading.Thread(target=speak, name=f"vrecompute-log-{self.manifest.run}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     def _look_around(self) -> None:
         if why := self._lost():
@@ -384,10 +389,3 @@ class Runner:
         finally:
             self.tally.leave(name)
             self.log.event("stage", stage=name, seconds=time.monotonic() - started)
-
-
-def _preflight_failure(ended: Finished, source: Source) -> Failure:
-    if ended.how == "killed":
-        error: Exception = RunError(f"workers died while opening it: {ended.value}")
-        return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
-    return failure_of(ended.value, source.path, source.sample, entries=source.entries)

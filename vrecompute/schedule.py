@@ -19,11 +19,15 @@ _STRAGGLER_FACTOR, _STRAGGLER_S = 3.0, 60.0
 
 @dataclass(frozen=True)
 class Task:
-    """Chunks [first, last) of the plan. `alone`: they were present at repeated deaths of workers."""
+    """Chunks [first, last) of the plan. `alone`: they were present at repeated deaths of workers.
+
+    `from_start`: the last of those was at its walltime, so they are for a worker that has its time still ahead.
+    """
 
     first: int
     last: int
     alone: bool = False
+    from_start: bool = False
 
     @property
     def chunks(self) -> int:
@@ -54,6 +58,7 @@ class Schedule:
     _ranges: deque[tuple[int, int]] = field(init=False)
     _suspects: deque[Task] = field(init=False, default_factory=deque)
     _durations: deque[tuple[int, float]] = field(init=False, default_factory=lambda: deque(maxlen=64))
+    _longest: deque[float] = field(init=False, default_factory=lambda: deque(maxlen=64))
     _largest: int = field(init=False, default=1)
     _left: int = field(init=False)
 
@@ -99,17 +104,26 @@ class Schedule:
         fair = -(-self._left // (2 * max(threads, 1)))
         return max(1, min(wanted, fair, self._largest * _GROWTH))
 
-    def finished(self, task: Task, wall_s: float) -> None:
-        """Learn from a finished task."""
+    @property
+    def longest_s(self) -> float:
+        """What the longest chunk of late took, in seconds; 0 where none has ended yet."""
+        return max(self._longest, default=0.0)
+
+    def finished(self, task: Task, wall_s: float, longest_s: float = 0.0) -> None:
+        """Learn from a finished task, or from the part of one that was done; `longest_s` is of its longest chunk."""
         self._durations.append((task.chunks, wall_s))
+        self._longest.append(longest_s)
         self._largest = max(self._largest, task.chunks)
 
-    def suspect(self, task: Task) -> None:
+    def suspect(self, task: Task, *, from_start: bool = False) -> None:
         """A task whose workers died repeatedly: each of its chunks will be run alone."""
-        self._suspects.extend(Task(n, n + 1, alone=True) for n in range(task.first, task.last))
+        self._suspects.extend(Task(n, n + 1, True, from_start) for n in range(task.first, task.last))
 
     def again(self, task: Task) -> None:
-        """A task that was lost through no fault of its own is submitted again, next."""
+        """A task that was lost or not begun through no fault of its own is submitted again, next."""
+        if task.alone:
+            self._suspects.appendleft(task)
+            return
         self._ranges.appendleft((task.first, task.last))
         self._left += task.chunks
 

@@ -21,7 +21,9 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
+from vrecompute.deadline import Pace, allocation
 from vrecompute.digest import numerics, sha256_of
+from vrecompute.drain import leave_soon
 from vrecompute.errors import BadInput, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.parts import PartNode, table_name, write_part
@@ -32,18 +34,24 @@ from vrecompute.skim import write_tables
 from vrecompute.store import Store, open_store
 from vrecompute.tree import MergeTree, Node
 
-__all__ = ["Order", "Receipt", "compute", "local_copy", "process_chunk"]
+__all__ = ["Order", "Receipt", "compute", "did_nothing", "local_copy", "process_chunk"]
+
+_PACE = Pace()
 
 
 @dataclass(frozen=True)
 class Order:
-    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name."""
+    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
+
+    `ends` is when the Runner's own allocation ends, in seconds since 1970; None where it does not.
+    """
 
     plan: Plan
     analysis: Analysis
     store_url: str
     resources: Mapping[str, str] = field(default_factory=dict)
     numerics: Mapping[str, str] = field(default_factory=dict)
+    ends: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class Receipt:
     """What a task did: the part it wrote, the chunks in it, what failed, and what it cost.
 
     `seconds` is wall time by stage (`read`, `process`, `merge`, `write`), `wall` for all of it, and its `cpu` time.
+    `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
+    whether the worker makes room for another, as it does unless its time is the Runner's own.
     """
 
     part: str | None
@@ -62,12 +72,21 @@ class Receipt:
     seconds: Mapping[str, float]
     worker: str
     machine: str
+    longest_s: float = 0.0
+    left: int | None = None
+    leaves: bool = False
 
 
-def compute(order: Order, first: int, last: int) -> Receipt:
+def did_nothing(receipt: Receipt) -> bool:
+    """Whether a worker had no time for any of a task: a copy of it elsewhere may do better."""
+    return receipt.left is not None and not receipt.part and not receipt.failures
+
+
+def compute(order: Order, first: int, last: int, chunk_s: float = 0.0, *, from_start: bool = False) -> Receipt:
     """Compute chunks [first, last) of the plan and give the receipt; failures of chunks are data, not exceptions.
 
-    The first failure of the analysis' own code ends the task: the next chunk would fail alike.
+    The first failure of the analysis' own code ends the task: the next chunk would fail alike. So does the end
+    of this worker's time: a chunk that would outlive it is not started; see `Pace.fits` for the other two.
     """
     if order.numerics and (here := numerics(order.analysis.dependencies)) != order.numerics:
         return _refused(order, first, last, _difference(order.numerics, here))
@@ -78,12 +97,18 @@ def compute(order: Order, first: int, last: int) -> Receipt:
     done: list[int] = []
     failures: list[Failure] = []
     events = data_bytes = disk_bytes = 0
+    longest_s = 0.0
+    left: int | None = None
     for number, begin, end in order.plan.slices(first, last):
         source = order.plan.sources[number]
         base = int(order.plan.offsets[number])
         tree: MergeTree[Result] = MergeTree(source.chunks)
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
+            if not _PACE.fits(order.plan.work, chunk_s, from_start=from_start):
+                left = base + leaf
+                break
+            chunk_began = _PACE.begins()
             try:
                 result = process_chunk(order, source, start, stop, store, seconds)
                 clock = time.perf_counter()
@@ -97,22 +122,33 @@ def compute(order: Order, first: int, last: int) -> Receipt:
                 if not failures[-1].skippable:
                     break
                 continue
+            longest_s = max(longest_s, _PACE.took(order.plan.work, chunk_began))
             done.append(base + leaf)
             events += stop - start
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
         nodes += [PartNode(source.key, node, value) for node, value in tree.nodes.items()]
-        if failures and not failures[-1].skippable:
+        if left is not None or (failures and not failures[-1].skippable):
             break
     clock = time.perf_counter()
     part = write_part(store, order.plan.work, nodes) if nodes else None
+    _PACE.wrote(order.plan.work, time.perf_counter() - clock)
     seconds["write"] += time.perf_counter() - clock
     seconds["cpu"] = time.thread_time() - cpu
     seconds["wall"] = time.perf_counter() - began
-    return Receipt(
-        part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds, _worker_name(), machine_facts()
-    )
+    facts = (part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds)
+    leaves = left is not None and _makes_room(order)
+    return Receipt(*facts, _worker_name(), machine_facts(), longest_s, left, leaves)
+
+
+def _makes_room(order: Order) -> bool:
+    """This worker has no time left. It leaves for another to come, unless the Runner has to end with it."""
+    here = allocation()
+    if here is None or (order.ends is not None and here.ends >= order.ends):
+        return False
+    leave_soon()
+    return True
 
 
 def process_chunk(

@@ -20,13 +20,13 @@ from distributed.deploy.spec import ProcessInterface
 from vrecompute.backend import Job, JobId, JobStatus, State
 from vrecompute.errors import Unavailable
 from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm_jobs import walltime_of
 from vrecompute_backends.slurm_scheduler import tunnelled
 from vrecompute_backends.slurm_worker import SETTINGS
 
 __all__ = ["AllocatedScheduler", "scheduler_job", "workers_beside"]
 
 _log = logging.getLogger(__name__)
-_HOUR_S = 3600
 _SCHEDULER_BYTES = 1 << 30
 _LEAST_POLL_S = 1.0
 # How long a job that runs may take to say where its scheduler listens.
@@ -51,7 +51,7 @@ def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: 
         name=name,
         command=tuple(command),
         memory_bytes=_SCHEDULER_BYTES,
-        walltime_s=site.workers.walltime or _HOUR_S,
+        walltime_s=walltime_of(site),
         workers=beside,
         environment=SETTINGS,
         secret_files=secret_files,

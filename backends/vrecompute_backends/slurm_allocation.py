@@ -4,7 +4,8 @@
     every node:  srun -> dask worker -> processes that come back when they die
 
 Nothing of it needs a route out of the cluster. Keys are made here and seen by these nodes alone. When
-the workers' step ends before the command does, as when its memory ran out, it is started again.
+the workers' step ends before the command does, as when its memory ran out, it is started again. A command
+that ran out of time and came further has its job requeued: the next attempt of the same id goes on.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distributed.security import Security
 
+from vrecompute.errors import OutOfTime
 from vrecompute.sites.spelling import read_ports
 from vrecompute_backends.slurm_scheduler import scheduler_beside
 from vrecompute_backends.slurm_script import TLS_FILE
@@ -30,6 +33,7 @@ from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environm
 __all__ = ["main"]
 
 _AGAIN_S = 5.0
+_REQUEUE_S = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,10 +48,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(SETTINGS)
         address = stack.enter_context(scheduler_beside(given.interface, given.scheduler_ports, pem))
         shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, given.ports)
-        workers = [*_launcher(given.launcher, given.threads * given.processes), *worker_command(shape, address, None)]
+        launcher = _launcher(given.launcher, given.threads * given.processes)
+        workers = [*launcher, *worker_command(shape, address, leave=False)]
         stack.enter_context(_kept_running(workers))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
-        return subprocess.run(given.command, env=environment, check=False).returncode
+        code = subprocess.run(given.command, env=environment, check=False).returncode
+        if code == OutOfTime.exit_code and _requeued():
+            # Slurm ends this attempt now, and an end of its own would look like the end of the job
+            time.sleep(_REQUEUE_S)
+        return code
+
+
+def _requeued() -> bool:
+    """Ask Slurm to start this very job again; some sites let nobody do that."""
+    job_id = os.environ["SLURM_JOB_ID"]
+    try:
+        done = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, timeout=30, check=False)
+        complaint = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        complaint = str(error)
+    if complaint:
+        print(
+            f"job {job_id} is out of time and cannot be requeued ({complaint}); what it finished is durable: "
+            "`vrecompute runs attach` finishes the run",
+            file=sys.stderr,
+            flush=True,
+        )
+    return not complaint
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -99,7 +126,7 @@ def _launcher(launcher: str, cores: int) -> list[str]:
 
 @contextlib.contextmanager
 def _kept_running(command: list[str]) -> Iterator[None]:
-    """The command runs, again and again if it ends, for as long as the context is open."""
+    """The command runs, again and again if it ends badly, for as long as the context is open."""
     over = threading.Event()
     running: list[subprocess.Popen[bytes]] = []
 
@@ -107,6 +134,8 @@ def _kept_running(command: list[str]) -> Iterator[None]:
         while not over.is_set():
             running[:] = [subprocess.Popen(command)]
             code = running[0].wait()
+            if code == 0:  # they were told to go
+                return
             if not over.is_set():
                 print(f"workers ended with exit code {code}; starting them again", file=sys.stderr, flush=True)
                 over.wait(_AGAIN_S)

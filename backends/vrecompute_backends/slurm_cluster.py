@@ -28,7 +28,7 @@ from vrecompute.site import Site
 from vrecompute_backends.reconcile import Reconciler
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_allocated import AllocatedScheduler, workers_beside
-from vrecompute_backends.slurm_jobs import WorkerJobs
+from vrecompute_backends.slurm_jobs import WorkerJobs, walltime_of
 from vrecompute_backends.slurm_login import LoginScheduler
 from vrecompute_backends.slurm_scheduler import free_port
 from vrecompute_backends.slurm_script import TLS_FILE
@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
+# This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
+_NEAR_END_S = 10.0
 
 
 def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
@@ -77,10 +79,10 @@ class SlurmCluster(Cluster):
         self._beside = workers_beside(backend, workers)
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
-        self._deaths: dict[str, JobStatus] = {}
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own)
+        self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -118,8 +120,14 @@ class SlurmCluster(Cluster):
         self._wake.set()
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended, by worker address."""
-        return dict(self._deaths)
+        """How the jobs behind lost workers ended, by worker address.
+
+        With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
+        """
+        nearly = walltime_of(self.backend.site) - 2 * self._interval - _NEAR_END_S
+        ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
+        noted: dict[str, JobStatus] = self._jobs.deaths
+        return {address: s for name, s in ending.items() for address in self._held_by(name)} | noted
 
     def lost(self) -> str:
         """Why the scheduler is gone, as of the last look; empty while it is there."""
@@ -213,9 +221,8 @@ class SlurmCluster(Cluster):
         )
 
     def _watch(self) -> None:
-        interval = max(_LEAST_POLL_S, self.backend.site.limits.min_poll)
         while not self._over.is_set():
-            self._wake.wait(interval)
+            self._wake.wait(self._interval)
             self._wake.clear()
             if self._over.is_set():
                 return
@@ -242,6 +249,9 @@ class SlurmCluster(Cluster):
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
-        for address, worker in list(self._jobs.held.items()):
-            if worker == name or worker.startswith(f"{name}-"):
-                self._deaths[address] = status
+        self._jobs.deaths |= dict.fromkeys(self._held_by(name), status)
+
+    def _held_by(self, name: str) -> list[str]:
+        """Addresses of all workers that a job held, and no other did since."""
+        held = list(self._jobs.held.items())
+        return [address for address, worker in held if worker == name or worker.startswith(f"{name}-")]

@@ -11,18 +11,23 @@ from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.security import Security
 
-from vrecompute.backend import Job, JobId, SubmitError
+from vrecompute.backend import Job, JobId, JobStatus, SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.site import Site
 from vrecompute_backends.jobqueue import JobQueueCluster, JobQueueJob
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, worker_command
 
-__all__ = ["WorkerJobs", "worker_job"]
+__all__ = ["Owner", "WorkerJobs", "walltime_of", "worker_job"]
 
 _HOUR_S = 3600
 # $0 is the batch's name: a job's workers are named by its number in the array.
 _NUMBERED = 'exec "$@" --name "$0_$VRECOMPUTE_INDEX"'
+
+
+def walltime_of(site: Site) -> int:
+    """Seconds that each job of a live cluster may run."""
+    return site.workers.walltime or _HOUR_S
 
 
 def worker_job(site: Site, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
@@ -31,13 +36,12 @@ def worker_job(site: Site, address: str, name: str, secret_files: Mapping[str, b
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
-    walltime = workers.walltime or _HOUR_S
     return Job(
         name=name,
-        command=("sh", "-c", _NUMBERED, name, *worker_command(shape, address, walltime)),
+        command=("sh", "-c", _NUMBERED, name, *worker_command(shape, address, leave=True)),
         cores=workers.cores,
         memory_bytes=workers.memory,
-        walltime_s=walltime,
+        walltime_s=walltime_of(site),
         environment=SETTINGS,
         secret_files=secret_files,
     )
@@ -119,15 +123,18 @@ class WorkerJobs(JobQueueCluster):
 
     def __init__(self, owner: Owner, **given: Any) -> None:
         self.owner = owner
-        self.held: dict[str, str] = {}  # worker address -> worker name, of every worker there ever was
+        self.held: dict[str, str] = {}  # worker address -> name of the worker that was there last
+        self.deaths: dict[str, JobStatus] = {}  # worker address -> how the job of that worker ended
         super().__init__(batch=_Batch(owner, "vre-0", 1), index=0, **given)  # what `job_script()` shows
 
     def _get_worker_security(self, security: Security | None) -> None:
         """Workers find their key among their job's secret files; nothing is written to a working directory."""
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "add":
-            self.held |= {address: str(facts["name"]) for address, facts in msg["workers"].items()}
+        for address, facts in msg["workers"].items() if op == "add" else ():
+            # with a range of ports, addresses are used again: who died there before was somebody else
+            self.deaths.pop(address, None)
+            self.held[address] = str(facts["name"])
         super(SpecCluster, self)._update_worker_status(op, msg)
 
     async def change(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:

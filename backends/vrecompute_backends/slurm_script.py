@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from vrecompute.backend import Job
+from vrecompute.deadline import BEGAN, ENDS
 from vrecompute.errors import UsageError
 from vrecompute.site import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
@@ -74,6 +75,9 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
         "mark=${id:-$SLURM_JOB_ID}.${SLURM_RESTART_COUNT:-0}.end",
         'export VRECOMPUTE_INDEX="${SLURM_ARRAY_TASK_ID:-0}"',
+        # of this attempt: a requeued job has its whole walltime again
+        "began=${SLURM_JOB_START_TIME:-$(date +%s)}",
+        f'export {BEGAN}="$began" {ENDS}="${{SLURM_JOB_END_TIME:-$((began + {_walltime_s(job)}))}}"',
         *environment_lines(site, job.environment),
     ]
     if folder:
@@ -151,15 +155,19 @@ def on_site(text: str) -> str:
     return '"' + quoted + re.sub(r'([\\"$`])', r"\\\1", text[end:]) + '"'
 
 
+def _walltime_s(job: Job) -> int:
+    """What a job is given, in seconds: Slurm counts whole minutes."""
+    return 60 * -(-job.walltime_s // 60)
+
+
 def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     shape = shape_of(job, site)
-    minutes = -(-job.walltime_s // 60)  # Slurm counts whole minutes
     lines = [
         f"--job-name={job_name(job.name)}",
         f"--nodes={shape.nodes}",
         "--ntasks-per-node=1",
         f"--cpus-per-task={shape.cores}",
-        f"--time={to_slurm_time(60 * minutes)}",
+        f"--time={to_slurm_time(_walltime_s(job))}",
         "--export=NIL",  # nothing of the submitting environment, which may hold secrets
         "--open-mode=append",
         "--requeue" if job.requeue else "--no-requeue",

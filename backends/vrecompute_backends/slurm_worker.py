@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vrecompute.site import PortRange
 
-__all__ = ["SETTINGS", "WorkerShape", "lifetime_of", "tls_environment", "worker_command"]
+__all__ = ["SETTINGS", "WorkerShape", "tls_environment", "worker_command"]
 
 #: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
 #: spilled (chunks are small), and a kernel that holds its thread for long is alive all the same.
@@ -33,8 +33,8 @@ class WorkerShape:
     ports: PortRange | None = None
 
 
-def worker_command(shape: WorkerShape, address: str, walltime_s: int | None) -> list[str]:
-    """The argument list of a node's workers. With a walltime they end by themselves before it, one after another."""
+def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str]:
+    """The argument list of a node's workers. With `leave`, idle ones go before their job is ended at its walltime."""
     command = ["python", "-m", "distributed.cli.dask_worker", address]
     command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny"]
     # metrics and health are served without encryption: to this node alone
@@ -43,9 +43,7 @@ def worker_command(shape: WorkerShape, address: str, walltime_s: int | None) -> 
     if shape.memory_bytes is not None:
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
         command += ["--memory-limit", str(share)]
-    if walltime_s is not None:
-        lifetime, stagger = lifetime_of(walltime_s)
-        command += ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"]
+    command += ["--preload", "vrecompute.drain"] if leave else []
     if shape.interface is not None:
         command += ["--interface", shape.interface]
     if shape.ports is not None:
@@ -57,17 +55,6 @@ def worker_command(shape: WorkerShape, address: str, walltime_s: int | None) -> 
             f"{middle + 1}:{shape.ports.last}",
         ]
     return command
-
-
-def lifetime_of(walltime_s: int) -> tuple[int, int]:
-    """(lifetime, stagger) in seconds: a worker ends `lifetime` +- `stagger` after its start, before the walltime.
-
-    >>> lifetime_of(3600), lifetime_of(120)
-    ((3300, 120), (84, 12))
-    """
-    stagger = max(1, min(120, walltime_s // 10))
-    margin = max(1, min(180, walltime_s // 5))
-    return walltime_s - margin - stagger, stagger
 
 
 def tls_environment(pem: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,8 +16,9 @@ from vrecompute.backend import Job
 from vrecompute.errors import UsageError
 from vrecompute.site import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm_jobs import worker_job
 from vrecompute_backends.slurm_script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
-from vrecompute_backends.slurm_worker import lifetime_of
+from vrecompute_backends.slurm_worker import WorkerShape, worker_command
 
 SITE = Site(
     name="plain",
@@ -156,11 +158,32 @@ def test_a_site_drops_and_adds_directives_by_their_whole_name():
     assert "#SBATCH --hint=nomultithread\n" in script
 
 
-@given(st.integers(60, 10**6))
-def test_workers_end_before_their_job_does(walltime):
-    lifetime, stagger = lifetime_of(walltime)
-    assert lifetime - stagger > 0
-    assert lifetime + stagger < walltime
+@pytest.mark.parametrize(
+    ("said", "began", "ends"),
+    [
+        ({"SLURM_JOB_START_TIME": "1000", "SLURM_JOB_END_TIME": "1120"}, 1000, 1120),
+        ({"SLURM_JOB_START_TIME": "1000"}, 1000, 1120),
+        ({}, None, None),
+    ],
+)
+def test_a_job_knows_when_it_began_and_when_it_ends(tmp_path, said, began, ends):
+    show = ("sh", "-c", 'echo "$VRECOMPUTE_JOB_BEGAN $VRECOMPUTE_JOB_ENDS"')
+    job = Job("a", show, walltime_s=61, environment={"began": "5"})
+    now = int(time.time())
+    words = run_script(SlurmBackend(Site(name="a", backend="slurm")).script(job), tmp_path, **said).stdout.split()
+    found = [int(word) for word in words]
+    if began is None:  # Slurm did not say: since now, as whole minutes
+        assert 0 <= found[0] - now <= 10
+        assert found[1] - found[0] == 120
+    else:
+        assert found == [began, ends]
+
+
+def test_idle_workers_leave_jobs_of_a_live_cluster_and_no_others():
+    job = worker_job(SITE, "tls://a:1", "w-0", {})
+    assert job.command[job.command.index("--preload") + 1] == "vrecompute.drain"
+    assert "--lifetime" not in job.command, "Dask's own would throw away what a worker is computing"
+    assert "--preload" not in worker_command(WorkerShape(), "tls://a:1", leave=False)
 
 
 def test_explain_shows_the_script_of_a_worker_job():

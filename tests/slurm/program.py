@@ -1,7 +1,9 @@
 """Runs on a machine of the lab: one run of an analysis, told as lines of JSON.
 
-usage: program.py run|submit|attach SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
-Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation.
+usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
+Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation,
+whole nodes as site.whole_node=yes, one more directive as site.directive=--no-requeue. `deaths=1` shortens what
+needs several walltimes.
 """
 
 import json
@@ -11,7 +13,7 @@ import sys
 import warnings
 from dataclasses import replace
 
-from vrecompute import Client
+from vrecompute import Client, pool
 from vrecompute.site import Site
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
@@ -26,8 +28,9 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
         return None
     site = Site.load(name)
     site = replace(site, scheduler_runs=changes.pop("scheduler_runs", site.scheduler_runs))
-    if whole := changes.pop("whole_node", ""):
-        site = replace(site, options={**site.options, "whole_node": whole == "yes"})
+    add = [word] if (word := changes.pop("directive", "")) else []
+    whole = changes.pop("whole_node", "no") == "yes"
+    site = replace(site, options={**site.options, "whole_node": whole, "directives": {"add": add}})
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))
 
 
@@ -37,17 +40,24 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
     given = dict(setting.split("=", 1) for setting in settings)
     changes = {k.removeprefix("site."): given.pop(k) for k in list(given) if k.startswith("site.")}
     store = given.pop("store")
+    patience_s = float(given.pop("patience_s", 240))
+    pool._DEATHS = int(given.pop("deaths", pool._DEATHS))
     options = {"task_chunks": 1, "on_bad": given.pop("on_bad", "fail")}
     with Client(site_of(name, changes), store=store, workers=4) as client:
-        run = client.attach(what) if how == "attach" else getattr(client, how)(what, DATASET, **options, **given)
+        if how in {"attach", "resume"}:
+            run = client.attach(what)
+            tell(before=run.status, job=str(run.job_status()))
+            run = run.resume() if how == "resume" else run
+        else:
+            run = getattr(client, how)(what, DATASET, **options, **given)
         tell(run=run.id, pid=os.getpid())
-        summary = run.report(timeout_s=240)
+        summary = run.report(timeout_s=patience_s)
         tell(
             status=summary.status,
             sha=summary.result_sha256,
             computed=summary.chunks.computed,
             reused=summary.chunks.reused,
-            failures=[f"{f.kind}: {f.reason}" if hasattr(f, "kind") else str(f) for f in summary.failures],
+            failures=[f"{f.file}: {f.kind}: {f.reason}" for f in summary.failures],
         )
 
 

@@ -34,15 +34,6 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
     assert (facts["status"], facts["sha"]) == ("complete", reference)
 
 
-def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: F811
-    settings = {"sleep_s": 12, "site.walltime": 60}
-    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-walltime", **settings)
-    assert (facts["status"], facts["sha"]) == ("complete", reference)
-    ended = lab.on("login", "sacct", "-X", "-n", "-P", "-S", "now-5minutes", "-o", "JobName,State")
-    live = [line for line in ended.splitlines() if line.startswith("vre-")]
-    assert len(live) > 2, "jobs were replaced"
-
-
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
 def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):  # noqa: F811
     store = f"store-scheduler-{machine}"

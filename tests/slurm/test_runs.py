@@ -44,7 +44,7 @@ def said(output: str) -> dict:
 
 def run(lab, machine, how, site, what, store, **settings):
     arguments = [how, site, what, f"store={store}", *(f"{k}={v}" for k, v in settings.items())]
-    output = lab.on(machine, "sh", "-c", 'exec python "$@" 2>&1', "sh", PROGRAM, *arguments, timeout_s=300, check=False)
+    output = lab.on(machine, "sh", "-c", 'exec python "$@" 2>&1', "sh", PROGRAM, *arguments, timeout_s=600, check=False)
     facts = said(output)
     assert "status" in facts, output[-3000:]
     return facts

@@ -1,0 +1,58 @@
+"""What runs in an allocation, with a real scheduler and worker, and a `scontrol` that is asked to requeue the job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ASKED = (
+    "#!/bin/sh\necho \"$@\" >> '{folder}/asked'\necho 'Requested operation is presently disabled' >&2\nexit {code}\n"
+)
+
+
+def allocation(folder, code: int, command: str) -> subprocess.Popen[str]:
+    """An allocation of one worker whose command is `command`; `scontrol` ends with `code`."""
+    scontrol = folder / "scontrol"
+    scontrol.write_text(ASKED.format(folder=folder, code=code))
+    scontrol.chmod(0o755)
+    environment = {**os.environ, "SLURM_JOB_ID": "77", "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    argv = [sys.executable, "-m", "vrecompute_backends.slurm_allocation", "--workers", "1", "--processes", "1"]
+    argv += ["--launcher", "direct", "--no-tls", "--interface", "lo", "--", "sh", "-c", command]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(argv, env=environment, cwd=folder, text=True, **streams)
+
+
+def test_a_command_out_of_time_where_no_job_may_be_requeued_ends_the_job_and_says_so(tmp_path):
+    job = allocation(tmp_path, 1, "exit 75")
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 75, output
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    said = "job 77 is out of time and cannot be requeued (Requested operation is presently disabled)"
+    assert said in output
+    assert "`vrecompute runs attach` finishes the run" in output
+
+
+def test_a_requeued_job_waits_for_slurm_to_end_it(tmp_path):
+    """An exit of its own would leave a completion marker, which means that the job is over."""
+    job = allocation(tmp_path, 0, "exit 75")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "asked").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.wait(2)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 128 + signal.SIGTERM
+    job.communicate()
+
+
+def test_any_other_end_is_the_job_s(tmp_path):
+    job = allocation(tmp_path, 0, "exit 4")
+    job.communicate(timeout=120)
+    assert job.returncode == 4
+    assert not (tmp_path / "asked").exists()

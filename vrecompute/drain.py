@@ -1,0 +1,65 @@
+"""How a Dask worker leaves whose job is about to end: it takes nothing new, ends what it has begun, and goes.
+
+Loaded into each worker of a job (`dask worker --preload vrecompute.drain`), it makes idle workers leave before
+the batch system ends them. Dask's own lifetime is no use here: it throws away what a worker is computing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from distributed import get_worker
+
+from vrecompute.deadline import allocation
+
+__all__ = ["dask_setup", "leave", "leave_soon"]
+
+_LOG = logging.getLogger("vrecompute")
+_LOOK_S = 0.1
+# How long results stay on a worker that has nothing to do any more, for the Runner to fetch them.
+_SETTLE_S = 2.0
+_LEAVING: set[str] = set()
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask as the worker starts: it leaves when its allocation is nearly over."""
+    here = allocation()
+    if here is not None:
+        worker.loop.call_later(max(0.0, here.left_s), leave, worker)
+
+
+def leave_soon() -> None:
+    """From inside a task: its worker leaves; nothing where there is no worker."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return
+    worker.loop.add_callback(leave, worker)
+
+
+async def leave(worker: Any) -> None:
+    """Leave without taking anybody's work away; the nanny goes too, so that a job of such workers ends by itself.
+
+    The scheduler sends nothing more here. Tasks that wait here are not held up behind a long one: they start
+    as ever, and those of ours say that there is no time for them.
+    """
+    if worker.address in _LEAVING:
+        return
+    _LEAVING.add(worker.address)
+    _LOG.info("worker %s leaves: its job is about to end", worker.address)
+    stimulus = f"vrecompute-leave-{time.time()}"
+    worker.batched_send({"op": "worker-status-change", "status": "paused", "stimulus_id": stimulus})
+    idle_since = time.monotonic()
+    while time.monotonic() - idle_since < _SETTLE_S:
+        if worker.state.all_running_tasks or worker.state.ready or worker.state.waiting:
+            idle_since = time.monotonic()
+        await asyncio.sleep(_LOOK_S)
+    # Others take what only this worker holds. Where there is no other, it is said to be gone all the same:
+    # otherwise its end would count as a death for whatever was about to be sent here.
+    told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
+    await worker.scheduler.retire_workers(workers=[worker.address], **told)
+    await worker.scheduler.unregister(address=worker.address, expected=True, close=False, stimulus_id=stimulus)
+    await worker.close(nanny=True, reason="vrecompute-leave")
