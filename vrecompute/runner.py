@@ -38,7 +38,7 @@ from vrecompute.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.schedule import Schedule, Task
 from vrecompute.shift import Shift
 from vrecompute.store import Store
-from vrecompute.work import Order, Receipt, compute, did_nothing
+from vrecompute.work import Order, Receipt, compute
 from vrecompute.workkey import sample_views, work_key
 
 __all__ = ["Runner"]
@@ -254,7 +254,7 @@ class Runner:
         schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
         if schedule.exhausted:
             return
-        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=did_nothing)
+        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda receipt: receipt.idle)
         shared = pool.share(order)
         inquest = Inquest(self._deaths)
         doubled: set[Task] = set()

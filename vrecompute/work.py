@@ -34,7 +34,7 @@ from vrecompute.skim import write_tables
 from vrecompute.store import Store, open_store
 from vrecompute.tree import MergeTree, Node
 
-__all__ = ["Order", "Receipt", "compute", "did_nothing", "local_copy", "process_chunk"]
+__all__ = ["Order", "Receipt", "compute", "local_copy", "process_chunk"]
 
 _PACE = Pace()
 
@@ -76,10 +76,10 @@ class Receipt:
     left: int | None = None
     leaves: bool = False
 
-
-def did_nothing(receipt: Receipt) -> bool:
-    """Whether a worker had no time for any of a task: a copy of it elsewhere may do better."""
-    return receipt.left is not None and not receipt.part and not receipt.failures
+    @property
+    def idle(self) -> bool:
+        """Whether there was no time for any of the task: a copy of it elsewhere may do better."""
+        return self.left is not None and not self.part and not self.failures
 
 
 def compute(order: Order, first: int, last: int, chunk_s: float = 0.0, *, from_start: bool = False) -> Receipt:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from distributed.security import Security
 
+from vrecompute.deadline import allocation
 from vrecompute.errors import OutOfTime
 from vrecompute.sites.spelling import read_ports
 from vrecompute_backends.slurm_scheduler import scheduler_beside
@@ -126,7 +127,7 @@ def _launcher(launcher: str, cores: int) -> list[str]:
 
 @contextlib.contextmanager
 def _kept_running(command: list[str]) -> Iterator[None]:
-    """The command runs, again and again if it ends badly, for as long as the context is open."""
+    """The command runs, again and again if it ends, for as long as the context is open."""
     over = threading.Event()
     running: list[subprocess.Popen[bytes]] = []
 
@@ -134,8 +135,8 @@ def _kept_running(command: list[str]) -> Iterator[None]:
         while not over.is_set():
             running[:] = [subprocess.Popen(command)]
             code = running[0].wait()
-            if code == 0:  # they were told to go
-                return
+            if code == 0 and (here := allocation()) is not None and not here.fresh:
+                return  # they left for want of time, and others would
             if not over.is_set():
                 print(f"workers ended with exit code {code}; starting them again", file=sys.stderr, flush=True)
                 over.wait(_AGAIN_S)
