@@ -232,6 +232,10 @@ class Cluster(ABC):
         """How workers died: Dask worker address -> what the batch system says of the job that held it."""
         return {}
 
+    def lost(self) -> str:
+        """Why the cluster is gone for good, as when the job that held its scheduler ended; empty while it is there."""
+        return ""
+
     def __enter__(self) -> Self:
         return self
 

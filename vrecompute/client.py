@@ -23,7 +23,7 @@ from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
-from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
+from vrecompute.errors import ClusterLost, DatasetError, ParameterError, RunError, StoreError, UsageError
 from vrecompute.explain import Explanation, explain, threads_that_fit
 from vrecompute.loading import load_analysis, load_backend, reload_analysis
 from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
@@ -277,15 +277,34 @@ class Client:
         with self._lock:
             return {} if self._cluster is None else self._cluster.deaths()
 
+    def _cluster_lost(self) -> str:
+        """Why the workers are gone for good, empty while they are there."""
+        with self._lock:
+            return "" if self._cluster is None else self._cluster.lost()
+
+    def _leave_lost_cluster(self, dask: DaskClient) -> None:
+        """Without its scheduler a cluster is of no use; the next use of `dask` starts another."""
+        with self._lock:
+            if self._cluster is None:
+                raise ClusterLost("the client was closed")
+            if self._cluster.client is dask:  # and not the next one already, started by another run
+                self._cluster.close()
+                self._cluster = None
+
     def _carry_out(self, run: Run) -> Run:
+        made: list[Any] = []
+
         def make_runner(notice: Any) -> Any:
             from vrecompute.runner import Runner
 
             started = time.monotonic()
+            if made:
+                self._leave_lost_cluster(made[-1].dask)
             self._fit_threads(run.manifest.settings.chunk_bytes)
-            dask = self.dask
-            runner = Runner(dask, run.store, run.manifest, run.analysis(), notice, self._worker_deaths)
+            store, manifest = run.store, run.manifest
+            runner = Runner(self.dask, store, manifest, run.analysis(), notice, self._worker_deaths, self._cluster_lost)
             runner.tally.add_time("startup", time.monotonic() - started)
+            made.append(runner)
             return runner
 
         return run.carry_out(make_runner)

@@ -157,3 +157,7 @@ class Unavailable(VrecomputeError):
     """A site or service does not answer."""
 
     exit_code = 5
+
+
+class ClusterLost(Unavailable):
+    """The Dask scheduler of a live run is gone; what was finished is durable, and another cluster can go on."""

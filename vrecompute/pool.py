@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import queue
 import time
 from collections.abc import Callable
@@ -20,6 +22,8 @@ __all__ = ["Finished", "TaskPool"]
 _DEATHS = 3
 # How old the known number of threads may be: asking is a round trip to the scheduler.
 _THREADS_S = 0.5
+# How long its answer is waited for; a scheduler that is gone is called for a minute.
+_ANSWER_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class TaskPool:
         self._since: dict[Any, float] = {}
         self._count = 0
         self._threads, self._counted = 0, -_THREADS_S
+        self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
         dask.run_on_scheduler(_let_deaths_be_counted, _DEATHS - 1)
 
     def share(self, value: Any) -> Future:
@@ -97,9 +102,16 @@ class TaskPool:
         return Finished(ticket, how, value, time.monotonic() - self._since.pop(ticket))
 
     def threads(self) -> int:
-        """Worker threads that are there, or were half a second ago."""
-        if (now := time.monotonic()) - self._counted >= _THREADS_S:
-            self._threads, self._counted = sum(self.dask.nthreads().values()), now
+        """Worker threads that are there, or were half a second ago; never waits long for a scheduler that is gone.
+
+        Raises OSError where it could not be reached.
+        """
+        if self._count_asked is None and time.monotonic() - self._counted >= _THREADS_S:
+            loop = self.dask.loop.asyncio_loop
+            self._count_asked = asyncio.run_coroutine_threadsafe(self.dask.scheduler.ncores(), loop)
+        if self._count_asked is not None and concurrent.futures.wait([self._count_asked], _ANSWER_S).done:
+            counted, self._count_asked = self._count_asked.result(), None
+            self._threads, self._counted = sum(counted.values()), time.monotonic()
         return self._threads
 
     def memory(self) -> dict[str, tuple[int, int]]:

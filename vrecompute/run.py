@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vrecompute.analysis import Analysis
 from vrecompute.backend import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.errors import Incomplete, OutOfTime, RunError, UsageError, VrecomputeError
+from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, UsageError, VrecomputeError
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome
 from vrecompute.progress import Progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AttachedRun", "Run"]
 
+_log = logging.getLogger(__name__)
 _POLL_S = 1.0
 _LIVE = frozenset({"running", "queued", "unknown"})
 
@@ -193,12 +195,21 @@ class Run:
             shutil.rmtree(path, ignore_errors=True)
 
     def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
-        """Carry the run out on a thread of this process; `make_runner` is called there."""
+        """Carry the run out on a thread of this process; `make_runner` is called there.
+
+        When a Runner loses its cluster, another goes on with a new one, as long as each got something done.
+        """
 
         def work() -> None:
             try:
-                self._runner = make_runner(self._notice)
-                self._told = self._runner.execute()
+                while self._told is None:
+                    self._runner = runner = make_runner(self._notice)
+                    try:
+                        self._told = runner.execute()
+                    except ClusterLost as lost:
+                        if runner.tally.computed == 0:
+                            raise
+                        _log.warning("run %s: %s; it goes on with new workers", self.id, lost)
             except BaseException as error:
                 self._error = error
             finally:

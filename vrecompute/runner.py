@@ -22,7 +22,7 @@ from vrecompute.collect import Collector
 from vrecompute.dataset import Source
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AnalysisError, OutOfTime, RunError, StoreError
+from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.finishing import failed_outcome, finish
 from vrecompute.inquest import Inquest
@@ -57,7 +57,7 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
-    lost workers ended, by worker address.
+    lost workers ended, by worker address; `lost` why the whole cluster is gone, if it is.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Runner:
         analysis: Analysis,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         deaths: Callable[[], Mapping[str, JobStatus]] = dict,
+        lost: Callable[[], str] = str,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -79,6 +80,7 @@ class Runner:
         self.progress = Progress()
         self._on_progress = on_progress
         self._deaths = deaths
+        self._lost = lost
         self.shift = Shift(store)
         self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
@@ -92,8 +94,8 @@ class Runner:
     def execute(self) -> Outcome:
         """Carry the run out to its end and record how it ended.
 
-        Raises OutOfTime, and records no end, where the Runner's own job is over before; and StoreError where the
-        store fails for good.
+        Raises OutOfTime where the Runner's own job is over before, and ClusterLost where its cluster is gone. Then
+        no end is recorded: another Runner can finish the run.
         """
         try:
             with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
@@ -116,7 +118,12 @@ class Runner:
                     carried[step] = self._keep(results, "blobs/")
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
+        except ClusterLost:
+            raise
         except Exception as error:
+            # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
+            if (why := self._lost()) or self.dask.status != "running" or isinstance(error, OSError):
+                raise ClusterLost(why or f"the connection to the Dask scheduler was lost: {error}") from error
             # A run that ends without a word would look as if it were running still.
             self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
         self.shift.hand_over(self.tally)
@@ -202,7 +209,7 @@ class Runner:
                 pool.submit(sent, preflight, shared, batches[sent])
                 sent += 1
             ended = pool.wait(_TICK_S)
-            self._look_for_cancel()
+            self._look_around()
             if ended is None:
                 if self.shift.is_up:
                     self.shift.not_opened(self.manifest.dataset.name, self.progress.sources_done, len(sources))
@@ -248,7 +255,7 @@ class Runner:
         schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
         if schedule.exhausted:
             return
-        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=_did_nothing)
+        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda receipt: receipt.idle)
         shared = pool.share(order)
         inquest = Inquest(self._deaths)
         doubled: set[Task] = set()
@@ -272,7 +279,7 @@ class Runner:
                 self._report_work(plan, collector)
             for task, error in inquest.judge(schedule):
                 self.tally.failed(lost_chunk(plan, task.first, error, self._deaths(), self._peaks))
-            self._look_for_cancel()
+            self._look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
                     self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
@@ -343,7 +350,9 @@ class Runner:
     def _window(self, pool: TaskPool) -> int:
         return max(2, round(_WINDOW * pool.threads()))
 
-    def _look_for_cancel(self) -> None:
+    def _look_around(self) -> None:
+        if why := self._lost():
+            raise ClusterLost(why)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
@@ -381,11 +390,6 @@ class Runner:
         finally:
             self.tally.leave(name)
             self.log.event("stage", stage=name, seconds=time.monotonic() - started)
-
-
-def _did_nothing(receipt: Receipt) -> bool:
-    """Whether a worker had no time for any of a task: a copy of it elsewhere may do better."""
-    return receipt.left is not None and not receipt.part and not receipt.failures
 
 
 def _preflight_failure(ended: Finished, source: Source) -> Failure:

@@ -76,6 +76,11 @@ class Receipt:
     left: int | None = None
     leaves: bool = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether there was no time for any of the task: a copy of it elsewhere may do better."""
+        return self.left is not None and not self.part and not self.failures
+
 
 def compute(order: Order, first: int, last: int, chunk_s: float = 0.0, *, from_start: bool = False) -> Receipt:
     """Compute chunks [first, last) of the plan and give the receipt; failures of chunks are data, not exceptions.

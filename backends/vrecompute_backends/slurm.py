@@ -84,6 +84,8 @@ fi
 """
 #: $1 is code made by `on_site`, an assignment of a quoted word: the spool as the site's own shell sees it.
 _SPOOL = "umask 077 && mkdir -p -- {folder} && cd -- {folder} && pwd"
+#: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
+_COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
 #: Words in sbatch's complaints after which the same job may well be taken a little later.
 _TRANSIENT = re.compile(
     r"contact slurm controller|timed out|Zero Bytes|temporar|try again|Connection refused|JobLimit|SubmitJob|"
@@ -130,7 +132,9 @@ class SlurmBackend(Backend):
 
     def submit_many(self, job: Job, count: int) -> list[JobId]:
         """Submit `count` copies as one array (`options.array`), or one by one."""
-        if not self.options.array or count < 2:
+        if count < 2:
+            return [self.submit(job) for _ in range(count)]
+        if not self.options.array:
             return super().submit_many(job, count)
         self._deliver(job, count)
         master = self._sbatch(job, [f"--array=0-{count - 1}"])
@@ -169,10 +173,16 @@ class SlurmBackend(Backend):
         return open_slurm_cluster(self, workers)
 
     def describe(self, workers: int) -> str:
-        """The script of the first job of a live cluster; the scheduler's address and keys exist once it runs."""
-        from vrecompute_backends.slurm_cluster import worker_job
+        """The scripts of a live cluster's jobs; the scheduler's address and keys exist once it runs."""
+        from vrecompute_backends.slurm_allocated import scheduler_job, workers_beside
+        from vrecompute_backends.slurm_jobs import worker_job
 
-        return self.script(worker_job(self.site, "tls://SCHEDULER:PORT", "vrecompute-worker-0", {}))
+        jobs = []
+        if self.site.scheduler_runs == "allocation":
+            jobs.append(scheduler_job(self, "vre-scheduler", workers, {}))
+        if workers > workers_beside(self, workers):
+            jobs.append(worker_job(self.site, "tls://SCHEDULER:PORT", "vre-0", {}))
+        return "\n".join(map(self.script, jobs))
 
     def probe(self) -> list[Finding]:
         """A canary through the real queue; see `slurm_probe`."""
@@ -210,10 +220,14 @@ class SlurmBackend(Backend):
         return job_id
 
     def _deliver(self, job: Job, count: int) -> None:
-        folder = secrets_folder(job)
-        for index in range(count if folder else 0):
-            for name, content in job.secret_files.items():
-                self.access.put(f"{self.spool}/{folder}-{index}/{name}", content, mode=0o600)
+        if not (folder := secrets_folder(job)):
+            return
+        for name, content in job.secret_files.items():
+            self.access.put(f"{self.spool}/{folder}-0/{name}", content, mode=0o600)
+        if count > 1:  # each job deletes its own
+            done = self.access.run(["sh", "-c", _COPIES, "sh", f"{self.spool}/{folder}", str(count)])
+            if done.code != 0:
+                raise Unavailable(f"{self.access}: cannot deliver secret files to {self.spool}: {done.complaint}")
 
     def _remember(self, job_id: str, job: Job, index: int = 0) -> JobId:
         self._known[JobId(job_id)] = JobStatus(State.QUEUED)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -25,8 +24,10 @@ from pathlib import Path
 
 from distributed.security import Security
 
+from vrecompute.deadline import allocation
 from vrecompute.errors import OutOfTime
-from vrecompute.site import PortRange
+from vrecompute.sites.spelling import read_ports
+from vrecompute_backends.slurm_scheduler import scheduler_beside
 from vrecompute_backends.slurm_script import TLS_FILE
 from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environment, worker_command
 
@@ -46,12 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if pem is not None:
             os.environ.update(tls_environment(str(pem)))
         os.environ.update(SETTINGS)
-        address = stack.enter_context(_scheduler(given.interface, pem))
-        ports = PortRange(*map(int, given.ports.split("-"))) if given.ports else None
-        shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, ports)
+        address = stack.enter_context(scheduler_beside(given.interface, given.scheduler_ports, pem))
+        shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, given.ports)
         workers = [
             *_launcher(given.launcher, given.threads * given.processes),
-            *worker_command(shape, address, None, leave=False),
+            *worker_command(shape, address, leave=False),
         ]
         stack.enter_context(_kept_running(workers))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
@@ -87,7 +87,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-bytes", type=int)
     parser.add_argument("--interface")
-    parser.add_argument("--ports")
+    parser.add_argument("--ports", type=read_ports)
+    parser.add_argument("--scheduler-ports", type=read_ports)
     parser.add_argument("--launcher", choices=["direct", "srun"], default="srun")
     parser.add_argument("--no-tls", action="store_true")
     parser.add_argument("command", nargs="+")
@@ -96,7 +97,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Path]:
-    """A certificate and its key, in a folder that all nodes see and only this user can enter."""
+    """A certificate and its key, in a folder that all nodes see and only this user can enter.
+
+    Those that the job was given, where it was: a client outside knows them.
+    """
+    given = Path(os.environ.get("VRECOMPUTE_SECRETS", os.devnull)) / TLS_FILE
+    if given.is_file():
+        yield given
+        return
     folder = Path.cwd() / f"secrets-tls-{os.environ['SLURM_JOB_ID']}"
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose node was lost
     folder.mkdir(mode=0o700)
@@ -108,28 +116,6 @@ def _keys() -> Iterator[Path]:
         yield pem
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _scheduler(interface: str | None, pem: Path | None) -> Iterator[str]:
-    command = [sys.executable, "-m", "vrecompute_backends.slurm_scheduler"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    if process.stdin is None or process.stdout is None:
-        raise OSError("no pipes to the scheduler")
-    try:
-        wanted = {"interface": interface, "ports": None, "tls": pem.read_text() if pem else None}
-        process.stdin.write(json.dumps(wanted) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise OSError(f"the Dask scheduler did not start on interface {interface}")
-        yield str(json.loads(answer)["address"])
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def _launcher(launcher: str, cores: int) -> list[str]:
@@ -151,6 +137,8 @@ def _kept_running(command: list[str]) -> Iterator[None]:
         while not over.is_set():
             running[:] = [subprocess.Popen(command)]
             code = running[0].wait()
+            if code == 0 and (here := allocation()) is not None and not here.fresh:
+                return  # they left for want of time, and others would
             if not over.is_set():
                 print(f"workers ended with exit code {code}; starting them again", file=sys.stderr, flush=True)
                 over.wait(_AGAIN_S)

@@ -1,4 +1,4 @@
-"""A Dask scheduler on a login node: started over the pipe of a connection, and ended with it.
+"""A Dask scheduler away from the client: started over a pipe, and ended with it.
 
 The first line of stdin is JSON: `interface`, `ports` ([first, last] or null) and `tls`, a PEM text with a
 certificate and its key, or null. One line of JSON with `address` answers. The end of stdin is the end.
@@ -7,18 +7,70 @@ certificate and its key, or null. One line of JSON with `address` answers. The e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from distributed import Scheduler
 from distributed.security import Security
 
-__all__ = ["free_port", "security_of"]
+from vrecompute.access import Access
+from vrecompute.site import PortRange
+
+__all__ = ["address_from", "free_port", "scheduler_beside", "security_of", "tunnelled"]
+
+_GRACE_S = 30.0
+
+
+def address_from(
+    process: subprocess.Popen[bytes], interface: str | None, ports: PortRange | None, pem: str | None
+) -> str:
+    """Tell a scheduler that was started with pipes what to be; its address, empty where it did not start."""
+    if process.stdin is None or process.stdout is None:
+        return ""
+    wanted = {"interface": interface, "ports": ports and [ports.first, ports.last], "tls": pem}
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(wanted).encode() + b"\n")
+        process.stdin.flush()
+    answer = process.stdout.readline()
+    return str(json.loads(answer)["address"]) if answer else ""
+
+
+@contextlib.contextmanager
+def scheduler_beside(interface: str | None, ports: PortRange | None, pem: Path | None) -> Iterator[str]:
+    """The address of a scheduler in a process of its own on this machine, for as long as the context is open."""
+    command = [sys.executable, "-m", "vrecompute_backends.slurm_scheduler"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stdin: IO[bytes] | None = process.stdin
+    try:
+        address = address_from(process, interface, ports, pem.read_text() if pem else None)
+        if not address:
+            raise OSError(f"the Dask scheduler did not start on interface {interface}, ports {ports or 'any'}")
+        yield address
+    finally:
+        if stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextlib.contextmanager
+def tunnelled(access: Access, address: str) -> Iterator[str]:
+    """The address by which a scheduler seen from the login node is reached from here."""
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    with access.forward(host, int(port)) as here:
+        yield f"{scheme}://{here[0]}:{here[1]}"
 
 
 def security_of(pem: Path | None) -> Security:

@@ -200,7 +200,12 @@ def _command(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     command = ["python", "-m", "vrecompute_backends.slurm_allocation"]
     command += ["--workers", str(job.workers), "--processes", str(min(job.workers, workers.processes))]
     command += ["--threads", str(workers.threads), "--launcher", options.launcher]
-    given = {"memory-bytes": workers.memory_per_process, "interface": network.interface, "ports": network.worker_ports}
+    given = {
+        "memory-bytes": workers.memory_per_process,
+        "interface": network.interface,
+        "ports": network.worker_ports,
+        "scheduler-ports": network.scheduler_ports,
+    }
     for name, value in given.items():
         command += [] if value is None else [f"--{name}", str(value)]
     return [*command, *([] if network.tls else ["--no-tls"]), "--", *job.command]

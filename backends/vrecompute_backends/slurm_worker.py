@@ -33,10 +33,9 @@ class WorkerShape:
     ports: PortRange | None = None
 
 
-def worker_command(shape: WorkerShape, address: str, name: str | None, *, leave: bool) -> list[str]:
+def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str]:
     """The argument list of a node's workers. With `leave`, idle ones go before their job is ended at its walltime."""
     command = ["python", "-m", "distributed.cli.dask_worker", address]
-    command += [] if name is None else ["--name", name]
     command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny"]
     # metrics and health are served without encryption: to this node alone
     command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]

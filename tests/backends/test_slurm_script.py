@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from vrecompute.backend import Job
 from vrecompute.errors import UsageError
-from vrecompute.site import Environment, Network, Nodes, PortRange, Site, Workers
+from vrecompute.site import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_cluster import worker_job
+from vrecompute_backends.slurm_jobs import worker_job
 from vrecompute_backends.slurm_script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
 from vrecompute_backends.slurm_worker import WorkerShape, worker_command
 
@@ -183,7 +183,7 @@ def test_idle_workers_leave_jobs_of_a_live_cluster_and_no_others():
     job = worker_job(SITE, "tls://a:1", "w-0", {})
     assert job.command[job.command.index("--preload") + 1] == "vrecompute.drain"
     assert "--lifetime" not in job.command, "Dask's own would throw away what a worker is computing"
-    assert "--preload" not in worker_command(WorkerShape(), "tls://a:1", None, leave=False)
+    assert "--preload" not in worker_command(WorkerShape(), "tls://a:1", leave=False)
 
 
 def test_explain_shows_the_script_of_a_worker_job():
@@ -191,4 +191,26 @@ def test_explain_shows_the_script_of_a_worker_job():
     script = SlurmBackend(SITE).describe(2)
     assert script.startswith("#!")
     assert "#SBATCH" in script
-    assert "distributed.cli.dask_worker tls://SCHEDULER:PORT --name vrecompute-worker-0" in script
+    assert "distributed.cli.dask_worker tls://SCHEDULER:PORT" in script
+    shellcheck(script)
+
+
+@pytest.mark.parametrize("whole_node", [False, True])
+def test_explain_shows_the_job_of_a_scheduler_in_the_allocation(whole_node):
+    """Where nodes are charged whole, workers share the scheduler's; elsewhere it asks for one core."""
+    site = replace(SITE, scheduler_runs="allocation", options={**SITE.options, "whole_node": whole_node})
+    backend = SlurmBackend(site)
+    few, more = backend.describe(4), backend.describe(5)
+    assert "slurm_hold --announce vre-scheduler.json" in few
+    assert more.count("#!/bin/bash") == 2
+    assert few.count("#!/bin/bash") == (1 if whole_node else 2)
+    assert ("slurm_allocation --workers 4" in few) == whole_node
+    assert "--cpus-per-task=1\n" in few or whole_node
+    for script in more.split("#!/bin/bash")[1:]:
+        shellcheck("#!/bin/bash" + script)
+
+
+def test_one_job_is_not_enough_for_a_scheduler_in_the_allocation_and_workers():
+    site = replace(SITE, scheduler_runs="allocation", limits=Limits(max_jobs=1))
+    with pytest.raises(UsageError, match=r"limits.max_jobs: 1 leaves none for workers"):
+        SlurmBackend(site).open_cluster(1)

@@ -15,6 +15,7 @@ from vrecompute_backends.local import LocalBackend
 
 CONTRACT = """
 import pytest
+from dataclasses import replace
 from vrecompute.site import Site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
@@ -22,7 +23,7 @@ from vrecompute_backends.slurm import SlurmBackend
 class TestSlurm(BackendContract):
     @pytest.fixture
     def make_backend(self):
-        return lambda: SlurmBackend(Site.load("%s"))
+        return lambda: SlurmBackend(replace(Site.load("%s"), scheduler_runs="%s"))
 """
 
 
@@ -43,9 +44,11 @@ class TestSlurm(BackendContract):
     def make_backend(self, lab):  # noqa: F811 -- the fixture
         return lab.backend
 
+    @pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
     @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
-    def test_a_cluster_computes_scales_and_closes(self, lab, machine, site):  # noqa: F811 -- the fixture
-        lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=CONTRACT % site)
+    def test_a_cluster_computes_scales_and_closes(self, lab, machine, site, scheduler_runs):  # noqa: F811
+        text = CONTRACT % (site, scheduler_runs)
+        lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=text)
         options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
         said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
         assert "1 passed" in said, said

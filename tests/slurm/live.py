@@ -1,6 +1,6 @@
 """Runs on a machine of the lab: a live cluster of a site, looked at from inside; tells facts as one line of JSON.
 
-usage: live.py SITE
+usage: live.py SITE [SCHEDULER_RUNS]
 """
 
 import json
@@ -42,11 +42,13 @@ def until(fits, patience_s: float = 60.0) -> float:
     return time.monotonic() - started
 
 
-def main(name: str) -> None:
+def main(name: str, scheduler_runs: str = "") -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     site = Site.load(name)
-    site = replace(site, limits=replace(site.limits, max_jobs=2))
+    most = 3 if scheduler_runs == "allocation" else 2  # the scheduler's job counts too
+    site = replace(site, limits=replace(site.limits, max_jobs=most))
+    site = replace(site, scheduler_runs=scheduler_runs or site.scheduler_runs)
     backend = SlurmBackend(site)
     facts: dict[str, object] = {"site": site.name}
     before = set(backend.access.names(backend.spool))
@@ -74,7 +76,8 @@ def main(name: str) -> None:
         cluster.scale(2)
         until(lambda: len(cluster.job_ids()) == 1)
     until(lambda: not backend.access.run(["squeue", "-h", "-u", "alice"]).text.strip())
-    facts["left"] = [n for n in backend.access.names(backend.spool) if "secrets" in n and n not in before]
+    left = set(backend.access.names(backend.spool)) - before
+    facts["left"] = [n for n in left if "secrets" in n or n.endswith(".json")]
     refused = SlurmBackend(replace(site, options={**site.options, "partition": "nope"}))
     try:
         refused.open_cluster(1)
@@ -84,4 +87,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

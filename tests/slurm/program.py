@@ -1,8 +1,8 @@
 """Runs on a machine of the lab: one run of an analysis, told as lines of JSON.
 
 usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
-Settings of the site's workers are given as site.walltime=60, one more directive as
-site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes.
+Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation,
+one more directive as site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes.
 """
 
 import json
@@ -26,6 +26,9 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
     if name == "here":
         return None
     site = Site.load(name)
+    site = replace(site, scheduler_runs=changes.pop("scheduler_runs", site.scheduler_runs))
+    if whole := changes.pop("whole_node", ""):
+        site = replace(site, options={**site.options, "whole_node": whole == "yes"})
     add = [word] if (word := changes.pop("directive", "")) else []
     site = replace(site, options={**site.options, "directives": {"add": add}})
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))

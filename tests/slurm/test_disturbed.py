@@ -34,6 +34,40 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
     assert (facts["status"], facts["sha"]) == ("complete", reference)
 
 
+@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):  # noqa: F811
+    store = f"store-scheduler-{machine}"
+    settings = {"sleep_s": 1, "site.scheduler_runs": "allocation"}
+    process, _ = started(lab, machine, "run", site, ANALYSIS, f"/home/alice/{store}", **settings)
+    wait_for_parts(lab, store, 3)
+    jobs = lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i %j").splitlines()
+    (held,) = (line.split()[0] for line in jobs if "vre-scheduler" in line)
+    lab.on("login", "scancel", held)
+    facts = finish(process)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    assert facts["reused"] >= 3, "the second cluster went on from what the first had finished"
+
+
+def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, reference):  # noqa: F811
+    store = "store-scheduler-login-node"
+    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=1)
+    wait_for_parts(lab, store, 3)
+    (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute_backends.slurm_scheduler").split()
+    lab.on("login", "kill", "-9", pid)
+    facts = finish(process)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    assert facts["reused"] >= 3
+
+
+def test_where_nodes_are_charged_whole_workers_share_the_schedulers(lab, reference):  # noqa: F811
+    settings = {"sleep_s": 0.2, "site.scheduler_runs": "allocation", "site.whole_node": "yes"}
+    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-whole", **settings)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    jobs = lab.on("login", "sacct", "-X", "-n", "-P", "-S", "now-2minutes", "-o", "JobName,NNodes,AllocCPUS")
+    held = [line.split("|")[1:] for line in jobs.splitlines() if line.startswith("vre-scheduler")]
+    assert held[-1] == ["1", "4"]
+
+
 def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
     store = "store-requeue"
     process, _ = started(lab, "login", "submit", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)

@@ -15,9 +15,11 @@ PROGRAM = (Path(__file__).parent / "live.py").read_text()
 POLL_S = 1.0
 
 
+@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
-def test_a_live_cluster(lab, machine, site):
-    said = lab.on(machine, "sh", "-c", "exec python - $0 2>&1", site, stdin=PROGRAM, timeout_s=200, check=False)
+def test_a_live_cluster(lab, machine, site, scheduler_runs):
+    command = ["sh", "-c", 'exec python - "$@" 2>&1', "sh", site, scheduler_runs]
+    said = lab.on(machine, *command, stdin=PROGRAM, timeout_s=200, check=False)
     lines = [line for line in said.splitlines() if line.startswith("{")]
     assert lines, said[-3000:]
     facts = json.loads(lines[-1])
@@ -35,4 +37,5 @@ def test_a_live_cluster(lab, machine, site):
     assert [a for a in public if not a.endswith(":22") and not a.startswith(f"{NET}.1.20:102")] == []
     (listening,) = facts["listening_on_c1"].values()
     nodes = [line.split()[3] for line in listening if line and not line.split()[3].startswith("127.")]
-    assert [a for a in nodes if not a.endswith(":6818") and not a.startswith(f"{NET}.1.11:100")] == []
+    ours = (f"{NET}.1.11:100", f"{NET}.1.11:102")
+    assert [a for a in nodes if not a.endswith(":6818") and not a.startswith(ours)] == []

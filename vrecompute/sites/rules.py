@@ -55,10 +55,11 @@ def _network(site: Site) -> Iterator[Finding]:
     if network.proxy and network.compute_outbound != "proxy":
         message = f"not used while compute_outbound is {network.compute_outbound}; write compute_outbound: proxy"
         yield Finding(_at("network.proxy", "network.compute_outbound"), message)
-    if network.worker_ports and len(network.worker_ports) < workers.processes:
+    if network.worker_ports and len(network.worker_ports) < 2 * workers.processes:
         yield Finding(
             _at("network.worker_ports", "workers.processes"),
-            f"{len(network.worker_ports)} ports for {workers.processes} processes on a node; widen the range",
+            f"{len(network.worker_ports)} ports for {workers.processes} processes on a node, and each needs two, "
+            "its own and its nanny's; widen the range",
         )
     if not network.tls:
         about = _at("network.tls")

@@ -37,6 +37,7 @@ __all__ = [
     "Variable",
     "read_count",
     "read_flag",
+    "read_ports",
     "read_ratio",
     "read_text",
     "shown",
@@ -203,7 +204,8 @@ def read_ratio(value: object) -> float:
     raise ValueError(f"expected a number, found {shown(value)}{hint}")
 
 
-def _read_ports(value: object) -> PortRange:
+def read_ports(value: object) -> PortRange:
+    """One port, or a range of them."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     match = re.fullmatch(r"([0-9]{1,5})(?: ?- ?([0-9]{1,5}))?", text) if isinstance(text, str) else None
     if match is None:
@@ -264,5 +266,5 @@ Duration = Annotated[
 ]
 Ports = Annotated[
     PortRange,
-    Spelling("ports", _read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
+    Spelling("ports", read_ports, {"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}, str),
 ]
