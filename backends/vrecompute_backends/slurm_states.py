@@ -89,11 +89,13 @@ _KILL = 9
 def status_of(record: Record) -> JobStatus:
     """The status that a record means, with its reason as a sentence."""
     state = _state(record)
+    # what a signal ended has no code of its own; the text form says 0 then, the others say nothing
+    code = None if record.signal and not record.exit_code else record.exit_code
     return JobStatus(
         state=state,
         attempt=record.restarts,
         reason=_sentence(record, state),
-        exit_code=record.exit_code if state.terminal else None,
+        exit_code=code if state.terminal else None,
         signal=(record.signal or None) if state.terminal else None,
         node=record.nodes,
         memory_peak_bytes=record.memory_peak_bytes,
