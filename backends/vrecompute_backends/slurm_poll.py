@@ -10,7 +10,6 @@ Each is given a limited time of its own, so that one that hangs hides no answer 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -184,7 +183,7 @@ def _explained(queued: Record, account: Record) -> Record:
 def _records(reader: Reader, text: str) -> dict[str, Record] | None:
     try:
         return reader(text)
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # JSON of another shape than Slurm's
         return None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from vrecompute_backends.slurm_record import Record, elements
 
-__all__ = ["BODY", "mismatch", "parse_records", "queued", "recorded"]
+__all__ = ["BODY", "main", "mismatch", "parse_records", "queued", "recorded"]
 
 #: How a poll goes on after `slurm_poll.MARKS`. $2 ids with commas, $3 Python, $4 empty: accounting is not asked.
 #: If it ends badly, what it had to say last is missing.

@@ -188,6 +188,14 @@ def test_elements_that_wait_or_never_started_are_told_as_one_and_known_one_by_on
     assert set(parse_sacct("5_[1,3,...%2]|CANCELLED|0|0:0|c1|0|5|100M||0|0\n")) == {"5_1", "5_3"}, "cut short by Slurm"
 
 
+@pytest.mark.parametrize(
+    "jobs", [[{"job_id": 9, "array": "x"}], [{"job_id": 9, "state": 3}], [{"job_id": 9, "time": []}], 7]
+)
+def test_json_of_another_shape_is_silence(jobs):
+    text = json.dumps({"jobs": jobs})
+    assert read(f"==== squeue 1\n\n==== sacct 0\n{text}", ["9"], "json").records.get("9", Record("9", "")).state == ""
+
+
 def test_only_a_kill_without_figures_is_unclear():
     assert is_unclear(Record("1", "FAILED", signal=9))
     assert is_unclear(Record("1", "CANCELLED by 0", exit_code=137))
