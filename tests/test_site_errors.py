@@ -258,7 +258,7 @@ WRONG = {
         [
             "4:11: options: unknown key 'acount' | did you mean 'account'",
             "4:32: options.launcher: 'sruun' is not one of direct, srun | did you mean 'srun'",
-            "4:47: options.prefer: 'jason' is not one of commands, json, rest | did you mean 'json'",
+            "4:47: options.prefer: 'jason' is not one of commands, json, rest, pyslurm | did you mean 'json'",
             "4:67: options.directives: unknown key 'ad' | did you mean 'add'",
             "4:81: options.directives.drop: expected a list, found '--mem' | did you mean [--mem]",
         ],

@@ -13,10 +13,9 @@ sacct, and a job that nobody mentions is UNKNOWN.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -37,51 +36,15 @@ from vrecompute.backend import (
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.site import Site
 from vrecompute_backends.slurm_options import SlurmOptions
-from vrecompute_backends.slurm_rest import RestStatus
+from vrecompute_backends.slurm_poll import Answer
+from vrecompute_backends.slurm_record import Record
 from vrecompute_backends.slurm_script import on_site, render, secrets_folder
-from vrecompute_backends.slurm_states import STATES, Record, status_of
-from vrecompute_backends.slurm_text import (
-    SACCT,
-    SQUEUE,
-    parse_sacct,
-    parse_sacct_json,
-    parse_squeue,
-    parse_squeue_json,
-)
+from vrecompute_backends.slurm_states import is_unclear, status_of
+from vrecompute_backends.slurm_status import StatusQuery
 
-__all__ = ["SlurmBackend", "merge"]
+__all__ = ["SlurmBackend"]
 
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
-#: Lines that separate the answers in the output of a poll; no field that is asked for can hold one.
-_SQUEUE, _SACCT = "==== squeue", "==== sacct"
-#: $1 spool, $2 ids with commas, $3 and $4 arguments of squeue and sacct, $5 non-empty: ask sacct for all.
-#: sacct is slow on many sites: without $5 it is asked only for jobs that squeue does not show alive.
-_POLL = r"""
-cd -- "$1" 2> /dev/null && for id in $(echo "$2" | tr , ' '); do
-  for mark in "$id".*.end; do
-    if [ -e "$mark" ]; then read -r code < "$mark"; echo "$mark $code"; fi
-  done
-done
-alive=$(squeue $3 --jobs="$2" 2>&1)
-printf '==== squeue %s\n%s\n' "$?" "$alive"
-rest=
-alive="
-$alive"
-for id in $(echo "$2" | tr , ' '); do
-  case "$5$alive" in
-    "
-"*"
-$id|PENDING|"* | "
-"*"
-$id|RUNNING|"*) ;;
-    *) rest=$rest,$id ;;
-  esac
-done
-if [ -n "$rest" ]; then
-  ended=$(sacct $4 --jobs="${rest#,}" 2>&1)
-  printf '==== sacct %s\n%s\n' "$?" "$ended"
-fi
-"""
 #: $1 is code made by `on_site`, an assignment of a quoted word: the spool as the site's own shell sees it.
 _SPOOL = "umask 077 && mkdir -p -- {folder} && cd -- {folder} && pwd"
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
@@ -92,8 +55,9 @@ _TRANSIENT = re.compile(
     r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
     re.IGNORECASE,
 )
-#: How long a job that ended badly waits for accounting to say why, before squeue's word is taken for it.
-_ACCOUNTING_S = 30.0
+#: How long a job that ended badly waits for accounting to say why, before squeue's word is taken for it; and how
+#: long one that was killed, for its memory or not, while accounting is silent.
+_ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
 _MOST_IDS = 5000
 
 
@@ -110,14 +74,11 @@ class SlurmBackend(Backend):
         except ValidationError as error:
             raise SiteError(f"site {site.name!r}: options: {error}") from error
         self.access = access if access is not None else open_access(site)
-        self._rest: RestStatus | None = None
-        if self.options.prefer == "rest":
-            if self.options.rest_url is None:
-                raise SiteError(f"site {site.name!r}: options.prefer: rest needs options.rest_url")
-            self._rest = RestStatus(self.access, self.options.rest_url, self.options.rest_token_file)
+        self.query = StatusQuery(site, self.options, self.access)
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}
         self._ended: dict[JobId, float] = {}
+        self._silent = float("-inf")
         self._secrets: dict[JobId, list[str]] = {}
         self._asked = float("-inf")
 
@@ -247,19 +208,14 @@ class SlurmBackend(Backend):
     def _ask(self, ids: Sequence[JobId]) -> None:
         """Update what is known of these ids; silence, from Slurm or from the site, changes nothing."""
         named = [i for i in ids if _ID.fullmatch(i)]
-        if self._rest is not None:
-            for job_id, record in self._ask_rest(self._rest, named).items():
-                self._learn(JobId(job_id), record)
-            return
-        as_json = self.options.prefer == "json"
-        squeue = "--json --states=all" if as_json else " ".join(SQUEUE)
-        sacct = "--json --duplicates" if as_json else " ".join(SACCT)
-        command = ["sh", "-c", _POLL, "sh", self.spool, ",".join(named), squeue, sacct, "all" if as_json else ""]
         try:
-            answer = self.access.run(command, timeout_s=120).text if named else ""
+            answer = self.query.ask(self.spool, named) if named else Answer({})
         except Unavailable:
+            self._silent = time.monotonic()
             return
-        for job_id, record in _records(answer, as_json).items():
+        if answer.silent:
+            self._silent = time.monotonic()
+        for job_id, record in answer.records.items():
             self._learn(JobId(job_id), record)
         self.sweep(
             [i for i in named if self._status(i).state.terminal and self._status(i).state is not State.COMPLETED]
@@ -268,92 +224,21 @@ class SlurmBackend(Backend):
     def _status(self, job_id: JobId) -> JobStatus:
         return self._known.get(job_id, JobStatus(State.UNKNOWN))
 
-    def _ask_rest(self, rest: RestStatus, ids: Sequence[str]) -> dict[str, Record]:
-        try:
-            controller, accounting = rest.jobs(ids)
-            queue, accounts = parse_squeue_json(controller), parse_sacct_json(accounting)
-        except (Unavailable, ValueError, KeyError, TypeError):
-            return {}
-        accounts = {i: replace(r, explained=True) for i, r in accounts.items()}
-        return {i: r for i, r in merge({}, queue, accounts).items() if i in set(ids)}
-
     def _learn(self, job_id: JobId, record: Record) -> None:
         seen = status_of(record)
-        if seen.state.terminal and seen.blame != "none" and not record.explained:
-            # accounting may still be writing down why; a terminal state cannot be taken back
-            first = self._ended.setdefault(job_id, time.monotonic())
-            if time.monotonic() - first < _ACCOUNTING_S:
-                seen = replace(seen, state=State.RUNNING, reason=f"job {job_id} has ended; Slurm does not say why yet")
+        if (
+            seen.state.terminal
+            and seen.blame != "none"
+            and not record.explained
+            and self._may_be_explained(job_id, record)
+        ):
+            # a terminal state cannot be taken back
+            seen = replace(seen, state=State.RUNNING, reason=f"job {job_id} has ended; Slurm does not say why yet")
         self._known[job_id] = latest(self._known.get(job_id), seen)
 
-
-def merge(
-    marks: Mapping[str, Mapping[int, int]], queue: Mapping[str, Record], accounts: Mapping[str, Record]
-) -> dict[str, Record]:
-    """What to believe of each job: its latest attempt, where a marker beats squeue and squeue beats sacct.
-
-    `marks` is {id: {attempt: exit code}}. Peaks, limits and steps come from sacct whoever says the state.
-    """
-    records = {}
-    for job_id in {*marks, *queue, *accounts}:
-        queued, account = queue.get(job_id), accounts.get(job_id)
-        record = max((r for r in (account, queued) if r is not None), key=lambda r: r.restarts, default=None)
-        if queued is not None and record is not None and queued.restarts == record.restarts:
-            record = queued
-            if account is not None and account.restarts == queued.restarts:
-                record = _explained(queued, account)
-        attempt, code = max(marks.get(job_id, {}).items(), default=(-1, 0))
-        if attempt >= 0 and (record is None or attempt >= record.restarts):
-            base = record if record is not None and record.restarts == attempt else Record(job_id, "")
-            state = "COMPLETED" if code == 0 else "FAILED"
-            record = replace(base, state=state, restarts=attempt, exit_code=code, signal=None, explained=True)
-        if record is not None:
-            records[job_id] = record
-    return records
-
-
-def _explained(queued: Record, account: Record) -> Record:
-    """squeue's record with the figures that only accounting has, once accounting knows of the end."""
-    over = STATES.get(account.state.split(" ")[0], State.UNKNOWN).terminal
-    state = account.state if over and account.state.startswith(queued.state) else queued.state
-    return replace(
-        queued,
-        state=state,  # "CANCELLED by 1000" says more than "CANCELLED"
-        memory_peak_bytes=account.memory_peak_bytes,
-        memory_limit_bytes=account.memory_limit_bytes,
-        elapsed_s=account.elapsed_s if over else queued.elapsed_s,
-        steps=account.steps,
-        explained=over,
-    )
-
-
-def _records(answer: str, as_json: bool) -> dict[str, Record]:
-    """The three answers of a poll as records. An answer that is an error counts as no answer."""
-    marks: dict[str, dict[int, int]] = {}
-    sections: dict[str, tuple[str, str]] = {}
-    name, lines = "", list[str]()
-    for line in [*answer.splitlines(), f"{_SACCT} end"]:
-        if line.startswith((f"{_SQUEUE} ", f"{_SACCT} ")):
-            if name:
-                sections[name] = (sections[name][0], "\n".join(lines))
-            head, _, code = line.rpartition(" ")
-            if code != "end":
-                name, lines = head, []
-                sections[name] = (code, "")
-        elif name:
-            lines.append(line)
-        elif found := re.fullmatch(r"([0-9_]+)\.([0-9]+)\.end ([0-9]+)", line):
-            marks.setdefault(found[1], {})[int(found[2])] = int(found[3])
-    readers = {
-        _SQUEUE: parse_squeue_json if as_json else parse_squeue,
-        _SACCT: parse_sacct_json if as_json else parse_sacct,
-    }
-    found_by = {}
-    for command, reader in readers.items():
-        code, text = sections.get(command, ("1", ""))
-        try:
-            found_by[command] = reader(text) if code == "0" else {}
-        except (ValueError, KeyError, TypeError, json.JSONDecodeError):
-            found_by[command] = {}
-    accounts = {i: replace(r, explained=True) for i, r in found_by[_SACCT].items()}
-    return merge(marks, found_by[_SQUEUE], accounts)
+    def _may_be_explained(self, job_id: JobId, record: Record) -> bool:
+        """Whether accounting may still be writing down why the job ended, or be about to come back and say it."""
+        now = time.monotonic()
+        first = self._ended.setdefault(job_id, now)
+        asked = max(first, self._silent) if is_unclear(record) else first
+        return now - asked < _ACCOUNTING_S and now - first < _SILENCE_S

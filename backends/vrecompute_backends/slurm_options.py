@@ -57,9 +57,10 @@ class SlurmOptions(_Strict):
         default=True, description="Submit jobs of one shape as one array, where more than one is wanted."
     )
     directives: Directives = Field(default=Directives(), description="Changes to the directives written.")
-    prefer: Literal["commands", "json", "rest"] = Field(
+    prefer: Literal["commands", "json", "rest", "pyslurm"] = Field(
         default="commands",
-        description="How to ask Slurm: the text of its commands, their --json (Slurm 21.08 and later), or slurmrestd.",
+        description="How to ask Slurm: the text of its commands, their --json, slurmrestd, or pyslurm on this machine; "
+        "commands where json or pyslurm do not work.",
     )
     rest_url: Annotated[str, Field(pattern=r"^https?://[^/\s@]+\S*$")] | None = Field(
         default=None, description="Address of slurmrestd where prefer is rest."

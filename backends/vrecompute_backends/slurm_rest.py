@@ -5,19 +5,34 @@ Jobs are submitted and cancelled by sbatch and scancel all the same.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vrecompute.access import Access
 from vrecompute.errors import SiteError, Unavailable
+from vrecompute_backends.slurm_poll import LONGEST_S, MARKS, PATIENCE_S
 
 __all__ = ["RestStatus"]
 
-_CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", "60", "--config", "-")
+_CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", str(PATIENCE_S), "--config", "-")
+#: Its standard input has three lines: the header with the token, and the addresses of two questions, of which
+#: the second may be empty. slurmrestd answers for slurmctld and slurmdbd each, and either may be silent.
+_POLL = rf"""
+IFS= read -r token
+IFS= read -r controller
+IFS= read -r accounting
+get() {{
+  printf '%s\nurl = "%s"\n' "$token" "$1" | ask {" ".join(_CURL)}
+}}
+answer=$(get "$controller" 2>&1)
+printf '==== squeue %s\n%s\n' "$?" "$answer"
+if [ -n "$accounting" ]; then
+  answer=$(get "$accounting" 2>&1)
+  printf '==== sacct %s\n%s\n' "$?" "$answer"
+fi
+"""
 
 
 class RestStatus:
@@ -29,20 +44,27 @@ class RestStatus:
         self.token_file = token_file
         self._version: str | None = None
 
-    def jobs(self, ids: Sequence[str]) -> tuple[str, str]:
-        """(what slurmctld knows, what slurmdbd knows of `ids`) as JSON texts; Unavailable where there is no answer."""
+    def question(self, spool: str, ids: Sequence[str], *, accounting: bool) -> tuple[list[str], bytes]:
+        """(command, its standard input) of one poll, whose output `slurm_poll.read` reads.
+
+        Asks slurmrestd for the newest version of its interface before the first. Unavailable where it does not answer.
+        """
         if self._version is None:
             self._version = self._newest()
         asked = "&".join(sorted({f"step={i.partition('_')[0]}" for i in ids}))
-        paths = [f"/slurm/{self._version}/jobs/", f"/slurmdb/{self._version}/jobs/?{asked}"]
-        controller, accounting = self._get(paths)
-        return json.dumps(controller), json.dumps(accounting)
+        lines = [self._header(), f"{self.url}/slurm/{self._version}/jobs/"]
+        lines.append(f"{self.url}/slurmdb/{self._version}/jobs/?{asked}" if accounting else "")
+        command = ["sh", "-c", MARKS + _POLL, "sh", spool, ",".join(ids)]
+        return command, "".join(f"{line}\n" for line in lines).encode()
 
     def _newest(self) -> str:
         """The newest version of the interface that serves both; versions are numbered v0.0.N."""
-        (specification,) = self._get(["/openapi/v3"])
+        asked = f'{self._header()}\nurl = "{self.url}/openapi/v3"\n'
+        done = self.access.run(_CURL, stdin=asked.encode(), timeout_s=LONGEST_S)
+        if done.code != 0:
+            raise Unavailable(f"{self.access}: slurmrestd at {self.url}: {done.complaint or 'no answer'}")
         found = [
-            set(re.findall(rf'"/{part}/(v0\.0\.[0-9]+)/jobs/', json.dumps(specification)))
+            set(re.findall(rf'"/{part}/(v0\.0\.[0-9]+)/jobs/', done.text.replace("\\/", "/")))
             for part in ("slurm", "slurmdb")
         ]
         both = sorted(found[0] & found[1], key=lambda version: int(version.rpartition(".")[2]))
@@ -50,16 +72,8 @@ class RestStatus:
             raise Unavailable(f"{self.url} serves no jobs of both slurmctld and slurmdbd; use options.prefer: commands")
         return str(both[-1])
 
-    def _get(self, paths: Sequence[str]) -> list[Any]:
-        settings = [f'header = "X-SLURM-USER-TOKEN: {self._token()}"', *(f'url = "{self.url}{path}"' for path in paths)]
-        done = self.access.run(_CURL, stdin="\n".join(settings).encode(), timeout_s=180)
-        try:
-            answers = _documents(done.text)
-        except ValueError:
-            answers = []
-        if done.code != 0 or len(answers) != len(paths):
-            raise Unavailable(f"{self.access}: slurmrestd at {self.url}: {done.complaint or 'no answer'}")
-        return answers
+    def _header(self) -> str:
+        return f'header = "X-SLURM-USER-TOKEN: {self._token()}"'
 
     def _token(self) -> str:
         """The token of `options.rest_token_file` on this machine, else of $SLURM_JWT; read anew, since it expires."""
@@ -76,13 +90,3 @@ class RestStatus:
                 "no token for slurmrestd: write `scontrol token` to options.rest_token_file, or set SLURM_JWT"
             )
         return token
-
-
-def _documents(text: str) -> list[Any]:
-    """JSON documents one after another."""
-    decoder, documents, text = json.JSONDecoder(), [], text.strip()
-    while text:
-        document, end = decoder.raw_decode(text)
-        documents.append(document)
-        text = text[end:].strip()
-    return documents

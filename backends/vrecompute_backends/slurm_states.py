@@ -6,12 +6,12 @@ Sources: squeue(1), JOB STATE CODES and JOB REASON CODES; sacct(1), JOB STATE CO
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from vrecompute.backend import JobStatus, State
 from vrecompute.units import to_slurm_time
+from vrecompute_backends.slurm_record import Record
 
-__all__ = ["PENDING_REASONS", "STATES", "Record", "status_of"]
+__all__ = ["PENDING_REASONS", "STATES", "is_unclear", "status_of"]
 
 #: Slurm's base states and flags. One that is not here is UNKNOWN: never success, never failure.
 STATES: dict[str, State] = {
@@ -86,38 +86,16 @@ _NEARLY_ALL = 0.95
 _KILL = 9
 
 
-@dataclass(frozen=True)
-class Record:
-    """One attempt of one job in Slurm's own words, whichever command said them. Bytes and seconds.
-
-    `state` may carry flags ("COMPLETING", "REQUEUED") and words ("CANCELLED by 1000"). `steps` are the
-    states of its steps; `exit_code` and `signal` are the job's own. `explained`: nothing more about its
-    end is to come.
-    """
-
-    job_id: str
-    state: str
-    reason: str = ""
-    restarts: int = 0
-    exit_code: int | None = None
-    signal: int | None = None
-    nodes: str = ""
-    memory_peak_bytes: int | None = None
-    memory_limit_bytes: int | None = None
-    elapsed_s: float | None = None
-    limit_s: int | None = None
-    steps: tuple[str, ...] = ()
-    explained: bool = False
-
-
 def status_of(record: Record) -> JobStatus:
     """The status that a record means, with its reason as a sentence."""
     state = _state(record)
+    # what a signal ended has no code of its own; the text form says 0 then, the others say nothing
+    code = None if record.signal and not record.exit_code else record.exit_code
     return JobStatus(
         state=state,
         attempt=record.restarts,
         reason=_sentence(record, state),
-        exit_code=record.exit_code if state.terminal else None,
+        exit_code=code if state.terminal else None,
         signal=(record.signal or None) if state.terminal else None,
         node=record.nodes,
         memory_peak_bytes=record.memory_peak_bytes,
@@ -139,13 +117,22 @@ def _state(record: Record) -> State:
     return state
 
 
+def is_unclear(record: Record) -> bool:
+    """Whether only accounting can tell this end from a memory kill: killed, and its peak is not known yet."""
+    ended = STATES.get(record.state.split(" ")[0]) in {State.FAILED, State.CANCELLED}
+    return ended and _killed(record) and record.memory_peak_bytes is None
+
+
+def _killed(record: Record) -> bool:
+    return record.signal == _KILL or record.exit_code == 128 + _KILL
+
+
 def _killed_for_memory(record: Record) -> bool:
     """Memory kills have two shapes: OUT_OF_MEMORY with control groups, a bare SIGKILL without."""
     if any(step.startswith("OUT_OF_ME") for step in record.steps):
         return True
     peak, limit = record.memory_peak_bytes, record.memory_limit_bytes
-    killed = record.signal == _KILL or record.exit_code == 128 + _KILL
-    return bool(killed and peak and limit and peak >= _NEARLY_ALL * limit)
+    return bool(_killed(record) and peak and limit and peak >= _NEARLY_ALL * limit)
 
 
 def _code(reason: str) -> str:

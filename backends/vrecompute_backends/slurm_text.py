@@ -1,7 +1,8 @@
 """Slurm's answers as records: functions from text or JSON to `{id: Record}`, tested without a daemon.
 
 The text formats are asked for field by field and separated by `|`; only fields that cannot hold text of
-a user are asked for, so nothing has to be unescaped. Array elements are `123_4` everywhere.
+a user are asked for, so nothing has to be unescaped. Array elements are `123_4` everywhere, those too that
+Slurm tells as one, since they wait or never started.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from vrecompute.units import from_slurm, from_slurm_time
-from vrecompute_backends.slurm_states import Record
+from vrecompute_backends.slurm_record import Record, elements
 
 __all__ = ["SACCT", "SQUEUE", "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json"]
 
@@ -33,13 +34,13 @@ SACCT = (
 
 def parse_squeue(text: str) -> dict[str, Record]:
     """Records from `squeue` with the arguments SQUEUE. Lines of another shape are skipped, not guessed at."""
-    records = {}
+    records: dict[str, Record] = {}
     for line in text.splitlines():
         fields = [field.strip() for field in line.split("|", 7)]
         if len(fields) != 8 or not fields[0]:
             continue
         code, signal = _exit(fields[3])
-        records[fields[0]] = Record(
+        record = Record(
             job_id=fields[0],
             state=fields[1],
             restarts=_whole(fields[2]) or 0,
@@ -50,6 +51,7 @@ def parse_squeue(text: str) -> dict[str, Record]:
             limit_s=_time(fields[6]),
             reason=fields[7],
         )
+        records |= elements(record)
     return records
 
 
@@ -60,13 +62,13 @@ def parse_sacct(text: str) -> dict[str, Record]:
         fields = [field.strip() for field in line.split("|")]
         if len(fields) != 11 or not fields[0]:
             continue
-        job_id, _, step = fields[0].partition(".")
+        # a list of elements has no steps, and may be cut short with dots
+        job_id, _, step = (fields[0], "", "") if "[" in fields[0] else fields[0].partition(".")
         if step:
             _add_step(jobs, job_id, fields[1], _memory(fields[8]))
             continue
         code, signal = _exit(fields[3])
         minutes = _whole(fields[6])
-        known = jobs.get(job_id)
         record = Record(
             job_id=job_id,
             state=fields[1],
@@ -78,29 +80,37 @@ def parse_sacct(text: str) -> dict[str, Record]:
             limit_s=None if minutes is None else 60 * minutes,
             memory_limit_bytes=_requested(fields[7], _whole(fields[9]), _whole(fields[10])),
         )
-        if known is None or record.restarts >= known.restarts:
-            jobs[job_id] = record
+        _keep_latest(jobs, elements(record))
     return jobs
 
 
 def parse_squeue_json(text: str) -> dict[str, Record]:
     """Records from `squeue --json`, or from slurmrestd's `jobs`."""
-    return {record.job_id: record for record in map(_squeue_record, _jobs(text))}
+    records: dict[str, Record] = {}
+    for job in _jobs(text):
+        records |= elements(_squeue_record(job), str(job.get("array_task_string") or ""))
+    return records
 
 
 def parse_sacct_json(text: str) -> dict[str, Record]:
     """Records from `sacct --json`, or from slurmdbd's `jobs` of slurmrestd; the latest attempt of each."""
     records: dict[str, Record] = {}
-    for record in map(_sacct_record, _jobs(text)):
-        if record.job_id not in records or record.restarts >= records[record.job_id].restarts:
-            records[record.job_id] = record
+    for job in _jobs(text):
+        _keep_latest(records, elements(_sacct_record(job), str((job.get("array") or {}).get("task") or "")))
     return records
+
+
+def _keep_latest(records: dict[str, Record], found: Mapping[str, Record]) -> None:
+    for job_id, record in found.items():
+        if job_id not in records or record.restarts >= records[job_id].restarts:
+            records[job_id] = record
 
 
 def _squeue_record(job: Mapping[str, Any]) -> Record:
     task = _number(job.get("array_task_id"))
     master = _number(job.get("array_job_id"))
-    job_id = str(job["job_id"]) if task is None else f"{master or job['job_id']}_{task}"
+    master = master or job["job_id"]
+    job_id = str(master) if task is None else f"{master}_{task}"
     code, signal = _exit_json(job.get("exit_code"))
     start, end = _number(job.get("start_time")), _number(job.get("end_time"))
     minutes = _number(job.get("time_limit"))
@@ -120,7 +130,8 @@ def _squeue_record(job: Mapping[str, Any]) -> Record:
 def _sacct_record(job: Mapping[str, Any]) -> Record:
     array = job.get("array") or {}
     task = _number(array.get("task_id"))
-    job_id = str(job["job_id"]) if task is None else f"{array.get('job_id') or job['job_id']}_{task}"
+    master = array.get("job_id") or job["job_id"]
+    job_id = str(master) if task is None else f"{master}_{task}"
     code, signal = _exit_json(job.get("exit_code"))
     time = job.get("time") or {}
     minutes = _number(time.get("limit"))

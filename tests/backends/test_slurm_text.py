@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.backend import State
-from vrecompute_backends.slurm import _records, merge
-from vrecompute_backends.slurm_states import PENDING_REASONS, STATES, Record, status_of
+from vrecompute_backends.slurm_poll import Answer, merge, read
+from vrecompute_backends.slurm_record import Record
+from vrecompute_backends.slurm_states import PENDING_REASONS, STATES, is_unclear, status_of
 from vrecompute_backends.slurm_text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
 SQUEUE = """\
@@ -117,14 +118,91 @@ def test_json_says_the_same_as_text():
 def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
-    assert _records(text, as_json=False) == {}
-    assert _records(text, as_json=True) == {}
+    for form in ("commands", "json", "rest", "pyslurm"):
+        assert read(text, ["1", "9"], form) == Answer({})
 
 
 @pytest.mark.parametrize("code", ["1", "124"])
 def test_an_error_of_squeue_or_sacct_is_silence(code):
     answer = f"==== squeue {code}\n{SQUEUE}\n==== sacct {code}\n{SACCT}"
-    assert _records(answer, as_json=False) == {}
+    assert read(answer, ["8", "9", "12"], "commands") == Answer({}, silent=True)
+
+
+def test_a_silent_sacct_hides_nothing_of_squeue_and_is_known_to_be_silent():
+    hung = read(f"9.0.end 3\n==== squeue 0\n{SQUEUE}\n==== sacct 124\n", ["8", "9", "7_0"], "commands")
+    assert hung.silent
+    assert {i: r.state for i, r in hung.records.items()} == {"8": "PENDING", "7_0": "RUNNING", "9": "FAILED"}
+    assert not read(f"==== squeue 0\n{SQUEUE}\n", ["7_0"], "commands").silent, "sacct was not needed"
+
+
+def test_a_site_without_accounting_has_no_more_to_say():
+    without = "==== sacct 1\nSlurm accounting storage is disabled\n"
+    answer = read(f"==== squeue 0\n{SQUEUE}\n{without}", ["9"], "commands")
+    assert not answer.silent
+    assert answer.records["9"].explained
+
+
+def test_jobs_that_nobody_asked_for_are_left_out():
+    """squeue --json of older versions tells all jobs of the cluster, and so does slurmrestd."""
+    answer = f"==== squeue 0\n{json.dumps(SQUEUE_JSON)}\n==== sacct 0\n{json.dumps(SACCT_JSON)}\n"
+    assert set(read(answer, ["6", "9"], "json").records) == {"6", "9"}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("==== squeue 1\nsqueue: unrecognized option '--json'\nTry \"squeue --help\" for more information\n", "--json"),
+        (
+            "==== squeue 139\nsqueue: error: load_plugins: unable to find plugin: serializer/json\n",
+            "unable to find plugin: serializer/json",
+        ),
+        (
+            "==== sacct 0\nsacct: error: application/json output not supported by data_parser/v0.0.42\n",
+            "output not supported by data_parser/v0.0.42",
+        ),
+    ],
+)
+def test_a_slurm_without_json_is_told_from_one_that_does_not_answer(said, why):
+    answer = read(said, ["8"], "json")
+    assert why in answer.refusal
+    assert answer.records == {}
+    assert not read(
+        "==== squeue 1\nslurm_load_jobs error: Socket timed out on send/recv operation\n", [], "json"
+    ).refusal
+
+
+def test_elements_that_wait_or_never_started_are_told_as_one_and_known_one_by_one():
+    waiting = dict.fromkeys(["set", "infinite"], False)
+    job = {"job_id": 1, "array_job_id": {"set": True, "number": 1}, "array_task_id": waiting, "job_state": ["PENDING"]}
+    queue = parse_squeue_json(json.dumps({"jobs": [{**job, "array_task_string": "8-499%2"}]}))
+    assert len(queue) == 492
+    assert queue["1_499"].job_id == "1_499"
+    account = {
+        "job_id": 514,
+        "array": {"job_id": 514, "task_id": waiting, "task": "0x1C"},
+        "state": {"current": "CANCELLED"},
+    }
+    by_json = parse_sacct_json(json.dumps({"jobs": [account]}))
+    by_text = parse_sacct("514_[2-4]|CANCELLED by 2000|0|0:0|None assigned|0|5|100M||0|0\n")
+    assert set(by_json) == set(by_text) == {"514_2", "514_3", "514_4"}
+    assert set(parse_sacct("5_[1,3,...%2]|CANCELLED|0|0:0|c1|0|5|100M||0|0\n")) == {"5_1", "5_3"}, "cut short by Slurm"
+
+
+@pytest.mark.parametrize(
+    "jobs", [[{"job_id": 9, "array": "x"}], [{"job_id": 9, "state": 3}], [{"job_id": 9, "time": []}], 7]
+)
+def test_json_of_another_shape_is_silence(jobs):
+    text = json.dumps({"jobs": jobs})
+    assert read(f"==== squeue 1\n\n==== sacct 0\n{text}", ["9"], "json").records.get("9", Record("9", "")).state == ""
+
+
+def test_only_a_kill_without_figures_is_unclear():
+    assert is_unclear(Record("1", "FAILED", signal=9))
+    assert is_unclear(Record("1", "CANCELLED by 0", exit_code=137))
+    assert not is_unclear(Record("1", "FAILED", signal=9, memory_peak_bytes=1))
+    assert not is_unclear(Record("1", "FAILED", exit_code=3))
+    assert not is_unclear(Record("1", "TIMEOUT", signal=9))
+    assert not is_unclear(Record("1", "RUNNING", signal=9))
 
 
 def test_a_marker_beats_squeue_and_squeue_beats_sacct():

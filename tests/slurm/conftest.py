@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,12 @@ def running_lab(absent: Callable[[str, str], None]) -> Lab:
     if not (KEYS / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
         absent("slurm", "the Slurm lab is not running: tests/lab/slurm-up (podman or docker)")
     return lab
+
+
+@pytest.fixture(scope="session")
+def outage_s() -> float:
+    """How long a daemon is away: two minutes in `make acceptance`."""
+    return 120.0 if os.environ.get("VRECOMPUTE_ACCEPTANCE") else 25.0
 
 
 @pytest.fixture
@@ -35,3 +43,11 @@ def _settle(lab: Lab) -> None:
     while not lab.nodes_are_idle():
         assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
         time.sleep(0.5)
+
+
+@pytest.fixture
+def rest(lab: Lab, tmp_path: Path) -> dict[str, str]:
+    """Options of a backend that asks slurmrestd, with a token in a file."""
+    token = tmp_path / "token"
+    token.write_text(lab.on("login", "scontrol", "token", "lifespan=600"))
+    return {"prefer": "rest", "rest_url": "http://head:6820", "rest_token_file": str(token)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +65,27 @@ class Lab:
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
         subprocess.run([SCRIPTS / "slurm-on", "--power", action, machine], check=True, capture_output=True, timeout=60)
+
+    @contextlib.contextmanager
+    def away(self, daemon: str, how: str = "stopped") -> Iterator[None]:
+        """`slurmctld` or `slurmdbd` is "stopped" (its connections stay open, and silent) or "killed", for a while."""
+        pid = self.on("head", "pidof", daemon).split()[0]
+        self.on("head", "kill", "-STOP" if how == "stopped" else "-KILL", pid)
+        try:
+            yield
+        finally:
+            if how == "stopped":
+                self.on("head", "kill", "-CONT", pid)
+            else:
+                self.on("head", "runuser", "-u", "slurm", "--", daemon)
+            self._await_answers()
+
+    def _await_answers(self) -> None:
+        deadline = time.monotonic() + 60
+        for question in (["scontrol", "ping"], ["sacctmgr", "-n", "show", "cluster"]):
+            while not self.on("head", *question, check=False).strip():
+                assert time.monotonic() < deadline, f"{question} is not answered"
+                time.sleep(0.5)
 
     def nodes_are_idle(self) -> bool:
         """Whether both compute nodes are ready for jobs."""

@@ -117,3 +117,14 @@ def test_a_live_run_whose_client_is_killed_is_finished_by_another(lab, reference
     assert (again["status"], again["sha"]) == ("complete", reference)
     assert again["reused"] >= 3
     assert again["computed"] <= FILES - durable + 4, "at most what was in flight is computed twice"
+
+
+@pytest.mark.parametrize("how", ["run", "submit"])
+def test_a_whole_run_while_slurmdbd_is_away_gives_the_same_bytes(lab, reference, outage_s, how):
+    store = f"/home/alice/store-silent-{how}"
+    pause_s = 20 if outage_s >= 120 else 0.5  # 24 chunks on 4 workers: as long as the outage
+    begun = time.monotonic()
+    with lab.away("slurmdbd"):
+        facts = run(lab, "login", how, "lab-slurm", ANALYSIS, store, sleep_s=pause_s)
+    assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES)
+    assert outage_s < 120 or time.monotonic() - begun >= 120

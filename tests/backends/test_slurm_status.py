@@ -1,0 +1,151 @@
+"""A poll as a command: clean and quick scripts, ways that are absent given up, a daemon that hangs left alone."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from vrecompute.access import Completed, LocalAccess
+from vrecompute.backend import State
+from vrecompute.errors import Unavailable
+from vrecompute.site import Limits, Site, Stage
+from vrecompute_backends import slurm, slurm_pyslurm, slurm_rest, slurm_status
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm_poll import MARKS, by_commands
+
+ALIVE = "7|RUNNING|0|0:0|c1|0:04|5:00|None"
+KILLED = "7|FAILED|0|0:9|c1|0:04|5:00|RaisedSignal:9(Killed)"
+HUNG = f"==== squeue 0\n{KILLED}\n==== sacct 124\n"
+OOM = "7|FAILED|0|0:9|c1|4|5|50M||1|1\n7.batch|CANCELLED|0|0:9|c1|4|||317588K|1|1"
+
+
+class Told(LocalAccess):
+    """A site whose polls answer what they are told to, in turn; the last one again and again."""
+
+    def __init__(self, *answers):
+        self.answers, self.commands = list(answers), []
+
+    def run(self, command, **options):
+        """Answer and remember."""
+        self.commands.append(list(command))
+        if command[0] == "bash":
+            return Completed(0, b"/spool\n", b"")
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return Completed(0, answer.encode(), b"")
+
+
+def backend(access, tmp_path=None, **options):
+    stage = Stage(scratch=str(tmp_path)) if tmp_path else Stage()
+    return SlurmBackend(
+        Site(name="here", backend="slurm", options=options, limits=Limits(min_poll=0), stage=stage), access
+    )
+
+
+def program(tmp_path, monkeypatch, **texts):
+    """Commands of these names and shell texts, before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    "body", [by_commands("", [], "commands", accounting=True)[2], MARKS + slurm_rest._POLL, MARKS + slurm_pyslurm.BODY]
+)
+def test_the_scripts_are_clean(body):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("install shellcheck to check the scripts")
+    # SC2086: arguments of Slurm's commands are several words
+    done = subprocess.run(
+        ["shellcheck", "-s", "sh", "-e", "SC2086", "-"], input=body.encode(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_markers_of_the_jobs_asked_for_are_read_and_no_others(tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, squeue="exit 1", sacct="exit 1")
+    asker = backend(LocalAccess(), tmp_path)
+    for name, text in (
+        ("7.0.end", "0"),
+        ("7.1.end", "3"),
+        ("77.0.end", "0"),
+        ("8_1.0.end", "0"),
+        ("8_1.1.end.part", "9"),
+    ):
+        (tmp_path / "jobs").mkdir(exist_ok=True)
+        (tmp_path / "jobs" / name).write_text(f"{text}\n")
+    seen = asker.poll(["7", "8_1", "8_2"])
+    assert [(s.state, s.attempt) for s in seen.values()] == [
+        (State.FAILED, 1), (State.COMPLETED, 0), (State.UNKNOWN, 0),
+    ]  # fmt: skip
+
+
+def test_sacct_is_asked_once_for_each_array_and_only_about_jobs_that_are_not_alive(tmp_path, monkeypatch):
+    said = f"cat << 'END'\n{ALIVE}\n8_1|PENDING|0|0:0||0:00|5:00|None\n8_2|FAILED|0|0:9|c1|0:01|5:00|None\nEND"
+    program(tmp_path, monkeypatch, squeue=said, sacct=f'echo "$@" > {tmp_path}/asked')
+    asker = backend(LocalAccess(), tmp_path)
+    asker.poll(["7", "8_1"])
+    assert not (tmp_path / "asked").exists()
+    asker.poll(["7", "8_1", "8_2", "8_3", "9"])
+    assert (tmp_path / "asked").read_text().split()[-1] == "--jobs=8,9"
+
+
+def test_a_large_answer_is_quick_to_look_through(tmp_path, monkeypatch):
+    line = '      "name": "a field of a job, of which there are many",'
+    program(tmp_path, monkeypatch, squeue=f"yes '{line}' | head -c 4000000", sacct='echo "{}"')
+    begun = time.monotonic()
+    backend(LocalAccess(), tmp_path, prefer="json").poll([str(i) for i in range(1000, 1500)])
+    assert time.monotonic() - begun < 10, "a shell's own loops take half a minute"
+
+
+def test_a_slurm_without_json_is_asked_by_text_after_one_warning(tmp_path, monkeypatch, caplog):
+    old = """case "$*" in *--json*) echo "$(basename "$0"): unrecognized option '--json'" >&2; exit 1 ;; esac\n"""
+    program(tmp_path, monkeypatch, squeue=old + f"echo '{ALIVE}'", sacct=old)
+    asker = backend(LocalAccess(), tmp_path, prefer="json")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert asker.poll(["7"])["7"].state is State.RUNNING
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "site 'here': options.prefer: json does not work here: unrecognized option '--json'" in said
+    assert "options: {prefer: commands}" in said
+
+
+def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
+    access = Told(HUNG, f"==== squeue 0\n{KILLED}\n", f"==== squeue 0\n{KILLED}\n==== sacct 0\n{OOM}\n")
+    asker = backend(access)
+    monkeypatch.setattr(slurm_status, "_HUNG_S", -1.0)
+    assert asker.poll(["7"])["7"].state is State.RUNNING
+    assert asker.poll(["7"])["7"].state is State.RUNNING, "that nobody was asked is no answer either"
+    monkeypatch.setattr(slurm_status, "_LEFT_ALONE_S", 0.0)
+    assert asker.poll(["7"])["7"].state is State.OOM
+    assert [c[-1] for c in access.commands if c[0] == "sh"] == ["accounting", "", "accounting"]
+
+
+@pytest.mark.parametrize("silence", [HUNG, Unavailable("no connection")])
+def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer_than_that(monkeypatch, silence):
+    now = [1000.0]
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    asker = backend(Told(HUNG, silence))
+    for now[0] in (1000.0, 1100.0, 1200.0, 1290.0):
+        assert asker.poll(["7"])["7"].state is State.RUNNING
+    asker.access.answers = [f"==== squeue 0\n{KILLED}\n==== sacct 0\n7|RUNNING|0|0:0|c1|4|5|50M||1|1\n"]
+    assert asker.poll(["7"])["7"].state is State.RUNNING, "it has just come back, and is still writing"
+    now[0] = 1321.0
+    assert asker.poll(["7"])["7"].state is State.FAILED
+
+
+def test_an_end_that_is_clear_does_not_wait_for_silent_accounting(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    asker = backend(Told("==== squeue 0\n7|TIMEOUT|0|0:0|c1|5:04|5:00|TimeLimit\n==== sacct 124\n"))
+    assert asker.poll(["7"])["7"].state is State.RUNNING
+    now[0] = 1031.0
+    assert asker.poll(["7"])["7"].state is State.TIMEOUT
