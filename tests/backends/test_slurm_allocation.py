@@ -15,12 +15,32 @@ ASKED = (
 )
 
 
-def allocation(folder, code: int, command: str) -> subprocess.Popen[str]:
+LEAVE = """
+import time
+from distributed import Client
+from vrecompute.drain import leave
+
+async def go(dask_worker):
+    await leave(dask_worker)
+
+if __name__ == "__main__":
+    with Client() as client:
+        client.wait_for_workers(1, timeout=60)
+        client.run(go, wait=False)
+        deadline = time.monotonic() + 30
+        while client.nthreads() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(4)
+"""
+
+
+def allocation(folder, code: int, command: str, **variables: str) -> subprocess.Popen[str]:
     """An allocation of one worker whose command is `command`; `scontrol` ends with `code`."""
     scontrol = folder / "scontrol"
     scontrol.write_text(ASKED.format(folder=folder, code=code))
     scontrol.chmod(0o755)
     environment = {**os.environ, "SLURM_JOB_ID": "77", "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment |= variables
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     argv = [sys.executable, "-m", "vrecompute_backends.slurm_allocation", "--workers", "1", "--processes", "1"]
     argv += ["--launcher", "direct", "--no-tls", "--interface", "lo", "--", "sh", "-c", command]
@@ -56,3 +76,14 @@ def test_any_other_end_is_the_job_s(tmp_path):
     job.communicate(timeout=120)
     assert job.returncode == 4
     assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(("left_s", "again"), [(90, True), (30, False)])
+def test_workers_that_left_for_want_of_time_are_not_started_again(tmp_path, left_s, again):
+    (tmp_path / "leave.py").write_text(LEAVE)
+    now = time.time()
+    told = {"VRECOMPUTE_JOB_BEGAN": str(now + left_s - 100), "VRECOMPUTE_JOB_ENDS": str(now + left_s)}
+    job = allocation(tmp_path, 0, f"{sys.executable} leave.py", **told)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, output
+    assert ("starting them again" in output) is again
