@@ -142,7 +142,7 @@ class SlurmBackend(Backend):
         if self.site.scheduler_runs == "allocation":
             jobs.append(scheduler_job(self, "vre-scheduler", workers, {}))
         if workers > workers_beside(self, workers):
-            jobs.append(worker_job(self.site, "tls://SCHEDULER:PORT", "vre-0", {}))
+            jobs.append(worker_job(self, "tls://SCHEDULER:PORT", "vre-0", {}))
         return "\n".join(map(self.script, jobs))
 
     def probe(self) -> list[Finding]:

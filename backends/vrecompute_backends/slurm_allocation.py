@@ -29,7 +29,7 @@ from vrecompute.errors import OutOfTime
 from vrecompute.sites.spelling import read_ports
 from vrecompute_backends.slurm_scheduler import scheduler_beside
 from vrecompute_backends.slurm_script import TLS_FILE
-from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, tls_environment, worker_command
+from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, step, tls_environment, worker_command
 
 __all__ = ["main"]
 
@@ -49,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(SETTINGS)
         address = stack.enter_context(scheduler_beside(given.interface, given.scheduler_ports, pem))
         shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, given.ports)
-        launcher = _launcher(given.launcher, given.threads * given.processes)
-        workers = [*launcher, *worker_command(shape, address, leave=False)]
+        nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+        workers = step(given.launcher, nodes, given.threads * given.processes)
+        workers += worker_command(shape, address, leave=False)
         stack.enter_context(_kept_running(workers))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
         code = subprocess.run(given.command, env=environment, check=False).returncode
@@ -114,15 +115,6 @@ def _keys() -> Iterator[Path]:
         yield pem
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _launcher(launcher: str, cores: int) -> list[str]:
-    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
-    if launcher == "direct" and nodes == 1:
-        return []
-    # --overlap, --mem=0: the step shares the first node with this program; a lost node ends nobody else
-    sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
-    return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from vrecompute.errors import Unavailable
 from vrecompute.site import Site
 from vrecompute_backends.jobqueue import JobQueueCluster, JobQueueJob
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, worker_command
+from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, step, worker_command
 
 __all__ = ["Owner", "WorkerJobs", "walltime_of", "worker_job"]
 
@@ -30,15 +30,17 @@ def walltime_of(site: Site) -> int:
     return site.workers.walltime or _HOUR_S
 
 
-def worker_job(site: Site, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
+def worker_job(backend: SlurmBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
     """The job that holds one node's workers, any number of them as an array; workers are `name_INDEX`."""
+    site, launcher = backend.site, backend.options.launcher
     workers, network = site.workers, site.network
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
+    command = [*step(launcher, 1, workers.cores), *worker_command(shape, address, leave=True)]
     return Job(
         name=name,
-        command=("sh", "-c", _NUMBERED, name, *worker_command(shape, address, leave=True)),
+        command=("sh", "-c", _NUMBERED, name, *command),
         cores=workers.cores,
         memory_bytes=workers.memory,
         walltime_s=walltime_of(site),
@@ -71,7 +73,7 @@ class _Batch:
 
     def job(self, scheduler: str) -> Job:
         """What is submitted."""
-        return worker_job(self.owner.backend.site, scheduler, self.name, self.owner.secret_files)
+        return worker_job(self.owner.backend, scheduler, self.name, self.owner.secret_files)
 
     async def ids(self, scheduler: str) -> list[JobId]:
         """Their native ids, by number in the batch; raises what `submit_many` raises, to each of them."""

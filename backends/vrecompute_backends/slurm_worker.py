@@ -1,4 +1,4 @@
-"""The command that starts Dask workers on one node, the same in live and detached runs."""
+"""The command that starts Dask workers on the nodes of a job, the same in live and detached runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vrecompute.site import PortRange
 
-__all__ = ["SETTINGS", "WorkerShape", "tls_environment", "worker_command"]
+__all__ = ["SETTINGS", "WorkerShape", "step", "tls_environment", "worker_command"]
 
 #: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
 #: spilled (chunks are small), and a kernel that holds its thread for long is alive all the same.
@@ -55,6 +55,18 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
             f"{middle + 1}:{shape.ports.last}",
         ]
     return command
+
+
+def step(launcher: str, nodes: int, cores: int) -> list[str]:
+    """What is put before a command to start it once on each of the allocation's nodes: nothing, or srun.
+
+    A script of one node needs no srun (`direct`), unless the site gives scripts one core only.
+    """
+    if launcher == "direct" and nodes == 1:
+        return []
+    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends nobody else
+    sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
+    return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
 
 
 def tls_environment(pem: str) -> dict[str, str]:

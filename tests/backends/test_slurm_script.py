@@ -180,7 +180,7 @@ def test_a_job_knows_when_it_began_and_when_it_ends(tmp_path, said, began, ends)
 
 
 def test_idle_workers_leave_jobs_of_a_live_cluster_and_no_others():
-    job = worker_job(SITE, "tls://a:1", "w-0", {})
+    job = worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {})
     assert job.command[job.command.index("--preload") + 1] == "vrecompute.drain"
     assert "--lifetime" not in job.command, "Dask's own would throw away what a worker is computing"
     assert "--preload" not in worker_command(WorkerShape(), "tls://a:1", leave=False)
@@ -192,6 +192,9 @@ def test_explain_shows_the_script_of_a_worker_job():
     assert script.startswith("#!")
     assert "#SBATCH" in script
     assert "distributed.cli.dask_worker tls://SCHEDULER:PORT" in script
+    assert "srun --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpus-per-task=8" in script
+    direct = SlurmBackend(replace(SITE, options={**SITE.options, "launcher": "direct"})).describe(2)
+    assert "srun" not in direct
     shellcheck(script)
 
 
