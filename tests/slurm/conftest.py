@@ -35,3 +35,15 @@ def _settle(lab: Lab) -> None:
     while not lab.nodes_are_idle():
         assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
         time.sleep(0.5)
+
+
+@pytest.fixture
+def control_groups(lab: Lab, absent: Callable[[str, str], None]) -> Lab:
+    """The lab, with a c2 that enforces memory by control groups; c1 polls."""
+    if not lab.on("c2", "printenv", "CONTROL_GROUPS", check=False).strip():
+        absent(
+            "control-groups",
+            "c2 of the lab only polls memory: its host has no control groups of version 1 that a container may write "
+            "to, or CONTROL_GROUPS=off was set at tests/lab/slurm-up",
+        )
+    return lab
