@@ -20,6 +20,8 @@ __all__ = ["Finished", "TaskPool"]
 _DEATHS = 3
 # How old the known number of threads may be: asking is a round trip to the scheduler.
 _THREADS_S = 0.5
+# How often a result is asked for that is lost again and again.
+_ASKED = 3
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,18 @@ class TaskPool:
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:
-    if future.status == "finished":
-        return "done", future.result()
-    if future.status == "cancelled":
-        return "cancelled", CancelledError(future.key)
-    error = future.exception()
+    error: BaseException | None = None
+    # A result may be lost with its worker while it is asked for: then it is computed again, and may end otherwise.
+    for _ in range(_ASKED):
+        if future.status == "cancelled":
+            return "cancelled", CancelledError(future.key)
+        error = None if future.status == "finished" else future.exception()
+        if error is not None:
+            break
+        try:
+            return "done", future.result()
+        except Exception as trouble:
+            error = trouble
     return ("killed" if isinstance(error, KilledWorker) else "raised"), error
 
 
