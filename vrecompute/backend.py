@@ -120,7 +120,8 @@ class Job:
 
     `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
-    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
+    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends. `$VRECOMPUTE_JOB`
+    is its native id.
     """
 
     name: str

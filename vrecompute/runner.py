@@ -26,6 +26,7 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, RunError, StoreError
 from vrecompute.failure import Failure, failure_of
 from vrecompute.finishing import finish
+from vrecompute.lastword import last_word
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome, Tally
 from vrecompute.parts import read_part, stored_parts
@@ -278,7 +279,8 @@ class Runner:
             self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))
             schedule.suspect(task)
         elif ended.how == "killed":
-            self.tally.failed(lost_chunk(plan, task.first, ended.value, self._deaths(), self._peaks))
+            word = last_word(self.dask, ended.value.last_worker, self._deaths, lambda: self._over)
+            self.tally.failed(lost_chunk(plan, task.first, ended.value, self._deaths(), self._peaks, word))
         elif ended.how == "cancelled":
             schedule.again(task)
         else:

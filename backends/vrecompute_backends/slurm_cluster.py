@@ -183,7 +183,7 @@ class SlurmCluster(Cluster):
         site = backend.site
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
-        self._deaths: dict[str, JobStatus] = {}
+        self._ended: dict[str, JobStatus] = {}  # by name of a job
         self._reconciler = Reconciler(site.limits.max_jobs)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
@@ -212,7 +212,13 @@ class SlurmCluster(Cluster):
 
     def deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended, by worker address."""
-        return dict(self._deaths)
+        # by the names of workers, which are of a job (NAME or NAME-INDEX): an address may have been used by two jobs
+        found = {}
+        for address, worker in list(self._jobs.held.items()):
+            status = self._ended.get(worker) or self._ended.get(worker.rpartition("-")[0])
+            if status is not None:
+                found[address] = status
+        return found
 
     def job_ids(self) -> list[JobId]:
         """The jobs that are wanted and not known to have ended."""
@@ -313,9 +319,7 @@ class SlurmCluster(Cluster):
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
-        for address, worker in list(self._jobs.held.items()):
-            if worker == name or worker.startswith(f"{name}-"):
-                self._deaths[address] = status
+        self._ended[name] = status
 
     async def _apply(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:
         jobs = self._jobs
