@@ -24,7 +24,7 @@ from vrecompute.dataset import Source
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, RunError, StoreError
-from vrecompute.failure import Failure, failure_of
+from vrecompute.failure import Failure, failure_of, lines_of
 from vrecompute.finishing import finish
 from vrecompute.lastword import last_word
 from vrecompute.manifest import Manifest
@@ -134,7 +134,8 @@ class Runner:
             plan = self._plan(step, analysis, work)
         if self._over:
             return {}
-        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics))
+        lines = lines_of(type(analysis).process)
+        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics), lines)
         collector = Collector(plan)
         if self.settings.reuse:
             with self._stage("reuse"):

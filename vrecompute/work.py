@@ -23,7 +23,7 @@ from vrecompute.columns import Column, Columns
 from vrecompute.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
 from vrecompute.errors import BadInput, StoreError
-from vrecompute.failure import Failure, failure_of
+from vrecompute.failure import Failure, failure_of, lend_lines
 from vrecompute.parts import PartNode, table_name, write_part
 from vrecompute.plan import Plan, PlannedSource
 from vrecompute.result import Result
@@ -37,13 +37,17 @@ __all__ = ["Order", "Receipt", "compute", "local_copy", "process_chunk"]
 
 @dataclass(frozen=True)
 class Order:
-    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name."""
+    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
+
+    `lines` are of the analysis' source file (`lines_of`), which other machines need not have.
+    """
 
     plan: Plan
     analysis: Analysis
     store_url: str
     resources: Mapping[str, str] = field(default_factory=dict)
     numerics: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def compute(order: Order, first: int, last: int) -> Receipt:
                 seconds["merge"] += time.perf_counter() - clock
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
+                lend_lines(order.lines)
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
                 )
