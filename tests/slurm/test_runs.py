@@ -117,3 +117,16 @@ def test_a_live_run_whose_client_is_killed_is_finished_by_another(lab, reference
     assert (again["status"], again["sha"]) == ("complete", reference)
     assert again["reused"] >= 3
     assert again["computed"] <= FILES - durable + 4, "at most what was in flight is computed twice"
+
+
+@pytest.mark.parametrize("how", ["run", "submit"])
+def test_an_error_of_the_user_s_code_fails_fast_with_the_user_s_own_traceback(lab, data, how):
+    settings = {"sleep_s": 0, "divisor": 0}
+    facts = run(lab, "login", how, "lab-slurm", ANALYSIS, f"/home/alice/store-broken-{how}", **settings)
+    assert facts["status"] == "failed"
+    assert facts["work_s"] < 15, "one worker's word is enough: nothing is tried again"
+    (failure,) = facts["failures"]
+    assert ": code: ZeroDivisionError: float division by zero at " in failure
+    assert 'float(pt.sum()) / self["divisor"]' in facts["message"], "the user's line"
+    assert "in process" in facts["message"]
+    assert "KilledWorker" not in facts["message"]
