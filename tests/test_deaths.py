@@ -127,17 +127,18 @@ class Killed(Exception):
 @dataclass
 class Worker:
     address: str
+    name: str
 
 
 SOURCE = PlannedSource("/a.root", "s", "ttree", "t", "u", 1, 10, ("x",), (0, 5, 10), {})
 PLAN = Plan.of("w", [Sample("s")], [SOURCE], 1)
-KILLED = Killed(Worker("tcp://c1:1"))
+KILLED = Killed(Worker("tcp://c1:1", "job-0"))
 
 
 def test_the_batch_system_s_word_is_passed_on():
     status = JobStatus(State.OOM, reason="job 7 on c1 used 2.1 of 2.0 GiB")
     bare = LastWord("tcp://c1:1", 1, "c1", "7", -9)
-    failure = lost_chunk(PLAN, 1, KILLED, {"tcp://c1:1": status}, {}, bare)
+    failure = lost_chunk(PLAN, 1, KILLED, {"job-0": status}, {}, bare)
     assert failure.kind == "memory"
     assert failure.skippable
     assert "job 7 on c1 used 2.1 of 2.0 GiB" in failure.reason

@@ -230,7 +230,10 @@ class Cluster(ABC):
         """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How workers died: Dask worker address -> what the batch system says of the job that held it."""
+        """How workers died: name of a Dask worker -> what the batch system says of the job that held it.
+
+        Not the address, which a worker of a later job may have again.
+        """
         return {}
 
     def __enter__(self) -> Self:

@@ -31,9 +31,9 @@ def lost_chunk(
     """
     chunk = plan.chunk(number)
     sample = plan.sources[int(plan.table[number, 0])].sample
-    address = getattr(getattr(error, "last_worker", None), "address", "")
-    known = deaths.get(address)
-    used, limit = peaks.get(address, (0, 0))
+    worker = getattr(error, "last_worker", None)
+    known = deaths.get(str(getattr(worker, "name", "")))
+    used, limit = peaks.get(getattr(worker, "address", ""), (0, 0))
     oom, advice = known is not None and known.state is State.OOM, _FOR_MEMORY
     if word is not None and (word.explains or known is None):
         how, oom = str(word), word.for_memory

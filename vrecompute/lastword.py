@@ -187,7 +187,7 @@ def last_word(
         word = last_words(dask).get((worker.address, worker.pid))
         if word is not None and (word.explains or _lives_on(dask, worker)):
             return word
-        if worker.address in deaths() or give_up() or time.monotonic() > deadline:
+        if str(worker.name) in deaths() or give_up() or time.monotonic() > deadline:
             return word
         time.sleep(_AGAIN_S)
 

@@ -58,7 +58,7 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
-    lost workers ended, by worker address.
+    lost workers ended, by worker name.
     """
 
     def __init__(

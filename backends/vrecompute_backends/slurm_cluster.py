@@ -123,7 +123,7 @@ class _JobQueue(JobQueueCluster):
     job_cls = _Jobs
 
     def __init__(self, **given: Any) -> None:
-        self.held: dict[str, str] = {}  # worker address -> worker name, of every worker there ever was
+        self.names: set[str] = set()  # of every worker there ever was
         super().__init__(**given)
 
     def _get_worker_security(self, security: Security | None) -> None:
@@ -131,7 +131,7 @@ class _JobQueue(JobQueueCluster):
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "add":
-            self.held |= {address: str(facts["name"]) for address, facts in msg["workers"].items()}
+            self.names |= {str(facts["name"]) for facts in msg["workers"].values()}
         super(SpecCluster, self)._update_worker_status(op, msg)
 
 
@@ -211,13 +211,12 @@ class SlurmCluster(Cluster):
         self._wake.set()
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended, by worker address."""
-        # by the names of workers, which are of a job (NAME or NAME-INDEX): an address may have been used by two jobs
+        """How the jobs behind lost workers ended, by worker name: NAME or NAME-INDEX in the job NAME."""
         found = {}
-        for address, worker in list(self._jobs.held.items()):
+        for worker in list(self._jobs.names):
             status = self._ended.get(worker) or self._ended.get(worker.rpartition("-")[0])
             if status is not None:
-                found[address] = status
+                found[worker] = status
         return found
 
     def job_ids(self) -> list[JobId]:
