@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from dataclasses import dataclass
+
+import pytest
 
 from tests.events import write_events
 from vrecompute import Client
 from vrecompute.backend import JobStatus, State
 from vrecompute.dataset import Sample
 from vrecompute.deaths import lost_chunk
+from vrecompute.lastword import LastWord
 from vrecompute.plan import Plan, PlannedSource
 
 HOG = """
@@ -52,8 +57,66 @@ def test_a_chunk_that_can_never_fit_ends_partial_and_costs_no_other_chunk(tmp_pa
     assert (report.chunks.total, report.chunks.computed, report.chunks.failed) == (20, 19, 1)
     (failure,) = report.failures
     assert failure.chunk == (300, 350)
+    assert failure.file == str(tmp_path / "a.root")
+    assert failure.kind == "memory"
+    told = re.search(
+        r"the worker on (\S+) was ended by its Dask nanny at ([\d.]+) MB of its ([\d.]+) MB", failure.reason
+    )
+    assert told, failure.reason
     assert "also when it ran alone" in failure.reason
-    assert "of the 629.1 MB of its worker" in failure.reason
+    assert "give workers more memory" in failure.reason
+    assert told[1] == socket.gethostname()
+    assert float(told[3]) == 629.1
+    assert float(told[2]) >= 0.95 * 629.1, "what it had when it was ended, not what it had told a second before"
+
+
+SUICIDE = """
+import os
+import signal
+
+from vrecompute import Analysis, Parameter, Result
+
+
+class Suicide(Analysis):
+    name = "suicide"
+    parameters = (Parameter("how", "exit", "exit or kill", str),)
+
+    def columns(self, source):
+        return ["Muon_pt"]
+
+    def process(self, events):
+        if events.start == 300:
+            os._exit(3) if self["how"] == "exit" else os.kill(os.getpid(), signal.SIGKILL)
+        return Result(counters={"events": float(len(events))})
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "advice"),
+    [
+        ("exit", "ended itself with exit code 3", "run it alone and look for what ends the process"),
+        ("kill", "was killed by signal 9, SIGKILL; it was last seen at", "give workers more memory"),
+    ],
+)
+def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, words, advice):
+    write_events(tmp_path / "a.root")
+    (tmp_path / "suicide.py").write_text(SUICIDE)
+    with Client(workers=1, store=tmp_path / "store") as client:
+        run = client.run(
+            str(tmp_path / "suicide.py"),
+            str(tmp_path / "a.root"),
+            chunk_bytes=1500,
+            task_chunks=20,
+            on_bad="skip",
+            max_bad=1,
+            how=how,
+        )
+        report = run.report(timeout_s=150)
+    (failure,) = report.failures
+    assert (failure.chunk, failure.kind) == ((300, 350), "lost")
+    assert words in failure.reason
+    assert advice in failure.reason
+    assert report.chunks.computed == 19
 
 
 @dataclass
@@ -64,14 +127,47 @@ class Killed(Exception):
 @dataclass
 class Worker:
     address: str
+    name: str
+
+
+SOURCE = PlannedSource("/a.root", "s", "ttree", "t", "u", 1, 10, ("x",), (0, 5, 10), {})
+PLAN = Plan.of("w", [Sample("s")], [SOURCE], 1)
+KILLED = Killed(Worker("tcp://c1:1", "job-0"))
 
 
 def test_the_batch_system_s_word_is_passed_on():
-    source = PlannedSource("/a.root", "s", "ttree", "t", "u", 1, 10, ("x",), (0, 5, 10), {})
-    plan = Plan.of("w", [Sample("s")], [source], 1)
     status = JobStatus(State.OOM, reason="job 7 on c1 used 2.1 of 2.0 GiB")
-    failure = lost_chunk(plan, 1, Killed(Worker("tcp://c1:1")), {"tcp://c1:1": status}, {})
+    bare = LastWord("tcp://c1:1", 1, "c1", "7", -9)
+    failure = lost_chunk(PLAN, 1, KILLED, {"job-0": status}, {}, bare)
     assert failure.kind == "memory"
     assert failure.skippable
     assert "job 7 on c1 used 2.1 of 2.0 GiB" in failure.reason
     assert (failure.start, failure.stop) == (5, 10)
+
+
+def test_what_the_kernel_did_is_told_with_the_peak_and_the_limit_of_the_job():
+    word = LastWord("tcp://c1:1", 1, "c1", "7", -9, "kernel", 10**8, 10**9, 2 * 10**9, 2 * 10**9)
+    failure = lost_chunk(PLAN, 1, KILLED, {}, {}, word)
+    assert failure.kind == "memory"
+    assert (
+        "the worker in job 7 on c1 was killed by the kernel at the job's memory limit of 2.0 GB (peak 2.0 GB); "
+        "it was last seen at 100.0 MB of its 1.0 GB"
+    ) in failure.reason
+
+
+def test_where_the_nanny_died_too_the_last_heartbeat_is_what_is_known():
+    failure = lost_chunk(PLAN, 1, KILLED, {}, {"tcp://c1:1": (10**8, 10**9)})
+    assert "most likely memory: 100.0 MB of the 1.0 GB of its worker when last heard" in failure.reason
+    assert failure.kind == "lost"
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"), [(State.TIMEOUT, "ask for a longer walltime"), (State.NODE_FAIL, "run again later")]
+)
+def test_where_the_batch_system_ended_the_job_its_word_goes_before_the_nanny_s(state, advice):
+    status = JobStatus(state, reason=f"{state}: job 7 on c1")
+    ended = LastWord("tcp://c1:1", 1, "c1", "7", -15)
+    failure = lost_chunk(PLAN, 1, KILLED, {"job-0": status}, {}, ended)
+    assert failure.kind == "lost"
+    assert f"{state}: job 7 on c1" in failure.reason
+    assert advice in failure.reason

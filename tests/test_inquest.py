@@ -12,12 +12,12 @@ from vrecompute.backend import JobStatus, State
 from vrecompute.inquest import Inquest
 from vrecompute.schedule import Schedule, Task
 
-ADDRESS = "tls://c1:1"
+NAME = "vre-1_0-0"
 
 
 @dataclass
 class Worker:
-    address: str = ADDRESS
+    name: str = NAME
 
 
 class Killed(Exception):
@@ -29,7 +29,7 @@ class Killed(Exception):
 def case(task: Task, *said: JobStatus | None) -> tuple[Inquest, Schedule]:
     """An inquest about one task, where the batch system says one thing after another of its worker's job."""
     answers = list(said)
-    found = Inquest(lambda: {} if (now := answers.pop(0)) is None else {ADDRESS: now})
+    found = Inquest(lambda: {} if (now := answers.pop(0)) is None else {NAME: now})
     found.begin(task, Killed())
     return found, Schedule(np.zeros(4, dtype=bool))
 

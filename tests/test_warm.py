@@ -90,6 +90,17 @@ def test_a_cache_that_cannot_be_written_is_copied_once_and_serves(warmed, events
         path.chmod(0o755)
 
 
+def test_machine_code_for_another_processor_is_not_served(warmed, events):
+    """Another name is another folder; the same name with other features, as virtual machines have it, is a miss."""
+    folder, _, total = read(events, VRECOMPUTE_CACHE=str(warmed))
+    changes = {"VRECOMPUTE_CACHE": str(warmed), "NUMBA_CPU_FEATURES": ""}
+    masked, missed, same = read(events, **changes)
+    assert (masked, missed, same) == (folder, 3, total)
+    other, missed, same = read(events, NUMBA_CPU_NAME="x86-64", **changes)
+    assert other != folder
+    assert (missed, same) == (3, total)
+
+
 def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(events, tmp_path):
     """What is kept are pickles: whoever writes them runs code."""
     (tmp_path / "file").write_text("")

@@ -120,7 +120,8 @@ class Job:
 
     `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
-    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
+    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends. `$VRECOMPUTE_JOB`
+    is its native id.
     """
 
     name: str
@@ -229,7 +230,10 @@ class Cluster(ABC):
         """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How workers died: Dask worker address -> what the batch system says of the job that held it."""
+        """How workers died: name of a Dask worker -> what the batch system says of the job that held it.
+
+        Not the address, which a worker of a later job may have again.
+        """
         return {}
 
     def lost(self) -> str:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from distributed.scheduler import KilledWorker
+
 from vrecompute.backend import JobStatus, State
 from vrecompute.schedule import Schedule, Task
 
@@ -17,19 +19,19 @@ _PATIENCE_S = 180.0
 
 @dataclass
 class Inquest:
-    """Asks `deaths` (by worker address) about the last worker of each task that is given up."""
+    """Asks `deaths` (by worker name) about the last worker of each task that is given up."""
 
     deaths: Callable[[], Mapping[str, JobStatus]]
-    _open: list[tuple[Task, BaseException, float]] = field(default_factory=list)
+    _open: list[tuple[Task, KilledWorker, float]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, task: Task, error: BaseException) -> None:
+    def begin(self, task: Task, error: KilledWorker) -> None:
         """Workers of this task died: `error` is distributed's KilledWorker, which names the last."""
         self._open.append((task, error, time.monotonic()))
 
-    def judge(self, schedule: Schedule) -> list[tuple[Task, BaseException]]:
+    def judge(self, schedule: Schedule) -> list[tuple[Task, KilledWorker]]:
         """Put back what is to be tried again, alone; gives the tasks that are lost, with their KilledWorker.
 
         A job at its walltime may have had little time left for a chunk: before that is believed to be too long, it
@@ -39,7 +41,7 @@ class Inquest:
         lost = []
         for case in list(self._open):
             task, error, since = case
-            death = known.get(getattr(getattr(error, "last_worker", None), "address", ""))
+            death = known.get(str(error.last_worker.name))
             if death is not None and not death.state.terminal and time.monotonic() - since < _PATIENCE_S:
                 continue
             self._open.remove(case)

@@ -24,6 +24,8 @@ _DEATHS = 3
 _THREADS_S = 0.5
 # How long its answer is waited for; a scheduler that is gone is called for a minute.
 _ANSWER_S = 1.0
+# How often a result is asked for that is lost again and again.
+_ASKED = 3
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,18 @@ class TaskPool:
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:
-    if future.status == "finished":
-        return "done", future.result()
-    if future.status == "cancelled":
-        return "cancelled", CancelledError(future.key)
-    error = future.exception()
+    error: BaseException | None = None
+    # A result may be lost with its worker while it is asked for: then it is computed again, and may end otherwise.
+    for _ in range(_ASKED):
+        if future.status == "cancelled":
+            return "cancelled", CancelledError(future.key)
+        error = None if future.status == "finished" else future.exception()
+        if error is not None:
+            break
+        try:
+            return "done", future.result()
+        except Exception as trouble:
+            error = trouble
     return ("killed" if isinstance(error, KilledWorker) else "raised"), error
 
 

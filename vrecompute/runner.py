@@ -22,9 +22,10 @@ from vrecompute.collect import Collector
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
-from vrecompute.failure import Failure, failure_of
+from vrecompute.failure import Failure, failure_of, lines_of
 from vrecompute.finishing import failed_outcome, finish
 from vrecompute.inquest import Inquest
+from vrecompute.lastword import last_word
 from vrecompute.manifest import Manifest
 from vrecompute.outcome import Outcome, Tally
 from vrecompute.parts import read_part, stored_parts
@@ -56,7 +57,7 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
-    lost workers ended, by worker address; `lost` why the whole cluster is gone, if it is.
+    lost workers ended, by worker name; `lost` why the whole cluster is gone, if it is.
     """
 
     def __init__(
@@ -161,7 +162,8 @@ class Runner:
             plan = self._plan(step, analysis, work)
         if self._over:
             return {}
-        order = Order(plan, analysis, self.store.url, dict(resources), dict(self.manifest.numerics), self.shift.ends)
+        wanted = (dict(resources), dict(self.manifest.numerics))
+        order = Order(plan, analysis, self.store.url, *wanted, self.shift.ends, lines_of(type(analysis).process))
         collector = Collector(plan)
         if self.settings.reuse:
             with self._stage("reuse"):
@@ -277,7 +279,8 @@ class Runner:
                 self._ended(ended, schedule, plan, collector, inquest)
                 self._report_work(plan, collector)
             for task, error in inquest.judge(schedule):
-                self.tally.failed(lost_chunk(plan, task.first, error, self._deaths(), self._peaks))
+                word = last_word(self.dask, error.last_worker, self._deaths, lambda: self._over)
+                self.tally.failed(lost_chunk(plan, task.first, error, self._deaths(), self._peaks, word))
             self._look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():

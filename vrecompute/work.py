@@ -25,7 +25,7 @@ from vrecompute.deadline import Pace, allocation
 from vrecompute.digest import numerics, sha256_of
 from vrecompute.drain import leave_soon
 from vrecompute.errors import BadInput, StoreError
-from vrecompute.failure import Failure, failure_of
+from vrecompute.failure import Failure, failure_of, lend_lines
 from vrecompute.parts import PartNode, table_name, write_part
 from vrecompute.plan import Plan, PlannedSource
 from vrecompute.result import Result
@@ -43,7 +43,8 @@ _PACE = Pace()
 class Order:
     """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
 
-    `ends` is when the Runner's own allocation ends, in seconds since 1970; None where it does not.
+    `ends` is when the Runner's own allocation ends, in seconds since 1970; None where it does not. `lines` are of
+    the analysis' source file (`lines_of`), which other machines need not have.
     """
 
     plan: Plan
@@ -52,6 +53,7 @@ class Order:
     resources: Mapping[str, str] = field(default_factory=dict)
     numerics: Mapping[str, str] = field(default_factory=dict)
     ends: float | None = None
+    lines: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def compute(order: Order, first: int, last: int, chunk_s: float = 0.0, *, from_s
                 seconds["merge"] += time.perf_counter() - clock
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
+                lend_lines(order.lines)
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
                 )

@@ -63,6 +63,7 @@ class LocalDask(Cluster):
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
+                preload_nanny=["vrecompute.lastword"],
                 # What matters of a worker comes back in receipts; its last words at a shutdown would only alarm.
                 silence_logs=logging.CRITICAL,
             )

@@ -50,6 +50,7 @@ class LocalJobs(Backend):
         lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(self._environment(job).items())]
         command = shlex.join(self._command(job))
         lines += [
+            'export VRECOMPUTE_JOB="${PWD##*/}"',
             'export VRECOMPUTE_SECRETS="$PWD/secrets"',
             "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
             # Somebody's TERM is for the command; this shell stays to say how it ended.

@@ -79,6 +79,7 @@ class SlurmCluster(Cluster):
         self._beside = workers_beside(backend, workers)
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
+        self._ended: dict[str, JobStatus] = {}  # by name of a job
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own)
@@ -120,14 +121,19 @@ class SlurmCluster(Cluster):
         self._wake.set()
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended, by worker address.
+        """How the jobs behind lost workers ended, by worker name: NAME or NAME-INDEX in the job NAME.
 
         With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
         """
         nearly = walltime_of(self.backend.site) - 2 * self._interval - _NEAR_END_S
         ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
-        noted: dict[str, JobStatus] = self._jobs.deaths
-        return {address: s for name, s in ending.items() for address in self._held_by(name)} | noted
+        known = ending | self._ended
+        found = {}
+        for worker in list(self._jobs.names):
+            status = known.get(worker) or known.get(worker.rpartition("-")[0])
+            if status is not None:
+                found[worker] = status
+        return found
 
     def lost(self) -> str:
         """Why the scheduler is gone, as of the last look; empty while it is there."""
@@ -249,9 +255,4 @@ class SlurmCluster(Cluster):
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
-        self._jobs.deaths |= dict.fromkeys(self._held_by(name), status)
-
-    def _held_by(self, name: str) -> list[str]:
-        """Addresses of all workers that a job held, and no other did since."""
-        held = list(self._jobs.held.items())
-        return [address for address, worker in held if worker == name or worker.startswith(f"{name}-")]
+        self._ended[name] = status

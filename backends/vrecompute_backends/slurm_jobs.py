@@ -11,7 +11,7 @@ from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.security import Security
 
-from vrecompute.backend import Job, JobId, JobStatus, SubmitError
+from vrecompute.backend import Job, JobId, SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.site import Site
 from vrecompute_backends.jobqueue import JobQueueCluster, JobQueueJob
@@ -125,18 +125,15 @@ class WorkerJobs(JobQueueCluster):
 
     def __init__(self, owner: Owner, **given: Any) -> None:
         self.owner = owner
-        self.held: dict[str, str] = {}  # worker address -> name of the worker that was there last
-        self.deaths: dict[str, JobStatus] = {}  # worker address -> how the job of that worker ended
+        self.names: set[str] = set()  # of every worker there ever was
         super().__init__(batch=_Batch(owner, "vre-0", 1), index=0, **given)  # what `job_script()` shows
 
     def _get_worker_security(self, security: Security | None) -> None:
         """Workers find their key among their job's secret files; nothing is written to a working directory."""
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        for address, facts in msg["workers"].items() if op == "add" else ():
-            # with a range of ports, addresses are used again: who died there before was somebody else
-            self.deaths.pop(address, None)
-            self.held[address] = str(facts["name"])
+        if op == "add":
+            self.names |= {str(facts["name"]) for facts in msg["workers"].values()}
         super(SpecCluster, self)._update_worker_status(op, msg)
 
     async def change(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:

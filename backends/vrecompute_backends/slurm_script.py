@@ -74,6 +74,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         "export HOME USER SLURM_EXPORT_ENV=ALL  # job steps see what this script sets",
         "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
         "mark=${id:-$SLURM_JOB_ID}.${SLURM_RESTART_COUNT:-0}.end",
+        'export VRECOMPUTE_JOB="${id:-$SLURM_JOB_ID}"',
         'export VRECOMPUTE_INDEX="${SLURM_ARRAY_TASK_ID:-0}"',
         # of this attempt: a requeued job has its whole walltime again
         "began=${SLURM_JOB_START_TIME:-$(date +%s)}",

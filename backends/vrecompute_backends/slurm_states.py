@@ -84,6 +84,7 @@ _HELD = frozenset(
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _KILL = 9
+_LAST_SIGNAL = 64
 
 
 def status_of(record: Record) -> JobStatus:
@@ -96,7 +97,8 @@ def status_of(record: Record) -> JobStatus:
         attempt=record.restarts,
         reason=_sentence(record, state),
         exit_code=code if state.terminal else None,
-        signal=(record.signal or None) if state.terminal else None,
+        # Slurm writes 125 where control groups killed, which is no signal
+        signal=record.signal if state.terminal and 0 < (record.signal or 0) <= _LAST_SIGNAL else None,
         node=record.nodes,
         memory_peak_bytes=record.memory_peak_bytes,
         memory_limit_bytes=record.memory_limit_bytes,
@@ -153,8 +155,7 @@ def _sentence(record: Record, state: State) -> str:
     peak = "" if not record.memory_peak_bytes else f" (peak memory {_mib(record.memory_peak_bytes)}{_limit(record)})"
     match state:
         case State.OOM:
-            used = _mib(record.memory_peak_bytes) if record.memory_peak_bytes else "an unknown amount"
-            return f"OOM: {where} used {used}{_limit(record)}{after}: raise `workers.memory` or use smaller chunks"
+            return f"OOM: {where} {_memory(record)}{after}: raise `workers.memory` or use smaller chunks"
         case State.TIMEOUT:
             limit = f" of {to_slurm_time(record.limit_s)}" if record.limit_s else ""
             return f"TIMEOUT: {where} reached its walltime{limit}{after}{peak}"
@@ -168,6 +169,15 @@ def _sentence(record: Record, state: State) -> str:
         case _:
             how = f"signal {record.signal}" if record.signal else f"exit code {record.exit_code}"
             return f"FAILED: {where} ended with {how}{after}{peak}"
+
+
+def _memory(record: Record) -> str:
+    """Peak and limit of a job killed for memory: accounting samples, and may not have seen the end of a steep rise."""
+    peak, limit = record.memory_peak_bytes, record.memory_limit_bytes
+    if peak and (not limit or peak >= _NEARLY_ALL * limit):
+        return f"used {_mib(peak)}{_limit(record)}"
+    reached = f"reached its memory limit{_limit(record)}"
+    return f"{reached}, of which accounting saw {_mib(peak)}" if peak else f"{reached}, of which accounting saw nothing"
 
 
 def _known(nodes: str) -> bool:

@@ -40,6 +40,8 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
     # metrics and health are served without encryption: to this node alone
     command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     command += ["--death-timeout", "120"]
+    # how a worker died, and with what memory, is told by the process that watches it
+    command += ["--preload-nanny", "vrecompute.lastword"]
     if shape.memory_bytes is not None:
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
         command += ["--memory-limit", str(share)]

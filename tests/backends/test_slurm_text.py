@@ -32,6 +32,9 @@ SACCT = """\
 7_0.batch|COMPLETED|1|0:0|c1|6|||3048K|1|1
 13|OUT_OF_MEMORY|0|0:125|c[1-2]|60|5|2G||2|2
 13.0|OUT_OF_MEMORY|0|0:125|c1|50|||1048576K|1|1
+14|OUT_OF_MEMORY|0|0:125|c2|1|5|100M||1|1
+14.batch|OUT_OF_MEMORY|0|0:125|c2|1|||4580K|1|1
+15|OUT_OF_MEMORY|0|0:125|c2|0|5|100M||1|1
 """
 SQUEUE_JSON = {
     "jobs": [
@@ -102,6 +105,20 @@ def test_both_shapes_of_a_memory_kill_are_oom_with_job_node_peak_and_limit():
     assert bare.state is grouped.state is State.OOM
     assert bare.reason.startswith("OOM: job 9 on c2 used 310 MiB of 50 MiB")
     assert grouped.reason.startswith("OOM: job 13 on c[1-2] used 1024 MiB of 1024 MiB")
+
+
+def test_a_peak_that_accounting_did_not_see_is_not_given_for_one():
+    records = parse_sacct(SACCT)
+    sampled, unseen = status_of(records["14"]), status_of(records["15"])
+    assert sampled.reason.startswith(
+        "OOM: job 14 on c2 reached its memory limit of 100 MiB, of which accounting saw 4 MiB"
+    )
+    assert unseen.reason.startswith(
+        "OOM: job 15 on c2 reached its memory limit of 100 MiB, of which accounting saw noth"
+    )
+    assert sampled.memory_peak_bytes == 4580 * 1024, "as accounting has it"
+    assert unseen.memory_peak_bytes is None
+    assert sampled.signal is None, "125 is no signal"
 
 
 def test_json_says_the_same_as_text():

@@ -51,3 +51,15 @@ def rest(lab: Lab, tmp_path: Path) -> dict[str, str]:
     token = tmp_path / "token"
     token.write_text(lab.on("login", "scontrol", "token", "lifespan=600"))
     return {"prefer": "rest", "rest_url": "http://head:6820", "rest_token_file": str(token)}
+
+
+@pytest.fixture
+def control_groups(lab: Lab, absent: Callable[[str, str], None]) -> Lab:
+    """The lab, with a c2 that enforces memory by control groups; c1 polls."""
+    if not lab.on("c2", "printenv", "CONTROL_GROUPS", check=False).strip():
+        absent(
+            "control-groups",
+            "c2 of the lab only polls memory: its host has no control groups of version 1 that a container may write "
+            "to, or CONTROL_GROUPS=off was set at tests/lab/slurm-up",
+        )
+    return lab

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import replace
 
 from vrecompute import Client, pool
+from vrecompute.errors import Incomplete
 from vrecompute.site import Site
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
@@ -57,8 +58,14 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
             sha=summary.result_sha256,
             computed=summary.chunks.computed,
             reused=summary.chunks.reused,
-            failures=[f"{f.file}: {f.kind}: {f.reason}" for f in summary.failures],
+            failures=[f"{f.file} {f.chunk}: {f.kind}: {f.reason}" for f in summary.failures],
+            work_s=summary.time_s.get("work"),
         )
+        if summary.status != "complete":
+            try:
+                run.result()
+            except Incomplete as error:
+                tell(message=str(error))
 
 
 if __name__ == "__main__":

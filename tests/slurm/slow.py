@@ -1,11 +1,29 @@
-"""An analysis that takes its time, and more time or memory than there is in the file that is told to."""
+"""An analysis that takes its time, fails when told to, and takes more time or memory than there is where told to."""
 
+import os
+import subprocess
+import sys
 import time
 
 import boost_histogram as bh
 
 from vrecompute.analysis import Analysis, Parameter
 from vrecompute.result import Result
+
+TOO_MUCH = 4 << 30
+
+
+def eat(how):
+    """Use too much memory: of this process ("own"), or such as no nanny sees ("file", "child")."""
+    if how == "own":
+        return bytearray(TOO_MUCH)
+    if how == "child":
+        subprocess.run([sys.executable, "-c", f"x = bytearray({TOO_MUCH}); import time; time.sleep(60)"], check=True)
+    ballast = bytearray(200 << 20)  # the kernel kills who has most of its own
+    file = os.memfd_create("eaten")
+    for _ in range(TOO_MUCH >> 20):
+        os.write(file, bytes(1 << 20))
+    return ballast
 
 
 class Slow(Analysis):
@@ -16,6 +34,8 @@ class Slow(Analysis):
         Parameter("slow_source", "", "the file whose chunks take slow_s", str),
         Parameter("slow_s", 0.0, "how long those take"),
         Parameter("diary", "", "a file that gets a line for each chunk that is begun", str),
+        Parameter("greedy_how", "own", "own, file or child", str),
+        Parameter("divisor", 1, "a number to divide by"),
     )
 
     def columns(self, source):
@@ -28,9 +48,9 @@ class Slow(Analysis):
         slow = self["slow_source"] and self["slow_source"] in events.source
         time.sleep(self["slow_s"] if slow else self["sleep_s"])
         if self["greedy_source"] and self["greedy_source"] in events.source:
-            self.eaten = bytearray(4 << 30)
+            self.eaten = eat(self["greedy_how"])
             time.sleep(30)
         pt = events.flat("Muon_pt")
         histogram = bh.Histogram(bh.axis.Regular(50, 0, 200))
         histogram.fill(pt)
-        return Result(histograms={"pt": histogram}, counters={"pt_sum_gev": float(pt.sum())})
+        return Result(histograms={"pt": histogram}, counters={"pt_sum_gev": float(pt.sum()) / self["divisor"]})

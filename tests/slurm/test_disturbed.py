@@ -78,14 +78,6 @@ def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
     assert facts["reused"] >= 3
 
 
-def test_a_chunk_that_can_never_fit_is_named(lab, data):  # noqa: F811
-    settings = {"sleep_s": 0, "greedy_source": "events_0005", "on_bad": "skip"}
-    facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-greedy", **settings)
-    assert facts["status"] == "partial"
-    assert len(facts["failures"]) == 1
-    assert "memory" in facts["failures"][0]
-
-
 def test_a_job_on_a_node_that_dies_is_node_fail(lab):
     backend = lab.backend(directives={"add": ["--nodelist=c2"]})
     job_id = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))
@@ -121,15 +113,3 @@ def test_a_preempted_job_is_not_a_failed_one(lab, requeue, state):
         assert time.monotonic() < deadline, scavenger.poll(ids)
         time.sleep(0.5)
     assert hit[0].blame == ("none" if requeue else "infrastructure")
-
-
-def test_a_job_that_eats_too_much_is_oom_with_its_peak_and_limit(lab):
-    backend = lab.backend()
-    eat = "x = bytearray(500 << 20)\nimport time\ntime.sleep(60)"
-    job_id = backend.submit(Job("a", ("python", "-c", eat), memory_bytes=100 << 20))
-    status = until(backend, [job_id], lambda s: s.state.terminal, 90)[job_id]
-    assert (status.state, status.blame) == (State.OOM, "memory")
-    assert status.memory_limit_bytes == 100 << 20
-    assert status.memory_peak_bytes is not None
-    assert status.memory_peak_bytes > 100 << 20
-    assert f"OOM: job {job_id} on c" in status.reason

@@ -128,3 +128,16 @@ def test_a_whole_run_while_slurmdbd_is_away_gives_the_same_bytes(lab, reference,
         facts = run(lab, "login", how, "lab-slurm", ANALYSIS, store, sleep_s=pause_s)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES)
     assert outage_s < 120 or time.monotonic() - begun >= 120
+
+
+@pytest.mark.parametrize("how", ["run", "submit"])
+def test_an_error_of_the_user_s_code_fails_fast_with_the_user_s_own_traceback(lab, data, how):
+    settings = {"sleep_s": 0, "divisor": 0}
+    facts = run(lab, "login", how, "lab-slurm", ANALYSIS, f"/home/alice/store-broken-{how}", **settings)
+    assert facts["status"] == "failed"
+    assert facts["work_s"] < 15, "one worker's word is enough: nothing is tried again"
+    (failure,) = facts["failures"]
+    assert ": code: ZeroDivisionError: float division by zero at " in failure
+    assert 'float(pt.sum()) / self["divisor"]' in facts["message"], "the user's line"
+    assert "in process" in facts["message"]
+    assert "KilledWorker" not in facts["message"]

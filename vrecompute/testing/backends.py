@@ -147,12 +147,13 @@ class BackendContract:
         backend.cancel([job_id])
 
     def test_many_jobs_are_told_apart(self, backend: Backend) -> None:
-        """Copies of a job know their number, and one poll tells about all."""
-        ids = backend.submit_many(self.python("import os; print('number', os.environ['VRECOMPUTE_INDEX'])"), 3)
+        """Copies of a job know their number and their id, and one poll tells about all."""
+        tell = "import os; print('number', os.environ['VRECOMPUTE_INDEX'], 'of', os.environ['VRECOMPUTE_JOB'])"
+        ids = backend.submit_many(self.python(tell), 3)
         assert len(set(ids)) == 3
         seen = self.until(backend, ids, lambda s: s.state.terminal)
         assert {s.state for s in seen.values()} == {State.COMPLETED}
-        assert all(f"number {index}" in backend.logs(job_id) for index, job_id in enumerate(ids))
+        assert all(f"number {index} of {job_id}" in backend.logs(job_id) for index, job_id in enumerate(ids))
 
     def test_a_job_with_workers_finds_them_as_any_dask_program_does(self, backend: Backend) -> None:
         """`distributed.Client()` without arguments is connected to the job's own workers."""
