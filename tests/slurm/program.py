@@ -29,9 +29,12 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
         return None
     site = Site.load(name)
     site = replace(site, scheduler_runs=changes.pop("scheduler_runs", site.scheduler_runs))
-    add = [word] if (word := changes.pop("directive", "")) else []
-    whole = changes.pop("whole_node", "no") == "yes"
-    site = replace(site, options={**site.options, "whole_node": whole, "directives": {"add": add}})
+    options = dict(site.options)
+    if word := changes.pop("directive", ""):
+        options["directives"] = {"add": [word]}
+    if whole := changes.pop("whole_node", ""):
+        options["whole_node"] = whole == "yes"
+    site = replace(site, options=options)
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))
 
 

@@ -78,7 +78,7 @@ def greedy(lab, how: str, site: str, store: str, **settings) -> str:
 @pytest.mark.parametrize("how", ["run", "submit"])
 def test_a_chunk_that_can_never_fit_is_named(lab, data, how):  # noqa: F811
     failure = greedy(lab, how, "lab-slurm", f"store-greedy-{how}")
-    said = r"the worker in job \d+ on c[12] was ended by its Dask nanny at ([\d.]+) (M|G)B of its ([\d.]+) MB"
+    said = r"the worker in job [\d_]+ on c[12] was ended by its Dask nanny at ([\d.]+) (M|G)B of its ([\d.]+) MB"
     told = re.search(said, failure)
     assert told, failure
     peak_mb = float(told[1]) * (1000 if told[2] == "G" else 1)
@@ -98,7 +98,9 @@ def only(lab, node: str) -> str:
 def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_groups, data):  # noqa: F811
     """The memory is in no process, so that the nanny sees nothing of it, and the kernel is who kills."""
     failure = greedy(control_groups, "run", only(control_groups, "c2"), "store-kernel", greedy_how="file")
-    said = r"the worker in job \d+ on c2 was killed by the kernel at the job's memory limit of 1.7 GB \(peak 1.7 GB\)"
+    said = (
+        r"the worker in job [\d_]+ on c2 was killed by the kernel at the job's memory limit of 1.7 GB \(peak 1.7 GB\)"
+    )
     assert re.search(said, failure), failure
     assert re.search(r"it was last seen at [\d.]+ MB of its 738.2 MB", failure), failure
 
@@ -106,6 +108,6 @@ def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_grou
 def test_a_job_that_slurm_kills_over_a_chunk_is_named_with_it(lab, data):  # noqa: F811
     """On a node that polls, the whole job goes, and with it everybody who could tell but Slurm."""
     failure = greedy(lab, "run", only(lab, "c1"), "store-polled", greedy_how="child")
-    told = re.search(r"OOM: job \d+ on c1 used (\d+) MiB of 1600 MiB after 00:00:\d\d", failure)
+    told = re.search(r"OOM: job [\d_]+ on c1 used (\d+) MiB of 1600 MiB after 00:00:\d\d", failure)
     assert told, failure
     assert int(told[1]) > 1600
