@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.events import write_events
-from vrecompute import Client
+from vrecompute import Client, lastword
 from vrecompute.backend import JobStatus, State
 from vrecompute.dataset import Sample
 from vrecompute.deaths import lost_chunk
@@ -92,13 +92,16 @@ class Suicide(Analysis):
 
 
 @pytest.mark.parametrize(
-    ("how", "words", "advice"),
+    ("how", "look_ms", "words", "advice"),
     [
-        ("exit", "ended itself with exit code 3", "run it alone and look for what ends the process"),
-        ("kill", "was killed by signal 9, SIGKILL; it was last seen at", "give workers more memory"),
+        ("exit", 200, "ended itself with exit code 3", "run it alone and look for what ends the process"),
+        ("exit", 3_600_000, "ended itself with exit code 3; its memory is not known", "run it alone"),
+        ("kill", 200, "was killed by signal 9, SIGKILL; it was last seen at", "give workers more memory"),
     ],
+    ids=["exit", "exit before the first look", "kill"],
 )
-def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, words, advice):
+def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, monkeypatch, how, look_ms, words, advice):
+    monkeypatch.setattr(lastword, "_LOOK_MS", look_ms)  # nannies of a local cluster are in this process
     write_events(tmp_path / "a.root")
     (tmp_path / "suicide.py").write_text(SUICIDE)
     with Client(workers=1, store=tmp_path / "store") as client:

@@ -49,7 +49,7 @@ _AGAIN_S = 0.2
 
 @dataclass(frozen=True)
 class LastWord:
-    """One death of a worker process; sizes in bytes, 0 where nobody knows.
+    """One death of a worker process; sizes in bytes, 0 where nobody knows, as `pid` is of one that died at once.
 
     `exit_code` is negative for a signal. `by` is who killed it for memory: "nanny", "kernel" or nobody that is
     known. `peak_bytes` of `limit_bytes` is the worker's own memory; `group_peak_bytes` of `group_limit_bytes`
@@ -136,14 +136,15 @@ class _Witness:
     def log_event(self, topic: Any, message: Any) -> None:
         """The nanny's own events pass; the one that says that it kills for memory is listened to."""
         if topic == _ENDED:
-            self.ended_at = int(message["rss"])
+            self.pid, self.ended_at = int(message["pid"]), int(message["rss"])
         self._log_event(topic, message)
 
     def on_exit(self, exit_code: int) -> None:
         """Tell of a death, and let the nanny do what it does then."""
         if exit_code and self.nanny.status.name == "running":
             self._log_event(TOPIC, asdict(self._word(exit_code)))
-        self.ended_at = self.peak_bytes = 0
+        # its successor may die before the first look at it
+        self.pid, self.ended_at, self.peak_bytes = None, 0, 0
         self._on_exit(exit_code)
 
     def _word(self, exit_code: int) -> LastWord:
@@ -184,7 +185,8 @@ def last_word(
     """
     deadline = time.monotonic() + patience_s
     while True:
-        word = last_words(dask).get((worker.address, worker.pid))
+        words = last_words(dask)
+        word = words.get((worker.address, worker.pid)) or words.get((worker.address, 0))
         if word is not None and (word.explains or _lives_on(dask, worker)):
             return word
         if str(worker.name) in deaths() or give_up() or time.monotonic() > deadline:
