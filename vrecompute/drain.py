@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from hashlib import sha256
 from typing import Any
 
 from distributed import get_worker
@@ -21,14 +22,21 @@ _LOG = logging.getLogger("vrecompute")
 _LOOK_S = 0.1
 # How long results stay on a worker that has nothing to do any more, for the Runner to fetch them.
 _SETTLE_S = 2.0
+# Over how long a time before the end workers leave.
+_STAGGER_S, _STAGGER_SHARE = 120.0, 0.1
 _LEAVING: set[str] = set()
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask as the worker starts: it leaves when its allocation is nearly over."""
+    """Called by Dask as the worker starts: it leaves when its allocation is nearly over.
+
+    Jobs that were submitted together end together: their workers leave one after another, for others to come.
+    """
     here = allocation()
     if here is not None:
-        worker.loop.call_later(max(0.0, here.left_s), leave, worker)
+        share = int(sha256(str(worker.name).encode()).hexdigest(), 16) % 1000 / 1000
+        early_s = share * min(_STAGGER_S, _STAGGER_SHARE * here.whole_s)
+        worker.loop.call_later(max(0.0, here.left_s - early_s), leave, worker)
 
 
 def leave_soon() -> None:

@@ -128,7 +128,7 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
                 runs_since = min(runs_since, time.monotonic())
             elif self._seen.reason not in {"", said}:
                 said = self._seen.reason
-                _log.warning("the Dask scheduler waits for its job %s: %s", self.job_id, said)
+                _log.warning("the Dask scheduler is not there yet: %s", said)
             time.sleep(max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll)))
         raise Unavailable(f"job {self.job_id} of the Dask scheduler was given up")
 

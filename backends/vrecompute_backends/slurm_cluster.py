@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
+# How long jobs may wait before the user is told for what.
+_QUIET_S = 15.0
 # This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
 _NEAR_END_S = 10.0
 
@@ -80,6 +82,8 @@ class SlurmCluster(Cluster):
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
         self._ended: dict[str, JobStatus] = {}  # by name of a job
+        self._opened = time.monotonic()
+        self._told: set[str] = set()
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own)
@@ -250,6 +254,18 @@ class SlurmCluster(Cluster):
         for job_id in own:
             scheduler.observe(seen[job_id])
         self._statuses = {name: seen.get(i, JobStatus(State.UNKNOWN)) for name, i in ids.items()}
+        self._tell_what_is_waited_for()
+
+    def _tell_what_is_waited_for(self) -> None:
+        """Once for each reason, while nothing runs: a run that waits for ever must not be silent about why."""
+        statuses = self._statuses.values()
+        if time.monotonic() - self._opened < _QUIET_S or any(s.state is State.RUNNING for s in statuses):
+            return
+        for status in statuses:
+            why = status.reason.partition(": ")[2]
+            if status.state in {State.QUEUED, State.HELD} and why not in self._told:
+                self._told.add(why)
+                _log.warning("no worker runs yet: %s", status.reason or "Slurm gives no reason")
 
     def _note_death(self, name: str) -> None:
         status = self._statuses[name]

@@ -2,8 +2,8 @@
 
 usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
 Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation,
-whole nodes as site.whole_node=yes, one more directive as site.directive=--no-requeue. `deaths=1` shortens what
-needs several walltimes.
+whole nodes as site.whole_node=yes, a partition as site.partition=NAME, one more directive as
+site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes.
 """
 
 import json
@@ -32,6 +32,8 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
     options = dict(site.options)
     if word := changes.pop("directive", ""):
         options["directives"] = {"add": [word]}
+    if partition := changes.pop("partition", ""):
+        options["partition"] = partition
     if whole := changes.pop("whole_node", ""):
         options["whole_node"] = whole == "yes"
     site = replace(site, options=options)

@@ -141,3 +141,19 @@ def test_an_error_of_the_user_s_code_fails_fast_with_the_user_s_own_traceback(la
     assert 'float(pt.sum()) / self["divisor"]' in facts["message"], "the user's line"
     assert "in process" in facts["message"]
     assert "KilledWorker" not in facts["message"]
+
+
+@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
+def test_a_live_run_that_may_wait_for_ever_says_for_what(lab, data, scheduler_runs):
+    settings = {"site.partition": "closed", "site.scheduler_runs": scheduler_runs}
+    store = f"/home/alice/store-waits-{scheduler_runs}"
+    process, facts = started(lab, "login", "run", "lab-slurm", ANALYSIS, store, **settings)
+    deadline = time.monotonic() + 60
+    try:
+        while "options.partition" not in (line := process.stdout.readline()):
+            assert line, "it ended"
+            assert time.monotonic() < deadline
+    finally:
+        lab.on("login", "kill", "-9", str(facts["pid"]), check=False)
+        process.communicate(timeout=30)
+    assert "no worker runs yet: job" in line or "the Dask scheduler is not there yet: job" in line
