@@ -38,7 +38,7 @@ from vrecompute.site import Site
 from vrecompute_backends.slurm_options import SlurmOptions
 from vrecompute_backends.slurm_poll import Answer
 from vrecompute_backends.slurm_record import Record
-from vrecompute_backends.slurm_script import on_site, render, secrets_folder
+from vrecompute_backends.slurm_script import TLS_FILE, on_site, render, secrets_folder
 from vrecompute_backends.slurm_states import is_unclear, status_of
 from vrecompute_backends.slurm_status import StatusQuery
 
@@ -139,10 +139,12 @@ class SlurmBackend(Backend):
         from vrecompute_backends.slurm_jobs import worker_job
 
         jobs = []
+        tls = self.site.network.tls
+        keys = {TLS_FILE: b"made when the run starts"} if tls else {}
         if self.site.scheduler_runs == "allocation":
-            jobs.append(scheduler_job(self, "vre-scheduler", workers, {}))
+            jobs.append(scheduler_job(self, "vre-scheduler", workers, keys))
         if workers > workers_beside(self, workers):
-            jobs.append(worker_job(self, "tls://SCHEDULER:PORT", "vre-0", {}))
+            jobs.append(worker_job(self, f"{'tls' if tls else 'tcp'}://SCHEDULER:PORT", "vre-0", keys))
         return "\n".join(map(self.script, jobs))
 
     def probe(self) -> list[Finding]:

@@ -192,6 +192,7 @@ def test_explain_shows_the_script_of_a_worker_job():
     assert script.startswith("#!")
     assert "#SBATCH" in script
     assert "distributed.cli.dask_worker tls://SCHEDULER:PORT" in script
+    assert 'DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY="$VRECOMPUTE_SECRETS/dask-tls.pem"' in script
     assert "srun --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpus-per-task=8" in script
     direct = SlurmBackend(replace(SITE, options={**SITE.options, "launcher": "direct"})).describe(2)
     assert "srun" not in direct
