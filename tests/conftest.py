@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.data_registry import REGISTRY
+from tests.slurm.numbers import lab_number
 
 # Compiled kernels are kept between test runs, away from the checkout.
 os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vrecompute-tests-{os.getuid()}"))
@@ -43,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for lab in LABS:
             if item.get_closest_marker(lab):
-                item.add_marker(pytest.mark.xdist_group(lab))
+                number = lab_number(item.module.__name__)  # type: ignore[attr-defined]  # test functions have one
+                item.add_marker(pytest.mark.xdist_group(f"{lab}-{number}"))
 
 
 @pytest.fixture(scope="session", name="absent")

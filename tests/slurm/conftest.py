@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.lab import KEYS, Lab
+from tests.slurm.lab import Lab
+from tests.slurm.numbers import lab_number
 
 
-@pytest.fixture(scope="session")
-def running_lab(absent: Callable[[str, str], None]) -> Lab:
-    """The lab, or a skip that says how to bring it up."""
-    lab = Lab()
-    if not (KEYS / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
+@pytest.fixture(scope="module")
+def running_lab(request: pytest.FixtureRequest, absent: Callable[[str, str], None]) -> Lab:
+    """The module's lab, or a skip that says how to bring it up."""
+    lab = Lab(lab_number(request.module.__name__))
+    if not (lab.keys / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
         absent("slurm", "the Slurm lab is not running: tests/lab/slurm-up (podman or docker)")
     return lab
 

@@ -15,9 +15,7 @@ from vrecompute.site import Access, Environment, Limits, Network, Nodes, PortRan
 from vrecompute_backends.slurm import SlurmBackend
 
 SCRIPTS = Path(__file__).parents[1] / "lab"
-NUMBER = int(os.environ.get("VRECOMPUTE_LAB", "1"))
-NET = f"10.{96 + NUMBER}"
-KEYS = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute")) / f"slurm-keys-{NUMBER}"
+CACHE = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute"))
 
 SITE = Site(
     name="lab-slurm",
@@ -39,20 +37,38 @@ SITE = Site(
 
 @dataclass(frozen=True)
 class Lab:
-    """Machines `head`, `login`, `c1`, `c2` (Slurm) and `client` (without Slurm, outside)."""
+    """Machines `head`, `login`, `c1`, `c2` (Slurm) and `client` (without Slurm, outside) of the lab of that number."""
 
+    number: int
     site: Site = SITE
+
+    @property
+    def net(self) -> str:
+        """How the addresses of its machines begin."""
+        return f"10.{96 + self.number}"
+
+    @property
+    def keys(self) -> Path:
+        """The folder with the client's ssh_config."""
+        return CACHE / f"slurm-keys-{self.number}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the lab's scripts need to know."""
+        return {**os.environ, "VRECOMPUTE_LAB": str(self.number)}
 
     def backend(self, **options: object) -> SlurmBackend:
         """A SlurmBackend by ssh from this machine."""
         site = replace(self.site, options={**self.site.options, **options})
         assert site.access.ssh is not None
-        return SlurmBackend(site, SshAccess(site.access.ssh, config=KEYS / "ssh_config"))
+        return SlurmBackend(site, SshAccess(site.access.ssh, config=self.keys / "ssh_config"))
 
     def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 120, check: bool = True) -> str:
         """stdout of a command on a machine."""
         argv = [str(SCRIPTS / "slurm-on"), machine, *command]
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=self.environment
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -60,11 +76,12 @@ class Lab:
         """A command on a machine that goes on."""
         argv = [str(SCRIPTS / "slurm-on"), machine, *command]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(argv, text=True, **streams)
+        return subprocess.Popen(argv, text=True, env=self.environment, **streams)
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
-        subprocess.run([SCRIPTS / "slurm-on", "--power", action, machine], check=True, capture_output=True, timeout=60)
+        argv = [SCRIPTS / "slurm-on", "--power", action, machine]
+        subprocess.run(argv, check=True, capture_output=True, timeout=60, env=self.environment)
 
     @contextlib.contextmanager
     def away(self, daemon: str, how: str = "stopped") -> Iterator[None]:

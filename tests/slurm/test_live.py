@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.lab import NET
-
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
 PROGRAM = (Path(__file__).parent / "live.py").read_text()
@@ -33,8 +31,8 @@ def test_a_live_cluster(lab, machine, site, scheduler_runs):
     assert "invalid partition" in facts["refusal"]
     # sshd, and the scheduler on the fabric; all else on loopback
     public = [line.split()[3] for line in facts["listening"] if line and not line.split()[3].startswith("127.")]
-    assert [a for a in public if not a.endswith(":22") and not a.startswith(f"{NET}.1.20:102")] == []
+    assert [a for a in public if not a.endswith(":22") and not a.startswith(f"{lab.net}.1.20:102")] == []
     (listening,) = facts["listening_on_c1"].values()
     nodes = [line.split()[3] for line in listening if line and not line.split()[3].startswith("127.")]
-    ours = (f"{NET}.1.11:100", f"{NET}.1.11:102")
+    ours = (f"{lab.net}.1.11:100", f"{lab.net}.1.11:102")
     assert [a for a in nodes if not a.endswith(":6818") and not a.startswith(ours)] == []
