@@ -6,6 +6,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from vrecompute.parts import read_part
 from vrecompute.plan import Plan
 from vrecompute.preflight import PreflightOrder, preflight
 from vrecompute.runner import Runner
+from vrecompute.shift import Shift
 from vrecompute.store import DirStore
 from vrecompute.work import Order, compute
 
@@ -236,6 +238,43 @@ def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
         while first in client.dask.scheduler_info(n_workers=-1)["workers"] and time.monotonic() < deadline:
             time.sleep(0.2)
         assert list(client.dask.nthreads()) == [second]
+
+
+def test_the_last_worker_leaves_at_once_too(tmp_path):
+    """There is nobody to take what it holds, and its job is to end by itself, not at its walltime."""
+
+    async def go(dask_worker):
+        await drain.leave(dask_worker)
+
+    with Client(workers=2, threads=2, store=tmp_path) as client:
+        client.dask.wait_for_workers(2)
+        held = client.dask.map(lambda n: n, range(50))
+        client.dask.gather(held)
+        pids = list(client.dask.run(os.getpid).values())
+        client.dask.run(go, wait=False)
+        deadline = time.monotonic() + 20
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < deadline, "a worker closes for as long as Dask waits for its threads"
+            time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_that_come_in_vain_are_counted_and_not_their_answers(tmp_path):
+    shift = Shift(DirStore(tmp_path))
+    assert not any(shift.refused("c1:1", leaves=True, threads=2) for _ in range(1000))
+    assert not any(shift.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
+    shift.advanced()
+    assert not any(shift.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
+    assert shift.refused("c1:20", leaves=True, threads=2)
+    assert not shift.closing
+    shift.refused("c1:21", leaves=False, threads=2)
+    assert shift.closing, "its time is the Runner's"
 
 
 # Of two minutes, 24 s are the reserve: 8 s are left for chunks, 20 s for what was begun to be taken.

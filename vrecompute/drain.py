@@ -22,6 +22,8 @@ _LOG = logging.getLogger("vrecompute")
 _LOOK_S = 0.1
 # How long results stay on a worker that has nothing to do any more, for the Runner to fetch them.
 _SETTLE_S = 2.0
+# How long the scheduler may take to tell a worker that it is not retired after all.
+_UNDONE_S = 1.0
 # Over how long a time before the end workers leave.
 _STAGGER_S, _STAGGER_SHARE = 120.0, 0.1
 _LEAVING: set[str] = set()
@@ -65,9 +67,12 @@ async def leave(worker: Any) -> None:
         if worker.state.all_running_tasks or worker.state.ready or worker.state.waiting:
             idle_since = time.monotonic()
         await asyncio.sleep(_LOOK_S)
-    # Others take what only this worker holds. Where there is no other, it is said to be gone all the same:
-    # otherwise its end would count as a death for whatever was about to be sent here.
+    # Others take what only this worker holds.
     told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
-    await worker.scheduler.retire_workers(workers=[worker.address], **told)
-    await worker.scheduler.unregister(address=worker.address, expected=True, close=False, stimulus_id=stimulus)
+    if not await worker.scheduler.retire_workers(workers=[worker.address], **told):
+        # There are none, and the scheduler says so to this worker some time after the answer; a worker that is
+        # closing must not hear it. It goes all the same, and expected: otherwise its end would count as a death for
+        # whatever was about to be sent here.
+        await asyncio.sleep(_UNDONE_S)
+        await worker.scheduler.unregister(address=worker.address, expected=True, stimulus_id=stimulus)
     await worker.close(nanny=True, reason="vrecompute-leave")

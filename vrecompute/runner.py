@@ -306,12 +306,14 @@ class Runner:
                 return
             self.tally.received(receipt, new)
             left = task.last if receipt.left is None else receipt.left
+            if new:
+                self.shift.advanced()
             if receipt.part:
                 schedule.finished(replace(task, last=left), receipt.seconds["wall"], receipt.longest_s)
             if left < task.last:
                 self.log.event("no-time", first=left, last=task.last, worker=receipt.worker)
                 schedule.again(replace(task, first=left))
-                if self.shift.refused(leaves=receipt.leaves, new_chunks=new, threads=self._most_threads):
+                if self.shift.refused(receipt.worker, leaves=receipt.leaves, threads=self._most_threads):
                     self.tally.failed(self.shift.chunk(plan, replace(task, first=left), "have no time to start it"))
         elif ended.how == "killed":
             self.log.event("deaths", first=task.first, last=task.last, reason=str(ended.value))

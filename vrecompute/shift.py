@@ -22,7 +22,7 @@ from vrecompute.wording import duration_text
 __all__ = ["Shift"]
 
 _ADVICE = "ask for a longer walltime (--walltime, workers.walltime)"
-# Workers that come, have no time for anything and leave: so many in a row, or so often all of them, are too many.
+# Workers that come, have no time for anything and leave: so many in a row, or so many times all of them, are too many.
 _IN_VAIN, _IN_VAIN_EACH = 20, 4
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,7 +36,7 @@ class Shift:
         self.allocation: Allocation | None = allocation()
         self.closing = False
         self.late: Failure | None = None
-        self._in_vain = 0
+        self._in_vain: set[str] = set()
         self._opening_counts = True
         self._known = self._sources() if self.allocation is not None else 0
 
@@ -50,11 +50,18 @@ class Shift:
         """Whether the moment has come to say how far one came."""
         return self.allocation is not None and self.allocation.closes_s <= 0
 
-    def refused(self, *, leaves: bool, new_chunks: int, threads: int) -> bool:
-        """A worker had no time. Whether that happens so often, and nothing else, that going on makes no sense."""
+    def refused(self, worker: str, *, leaves: bool, threads: int) -> bool:
+        """A worker had no time. Whether so many had none, one after another, that going on makes no sense.
+
+        Workers are counted, not their answers: one that is about to leave may be asked for all that is in flight.
+        """
         self.closing = self.closing or not leaves
-        self._in_vain = 0 if new_chunks else self._in_vain + 1
-        return self._in_vain > max(_IN_VAIN, _IN_VAIN_EACH * threads)
+        self._in_vain.add(worker)
+        return len(self._in_vain) > max(_IN_VAIN, _IN_VAIN_EACH * threads)
+
+    def advanced(self) -> None:
+        """A chunk was computed: whoever had no time before did not come in vain."""
+        self._in_vain.clear()
 
     def in_time(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What the function returns; TimeoutError where this job ends before."""
