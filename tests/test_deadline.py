@@ -403,7 +403,7 @@ def test_a_finish_that_has_no_time_left_is_done_by_the_next_job(events, finishin
         assert (outcome.summary.status, failure.file, failure.kind) == ("failed", "late_finish:finish", "walltime")
         assert "the result is kept" in failure.reason
         assert run.result(allow_partial=True, timeout_s=5)["events"].events == 1000
-        shared_job(client, 0, 120)
+        shared_job(client, 0, 600)
         outcome = attempt(client, run)
         assert (outcome.summary.status, outcome.products) == ("complete", {"done": True})
         assert (outcome.summary.chunks.computed, outcome.summary.chunks.reused) == (0, CHUNKS)
@@ -448,5 +448,5 @@ def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job,
         outcome = attempt(client, run)
         assert outcome.summary.status == "failed"
         assert "of 4 sources were opened" in outcome.failures[0].reason
-        shared_job(client, 0, 60)
+        shared_job(client, 0, 600)
         assert attempt(client, run).summary.status == "complete"
