@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -275,6 +276,18 @@ def test_workers_that_come_in_vain_are_counted_and_not_their_answers(tmp_path):
     assert not shift.closing
     shift.refused("c1:21", leaves=False, threads=2)
     assert shift.closing, "its time is the Runner's"
+
+
+def test_workers_of_jobs_that_end_together_leave_one_after_another(job):
+    job(0, 3600)
+    left_s = allocation().left_s
+    delays = []
+    loop = SimpleNamespace(call_later=lambda delay_s, *_: delays.append(delay_s))
+    for number in range(50):
+        drain.dask_setup(SimpleNamespace(name=f"vre-1_{number}", loop=loop))
+    assert max(delays) <= left_s
+    assert min(delays) >= left_s - 120 - 1
+    assert max(delays) - min(delays) > 60
 
 
 # Of two minutes, 24 s are the reserve: 8 s are left for chunks, 20 s for what was begun to be taken.
