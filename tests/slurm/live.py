@@ -47,7 +47,8 @@ def main(name: str, scheduler_runs: str = "") -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     site = Site.load(name)
     most = 3 if scheduler_runs == "allocation" else 2  # the scheduler's job counts too
-    site = replace(site, limits=replace(site.limits, max_jobs=most))
+    # as on a real site, an interval is longer than the seconds in which Slurm ends what a cancelled job runs
+    site = replace(site, limits=replace(site.limits, max_jobs=most, min_poll=5))
     site = replace(site, scheduler_runs=scheduler_runs or site.scheduler_runs)
     backend = SlurmBackend(site)
     facts: dict[str, object] = {"site": site.name}
