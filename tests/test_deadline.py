@@ -424,6 +424,7 @@ def test_a_finish_that_has_no_time_left_is_done_by_the_next_job(events, finishin
 
 SLOW_OPENING = """
 import time
+from pathlib import Path
 
 from vrecompute import Analysis, Result
 
@@ -432,11 +433,14 @@ class Opening(Analysis):
     name = "opening"
 
     def columns(self, source):
-        time.sleep(2)
+        deadline = time.monotonic() + 120
+        while source.path.endswith(("2.root", "3.root")) and not Path({gate!r}).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         return ["weight"]
 
     def process(self, events):
-        return Result(counters={"events": float(len(events))})
+        return Result(counters={{"events": float(len(events))}})
 """
 
 
@@ -446,7 +450,7 @@ def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job,
     monkeypatch.setattr(runner, "_PREFLIGHT_BATCH", 1)
     files = [write_events(tmp_path / f"{n}.root", events=100, seed=n, clusters=1) for n in range(4)]
     analysis = tmp_path / "opening.py"
-    analysis.write_text(SLOW_OPENING)
+    analysis.write_text(SLOW_OPENING.format(gate=str(tmp_path / "gate")))
     with Client(workers=1, store=tmp_path / "store") as client:
         client.dask.wait_for_workers(1)
         _, manifest = client._prepare(str(analysis), [str(f) for f in files], None, {})
@@ -456,10 +460,10 @@ def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job,
         with pytest.raises(OutOfTime):
             attempt(client, run)
         assert not list((tmp_path / "store").glob("runs/*/plan*.json")), "a plan of some files is none of the run"
-        time.sleep(4)  # what a worker was still opening would count for the next job
-        shared_job(client, 0, 1)
+        shared_job(client, 0, 3)
         outcome = attempt(client, run)
         assert outcome.summary.status == "failed"
         assert "of 4 sources were opened" in outcome.failures[0].reason
+        (tmp_path / "gate").touch()
         shared_job(client, 0, 600)
         assert attempt(client, run).summary.status == "complete"
