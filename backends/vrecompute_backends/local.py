@@ -8,6 +8,7 @@ from typing import Any
 import dask
 from distributed import Client as DaskClient
 from distributed import LocalCluster
+from distributed.deploy.spec import SpecCluster
 
 from vrecompute.backend import Capabilities, Cluster
 from vrecompute.site import Site
@@ -51,12 +52,23 @@ class LocalBackend(LocalJobs):
         return int(MEMORY_LIMIT * _MEMORY_SHARE / max(1, workers))
 
 
+class _Processes(LocalCluster):  # type: ignore[misc]  # distributed is untyped
+    """A LocalCluster whose nannies restart their workers for as long as it is open.
+
+    Dask looks for a lost worker's successor once, 15 s later, and closes its nanny where there is none at that
+    moment: a chunk that kills one worker after another would so take all, and its run would never end.
+    """
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+
 class LocalDask(Cluster):
     """A LocalCluster and a client of it. Everything listens on loopback alone."""
 
     def __init__(self, workers: int, threads: int, memory_bytes: int) -> None:
         with dask.config.set(_SETTINGS):
-            self._cluster: Any = LocalCluster(
+            self._cluster: Any = _Processes(
                 n_workers=workers,
                 threads_per_worker=threads,
                 memory_limit=memory_bytes,

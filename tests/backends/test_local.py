@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 
@@ -219,6 +220,16 @@ def _command(pid):
         return psutil.Process(pid).cmdline()
     except psutil.NoSuchProcess:
         return []
+
+
+def test_a_worker_comes_back_however_late_dask_looks_for_it(backend):
+    """Dask gives up a nanny for good that it finds between two workers, some time after the death of the first."""
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}), backend.open_cluster(1) as cluster:
+        pids = [cluster.client.submit(os.getpid, pure=False).result(timeout=30)]
+        for _ in range(3):
+            os.kill(pids[-1], signal.SIGKILL)
+            pids.append(cluster.client.submit(os.getpid, pure=False).result(timeout=30))
+    assert len(set(pids)) == 4
 
 
 def test_a_job_with_workers_hands_its_command_a_scheduler(backend):
