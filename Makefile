@@ -8,8 +8,7 @@
 #   make lock           pin the requirements again (needs uv)
 #   make wheel          dist/*.whl and the source distribution
 #   make clean          remove what the other targets made
-# PYTHON=/path/to/python3.12 chooses the interpreter, VENV=dir where things are installed, ARGS="-k name" what pytest runs,
-# JOBS=1 how many tests at once.
+# PYTHON=/path/to/python3.12 chooses the interpreter, VENV=dir where things are installed, ARGS="-k name" what pytest runs.
 
 VENV ?= .venv
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -25,9 +24,7 @@ PY := py$(shell $(PYTHON) -c 'import sys; print("%d%d" % sys.version_info[:2])')
 endif
 
 BIN := $(VENV)/bin
-# Tests of one lab share it and run one after another, beside all others: a lab is mostly waited for.
-JOBS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 9 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help demo test acceptance lint bench lab-slurm lab-down lock wheel clean

@@ -11,13 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.data_registry import REGISTRY
-from tests.slurm.numbers import lab_number
 
 # Compiled kernels are kept between test runs, away from the checkout.
 os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vrecompute-tests-{os.getuid()}"))
-
-#: Markers of tests that need a lab.
-LABS = ("slurm", "htcondor", "s3")
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=_SLOW_IS_FINE)
@@ -36,16 +32,6 @@ def absent(name: str, reason: str) -> None:
     if name in required():
         pytest.fail(f"VRECOMPUTE_REQUIRE names {name!r}, but {reason}", pytrace=False)
     pytest.skip(reason)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one lab are one group, since they share it: never two at once, the rest beside them."""
-    for item in items:
-        for lab in LABS:
-            if item.get_closest_marker(lab):
-                number = lab_number(item.module.__name__)  # type: ignore[attr-defined]  # test functions have one
-                item.add_marker(pytest.mark.xdist_group(f"{lab}-{number}"))
 
 
 @pytest.fixture(scope="session", name="absent")
