@@ -118,14 +118,16 @@ class Runner:
                     carried[step] = self._keep(results, "blobs/")
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
-        except ClusterLost:
-            raise
         except Exception as error:
             # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
-            if (why := self._lost()) or self.dask.status != "running" or isinstance(error, OSError):
-                raise ClusterLost(why or f"the connection to the Dask scheduler was lost: {error}") from error
+            why = self._lost() or (str(error) if isinstance(error, ClusterLost) else "")
+            if not why and (self.dask.status != "running" or isinstance(error, OSError)):
+                why = f"the connection to the Dask scheduler was lost: {error}"
+            if why and not self._cancelled:  # whoever cancels may close the cluster at once
+                raise ClusterLost(why) from error
             # A run that ends without a word would look as if it were running still.
-            self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+            if not why:
+                self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
         self.shift.hand_over(self.tally)
         name = self._kept(results)
         outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
