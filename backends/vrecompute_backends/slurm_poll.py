@@ -84,6 +84,9 @@ _NO_JSON = (
 #: By form, what says that it will never work here; its group is why.
 _REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
 _NO_ACCOUNTING = "accounting storage is disabled"
+#: squeue, asked for one job that has been over for a while.
+_TOO_OLD = "Invalid job id specified"
+_COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
 
 Reader = Callable[[str], dict[str, Record]]
 
@@ -92,12 +95,14 @@ Reader = Callable[[str], dict[str, Record]]
 class Answer:
     """What a poll learned of the jobs asked for.
 
-    `silent`: accounting did not answer, so that what it knows is still to come. `refusal`: why this way of
-    asking can never work here, empty if it may.
+    `silent`: accounting did not answer, so that what it knows is still to come. `instead`: what came instead of
+    an answer about jobs that are not over, empty if one came. `refusal`: why this way of asking can never work
+    here, empty if it may.
     """
 
     records: Mapping[str, Record]
     silent: bool = False
+    instead: str = ""
     refusal: str = ""
 
 
@@ -136,6 +141,7 @@ def read(text: str, ids: Sequence[str], form: str) -> Answer:
     return Answer(
         records={i: record for i, record in merged.items() if i in wanted},
         silent="sacct" in sections and found["sacct"] is None and not without,
+        instead=_instead(sections.get("squeue")) if found["squeue"] is None else "",
         refusal="; ".join(dict.fromkeys(refusals)),
     )
 
@@ -178,6 +184,19 @@ def _explained(queued: Record, account: Record) -> Record:
         steps=account.steps,
         explained=over,
     )
+
+
+def _instead(section: tuple[str, Sequence[str]] | None) -> str:
+    """What squeue's part of a poll says instead of telling of jobs; empty where they are merely too old for it."""
+    if section is None:
+        return "a poll that was cut off"
+    code, said = section[0], [line.strip() for line in section[1] if line.strip()]
+    if any(_TOO_OLD in line for line in said):
+        return ""
+    if code == "124":
+        return f"nothing within {PATIENCE_S} s"
+    line = next((line for line in said if _COMPLAINT.search(line)), said[-1] if said else f"exit code {code}")
+    return line[:200] if code != "0" else f"not an answer of Slurm: {line[:200]}"
 
 
 def _records(reader: Reader, text: str) -> dict[str, Record] | None:

@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vrecompute.access import Access, LocalAccess
 from vrecompute.errors import SiteError, Unavailable
@@ -18,6 +19,7 @@ from vrecompute_backends.slurm_options import SlurmOptions
 from vrecompute_backends.slurm_poll import LONGEST_S, MARKS, Answer, by_commands, read
 from vrecompute_backends.slurm_pyslurm import BODY, mismatch
 from vrecompute_backends.slurm_rest import RestStatus
+from vrecompute_backends.slurm_silence import Silence
 
 __all__ = ["StatusQuery"]
 
@@ -38,17 +40,27 @@ class StatusQuery:
             if options.rest_url is None:
                 raise SiteError(f"site {site.name!r}: options.prefer: rest needs options.rest_url")
             self._rest = RestStatus(access, options.rest_url, options.rest_token_file)
+        whom = f"slurmrestd at {options.rest_url}" if self._rest is not None else f"Slurm ({access})"
+        self._silence = Silence(f"site {site.name!r}: {whom}")
         self._matched = False
         self._silent = float("-inf")
 
     def ask(self, spool: str, ids: Sequence[str]) -> Answer:
         """What is known of these ids, within `slurm_poll.LONGEST_S`. Unavailable where the site does not answer."""
-        if self.way == "pyslurm" and not self._matched:
-            self._match_pyslurm()
-        answer = self._ask(spool, ids)
-        if answer.refusal:
-            self._give_up(answer.refusal)
+        try:
+            if self.way == "pyslurm" and not self._matched:
+                self._match_pyslurm()
             answer = self._ask(spool, ids)
+            if answer.refusal:
+                self._give_up(answer.refusal)
+                answer = self._ask(spool, ids)
+        except Unavailable as error:
+            self._silence.kept(str(error))
+            raise
+        if answer.instead:
+            self._silence.kept(answer.instead)
+        else:
+            self._silence.broken()
         return answer
 
     def _ask(self, spool: str, ids: Sequence[str]) -> Answer:
@@ -57,7 +69,7 @@ class StatusQuery:
         command, stdin = self._question(spool, ids, accounting=not alone)
         answer = read(self.access.run(command, stdin=stdin, timeout_s=LONGEST_S).text, ids, self.way)
         if alone:
-            return Answer(answer.records, silent=True, refusal=answer.refusal)
+            return replace(answer, silent=True)
         if answer.silent and time.monotonic() - now > _HUNG_S:
             self._silent = time.monotonic()
         return answer

@@ -129,6 +129,32 @@ def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
     assert [c[-1] for c in access.commands if c[0] == "sh"] == ["accounting", "", "accounting"]
 
 
+def test_silence_is_told_once_after_a_while_and_its_end_too(monkeypatch, caplog):
+    """The first poll was answered, so this is an outage: a daemon that is started again is away for some seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    alive = f"==== squeue 0\n{ALIVE}\n"
+    away = "==== squeue 1\nslurm_load_jobs error: Unable to contact slurm controller\n"
+    asker = backend(Told(alive, away, Unavailable("no connection"), away, away, alive, alive, away))
+    told = []
+    with caplog.at_level(logging.WARNING):
+        for now[0] in range(1000, 1160, 20):
+            assert asker.poll(["7"])["7"].state is State.RUNNING
+            told.append(len(caplog.records))
+    assert told == [0, 0, 0, 1, 1, 2, 2, 2]
+    gone, back = [record.getMessage() for record in caplog.records]
+    assert "has not answered for 40 s (instead came: slurm_load_jobs error: Unable to contact" in gone
+    assert "answers again, after 80 s" in back
+
+
+def test_a_slurm_that_never_answered_is_told_at_once(caplog):
+    with caplog.at_level(logging.WARNING):
+        backend(Told(Unavailable("login: no such host"))).poll(["7"])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "site 'here': Slurm" in said
+    assert "does not answer (instead came: login: no such host)" in said
+
+
 @pytest.mark.parametrize("silence", [HUNG, Unavailable("no connection")])
 def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer_than_that(monkeypatch, silence):
     now = [1000.0]

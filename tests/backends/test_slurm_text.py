@@ -136,13 +136,31 @@ def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
     for form in ("commands", "json", "rest", "pyslurm"):
-        assert read(text, ["1", "9"], form) == Answer({})
+        assert read(text, ["1", "9"], form) == Answer({}, instead="a poll that was cut off")
 
 
 @pytest.mark.parametrize("code", ["1", "124"])
 def test_an_error_of_squeue_or_sacct_is_silence(code):
-    answer = f"==== squeue {code}\n{SQUEUE}\n==== sacct {code}\n{SACCT}"
-    assert read(answer, ["8", "9", "12"], "commands") == Answer({}, silent=True)
+    answer = read(f"==== squeue {code}\n{SQUEUE}\n==== sacct {code}\n{SACCT}", ["8", "9", "12"], "commands")
+    assert (answer.records, answer.silent, answer.instead != "") == ({}, True, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("==== squeue 1\nslurm_load_jobs error: Unable to contact slurm controller\n", "Unable to contact slurm contr"),
+        ("==== squeue 1\nslurm_load_jobs error: Invalid job id specified\n", ""),
+        ("==== squeue 0\n", ""),
+        ("==== squeue 124\n", "nothing within 30 s"),
+        ("==== squeue 22\n{\n\ncurl: (22) The requested URL returned error: 401\n}\n", "error: 401"),
+        ("==== squeue 127\n", "exit code 127"),
+        ("", "cut off"),
+    ],
+)
+def test_what_squeue_says_instead_of_an_answer_is_kept_for_the_user(said, told):
+    instead = read(said, ["8"], "commands").instead
+    assert bool(instead) == bool(told)
+    assert told in instead
 
 
 def test_a_silent_sacct_hides_nothing_of_squeue_and_is_known_to_be_silent():

@@ -48,13 +48,35 @@ def test_text_json_and_slurmrestd_say_the_same_of_jobs_that_left_no_marker(lab, 
         assert backend.query.way == options["prefer"]
 
 
-def test_a_wrong_token_is_no_answer_and_a_marker_is_one_all_the_same(lab, rest):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rest_url": "http://head:6821"}, "slurmrestd at http://head:6821 does not answer"),
+        ({"rest_url": "http://nobody:6820"}, "slurmrestd at http://nobody:6820 does not answer"),
+    ],
+)
+def test_a_wrong_address_of_slurmrestd_is_told_once(lab, rest, caplog, change, words):
+    backend = lab.backend(**rest | change)
+    job = backend.submit(Job("a", ("true",)))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert not backend.poll([job])[job].state.terminal
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert words in said
+    assert "curl: (" in said
+
+
+def test_a_wrong_token_is_told_and_no_answer_and_a_marker_is_one_all_the_same(lab, rest, caplog):
     text = lab.backend()
     ids = [text.submit(Job("a", ("sh", "-c", f"exit {code}"))) for code in (3, 140)]
     until(text, ids, lambda s: s.state.terminal, 60)
     Path(rest["rest_token_file"]).write_text("not.a.token")
-    seen = lab.backend(**rest).poll(ids)
+    with caplog.at_level(logging.WARNING):
+        seen = lab.backend(**rest).poll(ids)
     assert [s.state for s in seen.values()] == [State.FAILED, State.UNKNOWN]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "does not answer (instead came: " in said
+    assert "40" in said.partition("error: ")[2], "the status of HTTP: the token is not accepted"
 
 
 @pytest.mark.parametrize(
