@@ -109,6 +109,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         (["run", "dilepton", "a.root", "--workers", "0"], "--workers"),
         (["run", "dilepton", "a.root", "--site", "nowhere"], "no site 'nowhere'"),
         (["run", "absent.py", "a.root"], "absent.py"),
+        (["run", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
+        (["explain", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
         (["explain", "dilepton", "s3://bucket/a.root"], "cannot be read yet"),
         (["analyses", "nonsense"], "there is no analysis"),
         (["site", "show", "nowhere.yaml"], "nowhere.yaml"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,26 @@ def test_a_damaged_part_or_outcome_does_not_disturb_it(sums, files, tmp_path):
     known = Client(store=tmp_path).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES)
     assert (known.events, known.seconds) == (400, None)
     assert known.chunks_stored < 4
+
+
+def test_the_script_of_a_detached_run_is_the_one_that_submit_hands_over(sums, files, tmp_path, monkeypatch):
+    def same(script):
+        return re.sub(r"[0-9]{8}-[0-9]{6}-sums-[0-9a-f]{6}|[0-9a-f]{64}", "X", script)
+
+    client = Client(store=tmp_path / "store", workers=3)
+    known = client.explain(sums, files, detach=True, walltime_s=777)
+    assert not (tmp_path / "store").exists()
+    jobs = []
+    monkeypatch.setattr(client.backend, "submit", lambda job: jobs.append(job) or "1")
+    run = client.submit(sums, files, walltime_s=777)
+    (script,) = map(client.backend.script, jobs)
+    assert same(known.script) == same(script)
+    assert "--workers 3 " in script
+    assert " 777 " in script
+    assert f"work {run.id} --store" in script
+    manifest = client.store.get(f"runs/{run.id}/manifest.json")
+    assert f"--manifest-sha256 {sha256(manifest).hexdigest()}" in script
+    assert known.script != client.explain(sums, files).script
 
 
 def test_runs_are_listed_and_attached_to_without_a_cluster(sums, files, ran):

@@ -218,11 +218,20 @@ class Client:
         dataset: Any,
         *,
         params: Mapping[str, Any] | None = None,
+        detach: bool = False,
+        walltime_s: int | None = None,
         **options: Any,
     ) -> Explanation:
-        """What a run would read and cost, from what is known without opening anything; starts nothing."""
+        """What a run would read and cost, from what is known without opening anything; starts nothing.
+
+        Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
+        """
         made, manifest = self._prepare(analysis, dataset, params, options, keep=False)
-        return explain(self.store, manifest, made, self.site, self._workers, self.backend)
+        if detach:
+            script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
+        else:
+            script = self.backend.describe(self._workers or self.site.workers.processes * self.site.workers.nodes.min)
+        return explain(self.store, manifest, made, self.site, self._workers, script)
 
     def runs(self) -> list[RunFacts]:
         """All runs of the store, oldest first."""

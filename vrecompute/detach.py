@@ -32,15 +32,14 @@ class Detached:
     store: Store
     manifest: Manifest
 
-    def job(self, workers: int | None, walltime_s: int | None) -> Job:
-        """The job that carries the run out; its argument list names the manifest's sha256, which the job verifies."""
+    def job(self, workers: int | None, walltime_s: int | None, digest: str) -> Job:
+        """The job that carries the run out; `digest` is its manifest's sha256, which the job verifies."""
         if self.manifest.origin.startswith("live:"):
             raise UsageError(
                 "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
                 "script; save it as FILE.py and submit that"
             )
         shape = self.site.workers
-        digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
         return Job(
             name=f"vre-{self.manifest.run}",
             command=(
@@ -62,10 +61,15 @@ class Detached:
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:
         """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
-        job = self.backend.submit(self.job(workers, walltime_s))
+        digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
+        job = self.backend.submit(self.job(workers, walltime_s, digest))
         data = canonical_json({"job": job, "site": self.site.name, "submitted": time.time()})
         self.store.create(f"{self.manifest.prefix}jobs/{len(self.ids()):04}.json", data)
         return job
+
+    def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
+        """What `submit` would hand to the batch system; reads and starts nothing."""
+        return self.backend.script(self.job(workers, walltime_s, sha256_of(self.manifest.encoded())))
 
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 
 from vrecompute.analysis import Analysis
-from vrecompute.backend import Backend
 from vrecompute.collect import Collector
 from vrecompute.errors import StoreError
 from vrecompute.manifest import Manifest
@@ -82,9 +81,9 @@ def _time_text(seconds: float | None, threads: int) -> str:
 
 
 def explain(
-    store: Store, manifest: Manifest, analysis: Analysis, site: Site, workers: int | None, backend: Backend
+    store: Store, manifest: Manifest, analysis: Analysis, site: Site, workers: int | None, script: str
 ) -> Explanation:
-    """What carrying out `manifest` would take."""
+    """What carrying out `manifest` would take; `script` is that of its jobs."""
     views = sample_views(manifest)
     samples = {s.name: s for s in manifest.dataset.samples}
     step = manifest.steps[-1] if manifest.steps else ""
@@ -116,7 +115,7 @@ def explain(
         memory_bytes=_PROCESS_BYTES + _CHUNK_COPIES * manifest.settings.chunk_bytes * site.workers.threads,
         threads=threads,
         seconds=plan.events * left / rate / threads if rate else None,
-        script=backend.describe(workers or site.workers.processes * site.workers.nodes.min),
+        script=script,
     )
 
 

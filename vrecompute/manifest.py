@@ -86,9 +86,13 @@ class Manifest:
         """Where the run's own objects are."""
         return f"runs/{self.run}/"
 
+    def encoded(self) -> bytes:
+        """The bytes that `write` makes durable."""
+        return seal({**_FORMAT, **dataclasses.asdict(self)})
+
     def write(self, store: Store) -> None:
         """Make the manifest durable; RunError where the run exists already."""
-        if not store.create(f"{self.prefix}manifest.json", seal({**_FORMAT, **dataclasses.asdict(self)})):
+        if not store.create(f"{self.prefix}manifest.json", self.encoded()):
             raise RunError(f"run {self.run!r} exists already in {store.url}; attach to it instead")
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from vrecompute.cli.options import JSON, job_options, place_options, read_parameters
+from vrecompute.cli.options import JSON, detach_options, job_options, place_options, read_parameters
 from vrecompute.cli.output import facts
 
 __all__ = ["explain"]
@@ -17,6 +17,7 @@ __all__ = ["explain"]
 @click.argument("dataset", nargs=-1, required=True)
 @place_options
 @job_options
+@detach_options
 @JSON
 def explain(
     analysis: str,
@@ -28,6 +29,8 @@ def explain(
     tree: str | None,
     chunk_bytes: int | None,
     allow_duplicates: bool,
+    detach: bool,
+    walltime: int | None,
     as_json: bool,
 ) -> None:
     """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
@@ -43,6 +46,8 @@ def explain(
         tree=tree,
         chunk_bytes=chunk_bytes,
         allow_duplicates=allow_duplicates,
+        detach=detach,
+        walltime_s=walltime,
     )
     if as_json:
         facts(asdict(explanation))

@@ -14,6 +14,7 @@ __all__ = [
     "BytesType",
     "DurationType",
     "analysis_parameters",
+    "detach_options",
     "job_options",
     "place_options",
     "read_parameters",
@@ -90,6 +91,29 @@ job_options = _all_of(
     click.option("--tree", metavar="NAME", help="The tree to read (default: the dataset's, or the only one)."),
     click.option("--chunk-bytes", type=BytesType(), metavar="SIZE", help="Size of a chunk in memory, such as 100MB."),
     click.option("--allow-duplicates", is_flag=True, help="Compute a source again that is listed again."),
+)
+
+
+def _of_a_job(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    if value is not None and not ctx.params["detach"]:
+        raise click.UsageError("--walltime is that of a detached job: add --detach", ctx)
+    return value
+
+
+detach_options = _all_of(
+    click.option(
+        "--detach",
+        is_flag=True,
+        is_eager=True,  # known before --walltime is looked at
+        help="As one job that holds workers and Runner, which needs nobody here.",
+    ),
+    click.option(
+        "--walltime",
+        type=DurationType(),
+        metavar="TIME",
+        callback=_of_a_job,
+        help="With --detach: walltime of the job (2h, 04:00:00).",
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vrecompute.cli.options import JSON, DurationType, job_options, place_options, read_parameters
+from vrecompute.cli.options import JSON, detach_options, job_options, place_options, read_parameters
 from vrecompute.cli.output import facts
 
 __all__ = ["run"]
@@ -32,10 +32,7 @@ __all__ = ["run"]
     help="With --on-bad skip: fail all the same where more than this part of the sources is bad.",
 )
 @click.option("--no-reuse", is_flag=True, help="Compute everything anew.")
-@click.option("--detach", is_flag=True, help="Submit one job that holds workers and Runner, print the run, and return.")
-@click.option(
-    "--walltime", type=DurationType(), metavar="TIME", help="With --detach: walltime of the job (2h, 04:00:00)."
-)
+@detach_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @JSON
 @click.pass_context
