@@ -16,7 +16,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
 
@@ -49,18 +49,7 @@ def queued(jobs: Iterable[Any]) -> dict[str, Record]:
     """Records of `pyslurm.Job`s, which slurmctld knows."""
     records: dict[str, Record] = {}
     for job in jobs:
-        record = Record(
-            job_id=_job_id(job),
-            state=job.state,
-            reason=job.state_reason or "",
-            restarts=job.requeue_count or 0,
-            exit_code=job.exit_code,
-            signal=job.exit_code_signal,
-            nodes=job.allocated_nodes or "",
-            elapsed_s=_number(job.run_time),
-            limit_s=_seconds(job.time_limit),
-        )
-        records |= elements(record, job.array_tasks_waiting or "")
+        records |= elements(_record(job, job.allocated_nodes, job.run_time), job.array_tasks_waiting or "")
     return records
 
 
@@ -69,22 +58,29 @@ def recorded(jobs: Iterable[Any]) -> dict[str, Record]:
     records: dict[str, Record] = {}
     for job in jobs:
         limit = _number(job.memory)  # MiB, on all nodes together
-        record = Record(
-            job_id=_job_id(job),
-            state=job.state,
-            reason=job.state_reason or "",
-            restarts=job.requeue_count or 0,
-            exit_code=job.exit_code,
-            signal=job.exit_code_signal,
-            nodes=job.nodelist or "",
-            elapsed_s=_number(job.elapsed_time),
-            limit_s=_seconds(job.time_limit),
+        record = replace(
+            _record(job, job.nodelist, job.elapsed_time),
             memory_peak_bytes=_number(job.stats.resident_memory),
             memory_limit_bytes=None if limit is None else (limit << 20) // max(1, job.num_nodes or 1),
             steps=tuple(step.state for step in job.steps.values()),
         )
         records |= elements(record, job.array_tasks_waiting or "")
     return records
+
+
+def _record(job: Any, nodes: str | None, elapsed_s: Any) -> Record:
+    """What the two kinds of jobs have in common."""
+    return Record(
+        job_id=_job_id(job),
+        state=job.state,
+        reason=job.state_reason or "",
+        restarts=job.requeue_count or 0,
+        exit_code=job.exit_code,
+        signal=job.exit_code_signal,
+        nodes=nodes or "",
+        elapsed_s=_number(elapsed_s),
+        limit_s=_seconds(job.time_limit),
+    )
 
 
 def parse_records(text: str) -> dict[str, Record]:

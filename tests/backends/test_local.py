@@ -105,6 +105,10 @@ def test_cancelling_what_has_ended_changes_nothing(backend):
 def test_a_killed_session_is_a_lost_node_and_its_secrets_go(backend):
     job_id = backend.submit(shell("sleep 63", secret_files={"key": b"s3cr3t"}))
     until(backend, job_id, {State.RUNNING})
+    deadline = time.monotonic() + 10
+    # those that its shell starts before the command end by themselves
+    while not any(process.name() == "sleep" for process in session_of(backend, job_id)) and time.monotonic() < deadline:
+        time.sleep(0.05)
     for process in session_of(backend, job_id):
         process.send_signal(signal.SIGKILL)
     status = until(backend, job_id, {State.NODE_FAIL})

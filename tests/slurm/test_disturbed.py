@@ -37,7 +37,7 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
 def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):  # noqa: F811
     store = f"store-scheduler-{machine}"
-    settings = {"sleep_s": 1, "site.scheduler_runs": "allocation"}
+    settings = {"sleep_s": 3, "site.scheduler_runs": "allocation"}
     process, _ = started(lab, machine, "run", site, ANALYSIS, f"/home/alice/{store}", **settings)
     wait_for_parts(lab, store, 3)
     jobs = lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i %j").splitlines()
@@ -50,7 +50,7 @@ def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, 
 
 def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, reference):  # noqa: F811
     store = "store-scheduler-login-node"
-    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=1)
+    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
     wait_for_parts(lab, store, 3)
     (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute_backends.slurm_scheduler").split()
     lab.on("login", "kill", "-9", pid)
