@@ -230,7 +230,13 @@ def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons,
         "--chunk-bytes",
         "1KB",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def listen():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell has whatever it starts in the background ignore it
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    ) as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "store").glob("work/*/parts/*")):
             assert time.monotonic() < deadline
