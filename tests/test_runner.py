@@ -253,6 +253,18 @@ def test_a_cancelled_run_says_so_and_keeps_its_parts(client, files, sums, tmp_pa
     assert 0 < run.result(allow_partial=True)["events"].events < 3000
 
 
+def test_a_run_that_is_cancelled_by_leaving_its_client_is_told_as_cancelled(files, sums, tmp_path):
+    """Its cluster closes while it works, which a run that was not cancelled would call lost."""
+    with Client(workers=1, store=tmp_path) as client:
+        run = client.run(str(sums), [str(f) for f in files], chunk_bytes=CHUNK_BYTES, task_chunks=1, sleep_s=0.2)
+        deadline = time.monotonic() + 60
+        while run.progress().chunks_done < 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.cancel()
+    assert any("cancelled" in w for w in run.report(timeout_s=60).warnings)
+    assert Client(store=tmp_path).attach(run.id).status == "failed"
+
+
 def test_the_list_of_runs(client, files, run):
     first, second = run(files[:1]), run(files[:2])
     facts = client.runs()
