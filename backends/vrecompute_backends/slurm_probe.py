@@ -25,16 +25,22 @@ _WALLTIME_S = 120
 _PATIENCE_S = 240.0
 _SKEW_S = 5.0
 _STORE = "$HOME/vrecompute-store"
+_ACCESS = "access: {ssh: {host: ...}}   # a machine that has Slurm's commands, and answers `ssh HOST true`"
 
 
 def probe(backend: SlurmBackend) -> list[Finding]:
-    """Send the canary and judge what it and the scheduler's place say; Unavailable where neither can be asked."""
+    """Send the canary and judge what it and the scheduler's place say; without Slurm or Python there, none is sent."""
+    findings = [_slurm(backend)]
+    if not findings[0].ok:
+        return findings
     meet = _start_meeting(backend)
     try:
         if meet.stdout is None or not (line := meet.stdout.readline()):
-            lines = "environment.venv, environment.modules or environment.cvmfs"
-            return [Finding("python", False, f"no vrecompute starts on {backend.access}", f"mend {lines}")]
+            return [*findings, _no_python(backend)]
         place = json.loads(line)
+        findings.append(
+            _versions("versions of this client", facts_here()["versions"], place["versions"], "at the site")
+        )
         started = time.monotonic()
         job_id, status = _send(backend, place["address"])
         waited = time.monotonic() - started
@@ -43,10 +49,9 @@ def probe(backend: SlurmBackend) -> list[Finding]:
     finally:
         meet.kill()
         meet.wait()
-    findings = [_queue(job_id, status, waited, backend.logs(job_id) if told is None else "")]
+    findings.append(_queue(job_id, status, waited, backend.logs(job_id) if told is None else ""))
     if told is not None:
         store = _seen_from_here(backend, told["store"])
-        findings.append(_versions("versions of this client", facts_here()["versions"], told["versions"]))
         findings += judge(backend.site.network.interface, place, told, met, store)
     return findings
 
@@ -58,7 +63,7 @@ def judge(
 
     `store` is what is wrong with the job's object as seen from here, empty if nothing.
     """
-    findings = [_versions("versions where the scheduler runs", place["versions"], told["versions"])]
+    findings = [_versions("versions where the scheduler runs", place["versions"], told["versions"], "in jobs")]
     there = told["interfaces"]
     usable = [name for name in there if name in place["interfaces"] and name != "lo"]
     detail = ", ".join(f"{name} {address}" for name, address in there.items() if name != "lo")
@@ -83,15 +88,38 @@ def judge(
     return findings
 
 
-def _versions(check: str, here: Mapping[str, str], job: Mapping[str, str]) -> Finding:
-    differ = [f"{name} {mine}, in jobs {job.get(name)}" for name, mine in sorted(here.items()) if job.get(name) != mine]
+def _versions(check: str, here: Mapping[str, str], there: Mapping[str, str], where: str) -> Finding:
+    differ = [f"{n} {mine}, {where} {there.get(n)}" for n, mine in sorted(here.items()) if there.get(n) != mine]
     advice = "environment: {venv: ...}   # the same environment for client and jobs" if differ else ""
-    return Finding(check, not differ, "; ".join(differ) or "as in jobs", advice)
+    return Finding(check, not differ, "; ".join(differ) or f"as {where}", advice)
+
+
+def _slurm(backend: SlurmBackend) -> Finding:
+    """Whether Slurm is spoken to, and which."""
+    try:
+        done = backend.access.run(["sinfo", "--version"])
+    except Unavailable as error:  # no connection, or this machine has no such command
+        return Finding("slurm", False, str(error), _ACCESS)
+    said = done.text.strip() or done.complaint or f"exit code {done.code}"
+    if done.code != 0:
+        return Finding("slurm", False, f"{backend.access}: sinfo --version: {said}", _ACCESS)
+    return Finding("slurm", True, f"{said} on {backend.access}")
+
+
+def _no_python(backend: SlurmBackend) -> Finding:
+    """The meeting did not begin: what Python says instead."""
+    script = [*environment_lines(backend.site, {}), "exec python -c 'import vrecompute_backends.slurm_canary'"]
+    done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
+    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    said = f": {last[0]}" if last else ""
+    lines = "environment.venv, environment.modules or environment.cvmfs"
+    return Finding("python", False, f"no vrecompute starts on {backend.access}{said}", f"mend {lines}")
 
 
 def _start_meeting(backend: SlurmBackend) -> subprocess.Popen[bytes]:
     command = ["exec", "python", "-m", "vrecompute_backends.slurm_canary", "meet"]
     script = [*environment_lines(backend.site, {}), " ".join(command) + ' --interface "$1"']
+    # what it complains of is asked for again where it does not start
     return backend.access.start(["bash", "-l", "-c", "\n".join(script), "bash", backend.site.network.interface or ""])
 
 

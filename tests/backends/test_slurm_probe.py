@@ -1,7 +1,12 @@
-"""What a canary's facts mean, without a cluster."""
+"""What a canary's facts mean, and why none is sent, without a cluster."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from vrecompute.access import SshAccess
+from vrecompute.site import Environment, Site, Ssh
+from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_probe import judge
 
 PLACE = {"host": "login", "versions": {"numpy": "2.4.6"}, "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.1"}}
@@ -46,3 +51,33 @@ def test_clocks_and_stores_that_disagree_are_named():
     assert "+61.0 s" in wrong(met={**MET, "skew_s": 61.0})["clock"].detail
     assert wrong(store="not what is seen")["store"].advice.startswith("store:")
     assert wrong(told={**TOLD, "store": {"error": "denied"}})["store"].detail == "denied"
+
+
+SITE = Site(name="here", backend="slurm", environment=Environment(venv="/nowhere"))
+
+
+def test_without_slurm_or_a_connection_nothing_is_sent_and_the_way_in_is_to_be_mended(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    unreachable = SshAccess(Ssh(host="no-such-host.invalid"))
+    for access, words in ((None, "there is no command 'sinfo'"), (unreachable, "no-such-host.invalid")):
+        (found,) = SlurmBackend(SITE, access).probe()
+        assert (found.check, found.ok) == ("slurm", False)
+        assert words in found.detail
+        assert found.advice.startswith("access: {ssh: {host: ...}}")
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho slurm_load_ctl_conf error >&2; exit 1\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    (found,) = SlurmBackend(SITE).probe()
+    assert found.detail == "this machine: sinfo --version: slurm_load_ctl_conf error"
+
+
+def test_an_environment_without_vrecompute_is_told_with_what_its_python_says(tmp_path, monkeypatch):
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho slurm 24.11.5\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    (tmp_path / "python").write_text("#!/bin/sh\necho Traceback >&2; echo no module of ours >&2; exit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tmp_path / "bin").symlink_to(tmp_path)
+    slurm, python = SlurmBackend(replace(SITE, environment=Environment(venv=str(tmp_path)))).probe()
+    assert (slurm.ok, slurm.detail) == (True, "slurm 24.11.5 on this machine")
+    assert (python.ok, python.detail) == (False, "no vrecompute starts on this machine: no module of ours")
+    assert python.advice.startswith("mend environment.venv")

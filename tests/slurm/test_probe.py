@@ -24,7 +24,16 @@ def probe(lab, machine, site):
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
 def test_a_site_that_is_right_is_found_right(lab, machine, site):
     found = probe(lab, machine, site)
-    assert {"queue", "interfaces", "route to the scheduler", "route to a worker", "clock", "store"} <= set(found)
+    assert {
+        "slurm",
+        "versions of this client",
+        "queue",
+        "interfaces",
+        "route to the scheduler",
+        "route to a worker",
+        "clock",
+        "store",
+    } <= set(found)
     assert [f for f in found.values() if not f["ok"]] == []
 
 
