@@ -12,7 +12,9 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
-from vrecompute.errors import RunError
+from vrecompute.backend import SubmitError
+from vrecompute.errors import RunError, UsageError
+from vrecompute.site import Site
 
 CHUNK_BYTES = 3400
 
@@ -127,6 +129,28 @@ def test_the_script_of_a_detached_run_is_the_one_that_submit_hands_over(sums, fi
     manifest = client.store.get(f"runs/{run.id}/manifest.json")
     assert f"--manifest-sha256 {sha256(manifest).hexdigest()}" in script
     assert known.script != client.explain(sums, files).script
+
+
+@pytest.mark.parametrize("transient", [False, True])
+def test_of_a_refused_submission_nothing_is_left_unless_it_may_have_been_taken(sums, files, tmp_path, transient):
+    client = Client(store=tmp_path)
+
+    def refuse(job):
+        assert len(client.runs()) == 1, "a job may start at once: its run is there before it"
+        raise SubmitError("no such partition", transient=transient)
+
+    client.backend.submit = refuse
+    with pytest.raises(SubmitError, match="no such partition"):
+        client.submit(sums, files)
+    assert len(client.runs()) == transient
+
+
+def test_of_a_run_whose_driver_is_not_installed_nothing_is_left(sums, files, tmp_path):
+    client = Client(Site(name="elsewhere", backend="htcondor"), store=tmp_path)
+    for start in (client.run, client.submit):
+        with pytest.raises(UsageError, match="no backend 'htcondor'"):
+            start(sums, files)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_are_listed_and_attached_to_without_a_cluster(sums, files, ran):

@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from distributed import Client as DaskClient
 
 from vrecompute.access import Access, open_access
 from vrecompute.access_store import AccessStore
 from vrecompute.analysis import Analysis, Grid
-from vrecompute.backend import Backend, Cluster, JobStatus
+from vrecompute.backend import Backend, Cluster, JobStatus, SubmitError
 from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
@@ -50,16 +50,14 @@ def default_store() -> str:
     return str(Path(home) / "vrecompute" / "store")
 
 
-class RunFacts(tuple[str, str, str, str, str]):
-    """(run, state, created, analysis, dataset): one line of `client.runs()`."""
+class RunFacts(NamedTuple):
+    """One line of `client.runs()`."""
 
-    __slots__ = ()
-
-    run = property(lambda self: self[0])
-    state = property(lambda self: self[1])
-    created = property(lambda self: self[2])
-    analysis = property(lambda self: self[3])
-    dataset = property(lambda self: self[4])
+    run: str
+    state: str
+    created: str
+    analysis: str
+    dataset: str
 
 
 class Client:
@@ -190,14 +188,20 @@ class Client:
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
-        As `run`, and raises SubmitError where the batch system refuses. The analysis must be installed, or a
-        source file.
+        As `run`, and raises SubmitError where the batch system refuses; then nothing of the run is left. The
+        analysis must be installed, or a source file.
         """
         made, manifest = self._prepare(analysis, dataset, params, options)
         detached = Detached(self.backend, self.site, self.store, manifest)
         manifest.write(self.store)
-        detached.submit(self._workers, walltime_s)
-        return Run(self.store, manifest, lambda: made, detached)
+        run = Run(self.store, manifest, lambda: made, detached)
+        try:
+            detached.submit(self._workers, walltime_s)
+        except SubmitError as refused:
+            if not refused.transient:  # else it may have been taken all the same
+                run.delete()
+            raise
+        return run
 
     def map(
         self,
@@ -242,10 +246,10 @@ class Client:
             try:
                 manifest = read_manifest(store, name)
             except StoreError:
-                facts.append(RunFacts((name, "damaged", "", "", "")))
+                facts.append(RunFacts(name, "damaged", "", "", ""))
                 continue
             state = run_state(store, name)
-            facts.append(RunFacts((name, state, manifest.created, manifest.analysis, manifest.dataset.name)))
+            facts.append(RunFacts(name, state, manifest.created, manifest.analysis, manifest.dataset.name))
         return facts
 
     def attach(self, run: str) -> AttachedRun:
@@ -327,6 +331,7 @@ class Client:
         *,
         keep: bool = True,
     ) -> tuple[Analysis, Manifest]:
+        _ = self.backend  # a driver that is not installed is told before anything is written
         tree = options.get("tree")
         settings = Settings(**{k: v for k, v in options.items() if k in _SETTINGS and v is not None})
         parameters = {k: v for k, v in options.items() if k not in _SETTINGS | {"tree"}} | dict(params or {})
