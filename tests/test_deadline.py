@@ -168,7 +168,8 @@ def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_
         assert (report.status, report.chunks.computed) == ("complete", CHUNKS)
         assert run.result().to_bytes() == reference
         said = [p for p in tmp_path.glob("runs/*/events/*/*.json") if json.loads(p.read_bytes())["event"] == "no-time"]
-        assert 1 <= len(said) <= 4, "it says so, to what was sent to it already, and is asked no more"
+        # a worker that is asked on says so hundreds of times
+        assert 1 <= len(said) <= CHUNKS, "it says so, to what was sent to it already, and is asked no more"
         deadline = time.monotonic() + 15
         while first in client.dask.scheduler_info(n_workers=-1)["workers"] and time.monotonic() < deadline:
             time.sleep(0.2)

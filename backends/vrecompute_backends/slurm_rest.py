@@ -33,6 +33,8 @@ if [ -n "$accounting" ]; then
   printf '==== sacct %s\n%s\n' "$?" "$answer"
 fi
 """
+#: What curl says of HTTP's Unauthorized, Forbidden and Network Authentication Required, which is slurmrestd's.
+_NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 
 
 class RestStatus:
@@ -56,6 +58,11 @@ class RestStatus:
         lines.append(f"{self.url}/slurmdb/{self._version}/jobs/?{asked}" if accounting else "")
         command = ["sh", "-c", MARKS + _POLL, "sh", spool, ",".join(ids)]
         return command, "".join(f"{line}\n" for line in lines).encode()
+
+    @staticmethod
+    def advice(instead: str) -> str:
+        """What to do about what came instead of an answer; empty where it says enough itself."""
+        return "its token is not accepted: `scontrol token` gives a new one" if _NO_ENTRY.search(instead) else ""
 
     def _newest(self) -> str:
         """The newest version of the interface that serves both; versions are numbered v0.0.N."""

@@ -55,13 +55,17 @@ class StatusQuery:
                 self._give_up(answer.refusal)
                 answer = self._ask(spool, ids)
         except Unavailable as error:
-            self._silence.kept(str(error))
+            self._keep_silence(str(error))
             raise
         if answer.instead:
-            self._silence.kept(answer.instead)
+            self._keep_silence(answer.instead)
         else:
             self._silence.broken()
         return answer
+
+    def _keep_silence(self, instead: str) -> None:
+        advice = self._rest.advice(instead) if self._rest is not None else ""
+        self._silence.kept(f"{instead}; {advice}" if advice else instead)
 
     def _ask(self, spool: str, ids: Sequence[str]) -> Answer:
         now = time.monotonic()

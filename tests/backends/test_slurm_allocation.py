@@ -16,6 +16,8 @@ ASKED = (
 
 
 LEAVE = """
+import contextlib
+import sys
 import time
 from distributed import Client
 from vrecompute.drain import leave
@@ -30,7 +32,8 @@ if __name__ == "__main__":
         deadline = time.monotonic() + 30
         while client.nthreads() and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(4)
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=float(sys.argv[1]))
 """
 
 
@@ -78,12 +81,12 @@ def test_any_other_end_is_the_job_s(tmp_path):
     assert not (tmp_path / "asked").exists()
 
 
-@pytest.mark.parametrize(("left_s", "again"), [(90, True), (30, False)])
-def test_workers_that_left_for_want_of_time_are_not_started_again(tmp_path, left_s, again):
+@pytest.mark.parametrize(("passed_s", "left_s", "again"), [(10, 590, True), (70, 30, False)])
+def test_workers_that_left_for_want_of_time_are_not_started_again(tmp_path, passed_s, left_s, again):
     (tmp_path / "leave.py").write_text(LEAVE)
     now = time.time()
-    told = {"VRECOMPUTE_JOB_BEGAN": str(now + left_s - 100), "VRECOMPUTE_JOB_ENDS": str(now + left_s)}
-    job = allocation(tmp_path, 0, f"{sys.executable} leave.py", **told)
+    told = {"VRECOMPUTE_JOB_BEGAN": str(now - passed_s), "VRECOMPUTE_JOB_ENDS": str(now + left_s)}
+    job = allocation(tmp_path, 0, f"{sys.executable} leave.py {60 if again else 8}", **told)
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 0, output
     assert ("starting them again" in output) is again

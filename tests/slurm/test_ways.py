@@ -76,7 +76,7 @@ def test_a_wrong_token_is_told_and_no_answer_and_a_marker_is_one_all_the_same(la
     assert [s.state for s in seen.values()] == [State.FAILED, State.UNKNOWN]
     (said,) = [record.getMessage() for record in caplog.records]
     assert "does not answer (instead came: " in said
-    assert "40" in said.partition("error: ")[2], "the status of HTTP: the token is not accepted"
+    assert "its token is not accepted: `scontrol token` gives a new one" in said
 
 
 @pytest.mark.parametrize(
