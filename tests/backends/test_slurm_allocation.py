@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,11 @@ def allocation(folder, code: int, command: str, **variables: str) -> subprocess.
     scontrol = folder / "scontrol"
     scontrol.write_text(ASKED.format(folder=folder, code=code))
     scontrol.chmod(0o755)
-    environment = {**os.environ, "SLURM_JOB_ID": "77", "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "SLURM_JOB_ID": "77",
+        "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     environment |= variables
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     argv = [sys.executable, "-m", "vrecompute_backends.slurm_allocation", "--workers", "1", "--processes", "1"]

@@ -77,8 +77,11 @@ def test_float32_is_good_to_its_stated_error(metric, seed, s, tile):
     # Where one far neighbour is all there is, one may see it and the other not: compare inside the cut.
     near = exact.weight > 1e-6
     spread = values.max() - values.min()
-    assert np.abs(fast.mean - exact.mean)[near].max(initial=0) <= 3e-6 * spread
-    assert np.abs(fast.variance - exact.variance)[near].max(initial=0) <= 6e-6 * spread**2
+    allowed = 3e-6
+    if metric == "planar" and tile > len(train):  # one tile from edge to edge: what is stated for its width
+        allowed = 1e-7 * (3 + 20 + np.hypot(360, 180) / s * np.sqrt(20))  # 2^-20 is the least weight that is compared
+    assert np.abs(fast.mean - exact.mean)[near].max(initial=0) <= allowed * spread
+    assert np.abs(fast.variance - exact.variance)[near].max(initial=0) <= 2 * allowed * spread**2
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

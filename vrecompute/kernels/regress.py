@@ -87,9 +87,10 @@ def regress(
     number or (E,). `cut_sigma` is the truncation; `truncation_bound` says what it may change.
 
     float64 agrees with the uncut sum to 1e-12 within that bound. A float32 weight 2^-t is good to about
-    1e-7 (3 + t + D sqrt t) relative, for tiles D bandwidths across, and totals are float64: 1e-6 on mean and
-    variance of values of order 1. The answer for a position has the same bytes whatever other positions are
-    asked for with it and for any number of `threads`. Raises ValueError for what makes no sense.
+    1e-7 (3 + t + D sqrt t) relative, for tiles D bandwidths across, and totals are float64: about 1e-6 of the
+    spread of values on the mean, and up to 1e-5 where a tile is hundreds of bandwidths across. The answer for a
+    position has the same bytes whatever other positions are asked for with it and for any number of `threads`.
+    Raises ValueError for what makes no sense.
     """
     y = np.asarray(values, dtype=np.float64)
     if y.ndim != 2:
