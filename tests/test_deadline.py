@@ -157,6 +157,7 @@ def in_job(passed_s: float, left_s: float) -> None:
     os.environ |= {BEGAN: str(now - passed_s), ENDS: str(now + left_s)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_chunks", [1, 4])
 def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_path, reference, task_chunks):
     with Client(workers=2, store=tmp_path) as client:
@@ -198,6 +199,7 @@ class Uneven(Analysis):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaves_ends_what_it_has_begun(events, tmp_path):
     """The first chunk outlasts its worker's time; other threads leave, and it is not begun a second time."""
     analysis = tmp_path / "uneven.py"
@@ -226,6 +228,7 @@ def diary(folder) -> dict[str, str]:
     return dict(line.split() for line in path.read_text().splitlines() if " " in line) if path.exists() else {}
 
 
+@pytest.mark.slow
 def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
     with Client(workers=2, store=tmp_path) as client:
         client.dask.wait_for_workers(2)
@@ -242,6 +245,7 @@ def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
         assert list(client.dask.nthreads()) == [second]
 
 
+@pytest.mark.slow
 def test_the_last_worker_leaves_at_once_too(tmp_path):
     """There is nobody to take what it holds, and its job is to end by itself, not at its walltime."""
 
@@ -323,6 +327,7 @@ def shared_job(job, sums, events):
     return began
 
 
+@pytest.mark.slow
 def test_a_run_longer_than_its_jobs_is_handed_from_one_to_the_next(events, sums, tmp_path, reference, shared_job):
     with Client(workers=2, store=tmp_path) as client:
         run = waiting(client, sums, events, task_chunks=1, sleep_s=3)
@@ -346,6 +351,7 @@ def test_a_run_longer_than_its_jobs_is_handed_from_one_to_the_next(events, sums,
         assert run.result(timeout_s=5).to_bytes() == reference
 
 
+@pytest.mark.slow
 def test_a_job_that_computed_no_chunk_ends_the_run_and_names_one(events, sums, tmp_path, shared_job):
     with Client(workers=1, store=tmp_path) as client:
         run = waiting(client, sums, events, task_chunks=1, sleep_s=30)
@@ -359,6 +365,7 @@ def test_a_job_that_computed_no_chunk_ends_the_run_and_names_one(events, sums, t
         assert "--chunk-bytes" in failure.reason
 
 
+@pytest.mark.slow
 def test_jobs_without_time_for_any_chunk_end_the_run_once_all_is_opened(events, sums, tmp_path, shared_job):
     with Client(workers=1, store=tmp_path) as client:
         client.dask.wait_for_workers(1)
@@ -372,6 +379,7 @@ def test_jobs_without_time_for_any_chunk_end_the_run_once_all_is_opened(events, 
         assert "the walltime of 3 min 20 s left no time to start it" in failure.reason
 
 
+@pytest.mark.slow
 def test_without_reuse_a_job_that_is_too_short_ends_the_run(events, sums, tmp_path, shared_job):
     """The next job would begin anew, for ever."""
     with Client(workers=1, store=tmp_path) as client:
@@ -408,6 +416,7 @@ def finishing(sums, tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 def test_a_finish_that_has_no_time_left_is_done_by_the_next_job(events, finishing, tmp_path, shared_job):
     with Client(workers=2, store=tmp_path / "store") as client:
         client.dask.wait_for_workers(2)
@@ -449,6 +458,7 @@ class Opening(Analysis):
 """
 
 
+@pytest.mark.slow
 def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job, monkeypatch):
     from vrecompute import runner
 

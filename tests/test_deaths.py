@@ -39,6 +39,7 @@ class Hog(Analysis):
 """
 
 
+@pytest.mark.slow
 def test_a_chunk_that_can_never_fit_ends_partial_and_costs_no_other_chunk(tmp_path):
     write_events(tmp_path / "a.root")
     (tmp_path / "hog.py").write_text(HOG)
@@ -91,6 +92,7 @@ class Suicide(Analysis):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "look_ms", "words", "advice"),
     [

@@ -56,6 +56,7 @@ def allocation(folder, code: int, command: str, **variables: str) -> subprocess.
     return subprocess.Popen(argv, env=environment, cwd=folder, text=True, **streams)
 
 
+@pytest.mark.slow
 def test_a_command_out_of_time_where_no_job_may_be_requeued_ends_the_job_and_says_so(tmp_path):
     job = allocation(tmp_path, 1, "exit 75")
     output, _ = job.communicate(timeout=120)
@@ -66,6 +67,7 @@ def test_a_command_out_of_time_where_no_job_may_be_requeued_ends_the_job_and_say
     assert "`vrecompute runs attach` finishes the run" in output
 
 
+@pytest.mark.slow
 def test_a_requeued_job_waits_for_slurm_to_end_it(tmp_path):
     """An exit of its own would leave a completion marker, which means that the job is over."""
     job = allocation(tmp_path, 0, "exit 75")
@@ -79,6 +81,7 @@ def test_a_requeued_job_waits_for_slurm_to_end_it(tmp_path):
     job.communicate()
 
 
+@pytest.mark.slow
 def test_any_other_end_is_the_job_s(tmp_path):
     job = allocation(tmp_path, 0, "exit 4")
     job.communicate(timeout=120)
@@ -86,6 +89,7 @@ def test_any_other_end_is_the_job_s(tmp_path):
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("passed_s", "left_s", "again"), [(10, 590, True), (70, 30, False)])
 def test_workers_that_left_for_want_of_time_are_not_started_again(tmp_path, passed_s, left_s, again):
     (tmp_path / "leave.py").write_text(LEAVE)

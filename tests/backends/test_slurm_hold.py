@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import pytest
 from distributed import Client
 
 
+@pytest.mark.slow
 def test_a_scheduler_stays_while_somebody_is_connected_and_no_longer(tmp_path):
     announced = tmp_path / "here.json"
     command = [sys.executable, "-m", "vrecompute_backends.slurm_hold", "--announce", str(announced), "--no-tls"]
