@@ -40,7 +40,7 @@ def _settle(lab: Lab) -> None:
     lab.on("login", "scancel", "-u", "alice", check=False)
     for machine in ("c1", "c2"):
         lab.power("start", machine)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not lab.nodes_are_idle():
         assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
         time.sleep(0.5)

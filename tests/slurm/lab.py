@@ -63,7 +63,7 @@ class Lab:
         assert site.access.ssh is not None
         return SlurmBackend(site, SshAccess(site.access.ssh, config=self.keys / "ssh_config"))
 
-    def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 120, check: bool = True) -> str:
+    def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 300, check: bool = True) -> str:
         """stdout of a command on a machine."""
         argv = [str(SCRIPTS / "slurm-on"), machine, *command]
         done = subprocess.run(
@@ -81,7 +81,7 @@ class Lab:
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
         argv = [SCRIPTS / "slurm-on", "--power", action, machine]
-        subprocess.run(argv, check=True, capture_output=True, timeout=60, env=self.environment)
+        subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
 
     @contextlib.contextmanager
     def away(self, daemon: str, how: str = "stopped") -> Iterator[None]:
@@ -98,7 +98,7 @@ class Lab:
             self._await_answers()
 
     def _await_answers(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         for question in (["scontrol", "ping"], ["sacctmgr", "-n", "show", "cluster"]):
             while not self.on("head", *question, check=False).strip():
                 assert time.monotonic() < deadline, f"{question} is not answered"

@@ -34,7 +34,7 @@ def listening() -> list[str]:
     return [line for line in told if '"srun"' not in line]
 
 
-def until(fits, patience_s: float = 60.0) -> None:
+def until(fits, patience_s: float = 180.0) -> None:
     started = time.monotonic()
     while not fits():
         if time.monotonic() - started > patience_s:
@@ -58,7 +58,7 @@ def main(name: str, scheduler_runs: str = "") -> None:
     before = set(backend.access.names(backend.spool))
     with backend.open_cluster(100) as cluster:
         client = cluster.client
-        client.wait_for_workers(4, timeout=60)
+        client.wait_for_workers(4, timeout=180)
         facts["jobs_of_100_workers"] = len(cluster.job_ids())
         address = client.scheduler_info()["address"]
         worker = next(iter(client.nthreads()))
@@ -74,7 +74,7 @@ def main(name: str, scheduler_runs: str = "") -> None:
         asked = len(polls)
         until(lambda: first not in cluster.job_ids() and len(cluster.job_ids()) == 2)
         facts["replaced_after_polls"] = len(polls) - asked
-        client.wait_for_workers(4, timeout=60)
+        client.wait_for_workers(4, timeout=180)
         facts["deaths"] = [status.reason for status in cluster.deaths().values()]
         facts["sum"] = sum(client.gather(client.map(lambda n: n * n, range(10), pure=False)))
         facts["listening_on_c1"] = client.run(listening, workers=[next(w for w in client.nthreads() if ".11:" in w)])

@@ -46,7 +46,7 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
     given = dict(setting.split("=", 1) for setting in settings)
     changes = {k.removeprefix("site."): given.pop(k) for k in list(given) if k.startswith("site.")}
     store = given.pop("store")
-    patience_s = float(given.pop("patience_s", 240))
+    patience_s = float(given.pop("patience_s", 900))
     pool._DEATHS = int(given.pop("deaths", pool._DEATHS))
     options = {"task_chunks": 1, "on_bad": given.pop("on_bad", "fail")}
     with Client(site_of(name, changes), store=store, workers=4) as client:

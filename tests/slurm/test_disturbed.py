@@ -10,7 +10,7 @@ from tests.slurm.test_runs import ANALYSIS, data, finish, reference, run, starte
 from vrecompute.backend import Job, State
 from vrecompute.testing import BackendContract
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 until = BackendContract().until
 
@@ -81,9 +81,9 @@ def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
 def test_a_job_on_a_node_that_dies_is_node_fail(lab):
     backend = lab.backend(directives={"add": ["--nodelist=c2"]})
     job_id = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING, 60)
+    until(backend, [job_id], lambda s: s.state is State.RUNNING, 240)
     lab.power("kill", "c2")
-    status = until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
+    status = until(backend, [job_id], lambda s: s.state.terminal, 240)[job_id]
     assert (status.state, status.blame) == (State.NODE_FAIL, "infrastructure")
     assert status.reason.startswith(f"NODE_FAIL: job {job_id} on c2")
 
@@ -93,9 +93,9 @@ def test_a_requeued_job_is_a_new_attempt_of_the_same_id(lab):
     count = 'echo x >> "$1"; echo counted; [ "$(wc -l < "$1")" -ge 2 ] || sleep 300'
     job_id = backend.submit(Job("a", ("sh", "-c", count, "sh", f"tries-{time.time()}"), requeue=True))
     # Running is not enough: the first attempt must have counted itself before it is taken away.
-    until(backend, [job_id], lambda s: s.state is State.RUNNING and "counted" in backend.logs(job_id), 60)
+    until(backend, [job_id], lambda s: s.state is State.RUNNING and "counted" in backend.logs(job_id), 240)
     lab.on("login", "scontrol", "requeue", job_id)
-    status = until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
+    status = until(backend, [job_id], lambda s: s.state.terminal, 240)[job_id]
     assert (status.state, status.attempt) == (State.COMPLETED, 1)
 
 
@@ -104,11 +104,11 @@ def test_a_preempted_job_is_not_a_failed_one(lab, requeue, state):
     scavenger = lab.backend(partition="scavenge")
     job = Job("low", ("sleep", "300"), cores=4, memory_bytes=3 << 30, walltime_s=600, requeue=requeue)
     ids = [scavenger.submit(job), scavenger.submit(job)]
-    until(scavenger, ids, lambda s: s.state is State.RUNNING, 60)
+    until(scavenger, ids, lambda s: s.state is State.RUNNING, 240)
     backend = lab.backend()
     high = backend.submit(Job("high", ("sleep", "5"), cores=4, memory_bytes=3 << 30, walltime_s=60))
-    until(backend, [high], lambda s: s.state in {State.RUNNING, State.COMPLETED}, 60)
-    deadline = time.monotonic() + 60
+    until(backend, [high], lambda s: s.state in {State.RUNNING, State.COMPLETED}, 240)
+    deadline = time.monotonic() + 180
     while not (hit := [s for s in scavenger.poll(ids).values() if s.state is state or s.attempt > 0]):
         assert time.monotonic() < deadline, scavenger.poll(ids)
         time.sleep(0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 PROGRAM = (Path(__file__).parent / "live.py").read_text()
 
@@ -16,7 +16,7 @@ PROGRAM = (Path(__file__).parent / "live.py").read_text()
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
 def test_a_live_cluster(lab, machine, site, scheduler_runs):
     command = ["sh", "-c", 'exec python - "$@" 2>&1', "sh", site, scheduler_runs]
-    said = lab.on(machine, *command, stdin=PROGRAM, timeout_s=200, check=False)
+    said = lab.on(machine, *command, stdin=PROGRAM, timeout_s=800, check=False)
     lines = [line for line in said.splitlines() if line.startswith("{")]
     assert lines, said[-3000:]
     facts = json.loads(lines[-1])

@@ -10,7 +10,7 @@ from tests.slurm.test_runs import ANALYSIS, FILES, data, run  # noqa: F401
 from vrecompute.backend import Job, State
 from vrecompute.testing import BackendContract
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 until = BackendContract().until
 
@@ -29,7 +29,7 @@ def eaten(lab, node: str, program: str, **options):
     """How a job on one node ended that may have 100 MiB."""
     backend = lab.backend(directives={"add": [f"--nodelist={node}"]}, **options)
     job_id = backend.submit(Job("a", ("python", "-c", program), memory_bytes=LIMIT))
-    status = until(backend, [job_id], lambda s: s.state.terminal, 90)[job_id]
+    status = until(backend, [job_id], lambda s: s.state.terminal, 240)[job_id]
     assert (status.state, status.blame, status.node) == (State.OOM, "memory", node)
     assert status.memory_limit_bytes == LIMIT
     assert re.search(

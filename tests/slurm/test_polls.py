@@ -12,7 +12,7 @@ from vrecompute.site import Ssh
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 until = BackendContract().until
 
@@ -50,7 +50,7 @@ def test_500_jobs_are_submitted_polled_and_known_by_one_command_in_every_way(lab
     for options in ways:
         assert poll_of_another(options) <= {State.QUEUED, State.RUNNING}, options
     submitter.cancel([ids[0].partition("_")[0]])
-    until(submitter, ids, lambda s: s.state is State.CANCELLED, 60)
+    until(submitter, ids, lambda s: s.state is State.CANCELLED, 240)
     for options in ways:
         assert poll_of_another(options) == {State.CANCELLED}, options
 
@@ -96,9 +96,9 @@ def test_nothing_of_a_secret_is_on_any_machine_afterwards(lab):
     backend = lab.backend()
     canary = f"canary-{time.time_ns()}"
     job_id = backend.submit(Job("a", ("sleep", "3"), secret_files={"key": canary.encode()}))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING, 60)
+    until(backend, [job_id], lambda s: s.state is State.RUNNING, 240)
     arguments = "".join(lab.on(m, "sh", "-c", "cat /proc/[0-9]*/cmdline", check=False) for m in ("login", "c1", "c2"))
     assert canary not in arguments
     assert canary not in lab.on("login", "scontrol", "write", "batch_script", job_id, "-")
-    until(backend, [job_id], lambda s: s.state.terminal, 60)
+    until(backend, [job_id], lambda s: s.state.terminal, 240)
     assert canary not in lab.on("login", "grep", "-r", canary, "/home/alice/.local", check=False)

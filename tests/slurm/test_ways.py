@@ -11,7 +11,7 @@ import pytest
 from vrecompute.backend import Job, State
 from vrecompute.testing import BackendContract
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 until = BackendContract().until
 PLUGINS = "/usr/lib/x86_64-linux-gnu/slurm-wlm"
@@ -23,9 +23,9 @@ def ended(lab):
     ids = [text.submit(Job("a", ("sh", "-c", f"exit {code}"))) for code in (0, 3, 140)]
     ids += text.submit_many(Job("b", ("true",)), 2)
     ids.append(text.submit(Job("c", ("sleep", "60"))))
-    until(text, ids[-1:], lambda s: s.state is State.RUNNING, 60)
+    until(text, ids[-1:], lambda s: s.state is State.RUNNING, 240)
     text.cancel(ids[-1:])
-    seen = until(text, ids, lambda s: s.state.terminal, 60)
+    seen = until(text, ids, lambda s: s.state.terminal, 240)
     assert [s.state for s in seen.values()] == [
         State.COMPLETED, State.FAILED, State.FAILED, State.COMPLETED, State.COMPLETED, State.CANCELLED,
     ]  # fmt: skip
@@ -39,11 +39,11 @@ def facts(seen):
 
 def test_text_json_and_slurmrestd_say_the_same_of_jobs_that_left_no_marker(lab, rest):
     seen = ended(lab)
-    by_text = until(lab.backend(), list(seen), lambda s: s.state.terminal, 60)
+    by_text = until(lab.backend(), list(seen), lambda s: s.state.terminal, 240)
     assert {i: s.state for i, s in by_text.items()} == {i: s.state for i, s in seen.items()}
     for options in ({"prefer": "json"}, rest):
         backend = lab.backend(**options)
-        found = until(backend, list(seen), lambda s: s.state.terminal, 60)
+        found = until(backend, list(seen), lambda s: s.state.terminal, 240)
         assert facts(found) == facts(by_text), options
         assert backend.query.way == options["prefer"]
 
@@ -69,7 +69,7 @@ def test_a_wrong_address_of_slurmrestd_is_told_once(lab, rest, caplog, change, w
 def test_a_wrong_token_is_told_and_no_answer_and_a_marker_is_one_all_the_same(lab, rest, caplog):
     text = lab.backend()
     ids = [text.submit(Job("a", ("sh", "-c", f"exit {code}"))) for code in (3, 140)]
-    until(text, ids, lambda s: s.state.terminal, 60)
+    until(text, ids, lambda s: s.state.terminal, 240)
     Path(rest["rest_token_file"]).write_text("not.a.token")
     with caplog.at_level(logging.WARNING):
         seen = lab.backend(**rest).poll(ids)
@@ -90,7 +90,7 @@ def test_where_the_plugins_for_json_are_absent_text_is_read_after_one_warning(la
     try:
         with caplog.at_level(logging.WARNING):
             ids = [backend.submit(Job("a", ("sh", "-c", f"exit {code}"))) for code in (0, 3)]
-            seen = until(backend, ids, lambda s: s.state.terminal, 60)
+            seen = until(backend, ids, lambda s: s.state.terminal, 240)
             backend.poll([*ids, "1"])
     finally:
         lab.on("root@login", "sh", "-c", 'mv "$0"/away/* "$0/" && rmdir "$0/away"', PLUGINS)
