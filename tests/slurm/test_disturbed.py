@@ -21,10 +21,12 @@ def jobs_of(lab) -> list[str]:
 
 def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, reference):  # noqa: F811
     store = "store-disturbed"
-    process, _ = started(lab, "login", "run", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
+    process, _ = started(lab, "login", "run", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
     wait_for_parts(lab, store, 2)
-    pids = lab.on("c1", "pgrep", "-f", "multiprocessing.spawn import spawn_main", check=False).split()
-    assert pids, "no worker process on c1"
+    deadline = time.monotonic() + 60  # the other node's may have been quicker
+    while not (pids := lab.on("c1", "pgrep", "-f", "multiprocessing.spawn import spawn_main", check=False).split()):
+        assert time.monotonic() < deadline, "no worker process on c1"
+        time.sleep(0.2)
     lab.on("c1", "kill", "-9", pids[0])
     wait_for_parts(lab, store, 4)
     lab.on("login", "scancel", jobs_of(lab)[0])
