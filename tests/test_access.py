@@ -50,6 +50,16 @@ def test_a_file_that_cannot_be_written_says_why(tmp_path):
         LocalAccess().put(str(tmp_path / "file" / "below"), b"")
 
 
+def test_nothing_stays_behind_of_a_file_that_cannot_be_written(tmp_path):
+    access, folder = LocalAccess(), tmp_path / "folder"
+    (folder / "taken" / "below").mkdir(parents=True)
+    with pytest.raises(OSError, match="taken"):
+        access.put(str(folder / "taken"), b"secret", mode=0o600)  # a folder is in its place
+    assert access.create(str(folder / "once"), b"1") is True
+    assert access.create(str(folder / "once"), b"2") is False
+    assert sorted(path.name for path in folder.iterdir()) == ["once", "taken"]
+
+
 def test_a_missing_or_silent_command_is_unavailable():
     with pytest.raises(Unavailable, match="no-such-command-anywhere"):
         LocalAccess().run(["no-such-command-anywhere"])
@@ -59,7 +69,9 @@ def test_a_missing_or_silent_command_is_unavailable():
 
 def test_ssh_uses_keys_known_hosts_and_one_connection(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path)[:50] if len(str(tmp_path)) <= 50 else "")
-    argv = SshAccess(Ssh(host="login", user="me", port=2222, jump="gate"))._ssh()
+    access = SshAccess(Ssh(host="login", user="me", port=2222, jump="gate"))
+    access._users_own = False
+    argv = access._ssh()
     assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "ControlMaster=auto"} <= set(argv)
     assert [argv[argv.index(flag) + 1] for flag in ("-l", "-p", "-J")] == ["me", "2222", "gate"]
     alone = SshAccess(Ssh(host="login", multiplex=False))._ssh()

@@ -27,12 +27,19 @@ _SSH_FAILED = 255
 # A control socket's path may have about 100 bytes; `%C` takes 40 of them.
 _LONGEST_FOLDER = 50
 
-# $1 is the path. A file is made whole beside its place, with its final mode from the start.
-_PUT = 'umask 077 && mkdir -p -- "${1%/*}" && cat > "$1.$$" && chmod "$2" "$1.$$" && mv -f -- "$1.$$" "$1"'
+# How long the shared connection stays after its last use, at least.
+_PERSIST_S = 120
+
+# $1 is the path. A file is made whole beside its place, under a name that no other machine takes at the same moment,
+# with its final mode from the start; nothing stays behind of one that cannot be written.
+_BESIDE = (
+    'umask 077 && mkdir -p -- "${1%/*}" && new=$(mktemp -- "${1%/*}/.XXXXXXXXXXXX.tmp") || exit 1; '
+    "trap 'rm -f -- \"$new\"' EXIT; "
+)
+_PUT = _BESIDE + 'cat > "$new" && chmod "$2" "$new" && mv -fT -- "$new" "$1"'
 _CREATE = (
-    'umask 077 && mkdir -p -- "${1%/*}" && cat > "${1%/*}/.$$.tmp" && sync "${1%/*}/.$$.tmp" && '
-    '{ ln -- "${1%/*}/.$$.tmp" "$1" 2> /dev/null; made=$?; rm -f -- "${1%/*}/.$$.tmp"; '
-    '[ $made = 0 ] || { [ -e "$1" ] && exit 17; exit 1; }; }'
+    _BESIDE + 'cat > "$new" && sync "$new" || exit 1; '
+    'ln -- "$new" "$1" || { [ -e "$1" ] && exit 17; exit 1; }; sync "${1%/*}"'
 )
 _GET = '[ -e "$1" ] || exit 2; cat -- "$1"'
 _LIST = 'cd -- "$1" 2> /dev/null || exit 0; find . -type f ! -name ".*" -print'
@@ -68,9 +75,6 @@ class Access(ABC):
     @abstractmethod
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command whose stdin and stdout are pipes; it is told by the end of stdin that nobody listens."""
-
-    def close(self) -> None:  # noqa: B027 -- a local access holds nothing
-        """Give the connection back; the next command makes a new one."""
 
     @contextlib.contextmanager
     def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
@@ -122,22 +126,29 @@ class LocalAccess(Access):
 
 
 class SshAccess(Access):
-    """A login node behind OpenSSH: keys or agent only, known host keys only, one connection for everything."""
+    """A login node behind OpenSSH: keys or agent only, known host keys only, one connection for everything.
 
-    def __init__(self, ssh: Ssh, *, config: Path | None = None) -> None:
+    Processes of one user share the connection, and it ends by itself `persist_s` seconds after its last use. Where
+    the user has one open already (`ControlMaster` in ~/.ssh/config), that is used: it may have taken a second
+    factor, for which nobody can be asked here.
+    """
+
+    def __init__(self, ssh: Ssh, *, config: Path | None = None, persist_s: int = _PERSIST_S) -> None:
         if ssh.host.startswith("-") or (ssh.user or "").startswith("-") or (ssh.jump or "").startswith("-"):
             raise UsageError(f"{ssh.host!r}: a host or user that begins with '-' would be an option of ssh")
         self.ssh = ssh
         self.config = config
+        self.persist_s = persist_s
+        self._users_own: bool | None = None
 
     def __repr__(self) -> str:
         return f"ssh {self.ssh.host}"
 
     def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         """Run a command there; raises `Unavailable` with what ssh said where there is no connection."""
-        there = shlex.join(command)
-        done = _run([*self._ssh(), "--", self.ssh.host, there], stdin, timeout_s, missing="install openssh-client")
+        done = self._call([], shlex.join(command), stdin=stdin, timeout_s=timeout_s)
         if done.code == _SSH_FAILED:
+            self._users_own = None  # they may have opened one, or closed it
             raise Unavailable(
                 f"{self}: {done.complaint or 'no connection'}; "
                 f"check that `ssh {self.ssh.host} true` works without asking for anything"
@@ -151,28 +162,44 @@ class SshAccess(Access):
 
     @contextlib.contextmanager
     def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
-        """A port on loopback that leads to `host:port` as seen from there (ssh -L)."""
+        """A port on loopback that leads to `host:port` as seen from there (ssh -L), through the shared connection."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             here = probe.getsockname()[1]
-        # a process of its own, so that the tunnel ends with the context and not with the shared connection
-        argv = [*self._ssh(shared=False), "-o", "ExitOnForwardFailure=yes", "-N"]
-        argv += ["-L", f"127.0.0.1:{here}:{host}:{port}", "--", self.ssh.host]
+        way = ["-L", f"127.0.0.1:{here}:{host}:{port}"]
+        what = f"{self}: a tunnel to {host}:{port}"
+        if not self.ssh.multiplex:
+            with self._tunnel(way, here, what):
+                yield "127.0.0.1", here
+            return
+        self.run(["true"])  # there is a connection from now on
+        done = self._call(["-O", "forward", *way])
+        if done.code != 0:
+            raise Unavailable(f"{what} was refused: {done.complaint}")
+        try:
+            yield "127.0.0.1", here
+        finally:
+            # where the connection is gone, so is this; one whose process was killed ends with the connection
+            with contextlib.suppress(Unavailable):
+                self._call(["-O", "cancel", *way])
+
+    @contextlib.contextmanager
+    def _tunnel(self, way: list[str], here: int, what: str) -> Iterator[None]:
+        """The same by a connection of its own."""
+        argv = [*self._ssh(), "-o", "ExitOnForwardFailure=yes", "-N", *way, "--", self.ssh.host]
         tunnel = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            _await_port(here, tunnel, f"{self}: a tunnel to {host}:{port}")
-            yield "127.0.0.1", here
+            _await_port(here, tunnel, what)
+            yield
         finally:
             tunnel.terminate()
             tunnel.wait()
 
-    def close(self) -> None:
-        """End the shared connection."""
-        if self.ssh.multiplex:
-            argv = [*self._ssh(), "-O", "exit", "--", self.ssh.host]
-            _run(argv, b"", 10, missing="install openssh-client")
+    def _call(self, options: list[str], *command: str, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        argv = [*self._ssh(), *options, "--", self.ssh.host, *command]
+        return _run(argv, stdin, timeout_s, missing="install openssh-client")
 
-    def _ssh(self, *, shared: bool = True) -> list[str]:
+    def _ssh(self) -> list[str]:
         argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
         argv += ["-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
         if self.config is not None:
@@ -180,15 +207,22 @@ class SshAccess(Access):
         for flag, value in (("-l", self.ssh.user), ("-p", self.ssh.port), ("-J", self.ssh.jump)):
             if value is not None:
                 argv += [flag, str(value)]
-        if not shared or not self.ssh.multiplex:
+        if not self.ssh.multiplex:
             return [*argv, "-o", "ControlPath=none"]
-        return [*argv, "-o", "ControlMaster=auto", "-o", "ControlPersist=120", "-o", f"ControlPath={_sockets()}/%C"]
+        if self._users_own is None:
+            check = [*argv, "-O", "check", "--", self.ssh.host]
+            self._users_own = _run(check, b"", 10, missing="install openssh-client").code == 0
+        if self._users_own:
+            return argv
+        shared = f"ControlPath={_sockets()}/%C"
+        return [*argv, "-o", "ControlMaster=auto", "-o", f"ControlPersist={self.persist_s}", "-o", shared]
 
 
 def open_access(site: Site) -> Access:
     """The way in that the site describes; nothing connects yet."""
     if site.access.ssh is not None:
-        return SshAccess(site.access.ssh)
+        # a connection that ended between two polls would be a login for each of them
+        return SshAccess(site.access.ssh, persist_s=max(_PERSIST_S, 2 * site.limits.min_poll))
     if site.access.kind == "local":
         return LocalAccess()
     raise UsageError(f"site {site.name!r}: access by {site.access.kind} is not available; give access.ssh, or none")

@@ -153,10 +153,6 @@ class SlurmBackend(Backend):
 
         return probe(self)
 
-    def close(self) -> None:
-        """Give the connection back."""
-        self.access.close()
-
     @property
     def spool(self) -> str:
         """The spool's absolute path on the site; made on first use, mode 0700."""

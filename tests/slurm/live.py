@@ -34,6 +34,13 @@ def listening() -> list[str]:
     return [line for line in told if '"srun"' not in line]
 
 
+def logins(backend: SlurmBackend) -> int:
+    """How many connections there are from this machine to the login node."""
+    mine = backend.access.run(["printenv", "SSH_CONNECTION"]).text.split()[0]
+    told = backend.access.run(["ss", "-Htn", "state", "established", "sport = :22"]).text.splitlines()
+    return sum(f"{mine}:" in line for line in told)
+
+
 def until(fits, patience_s: float = 180.0) -> None:
     started = time.monotonic()
     while not fits():
@@ -79,6 +86,8 @@ def main(name: str, scheduler_runs: str = "") -> None:
         facts["sum"] = sum(client.gather(client.map(lambda n: n * n, range(10), pure=False)))
         facts["listening_on_c1"] = client.run(listening, workers=[next(w for w in client.nthreads() if ".11:" in w)])
         facts["listening"] = backend.access.run(["ss", "-Hltn"]).text.splitlines()
+        if site.access.kind != "local":
+            facts["logins"] = logins(backend)
         cluster.scale(2)
         until(lambda: len(cluster.job_ids()) == 1)
     until(lambda: not backend.access.run(["squeue", "-h", "-u", "alice"]).text.strip())

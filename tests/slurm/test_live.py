@@ -24,6 +24,7 @@ def test_a_live_cluster(lab, machine, site, scheduler_runs):
     assert facts["jobs_of_100_workers"] == 2, "limits.max_jobs is honoured"
     assert facts.get("refused", [True]) == [True] * len(facts.get("refused", [True]))
     assert facts["replaced_after_polls"] <= 2
+    assert facts.get("logins", 1) == 1, "commands, the scheduler and the tunnel share one connection"
     assert facts["deaths"]
     assert all(reason.startswith("CANCELLED: job ") for reason in facts["deaths"])
     assert facts["left"] == []

@@ -1,0 +1,72 @@
+"""OpenSSH as it is: one connection for everything, which no process takes away from another."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.lab import Lab
+from vrecompute.access import SshAccess
+from vrecompute.errors import Unavailable
+from vrecompute.site import Ssh
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a control socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        yield Path(made)
+
+
+def through(lab: Lab, lines: str, folder: Path) -> Path:
+    """A user's ssh_config for the login node, without any key, and with these lines."""
+    config = folder / "config"
+    config.write_text(
+        f"Host login\n  HostName {lab.net}.2.20\n  User alice\n  IdentityFile none\n  IdentityAgent none\n"
+        f"  UserKnownHostsFile {lab.keys}/known_hosts\n  {lines}\n"
+    )
+    return config
+
+
+def test_a_client_that_leaves_takes_the_connection_away_from_nobody(lab):
+    stays, leaves = lab.backend(), lab.backend()
+    process = stays.access.start(["cat"])
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018 -- for mypy
+    with stays.access.forward("127.0.0.1", 22) as (host, port):
+        assert leaves.access.run(["true"]).code == 0
+        leaves.close()
+        process.stdin.write(b"still here\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"still here\n"
+        said = subprocess.run(["ssh-keyscan", "-p", str(port), host], capture_output=True, text=True, check=True)
+        assert "ssh-ed25519" in said.stdout
+    process.stdin.close()
+    process.wait(30)
+    closed = subprocess.run(["ssh-keyscan", "-T", "5", "-p", str(port), host], capture_output=True, check=False)
+    assert not closed.stdout, "the tunnel outlives its context"
+
+
+def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder):
+    config = through(lab, f"ControlPath {folder}/%C", folder)
+    access = SshAccess(Ssh(host="login"), config=config)
+    with pytest.raises(Unavailable, match="Permission denied"):
+        access.run(["true"])  # as where a second factor is asked for
+    key = ["-o", f"IdentityFile={lab.keys}/alice_ed25519"]
+    by = ["ssh", "-F", str(config)]
+    subprocess.run([*by, *key, "-M", "-f", "-N", "login"], check=True, stderr=subprocess.DEVNULL)
+    try:
+        assert access.run(["id", "-un"]).text == "alice\n"
+        with access.forward("127.0.0.1", 22) as (host, port):
+            said = subprocess.run(["ssh-keyscan", "-p", str(port), host], capture_output=True, text=True, check=True)
+            assert "ssh-ed25519" in said.stdout
+        assert subprocess.run([*by, "-O", "check", "login"], capture_output=True, check=False).returncode == 0
+    finally:
+        subprocess.run([*by, "-O", "exit", "login"], capture_output=True, check=True)
+    with pytest.raises(Unavailable, match="Permission denied"):
+        access.run(["true"])
