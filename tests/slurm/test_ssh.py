@@ -52,7 +52,8 @@ def test_a_client_that_leaves_takes_the_connection_away_from_nobody(lab):
     assert not closed.stdout, "the tunnel outlives its context"
 
 
-def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder):
+def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))  # no connection of other tests is found
     config = through(lab, f"ControlPath {folder}/%C", folder)
     access = SshAccess(Ssh(host="login"), config=config)
     with pytest.raises(Unavailable, match="Permission denied"):
