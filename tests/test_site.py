@@ -226,7 +226,7 @@ def test_what_a_file_says_goes_over_what_it_extends(folder):
 def test_null_puts_a_key_back_to_its_default(folder):
     write(folder, base=BASE, mine="name: mine\nextends: base\nworkers: {nodes: null}\nstage: {shared: null}\n")
     read = read_site("mine")
-    assert (read.site.workers.nodes.max, read.site.workers.threads, read.site.stage.shared) == (1, 2, ())
+    assert (read.site.workers.nodes.max, read.site.workers.threads, read.site.stage.shared) == (None, 2, ())
     assert ("workers", "nodes", "max") not in read.origins
 
 

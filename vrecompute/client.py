@@ -17,15 +17,16 @@ from distributed import Client as DaskClient
 
 from vrecompute.access import Access, open_access
 from vrecompute.access_store import AccessStore
+from vrecompute.allowance import Allowance
 from vrecompute.analysis import Analysis, Grid
-from vrecompute.backend import Backend, Cluster, JobStatus, SubmitError
+from vrecompute.backend import Backend, SubmitError
 from vrecompute.catalogue import resolve
 from vrecompute.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
-from vrecompute.errors import ClusterLost, DatasetError, ParameterError, RunError, StoreError, UsageError
-from vrecompute.explain import Explanation, explain, threads_that_fit
-from vrecompute.loading import load_analysis, load_backend, reload_analysis
+from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
+from vrecompute.explain import Explanation, explain
+from vrecompute.loading import load_analysis, reload_analysis
 from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
 from vrecompute.mapping import MapAnalysis
 from vrecompute.run import AttachedRun, Run
@@ -34,6 +35,7 @@ from vrecompute.site import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.store import Store, open_store
 from vrecompute.work import local_copy
+from vrecompute.workforce import Workforce
 
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
@@ -82,14 +84,12 @@ class Client:
         self._workers = workers
         self._threads = threads
         self._memory_bytes = memory_bytes
-        self._cluster: Cluster | None = None
         self._lock = threading.RLock()
-        self._site: Site | None = None
-        self._backend: Backend | None = None
+        self._workforce: Workforce | None = None
         self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
-        state = "no cluster yet" if self._cluster is None else f"{len(self.dask.nthreads())} workers"
+        state = f"{len(self.dask.nthreads())} workers" if self._hands.is_open else "no cluster yet"
         return f"Client({self.site.name!r}, {state}, store {self.store.url})"
 
     def __enter__(self) -> Self:
@@ -103,24 +103,26 @@ class Client:
     @property
     def site(self) -> Site:
         """The site, with what the constructor was given beside it."""
-        if self._site is None:
-            given = self._site_given
-            site = local_site() if given is None else given if isinstance(given, Site) else Site.load(given)
-            workers = site.workers
-            if self._threads is not None:
-                workers = replace(workers, threads=self._threads)
-            if self._memory_bytes is not None:
-                workers = replace(workers, memory=self._memory_bytes * workers.processes)
-            self._site = replace(site, workers=workers)
-        return self._site
+        return self._hands.site
 
     @property
     def backend(self) -> Backend:
         """The driver of the site's batch system."""
+        return self._hands.backend
+
+    @property
+    def _hands(self) -> Workforce:
         with self._lock:
-            if self._backend is None:
-                self._backend = load_backend(self.site)
-            return self._backend
+            if self._workforce is None:
+                given = self._site_given
+                site = local_site() if given is None else given if isinstance(given, Site) else Site.load(given)
+                workers = site.workers
+                if self._threads is not None:
+                    workers = replace(workers, threads=self._threads)
+                if self._memory_bytes is not None:
+                    workers = replace(workers, memory=self._memory_bytes * workers.processes)
+                self._workforce = Workforce(replace(site, workers=workers), self._workers)
+            return self._workforce
 
     @property
     def _access(self) -> Access:
@@ -143,20 +145,12 @@ class Client:
     @property
     def dask(self) -> DaskClient:
         """The plain `distributed.Client`; the first use starts the site's workers."""
-        with self._lock:
-            if self._cluster is None:
-                workers = self._workers or self.site.workers.processes * self.site.workers.nodes.min
-                self._cluster = self.backend.open_cluster(workers)
-            return self._cluster.client
+        return self._hands.dask
 
     def close(self) -> None:
         """End the workers, if any were started. Runs that were under way can be attached to and resumed."""
-        with self._lock:
-            if self._cluster is not None:
-                self._cluster.close()
-                self._cluster = None
-            if self._backend is not None:
-                self._backend.close()
+        if self._workforce is not None:
+            self._workforce.close()
 
     def run(
         self,
@@ -188,8 +182,8 @@ class Client:
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
-        As `run`, and raises SubmitError where the batch system refuses; then nothing of the run is left. The
-        analysis must be installed, or a source file.
+        As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for more than the
+        site gives; then nothing of the run is left. The analysis must be installed, or a source file.
         """
         made, manifest = self._prepare(analysis, dataset, params, options)
         detached = Detached(self.backend, self.site, self.store, manifest)
@@ -197,8 +191,8 @@ class Client:
         run = Run(self.store, manifest, lambda: made, detached)
         try:
             detached.submit(self._workers, walltime_s)
-        except SubmitError as refused:
-            if not refused.transient:  # else it may have been taken all the same
+        except (SubmitError, UsageError) as refused:
+            if not getattr(refused, "transient", False):  # else it may have been taken all the same
                 run.delete()
             raise
         return run
@@ -234,7 +228,7 @@ class Client:
         if detach:
             script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
         else:
-            script = self.backend.describe(self._workers or self.site.workers.processes * self.site.workers.nodes.min)
+            script = self.backend.describe(Allowance(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 
     def runs(self) -> list[RunFacts]:
@@ -272,38 +266,6 @@ class Client:
             raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
         return fitting[0] if fitting else run
 
-    def _fit_threads(self, chunk_bytes: int) -> None:
-        """Before workers are started: no more threads in each than chunks fit into its memory."""
-        with self._lock:
-            workers = self.site.workers
-            threads = threads_that_fit(workers.threads, workers.memory_per_process, chunk_bytes)
-            if self._cluster is None and threads < workers.threads:
-                _LOG.warning(
-                    "site %s: %d instead of %d threads a worker: chunks of %d bytes fill its memory otherwise",
-                    self.site.name, threads, workers.threads, chunk_bytes,
-                )  # fmt: skip
-                self._site = replace(self.site, workers=replace(workers, threads=threads))
-                self._backend = None
-
-    def _worker_deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended."""
-        with self._lock:
-            return {} if self._cluster is None else self._cluster.deaths()
-
-    def _cluster_lost(self) -> str:
-        """Why the workers are gone for good, empty while they are there."""
-        with self._lock:
-            return "" if self._cluster is None else self._cluster.lost()
-
-    def _leave_lost_cluster(self, dask: DaskClient) -> None:
-        """Without its scheduler a cluster is of no use; the next use of `dask` starts another."""
-        with self._lock:
-            if self._cluster is None:
-                raise ClusterLost("the client was closed")
-            if self._cluster.client is dask:  # and not the next one already, started by another run
-                self._cluster.close()
-                self._cluster = None
-
     def _carry_out(self, run: Run) -> Run:
         made: list[Any] = []
 
@@ -311,11 +273,11 @@ class Client:
             from vrecompute.runner import Runner
 
             started = time.monotonic()
+            hands = self._hands
             if made:
-                self._leave_lost_cluster(made[-1].dask)
-            self._fit_threads(run.manifest.settings.chunk_bytes)
-            store, manifest = run.store, run.manifest
-            runner = Runner(self.dask, store, manifest, run.analysis(), notice, self._worker_deaths, self._cluster_lost)
+                hands.leave(made[-1].dask)
+            hands.fit_threads(run.manifest.settings.chunk_bytes)
+            runner = Runner(hands.dask, run.store, run.manifest, run.analysis(), notice, hands)
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)
             return runner

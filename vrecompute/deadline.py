@@ -15,10 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-__all__ = ["BEGAN", "ENDS", "Allocation", "Pace", "allocation", "within"]
+__all__ = ["ATTEMPTS", "BEGAN", "ENDS", "Allocation", "Pace", "allocation", "within"]
 
 #: The variables, set by job scripts.
 BEGAN, ENDS = "VRECOMPUTE_JOB_BEGAN", "VRECOMPUTE_JOB_ENDS"
+#: How often a job may be started in all, where its site sets a limit.
+ATTEMPTS = "VRECOMPUTE_JOB_ATTEMPTS"
 # The end of an allocation that no chunk may reach into: a part is written, workers leave one after another.
 _RESERVE_S, _RESERVE_SHARE = 60.0, 0.2
 # How much longer than the longest so far the next chunk may take.

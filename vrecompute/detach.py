@@ -11,7 +11,9 @@ import json
 import time
 from dataclasses import dataclass
 
+from vrecompute.allowance import Allowance
 from vrecompute.backend import Backend, Job, JobId, JobStatus, State
+from vrecompute.deadline import ATTEMPTS
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import UsageError
 from vrecompute.manifest import Manifest
@@ -19,8 +21,6 @@ from vrecompute.site import Site
 from vrecompute.store import Store
 
 __all__ = ["Detached", "verified_manifest"]
-
-_DEFAULT_WALLTIME_S = 3600
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,18 @@ class Detached:
     manifest: Manifest
 
     def job(self, workers: int | None, walltime_s: int | None, digest: str) -> Job:
-        """The job that carries the run out; `digest` is its manifest's sha256, which the job verifies."""
+        """The job that carries the run out; `digest` is its manifest's sha256, which the job verifies.
+
+        UsageError or OverBudget for more than the site gives.
+        """
         if self.manifest.origin.startswith("live:"):
             raise UsageError(
                 "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
                 "script; save it as FILE.py and submit that"
             )
-        shape = self.site.workers
+        allowance = Allowance(self.site)
+        wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)
+        attempts = allowance.attempts(wanted, job_s)
         return Job(
             name=f"vre-{self.manifest.run}",
             command=(
@@ -54,9 +59,10 @@ class Detached:
                 digest,
             ),
             memory_bytes=None,
-            walltime_s=int(walltime_s or shape.walltime or _DEFAULT_WALLTIME_S),
-            workers=workers or shape.processes * shape.nodes.min,
-            requeue=True,  # a later attempt finds what earlier ones made durable
+            walltime_s=job_s,
+            workers=wanted,
+            environment={} if attempts is None else {ATTEMPTS: str(attempts)},
+            requeue=attempts != 1,  # a later attempt finds what earlier ones made durable
         )
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:

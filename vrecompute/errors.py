@@ -4,7 +4,8 @@
     ├── UsageError              what was asked for makes no sense         (exit 2)
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
-    │   └── SiteError           a site's YAML is wrong; carries every problem at once
+    │   ├── SiteError           a site's YAML is wrong; carries every problem at once
+    │   └── OverBudget          more than a site lets one run use           (exit 7)
     ├── BadInput                a source cannot be used; names file and reason
     │   ├── MissingTree         the tree (TTree or RNTuple) is not in the file
     │   ├── MissingColumn       a declared column is not in the tree
@@ -37,6 +38,7 @@ __all__ = [
     "MissingColumn",
     "MissingTree",
     "OutOfTime",
+    "OverBudget",
     "ParameterError",
     "RunError",
     "SiteError",
@@ -71,6 +73,12 @@ class DatasetError(UsageError):
 
 class SiteError(UsageError):
     """A site's YAML is wrong; the message lists every problem with line and column."""
+
+
+class OverBudget(UsageError):
+    """More core-hours than a site lets one run use; what was finished is durable."""
+
+    exit_code = 7
 
 
 class BadInput(VrecomputeError):

@@ -17,7 +17,6 @@ import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
-from vrecompute.backend import JobStatus
 from vrecompute.collect import Collector
 from vrecompute.deaths import lost_chunk
 from vrecompute.digest import sha256_of
@@ -40,6 +39,7 @@ from vrecompute.schedule import Schedule, Task
 from vrecompute.shift import Shift
 from vrecompute.store import Store
 from vrecompute.work import Order, Receipt, compute
+from vrecompute.workforce import Hands
 from vrecompute.workkey import sample_views, work_key
 
 __all__ = ["Runner"]
@@ -56,8 +56,8 @@ _CANCEL_S = 2.0
 class Runner:
     """One execution of one manifest.
 
-    `on_progress` is called from the Runner's thread with each new Progress; `deaths` tells how the jobs behind
-    lost workers ended, by worker name; `lost` why the whole cluster is gone, if it is.
+    `on_progress` is called from the Runner's thread with each new Progress; `hands` knows more of the workers than
+    Dask does, and gives more of them for more work.
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class Runner:
         manifest: Manifest,
         analysis: Analysis,
         on_progress: Callable[[Progress], None] = lambda progress: None,
-        deaths: Callable[[], Mapping[str, JobStatus]] = dict,
-        lost: Callable[[], str] = str,
+        hands: Hands | None = None,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -79,8 +78,7 @@ class Runner:
         self.tally = Tally(manifest)
         self.progress = Progress()
         self._on_progress = on_progress
-        self._deaths = deaths
-        self._lost = lost
+        self.hands = hands or Hands()
         self.shift = Shift(store)
         self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
@@ -120,7 +118,7 @@ class Runner:
             self.tally.failed(failure_of(error, self.store.url, ""))
         except Exception as error:
             # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
-            why = self._lost() or (str(error) if isinstance(error, ClusterLost) else "")
+            why = self.hands.lost() or (str(error) if isinstance(error, ClusterLost) else "")
             if not why and (self.dask.status != "running" or isinstance(error, OSError)):
                 why = f"the connection to the Dask scheduler was lost: {error}"
             if why and not self._cancelled:  # whoever cancels may close the cluster at once
@@ -171,7 +169,11 @@ class Runner:
             with self._stage("reuse"):
                 self._reuse(plan, collector)
         with self._stage("work"):
-            self._work(order, collector)
+            self.hands.needed(self.manifest.run, int((~collector.have).sum()))
+            try:
+                self._work(order, collector)
+            finally:
+                self.hands.needed(self.manifest.run, 0)
         with self._stage("merge"):
             results = collector.results()
             self.tally.collected(plan, collector.have)
@@ -260,7 +262,7 @@ class Runner:
             return
         pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda receipt: receipt.idle)
         shared = pool.share(order)
-        inquest = Inquest(self._deaths)
+        inquest = Inquest(self.hands.deaths)
         doubled: set[Task] = set()
 
         def submit(task: Task) -> None:
@@ -281,8 +283,8 @@ class Runner:
                 self._ended(ended, schedule, plan, collector, inquest)
                 self._report_work(plan, collector)
             for task, error in inquest.judge(schedule):
-                word = last_word(self.dask, error.last_worker, self._deaths, lambda: self._over)
-                self.tally.failed(lost_chunk(plan, task.first, error, self._deaths(), self._peaks, word))
+                word = last_word(self.dask, error.last_worker, self.hands.deaths, lambda: self._over)
+                self.tally.failed(lost_chunk(plan, task.first, error, self.hands.deaths(), self._peaks, word))
             self._look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
@@ -357,7 +359,7 @@ class Runner:
         return max(2, round(_WINDOW * pool.threads()))
 
     def _look_around(self) -> None:
-        if why := self._lost():
+        if why := self.hands.lost():
             raise ClusterLost(why)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()

@@ -142,8 +142,11 @@ class Network(_Section):
 class Nodes(_Section):
     """How many jobs of the shape of `Workers` a run may have at once."""
 
-    min: Count = field(default=1, metadata=_says("Jobs a run asks for at once; it waits for no more than these."))
-    max: Count = field(default=1, metadata=_says("Most jobs a run grows to."))
+    min: Count = field(default=1, metadata=_says("Jobs a run begins with."))
+    max: Count | None = field(
+        default=None,
+        metadata=_says("Most jobs: a live run with much to do grows to them. Unset, none grows, and any may be asked."),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +163,8 @@ class Workers(_Section):
     )
     nodes: Nodes = field(default_factory=Nodes, metadata=_says("How many such jobs."))
     sweet_spot: Duration | None = field(
-        default=None, metadata=_says("Length of job that starts soonest here; plans aim at it, walltime if unset.")
+        default=None,
+        metadata=_says("Length of job that starts soonest here: what jobs ask for; walltime if unset."),
     )
 
     @property
@@ -218,8 +222,13 @@ class Environment(_Section):
 class Limits(_Section):
     """What no user can exceed, whatever a run asks for."""
 
-    max_jobs: Count | None = field(default=None, metadata=_says("Jobs of one user waiting or running at once."))
-    core_hours: Ratio | None = field(default=None, metadata=_says("Core-hours that one run may plan to use."))
+    max_jobs: Count | None = field(
+        default=None, metadata=_says("Jobs of one live client in the queue at once, waiting or running.")
+    )
+    core_hours: Ratio | None = field(
+        default=None,
+        metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
+    )
     min_poll: Duration = field(default=30, metadata=_says("Shortest time between two questions to the batch system."))
 
 

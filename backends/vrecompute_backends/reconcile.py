@@ -4,8 +4,8 @@
       requested  jobs that were submitted and not given up
       observed   what the batch system says of each; UNKNOWN is silence and changes nothing
 
-A job that ended is forgotten and another takes its place. Jobs that fail as soon as they start would be
-replaced for ever, so each such failure doubles the wait before the next submission.
+A job that ended is forgotten and another takes its place, as long as the budget affords it. Jobs that fail as soon
+as they start would be replaced for ever, so each such failure doubles the wait before the next submission.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vrecompute.backend import JobStatus, State
+from vrecompute_backends.budget import Budget
 
 __all__ = ["Actions", "Reconciler"]
 
@@ -36,6 +37,7 @@ class Reconciler:
     """Decides; whoever asks carries it out. `strikes` counts quick failures since a job last did well."""
 
     max_jobs: int | None = None
+    budget: Budget = field(default_factory=lambda: Budget(None, 1, 1))
     strikes: int = field(default=0, init=False)
     _not_before_s: float = field(default=float("-inf"), init=False)
 
@@ -45,12 +47,21 @@ class Reconciler:
         over = tuple(name for name, status in observed.items() if status.state.terminal)
         alive = {name: status for name, status in observed.items() if not status.state.terminal}
         self._judge(observed, now_s)
+        self.budget.ended(observed[name] for name in over)
         excess = len(alive) - limit
         if excess > 0:
             # those that do not run yet are given up first
             order = sorted(alive, key=lambda name: alive[name].state is State.RUNNING)
-            return Actions(forget=over, cancel=tuple(order[:excess]))
-        return Actions(forget=over, submit=-excess if now_s >= self._not_before_s else 0)
+            given_up = tuple(order[:excess])
+            self.budget.ended(alive[name] for name in given_up)
+            return Actions(forget=over, cancel=given_up)
+        affordable = self.budget.affords(len(alive))
+        submit = -excess if affordable is None else min(-excess, affordable)
+        return Actions(forget=over, submit=submit if now_s >= self._not_before_s else 0)
+
+    def spent(self, observed: Mapping[str, JobStatus]) -> bool:
+        """Whether no job is there and no other is affordable: this is the end."""
+        return all(s.state.terminal for s in observed.values()) and self.budget.affords(0) == 0
 
     def refused(self, now_s: float) -> None:
         """A submission was refused for now: wait, longer each time."""

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from vrecompute.access import Access, open_access
+from vrecompute.allowance import Allowance
 from vrecompute.backend import (
     Backend,
     Capabilities,
@@ -35,6 +36,7 @@ from vrecompute.backend import (
 )
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.site import Site
+from vrecompute_backends.budget import Budget
 from vrecompute_backends.slurm_options import SlurmOptions
 from vrecompute_backends.slurm_poll import Answer
 from vrecompute_backends.slurm_record import Record
@@ -74,6 +76,7 @@ class SlurmBackend(Backend):
         except ValidationError as error:
             raise SiteError(f"site {site.name!r}: options: {error}") from error
         self.access = access if access is not None else open_access(site)
+        self.budget = Budget(site.limits.core_hours, site.workers.cores, Allowance(site).job_s())
         self.query = StatusQuery(site, self.options, self.access)
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}

@@ -17,10 +17,10 @@ from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
+from vrecompute.allowance import Allowance
 from vrecompute.backend import Job, JobId, JobStatus, State
 from vrecompute.errors import Unavailable
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_jobs import walltime_of
 from vrecompute_backends.slurm_scheduler import tunnelled
 from vrecompute_backends.slurm_worker import SETTINGS
 
@@ -51,7 +51,7 @@ def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: 
         name=name,
         command=tuple(command),
         memory_bytes=_SCHEDULER_BYTES,
-        walltime_s=walltime_of(site),
+        walltime_s=Allowance(site).longest_s,  # its end interrupts the run,
         workers=beside,
         environment=SETTINGS,
         secret_files=secret_files,

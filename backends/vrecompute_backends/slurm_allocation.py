@@ -24,7 +24,7 @@ from pathlib import Path
 
 from distributed.security import Security
 
-from vrecompute.deadline import allocation
+from vrecompute.deadline import ATTEMPTS, allocation
 from vrecompute.errors import OutOfTime
 from vrecompute.sites.spelling import read_ports
 from vrecompute_backends.slurm_scheduler import scheduler_beside
@@ -62,9 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _requeued() -> bool:
-    """Ask Slurm to start this very job again; some sites let nobody do that."""
+    """Ask Slurm to start this very job again; some sites let nobody do that, others not for ever."""
     job_id = os.environ["SLURM_JOB_ID"]
+    most = os.environ.get(ATTEMPTS)
     try:
+        if most is not None and int(os.environ.get("SLURM_RESTART_COUNT", "0")) + 1 >= int(most):
+            raise OSError(f"limits.core_hours of the site are worth {most} of its attempts")
         done = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, timeout=30, check=False)
         complaint = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
     except (OSError, subprocess.SubprocessError) as error:

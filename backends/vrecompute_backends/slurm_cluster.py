@@ -22,13 +22,15 @@ from typing import Any, ParamSpec, TypeVar
 from distributed import Client as DaskClient
 from distributed.security import Security
 
+from vrecompute.allowance import Allowance
 from vrecompute.backend import Cluster, JobId, JobStatus, State, SubmitError
-from vrecompute.errors import Unavailable, UsageError, VrecomputeError
+from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.site import Site
+from vrecompute.wording import duration_text
 from vrecompute_backends.reconcile import Reconciler
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_allocated import AllocatedScheduler, workers_beside
-from vrecompute_backends.slurm_jobs import WorkerJobs, walltime_of
+from vrecompute_backends.slurm_jobs import WorkerJobs
 from vrecompute_backends.slurm_login import LoginScheduler
 from vrecompute_backends.slurm_scheduler import free_port
 from vrecompute_backends.slurm_script import TLS_FILE
@@ -48,7 +50,10 @@ _NEAR_END_S = 10.0
 
 
 def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
-    """Start a scheduler where the site says and ask for workers; SubmitError where the first job is refused."""
+    """Start a scheduler where the site says and ask for workers.
+
+    SubmitError where the first job is refused, OverBudget where `limits.core_hours` are not worth one.
+    """
     site = backend.site
     if site.scheduler_runs not in {"client", "login", "allocation"}:
         raise UsageError(
@@ -59,6 +64,14 @@ def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
         raise UsageError(
             f"site {site.name!r}: with scheduler_runs: allocation the scheduler is a job of its own, and "
             "limits.max_jobs: 1 leaves none for workers; raise it, or set options.whole_node"
+        )
+    if site.scheduler_runs == "allocation":
+        cores = site.workers.cores if workers_beside(backend, workers) else 1
+        backend.budget.reserve(cores, Allowance(site).longest_s)
+    if backend.budget.affords(0) == 0:
+        raise OverBudget(
+            f"site {site.name!r}: {backend.budget}, and a job of {site.workers.cores} cores and "
+            f"{duration_text(backend.budget.job_s)} goes beyond; what was finished is durable"
         )
     cluster = SlurmCluster(backend, workers)
     try:
@@ -86,7 +99,8 @@ class SlurmCluster(Cluster):
         self._told: set[str] = set()
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
-        self._reconciler = Reconciler(None if most is None else most - own)
+        self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
+        self._spent = ""
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
@@ -129,7 +143,7 @@ class SlurmCluster(Cluster):
 
         With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
         """
-        nearly = walltime_of(self.backend.site) - 2 * self._interval - _NEAR_END_S
+        nearly = Allowance(self.backend.site).job_s() - 2 * self._interval - _NEAR_END_S
         ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
         known = ending | self._ended
         found = {}
@@ -140,9 +154,10 @@ class SlurmCluster(Cluster):
         return found
 
     def lost(self) -> str:
-        """Why the scheduler is gone, as of the last look; empty while it is there."""
+        """Why the scheduler is gone, or workers for good, as of the last look; empty while they are there."""
         scheduler = self._jobs.scheduler
-        return scheduler.lost() if isinstance(scheduler, (LoginScheduler, AllocatedScheduler)) else ""
+        lost = scheduler.lost() if isinstance(scheduler, (LoginScheduler, AllocatedScheduler)) else ""
+        return lost or self._spent
 
     def job_ids(self) -> list[JobId]:
         """The jobs of workers that are wanted and not known to have ended."""
@@ -157,6 +172,7 @@ class SlurmCluster(Cluster):
         if self._thread is not None:
             self._thread.join()
         ids = self.job_ids()
+        self.backend.budget.ended(s for s in self._statuses.values() if not s.state.terminal)
         gone = bool(self.lost()) or self._client.status != "running"
         try:
             self._client.close(timeout=5)
@@ -193,6 +209,8 @@ class SlurmCluster(Cluster):
             self._observe()
             now = time.monotonic()
             actions = self._reconciler.decide(self._wanted, self._statuses, now)
+            if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
+                self._spent = f"no job of workers is left, and {self.backend.budget}: no other is submitted"
             for name in actions.forget:
                 self._note_death(name)
             self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, actions.submit)

@@ -11,23 +11,17 @@ from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.security import Security
 
+from vrecompute.allowance import Allowance
 from vrecompute.backend import Job, JobId, SubmitError
 from vrecompute.errors import Unavailable
-from vrecompute.site import Site
 from vrecompute_backends.jobqueue import JobQueueCluster, JobQueueJob
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_worker import SETTINGS, WorkerShape, step, worker_command
 
-__all__ = ["Owner", "WorkerJobs", "walltime_of", "worker_job"]
+__all__ = ["Owner", "WorkerJobs", "worker_job"]
 
-_HOUR_S = 3600
 # $0 is the batch's name: a job's workers are named by its number in the array.
 _NUMBERED = 'exec "$@" --name "$0_$VRECOMPUTE_INDEX"'
-
-
-def walltime_of(site: Site) -> int:
-    """Seconds that each job of a live cluster may run."""
-    return site.workers.walltime or _HOUR_S
 
 
 def worker_job(backend: SlurmBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
@@ -43,7 +37,7 @@ def worker_job(backend: SlurmBackend, address: str, name: str, secret_files: Map
         command=("sh", "-c", _NUMBERED, name, *command),
         cores=workers.cores,
         memory_bytes=workers.memory,
-        walltime_s=walltime_of(site),
+        walltime_s=Allowance(site).job_s(),
         environment=SETTINGS,
         secret_files=secret_files,
     )

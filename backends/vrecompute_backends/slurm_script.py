@@ -37,6 +37,8 @@ TLS_FILE = "dask-tls.pem"
 # What scheduler and Runner need beside the workers, if the job does not say.
 _RUNNER_BYTES = 1 << 30
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
+_PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _REFERENCE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
@@ -110,6 +112,8 @@ def environment_lines(site: Site, variables: Mapping[str, str]) -> list[str]:
     lines += [f"module load {on_site(module)} || exit 1" for module in there.modules]
     if there.venv is not None:
         lines += [f"export VIRTUAL_ENV={on_site(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+    if site.network.proxy is not None:
+        lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
     lines += [f"export {_variable(name)}={on_site(value)}" for name, value in sorted(there.variables.items())]
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     return lines

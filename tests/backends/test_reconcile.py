@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.backend import JobStatus, State
+from vrecompute_backends.budget import Budget
 from vrecompute_backends.reconcile import Reconciler
 
 observations = st.dictionaries(
@@ -59,3 +60,30 @@ def test_jobs_that_fail_at_once_are_replaced_ever_more_slowly_until_one_does_wel
 def test_those_that_do_not_run_are_given_up_first():
     seen = {"runs": JobStatus(State.RUNNING), "waits": JobStatus(State.QUEUED)}
     assert Reconciler().decide(1, seen, 0.0).cancel == ("waits",)
+
+
+@given(st.floats(0, 3), st.integers(0, 8), observations)
+def test_no_decision_promises_more_than_the_budget(limit_h, wanted, observed):
+    budget = Budget(limit_h, cores=2, job_s=600)
+    actions = Reconciler(None, budget).decide(wanted, observed, 0.0)
+    kept = {n for n, s in observed.items() if not s.state.terminal} - set(actions.cancel)
+    promised_s = (len(kept) + actions.submit) * 2 * 600
+    assert actions.submit == 0 or budget.used_s + promised_s <= limit_h * 3600
+
+
+def test_what_ended_is_used_and_the_last_job_is_the_end():
+    reconciler = Reconciler(None, Budget(1.0, cores=4, job_s=600))  # worth one job and a half
+    assert reconciler.decide(3, {}, 0.0).submit == 1
+    running = {"a": JobStatus(State.RUNNING, elapsed_s=300)}
+    assert (reconciler.decide(3, running, 1.0).submit, reconciler.spent(running)) == (0, False)
+    over = {"a": JobStatus(State.TIMEOUT, elapsed_s=600)}
+    assert (reconciler.decide(3, over, 2.0).submit, reconciler.spent(over)) == (0, True)
+    assert str(reconciler.budget) == "0.667 of the 1 core-hours of limits.core_hours are used"
+
+
+def test_a_job_that_never_started_used_nothing_and_one_that_nobody_timed_all():
+    budget = Budget(1.0, cores=1, job_s=600)
+    budget.ended([JobStatus(State.QUEUED), JobStatus(State.CANCELLED, elapsed_s=0.0)])
+    assert budget.used_s == 0
+    budget.ended([JobStatus(State.NODE_FAIL)])
+    assert budget.used_s == 600

@@ -85,7 +85,7 @@ def _scheduler(site: Site) -> Iterator[Finding]:
 
 def _workers(site: Site) -> Iterator[Finding]:
     nodes, workers, limits = site.workers.nodes, site.workers, site.limits
-    if nodes.min > nodes.max:
+    if nodes.max is not None and nodes.min > nodes.max:
         yield Finding(
             _at("workers.nodes.min", "workers.nodes.max"), f"min {nodes.min} is above max {nodes.max}; lower it"
         )

@@ -1,0 +1,58 @@
+"""Workers of a Client come with the work and go back."""
+
+from __future__ import annotations
+
+import time
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
+from vrecompute.site import Limits, Nodes, Site, Workers
+
+SITE = Site(
+    name="growing",
+    backend="local",
+    workers=Workers(processes=1, nodes=Nodes(min=1, max=2)),
+    limits=Limits(min_poll=1),
+)
+
+
+def workers_of(client: Client, wanted: int) -> bool:
+    deadline = time.monotonic() + 30
+    while len(client.dask.nthreads()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(client.dask.nthreads()) == wanted
+
+
+def test_a_run_with_much_to_do_has_more_workers_and_gives_them_back(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "many.root", 60, clusters=60)
+    with Client(SITE, store=tmp_path / "store") as client:
+        run = client.run(str(tmp_path / "sums.py"), str(file), sleep_s=0.2, chunk_bytes=1, task_chunks=1)
+        deadline = time.monotonic() + 60
+        while not run.progress().chunks_total and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert workers_of(client, 2)
+        assert run.report(timeout_s=120).chunks.computed == 60
+        assert workers_of(client, 1)
+
+
+def test_they_grow_with_the_work_and_go_back(tmp_path):
+    with Client(SITE, store=tmp_path / "store") as client:
+        hands = client._hands
+        assert len(client.dask.nthreads()) == 1
+        hands.needed("a", 3)
+        assert workers_of(client, 1)
+        hands.needed("b", 3)
+        assert workers_of(client, 2), "two runs have more to do than one worker is for"
+        hands.needed("a", 0)
+        assert workers_of(client, 2), "nobody is sent away while a run is at work"
+        hands.needed("b", 0)
+        assert workers_of(client, 1)
+
+
+def test_a_number_that_was_asked_for_stays(tmp_path):
+    with Client(SITE, store=tmp_path / "store", workers=1) as client:
+        assert len(client.dask.nthreads()) == 1
+        client._hands.needed("a", 1000)
+        time.sleep(0.5)
+        assert len(client.dask.nthreads()) == 1

@@ -1,0 +1,126 @@
+"""`Workforce`: the workers of one Client: started on first use, more with more work, others where they are lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+
+from distributed import Client as DaskClient
+
+from vrecompute.allowance import Allowance
+from vrecompute.backend import Backend, Cluster, JobStatus
+from vrecompute.errors import ClusterLost
+from vrecompute.explain import threads_that_fit
+from vrecompute.loading import load_backend
+from vrecompute.site import Site
+
+__all__ = ["Hands", "Workforce"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Hands:
+    """What a Runner asks of whoever holds its workers, and tells them; here, of nobody who knows more than Dask."""
+
+    def deaths(self) -> Mapping[str, JobStatus]:
+        """How the jobs behind lost workers ended, by worker name."""
+        return {}
+
+    def lost(self) -> str:
+        """Why the workers are gone for good, empty while they are there."""
+        return ""
+
+    def needed(self, run: str, chunks: int) -> None:
+        """A run has so many chunks to compute; 0 when that is over."""
+
+
+class Workforce(Hands):
+    """Workers on a site, `asked` processes of them, or as many as the site gives for the work there is."""
+
+    def __init__(self, site: Site, asked: int | None = None) -> None:
+        self.site = site
+        self.asked = asked
+        self._lock = threading.RLock()
+        self._backend: Backend | None = None
+        self._cluster: Cluster | None = None
+        self._wanted = 0
+        self._busy: dict[str, int] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any were started, and not given back since."""
+        return self._cluster is not None
+
+    @property
+    def backend(self) -> Backend:
+        """The driver of the site's batch system."""
+        with self._lock:
+            if self._backend is None:
+                self._backend = load_backend(self.site)
+            return self._backend
+
+    @property
+    def dask(self) -> DaskClient:
+        """The plain `distributed.Client`; the first use starts the workers."""
+        with self._lock:
+            if self._cluster is None:
+                self._wanted = Allowance(self.site).workers(self.asked)
+                self._cluster = self.backend.open_cluster(self._wanted)
+            return self._cluster.client
+
+    def fit_threads(self, chunk_bytes: int) -> None:
+        """Before workers are started: no more threads in each than chunks fit into its memory."""
+        with self._lock:
+            workers = self.site.workers
+            threads = threads_that_fit(workers.threads, workers.memory_per_process, chunk_bytes)
+            if self._cluster is None and threads < workers.threads:
+                _LOG.warning(
+                    "site %s: %d instead of %d threads a worker: chunks of %d bytes fill its memory otherwise",
+                    self.site.name, threads, workers.threads, chunk_bytes,
+                )  # fmt: skip
+                self.site = replace(self.site, workers=replace(workers, threads=threads))
+                self._backend = None
+
+    def needed(self, run: str, chunks: int) -> None:
+        """More workers for more work, as the site gives them; they go back when no run is at work.
+
+        A number that was asked for stays as it is.
+        """
+        with self._lock:
+            self._busy |= {run: chunks}
+            left = sum(self._busy.values())
+            wanted = Allowance(self.site).grown(left)
+            wanted = max(wanted, self._wanted) if left else wanted
+            if self.asked is None and self._cluster is not None and wanted != self._wanted:
+                self._cluster.scale(wanted)
+                self._wanted = wanted
+
+    def deaths(self) -> Mapping[str, JobStatus]:
+        """How the jobs behind lost workers ended."""
+        with self._lock:
+            return {} if self._cluster is None else self._cluster.deaths()
+
+    def lost(self) -> str:
+        """Why the workers are gone for good, empty while they are there."""
+        with self._lock:
+            return "" if self._cluster is None else self._cluster.lost()
+
+    def leave(self, dask: DaskClient) -> None:
+        """Without its scheduler a cluster is of no use; the next use of `dask` starts another."""
+        with self._lock:
+            if self._cluster is None:
+                raise ClusterLost("the client was closed")
+            if self._cluster.client is dask:  # and not the next one already, started by another run
+                self._cluster.close()
+                self._cluster = None
+
+    def close(self) -> None:
+        """End the workers, if any were started."""
+        with self._lock:
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+            if self._backend is not None:
+                self._backend.close()
