@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
 from vrecompute.allowance import Allowance
+from vrecompute.deadline import ATTEMPTS
 from vrecompute.errors import OverBudget, UsageError
 from vrecompute.site import Limits, Nodes, Site, Workers
 
@@ -63,3 +66,25 @@ def test_a_run_grows_while_each_thread_has_chunks_and_not_where_the_site_does_no
     allowance = Allowance(SITE)
     assert [allowance.grown(chunks) for chunks in (0, 32, 33, 64, 65, 10_000)] == [2, 2, 4, 4, 6, 10]
     assert Allowance(replace(SITE, workers=replace(SITE.workers, nodes=Nodes(min=2)))).grown(10_000) == 4
+
+
+def test_a_submission_beyond_the_limits_leaves_nothing_behind(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    here = Site(name="here", backend="local", workers=Workers(walltime=3600), limits=Limits(core_hours=0.5))
+    with Client(here, store=tmp_path / "store") as client:
+        with pytest.raises(OverBudget, match=r"limits\.core_hours"):
+            client.submit(str(tmp_path / "sums.py"), str(file))
+        with pytest.raises(UsageError, match=r"workers\.walltime"):
+            client.submit(str(tmp_path / "sums.py"), str(file), walltime_s=7200)
+        assert client.runs() == []
+
+
+def test_a_job_is_requeued_as_often_as_its_core_hours_are_worth(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    for core_hours, words in ((None, "--requeue"), (5, f"export {ATTEMPTS}=2"), (3, "--no-requeue")):
+        there = replace(SITE, limits=Limits(core_hours=core_hours))
+        with Client(there, store=tmp_path / "store", workers=2) as client:
+            script = client.explain(str(tmp_path / "sums.py"), str(file), detach=True, walltime_s=900).script
+        assert words in script

@@ -24,6 +24,7 @@ class Parameter:
 
     `type` is float, int, str, bool, or tuple for a comma-separated list of floats of any length.
     `stage` says who reads it: a parameter of `finish` alone never causes a chunk to be recomputed.
+    The default is read like any other value; None says that there is none.
     """
 
     name: str
@@ -32,6 +33,11 @@ class Parameter:
     type: Callable[[str], Any] = float
     choices: tuple[Any, ...] = ()
     stage: Literal["process", "finish"] = "process"
+
+    def __post_init__(self) -> None:
+        # 20 and 20.0 are one value and two texts: without this, a part's key would depend on who wrote it
+        if self.default is not None:
+            object.__setattr__(self, "default", self.parse(self.default))
 
     def parse(self, text: Any) -> Any:
         """The value of `text`, from a command line or a notebook, in this parameter's type; else ParameterError."""
@@ -126,7 +132,11 @@ class Analysis:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 names = ", ".join(known) or "none"
                 raise ParameterError(f"analysis {self.name!r} has no parameter {name!r}{hint} (it has: {names})")
-        self.values: Mapping[str, Any] = {n: p.parse(given[n]) if n in given else p.default for n, p in known.items()}
+        self.values: Mapping[str, Any] = {
+            # None is a value only where it is the default, as in a manifest that is read again
+            n: p.default if given.get(n, p.default) is p.default else p.parse(given[n])
+            for n, p in known.items()
+        }
 
     def __getitem__(self, parameter: str) -> Any:
         return self.values[parameter]

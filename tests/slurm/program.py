@@ -3,7 +3,7 @@
 usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
 Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation,
 whole nodes as site.whole_node=yes, a partition as site.partition=NAME, one more directive as
-site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes.
+site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes; `workers=0` asks for no number of them.
 """
 
 import json
@@ -48,8 +48,9 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
     store = given.pop("store")
     patience_s = float(given.pop("patience_s", 900))
     pool._DEATHS = int(given.pop("deaths", pool._DEATHS))
+    workers = int(given.pop("workers", 4)) or None
     options = {"task_chunks": 1, "on_bad": given.pop("on_bad", "fail")}
-    with Client(site_of(name, changes), store=store, workers=4) as client:
+    with Client(site_of(name, changes), store=store, workers=workers) as client:
         if how in {"attach", "resume"}:
             run = client.attach(what)
             tell(before=run.status, job=str(run.job_status()))

@@ -1,0 +1,78 @@
+"""Parameters of an analysis: one value has one form, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Analysis, Client, Parameter
+from vrecompute.digest import canonical_json
+from vrecompute.errors import ParameterError
+from vrecompute.workkey import work_key
+
+
+class Example(Analysis):
+    name = "example"
+    parameters = (
+        Parameter("pt_min_gev", 20, "an int where a float is meant"),
+        Parameter("window_gev", [81, 101], "a list", tuple),
+        Parameter("tight", 1, "a flag", bool),
+        Parameter("count", 3, "a number", int),
+        Parameter("tag", None, "optional", str),
+    )
+
+
+def test_a_default_has_its_parameter_s_type():
+    values = Example().values
+    assert json.loads(canonical_json(values)) == {
+        "pt_min_gev": 20.0, "window_gev": [81.0, 101.0], "tight": True, "count": 3, "tag": None,
+    }  # fmt: skip
+    assert type(values["pt_min_gev"]) is float
+    assert values["tight"] is True
+
+
+@given(st.integers(-1000, 1000))
+def test_a_value_is_the_same_as_default_as_text_and_from_a_manifest(number):
+    class Mine(Analysis):
+        name = "mine"
+        parameters = (Parameter("x_gev", number, "x"),)
+
+    default = canonical_json(Mine().process_parameters())
+    for form in (number, float(number), str(number), json.loads(default)["x_gev"]):
+        assert canonical_json(Mine(x_gev=form).process_parameters()) == default
+
+
+def test_what_a_manifest_says_can_be_read_again():
+    first = Example(pt_min_gev="25")
+    again = Example(**json.loads(canonical_json(first.values)))
+    assert canonical_json(again.values) == canonical_json(first.values)
+
+
+def test_a_default_that_is_no_value_of_its_parameter_is_an_error_where_it_is_written():
+    with pytest.raises(ParameterError, match="pt_min_gev='high' is not a float"):
+        Parameter("pt_min_gev", "high", "cut")
+    with pytest.raises(ParameterError, match="choose one of ee, mumu"):
+        Parameter("channel", "emu", "channel", str, choices=("ee", "mumu"))
+
+
+def test_none_is_no_value_where_there_is_a_default():
+    with pytest.raises(ParameterError, match="count=None"):
+        Example(count=None)
+
+
+def test_a_run_that_is_taken_up_again_computes_nothing_twice(tmp_path):
+    file = write_events(tmp_path / "e.root")
+    written = SUM_ANALYSIS.replace('"pt_min_gev", 10.0', '"pt_min_gev", 10')
+    assert written != SUM_ANALYSIS
+    (tmp_path / "sums.py").write_text(written)
+    with Client(workers=1, store=tmp_path / "store") as client:
+        first = client.run(str(tmp_path / "sums.py"), str(file)).report(timeout_s=120)
+        run = client.attach(first.run)
+        key = work_key(run.manifest, run.analysis(), "", run.manifest.resources)
+        assert {name.split("/")[1] for name in client.store.names("work")} == {key}, "whoever takes it up finds parts"
+        again = client.run(str(tmp_path / "sums.py"), str(file), pt_min_gev="10").report(timeout_s=120)
+    assert (again.chunks.computed, again.chunks.reused) == (0, first.chunks.computed)
