@@ -17,6 +17,7 @@ os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vr
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile("brief", max_examples=5, deadline=None, suppress_health_check=_SLOW_IS_FINE)
 settings.register_profile("acceptance", max_examples=500, deadline=None, suppress_health_check=_SLOW_IS_FINE)
 ACCEPTANCE = bool(os.environ.get("VRECOMPUTE_ACCEPTANCE"))
 settings.load_profile("acceptance" if ACCEPTANCE else "default")
