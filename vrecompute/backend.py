@@ -121,7 +121,8 @@ class Job:
     `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
     0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends. `$VRECOMPUTE_JOB`
-    is its native id.
+    is its native id. A `controller` only looks after other jobs, for long: a system that has a place for such
+    jobs puts it there.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     secret_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     requeue: bool = False
+    controller: bool = False
 
     def __post_init__(self) -> None:
         if not self.command:

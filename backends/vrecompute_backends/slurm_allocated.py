@@ -55,6 +55,7 @@ def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: 
         workers=beside,
         environment=SETTINGS,
         secret_files=secret_files,
+        controller=not beside,
     )
 
 

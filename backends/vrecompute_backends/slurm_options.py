@@ -39,6 +39,10 @@ class SlurmOptions(_Strict):
     """The driver's options; every one left out means that Slurm's own default holds."""
 
     partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")
+    controller_partition: Name | None = Field(
+        default=None,
+        description="Partition for a job that only holds the Dask scheduler: one core, for long; partition if unset.",
+    )
     account: Name | None = Field(default=None, description="Account or budget that is charged (--account).")
     qos: Name | None = Field(default=None, description="Quality of service (--qos).")
     reservation: Name | None = Field(default=None, description="Reservation to run in (--reservation).")

@@ -186,7 +186,10 @@ def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     if shape.nodes > 1:
         lines.append("--no-kill")  # the others go on when a node is lost
     named = ("partition", "account", "qos", "reservation", "constraint", "licenses", "gres")
-    lines += [f"--{name}={value}" for name in named if (value := getattr(options, name)) is not None]
+    values = {name: getattr(options, name) for name in named}
+    if job.controller and options.controller_partition is not None:
+        values["partition"] = options.controller_partition
+    lines += [f"--{name}={value}" for name, value in values.items() if value is not None]
     dropped = set(options.directives.drop)
     lines = [line for line in lines if line.partition("=")[0] not in dropped]
     return [*lines, *options.directives.add]

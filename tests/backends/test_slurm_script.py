@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from vrecompute.backend import Job
 from vrecompute.errors import UsageError
 from vrecompute.site import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm_allocated import scheduler_job
 from vrecompute_backends.slurm_jobs import worker_job
 from vrecompute_backends.slurm_script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
 from vrecompute_backends.slurm_worker import WorkerShape, worker_command
@@ -218,3 +220,30 @@ def test_one_job_is_not_enough_for_a_scheduler_in_the_allocation_and_workers():
     site = replace(SITE, scheduler_runs="allocation", limits=Limits(max_jobs=1))
     with pytest.raises(UsageError, match=r"limits.max_jobs: 1 leaves none for workers"):
         SlurmBackend(site).open_cluster(1)
+
+
+def test_the_scheduler_s_own_job_goes_where_such_jobs_belong():
+    options = {**SITE.options, "controller_partition": "daemons"}
+    backend = SlurmBackend(replace(SITE, scheduler_runs="allocation", options=options))
+    assert "#SBATCH --partition=daemons\n" in backend.script(scheduler_job(backend, "s", 4, {}))
+    assert "#SBATCH --partition=batch\n" in backend.script(worker_job(backend, "tls://x:1", "w", {}))
+    whole = SlurmBackend(replace(backend.site, options={**options, "whole_node": True}))
+    assert "#SBATCH --partition=batch\n" in whole.script(scheduler_job(whole, "s", 4, {})), "workers are in it, too"
+    plain = SlurmBackend(replace(SITE, scheduler_runs="allocation"))
+    assert "#SBATCH --partition=batch\n" in plain.script(scheduler_job(plain, "s", 4, {}))
+
+
+def test_jobs_know_the_proxy_and_the_site_s_variables_win():
+    site = replace(
+        SITE,
+        network=Network(compute_outbound="proxy", proxy="http://proxy.example.org:3128"),
+        environment=Environment(variables={"https_proxy": "http://other.example.org"}),
+    )
+    done = shell(site, 'printf "%s %s" "$http_proxy" "$https_proxy"')
+    assert done == "http://proxy.example.org:3128 http://other.example.org"
+
+
+def shell(site, command):
+    """What a command prints in a job of the site."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run_script(SlurmBackend(site).script(Job("j", ("sh", "-c", command))), folder).stdout.decode()
