@@ -1,7 +1,8 @@
 """Jobs on this machine: a script in a folder of its own, run in a session of its own, which outlives its client.
 
 The folder is the native id, and what is in it is all there is to know: `script`, `pid`, `output`, and
-`status` once it ended. A job whose process is gone and that left no status was killed.
+`status` once it ended. A job whose process is gone and that left no status was killed. One that may be requeued is
+started again, with its whole walltime, where its command ran out of time and came further.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vrecompute.backend import Backend, Cluster, Finding, Job, JobId, JobStatus, State, SubmitError
+from vrecompute.deadline import ATTEMPTS, BEGAN, ENDS
+from vrecompute.errors import OutOfTime
 from vrecompute.site import Site
 
 __all__ = ["LocalJobs"]
@@ -29,6 +32,8 @@ __all__ = ["LocalJobs"]
 _START_S = 3.0
 # Exit codes of timeout(1) when it ended the command: asked it to end, had to kill it.
 _TIMED_OUT = frozenset({124, 137})
+#: Whether a command came further and ran out of time, and how often it may was not said or not reached.
+_AGAIN = f'[ "$code" = {OutOfTime.exit_code} ] && [ "$attempts" -lt "${{{ATTEMPTS}:-$((attempts + 1))}}" ]'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -55,9 +60,14 @@ class LocalJobs(Backend):
             "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
             # Somebody's TERM is for the command; this shell stays to say how it ended.
             "trap : TERM",
-            "began=$(date +%s)",
-            f"timeout --kill-after=10 {job.walltime_s} {command}",
-            "code=$?",
+            "attempts=0",
+            "while",
+            "  attempts=$((attempts + 1)) began=$(date +%s)",
+            f'  export {BEGAN}="$began" {ENDS}="$((began + {job.walltime_s}))"',
+            f"  timeout --kill-after=10 {job.walltime_s} {command}",
+            "  code=$?",
+            f"  {_AGAIN if job.requeue else 'false'}",
+            "do :; done",
             f'echo "$code $(($(date +%s) - began)) {job.walltime_s}" > status.tmp && mv status.tmp status',
             "exit $code",
         ]

@@ -14,7 +14,10 @@ import dask
 import psutil
 import pytest
 
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
 from vrecompute.backend import Job, JobId, State, SubmitError
+from vrecompute.deadline import ATTEMPTS
 from vrecompute.site import local_site
 from vrecompute_backends.local import LocalBackend
 
@@ -241,6 +244,42 @@ def test_a_job_with_workers_hands_its_command_a_scheduler(backend):
     job_id, status = ended(backend, Job("dask", (sys.executable, "-c", code), workers=1, walltime_s=100), seconds=90)
     assert status.state is State.COMPLETED, backend.logs(job_id)
     assert "42 from a worker" in backend.logs(job_id)
+
+
+@pytest.mark.parametrize(("attempts", "state", "starts"), [("", State.COMPLETED, 3), ("2", State.FAILED, 2)])
+def test_a_job_that_is_out_of_time_is_started_again(backend, tmp_path, attempts, state, starts):
+    """Its command says so by its exit code, and how often that may be is the site's to say."""
+    command = (
+        "sh", "-c",
+        'echo "$VRECOMPUTE_JOB_BEGAN $VRECOMPUTE_JOB_ENDS" >> "$0"; [ "$(wc -l < "$0")" = 3 ] || exit 75',
+        str(tmp_path / "starts"),
+    )  # fmt: skip
+    environment = {ATTEMPTS: attempts} if attempts else {}
+    _, status = ended(backend, Job("again", command, walltime_s=60, requeue=True, environment=environment))
+    assert (status.state, status.exit_code) == (state, 0 if state is State.COMPLETED else 75)
+    told = [line.split() for line in (tmp_path / "starts").read_text().splitlines()]
+    assert len(told) == starts
+    assert {int(ends) - int(began) for began, ends in told} == {60}
+
+
+def test_a_job_that_must_not_be_requeued_is_not(backend):
+    _, status = ended(backend, Job("once", ("sh", "-c", "exit 75"), walltime_s=60))
+    assert (status.state, status.exit_code) == (State.FAILED, 75)
+
+
+@pytest.mark.slow
+def test_a_detached_run_longer_than_its_job_completes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root", 30, clusters=30)
+    given = {"sleep_s": 1.0, "chunk_bytes": 1, "task_chunks": 1}
+    with Client(workers=1, store=tmp_path / "store") as client:
+        run = client.submit(str(tmp_path / "sums.py"), str(file), walltime_s=30, **given)
+        report = run.report(timeout_s=240)
+        assert (report.status, report.chunks.total) == ("complete", 30), run.logs()
+        assert report.chunks.reused > 0, "an earlier attempt did some of them"
+        here = client.run(str(tmp_path / "sums.py"), str(file), reuse=False, **{**given, "sleep_s": 0.0})
+        assert here.report(timeout_s=60).result_sha256 == report.result_sha256
 
 
 def test_the_folder_of_jobs_is_the_users_own(backend, tmp_path):
