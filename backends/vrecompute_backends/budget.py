@@ -29,6 +29,10 @@ class Budget:
         left_s = self.limit_h * 3600 - self.used_s - alive * self.cores * self.job_s
         return max(0, int(left_s // (self.cores * self.job_s)))
 
+    def covers(self, core_s: float) -> bool:
+        """Whether so many core-seconds more are within the limit."""
+        return self.limit_h is None or self.used_s + core_s <= self.limit_h * 3600
+
     def ended(self, statuses: Iterable[JobStatus]) -> None:
         """Jobs that have ended, or are ended now: what they took is used. One that nobody timed took its walltime."""
         for status in statuses:
@@ -37,7 +41,7 @@ class Budget:
             self.used_s += self.cores * took_s
 
     def reserve(self, cores: int, seconds: float) -> None:
-        """A job of another shape, which is not watched: all of it is used."""
+        """A job of another shape, which is not watched: all of it is used. Less than nothing gives back."""
         self.used_s += cores * seconds
 
     def __str__(self) -> str:

@@ -26,7 +26,6 @@ from vrecompute.allowance import Allowance
 from vrecompute.backend import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.site import Site
-from vrecompute.wording import duration_text
 from vrecompute_backends.reconcile import Reconciler
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_allocated import AllocatedScheduler, workers_beside
@@ -65,13 +64,13 @@ def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
             f"site {site.name!r}: with scheduler_runs: allocation the scheduler is a job of its own, and "
             "limits.max_jobs: 1 leaves none for workers; raise it, or set options.whole_node"
         )
-    if site.scheduler_runs == "allocation":
-        cores = site.workers.cores if workers_beside(backend, workers) else 1
-        backend.budget.reserve(cores, Allowance(site).longest_s)
-    if backend.budget.affords(0) == 0:
+    beside = workers_beside(backend, workers)
+    needed_s = _scheduler_cores(site, beside) * Allowance(site).longest_s
+    needed_s += 0 if beside else site.workers.cores * backend.budget.job_s
+    if not backend.budget.covers(needed_s):
         raise OverBudget(
-            f"site {site.name!r}: {backend.budget}, and a job of {site.workers.cores} cores and "
-            f"{duration_text(backend.budget.job_s)} goes beyond; what was finished is durable"
+            f"site {site.name!r}: {backend.budget}, and the least that workers take is {needed_s / 3600:.3g} more; "
+            "what was finished is durable"
         )
     cluster = SlurmCluster(backend, workers)
     try:
@@ -82,6 +81,13 @@ def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
         cluster.close()
         raise
     return cluster
+
+
+def _scheduler_cores(site: Site, beside: int) -> int:
+    """Cores of the job that holds the scheduler, with so many workers beside it; none where it is in no job."""
+    if site.scheduler_runs != "allocation":
+        return 0
+    return site.workers.cores if beside else 1
 
 
 class SlurmCluster(Cluster):
@@ -102,6 +108,9 @@ class SlurmCluster(Cluster):
         self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
         self._spent = ""
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
+        # the scheduler's job is not among those that are watched: it counts with its whole walltime until the end
+        self._scheduler_cores = _scheduler_cores(site, self._beside)
+        backend.budget.reserve(self._scheduler_cores, Allowance(site).longest_s)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -173,6 +182,8 @@ class SlurmCluster(Cluster):
             self._thread.join()
         ids = self.job_ids()
         self.backend.budget.ended(s for s in self._statuses.values() if not s.state.terminal)
+        unused_s = Allowance(self.backend.site).longest_s - (time.monotonic() - self._opened)
+        self.backend.budget.reserve(self._scheduler_cores, -max(0.0, unused_s))
         gone = bool(self.lost()) or self._client.status != "running"
         try:
             self._client.close(timeout=5)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.backend import JobStatus, State
+from vrecompute.errors import OverBudget
+from vrecompute.site import Limits, Site, Workers
 from vrecompute_backends.budget import Budget
 from vrecompute_backends.reconcile import Reconciler
+from vrecompute_backends.slurm import SlurmBackend
 
 observations = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=3),
@@ -87,3 +92,22 @@ def test_a_job_that_never_started_used_nothing_and_one_that_nobody_timed_all():
     assert budget.used_s == 0
     budget.ended([JobStatus(State.NODE_FAIL)])
     assert budget.used_s == 600
+
+
+def test_a_cluster_that_core_hours_are_not_worth_is_not_opened():
+    """Nobody is asked anything: there is no Slurm here."""
+    site = Site(
+        name="tight", backend="slurm", workers=Workers(processes=4, walltime=3600), limits=Limits(core_hours=3.9)
+    )
+    for scheduler_runs, least in (("client", "4"), ("allocation", "5")):
+        with pytest.raises(OverBudget, match=f"0 of the 3.9 core-hours .* the least that workers take is {least} more"):
+            SlurmBackend(replace(site, scheduler_runs=scheduler_runs)).open_cluster(1)
+
+
+def test_what_the_scheduler_did_not_use_is_given_back():
+    budget = Budget(10.0, cores=1, job_s=600)
+    budget.reserve(48, 600)
+    assert not budget.covers(36000 - 48 * 600 + 1)
+    budget.reserve(48, -500)
+    assert budget.used_s == 4800
+    assert budget.covers(36000 - 4800)
