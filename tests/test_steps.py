@@ -6,6 +6,7 @@ import pytest
 
 from tests.events import write_events
 from vrecompute import Client
+from vrecompute.workforce import Workforce
 
 STEPS = """
 from pathlib import Path
@@ -69,3 +70,13 @@ def test_a_step_reads_the_result_of_the_one_before(client, tmp_path):
     # the mean moved: of the first step only the new file is computed, of the second everything
     chunks = both.report(timeout_s=60).chunks
     assert (chunks.reused, chunks.computed) == (20, 60)
+
+
+def test_workers_stay_until_the_last_step(client, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Workforce, "needed", lambda hands, run, chunks: told.append(chunks))
+    (tmp_path / "centred.py").write_text(STEPS)
+    file = write_events(tmp_path / "a.root")
+    run = client.run(str(tmp_path / "centred.py"), str(file), chunk_bytes=1500)
+    assert run.report(timeout_s=60).status == "complete"
+    assert told == [20, 20, 0]

@@ -126,6 +126,8 @@ class Runner:
             # A run that ends without a word would look as if it were running still.
             if not why:
                 self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+        finally:
+            self.hands.needed(self.manifest.run, 0)
         self.shift.hand_over(self.tally)
         name = self._kept(results)
         outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
@@ -170,10 +172,7 @@ class Runner:
                 self._reuse(plan, collector)
         with self._stage("work"):
             self.hands.needed(self.manifest.run, int((~collector.have).sum()))
-            try:
-                self._work(order, collector)
-            finally:
-                self.hands.needed(self.manifest.run, 0)
+            self._work(order, collector)
         with self._stage("merge"):
             results = collector.results()
             self.tally.collected(plan, collector.have)
