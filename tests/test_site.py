@@ -19,7 +19,9 @@ from vrecompute.sites.layers import merge
 from vrecompute.sites.leaves import leaves
 from vrecompute.sites.load import examine_site, read_site
 from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute_backends.slurm_rules import slurm_rules
 
+SLURM = OptionsModel(SlurmOptions, rules=slurm_rules)
 EXAMPLES = sorted((Path(__file__).parents[1] / "site_configs").glob("*.yaml"))
 
 FULL = """\
@@ -147,7 +149,7 @@ def test_a_file_named_local_goes_before_what_is_built_in(folder):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_right_and_needs_no_advice(path):
-    found = examine_site(path, lambda backend: OptionsModel(SlurmOptions if backend == "slurm" else None))
+    found = examine_site(path, lambda backend: SLURM if backend == "slurm" else OptionsModel(None))
     assert found.problems == ()
     assert found.read.advice == ()
     assert found.read.site.name == path.stem

@@ -10,14 +10,22 @@ from vrecompute.sites.load import examine_site, read_site
 from vrecompute.sites.schema import installed_options, site_schema
 
 MODULE = """\
+from vrecompute.sites.rules import Finding, at
 from pydantic import BaseModel, ConfigDict, Field
 
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
     queue: str = Field("long", description="Queue of the pool.")
 
+def rules(site):
+    if site.workers.threads > 2:
+        yield Finding(at("workers.threads", "backend"), "this pool gives two threads; lower it")
+    if site.options.get("queue") == "short":
+        yield Finding(at("options.queue"), "an hour at most", advice=True)
+
 class Backend:
     options_model = Options
+    site_rules = staticmethod(rules)
 
 class Plain:
     pass
@@ -75,6 +83,19 @@ def test_a_misspelled_driver_is_an_error_that_names_the_right_one():
     assert {"strangepool", "strangeplain"} <= set(installed_drivers())
     [problem] = examine_site(site_with("strangepol")).problems
     assert str(problem) == "strangepol.yaml:3:10: no driver 'strangepol' is installed; did you mean 'strangepool'?"
+
+
+def test_a_driver_s_own_rules_point_into_the_file_like_any_other():
+    path = site_with("strangepool", "{queue: short}\nworkers: {threads: 4}")
+    found = examine_site(path)
+    assert [str(p) for p in found.problems] == [
+        "strangepool.yaml:5:20: workers.threads: this pool gives two threads; lower it"
+    ]
+    [advice] = read_site(site_with("strangepool", "{queue: short}")).advice
+    assert str(advice) == "strangepool.yaml:4:18: options.queue: an hour at most"
+    # while options are wrong in form, nobody asks what they mean
+    found = examine_site(site_with("strangepool", "{quue: short}\nworkers: {threads: 4}"))
+    assert [str(p).split(":")[1] for p in found.problems] == ["4"]
 
 
 def test_the_schema_has_the_options_of_installed_drivers():

@@ -40,6 +40,7 @@ from vrecompute_backends.budget import Budget
 from vrecompute_backends.slurm_options import SlurmOptions
 from vrecompute_backends.slurm_poll import Answer
 from vrecompute_backends.slurm_record import Record
+from vrecompute_backends.slurm_rules import slurm_rules
 from vrecompute_backends.slurm_script import TLS_FILE, on_site, render, secrets_folder
 from vrecompute_backends.slurm_states import is_unclear, status_of
 from vrecompute_backends.slurm_status import StatusQuery
@@ -68,6 +69,7 @@ class SlurmBackend(Backend):
 
     capabilities = Capabilities(arrays=True, restarts=True, memory=True)
     options_model = SlurmOptions
+    site_rules = staticmethod(slurm_rules)
 
     def __init__(self, site: Site, access: Access | None = None) -> None:
         self.site = site

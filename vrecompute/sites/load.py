@@ -101,11 +101,15 @@ def _check_tree(
     if site is None:
         return None, problems
     unchecked = ""
+    found = list(rules.findings(site))
     if ("backend",) not in checked.left_out:
-        more, unchecked = _check_driver(tree, site, find_model)
+        driver = find_model(site.backend)
+        more, unchecked = _check_driver(tree, site, driver)
         problems += more
+        # options that are wrong in form are not asked what they mean
+        found += [] if more else driver.rules(site)
     advice: list[Problem] = []
-    for finding in rules.findings(site):
+    for finding in found:
         if any(_touches(out, path) for out in checked.left_out for path in finding.about):
             continue
         # what is wrong may be a default: point at the other key then
@@ -121,8 +125,7 @@ def _check_tree(
     return read, problems
 
 
-def _check_driver(tree: marked_yaml.Mapping, site: Site, find_model: FindModel) -> tuple[list[Problem], str]:
-    found = find_model(site.backend)
+def _check_driver(tree: marked_yaml.Mapping, site: Site, found: OptionsModel) -> tuple[list[Problem], str]:
     if found.model is None:
         meant = nearest(site.backend, installed_drivers())
         if meant and meant != site.backend:

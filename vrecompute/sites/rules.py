@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vrecompute.site import Credentials, Site
 from vrecompute.sites.leaves import KeyPath
 
-__all__ = ["Finding", "findings"]
+__all__ = ["Finding", "at", "findings"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ def findings(site: Site) -> Iterator[Finding]:
         yield from rule(site)
 
 
-def _at(*dotted: str) -> tuple[KeyPath, ...]:
+def at(*dotted: str) -> tuple[KeyPath, ...]:
+    """The keys that a Finding is about, from their names with dots."""
     return tuple(tuple(path.split(".")) for path in dotted)
 
 
 def _access(site: Site) -> Iterator[Finding]:
     if site.access.ssh and site.access.unicore:
-        yield Finding(_at("access.unicore", "access.ssh"), "both ssh and unicore are given; remove one")
+        yield Finding(at("access.unicore", "access.ssh"), "both ssh and unicore are given; remove one")
     if site.access.unicore:
         yield from _credentials(site.access.unicore.credentials, "access.unicore.credentials")
 
@@ -45,30 +46,30 @@ def _credentials(credentials: Credentials, path: str) -> Iterator[Finding]:
     given = [kind for kind in ("profile", "file", "env") if getattr(credentials, kind)]
     if len(given) != 1:
         found = " and ".join(given) or "nothing"
-        yield Finding(_at(path), f"expected exactly one of profile, file, env, found {found}; write one")
+        yield Finding(at(path), f"expected exactly one of profile, file, env, found {found}; write one")
 
 
 def _network(site: Site) -> Iterator[Finding]:
     network, workers = site.network, site.workers
     if network.compute_outbound == "proxy" and not network.proxy:
-        yield Finding(_at("network.compute_outbound", "network.proxy"), "add `proxy: http://...`, its address")
+        yield Finding(at("network.compute_outbound", "network.proxy"), "add `proxy: http://...`, its address")
     if network.proxy and network.compute_outbound != "proxy":
         message = f"not used while compute_outbound is {network.compute_outbound}; write compute_outbound: proxy"
-        yield Finding(_at("network.proxy", "network.compute_outbound"), message)
+        yield Finding(at("network.proxy", "network.compute_outbound"), message)
     if network.worker_ports and len(network.worker_ports) < 2 * workers.processes:
         yield Finding(
-            _at("network.worker_ports", "workers.processes"),
+            at("network.worker_ports", "workers.processes"),
             f"{len(network.worker_ports)} ports for {workers.processes} processes on a node, and each needs two, "
             "its own and its nanny's; widen the range",
         )
     if not network.tls:
-        about = _at("network.tls")
+        about = at("network.tls")
         yield Finding(about, "without TLS anyone who reaches a port runs code as the user; remove it", advice=True)
 
 
 def _scheduler(site: Site) -> Iterator[Finding]:
     cut_off = site.network.compute_outbound == "none"
-    about = _at("scheduler_runs", "network.compute_outbound", "access")
+    about = at("scheduler_runs", "network.compute_outbound", "access")
     if cut_off and site.scheduler_runs == "client" and site.access.kind != "local":
         yield Finding(
             about,
@@ -76,7 +77,7 @@ def _scheduler(site: Site) -> Iterator[Finding]:
         )
     if site.scheduler_runs in ("allocation", "none") and not site.store.url:
         yield Finding(
-            _at("store.url", "scheduler_runs"),
+            at("store.url", "scheduler_runs"),
             f"with scheduler_runs: {site.scheduler_runs} results come back through the store, and the default is a "
             "folder of the user; add `store: {url: ...}` unless home folders are shared with compute nodes",
             advice=True,
@@ -87,19 +88,19 @@ def _workers(site: Site) -> Iterator[Finding]:
     nodes, workers, limits = site.workers.nodes, site.workers, site.limits
     if nodes.max is not None and nodes.min > nodes.max:
         yield Finding(
-            _at("workers.nodes.min", "workers.nodes.max"), f"min {nodes.min} is above max {nodes.max}; lower it"
+            at("workers.nodes.min", "workers.nodes.max"), f"min {nodes.min} is above max {nodes.max}; lower it"
         )
     if workers.walltime and workers.sweet_spot and workers.sweet_spot > workers.walltime:
-        yield Finding(_at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
+        yield Finding(at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
     if limits.max_jobs and limits.max_jobs < nodes.min:
         message = (
             f"{limits.max_jobs} jobs allowed, while workers.nodes.min is {nodes.min}: no run could start; raise it"
         )
-        yield Finding(_at("limits.max_jobs", "workers.nodes.min"), message)
+        yield Finding(at("limits.max_jobs", "workers.nodes.min"), message)
     per_process = workers.memory_per_process
     if per_process is not None and per_process < 2**28:
         yield Finding(
-            _at("workers.memory", "workers.processes"),
+            at("workers.memory", "workers.processes"),
             f"{workers.processes} processes share it: {per_process // 2**20} MiB each start no Python; raise it",
         )
 
@@ -108,19 +109,19 @@ def _store(site: Site) -> Iterator[Finding]:
     url = site.store.url
     in_bucket = bool(url and url.startswith("s3://"))
     if url and "://" in url and not in_bucket:
-        yield Finding(_at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
+        yield Finding(at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
     elif url and not in_bucket and not _is_absolute(url):
-        yield Finding(_at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
+        yield Finding(at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
     elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", url or ""):
-        yield Finding(_at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
+        yield Finding(at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
     for key in ("endpoint", "credentials"):
         if getattr(site.store, key) and not in_bucket:
-            yield Finding(_at(f"store.{key}", "store.url"), "only for a bucket; write url: s3://bucket/prefix")
+            yield Finding(at(f"store.{key}", "store.url"), "only for a bucket; write url: s3://bucket/prefix")
     if site.store.credentials:
         yield from _credentials(site.store.credentials, "store.credentials")
     if in_bucket and site.network.compute_outbound == "none" and site.stage.mover in ("none", "compute"):
         yield Finding(
-            _at("stage.mover", "network.compute_outbound", "store.url"),
+            at("stage.mover", "network.compute_outbound", "store.url"),
             "compute nodes reach nothing outside, and nobody moves between them and the bucket; "
             "write mover: login or mover: data, unless the bucket is inside the site",
             advice=True,
@@ -130,26 +131,26 @@ def _store(site: Site) -> Iterator[Finding]:
 def _stage(site: Site) -> Iterator[Finding]:
     stage = site.stage
     if stage.mover != "none" and not stage.scratch:
-        yield Finding(_at("stage.mover", "stage.scratch"), "has nowhere to copy to; add `scratch: $SCRATCH/...`")
+        yield Finding(at("stage.mover", "stage.scratch"), "has nowhere to copy to; add `scratch: $SCRATCH/...`")
     if stage.quota and not stage.scratch:
-        yield Finding(_at("stage.quota", "stage.scratch"), "a quota of nothing; add `scratch: $SCRATCH/...`")
+        yield Finding(at("stage.quota", "stage.scratch"), "a quota of nothing; add `scratch: $SCRATCH/...`")
     for path in (*((stage.scratch,) if stage.scratch else ()), *stage.shared):
         if not _is_absolute(path):
             key = "stage.shared" if path in stage.shared else "stage.scratch"
-            yield Finding(_at(key), f"'{path}' is relative; start it with / or a variable such as $SCRATCH")
+            yield Finding(at(key), f"'{path}' is relative; start it with / or a variable such as $SCRATCH")
 
 
 def _environment(site: Site) -> Iterator[Finding]:
     environment = site.environment
     for other in ("venv", "cvmfs"):
         if environment.image and getattr(environment, other):
-            about = _at("environment.image", f"environment.{other}")
+            about = at("environment.image", f"environment.{other}")
             yield Finding(about, f"python comes from an image or from {other}, not from both; remove one")
 
 
 def _accounting(site: Site) -> Iterator[Finding]:
     if site.accounting.pue is not None and site.accounting.pue < 1:
-        yield Finding(_at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
+        yield Finding(at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
 
 
 def _is_absolute(path: str) -> bool:

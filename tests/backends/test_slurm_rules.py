@@ -1,0 +1,67 @@
+"""Sites of Slurm that cannot work are found by their check, not by a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vrecompute.sites.load import examine_site
+
+HEAD = "schema: 1\nname: there\nbackend: slurm\nstore: {url: /runs}\n"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def check(text):
+    Path("there.yaml").write_text(HEAD + text)
+    found = examine_site(Path("there.yaml"))
+    advice = [] if found.read is None else found.read.advice
+    return [str(p) for p in found.problems], [str(a) for a in advice]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("environment: {image: /images/worker.sif}", "5:22: environment.image", "write environment.venv"),
+        ("options: {prefer: rest}", "5:19: options.prefer", "add `rest_url: http://...`"),
+        ("scheduler_runs: gateway", "5:17: scheduler_runs", "did you mean 'allocation'?"),
+        (
+            "access: {unicore: {url: https://u.example.org/rest/core, credentials: {env: UNICORE_TOKEN}}}",
+            "5:10: access.unicore",
+            "write access: {ssh: {host: ...}}",
+        ),
+    ],
+)
+def test_what_cannot_work_is_an_error_with_its_place(text, place, words):
+    [problem], _ = check(text + "\n")
+    assert problem.startswith(f"there.yaml:{place}: ")
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("scheduler_runs: none", "5:17: scheduler_runs", "live runs are refused"),
+        ("scheduler_runs: allocation\nlimits: {max_jobs: 1}", "6:20: limits.max_jobs", "live runs are refused"),
+        ("options: {rest_url: 'http://head:6820'}", "5:21: options.rest_url", "write prefer: rest"),
+        ("access: {ssh: {host: login}}\noptions: {prefer: pyslurm}", "6:19: options.prefer", "commands are used"),
+    ],
+)
+def test_what_is_given_and_not_used_is_advice_with_its_place(text, place, words):
+    problems, [advice] = check(text + "\n")
+    assert problems == []
+    assert advice.startswith(f"there.yaml:{place}: ")
+    assert words in advice
+
+
+def test_what_is_right_needs_no_advice():
+    for text in (
+        "options: {prefer: rest, rest_url: 'http://head:6820'}\n",
+        "scheduler_runs: allocation\nlimits: {max_jobs: 1}\noptions: {whole_node: true}\n",
+        "options: {prefer: pyslurm}\n",
+    ):
+        assert check(text) == ([], [])
