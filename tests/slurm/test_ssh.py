@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.lab import Lab
+from tests.slurm.test_runs import ANALYSIS, data, finish, reference, started, wait_for_parts  # noqa: F401
 from vrecompute.access import SshAccess
 from vrecompute.errors import Unavailable
 from vrecompute.site import Ssh
@@ -71,3 +72,17 @@ def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder, mo
         subprocess.run([*by, "-O", "exit", "login"], capture_output=True, check=True)
     with pytest.raises(Unavailable, match="Permission denied"):
         access.run(["true"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
+def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, scheduler_runs):  # noqa: F811
+    store = f"store-connection-{scheduler_runs}"
+    lab.on("login", "rm", "-rf", f"/home/alice/{store}")
+    settings = {"sleep_s": 2, "site.scheduler_runs": scheduler_runs}
+    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", **settings)
+    wait_for_parts(lab, store, 3)
+    lab.on("client", "sh", "-c", 'for socket in /tmp/vrecompute-*/*; do ssh -S "$socket" -O exit login; done')
+    facts = finish(process)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+    assert facts["reused"] >= 3, "what was durable before was taken by the next Runner"
