@@ -1,0 +1,33 @@
+"""What is blamed on memory, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from vrecompute.backend import State
+from vrecompute_backends.slurm_record import Record
+from vrecompute_backends.slurm_states import status_of
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        # a Slurm that polls memory kills with a bare SIGKILL: it was for memory where nearly all of it was used
+        (Record("1", "FAILED", signal=9, memory_peak_bytes=int(0.96 * GIB), memory_limit_bytes=GIB), State.OOM),
+        (Record("1", "FAILED", signal=9, memory_peak_bytes=int(0.94 * GIB), memory_limit_bytes=GIB), State.FAILED),
+        (Record("1", "CANCELLED", exit_code=137, memory_peak_bytes=GIB, memory_limit_bytes=GIB), State.OOM),
+        # whoever used all of it and ended by itself, or by another signal, was not killed for it
+        (Record("1", "FAILED", exit_code=1, memory_peak_bytes=GIB, memory_limit_bytes=GIB), State.FAILED),
+        (Record("1", "FAILED", signal=11, memory_peak_bytes=GIB, memory_limit_bytes=GIB), State.FAILED),
+        (Record("1", "FAILED", signal=9, memory_peak_bytes=GIB), State.FAILED),
+        # control groups say so, of the job or of one of its steps, whatever was sampled
+        (Record("1", "OUT_OF_MEMORY", memory_peak_bytes=1 << 20, memory_limit_bytes=GIB), State.OOM),
+        (Record("1", "FAILED", exit_code=1, steps=("COMPLETED", "OUT_OF_MEMORY")), State.OOM),
+        # a walltime is a walltime, however much memory was used
+        (Record("1", "TIMEOUT", signal=9, memory_peak_bytes=GIB, memory_limit_bytes=GIB), State.TIMEOUT),
+    ],
+)
+def test_memory_is_blamed_where_it_was_the_reason(record, state):
+    assert status_of(record).state is state
