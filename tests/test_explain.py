@@ -162,4 +162,4 @@ def test_runs_are_listed_and_attached_to_without_a_cluster(sums, files, ran):
     with pytest.raises(RunError, match=r"no run 'nothing'.*vrecompute runs list"):
         client.attach("nothing")
     assert client.attach(ran[1]).resume().status == "complete"  # nothing to do, and nothing started
-    assert client._cluster is None
+    assert not client._hands.is_open

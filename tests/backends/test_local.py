@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -110,10 +111,13 @@ def test_a_killed_session_is_a_lost_node_and_its_secrets_go(backend):
     until(backend, job_id, {State.RUNNING})
     deadline = time.monotonic() + 10
     # those that its shell starts before the command end by themselves
-    while not any(process.name() == "sleep" for process in session_of(backend, job_id)) and time.monotonic() < deadline:
+    while (
+        not any(_command(p.pid)[:1] == ["sleep"] for p in session_of(backend, job_id)) and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     for process in session_of(backend, job_id):
-        process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
     status = until(backend, job_id, {State.NODE_FAIL})
     assert (status.blame, "killed" in status.reason) == ("infrastructure", True)
     assert not (backend._spool / job_id / "secrets").exists()

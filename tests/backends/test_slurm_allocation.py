@@ -68,9 +68,18 @@ def test_a_command_out_of_time_where_no_job_may_be_requeued_ends_the_job_and_say
 
 
 @pytest.mark.slow
+def test_a_job_whose_core_hours_are_used_does_not_ask_to_be_requeued(tmp_path):
+    job = allocation(tmp_path, 0, "exit 75", VRECOMPUTE_JOB_ATTEMPTS="3", SLURM_RESTART_COUNT="2")
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 75, output
+    assert not (tmp_path / "asked").exists()
+    assert "cannot be requeued (limits.core_hours of the site are worth 3 of its attempts)" in output
+
+
+@pytest.mark.slow
 def test_a_requeued_job_waits_for_slurm_to_end_it(tmp_path):
     """An exit of its own would leave a completion marker, which means that the job is over."""
-    job = allocation(tmp_path, 0, "exit 75")
+    job = allocation(tmp_path, 0, "exit 75", VRECOMPUTE_JOB_ATTEMPTS="3", SLURM_RESTART_COUNT="1")
     deadline = time.monotonic() + 60
     while not (tmp_path / "asked").exists() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -76,6 +76,7 @@ def test_scripts_are_pure_clean_and_hold_no_secret(workers, secret, requeue):
     script = backend.script(job)
     assert script == SlurmBackend(SITE).script(replace(job))
     assert "canary" not in script
+    assert "#SBATCH --export=NIL\n" in script, "nothing of the submitting environment, which may hold secrets"
     shellcheck(script)
 
 
