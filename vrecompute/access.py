@@ -122,7 +122,7 @@ class LocalAccess(Access):
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command with pipes."""
-        return subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
 class SshAccess(Access):
@@ -158,7 +158,7 @@ class SshAccess(Access):
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command there with pipes."""
         argv = [*self._ssh(), "--", self.ssh.host, shlex.join(command)]
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
     @contextlib.contextmanager
     def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
@@ -187,7 +187,8 @@ class SshAccess(Access):
     def _tunnel(self, way: list[str], here: int, what: str) -> Iterator[None]:
         """The same by a connection of its own."""
         argv = [*self._ssh(), "-o", "ExitOnForwardFailure=yes", "-N", *way, "--", self.ssh.host]
-        tunnel = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        nothing = subprocess.DEVNULL
+        tunnel = subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, start_new_session=True)
         try:
             _await_port(here, tunnel, what)
             yield
@@ -230,7 +231,10 @@ def open_access(site: Site) -> Access:
 
 def _run(argv: list[str], stdin: bytes, timeout_s: float, *, missing: str) -> Completed:
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout_s, check=False)
+        # of its own session: a Ctrl-C in the user's terminal is for the client, which has to say goodbye
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, timeout=timeout_s, check=False, start_new_session=True
+        )
     except FileNotFoundError as error:
         raise Unavailable(f"there is no command {argv[0]!r}: {missing}") from error
     except subprocess.TimeoutExpired as error:

@@ -86,3 +86,17 @@ def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, schedule
     facts = finish(process)
     assert (facts["status"], facts["sha"]) == ("complete", reference)
     assert facts["reused"] >= 3, "what was durable before was taken by the next Runner"
+
+
+@pytest.mark.timeout(300)
+def test_interrupted_in_a_terminal_it_says_goodbye_in_one_word(lab, reference):  # noqa: F811
+    """A terminal sends Ctrl-C to ssh and all else in the foreground, as timeout(1) does."""
+    command = (
+        f"vrecompute run {ANALYSIS} ~/lab/dataset.yaml -p sleep_s=20 --site lab-slurm-ssh --store ~/store-interrupted"
+    )
+    waited = f"cd; timeout --preserve-status -s INT 30 {command} 2>&1; echo exit code $?"
+    said = lab.on("client", "sh", "-c", waited, timeout_s=200)
+    assert "stopping; what is finished is kept" in said, said
+    assert "Traceback" not in said
+    assert said.endswith("exit code 130\n"), said[-500:]
+    assert not lab.on("login", "squeue", "-h", "-u", "alice", "-t", "pending,running").strip()
