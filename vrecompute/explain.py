@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from vrecompute.allowance import Allowance
 from vrecompute.analysis import Analysis
 from vrecompute.collect import Collector
 from vrecompute.errors import StoreError
@@ -101,7 +102,7 @@ def explain(
                 collector.add(read_part(store, name))
             except StoreError:
                 continue
-    threads = (workers or site.workers.processes * site.workers.nodes.min) * site.workers.threads
+    threads = Allowance(site).workers(workers) * site.workers.threads
     rate = _measured_rate(store, manifest.analysis)
     left = 1 - int(collector.have.sum()) / plan.chunks if plan.chunks else 1.0
     return Explanation(
