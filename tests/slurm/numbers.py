@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # Half of the whole time, nearly all of it waiting for Slurm's whole minutes and for daemons to come back.
-_LONG = frozenset({"test_limits", "test_silence", "test_walltime", "test_worker_image"})
+_LONG = frozenset({"test_limits", "test_silence", "test_walltime"})
 
 
 def lab_number(module: str) -> int:
