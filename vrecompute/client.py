@@ -136,7 +136,7 @@ class Client:
         if given is not None and not isinstance(given, (str, Path)):
             return given
         url = str(given or self.site.store.url or default_store())
-        if self.site.access.kind == "local" or "://" in url:
+        if self.site.access.kind == "local" or ("://" in url and not url.startswith("file://")):
             return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
             self._remote_store = AccessStore(self._access, path_on_site(self._access, url))

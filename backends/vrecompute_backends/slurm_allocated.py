@@ -51,7 +51,7 @@ def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: 
         name=name,
         command=tuple(command),
         memory_bytes=_SCHEDULER_BYTES,
-        walltime_s=Allowance(site).longest_s,  # its end interrupts the run,
+        walltime_s=Allowance(site).longest_s,  # its end interrupts the run
         workers=beside,
         environment=SETTINGS,
         secret_files=secret_files,

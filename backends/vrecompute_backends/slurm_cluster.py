@@ -108,9 +108,6 @@ class SlurmCluster(Cluster):
         self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
         self._spent = ""
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
-        # the scheduler's job is not among those that are watched: it counts with its whole walltime until the end
-        self._scheduler_cores = _scheduler_cores(site, self._beside)
-        backend.budget.reserve(self._scheduler_cores, Allowance(site).longest_s)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -133,6 +130,10 @@ class SlurmCluster(Cluster):
         except BaseException:
             self._jobs.close(timeout=_START_S)
             raise
+        # the scheduler's job is not among those that are watched: it counts with its whole walltime until the end
+        self._runs_since = time.monotonic()
+        self._scheduler_cores = _scheduler_cores(site, self._beside)
+        backend.budget.reserve(self._scheduler_cores, Allowance(site).longest_s)
 
     @property
     def client(self) -> DaskClient:
@@ -182,7 +183,7 @@ class SlurmCluster(Cluster):
             self._thread.join()
         ids = self.job_ids()
         self.backend.budget.ended(s for s in self._statuses.values() if not s.state.terminal)
-        unused_s = Allowance(self.backend.site).longest_s - (time.monotonic() - self._opened)
+        unused_s = Allowance(self.backend.site).longest_s - (time.monotonic() - self._runs_since)
         self.backend.budget.reserve(self._scheduler_cores, -max(0.0, unused_s))
         gone = bool(self.lost()) or self._client.status != "running"
         try:
