@@ -155,9 +155,11 @@ class LocalJobs(Backend):
         folder = self._spool / job_id
         if not (folder / "pid").exists():
             return JobStatus(State.UNKNOWN)
+        # Looked at first: a process that is gone has left its status by then, or never will.
+        alive = self._alive(job_id) is not None
         if (folder / "status").exists() and not (folder / "cancelled").exists():
             return _ended(*(int(word) for word in (folder / "status").read_text().split()))
-        if self._alive(job_id) is not None:
+        if alive:
             return JobStatus(State.RUNNING)
         # A shell that was killed could not tidy up after itself.
         shutil.rmtree(folder / "secrets", ignore_errors=True)

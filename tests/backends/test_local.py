@@ -123,6 +123,20 @@ def test_a_killed_session_is_a_lost_node_and_its_secrets_go(backend):
     assert not (backend._spool / job_id / "secrets").exists()
 
 
+def test_a_job_that_ends_while_it_is_looked_at_is_not_taken_for_lost(backend, monkeypatch):
+    job_id = backend.submit(shell("sleep 0.5"))
+    look = backend._alive
+
+    def slowly(looked_at):
+        deadline = time.monotonic() + 20
+        while (pid := look(looked_at)) is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return pid
+
+    monkeypatch.setattr(backend, "_alive", slowly)
+    assert backend.poll([job_id])[job_id].state is State.COMPLETED
+
+
 def test_a_killed_command_names_the_signal(backend):
     _, status = ended(backend, shell("kill -9 $$"))
     assert (status.state, status.signal) == (State.FAILED, 9)
