@@ -34,6 +34,8 @@ __all__ = ["AttachedRun", "Run"]
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
 _LIVE = frozenset({"running", "queued", "unknown"})
+# A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
+_SAID, _LAG_S = frozenset({0, 3, 4}), 70.0
 
 
 class Run:
@@ -54,6 +56,8 @@ class Run:
         self._error: BaseException | None = None
         # How this process' Runner ended, for when the store could not be told.
         self._told: Outcome | None = None
+        # When the job of a Runner elsewhere was first seen to be over.
+        self._seen_over: float | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, {self.status}, {self.manifest.analysis} on {self.manifest.dataset.name})"
@@ -84,7 +88,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent."""
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent.
+
+        `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
+        """
         if self._thread is not None and not self._over.is_set():
             return "running"
         if self._thread is not None and (outcome := self._outcome()) is not None:
@@ -92,7 +99,10 @@ class Run:
         if self._error is not None:
             return "interrupted"
         state = run_state(self.store, self.id)
-        return self._site_says() if state == "interrupted" else state
+        if state == "interrupted":
+            state = self._site_says()
+        # A Runner that ended while its site was asked has said how by now.
+        return run_state(self.store, self.id) if state == "interrupted" else state
 
     def job_status(self) -> JobStatus | None:
         """What the batch system says of a detached run's latest submission; None for a live run."""
@@ -105,8 +115,14 @@ class Run:
     def _site_says(self) -> str:
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
         job = self.job_status()
-        if job is None or job.state.terminal:
+        if job is None:
             return "interrupted"
+        if job.state.terminal:
+            now = time.monotonic()
+            self._seen_over = now if self._seen_over is None else self._seen_over
+            by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
+            return "unknown" if by_itself and now - self._seen_over < _LAG_S else "interrupted"
+        self._seen_over = None
         if job.state in {State.QUEUED, State.HELD}:
             return "queued"
         return "unknown" if job.state is State.UNKNOWN else "running"

@@ -95,8 +95,12 @@ def run_state(store: Store, run: str) -> str:
     for name in store.names(f"runs/{run}/events"):
         writer = name.split("/")[3]
         latest[writer] = max(name, latest.get(writer, ""))
+    gone = False
     for writer, name in latest.items():
-        if writer in writers or _gone(writer):
+        if writer in writers:
+            continue
+        if _gone(writer):
+            gone = True
             continue
         try:
             event = json.loads(store.get(name))
@@ -105,6 +109,8 @@ def run_state(store: Store, run: str) -> str:
             continue
         if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
             return "running"
+    if gone:
+        ended = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
     return str(ended[0]["status"]) if ended else "interrupted"
 
 

@@ -1,0 +1,83 @@
+"""The state of a run, derived from what its Runners said: also where what they said last is not seen at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client, run
+from vrecompute.backend import JobStatus, State
+from vrecompute.detach import Detached
+from vrecompute.runlog import run_state
+from vrecompute.store import DirStore
+
+
+class Lagging(DirStore):
+    """A store whose next listings of outcomes come without them, as NFS may give them."""
+
+    late = 0
+
+    def names(self, prefix):
+        if prefix.endswith("/outcomes") and self.late > 0:
+            self.late -= 1
+            return iter(())
+        return super().names(prefix)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A store and a detached run in it that has ended complete, whose Runner was another process."""
+    folder = tmp_path_factory.mktemp("lagging")
+    (folder / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(folder / "e.root", 100, clusters=2)
+    store = Lagging(folder / "store")
+    with pytest.MonkeyPatch.context() as patch, Client(workers=1, store=store) as client:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        run = client.submit(str(folder / "sums.py"), str(file))
+        assert run.wait(120).status == "complete", run.logs()
+        deadline = time.monotonic() + 60
+        while not run.job_status().state.terminal and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield store, lambda: client.attach(run.id)
+
+
+def test_a_runner_that_ends_while_its_run_is_looked_at_has_said_how(kept):
+    store, attach = kept
+    store.late = 1
+    assert run_state(store, attach().id) == "complete"
+    assert store.late == 0
+
+
+def test_a_run_whose_job_ended_well_waits_for_the_store_to_show_it(kept):
+    store, attach = kept
+    run = attach()
+    store.late = 100
+    assert run.status == "unknown"
+    store.late = 6
+    assert run.result(timeout_s=60)
+    assert (store.late, run.status) == (0, "complete")
+
+
+def test_it_does_not_wait_for_ever(kept, monkeypatch):
+    store, attach = kept
+    monkeypatch.setattr(run, "_LAG_S", 0.0)
+    store.late = 100
+    try:
+        assert attach().status == "interrupted"
+    finally:
+        store.late = 0
+
+
+@pytest.mark.parametrize(
+    "job", [JobStatus(State.TIMEOUT), JobStatus(State.CANCELLED, exit_code=0), JobStatus(State.FAILED, exit_code=75)]
+)
+def test_a_job_that_was_ended_or_gave_up_is_not_waited_for(kept, monkeypatch, job):
+    store, attach = kept
+    monkeypatch.setattr(Detached, "status", lambda self: job)
+    store.late = 100
+    try:
+        assert attach().status == "interrupted"
+    finally:
+        store.late = 0
