@@ -34,6 +34,7 @@ job is a new attempt of the same id.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -291,12 +292,17 @@ class Backend(ABC):
     def submit_many(self, job: Job, count: int) -> list[JobId]:
         """`count` copies of the job; each reads its number, 0 to count - 1, from `$VRECOMPUTE_INDEX`.
 
-        One submission where the system has arrays.
+        One submission where the system has arrays. All or none: where one is refused, the others are cancelled.
         """
-        ids = []
-        for index in range(count):
-            numbered = {**job.environment, "VRECOMPUTE_INDEX": str(index)}
-            ids.append(self.submit(replace(job, environment=numbered)))
+        ids: list[JobId] = []
+        try:
+            for index in range(count):
+                numbered = {**job.environment, "VRECOMPUTE_INDEX": str(index)}
+                ids.append(self.submit(replace(job, name=f"{job.name}-{index}", environment=numbered)))
+        except Exception:
+            with contextlib.suppress(Exception):  # the refusal is what matters
+                self.cancel(ids)
+            raise
         return ids
 
     def describe(self, workers: int) -> str:

@@ -84,7 +84,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         *environment_lines(site, job.environment),
     ]
     if folder:
-        lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
+        lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-${{SLURM_ARRAY_TASK_ID:-0}}"')
         if TLS_FILE in job.secret_files:
             there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
             lines += [f"export {name}={on_site(value)}" for name, value in there.items()]

@@ -147,9 +147,10 @@ class BackendContract:
         backend.cancel([job_id])
 
     def test_many_jobs_are_told_apart(self, backend: Backend) -> None:
-        """Copies of a job know their number and their id, and one poll tells about all."""
+        """Copies of a job know their number and their id, each has the secrets, and one poll tells about all."""
         tell = "import os; print('number', os.environ['VRECOMPUTE_INDEX'], 'of', os.environ['VRECOMPUTE_JOB'])"
-        ids = backend.submit_many(self.python(tell), 3)
+        tell += "; assert open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read() == 's3cr3t'"
+        ids = backend.submit_many(self.python(tell, secret_files={"key": b"s3cr3t"}), 3)
         assert len(set(ids)) == 3
         seen = self.until(backend, ids, lambda s: s.state.terminal)
         assert {s.state for s in seen.values()} == {State.COMPLETED}
