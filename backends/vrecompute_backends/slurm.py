@@ -6,6 +6,8 @@ Everything a job leaves on the site lies in one folder, the spool, under names m
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the completion marker
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
 
+What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
+
 A poll asks for any number of jobs with one command. A marker is believed before squeue, squeue before
 sacct, and a job that nobody mentions is UNKNOWN.
 """
@@ -31,7 +33,6 @@ from vrecompute.backend import (
     JobId,
     JobStatus,
     State,
-    SubmitError,
     latest,
 )
 from vrecompute.errors import SiteError, Unavailable
@@ -44,24 +45,26 @@ from vrecompute_backends.slurm_rules import slurm_rules
 from vrecompute_backends.slurm_script import TLS_FILE, on_site, render, secrets_folder
 from vrecompute_backends.slurm_states import is_unclear, status_of
 from vrecompute_backends.slurm_status import StatusQuery
+from vrecompute_backends.slurm_submit import Submissions, may_pass
 
 __all__ = ["SlurmBackend"]
 
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
-#: $1 is code made by `on_site`, an assignment of a quoted word: the spool as the site's own shell sees it.
-_SPOOL = "umask 077 && mkdir -p -- {folder} && cd -- {folder} && pwd"
+#: {folder} is a word made by `on_site`: the spool as the site's own shell sees it. What is too old in it goes.
+_SPOOL = (
+    "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
+    "{{ find . -maxdepth 1 -mtime +{days} "
+    "\\( -name 'slurm-*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
+    "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
+)
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
 _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
-#: Words in sbatch's complaints after which the same job may well be taken a little later.
-_TRANSIENT = re.compile(
-    r"contact slurm controller|timed out|Zero Bytes|temporar|try again|Connection refused|JobLimit|SubmitJob|"
-    r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
-    re.IGNORECASE,
-)
 #: How long a job that ended badly waits for accounting to say why, before squeue's word is taken for it; and how
 #: long one that was killed, for its memory or not, while accounting is silent.
 _ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
 _MOST_IDS = 5000
+#: What jobs leave in the spool is removed by the first user of a process when it is older than this.
+_KEPT_DAYS = 60
 
 
 class SlurmBackend(Backend):
@@ -79,12 +82,14 @@ class SlurmBackend(Backend):
             raise SiteError(f"site {site.name!r}: options: {error}") from error
         self.access = access if access is not None else open_access(site)
         self.budget = Budget(site.limits.core_hours, site.workers.cores, Allowance(site).job_s())
+        self.submissions = Submissions(site, self.access)
         self.query = StatusQuery(site, self.options, self.access)
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}
         self._ended: dict[JobId, float] = {}
         self._silent = float("-inf")
         self._secrets: dict[JobId, list[str]] = {}
+        self._litter: list[str] = []
         self._asked = float("-inf")
 
     def script(self, job: Job) -> str:
@@ -93,8 +98,7 @@ class SlurmBackend(Backend):
 
     def submit(self, job: Job) -> JobId:
         """Submit one job; `SubmitError` carries what sbatch said, and whether trying later makes sense."""
-        self._deliver(job, 1)
-        return self._remember(self._sbatch(job, []), job)
+        return self._remember(self._hand_in(job, 1), job)
 
     def submit_many(self, job: Job, count: int) -> list[JobId]:
         """Submit `count` copies as one array (`options.array`), or one by one."""
@@ -102,8 +106,7 @@ class SlurmBackend(Backend):
             return [self.submit(job) for _ in range(count)]
         if not self.options.array:
             return super().submit_many(job, count)
-        self._deliver(job, count)
-        master = self._sbatch(job, [f"--array=0-{count - 1}"])
+        master = self._hand_in(job, count, f"--array=0-{count - 1}")
         return [self._remember(f"{master}_{index}", job, index) for index in range(count)]
 
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
@@ -117,13 +120,16 @@ class SlurmBackend(Backend):
         return {i: self._status(i) for i in asked}
 
     def cancel(self, ids: Iterable[JobId]) -> None:
-        """`scancel`; jobs that have ended, or never were, are no error."""
+        """`scancel`, and their secrets go; jobs that have ended, or never were, are no error."""
+        with contextlib.suppress(Unavailable):
+            self.submissions.settle()
         wanted = [i for i in ids if _ID.fullmatch(i)]
         if not wanted:
             return
         done = self.access.run(["scancel", *wanted])
-        if done.code != 0 and _TRANSIENT.search(done.complaint):
+        if done.code != 0 and may_pass(done.complaint):
             raise Unavailable(f"{self.access}: scancel: {done.complaint}; the jobs may go on: cancel again later")
+        self._sweep(wanted)
 
     def logs(self, job_id: JobId) -> str:
         """What the job wrote, from its file in the spool."""
@@ -165,23 +171,23 @@ class SlurmBackend(Backend):
             scratch = self.site.stage.scratch
             folder = on_site(f"{scratch}/jobs" if scratch else "~/.local/state/vrecompute/slurm")
             # a login shell, since $SCRATCH and its like are set by the site's profile
-            done = self.access.run(["bash", "-l", "-c", _SPOOL.format(folder=folder)])
+            done = self.access.run(["bash", "-l", "-c", _SPOOL.format(folder=folder, days=_KEPT_DAYS)])
             path = done.text.strip().splitlines()[-1:] or [""]
             if done.code != 0 or not path[0].startswith("/"):
                 raise Unavailable(f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}")
             self._folder = path[0]
         return self._folder
 
-    def _sbatch(self, job: Job, extra: list[str]) -> str:
-        command = ["sbatch", "--parsable", f"--chdir={self.spool}", *extra]
-        done = self.access.run(command, stdin=self.script(job).encode(), timeout_s=120)
-        job_id = done.text.strip().partition(";")[0]
-        if done.code != 0 or not _ID.fullmatch(job_id):
-            said = done.complaint or f"exit code {done.code}"
-            transient = bool(_TRANSIENT.search(said))
-            advice = "try again later" if transient else f"`explain` shows the script; mend site {self.site.name!r}"
-            raise SubmitError(f"{self.access}: sbatch refused job {job.name!r}: {said} ({advice})", transient=transient)
-        return job_id
+    def _hand_in(self, job: Job, count: int, *arguments: str) -> str:
+        """Deliver secret files and submit; of what is not submitted, none stays."""
+        script = self.script(job)
+        folders = self._folders(job, count)
+        try:
+            self._deliver(job, count)
+            return self.submissions.submit(job, script, [f"--chdir={self.spool}", *arguments])
+        except BaseException:
+            self._delete(folders)
+            raise
 
     def _deliver(self, job: Job, count: int) -> None:
         if not (folder := secrets_folder(job)):
@@ -195,18 +201,28 @@ class SlurmBackend(Backend):
 
     def _remember(self, job_id: str, job: Job, index: int = 0) -> JobId:
         self._known[JobId(job_id)] = JobStatus(State.QUEUED)
-        folders = [f"{self.spool}/{folder}-{index}"] if (folder := secrets_folder(job)) else []
+        folders = self._folders(job, index + 1)[index:]
         folders += [f"{self.spool}/secrets-tls-{job_id}"] if job.workers else []
         if folders:
             self._secrets[JobId(job_id)] = folders
         return JobId(job_id)
 
-    def sweep(self, ids: Iterable[JobId]) -> None:
+    def _folders(self, job: Job, count: int) -> list[str]:
+        """Where the secret files of so many copies of a job go."""
+        folder = secrets_folder(job)
+        return [f"{self.spool}/{folder}-{index}" for index in range(count)] if folder else []
+
+    def _sweep(self, ids: Iterable[JobId]) -> None:
         """Delete secrets of jobs submitted here that could not do it: they never started, or died with their node."""
-        paths = [path for i in ids for path in self._secrets.pop(i, [])]
-        if paths:
-            with contextlib.suppress(Unavailable, OSError):  # they are in a folder that only their owner can enter
-                self.access.delete(*paths)
+        self._delete([path for i in ids for path in self._secrets.pop(i, [])])
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        """Delete now, or with the next that is deleted; they are in a folder that only their owner can enter."""
+        self._litter += paths
+        if self._litter:
+            with contextlib.suppress(Unavailable, OSError):
+                self.access.delete(*self._litter)
+                self._litter.clear()
 
     def _ask(self, ids: Sequence[JobId]) -> None:
         """Update what is known of these ids; silence, from Slurm or from the site, changes nothing."""
@@ -220,7 +236,9 @@ class SlurmBackend(Backend):
             self._silent = time.monotonic()
         for job_id, record in answer.records.items():
             self._learn(JobId(job_id), record)
-        self.sweep(
+        with contextlib.suppress(Unavailable):
+            self.submissions.settle()
+        self._sweep(
             [i for i in named if self._status(i).state.terminal and self._status(i).state is not State.COMPLETED]
         )
 

@@ -138,4 +138,3 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
         if self.job_id is not None:
             with contextlib.suppress(Unavailable):
                 self._ask(self.backend.cancel, [self.job_id])
-                self._ask(self.backend.sweep, [self.job_id])

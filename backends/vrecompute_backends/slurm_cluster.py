@@ -193,7 +193,6 @@ class SlurmCluster(Cluster):
         try:
             with contextlib.suppress(Unavailable):
                 self.ask(self.backend.cancel, ids)  # all by one command, before each is closed alone
-                self.ask(self.backend.sweep, ids)
             for job in self._jobs.workers.values():
                 job.job_id = None
             if gone:  # dask would call a scheduler that does not answer

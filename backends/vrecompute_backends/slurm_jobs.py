@@ -108,7 +108,6 @@ class _Jobs(JobQueueJob):
         if self.job_id is not None and self.status is not Status.closed:
             with contextlib.suppress(Unavailable):
                 await asyncio.to_thread(owner.ask, owner.backend.cancel, [self.job_id])
-                await asyncio.to_thread(owner.ask, owner.backend.sweep, [self.job_id])
         await ProcessInterface.close(self)
 
 

@@ -1,0 +1,108 @@
+"""A submission without an answer: which job is taken for it, which is not, and what happens before the next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from vrecompute.access import LocalAccess
+from vrecompute.backend import Job, JobId, State, SubmitError
+from vrecompute.errors import Unavailable
+from vrecompute.site import Limits, Site, Stage
+from vrecompute_backends import slurm_submit
+from vrecompute_backends.slurm import SlurmBackend
+
+JOB = Job("mine", ("true",))
+NOW, LONG_AGO = "$(date +%Y-%m-%dT%H:%M:%S)", "2026-01-01T00:00:00"
+TIMED_OUT = "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1"
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """`slurm(sbatch=..., squeue=...)`: a backend of commands with these shell texts, each of which notes its calls."""
+    monkeypatch.setattr(slurm_submit, "_LOOKS_S", (0.0, 0.0))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def make(options=(), **texts):
+        for name, text in {"scancel": "true", **texts}.items():
+            (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{text}\n')
+            (tmp_path / name).chmod(0o755)
+        site = Site(name="here", backend="slurm", limits=Limits(min_poll=0), stage=Stage(scratch=str(tmp_path)))
+        return SlurmBackend(replace(site, options=dict(options)), LocalAccess())
+
+    make.calls = lambda: [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    make.texts = lambda: (tmp_path / "calls").read_text()
+    return make
+
+
+def test_the_newest_job_of_the_name_since_then_is_taken_for_it(slurm):
+    backend = slurm(sbatch=TIMED_OUT, squeue=f'echo "9 {NOW}"; echo "10 {NOW}"; echo "11 {LONG_AGO}"')
+    assert backend.submit(JOB) == "10"
+    assert backend.poll([JobId("10")])[JobId("10")].state is State.QUEUED
+    assert "--name=mine" in slurm.texts()
+
+
+@pytest.mark.parametrize("shown", [f'echo "11 {LONG_AGO}"', "true"])
+def test_an_older_job_of_the_name_is_not(slurm, shown):
+    backend = slurm(sbatch=TIMED_OUT, squeue=shown)
+    with pytest.raises(SubmitError, match="timed out") as refused:
+        backend.submit(JOB)
+    assert refused.value.transient
+    assert slurm.calls() == ["sbatch", "squeue", "squeue"]
+
+
+def test_nor_is_one_that_was_submitted_here(slurm):
+    slurm(sbatch="echo 7", squeue="exit 1").submit(JOB)
+    backend = slurm(sbatch="echo 7", squeue="exit 1")
+    assert backend.submit(JOB) == "7"
+    slurm(sbatch=TIMED_OUT, squeue=f'echo "7 {NOW}"')
+    with pytest.raises(SubmitError, match="timed out"):
+        backend.submit(JOB)
+
+
+@pytest.mark.parametrize("squeue", ["exit 1", "echo Welcome to the cluster", f'echo "7 {NOW} and more"'])
+def test_nothing_is_submitted_before_what_may_be_there_is_found_and_cancelled(slurm, squeue):
+    backend = slurm(sbatch=TIMED_OUT, squeue=squeue)
+    for error in (SubmitError, Unavailable):
+        with pytest.raises(error):
+            backend.submit(JOB)
+    assert slurm.calls() == ["sbatch", "squeue", "squeue"]
+    slurm(sbatch="echo 8", squeue=f'echo "7 {NOW}"', scancel="echo 'Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(Unavailable, match="contact slurm controller"):
+        backend.submit(JOB)
+    slurm(sbatch="echo 8", squeue=f'echo "7 {NOW}"')
+    assert backend.submit(replace(JOB, name="another")) == "8"
+    assert slurm.texts().endswith(f"scancel 7\nsbatch --parsable --chdir={backend.spool}\n")
+    assert backend.submit(JOB) == "8"
+    assert slurm.calls()[-2:] == ["sbatch", "sbatch"], "it is settled once"
+
+
+def test_a_refusal_with_a_reason_asks_nothing_more(slurm):
+    backend = slurm(sbatch="echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1", squeue="exit 1")
+    with pytest.raises(SubmitError, match="invalid partition") as refused:
+        backend.submit(JOB)
+    assert not refused.value.transient
+    assert slurm.calls() == ["sbatch"]
+
+
+def test_copies_without_arrays_are_all_submitted_or_none(slurm, tmp_path):
+    third = f'[ "$(grep -c ^sbatch {tmp_path}/calls)" -lt 3 ] || {{ echo "sbatch: error: no" >&2; exit 1; }}; '
+    backend = slurm(sbatch=third + f'grep -c ^sbatch "{tmp_path}/calls"', squeue="exit 1", options={"array": False})
+    with pytest.raises(SubmitError, match=": no"):
+        backend.submit_many(replace(JOB, secret_files={"key": b"s3cr3t"}), 4)
+    assert slurm.texts().splitlines()[-1] == "scancel 1 2"
+    assert not list((tmp_path / "jobs").glob("secrets-*"))
+
+
+def test_what_jobs_left_long_ago_goes_and_nothing_else(slurm, tmp_path):
+    spool = tmp_path / "jobs"
+    (spool / "secrets-0-0").mkdir(parents=True)
+    names = ["slurm-1.out", "1.0.end", "vre-1.json", "secrets-0-0/key", "notes.txt", "slurm-2.out", "2.0.end"]
+    for name in names:
+        (spool / name).write_text("x")
+    for name in ("slurm-1.out", "1.0.end", "vre-1.json", "secrets-0-0", "notes.txt"):
+        os.utime(spool / name, (0, 0))
+    assert slurm(sbatch="echo 7", squeue="exit 1").submit(JOB) == "7"
+    assert {p.name for p in spool.iterdir()} == {"notes.txt", "slurm-2.out", "2.0.end"}
