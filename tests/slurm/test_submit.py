@@ -19,7 +19,7 @@ from vrecompute_backends.slurm import SlurmBackend
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 until = BackendContract().until
-READS = ("sh", "-c", 'sleep 5; cat "$VRECOMPUTE_SECRETS/key"')
+READS = ("sh", "-c", 'sleep 1; cat "$VRECOMPUTE_SECRETS/key"')
 
 
 class Lossy(SshAccess):
@@ -70,8 +70,7 @@ def secrets(lab, backend):
     return {name for name in lab.on("login", "ls", backend.spool).split() if name.startswith("secrets-")}
 
 
-@pytest.mark.parametrize("lost", ["timeout", "broken"])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("lost", "count"), [("timeout", 1), ("broken", 3)])
 def test_a_job_that_was_taken_is_not_submitted_again(lab, lossy, name, caplog, lost, count):
     backend = lossy(lost)
     with caplog.at_level(logging.WARNING):
