@@ -34,9 +34,10 @@ _TRANSIENT = re.compile(
 #: Those of them that say nothing about whether it was granted already.
 _LOST = re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE)
 #: $1 a name. First what time it is there, then a line a job: the id (an array's own), and when it was submitted.
-_FIND = (
-    'date +%Y-%m-%dT%H:%M:%S && exec squeue --noheader --states=all --format=\'%F %V\' --user="$(id -un)" --name="$1"'
-)
+_FIND = """
+export SLURM_TIME_FORMAT=standard
+date +%Y-%m-%dT%H:%M:%S && exec squeue --noheader --states=all --format="%F %V" --user="$(id -un)" --name="$1"
+"""
 #: Seconds before each look for a job that may still be on its way to slurmctld's list.
 _LOOKS_S = (0.0, 3.0)
 #: How far the clocks of a login node and of slurmctld may be apart, in seconds.

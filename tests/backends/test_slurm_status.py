@@ -13,7 +13,7 @@ from vrecompute.access import Completed, LocalAccess
 from vrecompute.backend import State
 from vrecompute.errors import Unavailable
 from vrecompute.site import Limits, Site, Stage
-from vrecompute_backends import slurm, slurm_pyslurm, slurm_rest, slurm_status
+from vrecompute_backends import slurm, slurm_pyslurm, slurm_rest, slurm_status, slurm_submit
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm_poll import MARKS, by_commands
 
@@ -58,7 +58,13 @@ def program(tmp_path, monkeypatch, **texts):
 
 
 @pytest.mark.parametrize(
-    "body", [by_commands("", [], "commands", accounting=True)[2], MARKS + slurm_rest._POLL, MARKS + slurm_pyslurm.BODY]
+    "body",
+    [
+        by_commands("", [], "commands", accounting=True)[2],
+        MARKS + slurm_rest._POLL,
+        MARKS + slurm_pyslurm.BODY,
+        slurm_submit._FIND,
+    ],
 )
 def test_the_scripts_are_clean(body):
     if shutil.which("shellcheck") is None:

@@ -37,8 +37,10 @@ def slurm(tmp_path, monkeypatch):
     return make
 
 
-def test_the_newest_job_of_the_name_since_then_is_taken_for_it(slurm):
-    backend = slurm(sbatch=TIMED_OUT, squeue=f'echo "9 {NOW}"; echo "10 {NOW}"; echo "11 {LONG_AGO}"')
+def test_the_newest_job_of_the_name_since_then_is_taken_for_it(slurm, monkeypatch):
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")  # a user's taste, in which "09:30" and "Tue" are times
+    standard = '[ "$SLURM_TIME_FORMAT" = standard ] || exit 1; '
+    backend = slurm(sbatch=TIMED_OUT, squeue=standard + f'echo "9 {NOW}"; echo "10 {NOW}"; echo "11 {LONG_AGO}"')
     assert backend.submit(JOB) == "10"
     assert backend.poll([JobId("10")])[JobId("10")].state is State.QUEUED
     assert "--name=mine" in slurm.texts()
