@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import time
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client, drain, work
 from vrecompute.catalogue import resolve
 from vrecompute.client import Client as Door
@@ -171,10 +174,7 @@ def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_
         said = [p for p in tmp_path.glob("runs/*/events/*/*.json") if json.loads(p.read_bytes())["event"] == "no-time"]
         # a worker that is asked on says so hundreds of times
         assert 1 <= len(said) <= CHUNKS, "it says so, to what was sent to it already, and is asked no more"
-        deadline = time.monotonic() + 15
-        while first in client.dask.scheduler_info(n_workers=-1)["workers"] and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert list(client.dask.nthreads()) == [second], "the first left by itself"
+        assert comes_true(lambda: list(client.dask.nthreads()) == [second]), "the first leaves by itself"
 
 
 UNEVEN = """
@@ -207,16 +207,11 @@ def test_a_worker_that_leaves_ends_what_it_has_begun(events, tmp_path):
     with Client(workers=2, threads=2, store=tmp_path / "store") as client:
         client.dask.wait_for_workers(2)
         run = client.run(str(analysis), str(events), chunk_bytes=900, task_chunks=1)
-        deadline = time.monotonic() + 30
-        while not (begun := diary(tmp_path)) or "0" not in begun:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        client.dask.run(in_job, 18, 5.5, workers=[begun["0"]])  # 0.8 s before the reserve
+        assert comes_true(lambda: "0" in diary(tmp_path), pause_s=0.01)
+        first = diary(tmp_path)["0"]
+        client.dask.run(in_job, 18, 5.5, workers=[first])  # 0.8 s before the reserve
         report = run.report(timeout_s=90)
-        deadline = time.monotonic() + 15
-        while begun["0"] in client.dask.nthreads() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert begun["0"] not in client.dask.nthreads(), "it left"
+        assert comes_true(lambda: first not in client.dask.nthreads()), "it leaves"
     assert (report.status, report.chunks.computed) == ("complete", report.chunks.total)
     lines = (tmp_path / "diary").read_text().splitlines()
     assert len(lines) == len(diary(tmp_path)), "nothing was begun twice"
@@ -226,6 +221,14 @@ def diary(folder) -> dict[str, str]:
     """Where each chunk was begun."""
     path = folder / "diary"
     return dict(line.split() for line in path.read_text().splitlines() if " " in line) if path.exists() else {}
+
+
+def what_it_does(dask_worker):
+    """The stacks of everything that goes on in a worker's event loop."""
+    said = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(file=said)
+    return f"{dask_worker.status} {dask_worker.state.tasks} leaving {drain._LEAVING}\n{said.getvalue()}"
 
 
 @pytest.mark.slow
@@ -239,10 +242,8 @@ def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
             drain.dask_setup(dask_worker)
 
         client.dask.run(load, workers=[first])
-        deadline = time.monotonic() + 20
-        while first in client.dask.scheduler_info(n_workers=-1)["workers"] and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert list(client.dask.nthreads()) == [second]
+        left = comes_true(lambda: list(client.dask.nthreads()) == [second])
+        assert left, client.dask.run(what_it_does, workers=[first])
 
 
 @pytest.mark.slow
@@ -258,10 +259,8 @@ def test_the_last_worker_leaves_at_once_too(tmp_path):
         client.dask.gather(held)
         pids = list(client.dask.run(os.getpid).values())
         client.dask.run(go, wait=False)
-        deadline = time.monotonic() + 20
-        while any(alive(pid) for pid in pids):
-            assert time.monotonic() < deadline, "a worker closes for as long as Dask waits for its threads"
-            time.sleep(0.1)
+        gone = comes_true(lambda: not any(alive(pid) for pid in pids), 20)
+        assert gone, "a worker closes for as long as Dask waits for its threads"
 
 
 def alive(pid: int) -> bool:

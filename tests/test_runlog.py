@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client, run
 from vrecompute.backend import JobStatus, State
 from vrecompute.detach import Detached
@@ -37,9 +36,7 @@ def kept(tmp_path_factory):
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         run = client.submit(str(folder / "sums.py"), str(file))
         assert run.wait(120).status == "complete", run.logs()
-        deadline = time.monotonic() + 60
-        while not run.job_status().state.terminal and time.monotonic() < deadline:
-            time.sleep(0.1)
+        assert comes_true(lambda: run.job_status().state.terminal)
         yield store, lambda: client.attach(run.id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.site import Limits, Nodes, Site, Workers
 
@@ -17,10 +18,7 @@ SITE = Site(
 
 
 def workers_of(client: Client, wanted: int) -> bool:
-    deadline = time.monotonic() + 30
-    while len(client.dask.nthreads()) != wanted and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return len(client.dask.nthreads()) == wanted
+    return comes_true(lambda: len(client.dask.nthreads()) == wanted)
 
 
 def test_a_run_with_much_to_do_has_more_workers_and_gives_them_back(tmp_path):
@@ -28,9 +26,7 @@ def test_a_run_with_much_to_do_has_more_workers_and_gives_them_back(tmp_path):
     file = write_events(tmp_path / "many.root", 60, clusters=60)
     with Client(SITE, store=tmp_path / "store") as client:
         run = client.run(str(tmp_path / "sums.py"), str(file), sleep_s=0.2, chunk_bytes=1, task_chunks=1)
-        deadline = time.monotonic() + 60
-        while not run.progress().chunks_total and time.monotonic() < deadline:
-            time.sleep(0.05)
+        assert comes_true(lambda: run.progress().chunks_total)
         assert workers_of(client, 2)
         assert run.report(timeout_s=120).chunks.computed == 60
         assert workers_of(client, 1)

@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.backend import Job, JobId, State, SubmitError
 from vrecompute.deadline import ATTEMPTS
@@ -33,13 +33,9 @@ def backend(tmp_path, monkeypatch):
 
 def until(backend, job_id, wanted, seconds=20.0):
     """The status when it is one of `wanted`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        status = backend.poll([job_id])[job_id]
-        if status.state in wanted:
-            return status
-        time.sleep(0.05)
-    pytest.fail(f"still {status} after {seconds} s: {backend.logs(job_id)}")
+    if not comes_true(lambda: backend.poll([job_id])[job_id].state in wanted, seconds, 0.05):
+        pytest.fail(f"still {backend.poll([job_id])[job_id]} after {seconds} s: {backend.logs(job_id)}")
+    return backend.poll([job_id])[job_id]
 
 
 def ended(backend, job, seconds=20.0):
@@ -90,9 +86,7 @@ def test_the_walltime_ends_a_job_even_one_that_will_not(backend, text):
 def test_cancelling_ends_every_process_of_the_job_for_good(backend):
     job_id = backend.submit(shell("sleep 61 & sleep 62"))
     until(backend, job_id, {State.RUNNING})
-    deadline = time.monotonic() + 10
-    while len(session_of(backend, job_id)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert comes_true(lambda: len(session_of(backend, job_id)) >= 5)
     backend.cancel([job_id, JobId("never-was")])
     status = until(backend, job_id, {State.CANCELLED})
     assert (status.blame, status.reason) == ("infrastructure", "cancelled by its owner")
@@ -109,12 +103,8 @@ def test_cancelling_what_has_ended_changes_nothing(backend):
 def test_a_killed_session_is_a_lost_node_and_its_secrets_go(backend):
     job_id = backend.submit(shell("sleep 63", secret_files={"key": b"s3cr3t"}))
     until(backend, job_id, {State.RUNNING})
-    deadline = time.monotonic() + 10
     # those that its shell starts before the command end by themselves
-    while (
-        not any(_command(p.pid)[:1] == ["sleep"] for p in session_of(backend, job_id)) and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
+    assert comes_true(lambda: any(_command(p.pid)[:1] == ["sleep"] for p in session_of(backend, job_id)))
     for process in session_of(backend, job_id):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
@@ -128,10 +118,8 @@ def test_a_job_that_ends_while_it_is_looked_at_is_not_taken_for_lost(backend, mo
     look = backend._alive
 
     def slowly(looked_at):
-        deadline = time.monotonic() + 20
-        while (pid := look(looked_at)) is not None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return pid
+        assert comes_true(lambda: look(looked_at) is None)
+        return
 
     monkeypatch.setattr(backend, "_alive", slowly)
     assert backend.poll([job_id])[job_id].state is State.COMPLETED
@@ -201,10 +189,7 @@ def test_secrets_are_private_never_in_the_script_and_gone_at_the_end(backend):
     assert backend.logs(job_id).endswith("canary-1234")
     folder = backend._spool / job_id
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    deadline = time.monotonic() + 5
-    while (folder / "secrets").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (folder / "secrets").exists()
+    assert comes_true(lambda: not (folder / "secrets").exists())
     assert "canary" not in "".join(p.read_text() for p in folder.iterdir() if p.is_file() and p.name != "output")
 
 
@@ -232,11 +217,8 @@ def test_a_cluster_listens_on_loopback_alone_and_leaves_nothing_behind(backend):
         addresses = listening([os.getpid(), *children]) - before
         assert listening(children), "no worker listens at all"
         assert addresses <= LOOPBACK
-    deadline = time.monotonic() + 10
     workers = [p for p in children if psutil.pid_exists(p) and "spawn_main" in " ".join(_command(p))]
-    while any(psutil.pid_exists(p) and _command(p) for p in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not [p for p in workers if psutil.pid_exists(p) and _command(p)]
+    assert comes_true(lambda: not [p for p in workers if psutil.pid_exists(p) and _command(p)])
     cluster.close()
 
 
