@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from distributed.comm.core import CommClosedError
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
@@ -239,6 +240,33 @@ def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
 
         def load(dask_worker):
             in_job(9, 3)  # 0.6 s before the reserve
+            drain.dask_setup(dask_worker)
+
+        client.dask.run(load, workers=[first])
+        left = comes_true(lambda: list(client.dask.nthreads()) == [second])
+        assert left, client.dask.run(what_it_does, workers=[first])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [1, 1000])
+def test_it_leaves_although_its_connections_break(tmp_path, lost):
+    with Client(workers=2, store=tmp_path) as client:
+        client.dask.wait_for_workers(2)
+        first, second = client.dask.nthreads()
+
+        def load(dask_worker):
+            real, broken = dask_worker.scheduler, [None] * lost
+
+            class Lossy:
+                def __getattr__(self, name):
+                    return fails if name in {"retire_workers", "unregister"} and broken else getattr(real, name)
+
+            async def fails(**_):
+                broken.pop()
+                raise CommClosedError("the connection broke")
+
+            dask_worker.scheduler = Lossy()
+            in_job(9, 3)
             drain.dask_setup(dask_worker)
 
         client.dask.run(load, workers=[first])

@@ -7,6 +7,7 @@ the batch system ends them. Dask's own lifetime is no use here: it throws away w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from hashlib import sha256
@@ -24,6 +25,8 @@ _LOOK_S = 0.1
 _SETTLE_S = 2.0
 # How long the scheduler may take to tell a worker that it is not retired after all.
 _UNDONE_S = 1.0
+# How often a worker tries to say that it leaves.
+_TRIES = 3
 # Over how long a time before the end workers leave.
 _STAGGER_S, _STAGGER_SHARE = 120.0, 0.1
 _LEAVING: set[str] = set()
@@ -67,12 +70,23 @@ async def leave(worker: Any) -> None:
         if worker.state.all_running_tasks or worker.state.ready or worker.state.waiting:
             idle_since = time.monotonic()
         await asyncio.sleep(_LOOK_S)
-    # Others take what only this worker holds.
-    told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
-    if not await worker.scheduler.retire_workers(workers=[worker.address], **told):
+    if not await _retired(worker, stimulus):
         # There are none, and the scheduler says so to this worker some time after the answer; a worker that is
         # closing must not hear it. It goes all the same, and expected: otherwise its end would count as a death for
         # whatever was about to be sent here.
         await asyncio.sleep(_UNDONE_S)
-        await worker.scheduler.unregister(address=worker.address, expected=True, stimulus_id=stimulus)
+        with contextlib.suppress(OSError):
+            await worker.scheduler.unregister(address=worker.address, expected=True, stimulus_id=stimulus)
     await worker.close(nanny=True, reason="vrecompute-leave")
+
+
+async def _retired(worker: Any, stimulus: str) -> bool:
+    """Whether others took what only this worker holds. One that stayed, paused, would keep its job to the walltime."""
+    told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
+    for _ in range(_TRIES):
+        try:
+            return bool(await worker.scheduler.retire_workers(workers=[worker.address], **told))
+        except OSError as error:  # of a connection: that of a second call is another
+            _LOG.warning("worker %s could not say that it leaves: %s", worker.address, error)
+            await asyncio.sleep(_UNDONE_S)
+    return False
