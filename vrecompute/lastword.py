@@ -40,7 +40,8 @@ TOPIC = "vrecompute-last-word"
 # Dask's own event of a nanny that ends its worker for memory.
 _ENDED = "worker-restart-memory"
 _LOOK_MS = 200
-_LOOKS = 5
+# Five seconds of them: on a busy node it takes that long to end a process that is given much memory back.
+_LOOKS = 25
 # How long to wait for somebody to say how a worker died: a batch system is asked twice a minute, and its
 # accounting takes as long again.
 _PATIENCE_S = 60.0
@@ -109,7 +110,7 @@ class _Witness:
     def __init__(self, nanny: Any) -> None:
         self.nanny = nanny
         self.group = own_group()
-        # Counts of the kernel's kills at the last looks: it counts a kill a little before the death is noticed.
+        # Counts of the kernel's kills at the last looks: it counts a kill before the death is noticed.
         self.kills: deque[int] = deque(maxlen=_LOOKS)
         self.peak_bytes = 0
         self.pid: int | None = None
@@ -145,6 +146,9 @@ class _Witness:
             self._log_event(TOPIC, asdict(self._word(exit_code)))
         # its successor may die before the first look at it
         self.pid, self.ended_at, self.peak_bytes = None, 0, 0
+        if self.group is not None:  # a kill explains one death
+            self.kills.clear()
+            self.kills.append(self.group.kills())
         self._on_exit(exit_code)
 
     def _word(self, exit_code: int) -> LastWord:
