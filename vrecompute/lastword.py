@@ -40,7 +40,7 @@ TOPIC = "vrecompute-last-word"
 # Dask's own event of a nanny that ends its worker for memory.
 _ENDED = "worker-restart-memory"
 _LOOK_MS = 200
-# Five seconds of them: on a busy node it takes that long to end a process that is given much memory back.
+# Five seconds of them: on a busy node it takes that long to end a process that has much memory to give back.
 _LOOKS = 25
 # How long to wait for somebody to say how a worker died: a batch system is asked twice a minute, and its
 # accounting takes as long again.

@@ -63,7 +63,7 @@ _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0
 #: long one that was killed, for its memory or not, while accounting is silent.
 _ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
 _MOST_IDS = 5000
-#: What jobs leave in the spool is removed by the first user of a process when it is older than this.
+#: What jobs left in the spool is removed when a process first uses it and it is older than this.
 _KEPT_DAYS = 60
 
 

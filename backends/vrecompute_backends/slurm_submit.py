@@ -71,12 +71,13 @@ class Submissions:
             self._ids.add(job_id)
             return job_id
         said = done.complaint or f"exit code {done.code}"
-        transient = may_pass(said) or bool(_LOST.search(said))
-        advice = "try again later" if transient else f"`explain` shows the script; mend site {self.site.name!r}"
-        refusal = SubmitError(f"{self.access}: sbatch refused job {job.name!r}: {said} ({advice})", transient=transient)
         if _LOST.search(said):
-            return self._found(job, began, refusal)
-        raise refusal
+            advice = f"`squeue --name={job_name(job.name)}` shows whether it did; else try again later"
+            unknown = f"{self.access}: sbatch does not say whether it took job {job.name!r}: {said} ({advice})"
+            return self._found(job, began, SubmitError(unknown, transient=True))
+        transient = may_pass(said)
+        advice = "try again later" if transient else f"`explain` shows the script; mend site {self.site.name!r}"
+        raise SubmitError(f"{self.access}: sbatch refused job {job.name!r}: {said} ({advice})", transient=transient)
 
     def settle(self) -> None:
         """Cancel jobs of submissions that were given up without an answer; Unavailable while that cannot be done."""
