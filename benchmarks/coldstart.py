@@ -24,8 +24,8 @@ from benchmarks.peerprocess import REPOSITORY, SINGLE
 from benchmarks.sample import sample_files
 
 TARGETS = {"warm_cpu_s": 2.0}
-_WORKER = "import distributed, vrecompute.work; from benchmarks.peers import vrecompute as v; v.run(FILES, 0)"
-_IMPORTS = "import distributed, vrecompute.work; from benchmarks.peers import vrecompute"
+_WORKER = "import distributed, vrecompute.execution.task; from benchmarks.peers import vrecompute as v; v.run(FILES, 0)"
+_IMPORTS = "import distributed, vrecompute.execution.task; from benchmarks.peers import vrecompute"
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

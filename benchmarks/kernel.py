@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.kernels.binning import make_axis
-from vrecompute.kernels.chunk import Collection
+from vrecompute.kernels.loop.binning import make_axis
+from vrecompute.kernels.loop.chunk import Collection
 from vrecompute_analyses.dilepton.generator.mixture import MIXTURES, EventSource
 from vrecompute_analyses.dilepton.process import Dilepton
 from vrecompute_analyses.dilepton.selection import loop

@@ -23,11 +23,11 @@ from benchmarks import task
 from benchmarks.machine import machine
 from benchmarks.sample import sample_files
 from vrecompute import Client, reader
-from vrecompute.catalogue import resolve
-from vrecompute.columns import Columns
-from vrecompute.plan import DEFAULT_CHUNK_BYTES, Plan
-from vrecompute.preflight import PreflightOrder, preflight
-from vrecompute.result import Result
+from vrecompute.datasets.catalogue import resolve
+from vrecompute.datasets.columns import Columns
+from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES, Plan
+from vrecompute.execution.preflight import PreflightContext, preflight
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton
 
 TARGETS = {"ratio": 1.1, "cpu_ratio": 1.1}
@@ -118,7 +118,7 @@ def _plan(files: list[str], store: str) -> Plan:
     dataset = resolve(files, allow_duplicates=True)
     samples = {s.name: s for s in dataset.samples}
     views = {s.name: s.process_view() for s in dataset.samples}
-    order = PreflightOrder(Dilepton(**PARAMETERS), samples, views, "bare", DEFAULT_CHUNK_BYTES, store)
+    order = PreflightContext(Dilepton(**PARAMETERS), samples, views, "bare", DEFAULT_CHUNK_BYTES, store)
     found = [s for s in preflight(order, dataset.sources) if not hasattr(s, "reason")]
     return Plan.of("bare", dataset.samples, found, DEFAULT_CHUNK_BYTES)  # type: ignore[arg-type]  # no failures left
 

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from vrecompute.kernels.brute import regress_brute, score_brute
-from vrecompute.kernels.regress import regress
-from vrecompute.kernels.score import score
+from vrecompute.kernels.numerics.brute import regress_brute, score_brute
+from vrecompute.kernels.numerics.regress import regress
+from vrecompute.kernels.numerics.score import score
 
 Floats = NDArray[Any]
 S_DEG, V = 1.4, 0.15

@@ -22,15 +22,15 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.sleeping import Sleeping
 from vrecompute.analysis import Grid
-from vrecompute.dataset import Dataset, Sample
+from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.digest import numerics
-from vrecompute.manifest import Manifest, Settings, new_run_id
-from vrecompute.plan import Plan
-from vrecompute.preflight import plan_grid
-from vrecompute.progress import Progress
-from vrecompute.resultfile import read_results
-from vrecompute.runner import Runner
-from vrecompute.store import DirStore
+from vrecompute.execution.manifest import Manifest, Settings, new_run_id
+from vrecompute.execution.plan import Plan
+from vrecompute.execution.preflight import plan_grid
+from vrecompute.execution.progress import Progress
+from vrecompute.execution.runner import Runner
+from vrecompute.results.file import read_results
+from vrecompute.stores.base import DirStore
 
 TARGETS = {"scheduler_us_per_chunk": 60.0, "plan_s": 1.0, "scheduler_growth_mb": 50.0}
 _SAMPLE = Sample("items")

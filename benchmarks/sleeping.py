@@ -8,8 +8,8 @@ from typing import ClassVar
 import boost_histogram as bh
 
 from vrecompute.analysis import Analysis, Parameter
-from vrecompute.columns import Columns
-from vrecompute.result import Result
+from vrecompute.datasets.columns import Columns
+from vrecompute.results.result import Result
 
 
 class Sleeping(Analysis):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.access import LocalAccess, SshAccess, open_access
 from vrecompute.errors import Unavailable, UsageError
-from vrecompute.site import Access, Credentials, Site, Ssh, Unicore
+from vrecompute.sites.access import LocalAccess, SshAccess, open_access
+from vrecompute.sites.model import Credentials, Site, SiteAccess, Ssh, Unicore
 
 hostile = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30)
 
@@ -93,8 +93,10 @@ def test_no_connection_says_what_to_check(tmp_path):
 
 def test_the_site_says_how_it_is_reached():
     assert isinstance(open_access(Site(name="a", backend="slurm")), LocalAccess)
-    there = Site(name="a", backend="slurm", access=Access(ssh=Ssh(host="login")))
+    there = Site(name="a", backend="slurm", access=SiteAccess(ssh=Ssh(host="login")))
     assert isinstance(open_access(there), SshAccess)
-    rest = Site(name="a", backend="slurm", access=Access(unicore=Unicore(url="https://x", credentials=Credentials())))
+    rest = Site(
+        name="a", backend="slurm", access=SiteAccess(unicore=Unicore(url="https://x", credentials=Credentials()))
+    )
     with pytest.raises(UsageError, match="unicore"):
         open_access(rest)

@@ -12,7 +12,7 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Analysis, Client, Parameter
 from vrecompute.digest import canonical_json
 from vrecompute.errors import ParameterError
-from vrecompute.workkey import work_key
+from vrecompute.execution.workkey import work_key
 
 
 class Example(Analysis):

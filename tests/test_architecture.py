@@ -52,7 +52,7 @@ def test_no_site_is_named_in_python(home):
 
 
 # What Dask carries from the Runner to its own workers, and never a store.
-CARRIED_BY_DASK = ROOT / "vrecompute" / "pool.py"
+CARRIED_BY_DASK = ROOT / "vrecompute" / "execution" / "pool.py"
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p != CARRIED_BY_DASK], ids=lambda p: str(p.relative_to(ROOT)))

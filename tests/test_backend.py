@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.backend import BLAME, TERMINAL, Job, JobStatus, State, SubmitError, latest
+from vrecompute.batch.contract import BLAME, TERMINAL, Job, JobStatus, State, SubmitError, latest
 from vrecompute.errors import UsageError
 
 statuses = st.builds(JobStatus, state=st.sampled_from(State), attempt=st.integers(0, 3))

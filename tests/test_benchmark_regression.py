@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from vrecompute.kernels.regress import regress
-from vrecompute.kernels.score import score
+from vrecompute.kernels.numerics.regress import regress
+from vrecompute.kernels.numerics.score import score
 
 regression = pytest.importorskip("benchmarks.regression", reason="needs the extra 'bench': scikit-learn")
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from vrecompute.access import LocalAccess
-from vrecompute.catalogue import resolve
+from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import DatasetError
+from vrecompute.sites.access import LocalAccess
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 import uproot
 
 from vrecompute.cli import main
-from vrecompute.report import schema
+from vrecompute.reports.report import schema
 
 README = Path(__file__).parent.parent / "README.md"
 

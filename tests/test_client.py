@@ -7,7 +7,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.errors import StoreError
-from vrecompute.site import Access, Site, Ssh
+from vrecompute.sites.model import Site, SiteAccess, Ssh
 
 
 def test_threads_give_way_to_memory_and_chunks_do_not(tmp_path, caplog):
@@ -21,6 +21,6 @@ def test_threads_give_way_to_memory_and_chunks_do_not(tmp_path, caplog):
 
 
 def test_a_store_that_is_no_folder_is_refused_by_its_scheme_also_where_the_site_is_elsewhere():
-    there = Site(name="there", backend="slurm", access=Access(ssh=Ssh(host="login.invalid")))
+    there = Site(name="there", backend="slurm", access=SiteAccess(ssh=Ssh(host="login.invalid")))
     with Client(there, store="s3://runs/prefix") as client, pytest.raises(StoreError, match="scheme 's3'"):
         _ = client.store

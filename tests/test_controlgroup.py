@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vrecompute.controlgroup import group_of, own_group
+from vrecompute.workers.cgroup import group_of, own_group
 
 MIXED = "4:memory:/box/slurm/job_7/step_0\n3:cpuset:/\n0::/other\n"
 UNLIMITED = "9223372036854771712"

@@ -16,19 +16,21 @@ from distributed.comm.core import CommClosedError
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
-from vrecompute import Client, drain, work
-from vrecompute.catalogue import resolve
+from vrecompute import Client
+from vrecompute.analysis.loading import load_analysis
 from vrecompute.client import Client as Door
-from vrecompute.deadline import BEGAN, ENDS, Allocation, Pace, allocation, within
+from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import OutOfTime
-from vrecompute.loading import load_analysis
-from vrecompute.parts import read_part
-from vrecompute.plan import Plan
-from vrecompute.preflight import PreflightOrder, preflight
-from vrecompute.runner import Runner
-from vrecompute.shift import Shift
-from vrecompute.store import DirStore
-from vrecompute.work import Order, compute
+from vrecompute.execution import task
+from vrecompute.execution.parts import read_part
+from vrecompute.execution.plan import Plan
+from vrecompute.execution.preflight import PreflightContext, preflight
+from vrecompute.execution.runner import Runner
+from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.task import TaskContext, compute
+from vrecompute.stores.base import DirStore
+from vrecompute.workers import drain
+from vrecompute.workers.walltime import BEGAN, ENDS, Allocation, Pace, allocation, within
 
 CHUNK_BYTES = 3400  # one cluster of 100 events: 10 chunks a file
 CHUNKS = 10
@@ -64,13 +66,13 @@ def job(monkeypatch):
     return began
 
 
-def order(events, sums, folder, **params) -> Order:
+def order(events, sums, folder, **params) -> TaskContext:
     analysis, _ = load_analysis(str(sums), params)
     dataset = resolve([str(events)])
     views = {s.name: s.process_view() for s in dataset.samples}
     samples = {s.name: s for s in dataset.samples}
-    sources = preflight(PreflightOrder(analysis, samples, views, "w", CHUNK_BYTES, str(folder)), dataset.sources)
-    return Order(Plan.of("w", dataset.samples, sources, CHUNK_BYTES), analysis, str(folder))
+    sources = preflight(PreflightContext(analysis, samples, views, "w", CHUNK_BYTES, str(folder)), dataset.sources)
+    return TaskContext(Plan.of("w", dataset.samples, sources, CHUNK_BYTES), analysis, str(folder))
 
 
 @pytest.mark.parametrize(("began", "ends"), [("", "5"), ("x", "5"), ("5", "nan"), ("9", "5"), (None, "5"), ("1", None)])
@@ -139,9 +141,9 @@ class Stops(Pace):
 
 
 def test_a_task_writes_what_it_did_and_names_what_it_left(events, sums, tmp_path, job, monkeypatch):
-    monkeypatch.setattr(work, "_PACE", Stops())
+    monkeypatch.setattr(task, "_PACE", Stops())
     left = []
-    monkeypatch.setattr(work, "leave_soon", lambda: left.append(1))
+    monkeypatch.setattr(task, "leave_soon", lambda: left.append(1))
     make = order(events, sums, tmp_path, sleep_s=0.1)
     job(11, 1)
     receipt = compute(make, 2, 9)
@@ -227,8 +229,8 @@ def diary(folder) -> dict[str, str]:
 def what_it_does(dask_worker):
     """The stacks of everything that goes on in a worker's event loop."""
     said = io.StringIO()
-    for task in asyncio.all_tasks():
-        task.print_stack(file=said)
+    for running in asyncio.all_tasks():
+        running.print_stack(file=said)
     return f"{dask_worker.status} {dask_worker.state.tasks} leaving {drain._LEAVING}\n{said.getvalue()}"
 
 
@@ -299,15 +301,15 @@ def alive(pid: int) -> bool:
 
 
 def test_workers_that_come_in_vain_are_counted_and_not_their_answers(tmp_path):
-    shift = Shift(DirStore(tmp_path))
-    assert not any(shift.refused("c1:1", leaves=True, threads=2) for _ in range(1000))
-    assert not any(shift.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
-    shift.advanced()
-    assert not any(shift.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
-    assert shift.refused("c1:20", leaves=True, threads=2)
-    assert not shift.closing
-    shift.refused("c1:21", leaves=False, threads=2)
-    assert shift.closing, "its time is the Runner's"
+    walltime = RunnerWalltime(DirStore(tmp_path))
+    assert not any(walltime.refused("c1:1", leaves=True, threads=2) for _ in range(1000))
+    assert not any(walltime.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
+    walltime.advanced()
+    assert not any(walltime.refused(f"c1:{n}", leaves=True, threads=2) for n in range(20))
+    assert walltime.refused("c1:20", leaves=True, threads=2)
+    assert not walltime.closing
+    walltime.refused("c1:21", leaves=False, threads=2)
+    assert walltime.closing, "its time is the Runner's"
 
 
 def test_workers_of_jobs_that_end_together_leave_one_after_another(job):
@@ -487,7 +489,7 @@ class Opening(Analysis):
 
 @pytest.mark.slow
 def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job, monkeypatch):
-    from vrecompute import runner
+    from vrecompute.execution import runner
 
     monkeypatch.setattr(runner, "_PREFLIGHT_BATCH", 1)
     files = [write_events(tmp_path / f"{n}.root", events=100, seed=n, clusters=1) for n in range(4)]

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.events import write_events
-from vrecompute import Client, lastword
-from vrecompute.backend import JobStatus, State
-from vrecompute.dataset import Sample
-from vrecompute.deaths import lost_chunk
-from vrecompute.lastword import LastWord
-from vrecompute.plan import Plan, PlannedSource
+from vrecompute import Client
+from vrecompute.batch.contract import JobStatus, State
+from vrecompute.datasets.dataset import Sample
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.postmortem import lost_chunk
+from vrecompute.workers import worker_exit
+from vrecompute.workers.worker_exit import WorkerExit
 
 HOG = """
 import time
@@ -103,7 +104,7 @@ class Suicide(Analysis):
     ids=["exit", "exit before the first look", "kill"],
 )
 def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, monkeypatch, how, look_ms, words, advice):
-    monkeypatch.setattr(lastword, "_LOOK_MS", look_ms)  # nannies of a local cluster are in this process
+    monkeypatch.setattr(worker_exit, "_LOOK_MS", look_ms)  # nannies of a local cluster are in this process
     write_events(tmp_path / "a.root")
     (tmp_path / "suicide.py").write_text(SUICIDE)
     with Client(workers=1, store=tmp_path / "store") as client:
@@ -142,7 +143,7 @@ KILLED = Killed(Worker("tcp://c1:1", "job-0"))
 
 def test_the_batch_system_s_word_is_passed_on():
     status = JobStatus(State.OOM, reason="job 7 on c1 used 2.1 of 2.0 GiB")
-    bare = LastWord("tcp://c1:1", 1, "c1", "7", -9)
+    bare = WorkerExit("tcp://c1:1", 1, "c1", "7", -9)
     failure = lost_chunk(PLAN, 1, KILLED, {"job-0": status}, {}, bare)
     assert failure.kind == "memory"
     assert failure.skippable
@@ -151,7 +152,7 @@ def test_the_batch_system_s_word_is_passed_on():
 
 
 def test_what_the_kernel_did_is_told_with_the_peak_and_the_limit_of_the_job():
-    word = LastWord("tcp://c1:1", 1, "c1", "7", -9, "kernel", 10**8, 10**9, 2 * 10**9, 2 * 10**9)
+    word = WorkerExit("tcp://c1:1", 1, "c1", "7", -9, "kernel", 10**8, 10**9, 2 * 10**9, 2 * 10**9)
     failure = lost_chunk(PLAN, 1, KILLED, {}, {}, word)
     assert failure.kind == "memory"
     assert (
@@ -171,7 +172,7 @@ def test_where_the_nanny_died_too_the_last_heartbeat_is_what_is_known():
 )
 def test_where_the_batch_system_ended_the_job_its_word_goes_before_the_nanny_s(state, advice):
     status = JobStatus(state, reason=f"{state}: job 7 on c1")
-    ended = LastWord("tcp://c1:1", 1, "c1", "7", -15)
+    ended = WorkerExit("tcp://c1:1", 1, "c1", "7", -15)
     failure = lost_chunk(PLAN, 1, KILLED, {"job-0": status}, {}, ended)
     assert failure.kind == "lost"
     assert f"{state}: job 7 on c1" in failure.reason

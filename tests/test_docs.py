@@ -13,23 +13,24 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_modules_of_the_architecture_exist():
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    table = text.split("## Where things are")[1].split("\n## ")[0]
-    for row in re.findall(r"^\| .+? \| (.+?) \|", table, re.MULTILINE):
-        for name in re.findall(r"`([a-z_]+)/?`", row):
-            place = ROOT / "vrecompute" / name
-            assert place.is_dir() or place.with_suffix(".py").is_file(), f"architecture.md names {name}"
+def test_the_architecture_names_every_folder_and_every_module():
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    core = ROOT / "vrecompute"
+    doors, table = text.split("| folder |")
+    assert _names(doors) == _modules(core)
+    rows = re.findall(r"^\| `(\w+)/` \| (.+?) \| ", table, re.MULTILINE)
+    assert {folder for folder, _ in rows} == {p.parent.name for p in core.glob("*/__init__.py")}
+    for folder, modules in rows:
+        if folder not in {"reader", "kernels", "cli"}:  # their rows say what kinds of modules they hold
+            assert _names(modules) == _modules(core / folder), folder
 
 
-def test_every_module_is_in_the_architecture():
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    named = set(re.findall(r"`([a-z_]+)/?`", text))
-    small = {"errors", "units", "wording", "progress", "normalise", "finishing", "skim"}
-    modules = {p.stem for p in (ROOT / "vrecompute").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
-    modules -= {"__init__", "__main__"}
-    missing = sorted(modules - named - small)
-    assert not missing, f"{missing}: add them to the table of docs/architecture.md, or to the small ones here"
+def _names(text):
+    return set(re.findall(r"`([a-z_]+)`", text))
+
+
+def _modules(folder):
+    return {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, MissingColumn
 from vrecompute.eventloop import declared_columns, run_loop, weight_vector
 from vrecompute.kernels.eventloop import EventLoop

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.reader import inspect, read
 
 pytestmark = pytest.mark.checkout

@@ -12,9 +12,9 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
-from vrecompute.backend import SubmitError
+from vrecompute.batch.contract import SubmitError
 from vrecompute.errors import RunError, UsageError
-from vrecompute.site import Site
+from vrecompute.sites.model import Site
 
 CHUNK_BYTES = 3400
 
@@ -162,4 +162,4 @@ def test_runs_are_listed_and_attached_to_without_a_cluster(sums, files, ran):
     with pytest.raises(RunError, match=r"no run 'nothing'.*vrecompute runs list"):
         client.attach("nothing")
     assert client.attach(ran[1]).resume().status == "complete"  # nothing to do, and nothing started
-    assert not client._hands.is_open
+    assert not client._site_workers.is_open

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 
-from vrecompute.failure import failure_of, lend_lines, lines_of
+from vrecompute.execution.failure import failure_of, lend_lines, lines_of
 
 SOURCE = "def process():\n    return 1 / 0  # the culprit\n"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_report_html import read
-from vrecompute.histogram_svg import drawing_of, to_svg
+from vrecompute.reports.svg import drawing_of, to_svg
 
 
 @given(

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from vrecompute import inquest
-from vrecompute.backend import JobStatus, State
-from vrecompute.inquest import Inquest
-from vrecompute.schedule import Schedule, Task
+from vrecompute.batch.contract import JobStatus, State
+from vrecompute.execution import killed_tasks
+from vrecompute.execution.killed_tasks import KilledTasks
+from vrecompute.execution.schedule import Schedule, Task
 
 NAME = "vre-1_0-0"
 
@@ -26,10 +26,10 @@ class Killed(Exception):
     last_worker = Worker()
 
 
-def case(task: Task, *said: JobStatus | None) -> tuple[Inquest, Schedule]:
-    """An inquest about one task, where the batch system says one thing after another of its worker's job."""
+def case(task: Task, *said: JobStatus | None) -> tuple[KilledTasks, Schedule]:
+    """The killed task, where the batch system says one thing after another of its worker's job."""
     answers = list(said)
-    found = Inquest(lambda: {} if (now := answers.pop(0)) is None else {NAME: now})
+    found = KilledTasks(lambda: {} if (now := answers.pop(0)) is None else {NAME: now})
     found.begin(task, Killed())
     return found, Schedule(np.zeros(4, dtype=bool))
 
@@ -68,5 +68,5 @@ def test_nothing_is_said_while_a_job_at_its_walltime_is_being_ended(monkeypatch)
     assert (len(found), schedule.exhausted) == (1, True)
     assert [t for t, _ in found.judge(schedule)] == [LAST]
     found, schedule = case(LAST, running)
-    monkeypatch.setattr(inquest, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(killed_tasks, "_PATIENCE_S", 0.0)
     assert [t for t, _ in found.judge(schedule)] == [LAST], "not for ever"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vrecompute import lastword
+from vrecompute.workers import worker_exit
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def witness(monkeypatch):
     """A witness of a nanny whose worker is this process, and what it told; `witness.group.count` are the kernel's."""
     group = SimpleNamespace(count=3, peak_and_limit=lambda: (900, 1000))
     group.kills = lambda: group.count
-    monkeypatch.setattr(lastword, "own_group", lambda: group)
+    monkeypatch.setattr(worker_exit, "own_group", lambda: group)
     told = []
     nanny = SimpleNamespace(
         pid=os.getpid(),
@@ -26,7 +26,7 @@ def witness(monkeypatch):
         worker_address="tcp://c2:1",
         memory_manager=SimpleNamespace(memory_limit=1000),
     )
-    made = lastword._Witness(nanny)
+    made = worker_exit._Witness(nanny)
     made.told = told
     return made
 

@@ -14,9 +14,9 @@ import uproot
 
 from tests.events import write_events
 from vrecompute import Array, Client, Result
+from vrecompute.analysis.codedigest import function_digest
+from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.errors import AnalysisError, Incomplete
-from vrecompute.functiondigest import function_digest
-from vrecompute.mapping import MapAnalysis
 
 CHUNK_BYTES = 3400
 THRESHOLD = 20.0
@@ -222,7 +222,7 @@ def test_digests_are_equal_in_another_process(tmp_path):
         "import numpy as np\nEDGES = {'a': np.arange(3)}\nNAMES = frozenset('abcdef')\n"
         "def f(events):\n    return len(events) * EDGES['a'][0] + len(NAMES)\n"
     )
-    code = "import mapped_helper, vrecompute.functiondigest as d; print(d.function_digest(mapped_helper.f))"
+    code = "import mapped_helper, vrecompute.analysis.codedigest as d; print(d.function_digest(mapped_helper.f))"
     environment = {"PYTHONPATH": ":".join([str(tmp_path), *sys.path]), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
     printed = {
         subprocess.check_output([sys.executable, "-c", code], text=True, env={**environment, "PYTHONHASHSEED": seed})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.marked_yaml import MAX_BYTES, parse_yaml, plain, read_text
+from vrecompute.sites.marked_yaml import MAX_BYTES, parse_yaml, plain, read_text
 
 
 def read(text):

@@ -70,7 +70,7 @@ def test_typed_and_with_its_schemas(unpacked):
     for package in PACKAGES:
         assert (unpacked / package / "py.typed").is_file()
     schemas = sorted(unpacked.rglob("*.schema.json"))
-    assert unpacked / "vrecompute" / "report.schema.json" in schemas
+    assert unpacked / "vrecompute" / "reports" / "report.schema.json" in schemas
     for schema in schemas:
         json.loads(schema.read_text())
 

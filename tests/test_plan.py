@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.dataset import Sample
-from vrecompute.plan import Plan, PlannedSource, split
+from vrecompute.datasets.dataset import Sample
+from vrecompute.execution.plan import Plan, PlannedSource, split
 
 
 @given(st.lists(st.integers(0, 5000), max_size=30), st.integers(0, 10**9), st.integers(1, 10**8))

@@ -7,7 +7,7 @@ import signal
 
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.pool import TaskPool
+from vrecompute.execution.pool import TaskPool
 
 
 def process_of() -> int:

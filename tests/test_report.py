@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.report import (
+from vrecompute.reports.report import (
     AnalysisIdentity,
     Chunks,
     Events,
-    Failure,
     FileSummary,
     Fragment,
+    ReportedFailure,
     RunSummary,
     SampleSummary,
     dumps,
@@ -31,7 +31,7 @@ counts = st.integers(0, 10**12)
 texts = st.text(max_size=20)
 numbers = st.floats(0, 1e12)
 events = st.builds(Events, counts, counts)
-failures = st.builds(Failure, texts, st.none() | st.tuples(counts, counts), texts, texts)
+failures = st.builds(ReportedFailure, texts, st.none() | st.tuples(counts, counts), texts, texts)
 samples = st.builds(
     SampleSummary,
     texts,
@@ -115,7 +115,7 @@ def test_schema_is_a_schema_and_refuses_what_it_does_not_know():
 
 
 def test_contract_keys():
-    document = json.loads(dumps(summary(failures=(Failure("f.root", (0, 5), "corrupt", "bad basket"),))))
+    document = json.loads(dumps(summary(failures=(ReportedFailure("f.root", (0, 5), "corrupt", "bad basket"),))))
     promised = "schema run status exit_code analysis site parameters events chunks result_sha256 cutflow failures bytes"
     promised += " time_s events_per_s_per_core versions"
     assert set(promised.split()) <= set(document)
@@ -183,7 +183,7 @@ def test_mixed_versions_are_said():
 
 
 def test_text_says_what_is_missing_and_cannot_be_spoofed():
-    bad = Failure("evil\n\x1b[32mCOMPLETE.root", (10, 20), "corrupt", "cannot decompress")
+    bad = ReportedFailure("evil\n\x1b[32mCOMPLETE.root", (10, 20), "corrupt", "cannot decompress")
     one = summary(
         status="partial",
         events=Events(90, 100),

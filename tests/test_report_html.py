@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 
 from tests.test_report import summaries, summary
-from vrecompute.report import Chunks, Events, Failure, FileSummary
-from vrecompute.report_html import MOST_FILES, Figure, card, page, read_figure
-from vrecompute.result import Result
+from vrecompute.reports.html import MOST_FILES, Figure, card, page, read_figure
+from vrecompute.reports.report import Chunks, Events, FileSummary, ReportedFailure
+from vrecompute.results.result import Result
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -89,7 +89,7 @@ def test_everything_is_escaped():
         site=HOSTILE,
         parameters={HOSTILE: HOSTILE},
         cutflow={HOSTILE: {HOSTILE: 1}},
-        failures=(Failure(HOSTILE, None, HOSTILE, HOSTILE),),
+        failures=(ReportedFailure(HOSTILE, None, HOSTILE, HOSTILE),),
         files=(FileSummary(HOSTILE, HOSTILE, 1, 2),),
         warnings=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
@@ -113,7 +113,7 @@ def test_says_what_is_missing_and_how_much_is_not_listed():
         events=Events(90, 100),
         chunks=Chunks(10, 8, 0, 1),
         files=files,
-        failures=(Failure("bad.root", None, "missing-tree", "no tree 'nominal'"),),
+        failures=(ReportedFailure("bad.root", None, "missing-tree", "no tree 'nominal'"),),
     )
     text = read(page(one)).text
     assert "no tree 'nominal'" in text
@@ -139,7 +139,7 @@ def test_figures_are_embedded(tmp_path):
 
 def test_needs_no_plotting_library():
     code = (
-        "import sys; import vrecompute.report_html, vrecompute.histogram_svg; "
+        "import sys; import vrecompute.reports.html, vrecompute.reports.svg; "
         "sys.exit(bool({'matplotlib', 'hist', 'mplhep'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.errors import StoreError
-from vrecompute.result import Array, Result, TableSummary
-from vrecompute.resultfile import read_results, write_results
-from vrecompute.results import Results
+from vrecompute.results.file import read_results, write_results
+from vrecompute.results.result import Array, Result, TableSummary
+from vrecompute.results.results import Results
 
 WHOLE = st.integers(-1000, 1000).map(float)
 

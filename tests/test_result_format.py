@@ -11,8 +11,8 @@ import boost_histogram as bh
 import numpy as np
 import pytest
 
-from vrecompute.result import Result
-from vrecompute.resultfile import write_results
+from vrecompute.results.file import write_results
+from vrecompute.results.result import Result
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "result-format.md"
 

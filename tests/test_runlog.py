@@ -7,10 +7,10 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client, run
-from vrecompute.backend import JobStatus, State
+from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.runlog import run_state
-from vrecompute.store import DirStore
+from vrecompute.execution.runlog import run_state
+from vrecompute.stores.base import DirStore
 
 
 class Lagging(DirStore):

@@ -17,17 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client, schedule
-from vrecompute.catalogue import resolve
-from vrecompute.collect import Collector
+from vrecompute import Client
+from vrecompute.analysis.loading import load_analysis
+from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import Incomplete
-from vrecompute.loading import load_analysis
-from vrecompute.parts import read_part
-from vrecompute.plan import Plan, PlannedSource
-from vrecompute.preflight import PreflightOrder, preflight
-from vrecompute.resultfile import write_results
-from vrecompute.store import DirStore
-from vrecompute.work import Order, compute
+from vrecompute.execution import schedule
+from vrecompute.execution.collect import Collector
+from vrecompute.execution.parts import read_part
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.preflight import PreflightContext, preflight
+from vrecompute.execution.task import TaskContext, compute
+from vrecompute.results.file import write_results
+from vrecompute.stores.base import DirStore
 
 CHUNK_BYTES = 3400  # one cluster of 100 events, not two
 
@@ -85,15 +86,15 @@ def in_process(files, sums, folder, task_sizes, order=None) -> bytes:
     return write_results(collector.results())
 
 
-def planned(files, sums, folder) -> tuple[Plan, Order]:
+def planned(files, sums, folder) -> tuple[Plan, TaskContext]:
     analysis, _ = load_analysis(str(sums), {})
     dataset = resolve([str(f) for f in files])
     views = {s.name: s.process_view() for s in dataset.samples}
     samples = {s.name: s for s in dataset.samples}
-    sources = preflight(PreflightOrder(analysis, samples, views, "w", CHUNK_BYTES, str(folder)), dataset.sources)
+    sources = preflight(PreflightContext(analysis, samples, views, "w", CHUNK_BYTES, str(folder)), dataset.sources)
     assert all(isinstance(s, PlannedSource) for s in sources)
     plan = Plan.of("w", dataset.samples, sources, CHUNK_BYTES)
-    return plan, Order(plan, analysis, str(folder))
+    return plan, TaskContext(plan, analysis, str(folder))
 
 
 @given(st.lists(st.integers(1, 12), min_size=30, max_size=30), st.data())
@@ -133,7 +134,8 @@ def test_a_worker_killed_during_the_run_changes_nothing(client, files, run, refe
 def test_a_killed_client_loses_what_was_in_flight_and_no_more(files, sums, tmp_path, reference):
     store = tmp_path / "store"
     code = f"""
-from vrecompute import Client, schedule
+from vrecompute.execution import schedule
+from vrecompute import Client
 if __name__ == "__main__":
     with Client(workers=2, store={str(store)!r}) as client:
         dataset = {list(map(str, files))!r}

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.schedule import Schedule, Task
+from vrecompute.execution.schedule import Schedule, Task
 
 MASKS = st.lists(st.booleans(), max_size=200).map(lambda m: np.array(m, dtype=bool))
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.errors import SiteError
-from vrecompute.marked_yaml import parse_yaml, plain
-from vrecompute.site import PortRange, Site, local_site
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.layers import merge
 from vrecompute.sites.leaves import leaves
 from vrecompute.sites.load import examine_site, read_site
-from vrecompute_backends.slurm_options import SlurmOptions
-from vrecompute_backends.slurm_rules import slurm_rules
+from vrecompute.sites.marked_yaml import parse_yaml, plain
+from vrecompute.sites.model import PortRange, Site, local_site
+from vrecompute_backends.slurm.options import SlurmOptions
+from vrecompute_backends.slurm.rules import slurm_rules
 
 SLURM = OptionsModel(SlurmOptions, rules=slurm_rules)
 EXAMPLES = sorted((Path(__file__).parents[1] / "site_configs").glob("*.yaml"))
@@ -334,7 +334,7 @@ def test_options_of_a_driver_that_is_not_here_are_taken_and_reported_unchecked(f
 
 def test_reading_sites_imports_no_driver_and_a_worker_needs_no_yaml():
     code = (
-        "import sys, pickle; from vrecompute.site import Site, Workers; "
+        "import sys, pickle; from vrecompute.sites.model import Site, Workers; "
         "pickle.loads(pickle.dumps(Site(name='x', backend='y'))); "
         "bad = {'pydantic', 'yaml', 'click', 'distributed'} & set(sys.modules); assert not bad, bad"
     )

@@ -10,7 +10,7 @@ from vrecompute.sites.load import examine_site, read_site
 from vrecompute.sites.schema import installed_options, site_schema
 
 MODULE = """\
-from vrecompute.sites.rules import Finding, at
+from vrecompute.sites.rules import Diagnostic, at
 from pydantic import BaseModel, ConfigDict, Field
 
 class Options(BaseModel):
@@ -19,9 +19,9 @@ class Options(BaseModel):
 
 def rules(site):
     if site.workers.threads > 2:
-        yield Finding(at("workers.threads", "backend"), "this pool gives two threads; lower it")
+        yield Diagnostic(at("workers.threads", "backend"), "this pool gives two threads; lower it")
     if site.options.get("queue") == "short":
-        yield Finding(at("options.queue"), "an hour at most", advice=True)
+        yield Diagnostic(at("options.queue"), "an hour at most", advice=True)
 
 class Backend:
     options_model = Options

@@ -12,10 +12,10 @@ from pydantic import BaseModel, model_validator
 
 from vrecompute.cli.site import site as command
 from vrecompute.errors import SiteError
-from vrecompute.site import Site
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.load import examine_site, read_site
-from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute.sites.model import Site
+from vrecompute_backends.slurm.options import SlurmOptions
 
 HEAD = "schema: 1\nname: bad\nbackend: slurm\n"
 

@@ -9,10 +9,10 @@ import yaml
 from click.testing import CliRunner
 
 from vrecompute.cli.site import site as command
-from vrecompute.marked_yaml import parse_yaml, plain
+from vrecompute.sites.marked_yaml import parse_yaml, plain
 from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import site_schema
-from vrecompute_backends.slurm_options import SlurmOptions
+from vrecompute_backends.slurm.options import SlurmOptions
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "site_configs").glob("*.yaml"))

@@ -74,7 +74,7 @@ def test_a_step_reads_the_result_of_the_one_before(client, tmp_path):
 
 def test_workers_stay_until_the_last_step(client, tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(Workforce, "needed", lambda hands, run, chunks: told.append(chunks))
+    monkeypatch.setattr(Workforce, "needed", lambda control, run, chunks: told.append(chunks))
     (tmp_path / "centred.py").write_text(STEPS)
     file = write_events(tmp_path / "a.root")
     run = client.run(str(tmp_path / "centred.py"), str(file), chunk_bytes=1500)

@@ -10,7 +10,7 @@ import pytest
 
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
-from vrecompute.store import DirStore, open_store
+from vrecompute.stores.base import DirStore, open_store
 
 
 def test_an_object_is_created_once_and_read_back(tmp_path):

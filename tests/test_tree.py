@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.tree import MergeTree, Node, cover
+from vrecompute.results.tree import MergeTree, Node, cover
 
 LEAVES = st.integers(1, 70)
 

@@ -126,7 +126,7 @@ def test_a_damaged_cache_costs_time_and_no_result(warmed, events, tmp_path):
 def test_an_edited_helper_is_compiled_anew(warmed, events, tmp_path):
     """In a copy of the package: a kernel's own file is unchanged, another one that it may call is not."""
     shutil.copytree(Path(vrecompute.__file__).parent, tmp_path / "vrecompute")
-    helper = tmp_path / "vrecompute" / "kernels" / "normal.py"
+    helper = tmp_path / "vrecompute" / "kernels" / "loop" / "normal.py"
     helper.write_text(helper.read_text() + "\n# edited\n")
     path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + READ

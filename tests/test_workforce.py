@@ -7,7 +7,7 @@ import time
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.site import Limits, Nodes, Site, Workers
+from vrecompute.sites.model import Limits, Nodes, Site, Workers
 
 SITE = Site(
     name="growing",
@@ -34,21 +34,21 @@ def test_a_run_with_much_to_do_has_more_workers_and_gives_them_back(tmp_path):
 
 def test_they_grow_with_the_work_and_go_back(tmp_path):
     with Client(SITE, store=tmp_path / "store") as client:
-        hands = client._hands
+        control = client._site_workers
         assert len(client.dask.nthreads()) == 1
-        hands.needed("a", 3)
+        control.needed("a", 3)
         assert workers_of(client, 1)
-        hands.needed("b", 3)
+        control.needed("b", 3)
         assert workers_of(client, 2), "two runs have more to do than one worker is for"
-        hands.needed("a", 0)
+        control.needed("a", 0)
         assert workers_of(client, 2), "nobody is sent away while a run is at work"
-        hands.needed("b", 0)
+        control.needed("b", 0)
         assert workers_of(client, 1)
 
 
 def test_a_number_that_was_asked_for_stays(tmp_path):
     with Client(SITE, store=tmp_path / "store", workers=1) as client:
         assert len(client.dask.nthreads()) == 1
-        client._hands.needed("a", 1000)
+        client._site_workers.needed("a", 1000)
         time.sleep(0.5)
         assert len(client.dask.nthreads()) == 1

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
     from vrecompute.client import Client
-    from vrecompute.columns import Column, Columns
-    from vrecompute.dataset import Dataset, Sample, Source
-    from vrecompute.result import Array, Result
-    from vrecompute.results import Results
+    from vrecompute.datasets.columns import Column, Columns
+    from vrecompute.datasets.dataset import Dataset, Sample, Source
+    from vrecompute.results.result import Array, Result
+    from vrecompute.results.results import Results
     from vrecompute.run import Run
-    from vrecompute.site import Site
+    from vrecompute.sites.model import Site
 
 __all__ = [
     "Analysis",
@@ -37,12 +37,12 @@ __all__ = [
 _HOMES = {
     "analysis": ("Analysis", "Grid", "Opening", "Parameter", "SourceView"),
     "client": ("Client",),
-    "columns": ("Column", "Columns"),
-    "dataset": ("Dataset", "Sample", "Source"),
-    "result": ("Array", "Result"),
-    "results": ("Results",),
+    "datasets.columns": ("Column", "Columns"),
+    "datasets.dataset": ("Dataset", "Sample", "Source"),
+    "results.result": ("Array", "Result"),
+    "results.results": ("Results",),
     "run": ("Run",),
-    "site": ("Site",),
+    "sites.model": ("Site",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

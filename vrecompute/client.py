@@ -15,26 +15,26 @@ from typing import Any, Literal, NamedTuple, Self
 
 from distributed import Client as DaskClient
 
-from vrecompute.access import Access, open_access
-from vrecompute.access_store import AccessStore
-from vrecompute.allowance import Allowance
 from vrecompute.analysis import Analysis, Grid
-from vrecompute.backend import Backend, SubmitError
-from vrecompute.catalogue import resolve
-from vrecompute.dataset import Dataset, Sample
+from vrecompute.analysis.loading import load_analysis, reload_analysis
+from vrecompute.analysis.mapping import MapAnalysis
+from vrecompute.batch.contract import Backend, SubmitError
+from vrecompute.datasets.catalogue import resolve
+from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
-from vrecompute.explain import Explanation, explain
-from vrecompute.loading import load_analysis, reload_analysis
-from vrecompute.manifest import Manifest, Settings, new_run_id, read_manifest
-from vrecompute.mapping import MapAnalysis
+from vrecompute.execution.explain import Explanation, explain
+from vrecompute.execution.manifest import Manifest, Settings, new_run_id, read_manifest
+from vrecompute.execution.runlog import run_state
+from vrecompute.execution.task import local_copy
 from vrecompute.run import AttachedRun, Run
-from vrecompute.runlog import run_state
-from vrecompute.site import Site, local_site
+from vrecompute.sites.access import Access, open_access
+from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.store import Store, open_store
-from vrecompute.work import local_copy
+from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Workforce
 
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
@@ -89,7 +89,7 @@ class Client:
         self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
-        state = f"{len(self.dask.nthreads())} workers" if self._hands.is_open else "no cluster yet"
+        state = f"{len(self.dask.nthreads())} workers" if self._site_workers.is_open else "no cluster yet"
         return f"Client({self.site.name!r}, {state}, store {self.store.url})"
 
     def __enter__(self) -> Self:
@@ -103,15 +103,15 @@ class Client:
     @property
     def site(self) -> Site:
         """The site, with what the constructor was given beside it."""
-        return self._hands.site
+        return self._site_workers.site
 
     @property
     def backend(self) -> Backend:
         """The driver of the site's batch system."""
-        return self._hands.backend
+        return self._site_workers.backend
 
     @property
-    def _hands(self) -> Workforce:
+    def _site_workers(self) -> Workforce:
         with self._lock:
             if self._workforce is None:
                 given = self._site_given
@@ -145,7 +145,7 @@ class Client:
     @property
     def dask(self) -> DaskClient:
         """The plain `distributed.Client`; the first use starts the site's workers."""
-        return self._hands.dask
+        return self._site_workers.dask
 
     def close(self) -> None:
         """End the workers, if any were started. Runs that were under way can be attached to and resumed."""
@@ -207,7 +207,7 @@ class Client:
         takes: Literal["awkward", "columns"] = "awkward",
         **options: Any,
     ) -> Run:
-        """Run a function of the events of a chunk over a dataset; see `vrecompute.mapping.MapAnalysis`."""
+        """Run a function of the events of a chunk over a dataset; see `vrecompute.analysis.mapping.MapAnalysis`."""
         return self.run(MapAnalysis(function, columns, combine, takes), dataset, **options)
 
     def explain(
@@ -228,7 +228,7 @@ class Client:
         if detach:
             script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
         else:
-            script = self.backend.describe(Allowance(self.site).workers(self._workers))
+            script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 
     def runs(self) -> list[RunFacts]:
@@ -270,14 +270,14 @@ class Client:
         made: list[Any] = []
 
         def make_runner(notice: Any) -> Any:
-            from vrecompute.runner import Runner
+            from vrecompute.execution.runner import Runner
 
             started = time.monotonic()
-            hands = self._hands
+            site_workers = self._site_workers
             if made:
-                hands.leave(made[-1].dask)
-            hands.fit_threads(run.manifest.settings.chunk_bytes)
-            runner = Runner(hands.dask, run.store, run.manifest, run.analysis(), notice, hands)
+                site_workers.leave(made[-1].dask)
+            site_workers.fit_threads(run.manifest.settings.chunk_bytes)
+            runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers)
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)
             return runner

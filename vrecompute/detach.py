@@ -11,14 +11,14 @@ import json
 import time
 from dataclasses import dataclass
 
-from vrecompute.allowance import Allowance
-from vrecompute.backend import Backend, Job, JobId, JobStatus, State
-from vrecompute.deadline import ATTEMPTS
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import UsageError
-from vrecompute.manifest import Manifest
-from vrecompute.site import Site
-from vrecompute.store import Store
+from vrecompute.execution.manifest import Manifest
+from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.model import Site
+from vrecompute.stores.base import Store
+from vrecompute.workers.walltime import ATTEMPTS
 
 __all__ = ["Detached", "verified_manifest"]
 
@@ -42,7 +42,7 @@ class Detached:
                 "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
                 "script; save it as FILE.py and submit that"
             )
-        allowance = Allowance(self.site)
+        allowance = SiteLimits(self.site)
         wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)
         attempts = allowance.attempts(wanted, job_s)
         return Job(

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Columns
+from vrecompute.datasets.columns import Columns
 from vrecompute.errors import BadInput, MissingColumn
-from vrecompute.kernels.chunk import Collection, Filled, FilledHistogram
 from vrecompute.kernels.eventloop import EventLoop
-from vrecompute.result import Result
+from vrecompute.kernels.loop.chunk import Collection, Filled, FilledHistogram
+from vrecompute.results.result import Result
 
 __all__ = ["check_weights", "declared_columns", "run_loop", "to_result", "weight_vector"]
 

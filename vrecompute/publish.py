@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vrecompute import report, report_html
 from vrecompute.analysis import Analysis, load_function
 from vrecompute.errors import StoreError, StoreFull
-from vrecompute.finishing import FinishContext
-from vrecompute.manifest import Manifest
-from vrecompute.outcome import Outcome
-from vrecompute.report import RunSummary
-from vrecompute.result import Result
-from vrecompute.results import Results
-from vrecompute.skim import save_tables
-from vrecompute.store import Store
+from vrecompute.execution.finish import FinishContext
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome
+from vrecompute.execution.skim import save_tables
+from vrecompute.reports import html, report
+from vrecompute.reports.report import RunSummary
+from vrecompute.results.result import Result
+from vrecompute.results.results import Results
+from vrecompute.stores.base import Store
 
 __all__ = ["publish"]
 
@@ -36,8 +36,8 @@ def publish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outco
         _products(store, outcome, directory)
         summary, figures = _figures(manifest, analysis, outcome, results, directory)
         (directory / "report.json").write_text(report.dumps(summary), encoding="utf-8")
-        pictures = [report_html.read_figure(p) for p in figures if p.suffix.lower() in report_html.MEDIA_TYPES]
-        page = report_html.page(summary, results, pictures, outcome.products)
+        pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
+        page = html.page(summary, results, pictures, outcome.products)
         (directory / "report.html").write_text(page, encoding="utf-8")
     except OSError as error:
         kind = StoreFull if error.errno == 28 else StoreError

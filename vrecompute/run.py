@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.analysis import Analysis
-from vrecompute.backend import JobStatus, State
+from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
 from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, UsageError, VrecomputeError
-from vrecompute.manifest import Manifest
-from vrecompute.outcome import Outcome
-from vrecompute.progress import Progress
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome
+from vrecompute.execution.progress import Progress
+from vrecompute.execution.runlog import outcomes, request_cancel, run_state, withdraw_cancel
+from vrecompute.execution.skim import table_pieces
+from vrecompute.execution.task import local_copy
 from vrecompute.publish import publish
-from vrecompute.report import RunSummary
-from vrecompute.results import Results
-from vrecompute.runlog import outcomes, request_cancel, run_state, withdraw_cancel
-from vrecompute.skim import table_pieces
-from vrecompute.store import Store
-from vrecompute.work import local_copy
+from vrecompute.reports.report import RunSummary
+from vrecompute.results.results import Results
+from vrecompute.stores.base import Store
 
 if TYPE_CHECKING:
-    from vrecompute.runner import Runner
+    from vrecompute.execution.runner import Runner
 
 __all__ = ["AttachedRun", "Run"]
 
@@ -65,7 +65,7 @@ class Run:
     def _repr_html_(self) -> str:
         from html import escape
 
-        from vrecompute.report_html import card
+        from vrecompute.reports.html import card
 
         outcome = self._outcome()
         if outcome is not None:

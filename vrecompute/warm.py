@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from vrecompute.analysis.loading import ANALYSES, installed, load_analysis
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
-from vrecompute.loading import ANALYSES, installed, load_analysis
 
 __all__ = ["Warmed", "warm"]
 

@@ -9,19 +9,19 @@ from dataclasses import replace
 
 from distributed import Client as DaskClient
 
-from vrecompute.allowance import Allowance
-from vrecompute.backend import Backend, Cluster, JobStatus
+from vrecompute.analysis.loading import load_backend
+from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.errors import ClusterLost
-from vrecompute.explain import threads_that_fit
-from vrecompute.loading import load_backend
-from vrecompute.site import Site
+from vrecompute.execution.explain import threads_that_fit
+from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.model import Site
 
-__all__ = ["Hands", "Workforce"]
+__all__ = ["WorkerControl", "Workforce"]
 
 _LOG = logging.getLogger(__name__)
 
 
-class Hands:
+class WorkerControl:
     """What a Runner asks of whoever holds its workers, and tells them; here, of nobody who knows more than Dask."""
 
     def deaths(self) -> Mapping[str, JobStatus]:
@@ -36,7 +36,7 @@ class Hands:
         """A run has so many chunks to compute; 0 when that is over."""
 
 
-class Workforce(Hands):
+class Workforce(WorkerControl):
     """Workers on a site, `asked` processes of them, or as many as the site gives for the work there is."""
 
     def __init__(self, site: Site, asked: int | None = None) -> None:
@@ -66,7 +66,7 @@ class Workforce(Hands):
         """The plain `distributed.Client`; the first use starts the workers."""
         with self._lock:
             if self._cluster is None:
-                self._wanted = Allowance(self.site).workers(self.asked)
+                self._wanted = SiteLimits(self.site).workers(self.asked)
                 self._cluster = self.backend.open_cluster(self._wanted)
             return self._cluster.client
 
@@ -91,7 +91,7 @@ class Workforce(Hands):
         with self._lock:
             self._busy |= {run: chunks}
             left = sum(self._busy.values())
-            wanted = Allowance(self.site).grown(left)
+            wanted = SiteLimits(self.site).grown(left)
             wanted = max(wanted, self._wanted) if left else wanted
             if self.asked is None and self._cluster is not None and wanted != self._wanted:
                 self._cluster.scale(wanted)

@@ -13,7 +13,7 @@ import click
 
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts, watching
-from vrecompute.progress import Progress
+from vrecompute.execution.progress import Progress
 
 if TYPE_CHECKING:
     from vrecompute_analyses.dilepton.generate import GeneratedSample

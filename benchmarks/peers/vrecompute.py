@@ -17,10 +17,10 @@ from benchmarks import task
 from benchmarks.task import Outcome
 from vrecompute import reader
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Columns
-from vrecompute.dataset import Sample
-from vrecompute.plan import DEFAULT_CHUNK_BYTES, split
-from vrecompute.result import Result
+from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.dataset import Sample
+from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES, split
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton
 
 SAMPLE = Sample("benchmark", unit="GeV", weight=task.WEIGHT)

@@ -9,8 +9,8 @@ import boost_histogram as bh
 import numpy as np
 
 from vrecompute.analysis import Analysis
-from vrecompute.dataset import Sample
-from vrecompute.result import Result
+from vrecompute.datasets.dataset import Sample
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.background import PUBLISHED, model_for
 from vrecompute_analyses.dilepton.edges import PUBLISHED_EDGES_GEV
 from vrecompute_analyses.dilepton.finish_parameters import FINISH_PARAMETERS

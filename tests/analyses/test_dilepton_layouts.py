@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import MissingColumn
 from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, choose_layout
 from vrecompute_analyses.dilepton.leptons import leptons

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from vrecompute import digest
 from vrecompute.analysis import SourceView
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, CorruptFile, DatasetError, MissingColumn, ParameterError
-from vrecompute.kernels.normal import hashed_normal
+from vrecompute.kernels.loop.normal import hashed_normal
 from vrecompute.reader import inspect, read
 from vrecompute_analyses.dilepton.process import Dilepton
 from vrecompute_analyses.dilepton.selection import loop

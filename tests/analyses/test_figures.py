@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.analyses.dilepton_toys import Context, OnlyFinish, result
-from vrecompute.dataset import Sample
+from vrecompute.datasets.dataset import Sample
 from vrecompute_analyses import plots
 from vrecompute_analyses.dilepton.figures import draw, figures
 from vrecompute_analyses.dilepton.finish import finish

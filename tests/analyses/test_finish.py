@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.analyses.dilepton_toys import EDGES, Context, OnlyFinish, histogram, result
-from vrecompute.dataset import Sample
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import ParameterError, UnreadableFile
-from vrecompute.result import Result
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.finish import finish
 
 

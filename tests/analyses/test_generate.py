@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from vrecompute import reader
 from vrecompute.analysis import SourceView
-from vrecompute.catalogue import resolve
-from vrecompute.columns import Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.catalogue import resolve
+from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import UnreadableFile, UsageError
 from vrecompute_analyses.dilepton.generate import SignalSpec, generate
 from vrecompute_analyses.dilepton.generator import physics

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.analyses.dilepton_toys import EDGES, histogram
-from vrecompute.dataset import Sample
-from vrecompute.result import Result
+from vrecompute.datasets.dataset import Sample
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.observed import combine
 
 SAMPLES = {

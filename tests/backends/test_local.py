@@ -17,9 +17,9 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.backend import Job, JobId, State, SubmitError
-from vrecompute.deadline import ATTEMPTS
-from vrecompute.site import local_site
+from vrecompute.batch.contract import Job, JobId, State, SubmitError
+from vrecompute.sites.model import local_site
+from vrecompute.workers.walltime import ATTEMPTS
 from vrecompute_backends.local import LocalBackend
 
 LOOPBACK = {"127.0.0.1", "::1"}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.backend import JobStatus, State
+from vrecompute.batch.budget import Budget
+from vrecompute.batch.contract import JobStatus, State
+from vrecompute.batch.reconcile import Reconciler
 from vrecompute.errors import OverBudget
-from vrecompute.site import Limits, Site, Workers
-from vrecompute_backends.budget import Budget
-from vrecompute_backends.reconcile import Reconciler
+from vrecompute.sites.model import Limits, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
 
 observations = st.dictionaries(

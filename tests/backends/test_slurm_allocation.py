@@ -21,7 +21,7 @@ import contextlib
 import sys
 import time
 from distributed import Client
-from vrecompute.drain import leave
+from vrecompute.workers.drain import leave
 
 async def go(dask_worker):
     await leave(dask_worker)
@@ -50,7 +50,7 @@ def allocation(folder, code: int, command: str, **variables: str) -> subprocess.
     }
     environment |= variables
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    argv = [sys.executable, "-m", "vrecompute_backends.slurm_allocation", "--workers", "1", "--processes", "1"]
+    argv = [sys.executable, "-m", "vrecompute_backends.slurm.allocation", "--workers", "1", "--processes", "1"]
     argv += ["--launcher", "direct", "--no-tls", "--interface", "lo", "--", "sh", "-c", command]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(argv, env=environment, cwd=folder, text=True, **streams)

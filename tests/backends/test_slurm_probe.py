@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vrecompute.access import SshAccess
-from vrecompute.site import Environment, Site, Ssh
+from vrecompute.sites.access import SshAccess
+from vrecompute.sites.model import Environment, Site, Ssh
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_probe import judge
+from vrecompute_backends.slurm.probe import judge
 
 PLACE = {"host": "login", "versions": {"numpy": "2.4.6"}, "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.1"}}
 TOLD = {

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from vrecompute.access import Completed, LocalAccess, SshAccess
-from vrecompute.backend import State
+from vrecompute.batch.contract import State
 from vrecompute.errors import Unavailable
-from vrecompute.site import Limits, Site, Ssh, Stage
+from vrecompute.sites.access import Completed, LocalAccess, SshAccess
+from vrecompute.sites.model import Limits, Site, Ssh, Stage
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_pyslurm import mismatch, queued, recorded
-from vrecompute_backends.slurm_states import status_of
+from vrecompute_backends.slurm.pyslurm_query import mismatch, queued, recorded
+from vrecompute_backends.slurm.states import status_of
 
 STAND_IN = """
 from types import SimpleNamespace as Object

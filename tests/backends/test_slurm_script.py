@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.backend import Job
+from vrecompute.batch.contract import Job
 from vrecompute.errors import UsageError
-from vrecompute.site import Environment, Limits, Network, Nodes, PortRange, Site, Workers
+from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_allocated import scheduler_job
-from vrecompute_backends.slurm_jobs import worker_job
-from vrecompute_backends.slurm_script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
-from vrecompute_backends.slurm_worker import WorkerShape, worker_command
+from vrecompute_backends.slurm.scheduler_job import scheduler_job
+from vrecompute_backends.slurm.script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
+from vrecompute_backends.slurm.worker_command import WorkerShape, worker_command
+from vrecompute_backends.slurm.worker_jobs import worker_job
 
 SITE = Site(
     name="plain",
@@ -184,7 +184,7 @@ def test_a_job_knows_when_it_began_and_when_it_ends(tmp_path, said, began, ends)
 
 def test_idle_workers_leave_jobs_of_a_live_cluster_and_no_others():
     job = worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {})
-    assert job.command[job.command.index("--preload") + 1] == "vrecompute.drain"
+    assert job.command[job.command.index("--preload") + 1] == "vrecompute.workers.drain"
     assert "--lifetime" not in job.command, "Dask's own would throw away what a worker is computing"
     assert "--preload" not in worker_command(WorkerShape(), "tls://a:1", leave=False)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vrecompute.backend import State
-from vrecompute_backends.slurm_record import Record
-from vrecompute_backends.slurm_states import status_of
+from vrecompute.batch.contract import State
+from vrecompute_backends.slurm.record import Record
+from vrecompute_backends.slurm.states import status_of
 
 GIB = 1 << 30
 

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from vrecompute.access import Completed, LocalAccess
-from vrecompute.backend import State
+from vrecompute.batch.contract import State
 from vrecompute.errors import Unavailable
-from vrecompute.site import Limits, Site, Stage
-from vrecompute_backends import slurm, slurm_pyslurm, slurm_rest, slurm_status, slurm_submit
-from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm_poll import MARKS, by_commands
+from vrecompute.sites.access import Completed, LocalAccess
+from vrecompute.sites.model import Limits, Site, Stage
+from vrecompute_backends import slurm
+from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, status, submit
+from vrecompute_backends.slurm.poll import MARKS, by_commands
 
 ALIVE = "7|RUNNING|0|0:0|c1|0:04|5:00|None"
 KILLED = "7|FAILED|0|0:9|c1|0:04|5:00|RaisedSignal:9(Killed)"
@@ -61,9 +61,9 @@ def program(tmp_path, monkeypatch, **texts):
     "body",
     [
         by_commands("", [], "commands", accounting=True)[2],
-        MARKS + slurm_rest._POLL,
-        MARKS + slurm_pyslurm.BODY,
-        slurm_submit._FIND,
+        MARKS + rest._POLL,
+        MARKS + pyslurm_query.BODY,
+        submit._FIND,
     ],
 )
 def test_the_scripts_are_clean(body):
@@ -127,10 +127,10 @@ def test_a_slurm_without_json_is_asked_by_text_after_one_warning(tmp_path, monke
 def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
     access = Told(HUNG, f"==== squeue 0\n{KILLED}\n", f"==== squeue 0\n{KILLED}\n==== sacct 0\n{OOM}\n")
     asker = backend(access)
-    monkeypatch.setattr(slurm_status, "_HUNG_S", -1.0)
+    monkeypatch.setattr(status, "_HUNG_S", -1.0)
     assert asker.poll(["7"])["7"].state is State.RUNNING
     assert asker.poll(["7"])["7"].state is State.RUNNING, "that nobody was asked is no answer either"
-    monkeypatch.setattr(slurm_status, "_LEFT_ALONE_S", 0.0)
+    monkeypatch.setattr(status, "_LEFT_ALONE_S", 0.0)
     assert asker.poll(["7"])["7"].state is State.OOM
     assert [c[-1] for c in access.commands if c[0] == "sh"] == ["accounting", "", "accounting"]
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from vrecompute.access import LocalAccess
-from vrecompute.backend import Job, JobId, State, SubmitError
+from vrecompute.batch.contract import Job, JobId, State, SubmitError
 from vrecompute.errors import Unavailable
-from vrecompute.site import Limits, Site, Stage
-from vrecompute_backends import slurm_submit
-from vrecompute_backends.slurm import SlurmBackend
+from vrecompute.sites.access import LocalAccess
+from vrecompute.sites.model import Limits, Site, Stage
+from vrecompute_backends.slurm import SlurmBackend, submit
 
 JOB = Job("mine", ("true",))
 NOW, LONG_AGO = "$(date +%Y-%m-%dT%H:%M:%S)", "2026-01-01T00:00:00"
@@ -22,7 +21,7 @@ TIMED_OUT = "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """`slurm(sbatch=..., squeue=...)`: a backend of commands with these shell texts, each of which notes its calls."""
-    monkeypatch.setattr(slurm_submit, "_LOOKS_S", (0.0, 0.0))
+    monkeypatch.setattr(submit, "_LOOKS_S", (0.0, 0.0))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def make(options=(), **texts):

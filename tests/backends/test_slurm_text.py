@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.backend import State
-from vrecompute_backends.slurm_poll import Answer, merge, read
-from vrecompute_backends.slurm_record import Record
-from vrecompute_backends.slurm_states import PENDING_REASONS, STATES, is_unclear, status_of
-from vrecompute_backends.slurm_text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
+from vrecompute.batch.contract import State
+from vrecompute_backends.slurm.poll import Answer, merge, read
+from vrecompute_backends.slurm.record import Record
+from vrecompute_backends.slurm.states import PENDING_REASONS, STATES, is_unclear, status_of
+from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
 SQUEUE = """\
 9|FAILED|0|0:9|c2|0:01|5:00|RaisedSignal:9(Killed)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
-from vrecompute.site import Environment, local_site
+from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.local import LocalBackend
 
 CONTRACT = """
 import pytest
 from dataclasses import replace
-from vrecompute.site import Site
+from vrecompute.sites.model import Site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
 

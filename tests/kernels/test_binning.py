@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.binning import fill, find_bin, make_axis
+from vrecompute.kernels.loop.binning import fill, find_bin, make_axis
 from vrecompute_analyses.dilepton.edges import PUBLISHED_EDGES_GEV
 
 AXES = {

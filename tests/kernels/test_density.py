@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.density import density
+from vrecompute.kernels.numerics.density import density
 
 GRID = np.linspace(0.0, 7.0, 141)
 

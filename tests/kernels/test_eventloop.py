@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from tests.kernels.plain import run_plainly
 from vrecompute.errors import AnalysisError, UsageError
-from vrecompute.kernels.chunk import Collection
 from vrecompute.kernels.eventloop import EventLoop
+from vrecompute.kernels.loop.chunk import Collection
 
 EDGES = np.geomspace(10.0, 1000.0, 30)
 LIGHT = 0.1
@@ -211,7 +211,7 @@ def test_what_a_loop_reads_is_known_before_it_runs():
 PROGRAM = """
 import os
 import numpy as np
-from vrecompute.kernels.chunk import Collection
+from vrecompute.kernels.loop.chunk import Collection
 from vrecompute.kernels.eventloop import EventLoop
 
 loop = EventLoop(high=[0.0, 2.0, 4.0], low=[0.0, 2.0])

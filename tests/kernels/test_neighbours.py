@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.neighbours import as_points, box_gap2, build_tiles, kd_order, make_kernel, unit_vectors
+from vrecompute.kernels.numerics.neighbours import as_points, box_gap2, build_tiles, kd_order, make_kernel, unit_vectors
 
 
 @given(st.integers(0, 200), st.integers(1, 5), st.integers(1, 40), st.integers(0, 1000))

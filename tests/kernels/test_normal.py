@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vrecompute.kernels.normal import hashed_normal, normal_quantile
+from vrecompute.kernels.loop.normal import hashed_normal, normal_quantile
 
 
 def test_the_quantile_is_that_of_the_normal_distribution():

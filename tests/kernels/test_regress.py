@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.brute import regress_brute
-from vrecompute.kernels.regress import regress, truncation_bound
+from vrecompute.kernels.numerics.brute import regress_brute
+from vrecompute.kernels.numerics.regress import regress, truncation_bound
 
 
 def plain(train, values, query, s, metric, valid):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.brute import score_brute
-from vrecompute.kernels.score import best_bandwidths, score, score_grid, score_truncation
+from vrecompute.kernels.numerics.brute import score_brute
+from vrecompute.kernels.numerics.score import best_bandwidths, score, score_grid, score_truncation
 
 
 def plain(positions, n, s, v):

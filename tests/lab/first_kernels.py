@@ -4,8 +4,8 @@ import json
 import os
 import time
 
+from vrecompute.analysis.loading import load_analysis
 from vrecompute.kernels.cache import cache_folder
-from vrecompute.loading import load_analysis
 
 
 def main() -> None:

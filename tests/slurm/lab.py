@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vrecompute.access import SshAccess
-from vrecompute.site import Access, Environment, Limits, Network, Nodes, PortRange, Site, Ssh, Workers
+from vrecompute.sites.access import SshAccess
+from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, SiteAccess, Ssh, Workers
 from vrecompute_backends.slurm import SlurmBackend
 
 SCRIPTS = Path(__file__).parents[1] / "lab"
@@ -20,7 +20,7 @@ CACHE = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute"))
 SITE = Site(
     name="lab-slurm",
     backend="slurm",
-    access=Access(ssh=Ssh(host="login")),
+    access=SiteAccess(ssh=Ssh(host="login")),
     scheduler_runs="login",
     network=Network(
         compute_outbound="none",

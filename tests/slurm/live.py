@@ -14,8 +14,8 @@ from dataclasses import replace
 from distributed import Client
 from distributed.security import Security
 
-from vrecompute.backend import SubmitError
-from vrecompute.site import Site
+from vrecompute.batch.contract import SubmitError
+from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import SlurmBackend
 
 

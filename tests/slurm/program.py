@@ -13,9 +13,10 @@ import sys
 import warnings
 from dataclasses import replace
 
-from vrecompute import Client, pool
+from vrecompute import Client
 from vrecompute.errors import Incomplete
-from vrecompute.site import Site
+from vrecompute.execution import pool
+from vrecompute.sites.model import Site
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
 

@@ -8,7 +8,7 @@ import time
 import boost_histogram as bh
 
 from vrecompute.analysis import Analysis, Parameter
-from vrecompute.result import Result
+from vrecompute.results.result import Result
 
 TOO_MUCH = 4 << 30
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.slurm.test_runs import ANALYSIS, data, finish, reference, run, started, wait_for_parts  # noqa: F401
-from vrecompute.backend import Job, State
+from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
@@ -54,7 +54,7 @@ def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, ref
     store = "store-scheduler-login-node"
     process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
     wait_for_parts(lab, store, 3)
-    (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute_backends.slurm_scheduler").split()
+    (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute.batch.scheduler").split()
     lab.on("login", "kill", "-9", pid)
     facts = finish(process)
     assert (facts["status"], facts["sha"]) == ("complete", reference)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.slurm.test_runs import ANALYSIS, FILES, data, run  # noqa: F401
-from vrecompute.backend import Job, State
+from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from vrecompute.access import SshAccess
-from vrecompute.backend import Job, State, SubmitError
-from vrecompute.site import Ssh
+from vrecompute.batch.contract import Job, State, SubmitError
+from vrecompute.sites.access import SshAccess
+from vrecompute.sites.model import Ssh
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
 

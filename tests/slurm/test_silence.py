@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from vrecompute.backend import Job, State, SubmitError
+from vrecompute.batch.contract import Job, State, SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.testing import BackendContract
-from vrecompute_backends.slurm_poll import LONGEST_S
+from vrecompute_backends.slurm.poll import LONGEST_S
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 

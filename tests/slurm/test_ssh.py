@@ -11,9 +11,9 @@ import pytest
 
 from tests.slurm.lab import Lab
 from tests.slurm.test_runs import ANALYSIS, data, finish, reference, started, wait_for_parts  # noqa: F401
-from vrecompute.access import SshAccess
 from vrecompute.errors import Unavailable
-from vrecompute.site import Ssh
+from vrecompute.sites.access import SshAccess
+from vrecompute.sites.model import Ssh
 
 pytestmark = pytest.mark.slurm
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from tests.slurm.lab import SITE
-from vrecompute.access import Completed, SshAccess
-from vrecompute.backend import Job, State, SubmitError
+from vrecompute.batch.contract import Job, State, SubmitError
 from vrecompute.errors import Unavailable
+from vrecompute.sites.access import Completed, SshAccess
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
 

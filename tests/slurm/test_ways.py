@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vrecompute.backend import Job, State
+from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
@@ -104,8 +104,8 @@ def test_where_the_plugins_for_json_are_absent_text_is_read_after_one_warning(la
 
 PROGRAM = """
 import dataclasses, json, logging, sys, time
-from vrecompute.backend import Job
-from vrecompute.site import Site
+from vrecompute.batch.contract import Job
+from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import SlurmBackend
 
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")

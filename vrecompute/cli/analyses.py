@@ -25,7 +25,7 @@ def analyses(name: str | None, as_json: bool) -> None:
         else:
             table(["ANALYSIS", "VERSION", "WHAT IT DOES"], rows)
         return
-    from vrecompute.loading import load_analysis
+    from vrecompute.analysis.loading import load_analysis
 
     kind, _ = load_analysis(name, {})
     if as_json:
@@ -38,8 +38,8 @@ def analyses(name: str | None, as_json: bool) -> None:
 
 
 def _line(name: str) -> tuple[str, str, str]:
+    from vrecompute.analysis.loading import load_analysis
     from vrecompute.errors import VrecomputeError
-    from vrecompute.loading import load_analysis
 
     try:
         kind, _ = load_analysis(name, {})

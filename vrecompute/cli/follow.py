@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from vrecompute.cli.output import facts, watching
-from vrecompute.report import dumps, summary_text
+from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
 
 __all__ = ["follow"]

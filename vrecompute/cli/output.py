@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vrecompute.progress import Progress
+from vrecompute.execution.progress import Progress
 from vrecompute.wording import count_text, duration_text, printable
 
 __all__ = ["Watch", "facts", "table", "watching"]

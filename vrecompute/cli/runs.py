@@ -143,7 +143,7 @@ def result(ctx: click.Context, name: str, site: str | None, store: str | None, o
 @click.pass_context
 def report(ctx: click.Context, name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """How RUN, which has ended, ended and what is missing; exits as the run did."""
-    from vrecompute.report import dumps, summary_text
+    from vrecompute.reports.report import dumps, summary_text
 
     summary = _attached(name, site, store).report()
     if as_json:

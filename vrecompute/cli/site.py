@@ -6,15 +6,15 @@ from dataclasses import asdict
 
 import click
 
-from vrecompute.backend import Finding
+from vrecompute.analysis.loading import load_backend
+from vrecompute.batch.contract import Finding
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
 from vrecompute.errors import SiteError
-from vrecompute.loading import load_backend
-from vrecompute.site import Site
 from vrecompute.sites import report
 from vrecompute.sites.load import read_site
+from vrecompute.sites.model import Site
 from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import installed_options, site_schema
 from vrecompute.sites.search import find_site_file, list_site_files

@@ -21,12 +21,12 @@ __all__ = ["work"]
 @click.pass_context
 def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
+    from vrecompute.analysis.loading import reload_analysis
     from vrecompute.client import Client
     from vrecompute.detach import verified_manifest
-    from vrecompute.loading import reload_analysis
-    from vrecompute.manifest import read_manifest
-    from vrecompute.runner import Runner
-    from vrecompute.store import open_store
+    from vrecompute.execution.manifest import read_manifest
+    from vrecompute.execution.runner import Runner
+    from vrecompute.stores.base import open_store
 
     kept = open_store(store)
     verified_manifest(kept, name, manifest_sha256)

@@ -12,13 +12,13 @@ from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike, NDArray
 
 from vrecompute.errors import UsageError
-from vrecompute.kernels.arguments import Arguments
-from vrecompute.kernels.binning import make_axis
-from vrecompute.kernels.chunk import Chunk, Collection, Filled
-from vrecompute.kernels.generate import Prepared, Source, Step, write_source
-from vrecompute.kernels.rewrite import Binding, Names, Rewritten, rewrite
-from vrecompute.kernels.sourcefile import explain, load_source
-from vrecompute.kernels.written import read_function
+from vrecompute.kernels.loop.arguments import Arguments
+from vrecompute.kernels.loop.binning import make_axis
+from vrecompute.kernels.loop.chunk import Chunk, Collection, Filled
+from vrecompute.kernels.loop.generate import Prepared, Source, Step, write_source
+from vrecompute.kernels.loop.rewrite import Binding, Names, Rewritten, rewrite
+from vrecompute.kernels.loop.source_map import read_function
+from vrecompute.kernels.loop.sourcefile import explain, load_source
 
 __all__ = ["Collection", "EventLoop"]
 

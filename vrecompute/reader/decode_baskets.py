@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 from vrecompute.errors import CorruptFile
 from vrecompute.reader import kernels
 from vrecompute.reader.baskets import BasketTable, BranchTable
 from vrecompute.reader.codecs import addresses
-from vrecompute.reader.complaints import complaint
+from vrecompute.reader.decode_errors import decode_error
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import payload
 from vrecompute.reader.lists import accumulate
@@ -66,7 +66,7 @@ class _Chunk:
         """Uncompressed bytes of the largest basket of a column, all of whose keys make sense."""
         status, about, largest, self.payload_bytes[name] = kernels.survey(self.raw, self.pieces[name])
         if status != kernels.OK:
-            raise complaint(self.path, name, status, *self.pieces[name][about, kernels.FIRST : kernels.COUNT + 1])
+            raise decode_error(self.path, name, status, *self.pieces[name][about, kernels.FIRST : kernels.COUNT + 1])
         return int(largest)
 
     def numbers(self, name: str, branch: BranchTable, lists: _Lists | None, start: int, stop: int) -> NDArray[np.uint8]:
@@ -77,7 +77,7 @@ class _Chunk:
         if lists is not None:
             low, items, length = lists.low, lists.bounds, int(lists.offsets[-1])
         if length * unit > self.payload_bytes[name]:
-            raise complaint(self.path, name, kernels.BAD_LENGTH, start, stop - start)
+            raise decode_error(self.path, name, kernels.BAD_LENGTH, start, stop - start)
         out = self.slab.take(length * unit)
         span = np.array([start, stop], dtype=np.int64)
         self._decode(
@@ -112,7 +112,7 @@ class _Chunk:
         if status == kernels.NOT_VECTOR:
             raise NotDecodable
         if status != kernels.OK:
-            raise complaint(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
+            raise decode_error(self.path, name, status, *pieces[about, kernels.FIRST : kernels.COUNT + 1])
 
     def _inflated(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The baskets of one column decompressed by Python's libraries, as bare payloads."""
@@ -168,7 +168,7 @@ def read_baskets(
 def _count(chunk: _Chunk, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:
     bounds = chunk.slab.numbers(len(counts) + 1)
     if accumulate(counts, bounds) != kernels.OK:
-        raise complaint(chunk.path, name, kernels.BAD_COUNT, low, len(counts))
+        raise decode_error(chunk.path, name, kernels.BAD_COUNT, low, len(counts))
     if low == start and len(counts) == stop - start:
         return _Lists(low, bounds, bounds)
     offsets = bounds[start - low : stop - low + 1]

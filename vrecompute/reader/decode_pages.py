@@ -9,11 +9,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 from vrecompute.errors import CorruptFile
 from vrecompute.reader import kernels
 from vrecompute.reader.codecs import addresses
-from vrecompute.reader.complaints import complaint
+from vrecompute.reader.decode_errors import decode_error
 from vrecompute.reader.handles import damage
 from vrecompute.reader.inflate import inflate
 from vrecompute.reader.lists import link
@@ -113,13 +113,13 @@ def _read_lists(
         bases = _NO_BASES if field.values is None else table.columns[field.values].clusters // field.repeat
         offsets = memory.numbers(stop - start + 1)
         if link(ends, lead, start, table.clusters, bases, offsets) != kernels.OK:
-            raise complaint(file.path, name, kernels.BAD_COUNT, start, stop - start)
+            raise decode_error(file.path, name, kernels.BAD_COUNT, start, stop - start)
         first = int(ends[0]) if lead and len(ends) else 0
         if len(bases):
             cluster = max(int(np.searchsorted(table.clusters, start, side="right")) - 1, 0)
             first += int(bases[cluster])
             if first + offsets[-1] > bases[-1]:
-                raise complaint(file.path, name, kernels.BAD_COUNT, start, stop - start)
+                raise decode_error(file.path, name, kernels.BAD_COUNT, start, stop - start)
         lists[index] = _Lists(first, offsets)
     return lists
 
@@ -165,7 +165,7 @@ def _decode(
         raw, pieces, checked = _inflated(path, wanted.field, raw, pieces, checked, width)
     if status != kernels.OK:
         first, count = pieces[about, kernels.FIRST : kernels.COUNT + 1]
-        raise complaint(path, wanted.field, status, first, count, "elements")
+        raise decode_error(path, wanted.field, status, first, count, "elements")
     return out
 
 
@@ -185,7 +185,7 @@ def _inflated(
         with damage(path, f"field {field!r}"):
             if check and xxhash.xxh3_64_intdigest(data) != int.from_bytes(_trailer(raw, piece), "little"):
                 first, count = piece[kernels.FIRST : kernels.COUNT + 1]
-                raise complaint(path, field, kernels.BAD_CHECKSUM, first, count, "elements")
+                raise decode_error(path, field, kernels.BAD_CHECKSUM, first, count, "elements")
             stored = len(data) == size or not len(data)
             pages.append(data.ljust(size, b"\0") if stored else inflate(data, size))
     sizes = np.array([len(p) for p in pages], dtype=np.int64)

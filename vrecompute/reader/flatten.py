@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 
 __all__ = ["NotFlat", "flatten", "native", "share_offsets"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vrecompute.kernels.cache import compiled
-from vrecompute.reader.foreign import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
+from vrecompute.reader.c_calls import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
 
 OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 from vrecompute.errors import ChangedFile, CorruptFile, UsageError
 from vrecompute.reader import rntuple, ttree
 from vrecompute.reader.baskets import BasketTable, tabulate_baskets

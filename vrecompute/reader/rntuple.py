@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 from vrecompute.errors import CorruptFile
 from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import native

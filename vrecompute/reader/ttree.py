@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vrecompute.columns import Column
+from vrecompute.datasets.columns import Column
 from vrecompute.errors import CorruptFile, MissingColumn
 from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import NotFlat, flatten

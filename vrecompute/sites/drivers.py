@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vrecompute.site import Site
-from vrecompute.sites.rules import Finding
+from vrecompute.sites.model import Site
+from vrecompute.sites.rules import Diagnostic
 
 __all__ = ["GROUP", "OptionsModel", "installed_drivers", "options_model"]
 
@@ -23,7 +23,7 @@ class OptionsModel:
 
     model: type[BaseModel] | None
     reason: str = ""
-    rules: Callable[[Site], Iterable[Finding]] = lambda site: ()
+    rules: Callable[[Site], Iterable[Diagnostic]] = lambda site: ()
 
 
 def installed_drivers() -> list[str]:

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrecompute.errors import SiteError
-from vrecompute.marked_yaml import Entry, Mapping, Mark, Node, Problem, Scalar, Sequence, parse_yaml, read_text
+from vrecompute.sites.marked_yaml import (
+    Entry,
+    MappingNode,
+    Mark,
+    Node,
+    Problem,
+    ScalarNode,
+    SequenceNode,
+    parse_yaml,
+    read_text,
+)
 from vrecompute.sites.search import display, find_site_file, is_path
 
 __all__ = ["Layers", "merge", "read_layers"]
@@ -23,7 +33,7 @@ _OWN = ("extends", "name")
 class Layers:
     """The merged tree (None where a file cannot be read at all), the files it came from, and what is wrong."""
 
-    tree: Mapping | None
+    tree: MappingNode | None
     files: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -42,23 +52,23 @@ def read_layers(path: Path, folders: Items[Path]) -> Layers:
     return layers
 
 
-def merge(base: Mapping, over: Mapping) -> Mapping:
+def merge(base: MappingNode, over: MappingNode) -> MappingNode:
     """`over` on top of `base`, deep; every node keeps its mark."""
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         below = entries.get(key)
-        if below is not None and isinstance(below.node, Mapping) and isinstance(entry.node, Mapping):
+        if below is not None and isinstance(below.node, MappingNode) and isinstance(entry.node, MappingNode):
             entry = Entry(entry.key, merge(below.node, entry.node))
         entries[key] = entry
-    return Mapping(entries, over.mark)
+    return MappingNode(entries, over.mark)
 
 
-def _layered(text: str, path: Path, chain: list[Path], folders: Items[Path], layers: Layers) -> Mapping | None:
+def _layered(text: str, path: Path, chain: list[Path], folders: Items[Path], layers: Layers) -> MappingNode | None:
     tree, problems = parse_yaml(text, display(path))
     layers.problems += problems
     if tree is None:
         return None
-    merged = Mapping({}, tree.mark)
+    merged = MappingNode({}, tree.mark)
     complete = True
     for name, mark in _extended(tree, layers):
         base = _base(name, mark, path, chain, folders, layers)
@@ -66,19 +76,19 @@ def _layered(text: str, path: Path, chain: list[Path], folders: Items[Path], lay
             complete = False
         else:
             inherited = {key: entry for key, entry in base.entries.items() if key not in _OWN}
-            merged = merge(merged, Mapping(inherited, base.mark))
-    own = Mapping({key: entry for key, entry in tree.entries.items() if key != "extends"}, tree.mark)
+            merged = merge(merged, MappingNode(inherited, base.mark))
+    own = MappingNode({key: entry for key, entry in tree.entries.items() if key != "extends"}, tree.mark)
     # without a base its keys would be reported as missing, which they may not be
     return merge(merged, own) if complete else None
 
 
-def _extended(tree: Mapping, layers: Layers) -> list[tuple[str, Mark]]:
+def _extended(tree: MappingNode, layers: Layers) -> list[tuple[str, Mark]]:
     if "extends" not in tree.entries:
         return []
     node = tree.entries["extends"].node
     names: list[tuple[str, Mark]] = []
     for item in _items(node):
-        if isinstance(item, Scalar) and isinstance(item.value, str):
+        if isinstance(item, ScalarNode) and isinstance(item.value, str):
             names.append((item.value, item.mark))
         else:
             layers.problems.append(Problem(item.mark, "expected the name or path of a site file, or a list of them"))
@@ -86,10 +96,12 @@ def _extended(tree: Mapping, layers: Layers) -> list[tuple[str, Mark]]:
 
 
 def _items(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Sequence) else (node,)
+    return node.items if isinstance(node, SequenceNode) else (node,)
 
 
-def _base(name: str, mark: Mark, path: Path, chain: list[Path], folders: Items[Path], layers: Layers) -> Mapping | None:
+def _base(
+    name: str, mark: Mark, path: Path, chain: list[Path], folders: Items[Path], layers: Layers
+) -> MappingNode | None:
     if is_path(name):
         found = path.parent / name
     else:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vrecompute import marked_yaml
 from vrecompute.errors import SiteError
-from vrecompute.marked_yaml import Mark, Node, Problem, Scalar, plain
-from vrecompute.site import Site, local_site
-from vrecompute.sites import leaves, rules
+from vrecompute.sites import leaves, marked_yaml, rules
 from vrecompute.sites.check import Fault, Location, check
 from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
 from vrecompute.sites.layers import Layers, read_layers
+from vrecompute.sites.marked_yaml import Mark, Node, Problem, ScalarNode, plain
+from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.nearest import nearest
 from vrecompute.sites.search import display, find_site_file, is_path, site_folders
 from vrecompute.sites.secrets import find_secrets, without_secrets
@@ -91,7 +90,7 @@ def _examine(layers: Layers, find_model: FindModel) -> Examined:
 
 
 def _check_tree(
-    tree: marked_yaml.Mapping, layers: Layers, find_model: FindModel
+    tree: marked_yaml.MappingNode, layers: Layers, find_model: FindModel
 ) -> tuple[ReadSite | None, list[Problem]]:
     data = _without_null(plain(tree))
     # what is left out by now was a secret, and has its own problem
@@ -125,7 +124,7 @@ def _check_tree(
     return read, problems
 
 
-def _check_driver(tree: marked_yaml.Mapping, site: Site, found: OptionsModel) -> tuple[list[Problem], str]:
+def _check_driver(tree: marked_yaml.MappingNode, site: Site, found: OptionsModel) -> tuple[list[Problem], str]:
     if found.model is None:
         meant = nearest(site.backend, installed_drivers())
         if meant and meant != site.backend:
@@ -136,7 +135,7 @@ def _check_driver(tree: marked_yaml.Mapping, site: Site, found: OptionsModel) ->
     return [_problem(tree, replace(fault, at=("options", *fault.at))) for fault in faults], ""
 
 
-def _problem(tree: marked_yaml.Mapping, fault: Fault) -> Problem:
+def _problem(tree: marked_yaml.MappingNode, fault: Fault) -> Problem:
     # an unknown or missing key is named in the message; its section is where it is
     section = fault.at[:-1] if fault.of_key else fault.at
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in section)[1:]
@@ -158,21 +157,21 @@ def _touches(one: Location, other: Location) -> bool:
 def _there(tree: Node, path: leaves.KeyPath) -> bool:
     node = tree
     for step in path:
-        if not isinstance(node, marked_yaml.Mapping) or step not in node.entries:
+        if not isinstance(node, marked_yaml.MappingNode) or step not in node.entries:
             return False
         node = node.entries[step].node
-    return not (isinstance(node, Scalar) and node.value is None)
+    return not (isinstance(node, ScalarNode) and node.value is None)
 
 
 def _mark(tree: Node, at: Location, of_key: bool = False) -> Mark:
     """Where a value stands, or its key; of what is not there, the key of the innermost section that is."""
     node, mark = tree, tree.mark
     for n, step in enumerate(at, 1):
-        if isinstance(node, marked_yaml.Mapping) and step in node.entries:
+        if isinstance(node, marked_yaml.MappingNode) and step in node.entries:
             entry = node.entries[str(step)]
             node = entry.node
-            mark = entry.key if n < len(at) or of_key or not isinstance(node, Scalar) else node.mark
-        elif isinstance(node, marked_yaml.Sequence) and isinstance(step, int) and step < len(node.items):
+            mark = entry.key if n < len(at) or of_key or not isinstance(node, ScalarNode) else node.mark
+        elif isinstance(node, marked_yaml.SequenceNode) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
             mark = node.mark
         else:

@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vrecompute.site import Credentials, Site
 from vrecompute.sites.leaves import KeyPath
+from vrecompute.sites.model import Credentials, Site
 
-__all__ = ["Finding", "at", "findings"]
+__all__ = ["Diagnostic", "at", "findings"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """What is wrong between keys; `about` starts with the one to point at."""
 
     about: tuple[KeyPath, ...]
@@ -24,59 +24,59 @@ class Finding:
     advice: bool = False
 
 
-def findings(site: Site) -> Iterator[Finding]:
+def findings(site: Site) -> Iterator[Diagnostic]:
     """Everything the rules find, in the order of the sections."""
     for rule in _RULES:
         yield from rule(site)
 
 
 def at(*dotted: str) -> tuple[KeyPath, ...]:
-    """The keys that a Finding is about, from their names with dots."""
+    """The keys that a Diagnostic is about, from their names with dots."""
     return tuple(tuple(path.split(".")) for path in dotted)
 
 
-def _access(site: Site) -> Iterator[Finding]:
+def _access(site: Site) -> Iterator[Diagnostic]:
     if site.access.ssh and site.access.unicore:
-        yield Finding(at("access.unicore", "access.ssh"), "both ssh and unicore are given; remove one")
+        yield Diagnostic(at("access.unicore", "access.ssh"), "both ssh and unicore are given; remove one")
     if site.access.unicore:
         yield from _credentials(site.access.unicore.credentials, "access.unicore.credentials")
 
 
-def _credentials(credentials: Credentials, path: str) -> Iterator[Finding]:
+def _credentials(credentials: Credentials, path: str) -> Iterator[Diagnostic]:
     given = [kind for kind in ("profile", "file", "env") if getattr(credentials, kind)]
     if len(given) != 1:
         found = " and ".join(given) or "nothing"
-        yield Finding(at(path), f"expected exactly one of profile, file, env, found {found}; write one")
+        yield Diagnostic(at(path), f"expected exactly one of profile, file, env, found {found}; write one")
 
 
-def _network(site: Site) -> Iterator[Finding]:
+def _network(site: Site) -> Iterator[Diagnostic]:
     network, workers = site.network, site.workers
     if network.compute_outbound == "proxy" and not network.proxy:
-        yield Finding(at("network.compute_outbound", "network.proxy"), "add `proxy: http://...`, its address")
+        yield Diagnostic(at("network.compute_outbound", "network.proxy"), "add `proxy: http://...`, its address")
     if network.proxy and network.compute_outbound != "proxy":
         message = f"not used while compute_outbound is {network.compute_outbound}; write compute_outbound: proxy"
-        yield Finding(at("network.proxy", "network.compute_outbound"), message)
+        yield Diagnostic(at("network.proxy", "network.compute_outbound"), message)
     if network.worker_ports and len(network.worker_ports) < 2 * workers.processes:
-        yield Finding(
+        yield Diagnostic(
             at("network.worker_ports", "workers.processes"),
             f"{len(network.worker_ports)} ports for {workers.processes} processes on a node, and each needs two, "
             "its own and its nanny's; widen the range",
         )
     if not network.tls:
         about = at("network.tls")
-        yield Finding(about, "without TLS anyone who reaches a port runs code as the user; remove it", advice=True)
+        yield Diagnostic(about, "without TLS anyone who reaches a port runs code as the user; remove it", advice=True)
 
 
-def _scheduler(site: Site) -> Iterator[Finding]:
+def _scheduler(site: Site) -> Iterator[Diagnostic]:
     cut_off = site.network.compute_outbound == "none"
     about = at("scheduler_runs", "network.compute_outbound", "access")
     if cut_off and site.scheduler_runs == "client" and site.access.kind != "local":
-        yield Finding(
+        yield Diagnostic(
             about,
             "compute nodes reach nothing outside, so no scheduler in the client; did you mean 'allocation'?",
         )
     if site.scheduler_runs in ("allocation", "none") and not site.store.url:
-        yield Finding(
+        yield Diagnostic(
             at("store.url", "scheduler_runs"),
             f"with scheduler_runs: {site.scheduler_runs} results come back through the store, and the default is a "
             "folder of the user; add `store: {url: ...}` unless home folders are shared with compute nodes",
@@ -84,43 +84,43 @@ def _scheduler(site: Site) -> Iterator[Finding]:
         )
 
 
-def _workers(site: Site) -> Iterator[Finding]:
+def _workers(site: Site) -> Iterator[Diagnostic]:
     nodes, workers, limits = site.workers.nodes, site.workers, site.limits
     if nodes.max is not None and nodes.min > nodes.max:
-        yield Finding(
+        yield Diagnostic(
             at("workers.nodes.min", "workers.nodes.max"), f"min {nodes.min} is above max {nodes.max}; lower it"
         )
     if workers.walltime and workers.sweet_spot and workers.sweet_spot > workers.walltime:
-        yield Finding(at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
+        yield Diagnostic(at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
     if limits.max_jobs and limits.max_jobs < nodes.min:
         message = (
             f"{limits.max_jobs} jobs allowed, while workers.nodes.min is {nodes.min}: no run could start; raise it"
         )
-        yield Finding(at("limits.max_jobs", "workers.nodes.min"), message)
+        yield Diagnostic(at("limits.max_jobs", "workers.nodes.min"), message)
     per_process = workers.memory_per_process
     if per_process is not None and per_process < 2**28:
-        yield Finding(
+        yield Diagnostic(
             at("workers.memory", "workers.processes"),
             f"{workers.processes} processes share it: {per_process // 2**20} MiB each start no Python; raise it",
         )
 
 
-def _store(site: Site) -> Iterator[Finding]:
+def _store(site: Site) -> Iterator[Diagnostic]:
     url = site.store.url
     in_bucket = bool(url and url.startswith("s3://"))
     if url and "://" in url and not in_bucket:
-        yield Finding(at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
+        yield Diagnostic(at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
     elif url and not in_bucket and not _is_absolute(url):
-        yield Finding(at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
+        yield Diagnostic(at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
     elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", url or ""):
-        yield Finding(at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
+        yield Diagnostic(at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
     for key in ("endpoint", "credentials"):
         if getattr(site.store, key) and not in_bucket:
-            yield Finding(at(f"store.{key}", "store.url"), "only for a bucket; write url: s3://bucket/prefix")
+            yield Diagnostic(at(f"store.{key}", "store.url"), "only for a bucket; write url: s3://bucket/prefix")
     if site.store.credentials:
         yield from _credentials(site.store.credentials, "store.credentials")
     if in_bucket and site.network.compute_outbound == "none" and site.stage.mover in ("none", "compute"):
-        yield Finding(
+        yield Diagnostic(
             at("stage.mover", "network.compute_outbound", "store.url"),
             "compute nodes reach nothing outside, and nobody moves between them and the bucket; "
             "write mover: login or mover: data, unless the bucket is inside the site",
@@ -128,36 +128,36 @@ def _store(site: Site) -> Iterator[Finding]:
         )
 
 
-def _stage(site: Site) -> Iterator[Finding]:
+def _stage(site: Site) -> Iterator[Diagnostic]:
     stage = site.stage
     if stage.mover != "none" and not stage.scratch:
-        yield Finding(at("stage.mover", "stage.scratch"), "has nowhere to copy to; add `scratch: $SCRATCH/...`")
+        yield Diagnostic(at("stage.mover", "stage.scratch"), "has nowhere to copy to; add `scratch: $SCRATCH/...`")
     if stage.quota and not stage.scratch:
-        yield Finding(at("stage.quota", "stage.scratch"), "a quota of nothing; add `scratch: $SCRATCH/...`")
+        yield Diagnostic(at("stage.quota", "stage.scratch"), "a quota of nothing; add `scratch: $SCRATCH/...`")
     for path in (*((stage.scratch,) if stage.scratch else ()), *stage.shared):
         if not _is_absolute(path):
             key = "stage.shared" if path in stage.shared else "stage.scratch"
-            yield Finding(at(key), f"'{path}' is relative; start it with / or a variable such as $SCRATCH")
+            yield Diagnostic(at(key), f"'{path}' is relative; start it with / or a variable such as $SCRATCH")
 
 
-def _environment(site: Site) -> Iterator[Finding]:
+def _environment(site: Site) -> Iterator[Diagnostic]:
     environment = site.environment
     for other in ("venv", "cvmfs"):
         if environment.image and getattr(environment, other):
             about = at("environment.image", f"environment.{other}")
-            yield Finding(about, f"python comes from an image or from {other}, not from both; remove one")
+            yield Diagnostic(about, f"python comes from an image or from {other}, not from both; remove one")
 
 
-def _accounting(site: Site) -> Iterator[Finding]:
+def _accounting(site: Site) -> Iterator[Diagnostic]:
     if site.accounting.pue is not None and site.accounting.pue < 1:
-        yield Finding(at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
+        yield Diagnostic(at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
 
 
 def _is_absolute(path: str) -> bool:
     return path[0] in "/$~"
 
 
-_RULES: tuple[Callable[[Site], Iterator[Finding]], ...] = (
+_RULES: tuple[Callable[[Site], Iterator[Diagnostic]], ...] = (
     _access,
     _scheduler,
     _network,

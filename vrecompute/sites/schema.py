@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vrecompute.site import Site
 from vrecompute.sites.check import json_schema
 from vrecompute.sites.drivers import installed_drivers, options_model
+from vrecompute.sites.model import Site
 
 __all__ = ["installed_options", "site_schema"]
 

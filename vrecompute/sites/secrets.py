@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vrecompute.marked_yaml import Entry, Mapping, Node, Problem, Scalar, Sequence
+from vrecompute.sites.marked_yaml import Entry, MappingNode, Node, Problem, ScalarNode, SequenceNode
 from vrecompute.sites.spelling import VARIABLES
 
 __all__ = ["find_secrets", "without_secrets"]
@@ -33,36 +33,36 @@ _ADVICE = (
 
 def find_secrets(node: Node, key: str = "") -> Iterator[Problem]:
     """One problem for each scalar that is a secret by its key or by its shape."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         for name, entry in node.entries.items():
             # a secret may also be written where a key belongs
             if _SHAPES.search(name):
                 yield Problem(entry.key, _ADVICE)
             yield from find_secrets(entry.node, name)
-    elif isinstance(node, Sequence):
+    elif isinstance(node, SequenceNode):
         for item in node.items:
             yield from find_secrets(item, key)
     elif _is_secret(node, key):
         yield Problem(node.mark, _ADVICE)
 
 
-def without_secrets(tree: Mapping) -> Mapping:
+def without_secrets(tree: MappingNode) -> MappingNode:
     """The same tree without what `find_secrets` finds, so that no other message can show it."""
     kept = {name: entry for name, entry in tree.entries.items() if not _SHAPES.search(name)}
     cleaned = {name: (entry.key, _cleaned(entry.node, name)) for name, entry in kept.items()}
-    return Mapping({name: Entry(key, node) for name, (key, node) in cleaned.items() if node}, tree.mark)
+    return MappingNode({name: Entry(key, node) for name, (key, node) in cleaned.items() if node}, tree.mark)
 
 
 def _cleaned(node: Node, key: str) -> Node | None:
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return without_secrets(node)
-    if isinstance(node, Sequence):
+    if isinstance(node, SequenceNode):
         items = (_cleaned(item, key) for item in node.items)
-        return Sequence(tuple(item for item in items if item), node.mark)
+        return SequenceNode(tuple(item for item in items if item), node.mark)
     return None if _is_secret(node, key) else node
 
 
-def _is_secret(node: Scalar, key: str) -> bool:
+def _is_secret(node: ScalarNode, key: str) -> bool:
     text = str(node.value)
     if _SHAPES.search(text):
         return True

@@ -1,6 +1,6 @@
 """How one value of a site is spelled in YAML, what it becomes, and how it is written back.
 
-The dataclasses of `vrecompute.site` annotate their keys with these, so type, reader, writer and JSON schema
+The dataclasses of `vrecompute.sites.model` annotate their keys with these, so type, reader, writer and JSON schema
 of a key stand in one place. pydantic finds the two hooks by name; nothing here imports it before a file is read.
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from vrecompute.backend import Backend, Job, JobId, JobStatus, State
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 
 __all__ = ["BackendContract"]
 
@@ -91,7 +91,7 @@ class BackendContract:
         assert "canary-0815" not in script
 
     def test_an_unseen_id_is_unknown(self, backend: Backend) -> None:
-        """Silence is neither success nor failure, and whatever was asked for is answered."""
+        """Outage is neither success nor failure, and whatever was asked for is answered."""
         unseen = [JobId("999999999"), JobId("never; was")]
         assert {i: s.state for i, s in backend.poll(unseen).items()} == dict.fromkeys(unseen, State.UNKNOWN)
         assert backend.poll([]) == {}

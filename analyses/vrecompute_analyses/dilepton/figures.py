@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from vrecompute.finishing import FinishContext
-from vrecompute.result import Result
+from vrecompute.execution.finish import FinishContext
+from vrecompute.results.result import Result
 from vrecompute_analyses import plots
 from vrecompute_analyses.dilepton.search import BAND_NAMES
 from vrecompute_analyses.likelihood import Floats

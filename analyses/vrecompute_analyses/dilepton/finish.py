@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vrecompute.analysis import Analysis
-from vrecompute.dataset import Sample
-from vrecompute.finishing import FinishContext
-from vrecompute.result import Result
+from vrecompute.datasets.dataset import Sample
+from vrecompute.execution.finish import FinishContext
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.observed import Combination, combine
 from vrecompute_analyses.dilepton.search import (
     BAND_NAMES,

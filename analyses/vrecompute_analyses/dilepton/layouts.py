@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vrecompute.dataset import Unit
+from vrecompute.datasets.dataset import Unit
 from vrecompute.errors import MissingColumn
 
 __all__ = ["FLAVOURS", "LAYOUTS", "Flavour", "Layout", "LeptonLayout", "Pass", "choose_layout"]

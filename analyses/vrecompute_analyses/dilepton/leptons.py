@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.columns import Columns
+from vrecompute.datasets.columns import Columns
 from vrecompute.errors import BadInput, CorruptFile, DatasetError
 from vrecompute.kernels.certified import certified_mask, read_golden
-from vrecompute.kernels.chunk import Collection
+from vrecompute.kernels.loop.chunk import Collection
 from vrecompute_analyses.dilepton.layouts import Layout, LeptonLayout, Pass
 
 __all__ = ["certified", "leptons", "no_leptons", "trigger", "weights"]

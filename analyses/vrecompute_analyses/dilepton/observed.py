@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vrecompute.dataset import Sample
-from vrecompute.result import Result
+from vrecompute.datasets.dataset import Sample
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.spectrum import Spectrum
 
 __all__ = ["Combination", "combine"]

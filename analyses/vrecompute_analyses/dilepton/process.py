@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis, Parameter, SourceView
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import MissingColumn, ParameterError
 from vrecompute.eventloop import check_weights, to_result
-from vrecompute.kernels.chunk import Collection
-from vrecompute.result import Result
+from vrecompute.kernels.loop.chunk import Collection
+from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, Layout, LeptonLayout, Pass, choose_layout
 from vrecompute_analyses.dilepton.leptons import certified, leptons, no_leptons, trigger, weights
 from vrecompute_analyses.dilepton.selection import loop

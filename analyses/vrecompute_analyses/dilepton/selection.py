@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from vrecompute.kernels.eventloop import EventLoop
-from vrecompute.kernels.normal import hashed_normal
+from vrecompute.kernels.loop.normal import hashed_normal
 from vrecompute_analyses.dilepton.edges import PUBLISHED_EDGES_GEV
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vrecompute.errors import UsageError
-from vrecompute.kernels.neighbours import Metric, unit_vectors
+from vrecompute.kernels.numerics.neighbours import Metric, unit_vectors
 from vrecompute_analyses.dwarfs.tables import BINS, Floats, Voids
 from vrecompute_analyses.dwarfs.training import Bandwidths, predict
 

@@ -13,8 +13,8 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from vrecompute.finishing import FinishContext
-from vrecompute.result import Result
+from vrecompute.execution.finish import FinishContext
+from vrecompute.results.result import Result
 from vrecompute_analyses import plots
 from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
 from vrecompute_analyses.dwarfs.tables import EDGES_GEV, Floats

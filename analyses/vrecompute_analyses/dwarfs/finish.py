@@ -11,9 +11,9 @@ import numpy as np
 
 from vrecompute.analysis import Analysis
 from vrecompute.errors import UsageError
-from vrecompute.finishing import FinishContext
-from vrecompute.kernels.score import best_bandwidths
-from vrecompute.result import Result
+from vrecompute.execution.finish import FinishContext
+from vrecompute.kernels.numerics.score import best_bandwidths
+from vrecompute.results.result import Result
 from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
 from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Scan, limit_curve, stack, targets
 from vrecompute_analyses.dwarfs.tables import BINS, Floats

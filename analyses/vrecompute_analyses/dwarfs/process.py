@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
-from vrecompute.columns import Columns
+from vrecompute.datasets.columns import Columns
 from vrecompute.errors import ParameterError, UnreadableFile, UsageError
-from vrecompute.result import Array, Result
+from vrecompute.results.result import Array, Result
 from vrecompute_analyses.dwarfs.calibration import SPLITS, held_out
 from vrecompute_analyses.dwarfs.estimators import ESTIMATORS, fitted, make_estimator
 from vrecompute_analyses.dwarfs.likelihood import (

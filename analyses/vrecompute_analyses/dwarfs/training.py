@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UsageError
-from vrecompute.kernels.density import density
-from vrecompute.kernels.neighbours import Metric
-from vrecompute.kernels.regress import Regression, regress
-from vrecompute.kernels.score import best_bandwidths, score_grid
+from vrecompute.kernels.numerics.density import density
+from vrecompute.kernels.numerics.neighbours import Metric
+from vrecompute.kernels.numerics.regress import Regression, regress
+from vrecompute.kernels.numerics.score import best_bandwidths, score_grid
 from vrecompute_analyses.dwarfs.tables import Floats, Voids
 
 __all__ = ["SCORE_BIN", "Bandwidths", "bandwidth_grid", "best", "ln_background_pdf", "predict", "score_rows"]

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute_analyses.dwarfs.process import Dwarfs
 
 DWARFS = {"Draco": (86.4, 34.7), "Sculptor": (287.5, -83.2), "LeoII": (220.2, 67.2)}

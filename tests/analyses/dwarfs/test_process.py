@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.analyses.dwarfs.conftest import DWARFS, truth
-from vrecompute.columns import Column, Columns
-from vrecompute.dataset import Sample
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, CorruptFile, ParameterError, UnreadableFile, UsageError
 from vrecompute_analyses.dwarfs.process import Dwarfs
 

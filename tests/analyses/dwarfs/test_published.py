@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from vrecompute.kernels.regress import regress
-from vrecompute.kernels.score import best_bandwidths, score, score_grid
+from vrecompute.kernels.numerics.regress import regress
+from vrecompute.kernels.numerics.score import best_bandwidths, score, score_grid
 from vrecompute_analyses.dwarfs.finish import finish
 from vrecompute_analyses.dwarfs.process import Dwarfs
 from vrecompute_analyses.dwarfs.tables import FILES, read_voids

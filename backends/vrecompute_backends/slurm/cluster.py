@@ -1,0 +1,303 @@
+"""Live mode: Dask workers in Slurm jobs, kept at the wanted number until the cluster is closed.
+
+dask-jobqueue brings the cluster; its `Job` is subclassed so that script, submission and end are the
+Backend's. So there is one renderer (what `explain` prints is what runs), one poll and one loop that
+reconciles: dask-jobqueue never asks the batch system anything, and dask's own replacing is off.
+
+    scheduler_runs: client      the scheduler is in this process
+                    login       beside the batch system's commands, started over the access (slurm_login)
+                    allocation  in a job (slurm_allocated)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from distributed import Client as DaskClient
+from distributed.security import Security
+
+from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.reconcile import Reconciler
+from vrecompute.batch.scheduler import free_port
+from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
+from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.model import Site
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm.login_scheduler import LoginScheduler
+from vrecompute_backends.slurm.scheduler_job import AllocatedScheduler, workers_beside
+from vrecompute_backends.slurm.script import TLS_FILE
+from vrecompute_backends.slurm.worker_jobs import WorkerJobs
+
+__all__ = ["SlurmCluster", "open_slurm_cluster"]
+
+_log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+# What a poll interval is at least, whatever the site allows.
+_LEAST_POLL_S = 1.0
+_START_S = 60.0
+# How long jobs may wait before the user is told for what.
+_QUIET_S = 15.0
+# This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
+_NEAR_END_S = 10.0
+
+
+def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
+    """Start a scheduler where the site says and ask for workers.
+
+    SubmitError where the first job is refused, OverBudget where `limits.core_hours` are not worth one.
+    """
+    site = backend.site
+    if site.scheduler_runs not in {"client", "login", "allocation"}:
+        raise UsageError(
+            f"site {site.name!r}: a live cluster needs scheduler_runs: client, login or allocation, not "
+            f"{site.scheduler_runs}; submit detached instead"
+        )
+    if site.scheduler_runs == "allocation" and site.limits.max_jobs == 1 and not workers_beside(backend, workers):
+        raise UsageError(
+            f"site {site.name!r}: with scheduler_runs: allocation the scheduler is a job of its own, and "
+            "limits.max_jobs: 1 leaves none for workers; raise it, or set options.whole_node"
+        )
+    beside = workers_beside(backend, workers)
+    needed_s = _scheduler_cores(site, beside) * SiteLimits(site).longest_s
+    needed_s += 0 if beside else site.workers.cores * backend.budget.job_s
+    if not backend.budget.covers(needed_s):
+        raise OverBudget(
+            f"site {site.name!r}: {backend.budget}, and the least that workers take is {needed_s / 3600:.3g} more; "
+            "what was finished is durable"
+        )
+    cluster = SlurmCluster(backend, workers)
+    try:
+        cluster.scale(workers)
+        cluster.reconcile()
+        cluster.watch()
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
+
+
+def _scheduler_cores(site: Site, beside: int) -> int:
+    """Cores of the job that holds the scheduler, with so many workers beside it; none where it is in no job."""
+    if site.scheduler_runs != "allocation":
+        return 0
+    return site.workers.cores if beside else 1
+
+
+class SlurmCluster(Cluster):
+    """Wanted workers on one side, jobs on the other, and a thread that closes the difference."""
+
+    def __init__(self, backend: SlurmBackend, workers: int) -> None:
+        self.backend = backend
+        self.secret_files: dict[str, bytes] = {}
+        site = backend.site
+        self._beside = workers_beside(backend, workers)
+        self._wanted = 0
+        self._statuses: dict[str, JobStatus] = {}
+        self._ended: dict[str, JobStatus] = {}  # by name of a job
+        self._opened = time.monotonic()
+        self._told: set[str] = set()
+        most = site.limits.max_jobs
+        own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
+        self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
+        self._spent = ""
+        self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
+        self._asking = threading.Lock()
+        self._deciding = threading.Lock()
+        self._wake, self._over = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        security = Security.temporary() if site.network.tls else None
+        if security is not None:
+            keys = security.get_tls_config_for_role("worker")
+            self.secret_files = {TLS_FILE: (keys["cert"] + keys["key"]).encode()}
+        try:
+            self._jobs = self._start(site, security, workers)
+        except RuntimeError as error:  # dask's, around what its scheduler raised
+            if isinstance(error.__cause__, VrecomputeError):
+                raise error.__cause__ from None
+            raise
+        except BaseException:
+            self._over.set()  # whoever waits for a job of the scheduler gives up
+            raise
+        try:
+            self._client = DaskClient(self._jobs, set_as_default=False, timeout=_START_S)
+        except BaseException:
+            self._jobs.close(timeout=_START_S)
+            raise
+        # the scheduler's job is not among those that are watched: it counts with its whole walltime until the end
+        self._runs_since = time.monotonic()
+        self._scheduler_cores = _scheduler_cores(site, self._beside)
+        backend.budget.reserve(self._scheduler_cores, SiteLimits(site).longest_s)
+
+    @property
+    def client(self) -> DaskClient:
+        """The plain `distributed.Client`, connected."""
+        return self._client
+
+    def scale(self, workers: int) -> None:
+        """Want that many worker processes: as many jobs as hold them, up to `limits.max_jobs`.
+
+        Workers beside the scheduler on a node that is charged whole are there as long as the scheduler is.
+        """
+        self._wanted = -(-max(0, workers - self._beside) // self.backend.site.workers.processes)
+        self._wake.set()
+
+    def deaths(self) -> Mapping[str, JobStatus]:
+        """How the jobs behind lost workers ended, by worker name: NAME or NAME-INDEX in the job NAME.
+
+        With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
+        """
+        nearly = SiteLimits(self.backend.site).job_s() - 2 * self._interval - _NEAR_END_S
+        ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
+        known = ending | self._ended
+        found = {}
+        for worker in list(self._jobs.names):
+            status = known.get(worker) or known.get(worker.rpartition("-")[0])
+            if status is not None:
+                found[worker] = status
+        return found
+
+    def lost(self) -> str:
+        """Why the scheduler is gone, or workers for good, as of the last look; empty while they are there."""
+        scheduler = self._jobs.scheduler
+        lost = scheduler.lost() if isinstance(scheduler, (LoginScheduler, AllocatedScheduler)) else ""
+        return lost or self._spent
+
+    def job_ids(self) -> list[JobId]:
+        """The jobs of workers that are wanted and not known to have ended."""
+        return [job.job_id for job in list(self._jobs.workers.values()) if job.job_id is not None]
+
+    def close(self) -> None:
+        """End jobs, scheduler and the thread."""
+        if self._over.is_set():
+            return
+        self._over.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        ids = self.job_ids()
+        self.backend.budget.ended(s for s in self._statuses.values() if not s.state.terminal)
+        unused_s = SiteLimits(self.backend.site).longest_s - (time.monotonic() - self._runs_since)
+        self.backend.budget.reserve(self._scheduler_cores, -max(0.0, unused_s))
+        gone = bool(self.lost()) or self._client.status != "running"
+        try:
+            self._client.close(timeout=5)
+        except Exception:
+            self._client.status = "closed"  # or its finalizer tries once more, for two minutes
+        try:
+            with contextlib.suppress(Unavailable):
+                self.ask(self.backend.cancel, ids)  # all by one command, before each is closed alone
+            for job in self._jobs.workers.values():
+                job.job_id = None
+            if gone:  # dask would call a scheduler that does not answer
+                self._jobs.shutdown_scheduler = False
+                self._jobs.sync(self._jobs.scheduler.close)
+        finally:
+            try:
+                self._jobs.close(timeout=30)
+            except TimeoutError:
+                _log.warning("%s: Dask's own end of the cluster took too long; its jobs are cancelled", self._jobs.name)
+
+    def watch(self) -> None:
+        """Reconcile on a thread from now on."""
+        self._thread = threading.Thread(target=self._watch, name="vrecompute-slurm", daemon=True)
+        self._thread.start()
+
+    def ask(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call the Backend, one call at a time."""
+        with self._asking:
+            return function(*args, **kwargs)
+
+    def reconcile(self) -> None:
+        """Look once, and do what the difference between wanted and observed asks for."""
+        with self._deciding:
+            self._observe()
+            now = time.monotonic()
+            actions = self._reconciler.decide(self._wanted, self._statuses, now)
+            if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
+                self._spent = f"no job of workers is left, and {self.backend.budget}: no other is submitted"
+            for name in actions.forget:
+                self._note_death(name)
+            self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, actions.submit)
+            refusals = [job.refusal for job in self._jobs.workers.values() if job.refusal is not None]
+            if refusals:
+                self._reconciler.refused(now)
+                refused = tuple(name for name, job in self._jobs.workers.items() if job.refusal is not None)
+                self._jobs.sync(self._jobs.change, refused, (), 0)
+                if not getattr(refusals[0], "transient", True) or self._thread is None:
+                    raise refusals[0]
+                _log.warning("%s", refusals[0])
+
+    def _start(self, site: Site, security: Security | None, workers: int) -> WorkerJobs:
+        options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0"}
+        scheduler: dict[str, Any] = {}
+        if site.scheduler_runs == "allocation":
+            scheduler["scheduler_cls"] = AllocatedScheduler
+            options |= {"backend": self.backend, "workers": workers, "secret_files": self.secret_files}
+            options |= {"ask": self.ask, "over": self._over.is_set}
+        elif site.access.kind != "local":
+            scheduler["scheduler_cls"] = LoginScheduler
+            pem = self.secret_files[TLS_FILE].decode() if security is not None else None
+            options |= {"backend": self.backend, "pem": pem}
+        else:
+            ports = site.network.scheduler_ports
+            options["port"] = free_port(ports.first, ports.last) if ports else 0
+        return WorkerJobs(
+            owner=self,
+            name=f"vre-{secrets.token_hex(4)}",
+            security=security,
+            protocol="tcp://" if security is None else "tls://",
+            interface=site.network.interface,
+            scheduler_options=options,
+            config_name="slurm",
+            **scheduler,
+        )
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            self._wake.wait(self._interval)
+            self._wake.clear()
+            if self._over.is_set():
+                return
+            try:
+                self.reconcile()
+            except SubmitError as error:
+                _log.error("%s; no more workers are asked for", error)
+                self._wanted = len(self._jobs.workers)
+            except Exception:
+                # the cluster goes on with what it has; the next look may do better
+                _log.exception("looking after the jobs of %s failed", self._jobs.name)
+
+    def _observe(self) -> None:
+        jobs = dict(self._jobs.workers)
+        ids = {name: job.job_id for name, job in jobs.items() if job.job_id is not None}
+        scheduler = self._jobs.scheduler
+        own = [scheduler.job_id] if isinstance(scheduler, AllocatedScheduler) and scheduler.job_id else []
+        seen = self.ask(self.backend.poll, [*own, *ids.values()]) if own or ids else {}
+        for job_id in own:
+            scheduler.observe(seen[job_id])
+        self._statuses = {name: seen.get(i, JobStatus(State.UNKNOWN)) for name, i in ids.items()}
+        self._tell_what_is_waited_for()
+
+    def _tell_what_is_waited_for(self) -> None:
+        """Once for each reason, while nothing runs: a run that waits for ever must not be silent about why."""
+        statuses = self._statuses.values()
+        if time.monotonic() - self._opened < _QUIET_S or any(s.state is State.RUNNING for s in statuses):
+            return
+        for status in statuses:
+            why = status.reason.partition(": ")[2]
+            if status.state in {State.QUEUED, State.HELD} and why not in self._told:
+                self._told.add(why)
+                _log.warning("no worker runs yet: %s", status.reason or "Slurm gives no reason")
+
+    def _note_death(self, name: str) -> None:
+        status = self._statuses[name]
+        if status.state is not State.COMPLETED:
+            _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
+        self._ended[name] = status

@@ -1,0 +1,69 @@
+"""What the job of a live cluster's scheduler runs: it says where the scheduler is, and stays while somebody is there.
+
+A client that died cannot cancel the job: when nobody has been connected for a while, it ends by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distributed import Client as DaskClient
+
+from vrecompute.batch.scheduler import scheduler_beside
+from vrecompute.sites.spelling import read_ports
+from vrecompute_backends.slurm.script import TLS_FILE
+
+__all__ = ["main"]
+
+_LOOK_S = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Hold a scheduler, the one of this allocation where there is one, until nobody is connected any more."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--announce", type=Path, required=True)
+    parser.add_argument("--interface")
+    parser.add_argument("--ports", type=read_ports)
+    parser.add_argument("--no-tls", action="store_true")
+    parser.add_argument("--patience-s", type=float, default=120.0, help="how long to stay while nobody is connected")
+    given = parser.parse_args(arguments)
+    # an end by signal is an end by exit, so that the scheduler is ended too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with contextlib.ExitStack() as stack:
+        address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+        if address is None:
+            pem = None if given.no_tls else Path(os.environ["VRECOMPUTE_SECRETS"]) / TLS_FILE
+            address = stack.enter_context(scheduler_beside(given.interface, given.ports, pem))
+        dask = stack.enter_context(DaskClient(address, set_as_default=False))
+        part = given.announce.with_suffix(".part")
+        part.write_text(json.dumps({"address": address}))
+        part.rename(given.announce)
+        _stay(dask, given.patience_s)
+        given.announce.unlink(missing_ok=True)
+    return 0
+
+
+def _stay(dask: DaskClient, patience_s: float) -> None:
+    last_seen = time.monotonic()
+    while time.monotonic() - last_seen < patience_s:
+        time.sleep(min(_LOOK_S, patience_s / 2))
+        if dask.run_on_scheduler(_others, dask.id):
+            last_seen = time.monotonic()
+    print(f"nobody was connected for {patience_s:.0f} s; this is the end", file=sys.stderr)
+
+
+def _others(mine: str, dask_scheduler: Any = None) -> int:
+    return len(set(dask_scheduler.clients) - {mine, "fire-and-forget"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

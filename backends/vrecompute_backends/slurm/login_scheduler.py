@@ -1,0 +1,56 @@
+"""`LoginScheduler`: the Dask scheduler of a live cluster on the login node, reached by a tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from typing import Any
+
+from distributed.deploy.spec import ProcessInterface
+
+from vrecompute.batch.scheduler import address_from, tunnelled
+from vrecompute.errors import Unavailable
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm.script import environment_lines
+from vrecompute_backends.slurm.worker_command import SETTINGS
+
+__all__ = ["LoginScheduler"]
+
+
+class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
+    """Started over a pipe. `address` is for workers, `external_address` for this side of the tunnel."""
+
+    def __init__(self, backend: SlurmBackend, pem: str | None, **_: Any) -> None:
+        super().__init__()
+        self.backend, self.pem = backend, pem
+        self._open = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it and open the tunnel."""
+        await asyncio.to_thread(self._start)
+        await super().start()
+
+    async def close(self) -> None:
+        """End both."""
+        await asyncio.to_thread(self._open.close)
+        await super().close()
+
+    def lost(self) -> str:
+        """Why it is gone, empty while it is there."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        return f"{self.backend.access}: the Dask scheduler there has ended, or the connection to it"
+
+    def _start(self) -> None:
+        site, access = self.backend.site, self.backend.access
+        lines = [*environment_lines(site, SETTINGS), "exec python -m vrecompute.batch.scheduler"]
+        self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
+        self._open.callback(process.wait)
+        if process.stdin is not None:
+            self._open.callback(process.stdin.close)
+        self.address = address_from(process, site.network.interface, site.network.scheduler_ports, self.pem)
+        if not self.address:
+            raise Unavailable(f"{access}: no Dask scheduler starts there; check environment of {site.name!r}")
+        self.external_address = self._open.enter_context(tunnelled(access, self.address))

@@ -1,0 +1,140 @@
+"""`AllocatedScheduler`: the Dask scheduler of a live cluster in a job of its own, reached through the login node.
+
+On sites that charge whole nodes (`options.whole_node`) that job is a node with workers beside the scheduler;
+elsewhere it is one core, and workers are in jobs of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distributed.deploy.spec import ProcessInterface
+
+from vrecompute.batch.contract import Job, JobId, JobStatus, State
+from vrecompute.batch.scheduler import tunnelled
+from vrecompute.errors import Unavailable
+from vrecompute.sites.limits import SiteLimits
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm.worker_command import SETTINGS
+
+__all__ = ["AllocatedScheduler", "scheduler_job", "workers_beside"]
+
+_log = logging.getLogger(__name__)
+_SCHEDULER_BYTES = 1 << 30
+_LEAST_POLL_S = 1.0
+# How long a job that runs may take to say where its scheduler listens.
+_START_S = 180.0
+
+
+def workers_beside(backend: SlurmBackend, workers: int) -> int:
+    """Worker processes that share the scheduler's node, of `workers` wanted."""
+    allocated = backend.site.scheduler_runs == "allocation"
+    return min(workers, backend.site.workers.processes) if allocated and backend.options.whole_node else 0
+
+
+def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: Mapping[str, bytes]) -> Job:
+    """The job of the scheduler of a live cluster that wants `workers` worker processes."""
+    site, beside = backend.site, workers_beside(backend, workers)
+    command = ["python", "-m", "vrecompute_backends.slurm.keepalive", "--announce", f"{name}.json"]
+    if not beside:
+        given = {"--interface": site.network.interface, "--ports": site.network.scheduler_ports}
+        command += [word for flag, value in given.items() if value for word in (flag, str(value))]
+        command += [] if site.network.tls else ["--no-tls"]
+    return Job(
+        name=name,
+        command=tuple(command),
+        memory_bytes=_SCHEDULER_BYTES,
+        walltime_s=SiteLimits(site).longest_s,  # its end interrupts the run
+        workers=beside,
+        environment=SETTINGS,
+        secret_files=secret_files,
+        controller=not beside,
+    )
+
+
+class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
+    """Waits in the queue like any job; `address` is for workers, `external_address` for this side of the tunnel.
+
+    `over` tells that nobody waits any more.
+    """
+
+    def __init__(
+        self,
+        backend: SlurmBackend,
+        workers: int,
+        secret_files: Mapping[str, bytes],
+        ask: Callable[..., Any],
+        over: Callable[[], bool],
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        self.backend, self._ask, self._gone = backend, ask, over
+        self.job = scheduler_job(backend, f"vre-scheduler-{secrets.token_hex(6)}", workers, secret_files)
+        self.job_id: JobId | None = None
+        self._open = contextlib.ExitStack()
+        self._seen = JobStatus(State.QUEUED)
+
+    async def start(self) -> None:
+        """Submit, wait until the scheduler answers, open the tunnel. SubmitError or Unavailable where it cannot be."""
+        await asyncio.to_thread(self._start)
+        await super().start()
+
+    async def close(self) -> None:
+        """End the tunnel and the job."""
+        await asyncio.to_thread(self._close)
+        await super().close()
+
+    def observe(self, status: JobStatus) -> None:
+        """Take in what the batch system says of the job."""
+        self._seen = status
+
+    def lost(self) -> str:
+        """Why it is gone, empty while it is there, as of the last look."""
+        if not self._seen.state.terminal:
+            return ""
+        how = self._seen.reason or f"job {self.job_id} is {self._seen.state}"
+        return f"the job that held the Dask scheduler has ended: {how}"
+
+    def _start(self) -> None:
+        try:
+            self.job_id = self._ask(self.backend.submit, self.job)
+            self.address = self._address()
+            self.external_address = self._open.enter_context(tunnelled(self.backend.access, self.address))
+        except BaseException:
+            self._close()
+            raise
+
+    def _address(self) -> str:
+        path = f"{self.backend.spool}/{self.job.name}.json"
+        said, runs_since = "", float("inf")
+        while not self._gone():
+            with contextlib.suppress(Unavailable):
+                if (data := self._ask(self.backend.access.get, path)) is not None:
+                    self._ask(self.backend.access.delete, path)
+                    return str(json.loads(data)["address"])
+                self.observe(self._ask(self.backend.poll, [self.job_id])[self.job_id])
+            if self.lost() or time.monotonic() - runs_since > _START_S:
+                told = self._ask(self.backend.logs, self.job_id)[-500:].strip()
+                raise Unavailable(
+                    f"{self.lost() or 'no Dask scheduler starts in its job'}; it said: {told or 'nothing'}"
+                )
+            if self._seen.state is State.RUNNING:
+                runs_since = min(runs_since, time.monotonic())
+            elif self._seen.reason not in {"", said}:
+                said = self._seen.reason
+                _log.warning("the Dask scheduler is not there yet: %s", said)
+            time.sleep(max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll)))
+        raise Unavailable(f"job {self.job_id} of the Dask scheduler was given up")
+
+    def _close(self) -> None:
+        self._open.close()
+        if self.job_id is not None:
+            with contextlib.suppress(Unavailable):
+                self._ask(self.backend.cancel, [self.job_id])

@@ -1,0 +1,78 @@
+"""The command that starts Dask workers on the nodes of a job, the same in live and detached runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vrecompute.sites.model import PortRange
+
+__all__ = ["SETTINGS", "WorkerShape", "step", "tls_environment", "worker_command"]
+
+#: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
+#: spilled (chunks are small), and a kernel that holds its thread for long is alive all the same.
+SETTINGS = {
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "0.95",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None",
+}
+# What the process that watches the workers of a node needs for itself.
+_NANNY_BYTES = 192 << 20
+_LEAST_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class WorkerShape:
+    """`processes` workers on one node, `threads` each; `memory_bytes` is of one process, None without a limit."""
+
+    processes: int = 1
+    threads: int = 1
+    memory_bytes: int | None = None
+    interface: str | None = None
+    ports: PortRange | None = None
+
+
+def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str]:
+    """The argument list of a node's workers. With `leave`, idle ones go before their job is ended at its walltime."""
+    command = ["python", "-m", "distributed.cli.dask_worker", address]
+    command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny"]
+    # metrics and health are served without encryption: to this node alone
+    command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    command += ["--death-timeout", "120"]
+    # how a worker died, and with what memory, is told by the process that watches it
+    command += ["--preload-nanny", "vrecompute.workers.worker_exit"]
+    if shape.memory_bytes is not None:
+        share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
+        command += ["--memory-limit", str(share)]
+    command += ["--preload", "vrecompute.workers.drain"] if leave else []
+    if shape.interface is not None:
+        command += ["--interface", shape.interface]
+    if shape.ports is not None:
+        middle = (shape.ports.first + shape.ports.last) // 2
+        command += [
+            "--worker-port",
+            f"{shape.ports.first}:{middle}",
+            "--nanny-port",
+            f"{middle + 1}:{shape.ports.last}",
+        ]
+    return command
+
+
+def step(launcher: str, nodes: int, cores: int) -> list[str]:
+    """What is put before a command to start it once on each of the allocation's nodes: nothing, or srun.
+
+    A script of one node needs no srun (`direct`), unless the site gives scripts one core only.
+    """
+    if launcher == "direct" and nodes == 1:
+        return []
+    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends nobody else
+    sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
+    return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
+
+
+def tls_environment(pem: str) -> dict[str, str]:
+    """Variables with which every Dask program makes and takes connections with the key in `pem`, and no others."""
+    names = ["CA_FILE", *(f"{role}__{part}" for role in ("CLIENT", "SCHEDULER", "WORKER") for part in ("CERT", "KEY"))]
+    found = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": pem for name in names}
+    return {**found, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}

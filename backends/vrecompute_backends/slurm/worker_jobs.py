@@ -1,0 +1,149 @@
+"""The jobs of a live cluster's workers, behind dask-jobqueue's interface and submitted in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from distributed.core import Status
+from distributed.deploy.spec import ProcessInterface, SpecCluster
+from distributed.security import Security
+
+from vrecompute.batch.contract import Job, JobId, SubmitError
+from vrecompute.errors import Unavailable
+from vrecompute.sites.limits import SiteLimits
+from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.slurm.jobqueue import JobQueueCluster, JobQueueJob
+from vrecompute_backends.slurm.worker_command import SETTINGS, WorkerShape, step, worker_command
+
+__all__ = ["Owner", "WorkerJobs", "worker_job"]
+
+# $0 is the batch's name: a job's workers are named by its number in the array.
+_NUMBERED = 'exec "$@" --name "$0_$VRECOMPUTE_INDEX"'
+
+
+def worker_job(backend: SlurmBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
+    """The job that holds one node's workers, any number of them as an array; workers are `name_INDEX`."""
+    site, launcher = backend.site, backend.options.launcher
+    workers, network = site.workers, site.network
+    shape = WorkerShape(
+        workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
+    )
+    command = [*step(launcher, 1, workers.cores), *worker_command(shape, address, leave=True)]
+    return Job(
+        name=name,
+        command=("sh", "-c", _NUMBERED, name, *command),
+        cores=workers.cores,
+        memory_bytes=workers.memory,
+        walltime_s=SiteLimits(site).job_s(),
+        environment=SETTINGS,
+        secret_files=secret_files,
+    )
+
+
+class Owner(Protocol):
+    """Whose jobs they are."""
+
+    @property
+    def backend(self) -> SlurmBackend:
+        """The driver."""
+
+    @property
+    def secret_files(self) -> Mapping[str, bytes]:
+        """What is delivered to each job."""
+
+    def ask(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the Backend, one call at a time."""
+
+
+class _Batch:
+    """Jobs of one shape that are submitted together, as soon as the first of them is started."""
+
+    def __init__(self, owner: Owner, name: str, count: int) -> None:
+        self.owner, self.name, self.count = owner, name, count
+        self._submitted: asyncio.Task[list[JobId]] | None = None
+
+    def job(self, scheduler: str) -> Job:
+        """What is submitted."""
+        return worker_job(self.owner.backend, scheduler, self.name, self.owner.secret_files)
+
+    async def ids(self, scheduler: str) -> list[JobId]:
+        """Their native ids, by number in the batch; raises what `submit_many` raises, to each of them."""
+        if self._submitted is None:
+            backend = self.owner.backend
+            call = asyncio.to_thread(self.owner.ask, backend.submit_many, self.job(scheduler), self.count)
+            self._submitted = asyncio.create_task(call)
+        return await asyncio.shield(self._submitted)
+
+
+class _Jobs(JobQueueJob):
+    """One job of a cluster. Everything it does is asked of the Backend; dask-jobqueue's own settings are not read."""
+
+    config_name = "slurm"
+
+    def __init__(self, scheduler: str, name: str, batch: _Batch, index: int, **_: Any) -> None:
+        ProcessInterface.__init__(self, scheduler=scheduler, name=name)
+        self.scheduler, self.name, self.batch, self.index = scheduler, name, batch, index
+        self.worker_processes = batch.owner.backend.site.workers.processes
+        self.job_id: JobId | None = None
+        self.refusal: Exception | None = None
+
+    def job_script(self) -> str:
+        """The very script that is submitted."""
+        return self.batch.owner.backend.script(self.batch.job(self.scheduler))
+
+    async def start(self) -> None:
+        """Submit; a refusal is kept for the reconciler, which decides whether to try again."""
+        try:
+            self.job_id = (await self.batch.ids(self.scheduler))[self.index]
+        except (SubmitError, Unavailable) as error:
+            self.refusal = error
+        await ProcessInterface.start(self)
+
+    async def close(self) -> None:
+        """Cancel the job, if it may still be there."""
+        owner = self.batch.owner
+        if self.job_id is not None and self.status is not Status.closed:
+            with contextlib.suppress(Unavailable):
+                await asyncio.to_thread(owner.ask, owner.backend.cancel, [self.job_id])
+        await ProcessInterface.close(self)
+
+
+class WorkerJobs(JobQueueCluster):
+    """dask-jobqueue's cluster, with keys delivered by the Backend and no replacing of its own."""
+
+    job_cls = _Jobs
+
+    def __init__(self, owner: Owner, **given: Any) -> None:
+        self.owner = owner
+        self.names: set[str] = set()  # of every worker there ever was
+        super().__init__(batch=_Batch(owner, "vre-0", 1), index=0, **given)  # what `job_script()` shows
+
+    def _get_worker_security(self, security: Security | None) -> None:
+        """Workers find their key among their job's secret files; nothing is written to a working directory."""
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        if op == "add":
+            self.names |= {str(facts["name"]) for facts in msg["workers"].values()}
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+    async def change(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:
+        """Forget jobs that ended, cancel others, and submit so many more as one batch."""
+        for name in forget:
+            job = self.workers.pop(name, None)
+            self.worker_spec.pop(name, None)
+            if job is not None:
+                job.job_id = None
+                await job.close()
+        for name in cancel:
+            self.worker_spec.pop(name, None)
+        if submit:
+            batch = _Batch(self.owner, f"{self._name}-{self._i}", submit)
+            self._i += 1  # a name is never used twice: it names the folders of the jobs' secrets
+            self.worker_spec |= {
+                f"{batch.name}_{index}": {"cls": _Jobs, "options": {**self._job_kwargs, "batch": batch, "index": index}}
+                for index in range(submit)
+            }
+        await self._correct_state()

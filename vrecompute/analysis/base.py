@@ -1,0 +1,191 @@
+"""`Analysis`: what a physicist writes: declared columns, parameters, `process`; `finish` and `figures` elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.dataset import Sample
+from vrecompute.digest import code_digest
+from vrecompute.errors import ParameterError
+from vrecompute.results.result import Result
+
+__all__ = ["Analysis", "Grid", "Opening", "Parameter", "SourceView", "load_function"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an analysis. Its unit is part of its name (`pt_min_gev`).
+
+    `type` is float, int, str, bool, or tuple for a comma-separated list of floats of any length.
+    `stage` says who reads it: a parameter of `finish` alone never causes a chunk to be recomputed.
+    The default is read like any other value; None says that there is none.
+    """
+
+    name: str
+    default: Any
+    help: str
+    type: Callable[[str], Any] = float
+    choices: tuple[Any, ...] = ()
+    stage: Literal["process", "finish"] = "process"
+
+    def __post_init__(self) -> None:
+        # 20 and 20.0 are one value and two texts: without this, a part's key would depend on who wrote it
+        if self.default is not None:
+            object.__setattr__(self, "default", self.parse(self.default))
+
+    def parse(self, text: Any) -> Any:
+        """The value of `text`, from a command line or a notebook, in this parameter's type; else ParameterError."""
+        try:
+            convert: Callable[[Any], Any] = _CONVERT.get(self.type, self.type)
+            value = convert(text)
+        except (TypeError, ValueError) as error:
+            kind = getattr(self.type, "__name__", "value")
+            raise ParameterError(f"parameter {self.name}={text!r} is not a {kind}: {self.help}") from error
+        if self.choices and value not in self.choices:
+            raise ParameterError(f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}")
+        return value
+
+
+def _to_bool(text: Any) -> bool:
+    word = str(text).strip().lower()
+    if word in {"true", "yes", "on", "1"}:
+        return True
+    if word in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError(text)
+
+
+def _to_tuple(text: Any) -> tuple[float, ...]:
+    items = text.split(",") if isinstance(text, str) else text
+    return tuple(float(item) for item in items)
+
+
+_CONVERT: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, tuple: _to_tuple}
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """What `Analysis.columns` may look at: the sample, and the columns a source really has (name -> type)."""
+
+    sample: Sample
+    available: Mapping[str, str]
+    tree: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A source with no file behind it: `size` items (sky pixels, mass points), numbered from 0.
+
+    `description` is data-only and part of the identity of every chunk: two grids with different
+    descriptions are never taken for the same work. `cost_per_item` is relative and only used to
+    cut the grid into chunks of similar size; `chunk_items` fixes the cut.
+    """
+
+    name: str
+    size: int
+    chunk_items: int
+    description: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an analysis makes of a directory it opens itself: tables as resources, and its grid."""
+
+    resources: Mapping[str, Path]
+    grids: Sequence[Grid]
+
+
+class Analysis:
+    """Base class of analyses: subclass it, declare, and write `process`.
+
+    `process` must be pure: the same columns and parameters give the same Result bytes, wherever it
+    runs. It is called in worker threads, one chunk a thread. `finish` and `figures` live in modules
+    of their own, named by `finish_function` and `figures_function` ("package.module:function"), so
+    that an edited fit or plot recomputes no chunk.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[str] = "1"
+    title: ClassVar[str] = ""
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    # Distributions whose versions may change the numbers, besides numpy, numba, awkward and uproot.
+    dependencies: ClassVar[tuple[str, ...]] = ()
+    finish_function: ClassVar[str | None] = None
+    figures_function: ClassVar[str | None] = None
+    # True where a dataset is a directory that the analysis reads itself (`open_directory`).
+    opens_directory: ClassVar[bool] = False
+    # Named steps, run in this order; `at_step` gives the analysis of each (see `at_step`).
+    steps: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **given: Any) -> None:
+        known = {p.name: p for p in self.parameters}
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                names = ", ".join(known) or "none"
+                raise ParameterError(f"analysis {self.name!r} has no parameter {name!r}{hint} (it has: {names})")
+        self.values: Mapping[str, Any] = {
+            # None is a value only where it is the default, as in a manifest that is read again
+            n: p.default if given.get(n, p.default) is p.default else p.parse(given[n])
+            for n, p in known.items()
+        }
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self.values[parameter]
+
+    def columns(self, source: SourceView) -> Sequence[str]:
+        """The columns `process` reads from this source; raise MissingColumn where the source cannot serve."""
+        raise NotImplementedError(f"{type(self).__name__} declares no columns")
+
+    def variations(self, sample: Sample) -> Sequence[str]:
+        """Names of the systematic variations for this sample, the nominal one first."""
+        return ("nominal",)
+
+    def resources(self) -> Mapping[str, Path]:
+        """Files that `process` reads besides events, by name; their sha256 is part of every key."""
+        return {}
+
+    def open_directory(self, path: Path) -> Opening:
+        """Only where `opens_directory`: the resources and grids of a directory."""
+        raise NotImplementedError(f"{type(self).__name__} opens no directory")
+
+    def at_step(self, step: str) -> Analysis:
+        """The analysis that runs as `step`.
+
+        It gets the result files of the earlier steps of the run as resources named by step, in
+        `Columns.resources`. Only called where `steps` is not empty.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no steps")
+
+    def process(self, events: Columns) -> Result:
+        """The Result of one chunk."""
+        raise NotImplementedError(f"{type(self).__name__} has no process")
+
+    def rehearse(self) -> None:
+        """Compile what `process` will need, by calling it or its kernels with a few made-up events.
+
+        `vrecompute warm-cache` calls it with default parameters. Nothing to do without compiled kernels.
+        """
+
+    def code_digest(self) -> str:
+        """Names the code behind `process`: see `vrecompute.digest.code_digest`."""
+        return code_digest(type(self))
+
+    def process_parameters(self) -> dict[str, Any]:
+        """The parameters that belong to the key of a part, by name."""
+        return {p.name: self.values[p.name] for p in self.parameters if p.stage == "process"}
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function named by "package.module:function"."""
+    module, _, name = reference.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found

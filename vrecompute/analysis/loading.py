@@ -1,0 +1,145 @@
+"""Finding what a name means: analyses and backends by entry point, an analysis also by source file or class."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vrecompute.analysis import Analysis
+from vrecompute.batch.contract import Backend
+from vrecompute.digest import USER_MODULE, file_sha256
+from vrecompute.errors import UsageError
+from vrecompute.sites.model import Site
+
+__all__ = ["ANALYSES", "BACKENDS", "installed", "load_analysis", "load_backend", "reload_analysis"]
+
+ANALYSES = "vrecompute.analyses"
+BACKENDS = "vrecompute.backends"
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[str, Any]) -> tuple[Analysis, str]:
+    """An analysis with parameters, and where its code comes from: `installed:`, `file:` or `live:` and a name.
+
+    `given` is an installed name, a path `file.py` or `file.py:Class`, a class, or an instance (which brings
+    its own parameters). Raises UsageError where it names nothing, ParameterError for a wrong parameter.
+    """
+    if isinstance(given, Analysis):
+        return given, _origin_of(type(given))
+    if isinstance(given, type):
+        return given(**parameters), _origin_of(given)
+    known = installed(ANALYSES)
+    if given in known:
+        return _loaded(known[given])(**parameters), f"installed:{given}"
+    if given.partition(":")[0].endswith(".py"):
+        path, _, wanted = given.partition(":")
+        found = _class_in_file(Path(path), wanted)
+        return found(**parameters), f"file:{file_sha256(Path(path))}:{found.__name__}"
+    near = get_close_matches(given, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"there is no analysis {given!r} (installed: {', '.join(sorted(known)) or 'none'}){hint}")
+
+
+def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | None = None) -> Analysis:
+    """The analysis of an `origin` in another process; UsageError where only its first process had the code.
+
+    `source` is the verified source file of a `file:` origin.
+    """
+    kind, _, rest = origin.partition(":")
+    if kind == "installed":
+        return load_analysis(rest, parameters)[0]
+    digest, _, wanted = rest.partition(":")
+    if kind == "file" and source is not None:
+        if file_sha256(source) != digest:
+            raise UsageError(f"{source} is not the source this run was made with (sha256 {digest}); it is not run")
+        return _class_in_file(source, wanted)(**parameters)
+    raise UsageError(
+        "the analysis of this run was defined in a notebook or script that is gone; run it again there: "
+        "finished chunks are reused"
+    )
+
+
+def load_backend(site: Site) -> Backend:
+    """The driver of a site; UsageError says what to install where its library is missing."""
+    known = installed(BACKENDS)
+    if site.backend not in known:
+        near = get_close_matches(site.backend, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"site {site.name!r}: there is no backend {site.backend!r} (installed: {', '.join(known)}){hint}"
+        )
+    try:
+        driver = known[site.backend].load()
+    except ImportError as error:
+        raise UsageError(
+            f"site {site.name!r}: backend {site.backend!r} needs {error.name}: pip install 'vrecompute[{site.backend}]'"
+        ) from error
+    backend: Backend = driver(site)
+    return backend
+
+
+def _loaded(point: EntryPoint) -> type[Analysis]:
+    try:
+        found: type[Analysis] = point.load()
+    except ImportError as error:
+        raise UsageError(f"analysis {point.name!r} cannot be loaded: {error}; install its extra") from error
+    return found
+
+
+def _origin_of(cls: type[Analysis]) -> str:
+    for name, point in installed(ANALYSES).items():
+        if point.value == f"{cls.__module__}:{cls.__qualname__}":
+            return f"installed:{name}"
+    return f"live:{cls.__module__}:{cls.__qualname__}"
+
+
+def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such analysis file")
+    module = _module_of(path)
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Analysis) and value.__module__ == module.__name__
+    }
+    if wanted in own:
+        return own[wanted]
+    if not wanted and len(own) == 1:
+        return next(iter(own.values()))
+    raise UsageError(
+        f"{path} defines {', '.join(own) or 'no class derived from vrecompute.Analysis'}"
+        + (f", not {wanted!r}" if wanted else "; name one as FILE.py:CLASS" if own else "")
+    )
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The module of a source file, under a name made of its content; workers get it by value."""
+    import cloudpickle
+
+    name = f"{USER_MODULE}{file_sha256(path)[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_loader(name, SourceFileLoader(name, str(path.absolute())))
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be imported")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    cloudpickle.register_pickle_by_value(module)
+    return module

@@ -1,0 +1,87 @@
+"""`client.map`: an unchanged function of the user's, run over the events of each chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import boost_histogram as bh
+import numpy as np
+
+from vrecompute.analysis import Analysis, SourceView
+from vrecompute.analysis.codedigest import function_digest
+from vrecompute.datasets.columns import Columns
+from vrecompute.errors import AnalysisError
+from vrecompute.results.result import Array, Result
+
+__all__ = ["MapAnalysis", "as_result"]
+
+Combine = Literal["concat", "sum"]
+
+
+class MapAnalysis(Analysis):
+    """Wraps a function of an awkward array of events (or of `Columns`); what it returns becomes a Result.
+
+    A Result stays as it is; a histogram, number or array becomes one called `value`, a mapping of these one
+    named by its keys. Histograms and numbers add up; arrays are joined end to end, or added for `combine="sum"`.
+    """
+
+    name: ClassVar[str] = "map"
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        columns: Sequence[str] | None = None,
+        combine: Combine = "concat",
+        takes: Literal["awkward", "columns"] = "awkward",
+    ) -> None:
+        super().__init__()
+        self.function = function
+        self.wanted = tuple(columns) if columns is not None else None
+        self.combine: Combine = combine
+        self.takes = takes
+
+    def columns(self, source: SourceView) -> Sequence[str]:
+        """Those asked for; all of the source where none were."""
+        return self.wanted if self.wanted is not None else tuple(source.available)
+
+    def process(self, events: Columns) -> Result:
+        """What the function returns for this chunk, as a Result."""
+        return as_result(self.function(events.awkward if self.takes == "awkward" else events), self.combine)
+
+    def process_parameters(self) -> dict[str, Any]:
+        """All that was given besides the function, whose source is the code."""
+        return {"columns": self.wanted, "combine": self.combine, "takes": self.takes}
+
+    def code_digest(self) -> str:
+        """Of the function and all it reaches: see `function_digest`; AnalysisError without source."""
+        return function_digest(self.function)
+
+
+def as_result(value: Any, combine: Combine) -> Result:
+    """A Result of what a mapped function returned; AnalysisError names what it may return."""
+    if isinstance(value, Result):
+        return value
+    named: Mapping[str, Any] = value if isinstance(value, Mapping) else {"value": value}
+    result = Result()
+    for name, item in named.items():
+        if isinstance(item, bh.Histogram):
+            result.histograms[str(name)] = bh.Histogram(item)
+        elif isinstance(item, (bool, int, float, np.bool_, np.integer, np.floating)):
+            result.counters[str(name)] = float(item)
+        elif (array := _numeric(item)) is not None:
+            result.arrays[str(name)] = Array(array, combine)
+        else:
+            raise AnalysisError(
+                f"the mapped function returned {type(item).__name__} for {name!r}; it may return a Result, a "
+                "histogram, a number, an array of numbers, or a mapping of these"
+            )
+    return result
+
+
+def _numeric(item: Any) -> np.ndarray[Any, Any] | None:
+    try:
+        array = np.asarray(item)
+    except (TypeError, ValueError):
+        return None
+    return np.atleast_1d(array) if array.dtype.kind in "biuf" else None

@@ -1,0 +1,119 @@
+"""A Dask scheduler away from the client: started over a pipe, and ended with it.
+
+The first line of stdin is JSON: `interface`, `ports` ([first, last] or null) and `tls`, a PEM text with a
+certificate and its key, or null. One line of JSON with `address` answers. The end of stdin is the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from distributed import Scheduler
+from distributed.security import Security
+
+from vrecompute.sites.access import Access
+from vrecompute.sites.model import PortRange
+
+__all__ = ["address_from", "free_port", "scheduler_beside", "security_of", "tunnelled"]
+
+_GRACE_S = 30.0
+
+
+def address_from(
+    process: subprocess.Popen[bytes], interface: str | None, ports: PortRange | None, pem: str | None
+) -> str:
+    """Tell a scheduler that was started with pipes what to be; its address, empty where it did not start."""
+    if process.stdin is None or process.stdout is None:
+        return ""
+    wanted = {"interface": interface, "ports": ports and [ports.first, ports.last], "tls": pem}
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(wanted).encode() + b"\n")
+        process.stdin.flush()
+    answer = process.stdout.readline()
+    return str(json.loads(answer)["address"]) if answer else ""
+
+
+@contextlib.contextmanager
+def scheduler_beside(interface: str | None, ports: PortRange | None, pem: Path | None) -> Iterator[str]:
+    """The address of a scheduler in a process of its own on this machine, for as long as the context is open."""
+    command = [sys.executable, "-m", "vrecompute.batch.scheduler"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stdin: IO[bytes] | None = process.stdin
+    try:
+        address = address_from(process, interface, ports, pem.read_text() if pem else None)
+        if not address:
+            raise OSError(f"the Dask scheduler did not start on interface {interface}, ports {ports or 'any'}")
+        yield address
+    finally:
+        if stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextlib.contextmanager
+def tunnelled(access: Access, address: str) -> Iterator[str]:
+    """The address by which a scheduler seen from the login node is reached from here."""
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    with access.forward(host, int(port)) as here:
+        yield f"{scheme}://{here[0]}:{here[1]}"
+
+
+def security_of(pem: Path | None) -> Security:
+    """The Security of one cluster, whose certificate and key are in one file; without one, none is required."""
+    if pem is None:
+        return Security()
+    roles = {f"tls_{role}_{part}": str(pem) for role in ("client", "scheduler", "worker") for part in ("cert", "key")}
+    return Security(require_encryption=True, tls_ca_file=str(pem), **roles)
+
+
+def free_port(first: int, last: int) -> int:
+    """A port of the range that nothing listens on; OSError where all are taken."""
+    for port in range(first, last + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port of {first}-{last} is free; widen network.scheduler_ports")
+
+
+async def _serve(wanted: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # mode 0700
+        pem = None
+        if wanted["tls"] is not None:
+            pem = Path(folder) / "dask-tls.pem"
+            pem.touch(mode=0o600)
+            pem.write_text(wanted["tls"])
+        async with Scheduler(
+            protocol="tcp://" if pem is None else "tls://",
+            interface=wanted["interface"],
+            port=free_port(*wanted["ports"]) if wanted["ports"] else 0,
+            security=security_of(pem),
+            dashboard_address="127.0.0.1:0",
+        ) as scheduler:
+            print(json.dumps({"address": scheduler.address}), flush=True)
+            over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+            closed = asyncio.create_task(scheduler.finished())
+            await asyncio.wait([over, closed], return_when=asyncio.FIRST_COMPLETED)
+
+
+if __name__ == "__main__":
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # its stderr is the user's terminal
+    asyncio.run(_serve(json.loads(sys.stdin.readline())))

@@ -1,0 +1,108 @@
+"""`Columns`: the declared columns of one chunk, as flat arrays and offsets, or as an awkward array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.datasets.dataset import Sample
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+__all__ = ["Column", "Columns"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a chunk: `values`, and `offsets` where it holds a list per event.
+
+    A scalar column has one value per event and `offsets` None; a jagged one has its content in
+    `values` and int64 `offsets` of shape (events + 1,), the first of them 0. A fixed-size array per
+    event is a jagged column of equal lengths.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The declared columns of events [start, stop) of one source.
+
+    `variations` are the names of the systematic variations that the analysis declared for this
+    sample, the nominal one first. `resources` are local paths of the analysis' resources by name.
+    """
+
+    columns: Mapping[str, Column]
+    sample: Sample
+    start: int
+    stop: int
+    variations: tuple[str, ...] = ("nominal",)
+    resources: Mapping[str, Path] = field(default_factory=dict)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The declared columns of this source, in declaration order."""
+        return tuple(self.columns)
+
+    def column(self, name: str) -> Column:
+        """One column; KeyError names the nearest declared one."""
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise KeyError(self._undeclared(name)) from None
+
+    def flat(self, name: str) -> NDArray[Any]:
+        """The values of a column: shape (events,) for a scalar, (content,) for a jagged one."""
+        return self.column(name).values
+
+    def offsets(self, collection: str) -> NDArray[np.int64]:
+        """int64 offsets, shape (events + 1,), of a collection (`Muon`) or of a jagged column (`Muon_pt`).
+
+        Raises ValueError where two columns of the collection disagree about its lengths.
+        """
+        if collection in self.columns:
+            members: Sequence[str] = (collection,)
+        else:
+            members = [n for n in self.columns if n.startswith((f"{collection}_", f"{collection}."))]
+        jagged = [(n, o) for n in members if (o := self.columns[n].offsets) is not None]
+        if not jagged:
+            raise KeyError(self._undeclared(collection))
+        first_name, first = jagged[0]
+        for name, other in jagged[1:]:
+            if other is not first and not np.array_equal(other, first):
+                raise ValueError(
+                    f"{self.source}: columns {first_name!r} and {name!r} differ in length per event, "
+                    f"so {collection!r} is not one collection"
+                )
+        return first
+
+    @property
+    def awkward(self) -> ak.Array:
+        """All declared columns as one awkward array of records, built on request and never cached."""
+        import awkward as ak
+
+        fields = {}
+        for name, column in self.columns.items():
+            content = ak.Array(column.values).layout
+            if column.offsets is not None:
+                content = ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), content)
+            fields[name] = content
+        return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields), length=len(self)))
+
+    def _undeclared(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, self.columns, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{hint}"

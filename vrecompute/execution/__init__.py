@@ -1,0 +1,1 @@
+"""How a run is carried out: from its manifest to its outcome, on any Dask cluster."""

@@ -1,0 +1,97 @@
+"""`finish` where the Runner is: fits, limits and tables from a Result, kept in the store as products."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vrecompute.analysis import Analysis, load_function
+from vrecompute.datasets.dataset import Sample
+from vrecompute.execution.failure import Failure
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome
+from vrecompute.reports.report import ReportedFailure, RunSummary
+from vrecompute.results.file import read_results
+from vrecompute.stores.base import Store
+
+__all__ = ["FinishContext", "failed_outcome", "finish"]
+
+
+@dataclass(frozen=True)
+class FinishContext:
+    """What `finish` and `figures` may know besides the results.
+
+    Files they write into `directory` are kept as products or figures. `scales` normalises each sample to its
+    luminosity, None where that is refused. `completeness_text` belongs on every plot.
+    """
+
+    directory: Path
+    samples: Mapping[str, Sample]
+    scales: Mapping[str, float | None]
+    complete: bool
+    completeness: float | None
+    completeness_text: str
+
+    @classmethod
+    def of(cls, directory: Path, manifest: Manifest, summary: RunSummary) -> FinishContext:
+        """The context of a run that ended as `summary` says."""
+        return cls(
+            directory=directory,
+            samples={s.name: s for s in manifest.dataset.samples},
+            scales={s.name: s.scale for s in summary.samples},
+            complete=summary.status == "complete",
+            completeness=summary.completeness,
+            completeness_text=summary.completeness_text,
+        )
+
+
+def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcome, writer: str) -> Outcome:
+    """The outcome with products, or failed where `finish` raised; the result itself is safe either way."""
+    if analysis.finish_function is None or outcome.result is None:
+        return outcome
+    if outcome.summary.status == "failed":
+        return outcome
+    results = read_results(store.get(outcome.result))
+    with tempfile.TemporaryDirectory(prefix="vrecompute-finish-") as name:
+        context = FinishContext.of(Path(name), manifest, outcome.summary)
+        try:
+            products = load_function(analysis.finish_function)(results, analysis, context)
+            plain = json.loads(json.dumps(_finite(products), allow_nan=False))
+        except Exception as error:
+            return failed_outcome(outcome, _raised(analysis, error))
+        files = {}
+        for path in sorted(p for p in context.directory.rglob("*") if p.is_file()):
+            relative = path.relative_to(context.directory).as_posix()
+            files[relative] = f"{manifest.prefix}products/{writer}/{relative}"
+            store.create(files[relative], path.read_bytes())
+    return replace(outcome, products=plain, product_files=files)
+
+
+def failed_outcome(outcome: Outcome, failure: Failure) -> Outcome:
+    """The outcome of a run that has its result and whose `finish` failed."""
+    reported = ReportedFailure(failure.file, None, failure.kind, failure.reason)
+    summary = replace(outcome.summary, status="failed", failures=(*outcome.summary.failures, reported))
+    return replace(outcome, summary=summary, failures=(*outcome.failures, failure))
+
+
+def _raised(analysis: Analysis, error: Exception) -> Failure:
+    reason = f"finish of {analysis.name!r} raised {type(error).__name__}: {error}; the result is complete and kept"
+    detail = "".join(traceback.format_exception(error))
+    return Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN or infinity: None says that there is no such number."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

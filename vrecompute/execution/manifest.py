@@ -1,0 +1,131 @@
+"""`Manifest`: what a run is, written once before anything starts; all that another process needs to take it up.
+
+runs/<run>/manifest.json             this
+runs/<run>/plan<-step>.json          what preflight made of it
+runs/<run>/events/<writer>/<n>.json  what each Runner did, one object an event
+runs/<run>/results/<sha256>.zip      results, by content
+runs/<run>/outcomes/<writer>.json    how each Runner ended
+runs/<run>/products/<writer>/...     what `finish` made
+runs/<run>/cancel                    somebody asked for an end
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from vrecompute.analysis import Grid
+from vrecompute.datasets.dataset import Dataset, Sample, Source
+from vrecompute.digest import seal, unseal
+from vrecompute.errors import RunError, StoreError, UsageError
+from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES
+from vrecompute.stores.base import Store
+
+__all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
+
+_FORMAT = {"format": "vrecompute-manifest", "version": 1}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is carried out; none of it changes a number except `chunk_bytes`, which moves boundaries.
+
+    `allow_duplicates` computes a source listed again once more instead of refusing it.
+    `max_bad` is the quota of `on_bad="skip"`: the largest fraction of sources that may fail. `task_s` is the
+    aimed-for length of a task in seconds; `task_chunks` fixes the number of chunks in a task instead.
+    """
+
+    on_bad: Literal["fail", "skip"] = "fail"
+    max_bad: float = 0.5
+    reuse: bool = True
+    allow_duplicates: bool = False
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES
+    task_s: float = 15.0
+    task_chunks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_bad not in ("fail", "skip"):
+            raise UsageError(f"on_bad={self.on_bad!r}: choose fail or skip")
+        if not 0 <= self.max_bad <= 1:
+            raise UsageError(f"max_bad={self.max_bad}: choose a fraction of the sources, from 0 to 1")
+        for name in ("chunk_bytes", "task_s", "task_chunks"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name}={value}: choose a number above 0")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One execution of an analysis on a dataset with parameters at a site.
+
+    `resources` are store names by resource name, `grids` what the analysis opened itself, by step.
+    `origin` is where the analysis' code comes from: an installed name, a source file's digest, or `live`.
+    """
+
+    run: str
+    created: str
+    analysis: str
+    analysis_version: str
+    origin: str
+    code: str
+    parameters: Mapping[str, Any]
+    dataset: Dataset
+    resources: Mapping[str, str]
+    numerics: Mapping[str, str]
+    site: str = "local"
+    settings: Settings = field(default_factory=Settings)
+    grids: Mapping[str, tuple[Grid, ...]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """Where the run's own objects are."""
+        return f"runs/{self.run}/"
+
+    def encoded(self) -> bytes:
+        """The bytes that `write` makes durable."""
+        return seal({**_FORMAT, **dataclasses.asdict(self)})
+
+    def write(self, store: Store) -> None:
+        """Make the manifest durable; RunError where the run exists already."""
+        if not store.create(f"{self.prefix}manifest.json", self.encoded()):
+            raise RunError(f"run {self.run!r} exists already in {store.url}; attach to it instead")
+
+
+def read_manifest(store: Store, run: str) -> Manifest:
+    """The manifest of a run; RunError where there is none, StoreError where it is damaged."""
+    name = f"runs/{run}/manifest.json"
+    if not store.exists(name):
+        raise RunError(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
+    try:
+        raw = unseal(store.get(name))
+    except ValueError as error:
+        raise StoreError(
+            f"{store.url}: {name} is damaged: {error}; run the analysis again: what it had finished is reused"
+        ) from error
+    if {k: raw.pop(k, None) for k in _FORMAT} != _FORMAT:
+        raise StoreError(f"{store.url}: {name} is of another version than {_FORMAT['version']}")
+    dataset = raw.pop("dataset")
+    return Manifest(
+        **{
+            **raw,
+            "settings": Settings(**raw["settings"]),
+            "steps": tuple(raw["steps"]),
+            "grids": {step: tuple(Grid(**g) for g in grids) for step, grids in raw["grids"].items()},
+        },
+        dataset=Dataset(
+            samples=tuple(Sample(**s) for s in dataset["samples"]),
+            sources=tuple(Source(**s) for s in dataset["sources"]),
+            name=dataset["name"],
+        ),
+    )
+
+
+def new_run_id(analysis: str) -> str:
+    """A run id that sorts by time and never meets another: `20260102-030405-dilepton-1a2b3c`."""
+    stem = "".join(c if c.isalnum() else "-" for c in analysis.lower()).strip("-")[:24] or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{stem}-{secrets.token_hex(3)}"

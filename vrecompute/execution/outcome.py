@@ -1,0 +1,257 @@
+"""How a run ended: the tally a Runner keeps, and the Outcome it becomes. Green means true (law 5)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.execution.failure import Failure
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.plan import Plan
+from vrecompute.execution.task import TaskReport
+from vrecompute.reports import report
+from vrecompute.reports.normalise import sample_summary
+from vrecompute.reports.report import RunSummary, Status
+from vrecompute.results.result import Result
+
+__all__ = ["Outcome", "Tally"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one Runner ended: the summary, the store names of result and products, and what failed in full.
+
+    `products` is what `finish` made, as data; `product_files` are store names by file name.
+    """
+
+    summary: RunSummary
+    result: str | None
+    failures: tuple[Failure, ...] = ()
+    products: Mapping[str, Any] = field(default_factory=dict)
+    product_files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_data(self, writer: str) -> dict[str, Any]:
+        """The Outcome as data, to be kept in the store."""
+        return {
+            "writer": writer,
+            "ended": time.time(),
+            "status": self.summary.status,
+            "summary": json.loads(report.dumps(self.summary)),
+            "result": self.result,
+            "failures": [vars(f) for f in self.failures],
+            "products": dict(self.products),
+            "product_files": dict(self.product_files),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Outcome:
+        """The Outcome of `to_data`."""
+        return cls(
+            summary=report.loads(json.dumps(data["summary"])),
+            result=data["result"],
+            failures=tuple(Failure(**f) for f in data["failures"]),
+            products=data["products"],
+            product_files=data["product_files"],
+        )
+
+
+class Tally:
+    """Counts of one Runner, kept while it works."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.failures: list[Failure] = []
+        self.warnings: list[str] = []
+        self.reused = self.computed = self.total = 0
+        self.events_seen = self.events_computed = 0
+        self.bytes = 0
+        self.core_s = 0.0
+        self._machines: set[str] = set()
+        self._times: dict[str, float] = defaultdict(float)
+        self._entered: dict[str, float] = {}
+        self._plan: Plan | None = None
+        self._have: NDArray[np.bool_] = np.zeros(0, dtype=bool)
+
+    def enter(self, stage: str) -> None:
+        """A stage begins."""
+        self._entered[stage] = time.monotonic()
+
+    def leave(self, stage: str) -> None:
+        """A stage ends; stages that are entered again add up."""
+        self._times[stage] += time.monotonic() - self._entered.pop(stage)
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Account for time that was spent outside the stages of the Runner."""
+        self._times[stage] += seconds
+
+    def elapsed(self, stage: str) -> float:
+        """Seconds since the stage that is under way began."""
+        return time.monotonic() - self._entered.get(stage, time.monotonic())
+
+    def rounded_times(self) -> dict[str, float]:
+        """Wall seconds by stage, and CPU seconds of all tasks by what they did."""
+        return {stage: round(seconds, 4) for stage, seconds in self._times.items()}
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether what failed ends the run: trouble in code always, bad data as the policy says."""
+        if not self.failures:
+            return False
+        return self.manifest.settings.on_bad == "fail" or self.over_quota or not all(f.skippable for f in self.failures)
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether more sources failed than `max_bad` allows."""
+        return self._bad > self.manifest.settings.max_bad * max(1, len(self.manifest.dataset.sources))
+
+    @property
+    def _bad(self) -> int:
+        return len({(f.sample, f.file) for f in self.failures})
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every chunk of a plan is in the result and nothing failed."""
+        return self._plan is not None and not self.failures and bool(self._have.all())
+
+    def failed(self, failure: Failure) -> None:
+        """Something failed; told twice it counts once."""
+        if failure not in self.failures:
+            self.failures.append(failure)
+
+    def planned(self, plan: Plan, *, final: bool) -> None:
+        """The plan of a step; that of the final step is what events are counted against."""
+        self.total += plan.chunks
+        if final:
+            self._plan = plan
+            self._have = np.zeros(plan.chunks, dtype=bool)
+        self.warnings += [f"{s.path} holds no events" for s in plan.sources if s.entries == 0]
+
+    def received(self, task_report: TaskReport, new_chunks: int) -> None:
+        """A task ended and gave its report; what a straggler's second copy did again does not count twice."""
+        for failure in task_report.failures:
+            self.failed(failure)
+        self.core_s += task_report.seconds.get("cpu", 0.0)
+        for stage in ("read", "process", "write"):
+            self._times[f"task-{stage}"] += task_report.seconds.get(stage, 0.0)
+        self._machines.add(task_report.machine)
+        if new_chunks:
+            self.computed += new_chunks
+            self.events_computed += task_report.events
+            self.bytes += task_report.disk_bytes
+
+    def collected(self, plan: Plan, have: NDArray[np.bool_]) -> None:
+        """What of a plan is in the result."""
+        if plan is self._plan:
+            self._have = have
+            self.events_seen = int(np.sum(plan.table[:, 2] - plan.table[:, 1], where=have))
+
+    def outcome(self, results: Mapping[str, Result], result: str | None, *, cancelled: bool) -> Outcome:
+        """The Outcome of what was counted."""
+        expected = (self._plan.events if self._plan else 0) + sum(f.entries or 0 for f in self._whole_sources())
+        merged = sum(r.events for r in results.values())
+        if self._plan is not None and not self.must_stop and not cancelled:
+            self._account(merged, expected)
+        if len(self._machines) > 1:
+            kinds = ", ".join(sorted(self._machines))
+            self.warnings.append(f"workers were of different kinds ({kinds}): sums agree to 1e-12, not bit by bit")
+        if self.failures and self.over_quota and self.manifest.settings.on_bad == "skip":
+            self.warnings.append(
+                f"{self._bad} of {len(self.manifest.dataset.sources)} sources are bad, more than may be skipped "
+                f"(max_bad={self.manifest.settings.max_bad:g}): mend the dataset, or raise --max-bad"
+            )
+        if cancelled:
+            self.warnings.append("cancelled by its user; what is durable is reused by the next run")
+        warnings = [*self.warnings, *_empty_selections(results)]
+        digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
+        summary = RunSummary(
+            run=self.manifest.run,
+            status=self._status(merged, cancelled=cancelled),
+            analysis=report.AnalysisIdentity(
+                self.manifest.analysis, self.manifest.analysis_version, self.manifest.code
+            ),
+            site=self.manifest.site,
+            parameters=dict(self.manifest.parameters),
+            events=report.Events(merged, expected),
+            chunks=report.Chunks(self.total, self.computed, self.reused, self._failed_chunks()),
+            result_sha256=digest,
+            cutflow=_cutflow(results),
+            failures=tuple(report.ReportedFailure(f.file, _span(f), f.kind, f.reason) for f in self.failures),
+            bytes=self.bytes,
+            time_s=self.rounded_times(),
+            events_per_s_per_core=self.events_computed / self.core_s if self.core_s > 0 else None,
+            versions=self._versions(),
+            files=self._files(),
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+        files = summary.files
+        samples = tuple(
+            sample_summary(s, results.get(s.name, Result()), [f for f in files if f.sample == s.name])
+            for s in self.manifest.dataset.samples
+        )
+        return Outcome(replace(summary, samples=samples), result, tuple(self.failures))
+
+    def _account(self, merged: int, expected: int) -> None:
+        """Every expected event is in the result or part of a named failure; what is neither is a failure of its own."""
+        if len(self.manifest.steps) > 1 and self.failures:
+            return  # events are counted in the last step, failures in all
+        spans = {(f.sample, f.file, f.start): f.entries or 0 for f in self.failures if f.kind != "duplicate"}
+        named = sum(spans.values())
+        if merged + named != expected:
+            reason = f"{merged} events are in the result and {named} in what failed, {expected} were expected"
+            self.failed(Failure(self.manifest.dataset.name, "", "incomplete", reason))
+
+    def _status(self, merged: int, *, cancelled: bool) -> Status:
+        if cancelled or self.must_stop:
+            return "failed"
+        # A part of nothing is nothing.
+        return "complete" if not self.failures else "partial" if merged else "failed"
+
+    def _whole_sources(self) -> list[Failure]:
+        return [f for f in self.failures if f.start is None and f.sample and f.kind != "duplicate"]
+
+    def _failed_chunks(self) -> int:
+        return sum(f.start is not None for f in self.failures)
+
+    def _versions(self) -> dict[str, str]:
+        ours = {"vrecompute": version("vrecompute"), "python": python_version()}
+        return {**ours, **self.manifest.numerics, **{n: version(n) for n in ("dask", "distributed")}}
+
+    def _files(self) -> tuple[report.FileSummary, ...]:
+        files = []
+        for number, source in enumerate(self._plan.sources if self._plan else ()):
+            rows = slice(*self._plan.offsets[number : number + 2]) if self._plan else slice(0)
+            widths = self._plan.table[rows, 2] - self._plan.table[rows, 1] if self._plan else np.zeros(0)
+            seen = int(np.sum(widths, where=self._have[rows]))
+            files.append(report.FileSummary(source.path, source.sample, seen, source.entries))
+        files += [report.FileSummary(f.file, f.sample, 0, f.entries) for f in self._whole_sources()]
+        return tuple(files)
+
+
+def _span(failure: Failure) -> tuple[int, int] | None:
+    return None if failure.start is None or failure.stop is None else (failure.start, failure.stop)
+
+
+def _cutflow(results: Mapping[str, Result]) -> dict[str, dict[str, float]]:
+    """The cutflow of all samples together; each sample's own is in the result."""
+    total = Result()
+    for result in results.values():
+        total = total + Result(cutflow=result.cutflow)
+    return total.cutflow
+
+
+def _empty_selections(results: Mapping[str, Result]) -> list[str]:
+    return [
+        f"sample {sample!r}: no event passes the selection of channel {channel!r}"
+        for sample, result in results.items()
+        for channel, cuts in result.cutflow.items()
+        if cuts and not list(cuts.values())[-1]
+    ]

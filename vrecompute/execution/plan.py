@@ -1,0 +1,195 @@
+"""`Plan`: a compact table of chunks, a pure function of the sources' metadata and `chunk_bytes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.datasets.dataset import Sample
+from vrecompute.digest import seal, sha256_json, unseal
+from vrecompute.errors import StoreError
+
+__all__ = ["DEFAULT_CHUNK_BYTES", "Chunk", "Plan", "PlannedSource", "split"]
+
+DEFAULT_CHUNK_BYTES = 32 << 20
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Entries [start, stop) of one source: the unit that is computed, named in reports, and never cut differently."""
+
+    source: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """A source that preflight has opened (or a grid): what it is, what is read of it, and where it is cut.
+
+    `bounds` are the chunk boundaries 0 .. entries; `view` is the part of its sample that `process` may
+    depend on, with files replaced by their sha256.
+    """
+
+    path: str
+    sample: str
+    kind: Literal["ttree", "rntuple", "grid"]
+    tree: str
+    uuid: str
+    size: int
+    entries: int
+    columns: tuple[str, ...]
+    bounds: tuple[int, ...]
+    view: Mapping[str, Any]
+    data_bytes: int = 0  # uncompressed bytes of the declared columns
+    disk_bytes: int = 0  # their bytes in the file
+    ordinal: int = 0
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> str:
+        """What this source is, wherever it lies: by UUID, size, tree and entries (a grid: by its description)."""
+        return sha256_json([self.kind, self.tree, self.uuid, self.size, self.entries, self.ordinal, self.description])
+
+    @cached_property
+    def key(self) -> str:
+        """Identity, columns, cut and sample view: what parts of this source are filed under."""
+        return sha256_json([self.identity, self.columns, self.bounds, self.view])[:40]
+
+    @property
+    def sidecar(self) -> str:
+        """Store name of the table that says where the declared columns lie in the file."""
+        return f"sources/{sha256_json([self.identity, self.columns])}.table"
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it is cut into."""
+        return len(self.bounds) - 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be computed: `work` names code and parameters, `sources` are in (sample, identity) order.
+
+    Chunks are numbered through all sources; a task is a range of these numbers.
+    """
+
+    work: str
+    samples: tuple[Sample, ...]
+    sources: tuple[PlannedSource, ...]
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES
+
+    @classmethod
+    def of(cls, work: str, samples: Sequence[Sample], sources: Sequence[PlannedSource], chunk_bytes: int) -> Plan:
+        """The plan over `sources`, put into their fixed order."""
+        ordered = sorted(sources, key=lambda s: (s.sample, s.identity))
+        return cls(work, tuple(samples), tuple(ordered), chunk_bytes)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Number of the first chunk of each source, and the total: shape (sources + 1,)."""
+        counts = [0, *(s.chunks for s in self.sources)]
+        return np.cumsum(np.array(counts, dtype=np.int64))
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks there are in all."""
+        return int(self.offsets[-1])
+
+    @property
+    def events(self) -> int:
+        """How many entries all sources hold."""
+        return sum(s.entries for s in self.sources)
+
+    @cached_property
+    def table(self) -> NDArray[np.int64]:
+        """One row a chunk: (source number, start, stop), shape (chunks, 3)."""
+        table = np.empty((self.chunks, 3), dtype=np.int64)
+        for number, source in enumerate(self.sources):
+            rows = slice(self.offsets[number], self.offsets[number + 1])
+            table[rows, 0] = number
+            table[rows, 1] = source.bounds[:-1]
+            table[rows, 2] = source.bounds[1:]
+        return table
+
+    def chunk(self, number: int) -> Chunk:
+        """The chunk of a number."""
+        source, start, stop = self.table[number]
+        return Chunk(self.sources[source].path, int(start), int(stop))
+
+    def slices(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """(source number, first, last chunk within it) for every source that chunks [first, last) touch."""
+        number = int(np.searchsorted(self.offsets, first, side="right")) - 1
+        while first < last:
+            base, end = int(self.offsets[number]), int(self.offsets[number + 1])
+            if end > first:
+                yield number, first - base, min(last, end) - base
+                first = min(last, end)
+            number += 1
+
+    def sample(self, name: str) -> Sample:
+        """The sample of a name."""
+        return next(s for s in self.samples if s.name == name)
+
+    def to_json(self) -> bytes:
+        """The plan as data, equal for equal plans."""
+        samples = [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples]
+        sources = [{k: v for k, v in vars(s).items() if k not in {"identity", "key"}} for s in self.sources]
+        return seal(
+            {
+                "format": "vrecompute-plan",
+                "version": _FORMAT,
+                "work": self.work,
+                "chunk_bytes": self.chunk_bytes,
+                "samples": samples,
+                "sources": sources,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Plan:
+        """The plan of `to_json`; StoreError where it is damaged or of another version."""
+        try:
+            raw = unseal(data)
+        except ValueError as error:
+            raise StoreError(f"not a readable plan: {error}") from error
+        if raw.get("format") != "vrecompute-plan" or raw.get("version") != _FORMAT:
+            raise StoreError(f"not a plan of version {_FORMAT}: {raw.get('format')!r} {raw.get('version')!r}")
+        sources = [
+            PlannedSource(**{**s, "columns": tuple(s["columns"]), "bounds": tuple(s["bounds"])}) for s in raw["sources"]
+        ]
+        return cls(raw["work"], tuple(Sample(**s) for s in raw["samples"]), tuple(sources), raw["chunk_bytes"])
+
+
+def split(entries: int, clusters: Sequence[int], data_bytes: int, chunk_bytes: int) -> tuple[int, ...]:
+    """Chunk boundaries 0 .. entries: whole clusters up to `chunk_bytes` of uncompressed declared columns each.
+
+    A cluster larger than that is cut evenly. `clusters` are boundaries including 0 and `entries`. The cut
+    depends on nothing else, so it is the same on every site and for every number of workers.
+
+    >>> split(100, [0, 30, 60, 100], data_bytes=1000, chunk_bytes=600)
+    (0, 60, 100)
+    >>> split(0, [0, 0], data_bytes=0, chunk_bytes=600)
+    (0,)
+    """
+    if entries == 0:
+        return (0,)
+    per_chunk = max(1, entries if data_bytes <= 0 else int(chunk_bytes * entries // data_bytes))
+    bounds = [0]
+    for start, stop in pairwise(clusters):
+        if stop - bounds[-1] > per_chunk and start > bounds[-1]:
+            bounds.append(start)
+        pieces = -(-(stop - bounds[-1]) // per_chunk)
+        if pieces > 1:
+            base, length = bounds[-1], stop - bounds[-1]
+            bounds += [base + length * i // pieces for i in range(1, pieces + 1)]
+    if bounds[-1] != entries:
+        bounds.append(entries)
+    return tuple(int(b) for b in bounds)

@@ -1,0 +1,54 @@
+"""Post-mortem of a chunk that outlived no worker (law 11), in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vrecompute.batch.contract import JobStatus, State
+from vrecompute.execution.failure import Failure
+from vrecompute.execution.plan import Plan
+from vrecompute.wording import bytes_text
+from vrecompute.workers.worker_exit import WorkerExit
+
+__all__ = ["lost_chunk"]
+
+_FOR_MEMORY = "give workers more memory or use a smaller --chunk-bytes"
+_FOR_TIME = "ask for a longer walltime or use a smaller --chunk-bytes"
+_FOR_LUCK = "run again later: what is finished is reused"
+_FOR_CODE = "run it alone and look for what ends the process: the analysis, or a library that it calls"
+
+
+def lost_chunk(
+    plan: Plan,
+    number: int,
+    error: BaseException,
+    deaths: Mapping[str, JobStatus],
+    peaks: Mapping[str, tuple[int, int]],
+    word: WorkerExit | None = None,
+) -> Failure:
+    """The Failure of a chunk that outlived no worker, with what is known of the last one: job, node, peak, limit.
+
+    Where the batch system ended its job (`deaths`), that is believed first, then what its nanny saw (`word`), then
+    what else is known of the job; where all are silent, `peaks` has what the worker last reported of its memory,
+    and of what it may use.
+    """
+    chunk = plan.chunk(number)
+    sample = plan.sources[int(plan.table[number, 0])].sample
+    worker = getattr(error, "last_worker", None)
+    known = deaths.get(str(getattr(worker, "name", "")))
+    used, limit = peaks.get(getattr(worker, "address", ""), (0, 0))
+    oom, advice = known is not None and known.state is State.OOM, _FOR_MEMORY
+    if known is not None and known.blame == "infrastructure" and known.reason:
+        how, advice = known.reason, _FOR_TIME if known.state is State.TIMEOUT else _FOR_LUCK
+    elif word is not None and (word.explains or known is None):
+        how, oom = str(word), word.for_memory
+        advice = _FOR_MEMORY if oom or not word.explains else _FOR_CODE
+    elif known is not None and known.reason:
+        how = known.reason
+    elif limit:
+        how = f"most likely memory: {bytes_text(used)} of the {bytes_text(limit)} of its worker when last heard"
+    else:
+        how = "most likely memory"
+    reason = f"its workers died repeatedly, also when it ran alone ({how}); {advice}"
+    kind = "memory" if oom else "lost"
+    return Failure(chunk.source, sample, kind, reason, chunk.start, chunk.stop, chunk.stop - chunk.start)

@@ -1,0 +1,179 @@
+"""Preflight: every source is opened once, on workers, before anything is computed; known ones are not opened again.
+
+sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
+sources/<sha256 of identity and columns>.table                     where its columns lie in the file
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vrecompute import reader
+from vrecompute.analysis import Analysis, Grid, SourceView
+from vrecompute.datasets.dataset import Sample, Source
+from vrecompute.digest import seal, sha256_json, unseal
+from vrecompute.errors import BadInput, EmptySource, RunError, UnreadableFile
+from vrecompute.execution.failure import Failure, failure_of
+from vrecompute.execution.plan import PlannedSource, split
+from vrecompute.execution.pool import Finished
+from vrecompute.stores.base import Store, open_store
+
+__all__ = ["PreflightContext", "cached_source", "plan_grid", "preflight", "preflight_failure", "without_twins"]
+
+
+@dataclass(frozen=True)
+class PreflightContext:
+    """What preflight needs to know of the run. `views` are the samples' process views by sample name."""
+
+    analysis: Analysis
+    samples: Mapping[str, Sample]
+    views: Mapping[str, Mapping[str, Any]]
+    work: str
+    chunk_bytes: int
+    store_url: str
+
+
+def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
+    """For each source, what was found, or why it cannot be used; in the order of `sources`."""
+    store = open_store(context.store_url)
+    found: list[PlannedSource | Failure] = []
+    for source in sources:
+        known = cached_source(context, store, source)
+        if known is None:
+            try:
+                known = _open(context, source)
+                table = reader.tabulate(known.path, known.tree, known.columns)
+                store.create(known.sidecar, reader.table_to_bytes(table))
+                store.create(_cache_name(context, source), seal(_as_data(known)))
+            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
+            except (Exception, SystemExit) as error:
+                found.append(failure_of(error, source.path, source.sample, entries=source.entries))
+                continue
+        found.append(known)
+    return found
+
+
+def cached_source(context: PreflightContext, store: Store, source: Source) -> PlannedSource | None:
+    """What an earlier preflight found of this very file, if it is unchanged since; opens nothing."""
+    try:
+        name = _cache_name(context, source)
+    except UnreadableFile:
+        return None
+    if not store.exists(name):
+        return None
+    try:
+        raw = unseal(store.get(name))
+    except ValueError:
+        # It is only a memory of what the file says: the file is asked again, and says so anew.
+        store.delete(name)
+        return None
+    raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
+    return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
+
+
+def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
+    """Each source once, and what is wrong with the others unless they are allowed.
+
+    The same file under two addresses would be counted twice without anybody asking.
+    """
+    seen: dict[tuple[str, str], list[PlannedSource]] = {}
+    kept, failures = [], []
+    for given in planned:
+        source = replace(given, ordinal=0)
+        twins = seen.setdefault((source.sample, source.identity), [])
+        twins.append(source)
+        if len(twins) == 1 or allow:
+            kept.append(replace(source, ordinal=len(twins) - 1))
+            continue
+        reason = (
+            f"is the same file as {twins[0].path} (UUID {source.uuid}): its events would count twice; "
+            "list it once, or pass --allow-duplicates"
+        )
+        failures.append(Failure(source.path, source.sample, "duplicate", reason, entries=source.entries))
+    return kept, failures
+
+
+def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSource:
+    """A grid as a planned source: no file, cut into runs of `chunk_items`."""
+    bounds = (*range(0, grid.size, grid.chunk_items), grid.size)
+    return PlannedSource(
+        path=f"grid:{grid.name}",
+        sample=sample.name,
+        kind="grid",
+        tree="",
+        uuid="",
+        size=grid.size,
+        entries=grid.size,
+        columns=("index",),
+        bounds=bounds,
+        view=view,
+        description={"name": grid.name, **grid.description},
+    )
+
+
+def _open(context: PreflightContext, source: Source) -> PlannedSource:
+    sample = context.samples[source.sample]
+    facts = reader.inspect(source.path, source.tree or sample.tree)
+    if source.entries is not None and facts.entries != source.entries:
+        raise EmptySource(source.path, f"holds {facts.entries} events where the catalogue says {source.entries}")
+    wanted = context.analysis.columns(SourceView(sample, facts.available, facts.tree, source.path))
+    columns = tuple(dict.fromkeys([*wanted, *([sample.weight] if sample.weight else [])]))
+    if not columns:
+        raise BadInput(source.path, f"analysis {context.analysis.name!r} declares no columns for it")
+    facts.require(columns)
+    clusters = [int(c) for c in facts.cluster_starts(columns)]
+    data_bytes = facts.bytes_of(columns)
+    return PlannedSource(
+        path=source.path,
+        sample=source.sample,
+        kind=facts.kind,
+        tree=facts.tree,
+        uuid=facts.uuid,
+        size=facts.size,
+        entries=facts.entries,
+        columns=columns,
+        bounds=split(facts.entries, clusters, data_bytes, context.chunk_bytes),
+        view=context.views[source.sample],
+        data_bytes=data_bytes,
+        disk_bytes=facts.compressed_bytes_of(columns),
+        ordinal=source.ordinal,
+    )
+
+
+def _cache_name(context: PreflightContext, source: Source) -> str:
+    sample = context.samples[source.sample]
+    key = [
+        str(Path(source.path).absolute()),
+        _stamp(source.path),
+        source.tree or sample.tree,
+        source.entries,
+        context.work,
+        context.chunk_bytes,
+        context.views[source.sample],
+    ]
+    return f"sources/{sha256_json(key)}.json"
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
+    return reader.stamp_of(status)
+
+
+def _as_data(source: PlannedSource) -> dict[str, Any]:
+    skip = {"identity", "key", "path", "sample", "ordinal"}
+    return {k: v for k, v in vars(source).items() if k not in skip}
+
+
+def preflight_failure(ended: Finished, source: Source) -> Failure:
+    """Why a source is not among those that were opened, where its task gave nothing."""
+    if ended.how == "killed":
+        error: Exception = RunError(f"workers died while opening it: {ended.value}")
+        return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
+    return failure_of(ended.value, source.path, source.sample, entries=source.entries)

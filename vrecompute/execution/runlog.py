@@ -1,0 +1,149 @@
+"""What happened in a run, as one immutable object an event; the state of a run is derived from them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from vrecompute.digest import canonical_json
+from vrecompute.errors import StoreError
+from vrecompute.execution.manifest import Manifest
+from vrecompute.stores.base import Store
+
+__all__ = ["OUT_OF_TIME", "RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
+
+#: A Runner's last word where its job ended before the run.
+OUT_OF_TIME = "out-of-time"
+# A writer that has said nothing for this long is taken for dead.
+_SILENCE_S = 180.0
+_BEAT_S = 5.0
+_TICK_S = 1.0
+
+
+class RunLog:
+    """One Runner's own log. It beats often at first and rarely in long runs, so that logs stay small."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.prefix = manifest.prefix
+        self.writer = f"{int(time.time()):x}-{_host()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._number = 0
+        self._started = self._last = time.monotonic()
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Record one event."""
+        data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **facts})
+        self.store.create(f"{self.prefix}events/{self.writer}/{self._number:08}.json", data)
+        self._number += 1
+        self._last = time.monotonic()
+
+    def beat(self, **facts: Any) -> None:
+        """Record progress, if enough time has passed since the last event."""
+        now = time.monotonic()
+        if now - self._last >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
+            self.event("progress", **facts)
+
+    @contextlib.contextmanager
+    def speaking(self, facts: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+        """Progress goes into the log from a thread of its own: a long `finish` is no silence."""
+        over = threading.Event()
+
+        def speak() -> None:
+            while not over.wait(_TICK_S):
+                with contextlib.suppress(StoreError):
+                    self.beat(**facts())
+
+        thread = threading.Thread(target=speak, name=f"vrecompute-log-{self.prefix}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def outcome(self, data: Mapping[str, Any]) -> None:
+        """Record how this Runner ended."""
+        # Not canonical: the order of cuts in a cutflow is part of it.
+        self.store.create(f"{self.prefix}outcomes/{self.writer}.json", json.dumps(data, allow_nan=False).encode())
+
+
+def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
+    """How each Runner of a run ended, the best first: complete, partial, failed; then the latest."""
+    rank = {"complete": 0, "partial": 1, "failed": 2}
+    found = []
+    for name in store.names(f"runs/{run}/outcomes"):
+        # A damaged outcome is none: the run can be taken up again, and its parts prove themselves.
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(store.get(name)))
+    return sorted(found, key=lambda o: (rank.get(o.get("status", ""), 3), -float(o.get("ended", 0))))
+
+
+def run_state(store: Store, run: str) -> str:
+    """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes."""
+    ended = outcomes(store, run)
+    if ended and ended[0]["status"] == "complete":
+        return "complete"  # whoever else is still at it adds nothing
+    writers = {o.get("writer") for o in ended}
+    latest: dict[str, str] = {}
+    for name in store.names(f"runs/{run}/events"):
+        writer = name.split("/")[3]
+        latest[writer] = max(name, latest.get(writer, ""))
+    gone = False
+    for writer, name in latest.items():
+        if writer in writers:
+            continue
+        if _gone(writer):
+            gone = True
+            continue
+        try:
+            event = json.loads(store.get(name))
+            said, kind = float(event["time"]), event["event"]
+        except (StoreError, ValueError, KeyError):
+            continue
+        if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
+            return "running"
+    if gone:
+        ended = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
+    return str(ended[0]["status"]) if ended else "interrupted"
+
+
+def _host() -> str:
+    return socket.gethostname()[:24]
+
+
+def _gone(writer: str) -> bool:
+    """Whether a writer was a process of this machine that is no more, so that its silence needs no waiting for."""
+    host, _, pid = writer.partition("-")[2].rpartition("-")[0].rpartition("-")
+    return host == _host() and pid.isdigit() and not _alive(int(pid))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
+
+
+def request_cancel(store: Store, run: str) -> None:
+    """Ask whoever runs this run to stop."""
+    store.create(f"runs/{run}/cancel", b"cancelled by its user\n")
+
+
+def withdraw_cancel(store: Store, run: str) -> None:
+    """Whoever resumes a run wants it finished after all."""
+    store.delete(f"runs/{run}/cancel")
+
+
+def cancel_requested(store: Store, run: str) -> bool:
+    """Whether somebody asked for an end."""
+    return store.exists(f"runs/{run}/cancel")

@@ -1,0 +1,399 @@
+"""`Runner`: carries out one run on any Dask client. Where it lives is nobody's business here.
+
+    preflight (distributed, cached) -> plan -> reuse parts -> tasks in a bounded window -> merge -> finish
+
+Whatever it has finished is durable in the store, so killing it loses what was in flight and no more, and
+a second Runner on the same run only adds parts that are equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from distributed import Client as DaskClient
+
+from vrecompute.analysis import Analysis
+from vrecompute.digest import sha256_of
+from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
+from vrecompute.execution.collect import Collector
+from vrecompute.execution.failure import Failure, failure_of, lines_of
+from vrecompute.execution.finish import failed_outcome, finish
+from vrecompute.execution.killed_tasks import KilledTasks
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome, Tally
+from vrecompute.execution.parts import read_part, stored_parts
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.pool import Finished, TaskPool
+from vrecompute.execution.postmortem import lost_chunk
+from vrecompute.execution.preflight import PreflightContext, plan_grid, preflight, preflight_failure, without_twins
+from vrecompute.execution.progress import Progress
+from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
+from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.task import TaskContext, TaskReport, compute
+from vrecompute.execution.workkey import sample_views, work_key
+from vrecompute.results.file import write_results
+from vrecompute.results.result import Result
+from vrecompute.stores.base import Store
+from vrecompute.workers.worker_exit import worker_exit
+from vrecompute.workforce import WorkerControl
+
+__all__ = ["Runner"]
+
+# Tasks in flight per worker thread: enough that no thread waits for the Runner.
+_WINDOW = 2.5
+_PREFLIGHT_BATCH = 16
+_TICK_S = 0.5
+_SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected")
+# How often the store is asked whether somebody wants an end.
+_CANCEL_S = 2.0
+
+
+class Runner:
+    """One execution of one manifest.
+
+    `on_progress` is called from the Runner's thread with each new Progress; `control` knows more of the workers than
+    Dask does, and gives more of them for more work.
+    """
+
+    def __init__(
+        self,
+        dask: DaskClient,
+        store: Store,
+        manifest: Manifest,
+        analysis: Analysis,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        control: WorkerControl | None = None,
+    ) -> None:
+        self.dask = dask
+        self.store = store
+        self.manifest = manifest
+        self.analysis = analysis
+        self.settings = manifest.settings
+        self.log = RunLog(store, manifest)
+        self.tally = Tally(manifest)
+        self.progress = Progress()
+        self._on_progress = on_progress
+        self.control = control or WorkerControl()
+        self.walltime = RunnerWalltime(store)
+        self._peaks: dict[str, tuple[int, int]] = {}
+        self._cancelled = False
+        self._looked = 0.0
+        self._most_threads = 0
+
+    def cancel(self) -> None:
+        """Stop soon: nothing more is submitted, what is durable stays."""
+        self._cancelled = True
+
+    def execute(self) -> Outcome:
+        """Carry the run out to its end and record how it ended.
+
+        Raises, and records no end: ClusterLost where its cluster is gone, OutOfTime where the Runner's own job is
+        over before (in both cases another Runner can finish the run), StoreError where the store fails for good.
+        """
+        try:
+            with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
+                return self._execute()
+        except OutOfTime:
+            self.log.event(OUT_OF_TIME)
+            raise
+
+    def _execute(self) -> Outcome:
+        results: dict[str, Result] = {}
+        try:
+            self.log.event("started")
+            carried = dict(self.manifest.resources)
+            for step in self.manifest.steps or ("",):
+                analysis = self.analysis.at_step(step) if step else self.analysis
+                results = self._step(step, analysis, carried)
+                if self._over:
+                    break
+                if step:
+                    carried[step] = self._keep(results, "blobs/")
+        except StoreError as error:
+            self.tally.failed(failure_of(error, self.store.url, ""))
+        except Exception as error:
+            # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
+            why = self.control.lost() or (str(error) if isinstance(error, ClusterLost) else "")
+            if not why and (self.dask.status != "running" or isinstance(error, OSError)):
+                why = f"the connection to the Dask scheduler was lost: {error}"
+            if why and not self._cancelled:  # whoever cancels may close the cluster at once
+                raise ClusterLost(why) from error
+            # A run that ends without a word would look as if it were running still.
+            if not why:
+                self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+        finally:
+            self.control.needed(self.manifest.run, 0)
+        self.walltime.hand_over(self.tally)
+        name = self._kept(results)
+        outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+        try:
+            with self._stage("finish"):
+                outcome = self._finish(outcome)
+            outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
+            self.log.outcome(outcome.to_data(self.log.writer))
+        except StoreError as error:
+            # What the store cannot take is told to whoever listens to this process.
+            self.tally.failed(failure_of(error, self.store.url, ""))
+            outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+        self._report(stage="done")
+        return outcome
+
+    def _finish(self, outcome: Outcome) -> Outcome:
+        arguments = (self.store, self.manifest, self.analysis, outcome, self.log.writer)
+        if self.analysis.finish_function is None:
+            return outcome
+        try:
+            return self.walltime.in_time(finish, *arguments)
+        except TimeoutError:
+            self.walltime.not_finished(str(self.analysis.finish_function), self.tally.elapsed("finish"))
+            self.walltime.hand_over(self.tally)
+            return failed_outcome(outcome, self.tally.failures[-1])
+
+    @property
+    def _over(self) -> bool:
+        return self._cancelled or self.tally.must_stop or self.walltime.late is not None
+
+    def _step(self, step: str, analysis: Analysis, resources: Mapping[str, str]) -> dict[str, Result]:
+        work = work_key(self.manifest, analysis, step, resources)
+        with self._stage("preflight"):
+            plan = self._plan(step, analysis, work)
+        if self._over:
+            return {}
+        wanted = (dict(resources), dict(self.manifest.numerics), self.walltime.ends)
+        context = TaskContext(plan, analysis, self.store.url, *wanted, lines_of(type(analysis).process))
+        collector = Collector(plan)
+        if self.settings.reuse:
+            with self._stage("reuse"):
+                self._reuse(plan, collector)
+        with self._stage("work"):
+            self.control.needed(self.manifest.run, int((~collector.have).sum()))
+            self._work(context, collector)
+        with self._stage("merge"):
+            results = collector.results()
+            self.tally.collected(plan, collector.have)
+        return results
+
+    def _plan(self, step: str, analysis: Analysis, work: str) -> Plan:
+        views = sample_views(self.manifest)
+        samples = {s.name: s for s in self.manifest.dataset.samples}
+        grids = self.manifest.grids.get(step, ())
+        planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
+        if not grids:
+            context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
+            planned += self._preflight(context)
+        planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
+        for failure in twins:
+            self.tally.failed(failure)
+        plan = Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
+        # The first Runner's plan is the run's plan; files that changed since are caught when they are read.
+        name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
+        if not self.tally.failures and not self._over and not self.store.create(name, plan.to_json()):
+            try:
+                known = Plan.from_json(self.store.get(name))
+            except StoreError as error:
+                raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
+            plan = known if known.work == work else plan
+        self.tally.planned(plan, final=step == (self.manifest.steps or ("",))[-1])
+        return plan
+
+    def _preflight(self, context: PreflightContext) -> list[PlannedSource]:
+        sources = self.manifest.dataset.sources
+        batches = [sources[i : i + _PREFLIGHT_BATCH] for i in range(0, len(sources), _PREFLIGHT_BATCH)]
+        pool = TaskPool(self.dask, f"preflight-{self.manifest.run}")
+        shared = pool.share(context)
+        found: dict[int, list[PlannedSource | Failure]] = {}
+        sent = 0
+        while len(found) < len(batches) and not self._over:
+            while sent < len(batches) and len(pool) < self._window(pool):
+                pool.submit(sent, preflight, shared, batches[sent])
+                sent += 1
+            ended = pool.wait(_TICK_S)
+            self._look_around()
+            if ended is None:
+                if self.walltime.is_up:
+                    self.walltime.not_opened(self.manifest.dataset.name, self.progress.sources_done, len(sources))
+                continue
+            if ended.how == "done":
+                found[ended.ticket] = ended.value
+            elif ended.how == "cancelled":
+                pool.submit(ended.ticket, preflight, shared, batches[ended.ticket])
+            else:
+                found[ended.ticket] = [preflight_failure(ended, source) for source in batches[ended.ticket]]
+            self._report(
+                stage="preflight",
+                sources_total=len(sources),
+                sources_done=sum(len(batch) for batch in found.values()),
+            )
+        pool.cancel()
+        flat = [item for number in sorted(found) for item in found[number]]
+        for item in flat:
+            if isinstance(item, Failure):
+                self.tally.failed(item)
+        return [item for item in flat if isinstance(item, PlannedSource)]
+
+    def _reuse(self, plan: Plan, collector: Collector) -> None:
+        wanted = {source.key for source in plan.sources}
+        for name in stored_parts(self.store, plan.work):
+            try:
+                nodes = read_part(self.store, name)
+            except StoreError as error:
+                self.tally.warnings.append(f"a stored part was damaged and is computed again: {error}")
+                self.store.delete(name)
+                continue
+            try:
+                collector.add(node for node in nodes if node.source_key in wanted)
+            except ValueError as error:
+                self.tally.failed(failure_of(AnalysisError(f"stored results do not combine: {error}"), name, ""))
+                return
+        self.tally.reused += int(collector.have.sum())
+        self._report_work(plan, collector)
+
+    def _work(self, context: TaskContext, collector: Collector) -> None:
+        plan = context.plan
+        settings = self.settings
+        schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
+        if schedule.exhausted:
+            return
+        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda task_report: task_report.idle)
+        shared = pool.share(context)
+        killed = KilledTasks(self.control.deaths)
+        doubled: set[Task] = set()
+
+        def submit(task: Task) -> None:
+            pool.submit(task, compute, shared, task.first, task.last, schedule.longest_s, from_start=task.from_start)
+
+        while not self._over and (len(pool) > 0 or len(killed) > 0 or not schedule.exhausted):
+            if self.walltime.is_up or (self.walltime.closing and len(pool) == 0):
+                break
+            threads = pool.threads()
+            self._most_threads = max(threads, self._most_threads)
+            while not self.walltime.closing and len(pool) < self._window(pool):
+                task = schedule.next(threads, len(pool))
+                if task is None:
+                    break
+                submit(task)
+            ended = pool.wait(_TICK_S)
+            if ended is not None:
+                self._ended(ended, schedule, plan, collector, killed)
+                self._report_work(plan, collector)
+            for task, error in killed.judge(schedule):
+                word = worker_exit(self.dask, error.last_worker, self.control.deaths, lambda: self._over)
+                self.tally.failed(lost_chunk(plan, task.first, error, self.control.deaths(), self._peaks, word))
+            self._look_around()
+            if any(task.alone for task, _, _ in pool.flying()):
+                for address, (used, limit) in pool.memory().items():
+                    self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
+            for task, elapsed, copies in pool.flying():
+                spare = task not in doubled and copies == 1 and len(pool) < threads
+                if spare and schedule.is_straggler(elapsed):
+                    doubled.add(task)
+                    self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
+                    submit(task)
+        if not self._over and (self.walltime.closing or self.walltime.is_up):
+            self.walltime.not_reached(plan, pool.flying(), schedule)
+        pool.cancel()
+
+    def _ended(self, end: Finished, schedule: Schedule, plan: Plan, collector: Collector, killed: KilledTasks) -> None:
+        task: Task = end.ticket
+        if end.how == "done":
+            task_report: TaskReport = end.value
+            try:
+                new = collector.add(read_part(self.store, task_report.part)) if task_report.part else 0
+            except ValueError as error:
+                self._failed(task, plan, AnalysisError(f"results of different chunks do not combine: {error}"))
+                return
+            self.tally.received(task_report, new)
+            left = task.last if task_report.left is None else task_report.left
+            if new:
+                self.walltime.advanced()
+            if task_report.part:
+                schedule.finished(replace(task, last=left), task_report.seconds["wall"], task_report.longest_s)
+            if left < task.last:
+                self.log.event("no-time", first=left, last=task.last, worker=task_report.worker)
+                schedule.again(replace(task, first=left))
+                if self.walltime.refused(task_report.worker, leaves=task_report.leaves, threads=self._most_threads):
+                    self.tally.failed(self.walltime.chunk(plan, replace(task, first=left), "have no time to start it"))
+        elif end.how == "killed":
+            self.log.event("deaths", first=task.first, last=task.last, reason=str(end.value))
+            killed.begin(task, end.value)
+        elif end.how == "cancelled":
+            schedule.again(task)
+        else:
+            self._failed(task, plan, end.value)
+
+    def _failed(self, task: Task, plan: Plan, error: BaseException) -> None:
+        """Every chunk of a task that gave nothing is named; trouble with code or store is told once."""
+        for number in range(task.first, task.last):
+            chunk = plan.chunk(number)
+            sample = plan.sources[int(plan.table[number, 0])].sample
+            failure = failure_of(
+                error, chunk.source, sample, start=chunk.start, stop=chunk.stop, entries=chunk.stop - chunk.start
+            )
+            self.tally.failed(failure)
+            if not failure.skippable:
+                break
+
+    def _kept(self, results: Mapping[str, Result]) -> str | None:
+        """The store's name of the results of what was seen; a complete run has one even of no events at all."""
+        if not results or not (self.tally.events_seen or self.tally.all_there):
+            return None
+        try:
+            return self._keep(results, f"{self.manifest.prefix}results/")
+        except StoreError as error:
+            self.tally.failed(failure_of(error, self.store.url, ""))
+            return None
+
+    def _keep(self, results: Mapping[str, Result], folder: str) -> str:
+        data = write_results(results)
+        name = f"{folder}{sha256_of(data)}.zip"
+        self.store.create(name, data)
+        return name
+
+    def _window(self, pool: TaskPool) -> int:
+        return max(2, round(_WINDOW * pool.threads()))
+
+    def _look_around(self) -> None:
+        if why := self.control.lost():
+            raise ClusterLost(why)
+        if time.monotonic() - self._looked > _CANCEL_S:
+            self._looked = time.monotonic()
+            self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
+
+    def _report_work(self, plan: Plan, collector: Collector) -> None:
+        done = int(collector.have.sum())
+        widths = plan.table[:, 2] - plan.table[:, 1]
+        events = int(np.sum(widths, where=collector.have))
+        elapsed = self.tally.elapsed("work")
+        rate = self.tally.events_computed / elapsed if elapsed > 0 else 0.0
+        left = plan.events - events
+        self._report(
+            stage="work",
+            chunks_done=done,
+            chunks_total=plan.chunks,
+            events=events,
+            events_expected=plan.events,
+            events_per_s=rate,
+            eta_s=left / rate if rate > 0 else None,
+            failures=len(self.tally.failures),
+        )
+
+    def _report(self, **changes: object) -> None:
+        self.progress = replace(self.progress, **changes)  # type: ignore[arg-type]  # fields of Progress by name
+        self._on_progress(self.progress)
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        if name != "merge":
+            self._report(stage=name)
+        self.tally.enter(name)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.tally.leave(name)
+            self.log.event("stage", stage=name, seconds=time.monotonic() - started)

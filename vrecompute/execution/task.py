@@ -1,0 +1,270 @@
+"""What a worker does: a range of chunks is read, processed, merged along the tree and made durable as one part."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from vrecompute import reader
+from vrecompute.analysis import Analysis
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
+from vrecompute.digest import numerics, sha256_of
+from vrecompute.errors import BadInput, StoreError
+from vrecompute.execution.failure import Failure, failure_of, lend_lines
+from vrecompute.execution.parts import PartNode, table_name, write_part
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.skim import write_tables
+from vrecompute.results.check import check_result
+from vrecompute.results.result import Result
+from vrecompute.results.tree import MergeTree, Node
+from vrecompute.stores.base import Store, open_store
+from vrecompute.workers.drain import leave_soon
+from vrecompute.workers.walltime import Pace, allocation
+
+__all__ = ["TaskContext", "TaskReport", "compute", "local_copy", "process_chunk"]
+
+_PACE = Pace()
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
+
+    `ends` is when the Runner's own allocation ends, in seconds since 1970; None where it does not. `lines` are of
+    the analysis' source file (`lines_of`), which other machines need not have.
+    """
+
+    plan: Plan
+    analysis: Analysis
+    store_url: str
+    resources: Mapping[str, str] = field(default_factory=dict)
+    numerics: Mapping[str, str] = field(default_factory=dict)
+    ends: float | None = None
+    lines: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What a task did: the part it wrote, the chunks in it, what failed, and what it cost.
+
+    `seconds` is wall time by stage (`read`, `process`, `merge`, `write`), `wall` for all of it, and its `cpu` time.
+    `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
+    whether the worker makes room for another, as it does unless its time is the Runner's own.
+    """
+
+    part: str | None
+    done: tuple[int, ...]
+    failures: tuple[Failure, ...]
+    events: int
+    data_bytes: int
+    disk_bytes: int
+    seconds: Mapping[str, float]
+    worker: str
+    machine: str
+    longest_s: float = 0.0
+    left: int | None = None
+    leaves: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was no time for any of the task: a copy of it elsewhere may do better."""
+        return self.left is not None and not self.part and not self.failures
+
+
+def compute(
+    context: TaskContext, first: int, last: int, chunk_s: float = 0.0, *, from_start: bool = False
+) -> TaskReport:
+    """Compute chunks [first, last) of the plan and give the report; failures of chunks are data, not exceptions.
+
+    The first failure of the analysis' own code ends the task: the next chunk would fail alike. So does the end
+    of this worker's time: a chunk that would outlive it is not started; see `Pace.fits` for the other two.
+    """
+    if context.numerics and (here := numerics(context.analysis.dependencies)) != context.numerics:
+        return _refused(context, first, last, _difference(context.numerics, here))
+    store = open_store(context.store_url)
+    seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
+    began, cpu = time.perf_counter(), time.thread_time()
+    nodes: list[PartNode] = []
+    done: list[int] = []
+    failures: list[Failure] = []
+    events = data_bytes = disk_bytes = 0
+    longest_s = 0.0
+    left: int | None = None
+    for number, begin, end in context.plan.slices(first, last):
+        source = context.plan.sources[number]
+        base = int(context.plan.offsets[number])
+        tree: MergeTree[Result] = MergeTree(source.chunks)
+        for leaf in range(begin, end):
+            start, stop = source.bounds[leaf], source.bounds[leaf + 1]
+            if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
+                left = base + leaf
+                break
+            chunk_began = _PACE.begins()
+            try:
+                result = process_chunk(context, source, start, stop, store, seconds)
+                clock = time.perf_counter()
+                tree.add(Node(0, leaf), result)
+                seconds["merge"] += time.perf_counter() - clock
+            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
+            except (Exception, SystemExit) as error:
+                lend_lines(context.lines)
+                failures.append(
+                    failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
+                )
+                if not failures[-1].skippable:
+                    break
+                continue
+            longest_s = max(longest_s, _PACE.took(context.plan.work, chunk_began))
+            done.append(base + leaf)
+            events += stop - start
+            share = (stop - start) / source.entries
+            data_bytes += round(source.data_bytes * share)
+            disk_bytes += round(source.disk_bytes * share)
+        nodes += [PartNode(source.key, node, value) for node, value in tree.nodes.items()]
+        if left is not None or (failures and not failures[-1].skippable):
+            break
+    clock = time.perf_counter()
+    part = write_part(store, context.plan.work, nodes) if nodes else None
+    _PACE.wrote(context.plan.work, time.perf_counter() - clock)
+    seconds["write"] += time.perf_counter() - clock
+    seconds["cpu"] = time.thread_time() - cpu
+    seconds["wall"] = time.perf_counter() - began
+    facts = (part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds)
+    leaves = left is not None and _makes_room(context)
+    return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves)
+
+
+def _makes_room(context: TaskContext) -> bool:
+    """This worker has no time left. It leaves for another to come, unless the Runner has to end with it."""
+    here = allocation()
+    if here is None or (context.ends is not None and here.ends >= context.ends):
+        return False
+    leave_soon()
+    return True
+
+
+def process_chunk(
+    context: TaskContext, source: PlannedSource, start: int, stop: int, store: Store, seconds: dict[str, float]
+) -> Result:
+    """The Result of one chunk, with `events` and `sum_of_weights` filled in and skim rows streamed to the store."""
+    sample = context.plan.sample(source.sample)
+    clock = time.perf_counter()
+    columns = _read(source, start, stop, store)
+    seconds["read"] += time.perf_counter() - clock
+    clock = time.perf_counter()
+    events = Columns(
+        columns=columns,
+        sample=sample,
+        start=start,
+        stop=stop,
+        variations=tuple(context.analysis.variations(sample)),
+        resources=_resources(context, sample, store),
+        source=source.path,
+    )
+    result = check_result(context.analysis.process(events))
+    result.events = stop - start
+    result.sum_of_weights = _sum_of_weights(columns, sample, stop - start)
+    seconds["process"] += time.perf_counter() - clock
+    if result.tables:
+        clock = time.perf_counter()
+        names = {table: table_name(context.plan.work, source.key, table, start, stop) for table in result.tables}
+        write_tables(store, result, names)
+        seconds["write"] += time.perf_counter() - clock
+    return result
+
+
+def _read(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
+    if source.kind == "grid":
+        return {"index": Column(np.arange(start, stop, dtype=np.int64))}
+    expect = reader.Identity(source.uuid, source.size, source.entries)
+    table = _table(store.url, source.sidecar)
+    columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect, table=table)
+    for name, column in columns.items():
+        length = len(column.values) if column.offsets is None else len(column.offsets) - 1
+        if length != stop - start:
+            raise BadInput(source.path, f"column {name!r} gave {length} entries of {stop - start} asked for")
+    return columns
+
+
+@lru_cache(maxsize=128)
+def _table(url: str, sidecar: str) -> reader.Table | None:
+    """The sidecar that preflight left, so that a worker parses no metadata; without it, it does."""
+    store = open_store(url)
+    try:
+        return reader.table_from_bytes(store.get(sidecar)) if store.exists(sidecar) else None
+    except (StoreError, ValueError):
+        return None
+
+
+def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int) -> float:
+    if sample.weight is None:
+        return float(entries)
+    return float(np.sum(columns[sample.weight].values, dtype=np.float64))
+
+
+def _resources(context: TaskContext, sample: Sample, store: Store) -> dict[str, Path]:
+    certified = f"certified:{sample.name}"
+    local = {n: local_copy(store, name) for n, name in context.resources.items() if ":" not in n}
+    if certified in context.resources:
+        local["certified"] = local_copy(store, context.resources[certified])
+    return local
+
+
+def local_copy(store: Store, name: str) -> Path:
+    """A path to read a store object from on this machine: its own, or a copy kept until the process ends."""
+    path = store.local_path(name)
+    return path if path is not None else _fetched(store, name)
+
+
+def _fetched(store: Store, name: str) -> Path:
+    folder = _temporary()
+    path = folder / (sha256_of(f"{store.url} {name}".encode()) + "".join(Path(name).suffixes[-2:]))
+    if not path.exists():
+        path.write_bytes(store.get(name))
+    return path
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> Path:
+    """This process' folder for copies, removed when it ends."""
+    folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
+    pairs = [f"{n} {here.get(n, 'absent')} (client: {v})" for n, v in sorted(wanted.items()) if here.get(n) != v]
+    return ", ".join(pairs)
+
+
+def _refused(context: TaskContext, first: int, last: int, difference: str) -> TaskReport:
+    chunk = context.plan.chunk(first)
+    reason = (
+        f"worker {_worker_name()} has {difference}; results of different versions are never mixed: "
+        "give client and workers the same environment"
+    )
+    failure = Failure(chunk.source, "", "environment", reason)
+    return TaskReport(None, (), (failure,), 0, 0, 0, {}, _worker_name(), machine_facts())
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 10000}"
+
+
+@lru_cache(maxsize=1)
+def machine_facts() -> str:
+    """What besides library versions may move the last bit of a sum: architecture and C library."""
+    return f"{platform.machine()} {' '.join(platform.libc_ver())}".strip()

@@ -1,0 +1,49 @@
+"""The work key (law 3): what, besides the data, makes the numbers of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vrecompute import reader
+from vrecompute.analysis import Analysis
+from vrecompute.datasets.dataset import Sample
+from vrecompute.digest import sha256_json
+from vrecompute.execution.manifest import Manifest
+from vrecompute.results.file import FORMAT_VERSION
+
+__all__ = ["sample_views", "work_key"]
+
+
+def work_key(manifest: Manifest, analysis: Analysis, step: str, resources: Mapping[str, str]) -> str:
+    """Names analysis code, process parameters, resources, numerics, and versions of reader and format.
+
+    Not of it: the certified-luminosity files of samples, which are in the samples' views, and the file the
+    analysis came from, whose digest counts comments that the code's does not.
+    """
+    own = {name: digest for name, digest in resources.items() if not name.startswith(("certified:", "source:"))}
+    return sha256_json(
+        {
+            "analysis": [manifest.analysis, manifest.analysis_version, manifest.code, step],
+            "parameters": analysis.process_parameters(),
+            "resources": own,
+            "numerics": manifest.numerics,
+            "reader": reader.READER_VERSION,
+            "format": FORMAT_VERSION,
+        }
+    )[:40]
+
+
+def sample_views(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """What `process` may see of each sample, with files replaced by what they contain."""
+    views = {}
+    for sample in manifest.dataset.samples:
+        views[sample.name] = _view(sample, manifest.resources)
+    return views
+
+
+def _view(sample: Sample, resources: Mapping[str, str]) -> dict[str, Any]:
+    view = sample.process_view()
+    if sample.certified is not None:
+        view["certified"] = resources[f"certified:{sample.name}"]
+    return view

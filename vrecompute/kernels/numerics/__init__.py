@@ -1,0 +1,1 @@
+"""Sums over Gaussian kernels: regression, density, likelihood of bandwidths."""

@@ -1,0 +1,329 @@
+"""`RunSummary`: what a run did, and what is missing; as `report.json`, as text, and merged from fragments.
+
+Everything here is a pure function of values. The JSON document is a contract with other programs
+(`report.schema.json`, version `SCHEMA`); the page made of it is in `html`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from typing import Any, Literal
+
+from vrecompute.wording import bytes_text, count_text, percent_text, printable
+
+__all__ = [
+    "SCHEMA",
+    "AnalysisIdentity",
+    "Chunks",
+    "Events",
+    "FileSummary",
+    "Fragment",
+    "ReportedFailure",
+    "RunSummary",
+    "SampleSummary",
+    "Status",
+    "dumps",
+    "loads",
+    "merge_fragments",
+    "schema",
+    "summary_text",
+]
+
+SCHEMA = 1
+Status = Literal["complete", "partial", "failed"]
+IN_TASKS = "task-"
+EXIT_CODES: Mapping[Status, int] = {"complete": 0, "partial": 3, "failed": 4}
+
+
+@dataclass(frozen=True)
+class AnalysisIdentity:
+    """Which code ran: name, declared version, and digest of the source it was computed from."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events seen in the merged result, and events the sources hold; a source whose entries nobody knows counts 0."""
+
+    seen: int
+    expected: int
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Chunks of the plan: computed by this run, reused from durable parts, failed; the rest was not reached."""
+
+    total: int
+    computed: int
+    reused: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class ReportedFailure:
+    """One file, or one chunk [start, stop) of it, that is not in the result; `kind` is the class of failure."""
+
+    file: str
+    chunk: tuple[int, int] | None
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """One source: events in the result and events it holds (None where it could not be opened)."""
+
+    file: str
+    sample: str
+    seen: int
+    expected: int | None
+
+
+@dataclass(frozen=True)
+class SampleSummary:
+    """One sample. `scale` multiplies its histograms to the luminosity; None with `unscaled_because` saying why."""
+
+    name: str
+    is_data: bool
+    files: int
+    events: Events
+    sum_of_weights: float
+    cross_section_pb: float | None = None
+    luminosity_ifb: float | None = None
+    scale: float | None = None
+    unscaled_because: str = ""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """What one Runner did, written by it alone; `merge_fragments` gives what all of them did."""
+
+    runner: str
+    chunks_computed: int = 0
+    events: int = 0
+    bytes: int = 0
+    core_s: float = 0.0
+    time_s: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[ReportedFailure, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The facts of one run, complete or not.
+
+    `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
+    `bytes` were read from sources.
+    """
+
+    run: str
+    status: Status
+    analysis: AnalysisIdentity
+    site: str
+    parameters: Mapping[str, Any]
+    events: Events
+    chunks: Chunks
+    result_sha256: str | None
+    cutflow: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    failures: tuple[ReportedFailure, ...] = ()
+    bytes: int = 0
+    time_s: Mapping[str, float] = field(default_factory=dict)
+    events_per_s_per_core: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[SampleSummary, ...] = ()
+    files: tuple[FileSummary, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line exits with: 0 complete, 3 partial, 4 failed."""
+        return EXIT_CODES[self.status]
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Wall seconds by stage, one after the other."""
+        return {name: seconds for name, seconds in self.time_s.items() if not name.startswith(IN_TASKS)}
+
+    @property
+    def in_tasks(self) -> dict[str, float]:
+        """Seconds inside tasks by what they did, summed over all workers."""
+        return {n.removeprefix(IN_TASKS): seconds for n, seconds in self.time_s.items() if n.startswith(IN_TASKS)}
+
+    @property
+    def files_of_unknown_size(self) -> int:
+        """Sources that could not be opened and whose entries no catalogue names."""
+        return sum(f.expected is None for f in self.files)
+
+    @property
+    def completeness(self) -> float | None:
+        """Events seen over events expected; None where the entries of a source are unknown, or nothing is expected."""
+        if self.files_of_unknown_size or not self.events.expected:
+            return None
+        return self.events.seen / self.events.expected
+
+    @property
+    def completeness_text(self) -> str:
+        """The sentence that stands on every plot and at the top of every report.
+
+        >>> RunSummary("r", "complete", AnalysisIdentity("a", "1", ""), "local", {}, Events(9, 9), Chunks(1, 1, 0, 0),
+        ...            None).completeness_text
+        '9 of 9 events (100 %)'
+        """
+        seen, expected = self.events.seen, self.events.expected
+        text = f"{count_text(seen)} of {count_text(expected)} events"
+        fraction = self.completeness
+        if fraction is not None:
+            text += f" ({percent_text(fraction)})"
+        if unknown := self.files_of_unknown_size:
+            text += f", and {unknown} {'file' if unknown == 1 else 'files'} of unknown size not read"
+        return text
+
+
+def merge_fragments(fragments: Sequence[Fragment]) -> Fragment:
+    """What all Runners did: counts and times add up, failures and warnings are listed once, versions must agree.
+
+    The same fragment given twice counts once, so any reader may merge what it finds, in any order. Libraries
+    found in different versions are joined ("2.4.6, 2.5.5") and named in a warning, because then only counts are
+    promised to be equal. A failed chunk that another Runner computed later is for the caller to drop: only the
+    parts in the store know.
+    """
+    unique = sorted({f.runner: f for f in fragments}.values(), key=lambda f: f.runner)
+    time_s: Counter[str] = Counter()
+    versions: dict[str, set[str]] = {}
+    for fragment in unique:
+        time_s.update(fragment.time_s)
+        for name, version in fragment.versions.items():
+            versions.setdefault(name, set()).add(version)
+    mixed = sorted(name for name, found in versions.items() if len(found) > 1)
+    warnings = _once(w for f in unique for w in f.warnings)
+    if mixed:
+        warnings += (f"Runners used different versions of {', '.join(mixed)}: sums agree to 1e-12, not bit by bit",)
+    return Fragment(
+        runner=", ".join(f.runner for f in unique),
+        chunks_computed=sum(f.chunks_computed for f in unique),
+        events=sum(f.events for f in unique),
+        bytes=sum(f.bytes for f in unique),
+        core_s=math.fsum(f.core_s for f in unique),
+        time_s=dict(time_s),
+        failures=_once(failure for f in unique for failure in f.failures),
+        versions={name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
+        warnings=warnings,
+    )
+
+
+def _once(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def dumps(summary: RunSummary) -> str:
+    """`report.json` of a summary; valid against `schema()`, strict JSON without NaN."""
+    document = asdict(replace(summary, parameters={}))
+    document["parameters"] = _plain(summary.parameters)
+    document["failures"] = [
+        {"file": f.file, "chunk": list(f.chunk) if f.chunk else None, "class": f.kind, "reason": f.reason}
+        for f in summary.failures
+    ]
+    ordered = {"schema": SCHEMA, "run": summary.run, "status": summary.status, "exit_code": summary.exit_code}
+    ordered |= {"completeness": summary.completeness}
+    return json.dumps(_plain(ordered | document), indent=2, allow_nan=False) + "\n"
+
+
+def loads(text: str) -> RunSummary:
+    """The summary in a `report.json`; ValueError where the document is of another schema version or no report."""
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"report schema {document['schema']}; this vrecompute reads {SCHEMA}")
+        return RunSummary(
+            run=document["run"],
+            status=document["status"],
+            analysis=AnalysisIdentity(**document["analysis"]),
+            site=document["site"],
+            parameters=document["parameters"],
+            events=Events(**document["events"]),
+            chunks=Chunks(**document["chunks"]),
+            result_sha256=document["result_sha256"],
+            cutflow={c: {cut: float(n) for cut, n in cuts.items()} for c, cuts in document["cutflow"].items()},
+            failures=tuple(
+                ReportedFailure(f["file"], tuple(f["chunk"]) if f["chunk"] else None, f["class"], f["reason"])
+                for f in document["failures"]
+            ),
+            bytes=document["bytes"],
+            time_s=document["time_s"],
+            events_per_s_per_core=document["events_per_s_per_core"],
+            versions=document["versions"],
+            samples=tuple(_sample(s) for s in document["samples"]),
+            files=tuple(FileSummary(**f) for f in document["files"]),
+            warnings=tuple(document["warnings"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a report: {error!r}") from error
+
+
+def _sample(document: Mapping[str, Any]) -> SampleSummary:
+    events, weights = Events(**document["events"]), float(document["sum_of_weights"])
+    return SampleSummary(**{**document, "events": events, "sum_of_weights": weights})
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `report.json`."""
+    document: dict[str, Any] = json.loads(files("vrecompute.reports").joinpath("report.schema.json").read_text())
+    return document
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's types: numbers that JSON lacks become text, other objects their text."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _plain(value.tolist())
+    return str(value)
+
+
+def summary_text(summary: RunSummary, *, most: int = 12) -> str:
+    """The summary for a terminal; lists longer than `most` say how many more there are."""
+    s = summary
+    lines = [f"{s.status.upper()}  {s.analysis.name} {s.analysis.version} on {s.site}, run {s.run}"]
+    lines.append(f"  events    {s.completeness_text}")
+    left = s.chunks.total - s.chunks.computed - s.chunks.reused - s.chunks.failed
+    not_reached = f", {count_text(left)} not reached" if left > 0 else ""
+    lines.append(
+        f"  chunks    {count_text(s.chunks.total)}: {count_text(s.chunks.computed)} computed, "
+        f"{count_text(s.chunks.reused)} reused, {count_text(s.chunks.failed)} failed{not_reached}"
+    )
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
+    rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
+    lines.append(f"  read      {bytes_text(s.bytes)}{rate}")
+    if stages:
+        lines.append(f"  time      {stages}")
+    for channel, cuts in s.cutflow.items():
+        flow = " > ".join(f"{name} {count_text(count)}" for name, count in cuts.items())
+        lines.append(f"  cutflow   {channel}: {flow}")
+    if s.result_sha256:
+        lines.append(f"  result    sha256 {s.result_sha256}")
+    lines += [f"  warning   {text}" for text in s.warnings[:most]]
+    if len(s.warnings) > most:
+        lines.append(f"  warning   ... and {len(s.warnings) - most} more in report.json")
+    for failure in s.failures[:most]:
+        where = f" [{failure.chunk[0]}, {failure.chunk[1]})" if failure.chunk else ""
+        lines.append(f"  missing   {failure.file}{where}: {failure.kind}: {failure.reason}")
+    if len(s.failures) > most:
+        lines.append(f"  missing   ... and {len(s.failures) - most} more in report.json")
+    return "\n".join(printable(line) for line in lines)

@@ -1,0 +1,57 @@
+"""What `process` returned, checked where it was made: a mistake is told at its chunk, not when results are merged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import boost_histogram as bh
+import numpy as np
+
+from vrecompute.errors import AnalysisError
+from vrecompute.results.result import Array, Result
+
+__all__ = ["check_result"]
+
+
+def check_result(result: Any) -> Result:
+    """`result` itself, where it is a Result that can be added and written; AnalysisError says what is wrong with it."""
+    if not isinstance(result, Result):
+        raise AnalysisError(
+            f"process returned {type(result).__name__}; it must return a Result for every chunk, an empty one too"
+        )
+    for name, histogram in _named(result.histograms, "histograms"):
+        if not isinstance(histogram, bh.Histogram):
+            raise AnalysisError(f"histogram {name!r} is {_kind(histogram)}; it must be a boost_histogram.Histogram")
+    for name, array in _named(result.arrays, "arrays"):
+        if not isinstance(array, Array) or np.asarray(array.values).dtype.hasobject:
+            raise AnalysisError(f"array {name!r} is {_kind(array)}; it must be a vrecompute.Array of numbers")
+    for name, number in _named(result.counters, "counters"):
+        _number(f"counter {name!r}", number)
+    for channel, cuts in _named(result.cutflow, "cutflow"):
+        for cut, number in _named(cuts, f"cutflow of {channel!r}"):
+            _number(f"cut {cut!r} of channel {channel!r}", number)
+    _named(result.tables, "tables")
+    return result
+
+
+def _named(mapping: Any, what: str) -> Any:
+    if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
+        raise AnalysisError(f"{what} of the Result must be a mapping of names, not {_kind(mapping)}")
+    return mapping.items()
+
+
+def _number(what: str, value: Any) -> None:
+    if not isinstance(value, (Real, np.bool_)):
+        raise AnalysisError(f"{what} is {_kind(value)}; it must be a number")
+    if not math.isfinite(value):
+        raise AnalysisError(f"{what} is {float(value)}; it must be a finite number")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Array):
+        value = value.values
+    dtype = getattr(value, "dtype", None)
+    return f"a {type(value).__name__}" + (f" of {dtype}" if dtype is not None else "")

@@ -1,0 +1,188 @@
+"""Results as data-only files: a ZIP of JSON and .npy members, specified in docs/result-format.md.
+
+Histograms are written in the UHI serialization (schema 1), so `uhi.io.zip.read` and through it `hist`
+and boost-histogram read them without vrecompute. Equal results give equal bytes: members are sorted and
+stored with a fixed date, and no time, host or version is written.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import boost_histogram as bh
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.digest import canonical_json
+from vrecompute.errors import StoreError
+from vrecompute.results.result import Array, Result, TableSummary
+
+__all__ = ["FORMAT_VERSION", "pack", "read_results", "result_from_members", "result_members", "unpack", "write_results"]
+
+FORMAT_VERSION = 1
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a ZIP can hold
+# Keys of a UHI histogram that hold arrays, in storages and in axes.
+_ARRAY_KEYS = ("counts", "edges", "indices", "sum_of_weights", "sum_of_weights_squared", "values", "variances")
+
+# Where the header of an .npy file of version 1.0 begins: after magic, version and its length.
+_HEADER_AT = 10
+
+
+def write_results(results: Mapping[str, Result]) -> bytes:
+    """The bytes of a results file: one directory per sample."""
+    members: dict[str, bytes] = {}
+    index = {}
+    for number, sample in enumerate(sorted(results)):
+        prefix = f"s{number}/"
+        index[sample] = prefix
+        members |= result_members(results[sample], prefix)
+    head = {"format": "vrecompute-results", "version": FORMAT_VERSION, "samples": index}
+    return pack({"results.json": canonical_json(head), **members})
+
+
+def read_results(data: bytes) -> dict[str, Result]:
+    """The results of a file's bytes, by sample; StoreError where they are damaged or of a newer format."""
+    members = unpack(data)
+    head = _head(members, "results.json", "vrecompute-results")
+    return {sample: result_from_members(members, prefix) for sample, prefix in head["samples"].items()}
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """A ZIP of `members`, equal for equal members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """The members of a ZIP, each verified by its checksum; StoreError where it is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {info.filename: archive.read(info) for info in archive.infolist()}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise StoreError(f"not a readable result file: {error}") from error
+
+
+def _head(members: Mapping[str, bytes], name: str, expected: str) -> dict[str, Any]:
+    try:
+        head: dict[str, Any] = json.loads(members[name])
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"not a {expected} file: it has no readable {name}") from error
+    if head.get("format") != expected or head.get("version") != FORMAT_VERSION:
+        raise StoreError(
+            f"a {expected} file of version {FORMAT_VERSION} was expected, "
+            f"this is {head.get('format')!r} version {head.get('version')!r}"
+        )
+    return head
+
+
+def result_members(result: Result, prefix: str = "") -> dict[str, bytes]:
+    """The members that hold one Result below `prefix`."""
+    if result.tables:
+        raise StoreError("rows of a skim table belong into Parquet files, not into a result file")
+    members: dict[str, bytes] = {}
+    histograms = {}
+    for number, name in enumerate(sorted(result.histograms)):
+        path = f"{prefix}h{number}"
+        histograms[name] = path
+        members |= _histogram_members(result.histograms[name], path)
+    arrays = {}
+    for number, name in enumerate(sorted(result.arrays)):
+        array = result.arrays[name]
+        path = f"{prefix}a{number}.npy"
+        arrays[name] = {"path": path, "merge": array.merge}
+        members[path] = _npy(array.values)
+    members[f"{prefix}result.json"] = canonical_json(
+        {
+            "histograms": histograms,
+            "arrays": arrays,
+            # Order of cuts and channels is part of a cutflow, and JSON objects sort: so pairs.
+            "cutflow": [[channel, list(cuts.items())] for channel, cuts in result.cutflow.items()],
+            "counters": result.counters,
+            "tables": {name: [t.rows, t.digest] for name, t in result.summaries.items()},
+            "events": result.events,
+            "sum_of_weights": result.sum_of_weights,
+        }
+    )
+    return members
+
+
+def result_from_members(members: Mapping[str, bytes], prefix: str = "") -> Result:
+    """The Result that `result_members` wrote below `prefix`."""
+    try:
+        data = json.loads(members[f"{prefix}result.json"])
+        return Result(
+            histograms={name: _histogram(members, path) for name, path in data["histograms"].items()},
+            cutflow={channel: dict(cuts) for channel, cuts in data["cutflow"]},
+            counters=data["counters"],
+            arrays={n: Array(_array(members[a["path"]]), a["merge"]) for n, a in data["arrays"].items()},
+            summaries={n: TableSummary(rows, digest) for n, (rows, digest) in data["tables"].items()},
+            events=data["events"],
+            sum_of_weights=data["sum_of_weights"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"a result file lacks or garbles {prefix or 'its root'}: {error}") from error
+
+
+def _histogram_members(histogram: bh.Histogram[Any], path: str) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+
+    def detach(block: Mapping[str, Any], stem: str) -> dict[str, Any]:
+        plain = dict(block)
+        for key in _ARRAY_KEYS:
+            if isinstance(plain.get(key), np.ndarray):
+                member = f"{stem}_{key}.npy"
+                members[member] = _npy(plain[key])
+                plain[key] = member
+        return plain
+
+    uhi = dict(histogram._to_uhi_())
+    # Names the writing library's version, which a result must not depend on.
+    uhi.pop("writer_info", None)
+    uhi["storage"] = detach(uhi["storage"], f"{path}_storage")
+    uhi["axes"] = [detach(axis, f"{path}_axis_{i}") for i, axis in enumerate(uhi["axes"])]
+    for axis in uhi["axes"]:
+        axis.pop("writer_info", None)
+    members[f"{path}.json"] = canonical_json(uhi)
+    return members
+
+
+def _histogram(members: Mapping[str, bytes], path: str) -> bh.Histogram[Any]:
+    uhi = json.loads(members[f"{path}.json"])
+    for block in (uhi["storage"], *uhi["axes"]):
+        for key in _ARRAY_KEYS:
+            if isinstance(block.get(key), str):
+                block[key] = _array(members[block[key]])
+    return bh.Histogram._from_uhi_(uhi)
+
+
+def _npy(values: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(values), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array(data: bytes) -> NDArray[Any]:
+    """As `np.load`, which parses the header as Python anew for each of very many small arrays."""
+    start = _HEADER_AT + int.from_bytes(data[_HEADER_AT - 2 : _HEADER_AT], "little")
+    shape, dtype = _npy_header(data[:start])
+    array: NDArray[Any] = np.frombuffer(data, dtype, offset=start).reshape(shape).copy()
+    return array
+
+
+@lru_cache(maxsize=1024)
+def _npy_header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    file = io.BytesIO(head)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another version of the .npy format than 1.0")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if fortran or dtype.hasobject:
+        raise ValueError(f"an array of {dtype} that was not written here")
+    return shape, dtype

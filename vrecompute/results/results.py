@@ -1,0 +1,81 @@
+"""`Results`: a run's Result of each sample, as a mapping that can be written, exported and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vrecompute.results.file import read_results, write_results
+from vrecompute.results.result import Result
+
+__all__ = ["Results"]
+
+
+class Results(Mapping[str, Result]):
+    """Result by sample name. Equal results have equal `to_bytes`."""
+
+    def __init__(self, samples: Mapping[str, Result]) -> None:
+        self._samples = dict(samples)
+
+    def __getitem__(self, sample: str) -> Result:
+        try:
+            return self._samples[sample]
+        except KeyError:
+            raise KeyError(f"there is no sample {sample!r} (there are: {', '.join(self._samples)})") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __repr__(self) -> str:
+        parts = [f"{name}: {r.events} events, {len(r.histograms)} histograms" for name, r in self._samples.items()]
+        return f"Results({'; '.join(parts)})"
+
+    @property
+    def total(self) -> Result:
+        """All samples together, unscaled, in the order of their names."""
+        total = Result()
+        for name in sorted(self._samples):
+            total = total + self._samples[name]
+        return total
+
+    def to_bytes(self) -> bytes:
+        """The data-only file of docs/result-format.md."""
+        return write_results(self._samples)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Results:
+        """The Results of `to_bytes`; StoreError where the data are damaged."""
+        return cls(read_results(data))
+
+    def to_root(self, path: Path) -> None:
+        """Export the histograms as TH1/TH2/TH3 named `<sample>/<histogram>`, one for each category of a category axis.
+
+        Histograms that ROOT has no type for (more than three numeric axes) are left out.
+        """
+        import uproot
+
+        with uproot.recreate(path) as file:
+            for sample, result in self._samples.items():
+                for name, histogram in result.histograms.items():
+                    for label, part in _without_categories(histogram):
+                        if part.ndim <= 3:
+                            file[f"{sample}/{name}{label}"] = part
+
+
+def _without_categories(histogram: Any) -> list[tuple[str, Any]]:
+    """The histogram cut along its category axes: (suffix of the name, histogram of numeric axes)."""
+    import boost_histogram as bh
+
+    for number, axis in enumerate(histogram.axes):
+        if isinstance(axis, (bh.axis.StrCategory, bh.axis.IntCategory)):
+            pieces = []
+            for category in list[Any](axis):
+                index = tuple(bh.loc(category) if i == number else slice(None) for i in range(histogram.ndim))
+                suffix = "" if category == "nominal" else f"_{category}"
+                pieces += [(suffix + more, part) for more, part in _without_categories(histogram[index])]
+            return pieces
+    return [("", histogram)]

@@ -1,0 +1,307 @@
+"""`Site`: everything about one place that has cores, as frozen values; memory in bytes, time in seconds.
+
+    schema, name, backend, description
+    ├── access          how its batch system is reached from here: local, ssh or unicore
+    ├── scheduler_runs  where the Dask scheduler of a run lives
+    ├── network         what compute nodes may reach, on which interface and ports
+    ├── options         the driver's own words, checked by the driver's model
+    ├── workers         the shape of one job and how many of them
+    ├── store           where parts and results of runs are kept
+    ├── stage           how data comes to compute nodes that cannot fetch it
+    ├── environment     what makes python start in a job
+    ├── limits          what no user can exceed
+    └── accounting      what is charged, and the energy behind it
+
+`Site.load` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
+A text documented as "resolved on the site" keeps `$NAME` and `${NAME}` exactly as written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from vrecompute.sites.spelling import (
+    Count,
+    Duration,
+    EnvName,
+    Flag,
+    Host,
+    Memory,
+    Name,
+    OnSite,
+    PortRange,
+    Ports,
+    Profile,
+    Ratio,
+    SecretFile,
+    Text,
+    Url,
+    Variable,
+)
+
+__all__ = [
+    "Accounting",
+    "Credentials",
+    "Environment",
+    "Limits",
+    "Network",
+    "Nodes",
+    "PortRange",
+    "SchedulerRuns",
+    "Site",
+    "SiteAccess",
+    "Ssh",
+    "Stage",
+    "StoreAddress",
+    "Unicore",
+    "Workers",
+    "local_site",
+]
+
+SchedulerRuns = Literal["client", "login", "allocation", "gateway", "none"]
+
+
+def _says(sentence: str) -> dict[str, str]:
+    """Metadata under the name that the JSON schema uses."""
+    return {"description": sentence}
+
+
+class _Section:
+    """What every part of a site shares: unknown keys are errors when it is read from YAML."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials(_Section):
+    """Where a secret is, never the secret: exactly one of the three."""
+
+    profile: Profile | None = field(default=None, metadata=_says("Profile of the AWS credentials file."))
+    file: SecretFile | None = field(default=None, metadata=_says("Path of a file that only its owner can read."))
+    env: EnvName | None = field(default=None, metadata=_says("Name of an environment variable of the client."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssh(_Section):
+    """A login node reached by OpenSSH; keys, users and jump hosts may stay in ~/.ssh/config."""
+
+    host: Host = field(metadata=_says("Host name, or an alias of ~/.ssh/config."))
+    user: Name | None = field(default=None, metadata=_says("Login name; the default is OpenSSH's."))
+    port: Count | None = field(default=None, metadata=_says("TCP port; the default is OpenSSH's."))
+    jump: Host | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
+    multiplex: Flag = field(
+        default=True, metadata=_says("One connection for everything; many logins in a short time count as an attack.")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unicore(_Section):
+    """A UNICORE REST endpoint."""
+
+    url: Url = field(metadata=_says("Address of the site's REST API (.../rest/core)."))
+    credentials: Credentials = field(metadata=_says("Where the access token is."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteAccess(_Section):
+    """How the batch system is reached from where the client runs; neither `ssh` nor `unicore` is local."""
+
+    ssh: Ssh | None = field(default=None, metadata=_says("By OpenSSH to a login node."))
+    unicore: Unicore | None = field(default=None, metadata=_says("By the UNICORE REST API."))
+
+    @property
+    def kind(self) -> Literal["local", "ssh", "unicore"]:
+        """The way in, as one word."""
+        return "ssh" if self.ssh else "unicore" if self.unicore else "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(_Section):
+    """What can reach what. Workers connect to the scheduler; nothing ever connects to a login node from outside."""
+
+    compute_outbound: Literal["open", "proxy", "none"] = field(
+        default="open", metadata=_says("What compute nodes reach outside the site: open, only by a proxy, or none.")
+    )
+    proxy: Url | None = field(default=None, metadata=_says("Address of the proxy where compute_outbound is proxy."))
+    interface: Name | None = field(
+        default=None, metadata=_says("Network interface of compute nodes to listen on, such as ib0.")
+    )
+    worker_ports: Ports | None = field(
+        default=None, metadata=_says("Ports workers may listen on, such as 10000-10100; any free one by default.")
+    )
+    scheduler_ports: Ports | None = field(
+        default=None, metadata=_says("Ports the Dask scheduler may listen on; any free one by default.")
+    )
+    tls: Flag = field(default=True, metadata=_says("Encrypt and authenticate everything with keys made for the run."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes(_Section):
+    """How many jobs of the shape of `Workers` a run may have at once."""
+
+    min: Count = field(default=1, metadata=_says("Jobs a run begins with."))
+    max: Count | None = field(
+        default=None,
+        metadata=_says("Most jobs: a live run with much to do grows to them. Unset, none grows, and any may be asked."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers(_Section):
+    """The shape of one job: `processes` workers of `threads` threads each share its `memory` (bytes)."""
+
+    processes: Count = field(default=1, metadata=_says("Dask worker processes in one job."))
+    threads: Count = field(default=1, metadata=_says("Threads of each worker process."))
+    memory: Memory | None = field(
+        default=None, metadata=_says("Memory of one job, shared by its processes; the batch system's default if unset.")
+    )
+    walltime: Duration | None = field(
+        default=None, metadata=_says("Longest time a job may ask for; the batch system's default if unset.")
+    )
+    nodes: Nodes = field(default_factory=Nodes, metadata=_says("How many such jobs."))
+    sweet_spot: Duration | None = field(
+        default=None,
+        metadata=_says("Length of job that starts soonest here: what jobs ask for; walltime if unset."),
+    )
+
+    @property
+    def cores(self) -> int:
+        """Cores of one job."""
+        return self.processes * self.threads
+
+    @property
+    def memory_per_process(self) -> int | None:
+        """Bytes each worker process may use, None where the batch system decides."""
+        return None if self.memory is None else self.memory // self.processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreAddress(_Section):
+    """Where the runs of this site keep parts and results."""
+
+    url: OnSite | None = field(
+        default=None,
+        metadata=_says("s3://bucket/prefix or a folder; the user's data folder if unset."),
+    )
+    endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
+    credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(_Section):
+    """How data comes to compute nodes, and what of the site's file systems they see."""
+
+    scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
+    mover: Literal["none", "client", "login", "data", "compute"] = field(
+        default="none", metadata=_says("Who copies inputs into scratch: none means workers read them where they are.")
+    )
+    quota: Memory | None = field(default=None, metadata=_says("Most that staged data may take up in scratch."))
+    shared: tuple[OnSite, ...] = field(
+        default=(),
+        metadata=_says("Path prefixes that compute nodes see as the client does; all else is staged."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(_Section):
+    """What makes the right python start in a job. All of it is resolved on the site."""
+
+    modules: tuple[OnSite, ...] = field(default=(), metadata=_says("Environment modules to load, in this order."))
+    venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
+    image: OnSite | None = field(default=None, metadata=_says("Container image the job runs in."))
+    cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, sourced first."))
+    variables: Mapping[Variable, OnSite] = field(
+        default_factory=dict, metadata=_says("Environment variables set in jobs; never secrets.")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(_Section):
+    """What no user can exceed, whatever a run asks for."""
+
+    max_jobs: Count | None = field(
+        default=None, metadata=_says("Jobs of one live client in the queue at once, waiting or running.")
+    )
+    core_hours: Ratio | None = field(
+        default=None,
+        metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
+    )
+    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two questions to the batch system."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accounting(_Section):
+    """What the site charges, and the energy behind it; energy is not estimated where a figure is missing."""
+
+    unit: Literal["core-hour", "node-hour"] = field(default="core-hour", metadata=_says("What the site charges."))
+    watts_per_core: Ratio | None = field(default=None, metadata=_says("Electrical power of one busy core, in watts."))
+    pue: Ratio | None = field(default=None, metadata=_says("Power usage effectiveness of the centre, from 1.0 up."))
+    gco2_per_kwh: Ratio | None = field(default=None, metadata=_says("Grams of CO2 per kWh of its electricity."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site(_Section):
+    """One place that has cores; everything else is told by its sections."""
+
+    schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))
+    name: Name = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
+    backend: Name = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
+    description: Text | None = field(default=None, metadata=_says("One sentence for people."))
+    access: SiteAccess = field(default_factory=SiteAccess, metadata=_says("How its batch system is reached."))
+    scheduler_runs: SchedulerRuns = field(
+        default="client",
+        metadata=_says(
+            "Where the Dask scheduler lives: in the client, on the login node, in the allocation, behind "
+            "a gateway, or none (jobs share the work through the store)."
+        ),
+    )
+    network: Network = field(default_factory=Network, metadata=_says("What can reach what."))
+    options: Mapping[str, Any] = field(
+        default_factory=dict, hash=False, metadata=_says("The driver's own options, checked by the driver.")
+    )
+    workers: Workers = field(default_factory=Workers, metadata=_says("The shape of one job, and how many."))
+    store: StoreAddress = field(default_factory=StoreAddress, metadata=_says("Where parts and results are kept."))
+    stage: Stage = field(default_factory=Stage, metadata=_says("How data comes to compute nodes."))
+    environment: Environment = field(default_factory=Environment, metadata=_says("What makes python start in a job."))
+    limits: Limits = field(default_factory=Limits, metadata=_says("What no user can exceed."))
+    accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Site:
+        """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
+
+        `local` is `local_site()` unless a file of that name is found.
+        """
+        from vrecompute.sites.load import read_site
+
+        return read_site(name_or_path).site
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Site:
+        """The site that `to_mapping` described, checked like a file; raises `SiteError` with every problem."""
+        from vrecompute.sites.load import site_from_mapping
+
+        return site_from_mapping(data)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Everything but unset keys, in the words and units of YAML, with JSON's types: what a manifest records."""
+        from vrecompute.sites.leaves import as_mapping
+
+        return as_mapping(self)
+
+
+def local_site() -> Site:
+    """This machine, as `Client()` uses it without any YAML: one single-threaded worker process per usable core."""
+    # dask knows cgroup quotas: a notebook pod with two cores of a 64-core node has two
+    from dask.system import cpu_count
+
+    return Site(
+        name="local",
+        backend="local",
+        description="this machine",
+        workers=Workers(processes=cpu_count()),
+        limits=Limits(min_poll=1),
+    )

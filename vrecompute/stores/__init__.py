@@ -1,0 +1,1 @@
+"""Where runs live: immutable named objects, in a folder here or behind SSH."""
