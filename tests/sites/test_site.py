@@ -22,7 +22,7 @@ from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
 
 SLURM = OptionsModel(SlurmOptions, rules=slurm_rules)
-EXAMPLES = sorted((Path(__file__).parents[1] / "site_configs").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "site_configs").glob("*.yaml"))
 
 FULL = """\
 schema: 1
@@ -338,7 +338,7 @@ def test_reading_sites_imports_no_driver_and_a_worker_needs_no_yaml():
         "pickle.loads(pickle.dumps(Site(name='x', backend='y'))); "
         "bad = {'pydantic', 'yaml', 'click', 'distributed'} & set(sys.modules); assert not bad, bad"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_every_key_has_a_sentence():

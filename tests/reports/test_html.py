@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.test_report import summaries, summary
+from tests.reports.test_report import summaries, summary
 from vrecompute.reports.html import MOST_FILES, Figure, card, page, read_figure
 from vrecompute.reports.report import Chunks, Events, FileSummary, ReportedFailure
 from vrecompute.results.result import Result

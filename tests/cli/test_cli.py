@@ -20,7 +20,7 @@ import uproot
 from vrecompute.cli import main
 from vrecompute.reports.report import schema
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import site_schema
 from vrecompute_backends.slurm.options import SlurmOptions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "site_configs").glob("*.yaml"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.test_report_html import read
+from tests.reports.test_html import read
 from vrecompute.reports.svg import drawing_of, to_svg
 
 

@@ -10,7 +10,7 @@ from vrecompute.cli.site import site as command
 from vrecompute.sites import report
 from vrecompute.sites.load import read_site
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "site_configs").glob("*.yaml"))
 GOOD = "schema: 1\nname: good\nbackend: local\ndescription: a good one\nworkers: {memory: 4096MiB, threads: 2}\n"
 BAD = "schema: 1\nname: bad\nbackend: local\nworkers: {thread: 2}\n"

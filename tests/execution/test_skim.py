@@ -13,7 +13,7 @@ from vrecompute import Client
 from vrecompute.errors import Incomplete, UsageError
 
 # The example of the documentation, as a user would save it.
-DOCUMENT = Path(__file__).parent.parent / "docs" / "column-wise.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "column-wise.md"
 SKIM = DOCUMENT.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
 
 

@@ -14,7 +14,7 @@ import pytest
 from vrecompute.results.file import write_results
 from vrecompute.results.result import Result
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "result-format.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "result-format.md"
 
 
 @pytest.mark.checkout
