@@ -52,10 +52,10 @@ bench: $(VENV)/bench-$(PY)
 	$(BIN)/python -m benchmarks.selection $(ARGS)
 
 lab-slurm:
-	tests/lab/slurm-up
+	containers/slurm/up
 
 lab-down:
-	@for down in tests/lab/*-down; do echo "$$down"; "$$down" || exit 1; done
+	@for down in containers/*/down; do echo "$$down"; "$$down" || exit 1; done
 
 lock:
 	requirements/lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.data_registry import REGISTRY
 
+ROOT = Path(__file__).parents[1]
 # Compiled kernels are kept between test runs, away from the checkout.
 os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vrecompute-tests-{os.getuid()}"))
 
@@ -21,6 +23,27 @@ settings.register_profile("brief", max_examples=5, deadline=None, suppress_healt
 settings.register_profile("acceptance", max_examples=500, deadline=None, suppress_health_check=_SLOW_IS_FINE)
 ACCEPTANCE = bool(os.environ.get("VRECOMPUTE_ACCEPTANCE"))
 settings.load_profile("acceptance" if ACCEPTANCE else "default")
+
+
+# A lab is a folder of containers/ with a lab.toml; its name is the marker of its tests.
+LABS = {path.parent.name: tomllib.loads(path.read_text()) for path in (ROOT / "containers").glob("*/lab.toml")}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each lab's marker."""
+    for name, lab in LABS.items():
+        config.addinivalue_line("markers", f"{name}: needs {lab['about']}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`lab` marks every test of some lab; what is only for `make acceptance` is left out elsewhere."""
+    for item in items:
+        if any(mark.name in LABS for mark in item.iter_markers()):
+            item.add_marker("lab")
+    if not ACCEPTANCE:
+        left_out = [item for item in items if item.get_closest_marker("acceptance")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def required() -> frozenset[str]:

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.lab import Lab
-from tests.slurm.numbers import lab_number
+from tests.slurm.lab import Lab, lab_number
 
 
 @pytest.fixture(scope="module")
-def running_lab(request: pytest.FixtureRequest, absent: Callable[[str, str], None]) -> Lab:
-    """The module's lab, or a skip that says how to bring it up."""
-    lab = Lab(lab_number(request.module.__name__))
+def running_lab(absent: Callable[[str, str], None]) -> Lab:
+    """The lab of this process, or a skip that says how to bring it up."""
+    lab = Lab(lab_number())
     if not (lab.keys / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
-        absent("slurm", "the Slurm lab is not running: tests/lab/slurm-up (podman or docker)")
+        absent("slurm", "the Slurm lab is not running: containers/slurm/up (podman or docker)")
     return lab
 
 
@@ -61,6 +60,6 @@ def control_groups(lab: Lab, absent: Callable[[str, str], None]) -> Lab:
         absent(
             "control-groups",
             "c2 of the lab only polls memory: its host has no control groups of version 1 that a container may write "
-            "to, or CONTROL_GROUPS=off was set at tests/lab/slurm-up",
+            "to, or CONTROL_GROUPS=off was set at containers/slurm/up",
         )
     return lab

@@ -14,7 +14,8 @@ from vrecompute.sites.access import SshAccess
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, SiteAccess, Ssh, Workers
 from vrecompute_backends.slurm import SlurmBackend
 
-SCRIPTS = Path(__file__).parents[1] / "lab"
+LABS = Path(__file__).parents[2] / "containers"
+SCRIPTS = LABS / "slurm"
 CACHE = Path(os.environ.get("VRECOMPUTE_LAB_CACHE", "/var/cache/vrecompute"))
 
 SITE = Site(
@@ -33,6 +34,12 @@ SITE = Site(
     environment=Environment(venv="/opt/venv", variables={"PATH": "/opt/vrecompute/bin:$PATH"}),
     limits=Limits(max_jobs=8, min_poll=1),
 )
+
+
+def lab_number() -> int:
+    """Which lab of this machine tests run on: `VRECOMPUTE_LAB` (1), and those after it for pytest's other processes."""
+    first = int(os.environ.get("VRECOMPUTE_LAB", "1"))
+    return first + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Lab:
 
     def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 300, check: bool = True) -> str:
         """stdout of a command on a machine."""
-        argv = [str(SCRIPTS / "slurm-on"), machine, *command]
+        argv = [str(SCRIPTS / "on"), machine, *command]
         done = subprocess.run(
             argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=self.environment
         )
@@ -74,13 +81,13 @@ class Lab:
 
     def start(self, machine: str, *command: str) -> subprocess.Popen[str]:
         """A command on a machine that goes on."""
-        argv = [str(SCRIPTS / "slurm-on"), machine, *command]
+        argv = [str(SCRIPTS / "on"), machine, *command]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(argv, text=True, env=self.environment, **streams)
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
-        argv = [SCRIPTS / "slurm-on", "--power", action, machine]
+        argv = [SCRIPTS / "on", "--power", action, machine]
         subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
 
     @contextlib.contextmanager

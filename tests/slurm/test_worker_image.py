@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-from tests.slurm.lab import SCRIPTS
+from tests.slurm.lab import LABS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.checkout, pytest.mark.timeout(900)]
 
 
 def test_an_ordinary_user_starts_at_once_with_the_machine_code_of_the_image(running_lab):
-    done = subprocess.run([SCRIPTS / "worker-image"], capture_output=True, text=True, check=False, timeout=850)
+    done = subprocess.run([LABS / "worker" / "build"], capture_output=True, text=True, check=False, timeout=850)
     assert done.returncode == 0, done.stderr[-3000:]
     image, warm, cold = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert image["size"] < 1.5e9

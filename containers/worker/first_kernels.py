@@ -9,6 +9,7 @@ from vrecompute.kernels.cache import cache_folder
 
 
 def main() -> None:
+    """Print the facts."""
     kept = set(cache_folder().iterdir())
     analysis, _ = load_analysis("dilepton", {})
     wall, cpu = time.perf_counter(), time.process_time()
