@@ -31,6 +31,7 @@ from vrecompute.execution.task import local_copy
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.stores.base import Store, open_store
@@ -115,7 +116,7 @@ class Client:
         with self._lock:
             if self._workforce is None:
                 given = self._site_given
-                site = local_site() if given is None else given if isinstance(given, Site) else Site.load(given)
+                site = local_site() if given is None else given if isinstance(given, Site) else load_site(given)
                 workers = site.workers
                 if self._threads is not None:
                     workers = replace(workers, threads=self._threads)

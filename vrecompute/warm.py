@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from vrecompute.analysis.loading import ANALYSES, installed, load_analysis
+from vrecompute.analysis.loading import load_analysis
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
+from vrecompute.plugins import ANALYSES, installed
 
 __all__ = ["Warmed", "warm"]
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from distributed import Client as DaskClient
 
-from vrecompute.analysis.loading import load_backend
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
+from vrecompute.batch.load import load_backend
 from vrecompute.errors import ClusterLost
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.sites.limits import SiteLimits

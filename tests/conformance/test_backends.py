@@ -16,14 +16,14 @@ from vrecompute_backends.local import LocalBackend
 CONTRACT = """
 import pytest
 from dataclasses import replace
-from vrecompute.sites.model import Site
+from vrecompute.sites.load import load_site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.slurm import SlurmBackend
 
 class TestSlurm(BackendContract):
     @pytest.fixture
     def make_backend(self):
-        return lambda: SlurmBackend(replace(Site.load("%s"), scheduler_runs="%s"))
+        return lambda: SlurmBackend(replace(load_site("%s"), scheduler_runs="%s"))
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import string
 
 import jsonschema
@@ -16,13 +15,11 @@ from vrecompute.reports.report import (
     Chunks,
     Events,
     FileSummary,
-    Fragment,
     ReportedFailure,
     RunSummary,
     SampleSummary,
     dumps,
     loads,
-    merge_fragments,
     schema,
     summary_text,
 )
@@ -149,37 +146,6 @@ def test_a_file_nobody_could_count_leaves_completeness_unknown():
     one = summary(status="partial", files=files)
     assert one.completeness is None
     assert one.completeness_text == "100 of 100 events, and 1 file of unknown size not read"
-
-
-fragments = st.builds(
-    Fragment,
-    runner=st.text(string.ascii_lowercase, min_size=1, max_size=2),
-    chunks_computed=counts,
-    events=counts,
-    bytes=counts,
-    core_s=numbers,
-    time_s=st.dictionaries(st.sampled_from(["preflight", "compute"]), numbers),
-    failures=st.lists(failures, max_size=2).map(tuple),
-    versions=st.dictionaries(st.sampled_from(["numpy", "numba"]), st.sampled_from(["1", "2"])),
-    warnings=st.lists(st.sampled_from(["a", "b"]), max_size=2).map(tuple),
-)
-
-
-@given(st.lists(fragments, max_size=4, unique_by=lambda f: f.runner), st.randoms())
-def test_merging_needs_no_order_and_counts_a_fragment_once(several, random):
-    merged = merge_fragments(several)
-    shuffled = several * 2
-    random.shuffle(shuffled)
-    assert merge_fragments(shuffled) == merged
-    assert merged.chunks_computed == sum(f.chunks_computed for f in several)
-    assert math.isclose(merged.core_s, sum(f.core_s for f in several))
-    assert set(merged.failures) == {failure for f in several for failure in f.failures}
-
-
-def test_mixed_versions_are_said():
-    merged = merge_fragments([Fragment("a", versions={"numpy": "2.4"}), Fragment("b", versions={"numpy": "2.5"})])
-    assert merged.versions == {"numpy": "2.4, 2.5"}
-    assert any("numpy" in warning for warning in merged.warnings)
 
 
 def test_text_says_what_is_missing_and_cannot_be_spoofed():

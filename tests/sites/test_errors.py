@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, model_validator
 
+from tests.sites.written import site_of
 from vrecompute.cli.site import site as command
 from vrecompute.errors import SiteError
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.load import examine_site, read_site
-from vrecompute.sites.model import Site
 from vrecompute_backends.slurm.options import SlurmOptions
 
 HEAD = "schema: 1\nname: bad\nbackend: slurm\n"
@@ -401,10 +401,10 @@ KEYS = ["name", "access", "network", "options", "workers", "store", "stage", "en
 def test_any_mapping_is_a_site_or_a_site_error(data):
     said = ""
     try:
-        Site.from_mapping({"name": "x", "backend": "slurm", **data})
+        site_of({"name": "x", "backend": "slurm", **data})
     except SiteError as error:
         said = str(error)
-    assert not said or re.search(r"^  site:\d+:\d+: ", said, re.MULTILINE)
+    assert not said or re.search(r"^  \S+[.]yaml:\d+:\d+: ", said, re.MULTILINE)
 
 
 class Exclusive(BaseModel):

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sites.written import data_of, site_of
 from vrecompute.errors import SiteError
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.layers import merge
 from vrecompute.sites.leaves import leaves
-from vrecompute.sites.load import examine_site, read_site
+from vrecompute.sites.load import examine_site, load_site, read_site
 from vrecompute.sites.marked_yaml import parse_yaml, plain
 from vrecompute.sites.model import PortRange, Site, local_site
 from vrecompute_backends.slurm.options import SlurmOptions
@@ -59,7 +60,7 @@ def write(folder, **files):
 
 def test_every_value_arrives_in_its_own_unit(folder):
     write(folder, full=FULL)
-    site = Site.load("full")
+    site = load_site("full")
     assert site.access.kind == "ssh"
     assert site.access.ssh.port == 2222
     assert site.network.worker_ports == PortRange(10000, 10100)
@@ -78,7 +79,7 @@ def test_every_value_arrives_in_its_own_unit(folder):
 def test_variables_stay_as_written_where_they_are_resolved_on_the_site(folder, monkeypatch):
     monkeypatch.setenv("SCRATCH", "/resolved/too/early")
     write(folder, full=FULL)
-    site = Site.load("full")
+    site = load_site("full")
     assert site.stage.scratch == "$SCRATCH/vrecompute"
     assert site.environment.venv == "${PROJECT}/venv"
     assert site.environment.variables == {"OMP_NUM_THREADS": "1", "A": "$HOME/x"}
@@ -86,23 +87,23 @@ def test_variables_stay_as_written_where_they_are_resolved_on_the_site(folder, m
 
 def test_a_site_is_frozen_can_travel_and_be_compared(folder):
     write(folder, full=FULL)
-    site = Site.load("full")
+    site = load_site("full")
     with pytest.raises(FrozenInstanceError):
         site.name = "other"
     with pytest.raises(FrozenInstanceError):
         site.workers.memory = 1
     assert pickle.loads(pickle.dumps(site)) == site
-    assert hash(site.workers) == hash(Site.load("full").workers)
+    assert hash(site.workers) == hash(load_site("full").workers)
 
 
 def test_a_site_written_is_the_site_read(folder):
     write(folder, full=FULL)
-    site = Site.load("full")
-    data = site.to_mapping()
+    site = load_site("full")
+    data = data_of(site)
     assert data["workers"]["memory"] == "80GiB"
     assert data["workers"]["walltime"] == "10h"
-    assert Site.from_mapping(data) == site
-    assert Site.from_mapping(local_site().to_mapping()) == local_site()
+    assert site_of(data) == site
+    assert site_of(data_of(local_site())) == local_site()
 
 
 @given(
@@ -123,19 +124,19 @@ def test_any_site_survives_being_written_and_read(memory, walltime, first, ports
         "network": {"worker_ports": f"{first}-{first + ports}"},
         "accounting": {"pue": pue},
     }
-    site = Site.from_mapping(data)
+    site = site_of(data)
     assert (site.workers.memory, site.workers.walltime, site.accounting.pue) == (memory, walltime, pue)
     assert site.network.worker_ports == PortRange(first, first + ports)
-    assert Site.from_mapping(site.to_mapping()) == site
+    assert site_of(data_of(site)) == site
 
 
 def test_a_wrong_mapping_names_its_keys():
     with pytest.raises(SiteError, match=r"workers: unknown key 'memry'; did you mean 'memory'\?"):
-        Site.from_mapping({"name": "x", "backend": "local", "workers": {"memry": "4GiB"}})
+        site_of({"name": "x", "backend": "local", "workers": {"memry": "4GiB"}})
 
 
 def test_without_any_file_there_is_this_machine(folder):
-    site = Site.load("local")
+    site = load_site("local")
     assert site == local_site()
     assert (site.backend, site.access.kind, site.scheduler_runs) == ("local", "local", "client")
     assert site.workers.processes >= 1
@@ -144,7 +145,7 @@ def test_without_any_file_there_is_this_machine(folder):
 
 def test_a_file_named_local_goes_before_what_is_built_in(folder):
     write(folder, local="schema: 1\nname: local\nbackend: local\nworkers: {processes: 3}\n")
-    assert Site.load("local").workers.processes == 3
+    assert load_site("local").workers.processes == 3
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -153,7 +154,7 @@ def test_every_example_is_right_and_needs_no_advice(path):
     assert found.problems == ()
     assert found.read.advice == ()
     assert found.read.site.name == path.stem
-    assert Site.from_mapping(found.read.site.to_mapping()) == found.read.site
+    assert site_of(data_of(found.read.site)) == found.read.site
 
 
 def test_examples_name_only_hosts_that_cannot_exist():
@@ -173,28 +174,28 @@ def test_earlier_folders_of_the_search_path_win(folder, monkeypatch):
         write(place, here=f"schema: 1\nname: here\nbackend: local\nworkers: {{threads: {cores}}}\n")
     monkeypatch.setenv("VRECOMPUTE_SITES", f"{one}:{two}")
     for cores, place in ((1, one), (2, two), (3, folder / "site_configs"), (4, folder / "nothing/vrecompute/sites")):
-        assert Site.load("here").workers.threads == cores
+        assert load_site("here").workers.threads == cores
         (place / "here.yaml").unlink()
     with pytest.raises(SiteError, match="no site 'here' in"):
-        Site.load("here")
+        load_site("here")
 
 
 def test_an_unknown_name_tells_where_was_looked_and_what_was_meant(folder):
     write(folder, juwels=FULL.replace("name: full", "name: juwels"))
     with pytest.raises(SiteError, match=r"no site 'juwls' in .*; did you mean 'juwels'\?"):
-        Site.load("juwls")
+        load_site("juwls")
 
 
 def test_a_path_is_opened_as_it_is(folder):
     (folder / "sub").mkdir()
     write(folder / "sub", full=FULL)
-    assert Site.load(folder / "sub" / "full.yaml") == Site.load("sub/full.yaml")
+    assert load_site(folder / "sub" / "full.yaml") == load_site("sub/full.yaml")
 
 
 @pytest.mark.parametrize("path", ["absent.yaml", "."])
 def test_a_file_that_cannot_be_opened_is_a_site_error(folder, path):
     with pytest.raises(SiteError, match=r"cannot be read: .*; check the path") as caught:
-        Site.load(Path(path))
+        load_site(Path(path))
     assert isinstance(caught.value.__cause__, OSError)
 
 
@@ -235,13 +236,13 @@ def test_null_puts_a_key_back_to_its_default(folder):
 def test_a_name_is_never_inherited(folder):
     write(folder, base=BASE, mine="extends: base\n")
     with pytest.raises(SiteError, match=r"mine.yaml:1:1: 'name' is missing"):
-        Site.load("mine")
+        load_site("mine")
 
 
 def test_a_mistake_in_a_base_is_reported_in_the_base(folder):
     write(folder, base=BASE.replace("threads: 2", "threads: two"), mine="name: mine\nextends: base\nlimts: {}\n")
     with pytest.raises(SiteError) as caught:
-        Site.load("mine")
+        load_site("mine")
     assert "base.yaml:4:20: workers.threads: expected a whole number, found 'two'" in str(caught.value)
     assert "mine.yaml:3:1: unknown key 'limts'; did you mean 'limits'?" in str(caught.value)
 
@@ -261,12 +262,12 @@ def test_a_mistake_in_a_base_is_reported_in_the_base(folder):
 def test_what_cannot_be_extended_says_why(folder, extends, message):
     write(folder, base=BASE, mine=f"name: mine\nextends: {extends}\n", other="extends: mine\n")
     with pytest.raises(SiteError, match=message):
-        Site.load("mine")
+        load_site("mine")
 
 
 def test_two_ways_to_one_base_are_no_circle(folder):
     write(folder, base=BASE, a="extends: base\n", b="extends: base\n", mine="name: mine\nextends: [a, b]\n")
-    assert Site.load("mine").workers.threads == 2
+    assert load_site("mine").workers.threads == 2
 
 
 trees = st.recursive(

@@ -15,7 +15,7 @@ from distributed import Client
 from distributed.security import Security
 
 from vrecompute.batch.contract import SubmitError
-from vrecompute.sites.model import Site
+from vrecompute.sites.load import load_site
 from vrecompute_backends.slurm import SlurmBackend
 
 
@@ -52,7 +52,7 @@ def until(fits, patience_s: float = 180.0) -> None:
 def main(name: str, scheduler_runs: str = "") -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    site = Site.load(name)
+    site = load_site(name)
     most = 3 if scheduler_runs == "allocation" else 2  # the scheduler's job counts too
     # as on a real site, an interval is longer than the seconds in which Slurm ends what a cancelled job runs
     site = replace(site, limits=replace(site.limits, max_jobs=most, min_poll=5))

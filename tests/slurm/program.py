@@ -16,6 +16,7 @@ from dataclasses import replace
 from vrecompute import Client
 from vrecompute.errors import Incomplete
 from vrecompute.execution import pool
+from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
@@ -28,7 +29,7 @@ def tell(**facts: object) -> None:
 def site_of(name: str, changes: dict[str, str]) -> Site | None:
     if name == "here":
         return None
-    site = Site.load(name)
+    site = load_site(name)
     site = replace(site, scheduler_runs=changes.pop("scheduler_runs", site.scheduler_runs))
     options = dict(site.options)
     if word := changes.pop("directive", ""):

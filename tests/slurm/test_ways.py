@@ -105,11 +105,11 @@ def test_where_the_plugins_for_json_are_absent_text_is_read_after_one_warning(la
 PROGRAM = """
 import dataclasses, json, logging, sys, time
 from vrecompute.batch.contract import Job
-from vrecompute.sites.model import Site
+from vrecompute.sites.load import load_site
 from vrecompute_backends.slurm import SlurmBackend
 
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
-site = Site.load("lab-slurm")
+site = load_site("lab-slurm")
 backend = SlurmBackend(dataclasses.replace(site, options={**site.options, "prefer": "pyslurm"}))
 job = backend.submit(Job("a", ("sh", "-c", "exit 140")))
 deadline = time.monotonic() + 60

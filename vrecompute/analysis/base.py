@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,6 +12,7 @@ from vrecompute.datasets.columns import Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import code_digest
 from vrecompute.errors import ParameterError
+from vrecompute.nearest import hint
 from vrecompute.results.result import Result
 
 __all__ = ["Analysis", "Grid", "Opening", "Parameter", "SourceView", "load_function"]
@@ -128,10 +128,9 @@ class Analysis:
         known = {p.name: p for p in self.parameters}
         for name in given:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
                 names = ", ".join(known) or "none"
-                raise ParameterError(f"analysis {self.name!r} has no parameter {name!r}{hint} (it has: {names})")
+                meant = hint(name, known)
+                raise ParameterError(f"analysis {self.name!r} has no parameter {name!r}{meant} (it has: {names})")
         self.values: Mapping[str, Any] = {
             # None is a value only where it is the default, as in a manifest that is read again
             n: p.default if given.get(n, p.default) is p.default else p.parse(given[n])

@@ -1,33 +1,24 @@
-"""Finding what a name means: analyses and backends by entry point, an analysis also by source file or class."""
+"""Which analysis is meant: an installed one by name, one in a source file, a class or an instance."""
 
 from __future__ import annotations
 
 import inspect
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from vrecompute.analysis import Analysis
-from vrecompute.batch.contract import Backend
 from vrecompute.digest import USER_MODULE, file_sha256
 from vrecompute.errors import UsageError
-from vrecompute.sites.model import Site
+from vrecompute.nearest import hint
+from vrecompute.plugins import ANALYSES, installed
 
-__all__ = ["ANALYSES", "BACKENDS", "installed", "load_analysis", "load_backend", "reload_analysis"]
-
-ANALYSES = "vrecompute.analyses"
-BACKENDS = "vrecompute.backends"
-
-
-def installed(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name."""
-    return {point.name: point for point in entry_points(group=group)}
+__all__ = ["load_analysis", "reload_analysis"]
 
 
 def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[str, Any]) -> tuple[Analysis, str]:
@@ -47,9 +38,8 @@ def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[st
         path, _, wanted = given.partition(":")
         found = _class_in_file(Path(path), wanted)
         return found(**parameters), f"file:{file_sha256(Path(path))}:{found.__name__}"
-    near = get_close_matches(given, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise UsageError(f"there is no analysis {given!r} (installed: {', '.join(sorted(known)) or 'none'}){hint}")
+    names = ", ".join(known) or "none"
+    raise UsageError(f"there is no analysis {given!r} (installed: {names}){hint(given, known)}")
 
 
 def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | None = None) -> Analysis:
@@ -69,25 +59,6 @@ def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | N
         "the analysis of this run was defined in a notebook or script that is gone; run it again there: "
         "finished chunks are reused"
     )
-
-
-def load_backend(site: Site) -> Backend:
-    """The driver of a site; UsageError says what to install where its library is missing."""
-    known = installed(BACKENDS)
-    if site.backend not in known:
-        near = get_close_matches(site.backend, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(
-            f"site {site.name!r}: there is no backend {site.backend!r} (installed: {', '.join(known)}){hint}"
-        )
-    try:
-        driver = known[site.backend].load()
-    except ImportError as error:
-        raise UsageError(
-            f"site {site.name!r}: backend {site.backend!r} needs {error.name}: pip install 'vrecompute[{site.backend}]'"
-        ) from error
-    backend: Backend = driver(site)
-    return backend
 
 
 def _loaded(point: EntryPoint) -> type[Analysis]:

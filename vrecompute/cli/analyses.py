@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
 import click
 
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts, table
+from vrecompute.plugins import ANALYSES, installed
 
 __all__ = ["analyses"]
 
@@ -19,7 +19,7 @@ __all__ = ["analyses"]
 def analyses(name: str | None, as_json: bool) -> None:
     """Every installed analysis, or the parameters of analysis NAME (or FILE.py)."""
     if name is None:
-        rows = [_line(entry.name) for entry in sorted(entry_points(group="vrecompute.analyses"), key=lambda e: e.name)]
+        rows = [_line(name) for name in installed(ANALYSES)]
         if as_json:
             facts([dict(zip(("name", "version", "title"), row, strict=True)) for row in rows])
         else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import click
 
 from vrecompute.cli.messages import MessageGroup
+from vrecompute.nearest import hint
+from vrecompute.plugins import installed
 
 __all__ = ["LazyGroup"]
 
@@ -54,11 +56,9 @@ class LazyGroup(MessageGroup):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(self.list_commands(ctx))}"
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from error
+            known = self.list_commands(ctx)
+            meant = hint(args[0], known) or f"; there are: {', '.join(known)}"
+            raise click.UsageError(f"no command {args[0]!r}{meant}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands with a line each, without importing ours."""
@@ -74,4 +74,4 @@ class LazyGroup(MessageGroup):
             formatter.write_dl(rows)
 
     def _contributed(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group=self._group)} if self._group else {}
+        return installed(self._group) if self._group else {}

@@ -6,15 +6,14 @@ from dataclasses import asdict
 
 import click
 
-from vrecompute.analysis.loading import load_backend
 from vrecompute.batch.contract import Finding
+from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
 from vrecompute.errors import SiteError
 from vrecompute.sites import report
-from vrecompute.sites.load import read_site
-from vrecompute.sites.model import Site
+from vrecompute.sites.load import load_site, read_site
 from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import installed_options, site_schema
 from vrecompute.sites.search import find_site_file, list_site_files
@@ -87,7 +86,7 @@ def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: 
 
 
 def _probe(name: str) -> list[Finding]:
-    backend = load_backend(Site.load(name))
+    backend = load_backend(load_site(name))
     try:
         return backend.probe()
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.datasets.dataset import Sample
+from vrecompute.nearest import hint
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -101,8 +102,4 @@ class Columns:
         return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields), length=len(self)))
 
     def _undeclared(self, name: str) -> str:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, self.columns, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{hint}"
+        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{hint(name, self.columns)}"

@@ -108,7 +108,7 @@ def _salt() -> str:
     versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
     digest = hashlib.sha256(f"{versions} {config.CPU_NAME or get_host_cpu_name()}".encode())
     package = Path(__file__).parent.parent
-    for file in sorted([*package.glob("kernels/*.py"), *package.glob("reader/*.py")]):
+    for file in sorted([*package.glob("kernels/**/*.py"), *package.glob("reader/*.py")]):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:24]
 

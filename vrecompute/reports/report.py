@@ -1,4 +1,4 @@
-"""`RunSummary`: what a run did, and what is missing; as `report.json`, as text, and merged from fragments.
+"""`RunSummary`: what a run did, and what is missing; as `report.json`, as text.
 
 Everything here is a pure function of values. The JSON document is a contract with other programs
 (`report.schema.json`, version `SCHEMA`); the page made of it is in `html`.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from typing import Any, Literal
@@ -22,14 +21,12 @@ __all__ = [
     "Chunks",
     "Events",
     "FileSummary",
-    "Fragment",
     "ReportedFailure",
     "RunSummary",
     "SampleSummary",
     "Status",
     "dumps",
     "loads",
-    "merge_fragments",
     "schema",
     "summary_text",
 ]
@@ -103,21 +100,6 @@ class SampleSummary:
 
 
 @dataclass(frozen=True)
-class Fragment:
-    """What one Runner did, written by it alone; `merge_fragments` gives what all of them did."""
-
-    runner: str
-    chunks_computed: int = 0
-    events: int = 0
-    bytes: int = 0
-    core_s: float = 0.0
-    time_s: Mapping[str, float] = field(default_factory=dict)
-    failures: tuple[ReportedFailure, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class RunSummary:
     """The facts of one run, complete or not.
 
@@ -186,42 +168,6 @@ class RunSummary:
         if unknown := self.files_of_unknown_size:
             text += f", and {unknown} {'file' if unknown == 1 else 'files'} of unknown size not read"
         return text
-
-
-def merge_fragments(fragments: Sequence[Fragment]) -> Fragment:
-    """What all Runners did: counts and times add up, failures and warnings are listed once, versions must agree.
-
-    The same fragment given twice counts once, so any reader may merge what it finds, in any order. Libraries
-    found in different versions are joined ("2.4.6, 2.5.5") and named in a warning, because then only counts are
-    promised to be equal. A failed chunk that another Runner computed later is for the caller to drop: only the
-    parts in the store know.
-    """
-    unique = sorted({f.runner: f for f in fragments}.values(), key=lambda f: f.runner)
-    time_s: Counter[str] = Counter()
-    versions: dict[str, set[str]] = {}
-    for fragment in unique:
-        time_s.update(fragment.time_s)
-        for name, version in fragment.versions.items():
-            versions.setdefault(name, set()).add(version)
-    mixed = sorted(name for name, found in versions.items() if len(found) > 1)
-    warnings = _once(w for f in unique for w in f.warnings)
-    if mixed:
-        warnings += (f"Runners used different versions of {', '.join(mixed)}: sums agree to 1e-12, not bit by bit",)
-    return Fragment(
-        runner=", ".join(f.runner for f in unique),
-        chunks_computed=sum(f.chunks_computed for f in unique),
-        events=sum(f.events for f in unique),
-        bytes=sum(f.bytes for f in unique),
-        core_s=math.fsum(f.core_s for f in unique),
-        time_s=dict(time_s),
-        failures=_once(failure for f in unique for failure in f.failures),
-        versions={name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
-        warnings=warnings,
-    )
-
-
-def _once(items: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(items))
 
 
 def dumps(summary: RunSummary) -> str:

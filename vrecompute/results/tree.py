@@ -11,10 +11,10 @@ a sibling (at the ragged right edge) is its parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-__all__ = ["Addable", "MergeTree", "Node", "cover"]
+__all__ = ["Addable", "MergeTree", "Node"]
 
 
 class Node(NamedTuple):
@@ -80,10 +80,6 @@ class MergeTree(Generic[T]):
         """Whether every leaf is there, so that the one value left is the whole."""
         return self.leaves == 0 or Node(self.top, 0) in self.nodes
 
-    def missing(self) -> Iterator[int]:
-        """The leaves that are not there, in order."""
-        return (leaf for leaf in range(self.leaves) if not self.has(leaf))
-
     def value(self) -> T | None:
         """The sum of what is there, in the order of the tree; None where nothing is.
 
@@ -110,18 +106,3 @@ class MergeTree(Generic[T]):
 
     def _below(self, node: Node) -> Iterator[Node]:
         return (n for n in self.nodes if n.level < node.level and n.position >> (node.level - n.level) == node.position)
-
-
-def cover(first: int, last: int, leaves: int) -> Iterable[Node]:
-    """The fewest nodes that cover leaves [first, last) of a tree of `leaves`, left to right."""
-    while first < last:
-        level = 0
-        while True:
-            above = Node(level + 1, first >> (level + 1))
-            span = above.leaves(leaves)
-            if level + 1 > max(leaves - 1, 0).bit_length() or span.start != first or span.stop > last:
-                break
-            level += 1
-        node = Node(level, first >> level)
-        yield node
-        first = node.leaves(leaves).stop

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from vrecompute.sites.nearest import did_you_mean, nearest
+from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.sites.spelling import read_count, read_flag, read_ratio, read_text, shown
 
 __all__ = ["Checked", "Fault", "check", "json_schema"]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import BaseModel
 
+from vrecompute.plugins import BACKENDS, installed
 from vrecompute.sites.model import Site
 from vrecompute.sites.rules import Diagnostic
 
-__all__ = ["GROUP", "OptionsModel", "installed_drivers", "options_model"]
-
-GROUP = "vrecompute.backends"
+__all__ = ["OptionsModel", "installed_drivers", "options_model"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,16 @@ class OptionsModel:
 
 def installed_drivers() -> list[str]:
     """Names under which drivers are registered."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return list(installed(BACKENDS))
 
 
 def options_model(backend: str) -> OptionsModel:
     """`options_model` and `site_rules` of the driver's class; the reason where driver or model is not there."""
-    found = list(entry_points(group=GROUP, name=backend))
-    if not found:
+    found = installed(BACKENDS).get(backend)
+    if found is None:
         return OptionsModel(None, f"no driver '{backend}' is installed here")
     try:
-        driver: Any = found[0].load()
+        driver: Any = found.load()
     except (ImportError, AttributeError) as error:
         return OptionsModel(None, f"the driver '{backend}' cannot be imported here: {error}")
     model = getattr(driver, "options_model", None)

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from vrecompute.sites.spelling import Spelling
 
-__all__ = ["KeyPath", "as_mapping", "leaves", "spelling_of"]
+__all__ = ["KeyPath", "leaves", "spelling_of"]
 
 #: Where a value stands in a site: ("workers", "memory").
 KeyPath = tuple[str, ...]
@@ -39,19 +39,6 @@ def _mapping_leaves(value: Mapping[str, Any], at: KeyPath) -> Iterator[tuple[Key
             yield from _mapping_leaves(item, (*at, key))
         else:
             yield (*at, key), item
-
-
-def as_mapping(section: Any) -> dict[str, Any]:
-    """The nested mapping of all keys that are set."""
-    result: dict[str, Any] = {}
-    for path, value in leaves(section):
-        if value is None:
-            continue
-        place = result
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = value
-    return result
 
 
 def spelling_of(hint: Any) -> Spelling | None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vrecompute.errors import SiteError
+from vrecompute.nearest import nearest
 from vrecompute.sites import leaves, marked_yaml, rules
 from vrecompute.sites.check import Fault, Location, check
 from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
 from vrecompute.sites.layers import Layers, read_layers
 from vrecompute.sites.marked_yaml import Mark, Node, Problem, ScalarNode, plain
 from vrecompute.sites.model import Site, local_site
-from vrecompute.sites.nearest import nearest
 from vrecompute.sites.search import display, find_site_file, is_path, site_folders
 from vrecompute.sites.secrets import find_secrets, without_secrets
 
-__all__ = ["Examined", "ReadSite", "examine_site", "read_site", "site_from_mapping"]
+__all__ = ["Examined", "ReadSite", "examine_site", "load_site", "read_site"]
 
 FindModel = Callable[[str], OptionsModel]
 
@@ -45,6 +44,14 @@ class Examined:
     files: tuple[Path, ...]
 
 
+def load_site(name_or_path: str | Path) -> Site:
+    """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
+
+    `local` is this machine (`local_site()`) unless a file of that name is found.
+    """
+    return read_site(name_or_path).site
+
+
 def read_site(name_or_path: str | Path, find_model: FindModel = options_model) -> ReadSite:
     """The site of that name or file; raises one `SiteError` with every problem."""
     try:
@@ -59,13 +66,6 @@ def read_site(name_or_path: str | Path, find_model: FindModel = options_model) -
 def examine_site(path: Path, find_model: FindModel = options_model) -> Examined:
     """Everything that can be said about a file; raises `SiteError` only where it cannot be opened."""
     return _examine(read_layers(path, site_folders()), find_model)
-
-
-def site_from_mapping(data: Mapping[str, Any], find_model: FindModel = options_model) -> Site:
-    """The site that `Site.to_mapping` described; raises `SiteError`."""
-    # JSON is YAML, so that one reader serves both
-    tree, problems = marked_yaml.parse_yaml(json.dumps(data, indent=1, ensure_ascii=False), "site")
-    return _or_raise(_examine(Layers(tree, [], problems), find_model), "the description of a site").site
 
 
 def _or_raise(examined: Examined, what: str) -> ReadSite:

@@ -12,7 +12,7 @@
     ├── limits          what no user can exceed
     └── accounting      what is charged, and the energy behind it
 
-`Site.load` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
+`load_site` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
 A text documented as "resolved on the site" keeps `$NAME` and `${NAME}` exactly as written.
 """
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from vrecompute.sites.spelling import (
@@ -268,29 +267,6 @@ class Site(_Section):
     environment: Environment = field(default_factory=Environment, metadata=_says("What makes python start in a job."))
     limits: Limits = field(default_factory=Limits, metadata=_says("What no user can exceed."))
     accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> Site:
-        """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
-
-        `local` is `local_site()` unless a file of that name is found.
-        """
-        from vrecompute.sites.load import read_site
-
-        return read_site(name_or_path).site
-
-    @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> Site:
-        """The site that `to_mapping` described, checked like a file; raises `SiteError` with every problem."""
-        from vrecompute.sites.load import site_from_mapping
-
-        return site_from_mapping(data)
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Everything but unset keys, in the words and units of YAML, with JSON's types: what a manifest records."""
-        from vrecompute.sites.leaves import as_mapping
-
-        return as_mapping(self)
 
 
 def local_site() -> Site:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vrecompute.errors import SiteError
-from vrecompute.sites.nearest import did_you_mean
+from vrecompute.nearest import did_you_mean
 
 __all__ = ["display", "find_site_file", "is_path", "list_site_files", "site_folders"]
 

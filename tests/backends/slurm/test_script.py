@@ -208,10 +208,10 @@ def test_explain_shows_the_job_of_a_scheduler_in_the_allocation(whole_node):
     site = replace(SITE, scheduler_runs="allocation", options={**SITE.options, "whole_node": whole_node})
     backend = SlurmBackend(site)
     few, more = backend.describe(4), backend.describe(5)
-    assert "slurm_hold --announce vre-scheduler.json" in few
+    assert "slurm.keepalive --announce vre-scheduler.json" in few
     assert more.count("#!/bin/bash") == 2
     assert few.count("#!/bin/bash") == (1 if whole_node else 2)
-    assert ("slurm_allocation --workers 4" in few) == whole_node
+    assert ("slurm.allocation --workers 4" in few) == whole_node
     assert "--cpus-per-task=1\n" in few or whole_node
     for script in more.split("#!/bin/bash")[1:]:
         shellcheck("#!/bin/bash" + script)

@@ -13,8 +13,7 @@ from vrecompute.batch.contract import State
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
-from vrecompute_backends import slurm
-from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, status, submit
+from vrecompute_backends.slurm import SlurmBackend, driver, pyslurm_query, rest, status, submit
 from vrecompute_backends.slurm.poll import MARKS, by_commands
 
 ALIVE = "7|RUNNING|0|0:0|c1|0:04|5:00|None"
@@ -138,7 +137,7 @@ def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
 def test_silence_is_told_once_after_a_while_and_its_end_too(monkeypatch, caplog):
     """The first poll was answered, so this is an outage: a daemon that is started again is away for some seconds."""
     now = [1000.0]
-    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
     alive = f"==== squeue 0\n{ALIVE}\n"
     away = "==== squeue 1\nslurm_load_jobs error: Unable to contact slurm controller\n"
     asker = backend(Told(alive, away, Unavailable("no connection"), away, away, alive, alive, away))
@@ -164,7 +163,7 @@ def test_a_slurm_that_never_answered_is_told_at_once(caplog):
 @pytest.mark.parametrize("silence", [HUNG, Unavailable("no connection")])
 def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer_than_that(monkeypatch, silence):
     now = [1000.0]
-    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
     asker = backend(Told(HUNG, silence))
     for now[0] in (1000.0, 1100.0, 1200.0, 1290.0):
         assert asker.poll(["7"])["7"].state is State.RUNNING
@@ -176,7 +175,7 @@ def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer
 
 def test_an_end_that_is_clear_does_not_wait_for_silent_accounting(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
     asker = backend(Told("==== squeue 0\n7|TIMEOUT|0|0:0|c1|5:04|5:00|TimeLimit\n==== sacct 124\n"))
     assert asker.poll(["7"])["7"].state is State.RUNNING
     now[0] = 1031.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "nearest"]
+__all__ = ["did_you_mean", "hint", "nearest"]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -17,6 +17,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     by_form = {_form(candidate): candidate for candidate in known}
     found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.6)
     return by_form[found[0]] if found else None
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the end of a sentence, empty where nothing is close.
+
+    >>> hint("Muon_pT", ["Muon_pt", "Muon_eta"])
+    "; did you mean 'Muon_pt'?"
+    """
+    meant = nearest(word, known)
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

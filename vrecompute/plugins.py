@@ -1,0 +1,16 @@
+"""What other packages add: drivers, analyses and commands, found by entry point and imported when they are used."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+__all__ = ["ANALYSES", "BACKENDS", "COMMANDS", "installed"]
+
+ANALYSES = "vrecompute.analyses"
+BACKENDS = "vrecompute.backends"
+COMMANDS = "vrecompute.commands"
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name, in the order of their names."""
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
