@@ -15,6 +15,7 @@ from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import UsageError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.runlog import create_next
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
@@ -70,7 +71,7 @@ class Detached:
         digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
         job = self.backend.submit(self.job(workers, walltime_s, digest))
         data = canonical_json({"job": job, "site": self.site.name, "submitted": time.time()})
-        self.store.create(f"{self.manifest.prefix}jobs/{len(self.ids()):04}.json", data)
+        create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", len(self.ids()), data)
         return job
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:

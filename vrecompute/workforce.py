@@ -13,27 +13,13 @@ from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.load import load_backend
 from vrecompute.errors import ClusterLost
 from vrecompute.execution.explain import threads_that_fit
+from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 
-__all__ = ["WorkerControl", "Workforce"]
+__all__ = ["Workforce"]
 
 _LOG = logging.getLogger(__name__)
-
-
-class WorkerControl:
-    """What a Runner asks of whoever holds its workers, and tells them; here, of nobody who knows more than Dask."""
-
-    def deaths(self) -> Mapping[str, JobStatus]:
-        """How the jobs behind lost workers ended, by worker name."""
-        return {}
-
-    def lost(self) -> str:
-        """Why the workers are gone for good, empty while they are there."""
-        return ""
-
-    def needed(self, run: str, chunks: int) -> None:
-        """A run has so many chunks to compute; 0 when that is over."""
 
 
 class Workforce(WorkerControl):

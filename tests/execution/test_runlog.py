@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
@@ -9,7 +15,8 @@ from tests.patience import comes_true
 from vrecompute import Client, run
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.execution.runlog import run_state
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.runlog import RunLog, create_next, run_state
 from vrecompute.stores.base import DirStore
 
 
@@ -23,6 +30,55 @@ class Lagging(DirStore):
             self.late -= 1
             return iter(())
         return super().names(prefix)
+
+
+class Slow(DirStore):
+    """A store that lets others go first between the choice of a name and its creation."""
+
+    def create(self, name, data):
+        time.sleep(0.001)
+        return super().create(name, data)
+
+
+class Deaf(DirStore):
+    """A store whose first answer is lost on the way: the object is there, and the caller hears the opposite."""
+
+    lost = 1
+
+    def create(self, name, data):
+        created = super().create(name, data)
+        if self.lost:
+            self.lost -= 1
+            return False
+        return created
+
+
+def test_no_event_is_lost_where_two_threads_speak(tmp_path):
+    store = Slow(tmp_path)
+    manifest = SimpleNamespace(prefix="runs/r/")
+    log = RunLog(store, cast(Manifest, manifest))
+    threads = [
+        threading.Thread(target=lambda who=who: [log.event("said", who=who, n=n) for n in range(50)]) for who in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = [json.loads(store.get(name)) for name in store.names("runs/r/events")]
+    assert sorted((event["who"], event["n"]) for event in said) == [(who, n) for who in "ab" for n in range(50)]
+
+
+def test_two_writers_of_one_list_keep_what_both_wrote(tmp_path):
+    store = DirStore(tmp_path)
+    assert create_next(store, "jobs/{:04}.json", 0, b"first") == 1
+    assert create_next(store, "jobs/{:04}.json", 0, b"second") == 2, "it had counted before the other wrote"
+    assert [store.get(name) for name in sorted(store.names("jobs"))] == [b"first", b"second"]
+
+
+def test_an_object_whose_creation_was_not_heard_of_is_there_once(tmp_path):
+    store = Deaf(tmp_path)
+    assert create_next(store, "jobs/{:04}.json", 0, b"first") == 1
+    assert len(list(store.names("jobs"))) == 1
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,16 @@ from vrecompute.errors import StoreError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.stores.base import Store
 
-__all__ = ["OUT_OF_TIME", "RunLog", "cancel_requested", "outcomes", "request_cancel", "run_state", "withdraw_cancel"]
+__all__ = [
+    "OUT_OF_TIME",
+    "RunLog",
+    "cancel_requested",
+    "create_next",
+    "outcomes",
+    "request_cancel",
+    "run_state",
+    "withdraw_cancel",
+]
 
 #: A Runner's last word where its job ended before the run.
 OUT_OF_TIME = "out-of-time"
@@ -34,15 +43,17 @@ class RunLog:
         self.store = store
         self.prefix = manifest.prefix
         self.writer = f"{int(time.time()):x}-{_host()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._lock = threading.Lock()
         self._number = 0
         self._started = self._last = time.monotonic()
 
     def event(self, kind: str, **facts: Any) -> None:
         """Record one event."""
         data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **facts})
-        self.store.create(f"{self.prefix}events/{self.writer}/{self._number:08}.json", data)
-        self._number += 1
-        self._last = time.monotonic()
+        with self._lock:  # the Runner and the thread that beats both speak
+            name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
+            self._number = create_next(self.store, name, self._number, data)
+            self._last = time.monotonic()
 
     def beat(self, **facts: Any) -> None:
         """Record progress, if enough time has passed since the last event."""
@@ -72,6 +83,16 @@ class RunLog:
         """Record how this Runner ended."""
         # Not canonical: the order of cuts in a cutflow is part of it.
         self.store.create(f"{self.prefix}outcomes/{self.writer}.json", json.dumps(data, allow_nan=False).encode())
+
+
+def create_next(store: Store, name: str, number: int, data: bytes) -> int:
+    """Create the first object of `name.format(number)`, `number + 1`, ... that is not there; the number after it."""
+    while not store.create(name.format(number), data):
+        # A store behind a connection may have created it although its answer was lost.
+        if store.get(name.format(number)) == data:
+            break
+        number += 1
+    return number + 1
 
 
 def outcomes(store: Store, run: str) -> list[dict[str, Any]]:

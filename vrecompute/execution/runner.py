@@ -35,12 +35,12 @@ from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.schedule import Schedule, Task
 from vrecompute.execution.task import TaskContext, TaskReport, compute
+from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.execution.workkey import sample_views, work_key
 from vrecompute.results.file import write_results
 from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
 from vrecompute.workers.worker_exit import worker_exit
-from vrecompute.workforce import WorkerControl
 
 __all__ = ["Runner"]
 

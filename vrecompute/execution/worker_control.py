@@ -1,0 +1,24 @@
+"""`WorkerControl`: what a Runner asks of the workers' owner, and tells it; Dask itself knows none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vrecompute.batch.contract import JobStatus
+
+__all__ = ["WorkerControl"]
+
+
+class WorkerControl:
+    """The answers of a cluster that somebody else made: jobs and their ends are not known, workers are as they are."""
+
+    def deaths(self) -> Mapping[str, JobStatus]:
+        """How the jobs behind lost workers ended, by worker name."""
+        return {}
+
+    def lost(self) -> str:
+        """Why the workers are gone for good, empty while they are there."""
+        return ""
+
+    def needed(self, run: str, chunks: int) -> None:
+        """A run has so many chunks to compute; 0 when that is over."""
