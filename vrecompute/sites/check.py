@@ -1,4 +1,4 @@
-"""Checks plain values against a frozen dataclass or a driver's pydantic model and says every mistake in words.
+"""Checks what a file of YAML says against a frozen dataclass or a pydantic model and says every mistake in words.
 
 pydantic finds the mistakes; this turns each into a sentence with what to do. After the first pass the wrong keys
 are taken out and what remains is checked again, until something stands on which rules across keys can speak.
@@ -16,10 +16,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from vrecompute.sites import marked_yaml
+from vrecompute.sites.marked_yaml import Mark, Node, Problem
 from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.sites.spelling import read_count, read_flag, read_ratio, read_text, shown
 
-__all__ = ["Checked", "Fault", "check", "json_schema"]
+__all__ = ["Checked", "Fault", "Location", "as_problem", "check", "json_schema", "mark_of", "without_null"]
 
 Location = tuple[str | int, ...]
 
@@ -39,7 +41,7 @@ class Checked:
 
     value: Any
     faults: tuple[Fault, ...]
-    left_out: tuple[Location, ...]
+    left_out: frozenset[Location]
 
 
 def check(
@@ -54,7 +56,7 @@ def check(
     schema = json_schema(kind)
     rest = copy.deepcopy(dict(data))
     faults: list[Fault] = []
-    left_out: list[Location] = []
+    left_out: set[Location] = set()
     for _ in range(8):
         errors: list[ErrorDetails] = []
         try:
@@ -63,12 +65,46 @@ def check(
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False)
         if not errors:
-            return Checked(value, tuple(faults), tuple(left_out))
+            return Checked(value, tuple(faults), frozenset(left_out))
         # a key that had to go is missing next time: that was said already
         faults += [fault for fault in _explain(errors, schema, also) if fault.at not in left_out]
         for error in errors:
-            left_out += _take_out(rest, error, fill or {})
-    return Checked(None, tuple(faults), tuple(left_out))
+            left_out |= _take_out(rest, error, fill or {})
+    return Checked(None, tuple(faults), frozenset(left_out))
+
+
+def without_null(value: Any) -> Any:
+    """The plain value without the keys that are `null`: that is the default, as if they were not there."""
+    if isinstance(value, dict):
+        return {key: without_null(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_null(item) for item in value]
+    return value
+
+
+def as_problem(tree: Node, fault: Fault) -> Problem:
+    """A fault at its place in the tree that the data came from."""
+    # an unknown or missing key is named in the message; its section is where it is
+    section = fault.at[:-1] if fault.of_key else fault.at
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in section)[1:]
+    said = f"{place}: {fault.message}" if place else fault.message
+    return Problem(mark_of(tree, fault.at, fault.of_key), said)
+
+
+def mark_of(tree: Node, at: Location, of_key: bool = False) -> Mark:
+    """Where a value stands, or its key; of what is not there, the key of the innermost section that is."""
+    node, mark = tree, tree.mark
+    for n, step in enumerate(at, 1):
+        if isinstance(node, marked_yaml.MappingNode) and step in node.entries:
+            entry = node.entries[str(step)]
+            node = entry.node
+            mark = entry.key if n < len(at) or of_key or not isinstance(node, marked_yaml.ScalarNode) else node.mark
+        elif isinstance(node, marked_yaml.SequenceNode) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+            mark = node.mark
+        else:
+            break
+    return mark
 
 
 @cache
@@ -82,16 +118,16 @@ def json_schema(kind: type) -> dict[str, Any]:
     return _adapter(kind).json_schema()
 
 
-def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]) -> list[Location]:
+def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]) -> set[Location]:
     """Remove the key an error is about; a missing one is filled in, or else takes its whole section with it."""
     at = _without_key_step(error["loc"])
     if error["type"] == "missing" and len(at) == 1:
         if at[0] in fill:
             rest[str(at[0])] = fill[str(at[0])]
-        return [at]
+        return {at}
     if error["type"] == "missing":
-        return [at, *_drop(rest, at[:-1])]
-    return _drop(rest, at)
+        return {at, _drop(rest, at[:-1])}
+    return {_drop(rest, at)}
 
 
 def _without_key_step(at: Location) -> Location:
@@ -99,15 +135,15 @@ def _without_key_step(at: Location) -> Location:
     return at[:-1] if at[-1:] == ("[key]",) else at
 
 
-def _drop(rest: dict[str, Any], at: Location) -> list[Location]:
+def _drop(rest: dict[str, Any], at: Location) -> Location:
     if not at:
         # a rule of the model over all its keys: nothing is left to look at
         rest.clear()
-        return [at]
+        return at
     place: Any = rest
     for n, step in enumerate(at[:-1], 1):
         if not _has(place, step):
-            return [at]
+            return at
         if isinstance(place[step], list):
             # dropping an item would shift the others; drop the list
             at = at[:n]
@@ -115,7 +151,7 @@ def _drop(rest: dict[str, Any], at: Location) -> list[Location]:
         place = place[step]
     if isinstance(place, dict):
         place.pop(at[-1], None)
-    return [at]
+    return at
 
 
 def _has(place: Any, step: str | int) -> bool:
@@ -165,6 +201,8 @@ def _wrong_value(error: ErrorDetails, inside: Mapping[str, Any]) -> str:
         return f"expected a mapping{keys}, found {shown(value)}; write {{key: value}} or an indented block"
     if kind in ("tuple_type", "list_type"):
         return f"expected a list, found {shown(value)}; did you mean [{_inner(value)}]?"
+    if kind == "too_short":
+        return f"expected at least {context['min_length']} item, found none; write [one]"
     readers = {"bool": read_flag, "int": read_count, "float": read_ratio, "string": read_text}
     if (reader := readers.get(kind.split("_")[0])) and kind.endswith(("_type", "_parsing")):
         try:

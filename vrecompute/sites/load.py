@@ -10,7 +10,7 @@ from typing import Any
 from vrecompute.errors import SiteError
 from vrecompute.nearest import nearest
 from vrecompute.sites import leaves, marked_yaml, rules
-from vrecompute.sites.check import Fault, Location, check
+from vrecompute.sites.check import Location, as_problem, check, mark_of, without_null
 from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
 from vrecompute.sites.layers import Layers, read_layers
 from vrecompute.sites.marked_yaml import Mark, Node, Problem, ScalarNode, plain
@@ -92,10 +92,10 @@ def _examine(layers: Layers, find_model: FindModel) -> Examined:
 def _check_tree(
     tree: marked_yaml.MappingNode, layers: Layers, find_model: FindModel
 ) -> tuple[ReadSite | None, list[Problem]]:
-    data = _without_null(plain(tree))
+    data = without_null(plain(tree))
     # what is left out by now was a secret, and has its own problem
     checked = check(Site, data, fill={"name": "unnamed", "backend": "unnamed"}, also=("extends",))
-    problems = [_problem(tree, fault) for fault in checked.faults]
+    problems = [as_problem(tree, fault) for fault in checked.faults]
     site: Site | None = checked.value
     if site is None:
         return None, problems
@@ -113,10 +113,10 @@ def _check_tree(
             continue
         # what is wrong may be a default: point at the other key then
         at = next((path for path in finding.about if _there(tree, path)), finding.about[0])
-        problem = Problem(_mark(tree, at), f"{'.'.join(finding.about[0])}: {finding.message}")
+        problem = Problem(mark_of(tree, at), f"{'.'.join(finding.about[0])}: {finding.message}")
         (advice if finding.advice else problems).append(problem)
     origins = {
-        path: _mark(tree, path) for path, value in leaves.leaves(site) if value is not None and _there(tree, path)
+        path: mark_of(tree, path) for path, value in leaves.leaves(site) if value is not None and _there(tree, path)
     }
     read = ReadSite(
         replace(site, options=data.get("options") or {}), tuple(layers.files), origins, tuple(advice), unchecked
@@ -128,26 +128,11 @@ def _check_driver(tree: marked_yaml.MappingNode, site: Site, found: OptionsModel
     if found.model is None:
         meant = nearest(site.backend, installed_drivers())
         if meant and meant != site.backend:
-            mark = _mark(tree, ("backend",))
+            mark = mark_of(tree, ("backend",))
             return [Problem(mark, f"no driver '{site.backend}' is installed; did you mean '{meant}'?")], found.reason
         return [], found.reason
     faults = check(found.model, site.options).faults
-    return [_problem(tree, replace(fault, at=("options", *fault.at))) for fault in faults], ""
-
-
-def _problem(tree: marked_yaml.MappingNode, fault: Fault) -> Problem:
-    # an unknown or missing key is named in the message; its section is where it is
-    section = fault.at[:-1] if fault.of_key else fault.at
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in section)[1:]
-    said = f"{place}: {fault.message}" if place else fault.message
-    return Problem(_mark(tree, fault.at, fault.of_key), said)
-
-
-def _without_null(value: Any) -> Any:
-    """`null` is the default, so the key is not there."""
-    if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
-    return value
+    return [as_problem(tree, replace(fault, at=("options", *fault.at))) for fault in faults], ""
 
 
 def _touches(one: Location, other: Location) -> bool:
@@ -161,19 +146,3 @@ def _there(tree: Node, path: leaves.KeyPath) -> bool:
             return False
         node = node.entries[step].node
     return not (isinstance(node, ScalarNode) and node.value is None)
-
-
-def _mark(tree: Node, at: Location, of_key: bool = False) -> Mark:
-    """Where a value stands, or its key; of what is not there, the key of the innermost section that is."""
-    node, mark = tree, tree.mark
-    for n, step in enumerate(at, 1):
-        if isinstance(node, marked_yaml.MappingNode) and step in node.entries:
-            entry = node.entries[str(step)]
-            node = entry.node
-            mark = entry.key if n < len(at) or of_key or not isinstance(node, ScalarNode) else node.mark
-        elif isinstance(node, marked_yaml.SequenceNode) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-            mark = node.mark
-        else:
-            break
-    return mark

@@ -2,15 +2,18 @@
 
 The grammar is PyYAML's; the meaning of plain scalars is YAML 1.2's core schema. YAML 1.1 would read `10:00:00`
 as 36000, `no` as false, `010` as eight and `2026-01-01` as a date; here all of them stay text, and a number
-with a leading zero is a problem. Keys are always text. Tags are refused, duplicate keys are problems, merge
-keys (`<<`) and anchors work. Size, depth and the expansion of aliases are bounded, so a hostile file costs
-no more than a long one.
+with a leading zero is a problem, as is one that is not finite. Keys are always text. Tags are refused, duplicate
+keys are problems, merge keys (`<<`) and anchors work. Size, depth and the expansion of aliases are bounded, so a
+hostile file costs no more than a long one.
 """
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +22,9 @@ from typing import Any
 import yaml
 
 __all__ = [
+    "CONFIGURATION",
+    "MAX_DEPTH",
+    "Bounds",
     "Entry",
     "MappingNode",
     "Mark",
@@ -26,23 +32,39 @@ __all__ = [
     "Problem",
     "ScalarNode",
     "SequenceNode",
+    "decoded",
     "parse_yaml",
     "plain",
     "read_text",
+    "regular_bytes",
 ]
 
 #: PyYAML's types do not tell which events have tags and anchors.
 Event = Any
 
-MAX_BYTES = 256 * 1024
+#: libyaml where it is there.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much one file may hold: bytes, and values with aliases expanded."""
+
+    max_bytes: int
+    max_nodes: int
+    what: str
+
+
+#: A file that people write.
+CONFIGURATION = Bounds(256 * 1024, 20_000, "configuration")
 
 #: "\\ud800" in double quotes: no text that could be printed or sent on.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Mark:
     """A place in a file; lines and columns count from 1."""
 
@@ -67,7 +89,7 @@ class Problem:
         return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in said)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScalarNode:
     """Text, a number, a truth value or null."""
 
@@ -75,7 +97,7 @@ class ScalarNode:
     mark: Mark
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SequenceNode:
     """A list of nodes."""
 
@@ -83,7 +105,7 @@ class SequenceNode:
     mark: Mark
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The value of a key, and where the key stands."""
 
@@ -91,7 +113,7 @@ class Entry:
     node: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MappingNode:
     """Keys in the order of the file."""
 
@@ -111,12 +133,26 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def read_text(path: Path, file: str) -> tuple[str, list[Problem]]:
-    """The text of a file of at most `MAX_BYTES` of UTF-8; raises OSError where it cannot be read."""
-    with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        return "", [Problem(Mark(file, 1, 1), f"larger than {MAX_BYTES // 1024} KiB; this is no configuration")]
+def regular_bytes(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file; raises OSError for any other, a pipe or a device without waiting."""
+    # a pipe without a writer must not be waited for
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(descriptor, "rb") as stream:
+        return stream.read(limit)
+
+
+def read_text(path: Path, file: str, bounds: Bounds = CONFIGURATION) -> tuple[str, list[Problem]]:
+    """The text of a file of UTF-8 within `bounds`; raises OSError where it cannot be read."""
+    return decoded(regular_bytes(path, bounds.max_bytes + 1), file, bounds)
+
+
+def decoded(raw: bytes, file: str, bounds: Bounds = CONFIGURATION) -> tuple[str, list[Problem]]:
+    """The text of UTF-8 within `bounds`."""
+    if len(raw) > bounds.max_bytes:
+        return "", [Problem(Mark(file, 1, 1), f"larger than {bounds.max_bytes // 1024} KiB; this is no {bounds.what}")]
     try:
         return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
@@ -125,26 +161,39 @@ def read_text(path: Path, file: str) -> tuple[str, list[Problem]]:
         return "", [Problem(mark, "not UTF-8; save the file in UTF-8")]
 
 
-def parse_yaml(text: str, file: str) -> tuple[MappingNode | None, list[Problem]]:
+def parse_yaml(text: str, file: str, bounds: Bounds = CONFIGURATION) -> tuple[MappingNode | None, list[Problem]]:
     """The mapping a text holds, and everything wrong with its form; None where nothing can be read from it.
 
     A syntax error ends the reading, so it comes with what was found before it only.
     """
-    tree = _Tree(file)
+    node, problems, broken = _parsed(text, file, bounds, _LOADER)
+    if broken and len(text) <= CONFIGURATION.max_bytes:
+        # PyYAML's own parser says more of what is wrong, and takes its time
+        node, problems, _ = _parsed(text, file, bounds, yaml.SafeLoader)
+    return node, sorted(problems)
+
+
+def _parsed(text: str, file: str, bounds: Bounds, loader: Any) -> tuple[MappingNode | None, list[Problem], bool]:
+    """The mapping or None, what is wrong, and whether the text is no YAML at all."""
+    tree = _Tree(file, bounds)
     try:
-        node = tree.build(text)
+        node = tree.build(yaml.parse(text, Loader=loader))
     except _Stop as stop:
-        return None, sorted([*tree.problems, stop.problem])
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        mark = Mark(file, before.count("\n") + 1, error.position - before.rfind("\n"))
-        return None, [Problem(mark, "a control character; remove it")]
+        return None, [*tree.problems, stop.problem], False
+    except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
+        place = error.position if isinstance(error, yaml.reader.ReaderError) else error.start
+        # libyaml counts bytes
+        before = (
+            text[:place] if loader is yaml.SafeLoader else text.encode(errors="replace")[:place].decode(errors="ignore")
+        )
+        mark = Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        return None, [Problem(mark, "a control character; remove it")], True
     except yaml.MarkedYAMLError as error:
-        return None, sorted([*tree.problems, _syntax_problem(error, file)])
+        return None, [*tree.problems, _syntax_problem(error, file)], True
     if not isinstance(node, MappingNode):
-        tree.problems.append(Problem(node.mark, "expected `key: value` lines"))
-        return None, tree.problems
-    return node, sorted(tree.problems)
+        tree.say(node.mark, "expected `key: value` lines")
+        return None, tree.problems, False
+    return node, tree.problems, False
 
 
 _ADVICE = {
@@ -152,6 +201,7 @@ _ADVICE = {
     "mapping values are not allowed": "a ':' where none can be; put a value with ': ' in quotes, or fix the indent",
     "could not find expected ':'": "a key without ':'; write `key: value`",
     "expected <block end>": "the indentation does not match the lines above; align keys of one section",
+    "invalid Unicode character": "an escape that is no letter; write the letter itself",
     "expected ',' or '}'": "a '{' is not closed; write {key: value, key: value}",
     "expected ',' or ']'": "a '[' is not closed; write [one, two]",
     "unexpected end of stream": "a quote is not closed",
@@ -180,12 +230,12 @@ class _Stop(Exception):
 @dataclass
 class _Tree:
     file: str
+    bounds: Bounds
     problems: list[Problem] = field(default_factory=list)
     anchors: dict[str, tuple[Node, int]] = field(default_factory=dict)
     n_nodes: int = 0
 
-    def build(self, text: str) -> Node:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
+    def build(self, events: Iterator[Event]) -> Node:
         next(events)  # start of the stream
         if isinstance(next(events), yaml.StreamEndEvent):
             raise _Stop(Problem(Mark(self.file, 1, 1), "empty; write `key: value` lines"))
@@ -203,13 +253,15 @@ class _Tree:
 
     def count(self, n_nodes: int, mark: Mark) -> None:
         self.n_nodes += n_nodes
-        if self.n_nodes > MAX_NODES:
-            raise _Stop(Problem(mark, f"more than {MAX_NODES} values, aliases expanded; this is no configuration"))
+        if self.n_nodes > self.bounds.max_nodes:
+            said = f"more than {self.bounds.max_nodes} values, aliases expanded; this is no {self.bounds.what}"
+            raise _Stop(Problem(mark, said))
 
     def node(self, events: Iterator[Event], event: Event, depth: int) -> Node:
         mark = self.mark(event)
         if depth > MAX_DEPTH:
-            raise _Stop(Problem(mark, f"nested deeper than {MAX_DEPTH} levels; this is no configuration"))
+            said = f"nested deeper than {MAX_DEPTH} levels; this is no {self.bounds.what}"
+            raise _Stop(Problem(mark, said))
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
                 raise _Stop(Problem(mark, f"alias *{event.anchor} has no complete &{event.anchor} before it"))
@@ -249,7 +301,7 @@ class _Tree:
                 self.say(at, "a key must be text")
             value = next(events)
             node = self.node(events, value, depth + 1)
-            if key == "<<" and event.style is None:
+            if key == "<<" and not event.style:
                 merged += self.merged(node)
             elif key is None:
                 continue
@@ -278,14 +330,28 @@ class _Tree:
             return ScalarNode("", mark)
         if not event.implicit[0]:
             return ScalarNode(event.value, mark)
-        if re.fullmatch(r"[-+]?0[0-9]+", event.value):
+        if _PADDED.fullmatch(event.value):
             # eight, ten or text, according to who reads it
             self.say(mark, "a number with a leading zero; remove the zero, or put it in quotes if it is text")
+        elif _ENDLESS.fullmatch(event.value) or _overflows(event.value):
+            self.say(mark, "not a finite number; write one, or put it in quotes if it is text")
         return ScalarNode(_core(event.value), mark)
 
 
 def _is_empty(event: Event) -> bool:
-    return isinstance(event, yaml.ScalarEvent) and event.value == "" and event.style is None
+    return isinstance(event, yaml.ScalarEvent) and event.value == "" and not event.style
+
+
+_ENDLESS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_PADDED = re.compile(r"[-+]?0[0-9]+")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+#: Longer than any number that is meant as one.
+_LONGEST = 32
+
+
+def _overflows(text: str) -> bool:
+    return len(text) <= _LONGEST and _NUMBER.fullmatch(text) is not None and not math.isfinite(float(text))
 
 
 def _core(text: str) -> str | int | float | bool | None:
@@ -294,9 +360,10 @@ def _core(text: str) -> str | int | float | bool | None:
         return None
     if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
         return text[0] in "tT"
-    if re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", text):
+    if len(text) > _LONGEST:
+        return text
+    if _WHOLE.fullmatch(text):
         return int(text)
-    if len(text) <= 32 and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", text):
-        number = float(text)
-        return number if math.isfinite(number) else text
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
     return text

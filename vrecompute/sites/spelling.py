@@ -98,7 +98,9 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if value is None:
+        return "null"
+    return f"'{value if len(value) <= 100 else value[:97] + '...'}'" if isinstance(value, str) else str(value)
 
 
 def read_text(value: object) -> str:
@@ -199,7 +201,11 @@ def read_ratio(value: object) -> float:
         if value < 0:
             raise ValueError(f"expected a number that is not negative, found {value}; write 0 or more")
         return float(value)
-    match = re.match(r"[0-9]+(\.[0-9]+)?", value.replace("_", "").replace(",", ".")) if isinstance(value, str) else None
+    match = (
+        re.match(r"[0-9]+(\.[0-9]+)?(?![eE.0-9])", value.replace("_", "").replace(",", "."))
+        if isinstance(value, str)
+        else None
+    )
     hint = f"; did you mean {match[0]}?" if match else "; write digits, such as 1.5"
     raise ValueError(f"expected a number, found {shown(value)}{hint}")
 
