@@ -93,7 +93,7 @@ def test_what_names_nothing_says_so(given, message):
         ("schema: 1\nsamples: [{name: a, files: []}]", "at least 1 item"),
         ("schema: 1\nsamples: [{name: a, file: [x.root]}]", "did you mean 'files'"),
         ("schema: 1\nsamples: [{name: a, files: [x.root], cross_section_pb: -1}]", "greater than 0"),
-        ("schema: 1\nsamples: [{name: a, files: [x.root], unit: TeV}]", "'GeV' or 'MeV'"),
+        ("schema: 1\nsamples: [{name: a, files: [x.root], unit: TeV}]", "'TeV' is not one of GeV, MeV"),
         ("schema: 1\nsamples: [{name: a, files: [x.root]}, {name: a, files: [y.root]}]", "two samples"),
         ("schema: [1", "not YAML"),
     ],

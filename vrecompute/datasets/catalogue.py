@@ -1,79 +1,36 @@
-"""From what a user names to a `Dataset`: files, globs, directories, lists, dataset YAML; nothing is opened here.
+"""From what a user names to a `Dataset`: files, patterns, folders, lists, dataset YAML; no source is opened here.
 
     "a.root"  "dir/*.root"  "dir/"  ["a.root", "b.root"]  "samples.yaml"  "samples.yaml::zmumu"  "name"
 
-A text is a path if it contains `/`, a glob or a known suffix; otherwise a name, looked for as `NAME.yaml`
-in the folders of $VRECOMPUTE_DATASETS.
+A text is a path if it contains `/`, a letter of a pattern or a known suffix; otherwise a name, looked for as
+`NAME.yaml` in the folders of $VRECOMPUTE_DATASETS. What a folder and a pattern mean is in `find_files`; a folder that
+holds a `dataset.yaml` is what that file says.
 """
 
 from __future__ import annotations
 
-import glob
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import pydantic
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.errors import DatasetError
+from vrecompute.find_files import Here, There, find_files, is_pattern
 from vrecompute.sites.access import Access
+from vrecompute.sites.nearest import did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from vrecompute.dataset_file import DatasetFile, SampleEntry
 
 __all__ = ["DATASETS_PATH", "resolve"]
 
 DATASETS_PATH = "VRECOMPUTE_DATASETS"
 _SUFFIXES = (".root", ".yaml", ".yml")
-_GLOB = frozenset("*?[")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?!:)")
 _UNITED = "events"
-# $1 is a path, glob or folder; an empty IFS keeps spaces in it together while its pattern is expanded.
-_FIND = r"""
-if [ -d "$1" ]; then
-  cd -- "$1" && find "$PWD" -name '*.root' -type f | LC_ALL=C sort
-else
-  IFS=
-  for path in $1; do
-    case "$path" in /*) ;; *) path=$PWD/$path ;; esac
-    case "$path" in *[*?[]*) [ -e "$path" ] || continue ;; esac
-    printf '%s\n' "$path"
-  done
-fi
-"""
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    path: str
-    entries: Annotated[int, Field(ge=0)] | None = None
-    tree: str | None = None
-
-
-class _Sample(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    name: Annotated[str, Field(min_length=1)]
-    files: Annotated[list[str | _File], Field(min_length=1)]
-    is_data: bool = False
-    unit: Literal["GeV", "MeV"] | None = None
-    weight: str | None = None
-    tree: str | None = None
-    certified: str | None = None
-    cross_section_pb: Annotated[float, Field(gt=0)] | None = None
-    luminosity_ifb: Annotated[float, Field(gt=0)] | None = None
-    sum_of_weights: float | None = None
-    metadata: dict[str, str | int | float | bool] = {}
-
-
-class _File_(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    schema_: Annotated[Literal[1], Field(alias="schema")]
-    name: str | None = None
-    luminosity_ifb: Annotated[float, Field(gt=0)] | None = None
-    samples: Annotated[list[_Sample], Field(min_length=1)]
 
 
 def resolve(
@@ -93,6 +50,7 @@ def resolve(
     samples: dict[str, Sample] = {}
     sources: list[Source] = []
     names: list[str] = []
+    notes: list[str] = []
     for item in items:
         found = item if isinstance(item, Dataset) else _one(os.fspath(item), tree, access)
         for sample in found.samples:
@@ -100,8 +58,9 @@ def resolve(
                 raise DatasetError(f"two different samples are called {sample.name!r}: rename one of them")
         sources += found.sources
         names.append(found.name)
+        notes += found.notes
     name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    return Dataset(tuple(samples.values()), _numbered(sources, allow_duplicates), name)
+    return Dataset(tuple(samples.values()), _numbered(sources, allow_duplicates), name, tuple(notes))
 
 
 def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source, ...]:
@@ -122,20 +81,57 @@ def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source
 
 
 def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise DatasetError(f"{text!r}: a line break, a NUL or another control character; no path can be read like that")
     address, _, only = text.partition("::")
-    if _SCHEME.match(address) and not Path(address).exists():
+    if _SCHEME.match(address) and not os.path.exists(address):
         scheme = address.partition(":")[0]
         raise DatasetError(
             f"{address}: sources of the scheme {scheme!r} cannot be read yet; give files of this machine"
         )
-    if not (set(address) & {"/", *_GLOB} or address.endswith(_SUFFIXES) or Path(address).exists()):
+    if not ("/" in address or is_pattern(address) or address.endswith(_SUFFIXES) or os.path.exists(address)):
         address = _named(address)
     if address.endswith((".yaml", ".yml")):
-        return _from_yaml(Path(address), only, tree, access)
+        from vrecompute.dataset_file import read_dataset
+
+        folder = os.path.dirname(address)
+        return _described(read_dataset(Path(address)), address, only, tree, access, "" if access else folder, folder)
+    disk = Here() if access is None else There(access)
+    [(paths, description)] = find_files(disk, [address])
+    if description:
+        return _folder(description, only, tree, access)
     if only:
         raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is none")
-    paths = _paths(address) if access is None else _paths_there(access, address)
-    return Dataset((Sample(_UNITED, tree=tree),), tuple(Source(p, _UNITED, tree) for p in paths), address)
+    note = f"{address}: {_count(paths)} as one sample, {_UNITED!r}, undeclared whether data or simulation"
+    return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, _UNITED, tree), address, (note,))
+
+
+def _folder(description: str, only: str, tree: str | None, access: Access | None) -> Dataset:
+    """What the `dataset.yaml` of a folder says, whose files are beside it on its own machine."""
+    from vrecompute.dataset_file import BOUNDS, parse_dataset, read_dataset
+
+    folder = posixpath.dirname(description)
+    if access is None:
+        return _described(read_dataset(Path(description)), description, only, tree, None, folder, folder)
+    got = access.run(["head", "-c", str(BOUNDS.max_bytes + 1), "--", description])
+    if got.code != 0:
+        raise DatasetError(f"{access}: {description} cannot be read: {got.complaint or f'exit code {got.code}'}")
+    parsed = parse_dataset(got.stdout, f"{access}: {description}")
+    if lists := [sample.certified for sample in parsed.samples if sample.certified]:
+        raise DatasetError(
+            f"{access}: {description}: {lists[0]} is read on this machine; copy both files here and name the YAML"
+        )
+    return _described(parsed, description, only, tree, access, folder, folder)
+
+
+def _as_sources(paths: Iterable[str], sample: str, tree: str | None, entries: int | None = None) -> tuple[Source, ...]:
+    found = tuple(Source(path, sample, tree, entries) for path in paths)
+    for source in found:
+        try:
+            source.path.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(f"{os.fsencode(source.path)!r}: the name is not UTF-8; rename the file") from error
+    return found
 
 
 def _named(name: str) -> str:
@@ -143,86 +139,51 @@ def _named(name: str) -> str:
     known = {p.stem: p for folder in folders for p in sorted(folder.glob("*.y*ml"))}
     if name in known:
         return str(known[name])
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    meant = nearest(name, known)
+    hint = f"; did you mean {meant!r}?" if meant else ""
     where = f"${DATASETS_PATH}={os.environ.get(DATASETS_PATH, '')}"
     raise DatasetError(f"there is no file, directory or dataset called {name!r} ({where}){hint}")
 
 
-def _paths(address: str) -> list[str]:
-    """The files of a path, glob or directory, absolute and sorted."""
-    if Path(address).is_dir():
-        found = sorted(str(p) for p in Path(address).rglob("*.root"))
-        if not found:
-            raise DatasetError(f"directory {address} holds no .root file")
-    elif set(address) & _GLOB and not Path(address).exists():
-        found = sorted(glob.glob(address, recursive=True))
-        if not found:
-            raise DatasetError(f"no file matches {address!r}")
-    else:
-        # A file that is not there is for preflight to report, beside all others that are bad.
-        found = [address]
-    return [str(Path(p).absolute()) for p in found]
-
-
-def _paths_there(access: Access, address: str) -> list[str]:
-    """As `_paths`, on the machine behind `access`."""
-    done = access.run(["sh", "-c", _FIND, "sh", address])
-    found = done.text.splitlines()
-    if done.code != 0 or not found:
-        raise DatasetError(f"{access}: no file matches {address!r}{': ' + done.complaint if done.complaint else ''}")
-    return found
-
-
-def _from_yaml(path: Path, only: str, tree: str | None, access: Access | None) -> Dataset:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: not YAML: {error}") from error
-    try:
-        parsed = _File_.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise DatasetError(f"{path}:\n" + "\n".join(_problem(e) for e in error.errors())) from error
+def _described(
+    parsed: DatasetFile, file: str, only: str, tree: str | None, access: Access | None, folder: str, lists: str
+) -> Dataset:
+    """The Dataset of a file whose relative paths begin in `folder`, those of certified lists in `lists`."""
     names = [s.name for s in parsed.samples]
-    if repeated := sorted({n for n in names if names.count(n) > 1}):
-        raise DatasetError(f"{path}: two samples are called {repeated[0]!r}")
     if only and only not in names:
-        near = get_close_matches(only, names, n=1)
-        raise DatasetError(
-            f"{path} has no sample {only!r}"
-            + (f"; did you mean {near[0]!r}?" if near else f" (it has {', '.join(names)})")
-        )
+        raise DatasetError(f"{file} has no sample {only!r}; {did_you_mean(only, names)}")
     chosen = [s for s in parsed.samples if not only or s.name == only]
-    samples = tuple(_sample(s, parsed, path, tree) for s in chosen)
-    sources = tuple(source for s in chosen for source in _sources(s, path, access))
-    return Dataset(samples, sources, parsed.name or str(path))
-
-
-def _sample(given: _Sample, parsed: _File_, path: Path, tree: str | None) -> Sample:
-    certified = str((path.parent / given.certified).absolute()) if given.certified else None
-    values = given.model_dump(exclude={"files", "certified", "tree", "luminosity_ifb"})
-    return Sample(
-        **values,
-        certified=certified,
-        tree=tree or given.tree,
-        luminosity_ifb=given.luminosity_ifb or parsed.luminosity_ifb,
+    disk = Here() if access is None else There(access)
+    entries = [(sample, entry) for sample in chosen for entry in sample.files]
+    places = [posixpath.join(folder, entry.path) for _, entry in entries]
+    sources: list[Source] = []
+    for (sample, entry), (paths, description) in zip(entries, find_files(disk, places), strict=True):
+        if description:
+            raise DatasetError(f"{file}: sample {sample.name!r}: {description} is a dataset of its own; name the files")
+        sources += _as_sources(paths, sample.name, entry.tree, entry.entries)
+    samples = tuple(_sample(s, parsed, lists, tree) for s in chosen)
+    note = (
+        f"{file}: {_count(sources)}, samples {', '.join(names)}" if not only else f"{file}: {_count(sources)} of {only}"
     )
+    return Dataset(samples, tuple(sources), parsed.name or file, (note,))
 
 
-def _sources(sample: _Sample, path: Path, access: Access | None) -> Iterable[Source]:
-    for entry in sample.files:
-        file = _File(path=entry) if isinstance(entry, str) else entry
-        found_here = _paths(str(path.parent / file.path)) if access is None else _paths_there(access, file.path)
-        for found in found_here:
-            yield Source(found, sample.name, file.tree, file.entries)
+def _count(files: Sequence[object]) -> str:
+    return f"{len(files)} file{'s' * (len(files) != 1)}"
 
 
-def _problem(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("function", "_")))
-    hint = ""
-    if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][-1]), [*_Sample.model_fields, "schema", "samples"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"  {where}: {error['msg']}{hint}"
+def _sample(given: SampleEntry, parsed: DatasetFile, lists: str, tree: str | None) -> Sample:
+    # what has a cross-section or generator weights was generated
+    generated = given.cross_section_pb is not None or given.weight is not None or given.sum_of_weights is not None
+    return Sample(
+        name=given.name,
+        is_data=False if given.is_data is None and generated else given.is_data,
+        unit=given.unit,
+        weight=given.weight,
+        tree=tree or given.tree,
+        certified=str(Path(lists, given.certified).absolute()) if given.certified else None,
+        cross_section_pb=given.cross_section_pb,
+        luminosity_ifb=given.luminosity_ifb or parsed.luminosity_ifb,
+        sum_of_weights=given.sum_of_weights,
+        metadata=dict(given.metadata),
+    )

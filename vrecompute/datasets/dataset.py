@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Dataset", "Sample", "Source"]
+from vrecompute.errors import DatasetError
+
+__all__ = ["SAMPLE_NAME", "Dataset", "Sample", "Source", "check_sample_name"]
 
 Unit = Literal["GeV", "MeV"]
+#: Outputs are filed under it, so it is one harmless part of a path everywhere.
+SAMPLE_NAME = "[A-Za-z0-9_][A-Za-z0-9_.+:-]{0,99}"
+
+
+def check_sample_name(name: str) -> None:
+    """Raise ValueError where a text cannot be the name of a sample."""
+    if not re.fullmatch(SAMPLE_NAME, name):
+        meant = re.sub(r"[^A-Za-z0-9_.+:-]+", "_", name).lstrip("_.+:-")[:100]
+        raise ValueError(
+            f"{name[:100]!r} is not a sample name of at most 100 letters, digits, '_', '.', '-', '+' and ':', the "
+            "first a letter, digit or '_'" + (f"; did you mean {meant!r}?" if meant else "")
+        )
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One physics sample: what its sources have in common.
+    """One physics sample: what its sources have in common. Raises DatasetError for a name that cannot be one.
 
-    `unit` is the unit of momenta in its files, None where the analysis knows it from the layout.
-    `weight` names the generator-weight column. `certified` is a golden JSON (run -> luminosity
-    sections) for data. Cross-section and luminosity are read by normalisation alone and are no part
-    of any key.
+    `is_data` is None where no one declared whether it is data or simulation. `unit` is the unit of momenta in its
+    files, None where the analysis knows it from the layout. `weight` names the generator-weight column. `certified`
+    is a golden JSON (run -> luminosity sections) for data. Cross-section and luminosity are read by normalisation
+    alone and are no part of any key.
     """
 
     name: str
-    is_data: bool = False
+    is_data: bool | None = None
     unit: Unit | None = None
     weight: str | None = None
     tree: str | None = None
@@ -31,6 +46,12 @@ class Sample:
     luminosity_ifb: float | None = None
     sum_of_weights: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            check_sample_name(self.name)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
 
     def process_view(self) -> dict[str, Any]:
         """The part of the sample that `process` may depend on, and so part of every key."""
@@ -59,8 +80,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples and their sources, in the order given."""
+    """Samples and their sources, in the order given. `notes` say how what the user named became them."""
 
     samples: tuple[Sample, ...]
     sources: tuple[Source, ...]
     name: str = ""
+    notes: tuple[str, ...] = ()

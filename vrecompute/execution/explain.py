@@ -22,6 +22,8 @@ __all__ = ["Explanation", "explain", "threads_that_fit"]
 # Decoded arrays, decompression buffers and the kernel's copies, in units of `chunk_bytes` for each thread.
 _CHUNK_COPIES = 3
 _PROCESS_BYTES = 350 << 20
+# Lines about what the user named.
+_MOST = 12
 
 
 def threads_that_fit(threads: int, memory_bytes: int | None, chunk_bytes: int) -> int:
@@ -41,10 +43,12 @@ def threads_that_fit(threads: int, memory_bytes: int | None, chunk_bytes: int) -
 class Explanation:
     """What is known of a run before it starts. `sources_unknown` were never opened; they add to everything.
 
+    `dataset` says what became of each thing that the user named.
     `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None
     where no earlier run measured a rate. Bytes are of the declared columns.
     """
 
+    dataset: tuple[str, ...]
     sources: int
     sources_unknown: int
     events: int
@@ -61,6 +65,8 @@ class Explanation:
         from vrecompute.wording import bytes_text, count_text
 
         rows = [
+            *(("dataset", note) for note in self.dataset[:_MOST]),
+            *([("", f"and {len(self.dataset) - _MOST} more")] if len(self.dataset) > _MOST else ()),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
             ("events", count_text(self.events)),
             ("chunks", f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them durable already"),
@@ -106,6 +112,7 @@ def explain(
     rate = _measured_rate(store, manifest.analysis)
     left = 1 - int(collector.have.sum()) / plan.chunks if plan.chunks else 1.0
     return Explanation(
+        dataset=manifest.dataset.notes,
         sources=len(known) + len(planned) - sum(s is not None for s in known),
         sources_unknown=sum(s is None for s in known),
         events=plan.events,

@@ -86,10 +86,13 @@ class FileSummary:
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """One sample. `scale` multiplies its histograms to the luminosity; None with `unscaled_because` saying why."""
+    """One sample. `scale` multiplies its histograms to the luminosity; None with `unscaled_because` saying why.
+
+    `is_data` is None where no one declared whether it is data or simulation.
+    """
 
     name: str
-    is_data: bool
+    is_data: bool | None
     files: int
     events: Events
     sum_of_weights: float
@@ -97,6 +100,11 @@ class SampleSummary:
     luminosity_ifb: float | None = None
     scale: float | None = None
     unscaled_because: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What its events are, as a word."""
+        return "undeclared" if self.is_data is None else "data" if self.is_data else "simulation"
 
 
 @dataclass(frozen=True)
@@ -248,6 +256,9 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     s = summary
     lines = [f"{s.status.upper()}  {s.analysis.name} {s.analysis.version} on {s.site}, run {s.run}"]
     lines.append(f"  events    {s.completeness_text}")
+    if s.samples:
+        more = f", and {len(s.samples) - most} more in report.json" if len(s.samples) > most else ""
+        lines.append(f"  samples   {', '.join(f'{x.name} ({x.kind})' for x in s.samples[:most])}{more}")
     left = s.chunks.total - s.chunks.computed - s.chunks.reused - s.chunks.failed
     not_reached = f", {count_text(left)} not reached" if left > 0 else ""
     lines.append(

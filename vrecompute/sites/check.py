@@ -25,6 +25,9 @@ __all__ = ["Checked", "Fault", "Location", "as_problem", "check", "json_schema",
 
 Location = tuple[str | int, ...]
 
+#: More mistakes than anyone reads.
+_MOST = 1000
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -63,7 +66,7 @@ def check(
             # JSON mode: strict about scalars, while mappings and lists may become dataclasses and tuples
             value = adapter.validate_json(json.dumps(rest), strict=True)
         except ValidationError as invalid:
-            errors = invalid.errors(include_url=False)
+            errors = _worth_saying(invalid.errors(include_url=False))
         if not errors:
             return Checked(value, tuple(faults), frozenset(left_out))
         # a key that had to go is missing next time: that was said already
@@ -116,6 +119,13 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 def json_schema(kind: type) -> dict[str, Any]:
     """The JSON schema of a section or of a driver's options."""
     return _adapter(kind).json_schema()
+
+
+def _worth_saying(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The first errors, without those that a list is too short because of its wrong items."""
+    errors = errors[:_MOST]
+    around = {error["loc"][:n] for error in errors for n in range(len(error["loc"]))}
+    return [error for error in errors if not (error["type"] == "too_short" and error["loc"] in around)]
 
 
 def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]) -> set[Location]:

@@ -9,17 +9,16 @@ hostile file costs no more than a long one.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from vrecompute.regular_file import read_regular
 
 __all__ = [
     "CONFIGURATION",
@@ -36,7 +35,6 @@ __all__ = [
     "parse_yaml",
     "plain",
     "read_text",
-    "regular_bytes",
 ]
 
 #: PyYAML's types do not tell which events have tags and anchors.
@@ -133,20 +131,9 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def regular_bytes(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file; raises OSError for any other, a pipe or a device without waiting."""
-    # a pipe without a writer must not be waited for
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(descriptor, "rb") as stream:
-        return stream.read(limit)
-
-
 def read_text(path: Path, file: str, bounds: Bounds = CONFIGURATION) -> tuple[str, list[Problem]]:
     """The text of a file of UTF-8 within `bounds`; raises OSError where it cannot be read."""
-    return decoded(regular_bytes(path, bounds.max_bytes + 1), file, bounds)
+    return decoded(read_regular(path, bounds.max_bytes), file, bounds)
 
 
 def decoded(raw: bytes, file: str, bounds: Bounds = CONFIGURATION) -> tuple[str, list[Problem]]:

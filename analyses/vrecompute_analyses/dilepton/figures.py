@@ -50,7 +50,7 @@ def draw(products: Mapping[str, Any], directory: Path) -> list[Path]:
 
 
 def _points(label: str) -> str:
-    return "data" if label in {"data", "published spectra"} else "simulation, analysed as data"
+    return "data" if label in {"data", "published spectra"} else f"{label}, analysed as data"
 
 
 def _array(values: list[float | None]) -> Floats:

@@ -1,0 +1,230 @@
+"""Which files an address names, on this machine or behind an `Access`: the same rule and the same answer for both.
+
+    data/a.root        that file, whether it is there or not: preflight reports what is not
+    data               every file *.root below it, at any depth
+    data/*/x?.root     a pattern of files: `*`, `?` and `[...]` within one name, `**` for any number of folders
+
+Symbolic links are followed, to files and to folders; a folder is not entered again below itself. Names that begin
+with a dot match only where the pattern has the dot. What cannot be listed is an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from vrecompute.errors import DatasetError
+from vrecompute.sites.access import Access
+
+__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern"]
+
+#: The name under which a folder describes its files itself.
+DESCRIPTION = "dataset.yaml"
+_FOLDER = "*.root"
+
+
+def is_pattern(address: str) -> bool:
+    """Whether a path has one of the letters of a pattern."""
+    return bool(set(address) & set("*?["))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path; `folder` tells one folder from another however it is named, and is empty for anything else."""
+
+    path: str
+    folder: str = ""
+    is_there: bool = True
+    above: Entry | None = None
+
+    @property
+    def name(self) -> str:
+        """Its last step."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_below_itself(self) -> bool:
+        """Whether it is a folder that has been entered on the way to it."""
+        place = self.above
+        while place is not None and place.folder != self.folder:
+            place = place.above
+        return place is not None
+
+
+class Disk(ABC):
+    """A file system that can be looked at; every question is about many paths, since one may take a second."""
+
+    @abstractmethod
+    def look(self, paths: Sequence[str]) -> list[Entry]:
+        """What is at these paths, absolute, in their order."""
+
+    @abstractmethod
+    def entries(self, folders: Sequence[Entry]) -> list[Entry]:
+        """What the folders hold; raises DatasetError where one cannot be listed."""
+
+
+class Here(Disk):
+    """This machine."""
+
+    def look(self, paths: Sequence[str]) -> list[Entry]:
+        """What is at these paths."""
+        here, found = os.getcwd(), []
+        for path in (str(PurePosixPath(here, path)) for path in paths):
+            folder = _identity(path) if os.path.isdir(path) else ""
+            found.append(Entry(path, folder, is_there=bool(folder) or os.path.lexists(path)))
+        return found
+
+    def entries(self, folders: Sequence[Entry]) -> list[Entry]:
+        """What the folders hold."""
+        found = []
+        for folder in folders:
+            try:
+                with os.scandir(folder.path) as listing:
+                    for entry in listing:
+                        found.append(Entry(entry.path, _identity(entry.path) if _is_dir(entry) else "", above=folder))
+            except OSError as error:
+                raise DatasetError(f"folder {folder.path} cannot be listed: {error.strerror or error}") from error
+        return found
+
+
+def _identity(folder: str) -> str:
+    status = os.stat(folder)
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        # a link to itself leads nowhere; what lies behind any other must not be left out
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            return False
+        raise DatasetError(f"{entry.path} cannot be followed: {error.strerror or error}") from error
+
+
+# Paths come by stdin, each ended by a NUL, and may be too many for one command.
+_EACH = ["xargs", "-0", "-r", "sh", "-c"]
+_LOOK = r"""
+for path do
+  case $path in /*) ;; *) path=$PWD/$path ;; esac
+  if [ -d "$path" ]; then kind=$(stat -L -c %d:%i -- "$path") || exit 1
+  elif [ -e "$path" ] || [ -L "$path" ]; then kind=f
+  else kind=-
+  fi
+  printf '%s %s\0' "$kind" "$path"
+done
+"""
+_ENTRIES = r"""find -H "$@" -mindepth 1 -maxdepth 1 -printf '%y%Y %D:%i %p\0'"""
+
+
+@dataclass(frozen=True)
+class There(Disk):
+    """The machine behind an Access, where relative paths begin in the home folder."""
+
+    access: Access
+
+    def look(self, paths: Sequence[str]) -> list[Entry]:
+        """What is at these paths."""
+        found = []
+        for kind, path in (answer.split(" ", 1) for answer in self._ask(_LOOK, paths)):
+            found.append(Entry(str(PurePosixPath(path)), kind if ":" in kind else "", is_there=kind != "-"))
+        return found
+
+    def entries(self, folders: Sequence[Entry]) -> list[Entry]:
+        """What the folders hold."""
+        by_path = {folder.path: folder for folder in folders}
+        found, links = [], []
+        for kind, identity, path in (a.split(" ", 2) for a in self._ask(_ENTRIES, list(by_path))):
+            above = by_path[path.rpartition("/")[0] or "/"]
+            if kind == "l?":
+                raise DatasetError(f"{self.access}: {path} cannot be followed: check its permissions")
+            if kind == "ld":
+                links.append((path, above))
+            else:
+                found.append(Entry(path, identity if kind == "dd" else "", above=above))
+        for entry, (_, above) in zip(self.look([path for path, _ in links]), links, strict=True):
+            found.append(Entry(entry.path, entry.folder, above=above))
+        return found
+
+    def _ask(self, script: str, paths: Sequence[str]) -> list[str]:
+        if not paths:
+            return []
+        asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        done = self.access.run([*_EACH, script, "sh"], stdin=asked, timeout_s=600)
+        if done.code != 0:
+            raise DatasetError(f"{self.access}: files cannot be listed: {done.complaint or f'exit code {done.code}'}")
+        return [os.fsdecode(answer) for answer in done.stdout.split(b"\0")[:-1]]
+
+
+def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """For each address its files, absolute and sorted, and the description of its folder where it has one.
+
+    Raises DatasetError where a folder or a pattern has no file.
+    """
+    for address, entry in zip(addresses, disk.look(addresses), strict=True):
+        if entry.folder:
+            yield _in_folder(disk, address, entry)
+        elif is_pattern(address) and not entry.is_there:
+            yield _matching(disk, address, entry.path), ""
+        else:
+            yield [entry.path], ""
+
+
+def _in_folder(disk: Disk, address: str, folder: Entry) -> tuple[list[str], str]:
+    if any(entry.name == DESCRIPTION for entry in disk.entries([folder])):
+        return [], f"{folder.path}/{DESCRIPTION}"
+    others = _walk(disk, [folder])[1]
+    if described := next((entry.path for entry in others if entry.name == DESCRIPTION), None):
+        raise DatasetError(
+            f"folder {address}: {described} describes the files beside it; name that file, or the pattern "
+            f"'{address.rstrip('/')}/**/{_FOLDER}' to take all files as one sample"
+        )
+    files = sorted(entry.path for entry in others if _matches(entry.name, _FOLDER))
+    if not files:
+        raise DatasetError(f"folder {address} holds no .root file")
+    return files, ""
+
+
+def _matching(disk: Disk, address: str, pattern: str) -> list[str]:
+    steps = PurePosixPath(pattern).parts
+    known = next(number for number, step in enumerate(steps) if is_pattern(step))
+    found = disk.look([str(PurePosixPath(*steps[:known]))])
+    for step in steps[known:]:
+        folders = [entry for entry in found if entry.folder]
+        if step == "**":
+            found = _walk(disk, folders)[0]
+        elif is_pattern(step):
+            found = [e for e in disk.entries(folders) if _matches(e.name, step)]
+        else:
+            found = [e for e in disk.look([f"{f.path}/{step}" for f in folders]) if e.is_there]
+    if steps[-1] == "**":
+        found = [entry for entry in disk.entries(found) if _matches(entry.name, "*") and not entry.folder]
+    if wrong := next((entry.path for entry in found if entry.folder), None):
+        raise DatasetError(
+            f"the pattern {address!r} also matches the folder {wrong}; name files, such as with '{_FOLDER}', "
+            f"or '**/{_FOLDER}' for those of all folders below"
+        )
+    if not found:
+        raise DatasetError(f"no file matches {address!r}")
+    return sorted({entry.path for entry in found})
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+
+
+def _walk(disk: Disk, folders: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The folders and all folders below them, and everything else in these."""
+    entered, others = [], []
+    level = list({folder.path: folder for folder in folders}.values())
+    while level:
+        entered += level
+        inside = disk.entries(level)
+        others += [entry for entry in inside if not entry.folder]
+        level = [e for e in inside if e.folder and _matches(e.name, "*") and not e.is_below_itself]
+    return entered, others
