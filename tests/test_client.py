@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+import jsonschema
 import pytest
+import uproot
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
-from vrecompute.errors import StoreError
+from vrecompute.datasets.dataset import Dataset, Sample, Source
+from vrecompute.errors import StoreError, UsageError
+from vrecompute.reports.report import schema, summary_text
 from vrecompute.sites.model import Site, SiteAccess, Ssh
 
 
@@ -18,6 +25,57 @@ def test_threads_give_way_to_memory_and_chunks_do_not(tmp_path, caplog):
         assert run.report(timeout_s=60).status == "complete"
         assert list(client.dask.nthreads().values()) == [2]
     assert "2 instead of 4 threads" in caplog.text
+
+
+def test_a_folder_is_what_its_dataset_yaml_says_and_what_no_one_declared_is_undeclared(tmp_path):
+    """Through to the report, the page and the exported histograms, with a name that ROOT would read as two."""
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.root", "b.root", "not_listed.root"):
+        write_events(data / name, 200, seed=ord(name[0]))
+    (data / "dataset.yaml").write_text(
+        "schema: 1\nluminosity_ifb: 2\nsamples:\n"
+        "- {name: 'SR:2018', files: [a.root]}\n"
+        "- {name: dy, files: [b.root], cross_section_pb: 1.9e3, sum_of_weights: -5.0}\n"
+    )
+    with Client(workers=1, store=tmp_path / "store") as client:
+        explained = client.explain(str(tmp_path / "sums.py"), [str(data), str(data / "not_listed.root")])
+        run = client.run(str(tmp_path / "sums.py"), str(data))
+        report = run.report(timeout_s=60)
+        run.save(tmp_path / "out")
+    assert explained.dataset == (
+        f"{data}/dataset.yaml: 2 files, samples SR:2018, dy",
+        f"{data}/not_listed.root: 1 file as one sample, 'events', undeclared whether data or simulation",
+    )
+    assert explained.dataset[0] in str(explained)
+    assert [(s.name, s.is_data, s.kind, s.events.seen) for s in report.samples] == [
+        ("SR:2018", None, "undeclared", 200),
+        ("dy", False, "simulation", 200),
+    ]
+    assert "samples   SR:2018 (undeclared), dy (simulation)" in summary_text(report)
+    written = json.loads((tmp_path / "out/report.json").read_text())
+    jsonschema.validate(written, schema())
+    assert [sample["is_data"] for sample in written["samples"]] == [None, False]
+    assert "<td>SR:2018</td><td>undeclared</td>" in (tmp_path / "out/report.html").read_text()
+    with uproot.open(tmp_path / "out/result/histograms.root") as file:
+        assert file["SR_2018/pt"].values().sum() > 0
+
+
+def test_a_resource_that_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    analysis = (
+        SUM_ANALYSIS + f"\n    def resources(self):\n        return {{'corrections': {str(tmp_path / 'pipe')!r}}}\n"
+    )
+    (tmp_path / "sums.py").write_text(analysis)
+    file = write_events(tmp_path / "e.root")
+    listed = Dataset((Sample("s", certified="/dev/zero"),), (Source(str(file), "s"),))
+    (tmp_path / "plain.py").write_text(SUM_ANALYSIS)
+    with Client(workers=1, store=tmp_path / "store") as client:
+        with pytest.raises(UsageError, match=r"resource 'corrections': .*pipe is not a regular file"):
+            client.explain(str(tmp_path / "sums.py"), str(file))
+        with pytest.raises(UsageError, match="/dev/zero is not a regular file"):
+            client.explain(str(tmp_path / "plain.py"), listed)
 
 
 def test_a_store_that_is_no_folder_is_refused_by_its_scheme_also_where_the_site_is_elsewhere():

@@ -336,6 +336,8 @@ class Client:
 
     def _keep(self, path: Path, name: str, *, keep: bool) -> str:
         """Put a resource into the store under its content and give its name there."""
+        if path.exists() and not path.is_file():
+            raise UsageError(f"resource {name!r}: {path} is not a regular file")
         try:
             # With its suffixes: many libraries tell formats by them (.json.gz).
             stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"

@@ -5,6 +5,7 @@ The dialect and its messages are those of site files. A file may have 32 MiB, a 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -250,3 +251,7 @@ def dataset_schema() -> dict[str, Any]:
     """The JSON schema of a dataset file, for editors."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return head | json_schema(DatasetFile) | {"title": "A dataset of vrecompute"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(dataset_schema(), indent=2))

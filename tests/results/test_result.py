@@ -140,3 +140,22 @@ def test_export_to_root(tmp_path):
         np.testing.assert_array_equal(file["s/m"].values(), [1, 0, 0])
         np.testing.assert_array_equal(file["s/m_up"].values(), [0, 2, 3])
         np.testing.assert_array_equal(file["s/m_up"].variances(), [0, 4, 9])
+
+
+def test_names_that_mean_something_to_root_are_exported_under_others(tmp_path):
+    import uproot
+
+    histogram = bh.Histogram(bh.axis.Regular(2, 0, 2))
+    results = {
+        name: Result(histograms={key: histogram.copy().fill([value])})
+        for value, (name, key) in enumerate([("SR:2018", "m"), ("SR_2018", "m:ee"), ("SR+b", "m;2")])
+    }
+    Results(results).to_root(tmp_path / "h.root")
+    with uproot.open(tmp_path / "h.root") as file:
+        assert set(file.keys(recursive=True, cycle=False, filter_classname="TH1*")) == {
+            "SR_2018/m",
+            "SR_2018_/m_ee",
+            "SR+b/m_2",
+        }
+        np.testing.assert_array_equal(file["SR_2018/m"].values(), [1, 0])
+        np.testing.assert_array_equal(file["SR_2018_/m_ee"].values(), [0, 1])

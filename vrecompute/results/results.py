@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,28 @@ class Results(Mapping[str, Result]):
     def to_root(self, path: Path) -> None:
         """Export the histograms as TH1/TH2/TH3 named `<sample>/<histogram>`, one for each category of a category axis.
 
-        Histograms that ROOT has no type for (more than three numeric axes) are left out.
+        Histograms that ROOT has no type for (more than three numeric axes) are left out. ':' and ';' become '_':
+        ROOT's paths give them meanings of their own.
         """
         import uproot
 
+        taken: set[str] = set()
         with uproot.recreate(path) as file:
             for sample, result in self._samples.items():
+                folder = _root_name(sample, taken)
                 for name, histogram in result.histograms.items():
                     for label, part in _without_categories(histogram):
                         if part.ndim <= 3:
-                            file[f"{sample}/{name}{label}"] = part
+                            file[_root_name(f"{folder}/{name}{label}", taken)] = part
+
+
+def _root_name(name: str, taken: set[str]) -> str:
+    """A name that ROOT takes and that no other has; it is added to `taken`."""
+    name = re.sub("[:;]", "_", name)
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _without_categories(histogram: Any) -> list[tuple[str, Any]]:

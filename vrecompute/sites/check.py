@@ -210,7 +210,8 @@ def _wrong_value(error: ErrorDetails, inside: Mapping[str, Any]) -> str:
         keys = f" of {', '.join(inside)}" if inside else ""
         return f"expected a mapping{keys}, found {shown(value)}; write {{key: value}} or an indented block"
     if kind in ("tuple_type", "list_type"):
-        return f"expected a list, found {shown(value)}; did you mean [{_inner(value)}]?"
+        hint = "start each item with '- '" if isinstance(value, dict) else f"did you mean [{value}]?"
+        return f"expected a list, found {shown(value)}; {hint}"
     if kind == "too_short":
         return f"expected at least {context['min_length']} item, found none; write [one]"
     readers = {"bool": read_flag, "int": read_count, "float": read_ratio, "string": read_text}
@@ -229,20 +230,22 @@ def _choose(value: object, choices: list[str]) -> str:
     return f"did you mean '{meant}'?" if meant else f"write {choices[0]}"
 
 
-def _inner(value: object) -> str:
-    return "" if isinstance(value, dict) else str(value)
-
-
 def _properties(schema: dict[str, Any], at: Location) -> dict[str, Any]:
     """The keys that may stand in the section at a location."""
     place = schema
     for step in at:
-        inside = _resolve(schema, place)
+        inside = _resolve(schema, place) if isinstance(step, int) else _section(schema, place)
         place = (
             inside.get("properties", {}).get(step) or inside.get("items") or inside.get("additionalProperties") or {}
         )
         place = place if isinstance(place, dict) else {}
-    return dict(_resolve(schema, place).get("properties", {}))
+    return dict(_section(schema, place).get("properties", {}))
+
+
+def _section(schema: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
+    """A section, or that of the items of a list."""
+    inside = _resolve(schema, place)
+    return _resolve(schema, inside["items"]) if isinstance(inside.get("items"), dict) else inside
 
 
 def _resolve(schema: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
