@@ -201,7 +201,7 @@ def parse_dataset(raw: bytes, file: str, folder: Path | None = None) -> DatasetF
     tree = None
     if not problems:
         tree, problems = parse_yaml(text, file, BOUNDS)
-    found = None
+    found: DatasetFile | None = None
     if tree is not None:
         checked = check(DatasetFile, without_null(plain(tree)))
         found = checked.value

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from vrecompute.datasets.catalogue import resolve
+from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.errors import DatasetError
 from vrecompute.sites.access import LocalAccess
 
@@ -112,6 +113,72 @@ def test_an_empty_directory_and_an_unknown_sample(folder):
         resolve(folder / "empty")
     with pytest.raises(DatasetError, match="did you mean 'zmumu'"):
         resolve(f"{folder}/set.yaml::zmum")
+
+
+ACCESSES = pytest.mark.parametrize("access", [None, LocalAccess()], ids=["here", "there"])
+
+
+@ACCESSES
+def test_a_folder_that_describes_its_files_is_that_dataset(folder, access):
+    (folder / "set.yaml").rename(folder / "dataset.yaml")
+    text = (folder / "dataset.yaml").read_text()
+    (folder / "dataset.yaml").write_text(text.replace(", certified: golden.json", ""))
+    dataset = resolve(folder, access=access)
+    assert [(s.sample, os.path.relpath(s.path, folder), s.entries) for s in dataset.sources] == [
+        ("data", "a.root", None), ("zmumu", "b.root", 7), ("zmumu", "deep/c.root", None),
+    ]  # fmt: skip
+    assert dataset.notes == (f"{folder}/dataset.yaml: 3 files, samples data, zmumu",)
+    assert names(resolve(f"{folder}::zmumu", access=access)) == ["b.root", "c.root"]
+    assert names(resolve(f"{folder}/**/*.root", access=access)) == ["a.root", "b.root", "c.root"]
+    with pytest.raises(
+        DatasetError, match=r"dataset\.yaml describes the files beside it; name that file, or the pattern"
+    ):
+        resolve(folder.parent, access=access)
+    (folder / "dataset.yaml").write_text("schema: 1\nsamples:\n- {name: a, files: [x], unit: TeV}\n")
+    with pytest.raises(DatasetError, match=r"dataset\.yaml:3:31: samples\[0\].unit: 'TeV' is not one of"):
+        resolve(folder, access=access)
+    (folder / "dataset.yaml").write_text("schema: 1\nsamples:\n- {name: a, files: [.]}\n")
+    with pytest.raises(DatasetError, match=r"dataset\.yaml is a dataset of its own; name the files"):
+        resolve(folder, access=access)
+
+
+def test_a_list_beside_a_description_that_is_elsewhere_cannot_be_read_here(folder):
+    (folder / "set.yaml").rename(folder / "dataset.yaml")
+    with pytest.raises(DatasetError, match=r"golden.json is read on this machine; copy both files here"):
+        resolve(folder, access=LocalAccess())
+
+
+@pytest.mark.parametrize(
+    ("written", "is_data"),
+    [
+        ("unit: GeV", None),
+        ("is_data: true", True),
+        ("is_data: false", False),
+        ("is_data: true, weight: w", True),
+        ("cross_section_pb: 2", False),
+        ("weight: w", False),
+        ("sum_of_weights: 3", False),
+    ],
+)
+def test_what_no_one_declared_is_neither_data_nor_simulation(folder, written, is_data):
+    (folder / "d.yaml").write_text(f"schema: 1\nsamples: [{{name: a, files: [a.root], {written}}}]")
+    assert resolve(folder / "d.yaml").samples[0].is_data is is_data
+    assert resolve(folder / "a.root").samples[0].is_data is None
+
+
+@ACCESSES
+def test_names_that_no_path_can_have_are_refused(folder, access):
+    for given in ("a\0b.root", "a\nb/*.root", ["a.root", "\0/"]):
+        with pytest.raises(DatasetError, match="a line break, a NUL or another control character"):
+            resolve(given, access=access)
+    (folder / "deep" / os.fsdecode(b"\xff.root")).touch()
+    with pytest.raises(DatasetError, match=r"xff\.root': the name is not UTF-8; rename the file"):
+        resolve(folder, access=access)
+
+
+def test_a_dataset_made_in_python_is_held_to_the_same_names():
+    with pytest.raises(DatasetError, match=r"'../x' is not a sample name"):
+        Dataset((Sample("../x"),), ())
 
 
 def test_files_of_another_machine_are_found_there(folder):
