@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
+from vrecompute.datasets.find_files import Here, There, find_files, is_pattern
 from vrecompute.errors import DatasetError
-from vrecompute.find_files import Here, There, find_files, is_pattern
+from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.sites.access import Access
-from vrecompute.sites.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from vrecompute.dataset_file import DatasetFile, SampleEntry
+    from vrecompute.datasets.dataset_file import DatasetFile, SampleEntry
 
 __all__ = ["DATASETS_PATH", "resolve"]
 
@@ -92,7 +92,7 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
     if not ("/" in address or is_pattern(address) or address.endswith(_SUFFIXES) or os.path.exists(address)):
         address = _named(address)
     if address.endswith((".yaml", ".yml")):
-        from vrecompute.dataset_file import read_dataset
+        from vrecompute.datasets.dataset_file import read_dataset
 
         folder = os.path.dirname(address)
         return _described(read_dataset(Path(address)), address, only, tree, access, "" if access else folder, folder)
@@ -108,7 +108,7 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
 
 def _folder(description: str, only: str, tree: str | None, access: Access | None) -> Dataset:
     """What the `dataset.yaml` of a folder says, whose files are beside it on its own machine."""
-    from vrecompute.dataset_file import BOUNDS, parse_dataset, read_dataset
+    from vrecompute.datasets.dataset_file import BOUNDS, parse_dataset, read_dataset
 
     folder = posixpath.dirname(description)
     if access is None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrecompute.datasets.find_files import Entry, Here, There, find_files
 from vrecompute.errors import DatasetError
-from vrecompute.find_files import Entry, Here, There, find_files
 from vrecompute.sites.access import LocalAccess
 
 DISKS = [Here(), There(LocalAccess())]

@@ -11,12 +11,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from vrecompute.dataset_file import BOUNDS, dataset_schema, parse_dataset, read_dataset
 from vrecompute.datasets.dataset import Sample
+from vrecompute.datasets.dataset_file import BOUNDS, dataset_schema, parse_dataset, read_dataset
 from vrecompute.errors import DatasetError
 from vrecompute.sites.marked_yaml import parse_yaml, plain
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEAD = "schema: 1\nsamples:\n"
 NOT_FINITE = "not a finite number; write one, or put it in quotes if it is text"
 NO_NAME = (
@@ -192,7 +192,7 @@ def test_names_that_samples_may_have(name):
 def test_the_committed_schema_is_the_one_the_code_gives():
     committed = json.loads((ROOT / "docs" / "dataset.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(committed)
-    assert committed == dataset_schema(), "run: python -m vrecompute.dataset_file > docs/dataset.schema.json"
+    assert committed == dataset_schema(), "run: python -m vrecompute.datasets.dataset_file > docs/dataset.schema.json"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/datasets.md"])
