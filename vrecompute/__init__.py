@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
     from vrecompute.client import Client
-    from vrecompute.datasets.columns import Column, Columns
+    from vrecompute.datasets.columns import Column, Columns, OptionalColumn
     from vrecompute.datasets.dataset import Dataset, Sample, Source
     from vrecompute.results.result import Array, Result
     from vrecompute.results.results import Results
@@ -24,6 +24,7 @@ __all__ = [
     "Dataset",
     "Grid",
     "Opening",
+    "OptionalColumn",
     "Parameter",
     "Result",
     "Results",
@@ -37,7 +38,7 @@ __all__ = [
 _HOMES = {
     "analysis": ("Analysis", "Grid", "Opening", "Parameter", "SourceView"),
     "client": ("Client",),
-    "datasets.columns": ("Column", "Columns"),
+    "datasets.columns": ("Column", "Columns", "OptionalColumn"),
     "datasets.dataset": ("Dataset", "Sample", "Source"),
     "results.result": ("Array", "Result"),
     "results.results": ("Results",),

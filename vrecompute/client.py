@@ -28,6 +28,7 @@ from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id, read_manifest
 from vrecompute.execution.runlog import run_state
 from vrecompute.execution.task import local_copy
+from vrecompute.kernels.certified import read_golden
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
@@ -313,6 +314,7 @@ class Client:
             found = resolve(dataset, tree=tree, allow_duplicates=settings.allow_duplicates, access=access)
         for sample in found.samples:
             if sample.certified is not None:
+                read_golden(Path(sample.certified))  # a list that is none is told before anything starts
                 resources[f"certified:{sample.name}"] = Path(sample.certified)
         if origin.startswith("file:") and isinstance(given, str):
             resources["source:analysis"] = Path(given.rpartition(":")[0] or given)

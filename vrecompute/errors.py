@@ -11,7 +11,7 @@
     │   ├── MissingColumn       a declared column is not in the tree
     │   ├── CorruptFile         truncated, damaged, undecodable
     │   ├── ChangedFile         not the file that was planned
-    │   ├── EmptySource         no events where the catalogue says otherwise
+    │   ├── MiscountedSource    not as many events as the dataset says
     │   └── UnreadableFile      absent, or permission denied
     ├── AnalysisError           the analysis' own code failed; carries its traceback
     ├── StoreError              the store lost, refused or damaged an object
@@ -33,8 +33,8 @@ __all__ = [
     "ClusterLost",
     "CorruptFile",
     "DatasetError",
-    "EmptySource",
     "Incomplete",
+    "MiscountedSource",
     "MissingColumn",
     "MissingTree",
     "OutOfTime",
@@ -119,10 +119,10 @@ class ChangedFile(BadInput):
     kind = "changed"
 
 
-class EmptySource(BadInput):
-    """No events where the catalogue says otherwise."""
+class MiscountedSource(BadInput):
+    """The file holds another number of events than the dataset says, fewer or more."""
 
-    kind = "empty"
+    kind = "entries"
 
 
 class UnreadableFile(BadInput):

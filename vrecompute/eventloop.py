@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Columns
 from vrecompute.errors import BadInput, MissingColumn
+from vrecompute.execution.events import check_weights
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.kernels.loop.chunk import Collection, Filled, FilledHistogram
 from vrecompute.results.result import Result
@@ -82,18 +83,6 @@ def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
     return Collection(offsets, {name: events.flat(column) for name, column in columns.items()})
 
 
-def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
-    """BadInput that names the first event whose weight is not finite."""
-    finite = np.isfinite(values)
-    bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
-    if bad.size:
-        raise BadInput(
-            events.source,
-            f"weight {column!r} is {values[bad[0]]} in event {events.start + int(bad[0])}, and not finite "
-            f"in {bad.size} of the events {events.start} to {events.stop - 1}",
-        )
-
-
 def weight_vector(events: Columns, column: str) -> NDArray[Any]:
     """A list of weights per event (`LHEPdfWeight`) as factors of shape (events, n), for `run_loop`.
 
@@ -104,7 +93,7 @@ def weight_vector(events: Columns, column: str) -> NDArray[Any]:
         first = int(np.argmax(lengths != lengths[0]))
         raise BadInput(
             events.source,
-            f"{column!r} has {lengths[first]} weights in event {events.start + first}, {lengths[0]} in the one before",
+            f"{column!r} has {lengths[first]} weights in event {events.entries[first]}, {lengths[0]} in the one before",
         )
     return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)
 

@@ -42,7 +42,7 @@ def test_rows_are_kept_in_order_whatever_the_grouping_and_reused(client, skim, f
         run = client.run(str(skim), [str(f) for f in files], chunk_bytes=2500, task_chunks=size)
         total = run.result(timeout_s=120).total
         table = pyarrow.dataset.dataset(run.tables("muons")).to_table()
-        assert table.column_names == ["event", "pt_gev", "weight"]
+        assert table.column_names == ["entry", "pt_gev", "weight"]
         assert 0 < len(table) == total.cutflow["mu"]["kept"] == total.summaries["muons"].rows
         assert min(table["pt_gev"].to_pylist()) > 80
         rows.append(table.to_pylist())
@@ -66,5 +66,5 @@ def test_a_table_that_is_not_there_is_named(client, skim, files):
 
 def test_columns_of_different_length_fail_with_their_lengths(client, skim, files):
     skim.write_text(SKIM.replace('events.flat("weight")[keep]', 'events.flat("weight")'))
-    with pytest.raises(Incomplete, match=r"columns of skim table 'muons' differ in length \(event: "):
+    with pytest.raises(Incomplete, match=r"columns of skim table 'muons' differ in length \(entry: "):
         client.run(str(skim), [str(files[0])]).result(timeout_s=60)

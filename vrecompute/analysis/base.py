@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import code_digest
 from vrecompute.errors import ParameterError
@@ -119,6 +119,18 @@ class Analysis:
     dependencies: ClassVar[tuple[str, ...]] = ()
     finish_function: ClassVar[str | None] = None
     figures_function: ClassVar[str | None] = None
+    # Of the declared columns, those of momenta, energies and masses: `process` gets them in GeV, also of a sample with
+    # `unit: MeV`. `reads_unit` is True where `process` looks at `events.sample.unit` itself.
+    momenta: ClassVar[tuple[str, ...]] = ()
+    reads_unit: ClassVar[bool] = False
+    # Columns of run and luminosity section, for samples with a list of certified ones: the first pair that is there.
+    sections: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("run", "luminosityBlock"),
+        ("EventInfoAuxDyn.runNumber", "EventInfoAuxDyn.lumiBlock"),
+        ("EventInfoAuxDyn:runNumber", "EventInfoAuxDyn:lumiBlock"),
+        ("runNumber", "lumiBlock"),
+        ("Run", "LumiSection"),
+    )
     # True where a dataset is a directory that the analysis reads itself (`open_directory`).
     opens_directory: ClassVar[bool] = False
     # Named steps, run in this order; `at_step` gives the analysis of each (see `at_step`).
@@ -140,8 +152,13 @@ class Analysis:
     def __getitem__(self, parameter: str) -> Any:
         return self.values[parameter]
 
-    def columns(self, source: SourceView) -> Sequence[str]:
-        """The columns `process` reads from this source; raise MissingColumn where the source cannot serve."""
+    def columns(self, source: SourceView) -> Sequence[str | OptionalColumn]:
+        """The columns `process` reads from this source; raise MissingColumn where the source cannot serve.
+
+        `process` gets these and no other. What files may lack is declared as an OptionalColumn, never chosen by what
+        this one file has: files of one sample are selected alike. A sample's weight counts as used where its column
+        is declared: histograms of other analyses are normalised by the number of events.
+        """
         raise NotImplementedError(f"{type(self).__name__} declares no columns")
 
     def variations(self, sample: Sample) -> Sequence[str]:

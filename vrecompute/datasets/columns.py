@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from vrecompute.nearest import hint
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Column", "Columns"]
+__all__ = ["Column", "Columns", "OptionalColumn"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,30 @@ class Column:
     offsets: NDArray[np.int64] | None = None
 
 
+class OptionalColumn:
+    """A column that files may lack, for `Analysis.columns`: of several names the first that files of the sample have.
+
+    Whether `process` gets it is decided for the whole sample. Where no file has any of the names, `process` goes
+    without, and a warning says so. Where some files have it, those without it are bad input; unless `absent` says
+    which value it has for their events (False for a trigger path that was not in the menu): then they are named in
+    a warning. `absent` is for columns of one value per event.
+    """
+
+    def __init__(self, *names: str, absent: bool | int | float | None = None) -> None:
+        self.names = names
+        self.absent = absent
+
+    def __repr__(self) -> str:
+        return f"OptionalColumn({', '.join(map(repr, self.names))}, absent={self.absent!r})"
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The declared columns of events [start, stop) of one source.
+    """The declared columns of events [start, stop) of one source; of the certified ones, where a list says which.
 
     `variations` are the names of the systematic variations that the analysis declared for this
     sample, the nominal one first. `resources` are local paths of the analysis' resources by name.
+    `kept` are the entry numbers of the events that are left, None where all are; see `entries`.
     """
 
     columns: Mapping[str, Column]
@@ -47,9 +65,31 @@ class Columns:
     variations: tuple[str, ...] = ("nominal",)
     resources: Mapping[str, Path] = field(default_factory=dict)
     source: str = ""
+    kept: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.stop - self.start if self.kept is None else len(self.kept)
+
+    @property
+    def entries(self) -> NDArray[np.int64]:
+        """The entry number of each event in its source, shape (events,)."""
+        return np.arange(self.start, self.stop, dtype=np.int64) if self.kept is None else self.kept
+
+    def select(self, keep: NDArray[np.bool_]) -> Columns:
+        """The same of those events alone where `keep`, of shape (events,), is True."""
+        chosen: dict[str, Column] = {}
+        lists: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}  # columns of a collection share offsets
+        for name, column in self.columns.items():
+            if column.offsets is None:
+                chosen[name] = Column(column.values[keep])
+                continue
+            if id(column.offsets) not in lists:
+                lengths = np.diff(column.offsets)
+                ends = np.cumsum(lengths[keep], dtype=np.int64)
+                lists[id(column.offsets)] = (np.concatenate([[0], ends]), np.repeat(keep, lengths))
+            offsets, inside = lists[id(column.offsets)]
+            chosen[name] = Column(column.values[inside], offsets)
+        return replace(self, columns=chosen, kept=self.entries[keep])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,4 +142,7 @@ class Columns:
         return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields), length=len(self)))
 
     def _undeclared(self, name: str) -> str:
-        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{hint(name, self.columns)}"
+        meant = hint(name, self.columns)
+        if name == self.sample.weight:
+            meant = "; declare it, and the sample is normalised by the sum of its weights"
+        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{meant}"

@@ -11,7 +11,7 @@ from vrecompute.execution.collect import Collector
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.parts import read_part, stored_parts
 from vrecompute.execution.plan import Plan
-from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid
+from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid, settled
 from vrecompute.execution.workkey import sample_views, work_key
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -97,7 +97,7 @@ def explain(
     chosen = analysis.at_step(step) if step else analysis
     work = work_key(manifest, chosen, step, manifest.resources)
     context = PreflightContext(chosen, samples, views, work, manifest.settings.chunk_bytes, store.url)
-    known = [cached_source(context, store, source) for source in manifest.dataset.sources]
+    known = settled(context, manifest.dataset.sources, lambda o, sources: [cached_source(o, store, s) for s in sources])
     planned = [source for source in known if source is not None]
     planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids.get(step, ()) for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)

@@ -15,7 +15,7 @@ __all__ = ["Failure", "failure_of", "lend_lines", "lines_of"]
 
 # What `--on-bad skip` may pass over: trouble with the data, never with the code.
 _SKIPPABLE = frozenset(
-    {"missing-tree", "missing-column", "corrupt", "changed", "empty", "unreadable", "data", "memory", "lost"}
+    {"missing-tree", "missing-column", "corrupt", "changed", "entries", "unreadable", "data", "memory", "lost"}
 )
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.analysis import Analysis
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
+from vrecompute.execution.planwarnings import plan_warnings
 from vrecompute.execution.task import TaskReport
 from vrecompute.reports import report
-from vrecompute.reports.normalise import sample_summary
+from vrecompute.reports.normalise import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.reports.report import RunSummary, Status
 from vrecompute.results.result import Result
 
@@ -127,13 +129,13 @@ class Tally:
         if failure not in self.failures:
             self.failures.append(failure)
 
-    def planned(self, plan: Plan, *, final: bool) -> None:
+    def planned(self, plan: Plan, analysis: Analysis, *, final: bool) -> None:
         """The plan of a step; that of the final step is what events are counted against."""
         self.total += plan.chunks
         if final:
             self._plan = plan
             self._have = np.zeros(plan.chunks, dtype=bool)
-        self.warnings += [f"{s.path} holds no events" for s in plan.sources if s.entries == 0]
+        self.warnings += plan_warnings(plan, analysis)
 
     def received(self, task_report: TaskReport, new_chunks: int) -> None:
         """A task ended and gave its report; what a straggler's second copy did again does not count twice."""
@@ -160,6 +162,7 @@ class Tally:
         merged = sum(r.events for r in results.values())
         if self._plan is not None and not self.must_stop and not cancelled:
             self._account(merged, expected)
+            self._check_weights(results)
         if len(self._machines) > 1:
             kinds = ", ".join(sorted(self._machines))
             self.warnings.append(f"workers were of different kinds ({kinds}): sums agree to 1e-12, not bit by bit")
@@ -170,7 +173,11 @@ class Tally:
             )
         if cancelled:
             self.warnings.append("cancelled by its user; what is durable is reused by the next run")
-        warnings = [*self.warnings, *_empty_selections(results)]
+        samples = self.manifest.dataset.samples
+        weighted = {s.name: self._is_weighted(s.name, s.weight) for s in samples}
+        of = {s.name: results.get(s.name, Result()) for s in samples}
+        weights = [w for s in samples for w in weight_warnings(s, of[s.name], weighted=weighted[s.name])]
+        warnings = [*self.warnings, *weights, *_empty_selections(results)]
         digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
         summary = RunSummary(
             run=self.manifest.run,
@@ -193,11 +200,25 @@ class Tally:
             warnings=tuple(dict.fromkeys(warnings)),
         )
         files = summary.files
-        samples = tuple(
-            sample_summary(s, results.get(s.name, Result()), [f for f in files if f.sample == s.name])
-            for s in self.manifest.dataset.samples
+        told = tuple(
+            sample_summary(s, of[s.name], [f for f in files if f.sample == s.name], weighted=weighted[s.name])
+            for s in samples
         )
-        return Outcome(replace(summary, samples=samples), result, tuple(self.failures))
+        return Outcome(replace(summary, samples=told), result, tuple(self.failures))
+
+    def _is_weighted(self, sample: str, weight: str | None) -> bool | None:
+        """Whether the analysis reads the weights of a sample; None where it does so in some of its files."""
+        sources = self._plan.sources if self._plan else ()
+        reads = {weight in s.reading.given for s in sources if s.sample == sample}
+        return None if len(reads) > 1 else reads != {False}
+
+    def _check_weights(self, results: Mapping[str, Result]) -> None:
+        """A sample whose weights cancel has no normalisation: its weight column is not what the dataset says."""
+        incomplete = {f.sample for f in self._files() if f.seen != f.expected}
+        for sample in self.manifest.dataset.samples:
+            if sample.name not in incomplete and sums_to_zero(sample, results.get(sample.name, Result())):
+                reason = f"sample {sample.name!r}: its weights {sample.weight!r} sum to 0, so nothing can be normalised"
+                self.failed(Failure(self.manifest.dataset.name, "", "weights", f"{reason}; name another weight column"))
 
     def _account(self, merged: int, expected: int) -> None:
         """Every expected event is in the result or part of a named failure; what is neither is a failure of its own."""

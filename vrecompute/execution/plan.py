@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import seal, sha256_json, unseal
 from vrecompute.errors import StoreError
+from vrecompute.execution.reading import Reading
 
 __all__ = ["DEFAULT_CHUNK_BYTES", "Chunk", "Plan", "PlannedSource", "split"]
 
 DEFAULT_CHUNK_BYTES = 32 << 20
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class PlannedSource:
     """A source that preflight has opened (or a grid): what it is, what is read of it, and where it is cut.
 
     `bounds` are the chunk boundaries 0 .. entries; `view` is the part of its sample that `process` may
-    depend on, with files replaced by their sha256.
+    depend on, with files replaced by their sha256. `reading` says which of the columns `process` gets, and how.
     """
 
     path: str
@@ -52,6 +53,7 @@ class PlannedSource:
     disk_bytes: int = 0  # their bytes in the file
     ordinal: int = 0
     description: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
 
     @cached_property
     def identity(self) -> str:
@@ -61,7 +63,17 @@ class PlannedSource:
     @cached_property
     def key(self) -> str:
         """Identity, columns, cut and sample view: what parts of this source are filed under."""
-        return sha256_json([self.identity, self.columns, self.bounds, self.view])[:40]
+        return sha256_json([self.identity, self.columns, self.bounds, self.view, self.reading.key])[:40]
+
+    def to_data(self) -> dict[str, Any]:
+        """The source as data, without what is computed of it."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"reading": asdict(self.reading)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> PlannedSource:
+        """The source of `to_data` after JSON."""
+        plain = {"columns": tuple(data["columns"]), "bounds": tuple(data["bounds"])}
+        return cls(**{**data, **plain, "reading": Reading.from_data(data["reading"])})
 
     @property
     def sidecar(self) -> str:
@@ -141,7 +153,6 @@ class Plan:
     def to_json(self) -> bytes:
         """The plan as data, equal for equal plans."""
         samples = [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples]
-        sources = [{k: v for k, v in vars(s).items() if k not in {"identity", "key"}} for s in self.sources]
         return seal(
             {
                 "format": "vrecompute-plan",
@@ -149,7 +160,7 @@ class Plan:
                 "work": self.work,
                 "chunk_bytes": self.chunk_bytes,
                 "samples": samples,
-                "sources": sources,
+                "sources": [s.to_data() for s in self.sources],
             }
         )
 
@@ -162,9 +173,7 @@ class Plan:
             raise StoreError(f"not a readable plan: {error}") from error
         if raw.get("format") != "vrecompute-plan" or raw.get("version") != _FORMAT:
             raise StoreError(f"not a plan of version {_FORMAT}: {raw.get('format')!r} {raw.get('version')!r}")
-        sources = [
-            PlannedSource(**{**s, "columns": tuple(s["columns"]), "bounds": tuple(s["bounds"])}) for s in raw["sources"]
-        ]
+        sources = [PlannedSource.from_data(s) for s in raw["sources"]]
         return cls(raw["work"], tuple(Sample(**s) for s in raw["samples"]), tuple(sources), raw["chunk_bytes"])
 
 

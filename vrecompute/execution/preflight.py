@@ -7,8 +7,8 @@ sources/<sha256 of identity and columns>.table                     where its col
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,31 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.datasets.dataset import Sample, Source
 from vrecompute.digest import seal, sha256_json, unseal
-from vrecompute.errors import BadInput, EmptySource, RunError, UnreadableFile
+from vrecompute.errors import BadInput, MiscountedSource, RunError, UnreadableFile
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource, split
 from vrecompute.execution.pool import Finished
+from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.stores.base import Store, open_store
 
-__all__ = ["PreflightContext", "cached_source", "plan_grid", "preflight", "preflight_failure", "without_twins"]
+__all__ = [
+    "PreflightContext",
+    "cached_source",
+    "plan_grid",
+    "preflight",
+    "preflight_failure",
+    "settled",
+    "without_twins",
+]
 
 
 @dataclass(frozen=True)
 class PreflightContext:
-    """What preflight needs to know of the run. `views` are the samples' process views by sample name."""
+    """What preflight needs to know of the run. `views` are the samples' process views by sample name.
+
+    `optional` holds, by sample, the optional columns that its files have, each with the path of one of these files;
+    a sample that is not in it was not looked through yet.
+    """
 
     analysis: Analysis
     samples: Mapping[str, Sample]
@@ -35,6 +48,7 @@ class PreflightContext:
     work: str
     chunk_bytes: int
     store_url: str
+    optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
@@ -57,6 +71,34 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
     return found
 
 
+def settled(
+    context: PreflightContext,
+    sources: Sequence[Source],
+    find: Callable[[PreflightContext, Sequence[Source]], list[Any]],
+) -> list[Any]:
+    """What `find` finds of `sources`, with the same optional columns in all files of a sample.
+
+    Files whose own choice differs from that of their sample are found once more, in another context.
+    """
+    found = find(context, sources)
+    optional: dict[str, dict[str, str]] = {}
+    planned = [item for item in found if isinstance(item, PlannedSource)]
+    for item in planned:
+        for name in item.reading.found:
+            optional.setdefault(item.sample, {}).setdefault(name, item.path)
+
+    def differs(item: PlannedSource) -> bool:
+        names = optional.get(item.sample, {})
+        return any(first_of(n, names) != first_of(n, item.reading.found) for n in item.reading.optional)
+
+    again = {(item.sample, item.path, item.ordinal) for item in planned if differs(item)}
+    if not again:
+        return found
+    kept = [i for i in found if not (isinstance(i, PlannedSource) and (i.sample, i.path, i.ordinal) in again)]
+    wanted = [s for s in sources if (s.sample, s.path, s.ordinal) in again]
+    return kept + find(replace(context, optional=optional), wanted)
+
+
 def cached_source(context: PreflightContext, store: Store, source: Source) -> PlannedSource | None:
     """What an earlier preflight found of this very file, if it is unchanged since; opens nothing."""
     try:
@@ -72,7 +114,7 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
         store.delete(name)
         return None
     raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
-    return PlannedSource(**{**raw, "columns": tuple(raw["columns"]), "bounds": tuple(raw["bounds"])})
+    return PlannedSource.from_data(raw)
 
 
 def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
@@ -109,6 +151,7 @@ def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSou
         size=grid.size,
         entries=grid.size,
         columns=("index",),
+        reading=Reading(given=("index",)),
         bounds=bounds,
         view=view,
         description={"name": grid.name, **grid.description},
@@ -119,9 +162,13 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
     sample = context.samples[source.sample]
     facts = reader.inspect(source.path, source.tree or sample.tree)
     if source.entries is not None and facts.entries != source.entries:
-        raise EmptySource(source.path, f"holds {facts.entries} events where the catalogue says {source.entries}")
-    wanted = context.analysis.columns(SourceView(sample, facts.available, facts.tree, source.path))
-    columns = tuple(dict.fromkeys([*wanted, *([sample.weight] if sample.weight else [])]))
+        more = "fewer" if facts.entries < source.entries else "more"
+        raise MiscountedSource(
+            source.path, f"it holds {facts.entries} events, {more} than the {source.entries} that the dataset says"
+        )
+    view = SourceView(sample, facts.available, facts.tree, source.path)
+    reading = reading_of(context.analysis, view, context.optional.get(sample.name))
+    columns = reading.columns
     if not columns:
         raise BadInput(source.path, f"analysis {context.analysis.name!r} declares no columns for it")
     facts.require(columns)
@@ -140,6 +187,7 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
         view=context.views[source.sample],
         data_bytes=data_bytes,
         disk_bytes=facts.compressed_bytes_of(columns),
+        reading=reading,
         ordinal=source.ordinal,
     )
 
@@ -154,6 +202,7 @@ def _cache_name(context: PreflightContext, source: Source) -> str:
         context.work,
         context.chunk_bytes,
         context.views[source.sample],
+        sorted(context.optional.get(source.sample, {})),
     ]
     return f"sources/{sha256_json(key)}.json"
 
@@ -167,8 +216,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _as_data(source: PlannedSource) -> dict[str, Any]:
-    skip = {"identity", "key", "path", "sample", "ordinal"}
-    return {k: v for k, v in vars(source).items() if k not in skip}
+    return {k: v for k, v in source.to_data().items() if k not in {"path", "sample", "ordinal"}}
 
 
 def preflight_failure(ended: Finished, source: Source) -> Failure:

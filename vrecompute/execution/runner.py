@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
+from vrecompute.datasets.dataset import Source
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.collect import Collector
@@ -29,7 +30,14 @@ from vrecompute.execution.parts import read_part, stored_parts
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
-from vrecompute.execution.preflight import PreflightContext, plan_grid, preflight, preflight_failure, without_twins
+from vrecompute.execution.preflight import (
+    PreflightContext,
+    plan_grid,
+    preflight,
+    preflight_failure,
+    settled,
+    without_twins,
+)
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
@@ -185,7 +193,8 @@ class Runner:
         planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
         if not grids:
             context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
-            planned += self._preflight(context)
+            for item in settled(context, self.manifest.dataset.sources, self._preflight):
+                planned.append(item) if isinstance(item, PlannedSource) else self.tally.failed(item)
         planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
         for failure in twins:
             self.tally.failed(failure)
@@ -198,13 +207,13 @@ class Runner:
             except StoreError as error:
                 raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
             plan = known if known.work == work else plan
-        self.tally.planned(plan, final=step == (self.manifest.steps or ("",))[-1])
+        self.tally.planned(plan, analysis, final=step == (self.manifest.steps or ("",))[-1])
         return plan
 
-    def _preflight(self, context: PreflightContext) -> list[PlannedSource]:
-        sources = self.manifest.dataset.sources
+    def _preflight(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
         batches = [sources[i : i + _PREFLIGHT_BATCH] for i in range(0, len(sources), _PREFLIGHT_BATCH)]
-        pool = TaskPool(self.dask, f"preflight-{self.manifest.run}")
+        # Dask takes equal names for equal tasks: each round over the sources has its own.
+        pool = TaskPool(self.dask, f"preflight-{context.work[:8]}-{len(context.optional)}-{self.manifest.run}")
         shared = pool.share(context)
         found: dict[int, list[PlannedSource | Failure]] = {}
         sent = 0
@@ -230,11 +239,7 @@ class Runner:
                 sources_done=sum(len(batch) for batch in found.values()),
             )
         pool.cancel()
-        flat = [item for number in sorted(found) for item in found[number]]
-        for item in flat:
-            if isinstance(item, Failure):
-                self.tally.failed(item)
-        return [item for item in flat if isinstance(item, PlannedSource)]
+        return [item for number in sorted(found) for item in found[number]]
 
     def _reuse(self, plan: Plan, collector: Collector) -> None:
         wanted = {source.key for source in plan.sources}

@@ -23,6 +23,7 @@ from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
 from vrecompute.errors import BadInput, StoreError
+from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of, lend_lines
 from vrecompute.execution.parts import PartNode, table_name, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
@@ -165,7 +166,7 @@ def process_chunk(
     columns = _read(source, start, stop, store)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
-    events = Columns(
+    read = Columns(
         columns=columns,
         sample=sample,
         start=start,
@@ -174,9 +175,13 @@ def process_chunk(
         resources=_resources(context, sample, store),
         source=source.path,
     )
+    weights = sum_of_weights(read, source.reading.weight)
+    events = events_given(read, source.reading)
     result = check_result(context.analysis.process(events))
     result.events = stop - start
-    result.sum_of_weights = _sum_of_weights(columns, sample, stop - start)
+    result.sum_of_weights = weights
+    if source.reading.sections:
+        count_certified(result, events, stop - start)
     seconds["process"] += time.perf_counter() - clock
     if result.tables:
         clock = time.perf_counter()
@@ -207,12 +212,6 @@ def _table(url: str, sidecar: str) -> reader.Table | None:
         return reader.table_from_bytes(store.get(sidecar)) if store.exists(sidecar) else None
     except (StoreError, ValueError):
         return None
-
-
-def _sum_of_weights(columns: Mapping[str, Column], sample: Sample, entries: int) -> float:
-    if sample.weight is None:
-        return float(entries)
-    return float(np.sum(columns[sample.weight].values, dtype=np.float64))
 
 
 def _resources(context: TaskContext, sample: Sample, store: Store) -> dict[str, Path]:

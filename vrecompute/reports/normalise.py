@@ -8,15 +8,19 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.reports.report import Events, FileSummary, SampleSummary
 from vrecompute.results.result import Result
 
-__all__ = ["sample_summary", "scale"]
+__all__ = ["sample_summary", "scale", "sums_to_zero", "weight_warnings"]
 
 _PB_PER_FB = 1e-3
 
 
-def scale(sample: Sample, sum_of_weights: float, files: Sequence[FileSummary]) -> tuple[float | None, str]:
+def scale(
+    sample: Sample, result: Result, files: Sequence[FileSummary], *, weighted: bool | None = True
+) -> tuple[float | None, str]:
     """The factor that brings a sample's histograms to its luminosity, or None and the reason why there is none.
 
-    Refused while files of the sample are missing: the sum of weights would be that of another sample.
+    `weighted` says whether the analysis reads the sample's weights, None where it does so in some files alone;
+    histograms of one that does not hold numbers of events. Refused while files of the sample are missing: the sum
+    of weights would be that of another sample.
     """
     if sample.is_data:
         return 1.0, ""
@@ -24,15 +28,47 @@ def scale(sample: Sample, sum_of_weights: float, files: Sequence[FileSummary]) -
         return None, "the dataset gives no cross_section_pb and luminosity_ifb"
     if any(f.expected is None or f.seen != f.expected for f in files):
         return None, "events of the sample are missing, so its sum of weights is not known"
-    total = sample.sum_of_weights if sample.sum_of_weights is not None else sum_of_weights
+    if sample.weight is not None and weighted is None:
+        return None, f"the analysis reads the weight {sample.weight!r} in some files of the sample and not in others"
+    if weighted or sample.weight is None:
+        total = sample.sum_of_weights if sample.sum_of_weights is not None else result.sum_of_weights
+    elif sample.sum_of_weights is None:
+        total = float(result.events)
+    else:
+        return None, f"the dataset gives its sum_of_weights, and the analysis does not read {sample.weight!r}"
     if total == 0:
-        return None, "its sum of generator weights is 0"
+        return None, "its sum of generator weights is 0" if result.events else "it holds no events"
     return sample.cross_section_pb * sample.luminosity_ifb / _PB_PER_FB / total, ""
 
 
-def sample_summary(sample: Sample, result: Result, files: Sequence[FileSummary]) -> SampleSummary:
+def weight_warnings(sample: Sample, result: Result, *, weighted: bool | None = True) -> list[str]:
+    """What a reader must know of the weights of a sample."""
+    if sample.is_data or sample.weight is None or not result.events:
+        return []
+    name = f"sample {sample.name!r}"
+    warnings = []
+    if weighted is False:
+        warnings.append(
+            f"{name}: the analysis does not read the weight {sample.weight!r}; its histograms count events, and the "
+            "scale is that of the number of events, not of the sum of weights"
+        )
+    total = sample.sum_of_weights if sample.sum_of_weights is not None else result.sum_of_weights
+    if total < 0:
+        warnings.append(f"{name}: the sum of the weights {sample.weight!r} is negative ({total:g})")
+    return warnings
+
+
+def sums_to_zero(sample: Sample, result: Result) -> bool:
+    """Whether a sample's weights leave nothing to normalise by, though it has events and no other sum is given."""
+    weighted = sample.weight is not None and not sample.is_data and sample.sum_of_weights is None
+    return weighted and result.events > 0 and result.sum_of_weights == 0
+
+
+def sample_summary(
+    sample: Sample, result: Result, files: Sequence[FileSummary], *, weighted: bool | None = True
+) -> SampleSummary:
     """What a report says of one sample."""
-    factor, reason = scale(sample, result.sum_of_weights, files)
+    factor, reason = scale(sample, result, files, weighted=weighted)
     return SampleSummary(
         name=sample.name,
         is_data=sample.is_data,

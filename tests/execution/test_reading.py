@@ -1,0 +1,186 @@
+"""One sample has one selection: what only some of its files have is decided for all of them, and named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+from vrecompute import Client
+from vrecompute.analysis import Analysis, SourceView
+from vrecompute.datasets.columns import OptionalColumn
+from vrecompute.datasets.dataset import Sample
+from vrecompute.errors import MissingColumn
+from vrecompute.execution.reading import reading_of
+
+EVENTS = 100
+TRIGGERED = """
+from vrecompute import Analysis, OptionalColumn, Result
+
+
+class Triggered(Analysis):
+    name = "triggered"
+
+    def columns(self, source):
+        return ["x", OptionalColumn("HLT_A", "HLT_B", absent=False), OptionalColumn("good")]
+
+    def process(self, events):
+        keep = events.flat("x") >= 0
+        for name in ("HLT_A", "HLT_B"):
+            if name in events.names:
+                keep &= events.flat(name)
+                break
+        if "good" in events.names:
+            keep &= events.flat("good")
+        return Result(cutflow={"all": {"events": len(events), "kept": int(keep.sum())}})
+"""
+BY_FILE = """
+from vrecompute import Analysis, Result
+
+
+class ByFile(Analysis):
+    name = "by_file"
+
+    def columns(self, source):
+        return ["x", *(n for n in ("HLT_A",) if n in source.available)]
+
+    def process(self, events):
+        kept = events.flat("HLT_A").sum() if "HLT_A" in events.names else len(events)
+        return Result(cutflow={"all": {"events": len(events), "kept": int(kept)}})
+"""
+TENTH = np.arange(EVENTS) % 10 == 0
+HALF = np.arange(EVENTS) % 2 == 0
+
+
+def write(path: Path, **columns) -> str:
+    with uproot.recreate(path) as file:
+        file["Events"] = {"x": np.arange(EVENTS, dtype=np.float32), **columns}
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture
+def triggered(tmp_path) -> str:
+    (tmp_path / "triggered.py").write_text(TRIGGERED)
+    return str(tmp_path / "triggered.py")
+
+
+def kept(run) -> float:
+    told = run.report(timeout_s=60)
+    assert told.status == "complete", told.failures
+    return told.cutflow["all"]["kept"]
+
+
+def test_a_trigger_that_a_file_lacks_did_not_fire_there(client, triggered, tmp_path):
+    with_a = write(tmp_path / "a.root", HLT_A=TENTH)
+    without = write(tmp_path / "none.root")
+    with_b = write(tmp_path / "b.root", HLT_B=HALF)
+    run = client.run(triggered, [with_a])
+    assert kept(run) == 10
+    assert run.report().warnings == ("sample 'events': no file has good, so the analysis goes without",)
+    for files in ([with_a, without], [without, with_a], [with_a, with_b], [with_b, without, with_a]):
+        run = client.run(triggered, files)
+        assert kept(run) == 10, files
+        warning = next(w for w in run.report().warnings if "HLT_A" in w)
+        assert f"{len(files) - 1} of {len(files)} files lack HLT_A, which counts as False" in warning
+        assert all(f in warning for f in files if f != with_a)
+        assert client.run(triggered, files).report(timeout_s=60).chunks.computed == 0
+    # Of two the first decides, wherever it is; alone, the other does.
+    assert kept(client.run(triggered, [with_b])) == 50
+    assert kept(client.run(triggered, [with_b, without])) == 50
+    run = client.run(triggered, [without])
+    assert kept(run) == EVENTS
+    assert "sample 'events': no file has HLT_A or HLT_B, so the analysis goes without" in run.report().warnings
+
+
+def test_explain_knows_the_files_as_the_run_does(client, triggered, tmp_path):
+    files = [write(tmp_path / "a.root", HLT_A=TENTH), write(tmp_path / "none.root")]
+    assert client.explain(triggered, files).sources_unknown == 2
+    assert kept(client.run(triggered, files)) == 10
+    known = client.explain(triggered, files)
+    assert (known.sources_unknown, known.chunks_stored) == (0, 2)
+
+
+def test_samples_decide_for_themselves(client, triggered, tmp_path):
+    write(tmp_path / "a.root", HLT_A=TENTH)
+    write(tmp_path / "none.root")
+    (tmp_path / "d.yaml").write_text(
+        "schema: 1\nname: d\nsamples:\n- {name: data, files: [a.root]}\n- {name: mc, files: [none.root]}\n"
+    )
+    run = client.run(triggered, str(tmp_path / "d.yaml"))
+    assert kept(run) == 10 + EVENTS
+    assert "sample 'mc': no file has HLT_A or HLT_B, so the analysis goes without" in run.report().warnings
+
+
+def test_an_identification_that_a_file_lacks_is_an_error(client, triggered, tmp_path):
+    files = [write(tmp_path / "a.root", good=HALF), write(tmp_path / "none.root")]
+    told = client.run(triggered, files).report(timeout_s=60)
+    assert told.status == "failed"
+    (failure,) = told.failures
+    assert (failure.kind, failure.file) == ("missing-column", files[1])
+    assert f"it lacks 'good', which other files of sample 'events' have ({files[0]})" in failure.reason
+    skipped = client.run(triggered, files, on_bad="skip").report(timeout_s=60)
+    assert (skipped.status, skipped.events.seen, skipped.events.expected) == ("partial", EVENTS, EVENTS)
+    assert skipped.cutflow["all"]["kept"] == 50
+
+
+def test_an_analysis_that_decides_by_file_is_warned_of(client, tmp_path):
+    (tmp_path / "by_file.py").write_text(BY_FILE)
+    files = [write(tmp_path / "a.root", HLT_A=TENTH), write(tmp_path / "none.root")]
+    (warning,) = client.run(str(tmp_path / "by_file.py"), files).report(timeout_s=60).warnings
+    assert "reads other columns in some files" in warning
+    assert "HLT_A" in warning
+    assert all(f in warning for f in files)
+    mapped = client.map(lambda events: len(events), files)
+    assert "reads other columns in some files" in mapped.report(timeout_s=60).warnings[0]
+
+
+def test_the_trigger_of_dileptons_is_decided_by_sample(client, tmp_path):
+    import awkward as ak
+
+    def write_pairs(name: str, **trigger) -> str:
+        pairs = np.tile(np.array([[50.0, 0.0, 0.0, 1], [50.0, 0.0, 3.0, -1]]), (EVENTS, 1)).T
+        fields = dict(zip(("pt", "eta", "phi", "charge"), pairs.astype(np.float32), strict=True))
+        muons = ak.zip({n: ak.unflatten(v, np.full(EVENTS, 2)) for n, v in fields.items()})
+        with uproot.recreate(tmp_path / name) as file:
+            kinds = {n: v.dtype for n, v in trigger.items()}
+            file.mktree("Events", {"Muon": f"var * {{{', '.join(f'{n}: float32' for n in fields)}}}", **kinds})
+            file["Events"].extend({"Muon": muons, **trigger})
+        return str(tmp_path / name)
+
+    files = [write_pairs("with.root", HLT_IsoMu24=TENTH), write_pairs("other.root", HLT_Mu50=HALF)]
+    told = client.run("dilepton", files, channel="mumu").report(timeout_s=120)
+    assert told.status == "complete", told.failures
+    assert told.cutflow["mumu"]["trigger"] == told.cutflow["mumu"]["opposite_sign"] == 10
+    assert any("1 of 2 files lack HLT_IsoMu24" in w and files[1] in w for w in told.warnings)
+
+
+class Lists(Analysis):
+    name = "lists"
+
+    def columns(self, source):
+        return ["x", OptionalColumn("a", "b", absent=0), OptionalColumn("c")]
+
+
+def view(*columns: str) -> SourceView:
+    return SourceView(Sample("s", weight="w"), dict.fromkeys(columns, "float"), path="f.root")
+
+
+def test_what_is_read_and_what_is_given():
+    reading = reading_of(Lists(), view("x", "b", "c", "w"))
+    assert reading.given == ("x", "b", "c")
+    assert reading.columns == ("x", "b", "c", "w")
+    assert reading.found == ("b", "c")
+    reading = reading_of(Lists(), view("x", "b", "w"), {"a": "g.root", "b": "f.root"})
+    assert reading.given == ("x", "a")
+    assert reading.columns == ("x", "w")
+    assert reading.absent == {"a": 0}
+    with pytest.raises(MissingColumn, match=r"f\.root: it lacks 'c', which other files of sample 's' have \(g\.root\)"):
+        reading_of(Lists(), view("x", "w"), {"c": "g.root"})

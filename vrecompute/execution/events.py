@@ -1,0 +1,103 @@
+"""What the framework does to the events of a chunk before `process` gets them: weights, certified sections, units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.errors import AnalysisError, BadInput, DatasetError
+from vrecompute.execution.reading import Reading
+from vrecompute.kernels.certified import Golden, certified_mask, read_golden
+from vrecompute.results.result import Result
+
+__all__ = ["CERTIFIED", "check_weights", "count_certified", "events_given", "sum_of_weights"]
+
+# The channel of the cutflow that is the framework's own.
+CERTIFIED = "certified"
+
+
+def sum_of_weights(events: Columns, weight: str | None) -> float:
+    """The sum of the sample's weights over a chunk as it was read, the number of its events where it has none.
+
+    Raises BadInput where the column holds not one finite number per event.
+    """
+    if weight is None:
+        return float(len(events))
+    values = _one_number_per_event(events, weight, "weight")
+    check_weights(events, weight, values)
+    return float(np.sum(values, dtype=np.float64))
+
+
+def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
+    """BadInput that names the first event whose weight is not finite."""
+    finite = np.isfinite(values)
+    bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
+    if bad.size:
+        raise BadInput(
+            events.source,
+            f"weight {column!r} is {values[bad[0]]} in event {events.entries[bad[0]]}, and not finite "
+            f"in {bad.size} of the events {events.start} to {events.stop - 1}",
+        )
+
+
+def events_given(events: Columns, reading: Reading) -> Columns:
+    """What `process` gets of a chunk: the columns that the analysis declared, of certified events, momenta in GeV.
+
+    Raises BadInput where run or luminosity section is not one number per event, DatasetError where the list of
+    certified sections was not delivered.
+    """
+    read = events.columns
+    columns = {name: read.get(name) or _constant(reading.absent[name], len(events)) for name in reading.given}
+    for name in reading.absent:
+        if columns[name].offsets is not None:
+            raise AnalysisError(f"{name!r} holds a list per event: `absent` is for columns of one value per event")
+    for name in reading.momenta:
+        columns[name] = replace(columns[name], values=columns[name].values / 1000.0)
+    sample = replace(events.sample, unit="GeV") if reading.momenta else events.sample
+    given = replace(events, columns=columns, sample=sample)
+    return given.select(_certified(events, reading)) if reading.sections else given
+
+
+def count_certified(result: Result, events: Columns, read: int) -> None:
+    """Add the cutflow of the certified sections: of `read` events those that `process` got."""
+    if CERTIFIED in result.cutflow:
+        raise AnalysisError(f"the cutflow channel {CERTIFIED!r} is the framework's own; rename that of the analysis")
+    result.cutflow = {CERTIFIED: {"events": float(read), CERTIFIED: float(len(events))}, **result.cutflow}
+
+
+def _certified(events: Columns, reading: Reading) -> NDArray[np.bool_]:
+    if "certified" not in events.resources:
+        raise DatasetError(f"sample {events.sample.name!r}: its list {events.sample.certified!r} was not delivered")
+    run, section = (_one_number_per_event(events, name, "luminosity-section") for name in reading.sections)
+    return certified_mask(run, section, _golden(events.resources["certified"]))
+
+
+@lru_cache(maxsize=8)
+def _golden(path: Path) -> Golden:
+    """Read once a process: the path of a resource is made of its content."""
+    return read_golden(path)
+
+
+def _one_number_per_event(events: Columns, name: str, use: str) -> NDArray[Any]:
+    column = events.column(name)
+    if column.offsets is not None:
+        lengths = np.diff(column.offsets)
+        first = int(np.argmax(lengths != 1))
+        raise BadInput(
+            events.source,
+            f"{use} column {name!r} holds lists, {lengths[first]} values in event {events.entries[first]}; it must "
+            "hold one number per event",
+        )
+    if column.values.dtype.kind not in "biuf":
+        raise BadInput(events.source, f"{use} column {name!r} holds {column.values.dtype}, not numbers")
+    return column.values
+
+
+def _constant(value: float, events: int) -> Column:
+    return Column(np.full(events, value))

@@ -1,0 +1,69 @@
+"""`plan_warnings`: what a reader must know of how a run reads its samples, though nothing is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vrecompute.analysis import Analysis
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.reading import first_of
+
+__all__ = ["plan_warnings"]
+
+_MOST = 5
+
+
+def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
+    """Sentences about files without events, columns that only some files have, and momenta in an unknown unit."""
+    warnings = [f"{s.path} holds no events" for s in plan.sources if s.entries == 0]
+    for sample in plan.samples:
+        sources = [s for s in plan.sources if s.sample == sample.name and s.kind != "grid"]
+        if not sources:
+            continue
+        warnings += _filled(sample.name, sources)
+        warnings += _nowhere(sample.name, sources)
+        warnings += _uneven(sample.name, sources)
+        if sample.unit == "MeV" and not analysis.reads_unit and not any(s.reading.momenta for s in sources):
+            warnings.append(
+                f"sample {sample.name!r}: its momenta are in MeV, and analysis {analysis.name!r} gets them so: it "
+                "names none of its columns in `momenta`, to have them in GeV, and does not say `reads_unit`"
+            )
+    return warnings
+
+
+def _filled(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
+    """Columns that some files lack, and the value that stands for them."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for source in sources:
+        for name, value in source.reading.absent.items():
+            if name not in source.columns:
+                lacking.setdefault((name, repr(value)), []).append(source.path)
+    for (name, counts_as), paths in lacking.items():
+        yield (
+            f"sample {sample!r}: {len(paths)} of {len(sources)} files lack {name}, which counts as {counts_as} for all "
+            f"their events: {_some(paths)}"
+        )
+
+
+def _nowhere(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
+    """Optional columns that no file has."""
+    for names in dict.fromkeys(names for s in sources for names in s.reading.optional):
+        if not any(first_of(names, s.reading.given) for s in sources):
+            yield f"sample {sample!r}: no file has {' or '.join(names)}, so the analysis goes without"
+
+
+def _uneven(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
+    """Files in which the analysis declared other columns than in the first: it may select their events differently."""
+    first = sources[0]
+    other = [s for s in sources if set(s.reading.given) != set(first.reading.given)]
+    if other:
+        columns = sorted(set().union(*(set(s.reading.given) ^ set(first.reading.given) for s in other)))
+        yield (
+            f"sample {sample!r}: the analysis reads other columns in some files than in {first.path} "
+            f"({_some(columns)}), and may select their events differently: {_some([s.path for s in other])}"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
