@@ -119,7 +119,7 @@ extern "C" {
 // sums: per channel and histogram (mass, z, spectrum) the rows (7 of ee, 11 of mumu), (bins + 2), (w, w^2).
 // cuts: ee events, trigger, two_leptons, opposite_sign, mass_window; mumu the same with not_ee after two_leptons.
 void dilepton(std::int64_t events, const Leptons* electrons, const Leptons* muons, const double* weight,
-              const std::uint8_t* certified, const std::uint8_t* fired_ee, const std::uint8_t* fired_mumu,
+              const std::uint8_t* fired_ee, const std::uint8_t* fired_mumu,
               const Axis* axes, double mass_low, double mass_high, int variations, double** sums, std::int64_t* cuts) {
   // Row of the ee variations (nominal, scale, scale, momentum, momentum, resolution, resolution) that a mumu row
   // vetoes with, and the variation of the muons it has.
@@ -133,7 +133,6 @@ void dilepton(std::int64_t events, const Leptons* electrons, const Leptons* muon
     to[1] += w * w;
   };
   for (std::int64_t event = 0; event < events; ++event) {
-    if (!certified[event]) continue;
     const double w = weight[event];
     Pair ee[kVariations], mumu[kVariations];
     for (auto& pair : ee) pair.found = false;

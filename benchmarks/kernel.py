@@ -64,7 +64,6 @@ def arrays(events: int, seed: int) -> tuple[dict[str, Collection], dict[str, NDA
         collections[name.lower()] = Collection(offsets, columns)
     event = {
         "weight": batch.scalars["genWeight"].astype(np.float64),
-        "certified": np.ones(events, np.uint8),
         "fired_ee": np.ascontiguousarray(batch.scalars["HLT_Ele32_WPTight_Gsf"], np.bool_).view(np.uint8),
         "fired_mumu": np.ascontiguousarray(batch.scalars["HLT_IsoMu24"], np.bool_).view(np.uint8),
     }
@@ -111,9 +110,7 @@ class ByHand:
             sums[name] = np.zeros((rows, self.axes[k % 3].edges.size + 1, 2))
         cuts = np.zeros(11, np.int64)
         pointers = (ctypes.c_void_p * 6)(*(s.ctypes.data for s in sums.values()))
-        columns = (
-            ctypes.c_void_p(self.event[n].ctypes.data) for n in ("weight", "certified", "fired_ee", "fired_mumu")
-        )
+        columns = (ctypes.c_void_p(self.event[n].ctypes.data) for n in ("weight", "fired_ee", "fired_mumu"))
         self.function(
             ctypes.c_int64(len(self.event["weight"])),
             ctypes.byref(self.leptons[0]), ctypes.byref(self.leptons[1]), *columns, axes,

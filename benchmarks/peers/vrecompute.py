@@ -20,6 +20,7 @@ from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES, split
+from vrecompute.execution.reading import reading_of
 from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton
 
@@ -41,10 +42,10 @@ def run(files: Sequence[str], chunk_events: int, threads: int = 1, style: str = 
     chunks = []
     for path in files:
         facts = reader.inspect(path, task.TREE)
-        columns = analysis.columns(SourceView(SAMPLE, facts.available, facts.tree))
+        columns = reading_of(analysis, SourceView(SAMPLE, facts.available, facts.tree)).columns
         data_bytes = facts.bytes_of(columns)
         bounds = split(facts.entries, facts.cluster_starts(columns).tolist(), data_bytes, DEFAULT_CHUNK_BYTES)
-        chunks += [(path, tuple(columns), start, stop) for start, stop in pairwise(bounds)]
+        chunks += [(path, columns, start, stop) for start, stop in pairwise(bounds)]
 
     def process(chunk: tuple[str, tuple[str, ...], int, int]) -> Result:
         path, columns, start, stop = chunk

@@ -9,6 +9,7 @@ from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import MissingColumn
+from vrecompute.execution.reading import reading_of
 from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, choose_layout
 from vrecompute_analyses.dilepton.leptons import leptons
 from vrecompute_analyses.dilepton.process import Dilepton
@@ -34,8 +35,8 @@ def test_a_layout_is_found_by_its_own_columns(name, channel):
 def test_identification_isolation_and_the_first_trigger_are_declared_where_present():
     available = [*required(LAYOUTS["nanoaod"], "both"), "Electron_cutBased", "HLT_Mu50", "HLT_IsoMu27", "Muon_tightId"]
     view = SourceView(Sample("s"), dict.fromkeys(available, ""), "Events")
-    assert set(Dilepton().columns(view)) == set(available) - {"HLT_Mu50", "Muon_tightId"}
-    tight = Dilepton(lepton_id="tight", trigger=False).columns(view)
+    assert set(reading_of(Dilepton(), view).given) == set(available) - {"HLT_Mu50", "Muon_tightId"}
+    tight = reading_of(Dilepton(lepton_id="tight", trigger=False), view).given
     assert set(tight) == set(available) - {"HLT_Mu50", "HLT_IsoMu27"}
 
 
@@ -49,7 +50,7 @@ def test_muon_quality_of_physlite_is_two_bits_and_momenta_are_mev():
     columns[f"{prefix}quality"] = Column(np.array([0, 1 | 8, 2, 3 | 16], np.uint8), offsets)
     events = Columns(columns, Sample("s"), 0, 1)
     passing = {
-        point: leptons(events, layout, of, of.passes(point, True, columns)).columns["passes"].tolist()
+        point: leptons(events, layout, of, of.passes(point, True)).columns["passes"].tolist()
         for point in ("any", "loose", "medium", "tight")
     }
     assert passing == {"any": [1, 1, 1, 1], "loose": [1, 1, 1, 0], "medium": [1, 1, 0, 0], "tight": [1, 0, 0, 0]}

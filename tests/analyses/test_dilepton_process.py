@@ -17,6 +17,8 @@ from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, CorruptFile, DatasetError, MissingColumn, ParameterError
+from vrecompute.execution.events import events_given
+from vrecompute.execution.reading import reading_of
 from vrecompute.kernels.loop.normal import hashed_normal
 from vrecompute.reader import inspect, read
 from vrecompute_analyses.dilepton.process import Dilepton
@@ -222,13 +224,14 @@ def test_uncertified_events_are_counted_and_dropped(tmp_path):
     events = nanoaod(3, sample=sample)
     run, section = events.flat("run"), events.flat("luminosityBlock")
     good = ((run == 1) & (section >= 2) & (section <= 5)) | ((run == 3) & np.isin(section, [1, 9]))
-    result = Dilepton().process(replace(events, resources={"certified": golden}))
+    reading = reading_of(Dilepton(), SourceView(sample, dict.fromkeys(events.names, ""), "Events"))
+    assert {"run", "luminosityBlock"} <= set(reading.columns)
+    result = Dilepton().process(events_given(replace(events, resources={"certified": golden}), reading))
     assert result.counters["uncertified"] == (~good).sum()
     assert result.cutflow["ee"]["events"] == good.sum()
-    view = SourceView(sample, dict.fromkeys(events.names, ""), "Events")
-    assert {"run", "luminosityBlock"} <= set(Dilepton().columns(view))
+    assert result.counters["muons"] == np.repeat(good, np.diff(events.offsets("Muon"))).sum()
     with pytest.raises(DatasetError, match="was not delivered"):
-        Dilepton().process(events)
+        events_given(events, reading)
 
 
 def test_the_code_of_a_chunk_is_selection_and_kernels_and_no_fit(monkeypatch):
@@ -305,7 +308,7 @@ def test_real_files(data_file, file, parameters, cuts, electrons, muons):
     analysis = Dilepton(**parameters)
     sample = Sample("real", is_data=True)
     facts = inspect(path, None)
-    columns = analysis.columns(SourceView(sample, facts.available, facts.tree))
+    columns = reading_of(analysis, SourceView(sample, facts.available, facts.tree)).columns
     events = Columns(
         read(path, facts.tree, columns, 0, facts.entries),
         sample,

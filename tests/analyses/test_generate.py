@@ -22,6 +22,7 @@ from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.columns import Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import UnreadableFile, UsageError
+from vrecompute.execution.reading import reading_of
 from vrecompute_analyses.dilepton.generate import SignalSpec, generate
 from vrecompute_analyses.dilepton.generator import physics
 from vrecompute_analyses.dilepton.generator.events import EventBatch, truncate_mantissa
@@ -236,7 +237,7 @@ def selected(path, layout):
     sample = Sample("generated", unit=layout.unit, weight=layout.weight)
     analysis = Dilepton(mass_window_gev="81,101")
     facts = reader.inspect(path, layout.tree)
-    columns = analysis.columns(SourceView(sample, facts.available, facts.tree))
+    columns = reading_of(analysis, SourceView(sample, facts.available, facts.tree)).columns
     values = reader.read(path, layout.tree, columns, 0, facts.entries)
     return analysis.process(Columns(values, sample, 0, facts.entries, source=path))
 

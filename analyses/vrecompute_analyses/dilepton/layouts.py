@@ -31,7 +31,7 @@ class LeptonLayout:
     """The columns of one flavour: one jagged column per quantity, or one scalar column per lepton (`pt1`, `pt2`).
 
     `identification` is by working point. Identification, isolation and triggers are used where a
-    source has them; of several `triggers` the first present one counts.
+    sample has them; of several `triggers` the first one counts that any of its files has.
     """
 
     pt: tuple[str, ...]
@@ -47,21 +47,19 @@ class LeptonLayout:
         """The columns without which there is no analysis."""
         return (*self.pt, *self.eta, *self.phi, *self.charge)
 
-    def passes(self, point: str, isolated: bool, available: Iterable[str]) -> tuple[Pass, ...]:
-        """What a lepton must pass at a working point ("any": no identification), as far as the source has it."""
+    def passes(self, point: str, isolated: bool) -> tuple[Pass, ...]:
+        """What a lepton must pass at a working point ("any": no identification), as far as the sample has it."""
         wanted = (self.identification.get(point), self.isolation if isolated else None)
-        return tuple(p for p in wanted if p is not None and p.column in available)
+        return tuple(p for p in wanted if p is not None)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One file format: its unit of momenta, its leptons by flavour, its run and luminosity-section numbers."""
+    """One file format: its unit of momenta, and its leptons by flavour."""
 
     name: str
     unit: Unit
     leptons: Mapping[Flavour, LeptonLayout]
-    run: str
-    section: str
 
 
 def _jagged(
@@ -99,8 +97,6 @@ _NANOAOD = Layout(
             ("HLT_IsoMu24", "HLT_IsoMu27", "HLT_IsoMu20", "HLT_Mu50"),
         ),
     },
-    run="run",
-    section="luminosityBlock",
 )
 
 
@@ -110,7 +106,7 @@ def _physlite(name: str, separator: str) -> Layout:
     It keeps isolation as cone sums, not as a decision, so none is required. The two lowest bits of
     a muon's `quality` are 0 tight, 1 medium, 2 loose, 3 very loose (xAOD::Muon).
     """
-    electron, muon, event = (f"{n}AuxDyn{separator}" for n in ("AnalysisElectrons", "AnalysisMuons", "EventInfo"))
+    electron, muon = (f"{n}AuxDyn{separator}" for n in ("AnalysisElectrons", "AnalysisMuons"))
     electron_points = {point: Pass(f"{electron}DFCommonElectronsLH{point.title()}") for point in _POINTS}
     muon_points = {
         point: Pass(f"{muon}quality", at_least=0, at_most=worst, mask=3)
@@ -120,8 +116,6 @@ def _physlite(name: str, separator: str) -> Layout:
         name,
         "MeV",
         {"electron": _jagged(electron, electron_points), "muon": _jagged(muon, muon_points)},
-        run=f"{event}runNumber",
-        section=f"{event}lumiBlock",
     )
 
 
@@ -142,15 +136,11 @@ _NTUPLE = Layout(
             ("HLT_mu26_ivarmedium", "HLT_mu50"),
         ),
     },
-    run="runNumber",
-    section="lumiBlock",
 )
 _FLAT = Layout(
     "flat",
     "GeV",
     {"muon": LeptonLayout(("pt1", "pt2"), ("eta1", "eta2"), ("phi1", "phi2"), ("Q1", "Q2"))},
-    run="Run",
-    section="LumiSection",
 )
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.datasets.columns import Columns
-from vrecompute.errors import BadInput, CorruptFile, DatasetError
-from vrecompute.kernels.certified import certified_mask, read_golden
+from vrecompute.errors import BadInput, CorruptFile
 from vrecompute.kernels.loop.chunk import Collection
 from vrecompute_analyses.dilepton.layouts import Layout, LeptonLayout, Pass
 
-__all__ = ["certified", "leptons", "no_leptons", "trigger", "weights"]
+__all__ = ["leptons", "no_leptons", "trigger", "weights"]
 
 # Medians of lepton pT that no sample of these units has.
 _ABSURD_HIGH = {"GeV": 2_000.0, "MeV": 2_000_000.0}
@@ -23,7 +22,8 @@ _ABSURD_LOW = {"GeV": 0.3, "MeV": 300.0}
 def leptons(events: Columns, layout: Layout, of: LeptonLayout, passes: tuple[Pass, ...]) -> Collection:
     """The leptons of one flavour, with columns pt (GeV), eta, phi, charge, and `passes`: 1 where all of these hold.
 
-    Raises BadInput where momenta are absurd in the unit of the sample or layout.
+    Passes whose column the sample lacks are not asked for. Raises BadInput where momenta are absurd in the unit of
+    the sample or layout.
     """
     pt = _joined(events, of.pt)
     offsets = _offsets(events, of)
@@ -47,6 +47,8 @@ def no_leptons(events: int, like: Collection) -> Collection:
 def _passes(events: Columns, passes: tuple[Pass, ...], size: int) -> NDArray[np.uint8]:
     flags = np.ones(size, dtype=np.bool_)
     for wanted in passes:
+        if wanted.column not in events.names:
+            continue
         values = events.flat(wanted.column)
         if wanted.mask is not None:
             values = values & wanted.mask
@@ -101,16 +103,3 @@ def weights(events: Columns) -> NDArray[np.float64]:
     if events.sample.is_data or column is None:
         return np.ones(len(events), dtype=np.float64)
     return events.flat(column).astype(np.float64)
-
-
-def certified(events: Columns, layout: Layout) -> NDArray[np.uint8]:
-    """1 for events in a certified luminosity section, shape (events,); 1 everywhere where the sample names no list.
-
-    The list is the resource `certified`; DatasetError where the sample names one and it was not delivered.
-    """
-    if events.sample.certified is None:
-        return np.ones(len(events), dtype=np.uint8)
-    if "certified" not in events.resources:
-        raise DatasetError(f"sample {events.sample.name!r}: its list {events.sample.certified!r} was not delivered")
-    golden = read_golden(events.resources["certified"])
-    return certified_mask(events.flat(layout.run), events.flat(layout.section), golden).view(np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis, Parameter, SourceView
-from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.columns import Column, Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import MissingColumn, ParameterError
 from vrecompute.eventloop import check_weights, to_result
 from vrecompute.kernels.loop.chunk import Collection
 from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.layouts import FLAVOURS, LAYOUTS, Flavour, Layout, LeptonLayout, Pass, choose_layout
-from vrecompute_analyses.dilepton.leptons import certified, leptons, no_leptons, trigger, weights
+from vrecompute_analyses.dilepton.leptons import leptons, no_leptons, trigger, weights
 from vrecompute_analyses.dilepton.selection import loop
 
 __all__ = ["Dilepton"]
@@ -37,12 +37,14 @@ class Dilepton(Analysis):
     Histograms `mass_*` (published bins, after the mass window), `z_*` (0.25 GeV bins around the Z peak) and
     `spectrum_*` (100 bins of ln m from 50 GeV; both before the mass window) of each channel have axes
     (variation, mass in GeV) and Weight storage, and rows for the variations that can change them.
-    Cutflow by channel; counters `electrons` and `muons` before any cut, and `uncertified` events.
+    Cutflow by channel; counters `electrons` and `muons` before any cut, of certified events, and `uncertified` events.
     """
 
     name: ClassVar[str] = "dilepton"
     title: ClassVar[str] = "Dilepton resonance search: ee and mumu mass spectra"
     finish_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.finish:finish"
+    # The layout knows its unit where the sample says none.
+    reads_unit: ClassVar[bool] = True
     figures_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.figures:figures"
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter(
@@ -72,24 +74,22 @@ class Dilepton(Analysis):
             if len(values) != 2 or not values[0] <= values[1]:
                 raise ParameterError(f"parameter {name}={','.join(f'{v:g}' for v in values)} is not a range lo,hi")
 
-    def columns(self, source: SourceView) -> Sequence[str]:
+    def columns(self, source: SourceView) -> Sequence[str | OptionalColumn]:
         """The columns of the first layout that fits; MissingColumn says what each one lacks."""
         name = source.path or source.tree or source.sample.name
         layout = choose_layout(self["layout"], self["channel"], source.available, name)
-        wanted: list[str] = []
+        wanted: list[str | OptionalColumn] = []
         for flavour in FLAVOURS[self["channel"]]:
             of = layout.leptons[flavour]
-            wanted.extend([*of.required, *(p.column for p in self._passes(of, source.available))])
-            if self["trigger"]:
-                wanted.extend([t for t in of.triggers if t in source.available][:1])
+            wanted.extend([*of.required, *(OptionalColumn(p.column) for p in self._passes(of))])
+            if self["trigger"] and of.triggers:
+                wanted.append(OptionalColumn(*of.triggers, absent=False))
         sample = source.sample
         if sample.weight is not None:
+            if sample.weight not in source.available:
+                raise MissingColumn(name, f"sample {sample.name!r} asks for {sample.weight}, which is not there")
             wanted.append(sample.weight)
-        if sample.certified is not None:
-            wanted.extend([layout.run, layout.section])
-        if missing := [c for c in wanted if c not in source.available]:
-            raise MissingColumn(name, f"sample {sample.name!r} asks for {', '.join(missing)}, which is not there")
-        return tuple(dict.fromkeys(wanted))
+        return tuple(wanted)
 
     def variations(self, sample: Sample) -> Sequence[str]:
         """Nominal alone for data or without `systematics`; else also the ten of lepton scale and resolution."""
@@ -98,7 +98,7 @@ class Dilepton(Analysis):
     def process(self, events: Columns) -> Result:
         """Histograms, cutflow and counters of one chunk."""
         layout = choose_layout(self["layout"], self["channel"], events.names, events.source)
-        event: dict[str, NDArray[Any]] = {"weight": weights(events), "certified": certified(events, layout)}
+        event: dict[str, NDArray[Any]] = {"weight": weights(events)}
         check_weights(events, str(events.sample.weight), event["weight"])
         flavours = FLAVOURS[self["channel"]]
         found: dict[str, Collection] = {}
@@ -106,7 +106,7 @@ class Dilepton(Analysis):
             event[f"fired_{channel}"] = np.ones(len(events), dtype=np.uint8)
             if flavour in flavours:
                 of = layout.leptons[flavour]
-                found[flavour] = leptons(events, layout, of, self._passes(of, events.names))
+                found[flavour] = leptons(events, layout, of, self._passes(of))
                 if self["trigger"]:
                     event[f"fired_{channel}"] = trigger(events, of)
         for flavour in _CHANNEL:
@@ -118,15 +118,17 @@ class Dilepton(Analysis):
             parameters=self.numbers(),
             variations=events.variations,
         )
-        return _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
+        result = _of_channels(to_result(filled), [_CHANNEL[f] for f in flavours])
+        result.counters["uncertified"] = float(events.stop - events.start - len(events))
+        return result
 
     def rehearse(self) -> None:
         """Compile the selection for float32 momenta in GeV and in MeV: layouts share it, and so do variations."""
         for layout in ("nanoaod", "ntuple"):
             self.process(_made_up(LAYOUTS[layout]))
 
-    def _passes(self, of: LeptonLayout, available: Iterable[str]) -> tuple[Pass, ...]:
-        return of.passes(self["lepton_id"], self["isolation"], available)
+    def _passes(self, of: LeptonLayout) -> tuple[Pass, ...]:
+        return of.passes(self["lepton_id"], self["isolation"])
 
     def numbers(self) -> dict[str, float]:
         """The parameters as the numbers that the selection's functions read."""

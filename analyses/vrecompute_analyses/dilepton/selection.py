@@ -14,7 +14,7 @@ from vrecompute.kernels.loop.normal import hashed_normal
 from vrecompute_analyses.dilepton.edges import PUBLISHED_EDGES_GEV
 
 __all__ = [
-    "certified",
+    "before_cuts",
     "ee",
     "ee_fired",
     "electron_noise",
@@ -115,16 +115,13 @@ def mass(lepton, a, b, lepton_mass_gev):
 
 
 @loop.step
-def certified(event, electron, muon, count):
+def before_cuts(electron, muon, count):
     count.electrons(len(electron))
     count.muons(len(muon))
-    if event.certified:
-        return True
-    count.uncertified(1)
 
 
 @loop.step
-def ee_fired(certified, event, cut):
+def ee_fired(event, cut):
     cut.ee("events")
     if event.fired_ee:
         cut.ee("trigger")
@@ -149,7 +146,7 @@ def ee(ee_fired, electron, event, p, cut, mass_ee, z_ee, spectrum_ee):
 
 
 @loop.step
-def mumu_fired(certified, event, cut):
+def mumu_fired(event, cut):
     cut.mumu("events")
     if event.fired_mumu:
         cut.mumu("trigger")
