@@ -262,6 +262,11 @@ def test_a_sum_of_weights_that_is_zero_or_not_of_the_histograms(client, spectrum
     told = client.run(spectrum, given).report(timeout_s=60)
     assert (told.status, told.samples[0].scale) == ("complete", None)
     assert "the analysis does not read 'w'" in told.samples[0].unscaled_because
+    given = dataset(tmp_path, weight="w", cross_section_pb=1.0, sum_of_weights=-5.0)
+    Path(spectrum).write_text(WEIGHTED)
+    told = client.run(spectrum, given).report(timeout_s=60)
+    assert told.samples[0].scale == -200.0
+    assert told.warnings == ("sample 's': the sum of the weights 'w' is negative (-5)",)
 
 
 @pytest.mark.parametrize(("said", "which"), [(EVENTS + 1, "fewer"), (EVENTS - 1, "more"), (0, "more")])

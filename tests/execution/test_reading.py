@@ -142,6 +142,14 @@ def test_an_analysis_that_decides_by_file_is_warned_of(client, tmp_path):
     assert "reads other columns in some files" in mapped.report(timeout_s=60).warnings[0]
 
 
+def test_trees_of_different_names_are_a_warning(client, triggered, tmp_path):
+    files = [write(tmp_path / "a.root"), str(tmp_path / "b.root")]
+    with uproot.recreate(files[1]) as file:
+        file["nominal"] = {"x": np.zeros(3, np.float32)}
+    warnings = client.run(triggered, files).report(timeout_s=60).warnings
+    assert any(f"Events in {files[0]}" in w and f"nominal in {files[1]}" in w for w in warnings)
+
+
 def test_the_trigger_of_dileptons_is_decided_by_sample(client, tmp_path):
     import awkward as ak
 

@@ -16,13 +16,16 @@ _MOST = 5
 def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
     """Sentences about files without events, columns that only some files have, and momenta in an unknown unit."""
     warnings = [f"{s.path} holds no events" for s in plan.sources if s.entries == 0]
-    for sample in plan.samples:
-        sources = [s for s in plan.sources if s.sample == sample.name and s.kind != "grid"]
-        if not sources:
-            continue
+    files: dict[str, list[PlannedSource]] = {}
+    for source in plan.sources:
+        if source.kind != "grid":
+            files.setdefault(source.sample, []).append(source)
+    for name, sources in files.items():
+        sample = plan.sample(name)
         warnings += _filled(sample.name, sources)
         warnings += _nowhere(sample.name, sources)
         warnings += _uneven(sample.name, sources)
+        warnings += _trees(sample.name, sources)
         if sample.unit == "MeV" and not analysis.reads_unit and not any(s.reading.momenta for s in sources):
             warnings.append(
                 f"sample {sample.name!r}: its momenta are in MeV, and analysis {analysis.name!r} gets them so: it "
@@ -62,6 +65,14 @@ def _uneven(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
             f"sample {sample!r}: the analysis reads other columns in some files than in {first.path} "
             f"({_some(columns)}), and may select their events differently: {_some([s.path for s in other])}"
         )
+
+
+def _trees(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
+    """Trees of different names: where none is named, each file's own first usual one is read."""
+    first = {s.tree: s.path for s in reversed(sources)}
+    if len(first) > 1:
+        trees = [f"{tree} in {path}" for tree, path in first.items()]
+        yield f"sample {sample!r}: its files are read from trees of different names ({_some(trees)})"
 
 
 def _some(names: Sequence[str]) -> str:

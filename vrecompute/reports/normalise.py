@@ -49,8 +49,8 @@ def weight_warnings(sample: Sample, result: Result, *, weighted: bool | None = T
     warnings = []
     if weighted is False:
         warnings.append(
-            f"{name}: the analysis does not read the weight {sample.weight!r}; its histograms count events, and the "
-            "scale is that of the number of events, not of the sum of weights"
+            f"{name}: the analysis does not read the weight {sample.weight!r}; its histograms count events, and are "
+            "not normalised by the sum of weights"
         )
     total = sample.sum_of_weights if sample.sum_of_weights is not None else result.sum_of_weights
     if total < 0:
