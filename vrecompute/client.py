@@ -338,7 +338,7 @@ class Client:
 
     def _keep(self, path: Path, name: str, *, keep: bool) -> str:
         """Put a resource into the store under its content and give its name there."""
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise UsageError(f"resource {name!r}: {path} is not a regular file")
         try:
             # With its suffixes: many libraries tell formats by them (.json.gz).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -176,9 +177,12 @@ def test_names_that_no_path_can_have_are_refused(folder, access):
         resolve(folder, access=access)
 
 
-def test_a_dataset_made_in_python_is_held_to_the_same_names():
+def test_a_dataset_made_in_python_is_held_to_the_same_rules():
     with pytest.raises(DatasetError, match=r"'../x' is not a sample name"):
         Dataset((Sample("../x"),), ())
+    for wrong in ({"cross_section_pb": math.nan}, {"sum_of_weights": math.inf}, {"metadata": {"x": math.nan}}):
+        with pytest.raises(DatasetError, match=r"sample 'a': \w+ is (nan|inf); give a finite number"):
+            Sample("a", **wrong)
 
 
 def test_files_of_another_machine_are_found_there(folder):

@@ -176,6 +176,8 @@ def test_files_that_would_block_or_never_end_are_refused(tmp_path):
         (tmp_path / "d.yaml").write_text(HEAD + f"- {{name: a, files: [x], certified: {list_name}}}\n")
         with pytest.raises(DatasetError, match=r"d.yaml:3:36: samples\[0\].certified: .* is not a regular file"):
             read_dataset(tmp_path / "d.yaml")
+    (tmp_path / "d.yaml").write_text(HEAD + f"- {{name: a, files: [x], certified: {'9' * 400}.json}}\n")
+    assert read_dataset(tmp_path / "d.yaml").samples  # that it is absent is told where it is read
 
 
 @pytest.mark.parametrize("name", ["", "..", ".a", "-a", "a/b", "../x", "a;b", "a b", "a\n", "é", "x" * 101, "+a", ":"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ def check_sample_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """One physics sample: what its sources have in common. Raises DatasetError for a name that cannot be one.
+    """One physics sample: what its sources have in common. Raises DatasetError for a name that cannot be one and
+    for numbers that are not finite.
 
     `is_data` is None where no one declared whether it is data or simulation. `unit` is the unit of momenta in its
     files, None where the analysis knows it from the layout. `weight` names the generator-weight column. `certified`
@@ -52,6 +54,10 @@ class Sample:
             check_sample_name(self.name)
         except ValueError as error:
             raise DatasetError(str(error)) from error
+        numbers = {key: getattr(self, key) for key in ("cross_section_pb", "luminosity_ifb", "sum_of_weights")}
+        for key, value in (numbers | dict(self.metadata)).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DatasetError(f"sample {self.name!r}: {key} is {value}; give a finite number")
 
     def process_view(self) -> dict[str, Any]:
         """The part of the sample that `process` may depend on, and so part of every key."""

@@ -6,6 +6,7 @@ The dialect and its messages are those of site files. A file may have 32 MiB, a 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -239,7 +240,9 @@ def _unreadable_lists(tree: Node, found: DatasetFile, folder: Path) -> list[Prob
     """Golden JSONs that reading would wait for, or never end with; one that is absent says so when it is needed."""
     problems = []
     for number, sample in enumerate(found.samples):
-        if sample.certified and (path := folder / sample.certified).exists() and not path.is_file():
+        path = folder / (sample.certified or "")
+        # os.path, since a name that is too long is not there either
+        if sample.certified and os.path.exists(path) and not os.path.isfile(path):
             mark = mark_of(tree, ("samples", number, "certified"))
             problems.append(
                 Problem(mark, f"samples[{number}].certified: {path} is not a regular file; name a golden JSON")
