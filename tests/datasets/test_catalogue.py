@@ -47,6 +47,9 @@ def test_file_glob_directory_and_list(folder, monkeypatch):
     assert names(resolve(folder)) == ["a.root", "b.root", "c.root"]
     assert names(resolve([folder / "b.root", "a.root"])) == ["b.root", "a.root"]
     assert os.path.isabs(resolve("a.root").sources[0].path)
+    notes = resolve(["a.root", "deep"]).notes
+    said = "as one sample, 'events', undeclared whether data or simulation"
+    assert notes == (f"a.root: 1 file {said}", f"deep: 1 file (links followed, hidden names left out) {said}")
 
 
 def test_yaml_with_samples(folder):

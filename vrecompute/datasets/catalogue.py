@@ -102,7 +102,8 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
         return _folder(description, only, tree, access)
     if only:
         raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is none")
-    note = f"{address}: {_count(paths)} as one sample, {_UNITED!r}, undeclared whether data or simulation"
+    how = "" if len(paths) == 1 and paths[0].endswith(address) else " (links followed, hidden names left out)"
+    note = f"{address}: {_count(paths)}{how} as one sample, {_UNITED!r}, undeclared whether data or simulation"
     return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, _UNITED, tree), address, (note,))
 
 

@@ -5,7 +5,8 @@
     data/*/x?.root     a pattern of files: `*`, `?` and `[...]` within one name, `**` for any number of folders
 
 Symbolic links are followed, to files and to folders; a folder is not entered again below itself. Names that begin
-with a dot match only where the pattern has the dot. What cannot be listed is an error.
+with a dot match only where the pattern has the dot. What cannot be listed is an error; a folder that a pattern
+matches is not left out: preflight says that it is no file.
 """
 
 from __future__ import annotations
@@ -204,11 +205,6 @@ def _matching(disk: Disk, address: str, pattern: str) -> list[str]:
             found = [e for e in disk.look([f"{f.path}/{step}" for f in folders]) if e.is_there]
     if steps[-1] == "**":
         found = [entry for entry in disk.entries(found) if _matches(entry.name, "*") and not entry.folder]
-    if wrong := next((entry.path for entry in found if entry.folder), None):
-        raise DatasetError(
-            f"the pattern {address!r} also matches the folder {wrong}; name files, such as with '{_FOLDER}', "
-            f"or '**/{_FOLDER}' for those of all folders below"
-        )
     if not found:
         raise DatasetError(f"no file matches {address!r}")
     return sorted({entry.path for entry in found})

@@ -121,7 +121,7 @@ def read_manifest(store: Store, run: str) -> Manifest:
             samples=tuple(Sample(**s) for s in dataset["samples"]),
             sources=tuple(Source(**s) for s in dataset["sources"]),
             name=dataset["name"],
-            notes=tuple(dataset["notes"]),
+            notes=tuple(dataset.get("notes", ())),
         ),
     )
 
