@@ -74,7 +74,7 @@ def test_a_resource_that_is_no_regular_file_is_refused_at_once(tmp_path):
     with Client(workers=1, store=tmp_path / "store") as client:
         with pytest.raises(UsageError, match=r"resource 'corrections': .*pipe is not a regular file"):
             client.explain(str(tmp_path / "sums.py"), str(file))
-        with pytest.raises(UsageError, match="/dev/zero is not a regular file"):
+        with pytest.raises(UsageError, match="/dev/zero: cannot be read: not a regular file"):
             client.explain(str(tmp_path / "plain.py"), listed)
 
 

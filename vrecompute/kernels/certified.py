@@ -42,13 +42,16 @@ def read_golden(path: Path) -> Golden:
     """
     try:
         text = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
         if len(text) > _MAX_BYTES:
             raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
         content = json.loads(text, object_pairs_hook=_Pairs)
         if not isinstance(content, _Pairs):
             raise ValueError("the outermost value is not a mapping of runs")
         return _golden(content)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(
             f"{path}: not a list of certified luminosity sections, which looks like "
             f'{{"190645": [[10, 110], [120, 130]]}}: {error}'
