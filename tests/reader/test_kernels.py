@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import awkward as ak
@@ -184,7 +185,9 @@ def test_a_table_serves_without_the_metadata(tmp_path):
     Path(path).write_bytes(only)
     with pytest.raises(BadInput):
         read(path, None, names, 3, 50)
-    columns = read(path, None, names, 3, 50, table=table)
+    with pytest.raises(ChangedFile, match="sampled content"):
+        read(path, None, names, 3, 50, table=table)
+    columns = read(path, None, names, 3, 50, table=of_any_content(table))
     assert all(columns[n].values.tobytes() == expected[n].values.tobytes() for n in names)
 
 
@@ -212,6 +215,11 @@ def test_a_damaged_table_is_an_error(tmp_path, position):
         table_from_bytes(bytes(data[:5]))
 
 
+def of_any_content(table):
+    """The same table, for a file that was damaged since: what the samples see is not what is tested."""
+    return replace(table, identity=replace(table.identity, content=""))
+
+
 def payload_spans(table):
     for name, branch in table.branches.items():
         for seek, size in zip(branch.seeks, branch.sizes, strict=True):
@@ -224,7 +232,7 @@ def test_a_flipped_byte_in_a_basket_is_named_or_leaves_the_shape_intact(tmp_path
     path = tmp_path / "a.root"
     names = ["s_f8", "L_f4", "nL"]
     write(path, [[1, 2, 0] * 100], CODECS[codec])
-    table = tabulate(str(path), None, names)
+    table = of_any_content(tabulate(str(path), None, names))
     whole = path.read_bytes()
     for name, seek, size in payload_spans(table):
         for position in range(seek, seek + size, max(1, size // 40)):

@@ -489,9 +489,9 @@ class Opening(Analysis):
 
 @pytest.mark.slow
 def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job, monkeypatch):
-    from vrecompute.execution import runner
+    from vrecompute.execution import planner
 
-    monkeypatch.setattr(runner, "_PREFLIGHT_BATCH", 1)
+    monkeypatch.setattr(planner, "_BATCH", 1)
     files = [write_events(tmp_path / f"{n}.root", events=100, seed=n, clusters=1) for n in range(4)]
     analysis = tmp_path / "opening.py"
     analysis.write_text(SLOW_OPENING.format(gate=str(tmp_path / "gate")))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from vrecompute.datasets.dataset import Sample
@@ -16,7 +17,7 @@ from vrecompute.nearest import hint
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Column", "Columns", "OptionalColumn"]
+__all__ = ["Column", "Columns", "OptionalColumn", "data_digest"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ class OptionalColumn:
 
     def __repr__(self) -> str:
         return f"OptionalColumn({', '.join(map(repr, self.names))}, absent={self.absent!r})"
+
+
+def data_digest(columns: Mapping[str, Column]) -> str:
+    """Hexadecimal digest (XXH3, 128 bits) of what the columns hold: names, types, values and offsets."""
+    digest = xxhash.xxh3_128()
+    seen: dict[int, int] = {}  # offsets that columns share count once
+    for name, column in columns.items():
+        number = -1 if column.offsets is None else seen.setdefault(id(column.offsets), len(seen))
+        digest.update(f"{name} {column.values.dtype.str} {len(column.values)} {number}\n".encode())
+        if column.offsets is not None and number == len(seen) - 1:
+            digest.update(np.ascontiguousarray(column.offsets).data)
+        digest.update(np.ascontiguousarray(column.values).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

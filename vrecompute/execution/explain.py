@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 
 from vrecompute.analysis import Analysis
-from vrecompute.errors import StoreError
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.parts import read_part, stored_parts
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid, settled
+from vrecompute.execution.stock import stock
 from vrecompute.execution.workkey import sample_views, work_key
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -101,13 +100,8 @@ def explain(
     planned = [source for source in known if source is not None]
     planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids.get(step, ()) for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
-    collector = Collector(plan)
-    if manifest.settings.reuse:
-        for name in stored_parts(store, work):
-            try:
-                collector.add(read_part(store, name))
-            except StoreError:
-                continue
+    found = stock(store, plan, lambda sources: {})
+    plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
     threads = SiteLimits(site).workers(workers) * site.workers.threads
     rate = _measured_rate(store, manifest.analysis)
     left = 1 - int(collector.have.sum()) / plan.chunks if plan.chunks else 1.0

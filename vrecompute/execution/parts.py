@@ -4,14 +4,15 @@
     work/<work>/tables/<source key>/<table>/<start>-<stop>.parquet
 
 `<work>` names the code, its parameters, resources and numerics; a source key names identity, columns
-and cut. So runs share parts exactly where their work is the same, and a part proves its own content.
+and cut. A node tells the file it was read from and a digest of what was read: see `stock`. So runs share
+parts exactly where work and data are the same, and a part proves its own content.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import StoreError
@@ -22,16 +23,17 @@ from vrecompute.stores.base import Store
 
 __all__ = ["PartNode", "read_part", "stored_parts", "table_name", "write_part"]
 
-_FORMAT = {"format": "vrecompute-part", "version": 1}
+_FORMAT = {"format": "vrecompute-part", "version": 2}
 
 
 @dataclass(frozen=True)
 class PartNode:
-    """The Result of one node of one source's merge tree."""
+    """The Result of one node of one source's merge tree. `origin` is the file that it was read from, at that time."""
 
     source_key: str
     node: Node
     result: Result
+    origin: str = ""
 
 
 def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
@@ -40,7 +42,7 @@ def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
     index = []
     for number, part in enumerate(sorted(nodes, key=lambda p: (p.source_key, p.node))):
         prefix = f"n{number}/"
-        index.append([part.source_key, *part.node, prefix])
+        index.append([part.source_key, *part.node, prefix, part.origin, part.result.data_digest])
         members |= result_members(part.result, prefix)
     data = pack({"part.json": canonical_json({**_FORMAT, "work": work, "nodes": index}), **members})
     name = f"{_prefix(work)}/{sha256_of(data)}.zip"
@@ -56,12 +58,13 @@ def read_part(store: Store, name: str) -> list[PartNode]:
         head = json.loads(members["part.json"])
         if {k: head[k] for k in _FORMAT} != _FORMAT:
             raise StoreError(f"{name}: a part of another format: {head.get('format')!r} {head.get('version')!r}")
-        rows = [
-            (str(key), Node(int(level), int(position)), str(prefix)) for key, level, position, prefix in head["nodes"]
-        ]
+        nodes = []
+        for key, level, position, prefix, origin, digest in head["nodes"]:
+            result = replace(result_from_members(members, str(prefix)), data_digest=str(digest))
+            nodes.append(PartNode(str(key), Node(int(level), int(position)), result, str(origin)))
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{name}: not a readable part: {error}") from error
-    return [PartNode(key, node, result_from_members(members, prefix)) for key, node, prefix in rows]
+    return nodes
 
 
 def stored_parts(store: Store, work: str) -> Iterator[str]:

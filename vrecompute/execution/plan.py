@@ -54,11 +54,24 @@ class PlannedSource:
     ordinal: int = 0
     description: Mapping[str, Any] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
+    content: str = ""  # of the file, sampled
+    table: str = ""  # sha256 of the sidecar: where every basket or page of the declared columns lies
+    data: str = ""  # of files that are else alike: what tells them apart
+    origin: str = ""  # address and stamp: the file as it was when it was opened; of no key
+    repeated: tuple[str, ...] = ()  # declared columns whose name several branches have
+
+    @property
+    def rank(self) -> str:
+        """Where it stands among the sources of its sample; sums depend on this order, so no more is put into it."""
+        return sha256_json([self.kind, self.tree, self.uuid, self.size, self.entries, self.ordinal, self.description])
 
     @cached_property
     def identity(self) -> str:
-        """What this source is, wherever it lies: by UUID, size, tree and entries (a grid: by its description)."""
-        return sha256_json([self.kind, self.tree, self.uuid, self.size, self.entries, self.ordinal, self.description])
+        """What this source is, wherever it lies: UUID, size, tree, entries, sampled content, all its baskets or pages.
+
+        A grid: its description.
+        """
+        return sha256_json([self.rank, self.content, self.table, self.data])
 
     @cached_property
     def key(self) -> str:
@@ -72,13 +85,22 @@ class PlannedSource:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> PlannedSource:
         """The source of `to_data` after JSON."""
-        plain = {"columns": tuple(data["columns"]), "bounds": tuple(data["bounds"])}
+        plain = {
+            "columns": tuple(data["columns"]),
+            "bounds": tuple(data["bounds"]),
+            "repeated": tuple(data["repeated"]),
+        }
         return cls(**{**data, **plain, "reading": Reading.from_data(data["reading"])})
 
     @property
     def sidecar(self) -> str:
         """Store name of the table that says where the declared columns lie in the file."""
-        return f"sources/{sha256_json([self.identity, self.columns])}.table"
+        return f"sources/{self.table}.table"
+
+    @property
+    def proof(self) -> str:
+        """Store name of the digests of the data of all its chunks, as they are in this very file."""
+        return f"sources/{sha256_json([self.origin, self.table, self.columns, self.bounds])}.data"
 
     @property
     def chunks(self) -> int:
@@ -88,9 +110,9 @@ class PlannedSource:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is to be computed: `work` names code and parameters, `sources` are in (sample, identity) order.
+    """Everything that is to be computed: `work` names code and parameters, `sources` what it is computed from.
 
-    Chunks are numbered through all sources; a task is a range of these numbers.
+    Sources are in (sample, rank, identity) order. Chunks are numbered through all of them; a task is a range of these.
     """
 
     work: str
@@ -101,7 +123,7 @@ class Plan:
     @classmethod
     def of(cls, work: str, samples: Sequence[Sample], sources: Sequence[PlannedSource], chunk_bytes: int) -> Plan:
         """The plan over `sources`, put into their fixed order."""
-        ordered = sorted(sources, key=lambda s: (s.sample, s.identity))
+        ordered = sorted(sources, key=lambda s: (s.sample, s.rank, s.identity))
         return cls(work, tuple(samples), tuple(ordered), chunk_bytes)
 
     @cached_property

@@ -16,6 +16,12 @@ _MOST = 5
 def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
     """Sentences about files without events, columns that only some files have, and momenta in an unknown unit."""
     warnings = [f"{s.path} holds no events" for s in plan.sources if s.entries == 0]
+    warnings += [
+        f"{s.path}: tree {s.tree!r} has several branches named {', '.join(map(repr, s.repeated))}; "
+        "the first of each was read, as ROOT does"
+        for s in plan.sources
+        if s.repeated
+    ]
     files: dict[str, list[PlannedSource]] = {}
     for source in plan.sources:
         if source.kind != "grid":

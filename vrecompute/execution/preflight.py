@@ -1,12 +1,17 @@
 """Preflight: every source is opened once, on workers, before anything is computed; known ones are not opened again.
 
 sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
-sources/<sha256 of identity and columns>.table                     where its columns lie in the file
+sources/<sha256 of the table>.table                                where its columns lie in the file
+sources/<sha256 of address and stamp>.sha256                       of the whole file, where two files are else alike
+sources/<sha256 of address, stamp and cut>.data                    digests of its columns; see `stock`
+
+A file costs the reads of its header, its list of keys and its tree's metadata, and those of `sampled_content`: one of
+at most 256 KiB, or eight of 32 KiB.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +20,8 @@ from typing import Any
 from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.datasets.dataset import Sample, Source
-from vrecompute.digest import seal, sha256_json, unseal
-from vrecompute.errors import BadInput, MiscountedSource, RunError, UnreadableFile
+from vrecompute.digest import file_sha256, seal, sha256_json, sha256_of, unseal
+from vrecompute.errors import BadInput, MiscountedSource, RunError, StoreError, UnreadableFile
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource, split
 from vrecompute.execution.pool import Finished
@@ -26,10 +31,13 @@ from vrecompute.stores.base import Store, open_store
 __all__ = [
     "PreflightContext",
     "cached_source",
+    "lookalikes",
     "plan_grid",
     "preflight",
     "preflight_failure",
     "settled",
+    "told_apart",
+    "whole_sha256",
     "without_twins",
 ]
 
@@ -59,10 +67,12 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
         known = cached_source(context, store, source)
         if known is None:
             try:
+                name = _cache_name(context, source)
                 known = _open(context, source)
-                table = reader.tabulate(known.path, known.tree, known.columns)
-                store.create(known.sidecar, reader.table_to_bytes(table))
-                store.create(_cache_name(context, source), seal(_as_data(known)))
+                table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
+                known = replace(known, table=sha256_of(table))
+                store.create(known.sidecar, table)
+                store.create(name, seal(_as_data(known)))
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
@@ -117,6 +127,42 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
     return PlannedSource.from_data(raw)
 
 
+def lookalikes(planned: Sequence[PlannedSource]) -> list[str]:
+    """Paths of files with the identity of a file at another path: only their whole content can tell them apart."""
+    paths: dict[str, set[str]] = {}
+    for source in planned:
+        paths.setdefault(replace(source, ordinal=0).identity, set()).add(source.path)
+    return sorted({path for alike in paths.values() if len(alike) > 1 for path in alike})
+
+
+def whole_sha256(store_url: str, path: str) -> str:
+    """The sha256 of a whole file, on a worker; kept in the store by stamp. Raises UnreadableFile."""
+    store = open_store(store_url)
+    name = f"sources/{reader.origin_of(path)}.sha256"
+    with contextlib.suppress(StoreError, ValueError):
+        if store.exists(name):
+            return str(unseal(store.get(name))["file"])
+    try:
+        digest = file_sha256(Path(path))
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
+    store.create(name, seal({"file": digest}))
+    return digest
+
+
+def told_apart(planned: Sequence[PlannedSource], sha256: Mapping[str, str]) -> list[PlannedSource]:
+    """The same sources, where lookalikes of different content, given by path, are sources of their own."""
+    contents: dict[str, set[str]] = {}
+    for source in planned:
+        if source.path in sha256:
+            contents.setdefault(replace(source, ordinal=0).identity, set()).add(sha256[source.path])
+    differ = {identity for identity, found in contents.items() if len(found) > 1}
+    return [
+        replace(s, data=sha256[s.path]) if replace(s, ordinal=0).identity in differ and s.path in sha256 else s
+        for s in planned
+    ]
+
+
 def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
     """Each source once, and what is wrong with the others unless they are allowed.
 
@@ -160,6 +206,7 @@ def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSou
 
 def _open(context: PreflightContext, source: Source) -> PlannedSource:
     sample = context.samples[source.sample]
+    origin = reader.origin_of(source.path)  # before it is opened: a file that changes meanwhile is not what this names
     facts = reader.inspect(source.path, source.tree or sample.tree)
     if source.entries is not None and facts.entries != source.entries:
         more = "fewer" if facts.entries < source.entries else "more"
@@ -189,14 +236,16 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
         disk_bytes=facts.compressed_bytes_of(columns),
         reading=reading,
         ordinal=source.ordinal,
+        content=facts.content,
+        origin=origin,
+        repeated=tuple(sorted(facts.only(columns).repeated)),
     )
 
 
 def _cache_name(context: PreflightContext, source: Source) -> str:
     sample = context.samples[source.sample]
     key = [
-        str(Path(source.path).absolute()),
-        _stamp(source.path),
+        reader.origin_of(source.path),
         source.tree or sample.tree,
         source.entries,
         context.work,
@@ -205,14 +254,6 @@ def _cache_name(context: PreflightContext, source: Source) -> str:
         sorted(context.optional.get(source.sample, {})),
     ]
     return f"sources/{sha256_json(key)}.json"
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
-    return reader.stamp_of(status)
 
 
 def _as_data(source: PlannedSource) -> dict[str, Any]:

@@ -10,41 +10,35 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
-from vrecompute.datasets.dataset import Source
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.collect import Collector
-from vrecompute.execution.failure import Failure, failure_of, lines_of
+from vrecompute.execution.failure import failure_of, lines_of
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, Tally
-from vrecompute.execution.parts import read_part, stored_parts
-from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.parts import read_part
+from vrecompute.execution.plan import Plan
+from vrecompute.execution.planner import Planner
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
-from vrecompute.execution.preflight import (
-    PreflightContext,
-    plan_grid,
-    preflight,
-    preflight_failure,
-    settled,
-    without_twins,
-)
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.spread import window
+from vrecompute.execution.stock import Stock, rewritten
 from vrecompute.execution.task import TaskContext, TaskReport, compute
 from vrecompute.execution.worker_control import WorkerControl
-from vrecompute.execution.workkey import sample_views, work_key
+from vrecompute.execution.workkey import work_key
 from vrecompute.results.file import write_results
 from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
@@ -52,9 +46,6 @@ from vrecompute.workers.worker_exit import worker_exit
 
 __all__ = ["Runner"]
 
-# Tasks in flight per worker thread: enough that no thread waits for the Runner.
-_WINDOW = 2.5
-_PREFLIGHT_BATCH = 16
 _TICK_S = 0.5
 _SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected")
 # How often the store is asked whether somebody wants an end.
@@ -88,6 +79,7 @@ class Runner:
         self._on_progress = on_progress
         self.control = control or WorkerControl()
         self.walltime = RunnerWalltime(store)
+        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
         self._peaks: dict[str, tuple[int, int]] = {}
         self._cancelled = False
         self._looked = 0.0
@@ -118,7 +110,7 @@ class Runner:
             for step in self.manifest.steps or ("",):
                 analysis = self.analysis.at_step(step) if step else self.analysis
                 results = self._step(step, analysis, carried)
-                if self._over:
+                if self.over:
                     break
                 if step:
                     carried[step] = self._keep(results, "blobs/")
@@ -148,7 +140,7 @@ class Runner:
             # What the store cannot take is told to whoever listens to this process.
             self.tally.failed(failure_of(error, self.store.url, ""))
             outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
-        self._report(stage="done")
+        self.report(stage="done")
         return outcome
 
     def _finish(self, outcome: Outcome) -> Outcome:
@@ -163,21 +155,21 @@ class Runner:
             return failed_outcome(outcome, self.tally.failures[-1])
 
     @property
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether nothing more is to be begun."""
         return self._cancelled or self.tally.must_stop or self.walltime.late is not None
 
     def _step(self, step: str, analysis: Analysis, resources: Mapping[str, str]) -> dict[str, Result]:
         work = work_key(self.manifest, analysis, step, resources)
         with self._stage("preflight"):
-            plan = self._plan(step, analysis, work)
-        if self._over:
+            plan = self.planner.plan(step, analysis, work)
+        if self.over:
+            self._planned(plan, step, analysis)
             return {}
+        with self._stage("reuse"):
+            plan, collector = self._reuse(plan, step, analysis)
         wanted = (dict(resources), dict(self.manifest.numerics), self.walltime.ends)
         context = TaskContext(plan, analysis, self.store.url, *wanted, lines_of(type(analysis).process))
-        collector = Collector(plan)
-        if self.settings.reuse:
-            with self._stage("reuse"):
-                self._reuse(plan, collector)
         with self._stage("work"):
             self.control.needed(self.manifest.run, int((~collector.have).sum()))
             self._work(context, collector)
@@ -186,77 +178,26 @@ class Runner:
             self.tally.collected(plan, collector.have)
         return results
 
-    def _plan(self, step: str, analysis: Analysis, work: str) -> Plan:
-        views = sample_views(self.manifest)
-        samples = {s.name: s for s in self.manifest.dataset.samples}
-        grids = self.manifest.grids.get(step, ())
-        planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
-        if not grids:
-            context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
-            for item in settled(context, self.manifest.dataset.sources, self._preflight):
-                planned.append(item) if isinstance(item, PlannedSource) else self.tally.failed(item)
-        planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
-        for failure in twins:
-            self.tally.failed(failure)
-        plan = Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
-        # The first Runner's plan is the run's plan; files that changed since are caught when they are read.
-        name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
-        if not self.tally.failures and not self._over and not self.store.create(name, plan.to_json()):
-            try:
-                known = Plan.from_json(self.store.get(name))
-            except StoreError as error:
-                raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
-            plan = known if known.work == work else plan
+    def _reuse(self, plan: Plan, step: str, analysis: Analysis) -> tuple[Plan, Collector]:
+        """The plan that the run keeps, and what the store has of it."""
+        try:
+            found = self.planner.stock(plan, step)
+        except ValueError as error:
+            wrong = AnalysisError(f"stored results do not combine: {error}")
+            self.tally.failed(failure_of(wrong, self.manifest.dataset.name, ""))
+            found = Stock(plan, Collector(plan))
+        for name, why in found.damaged.items():
+            self.tally.warnings.append(f"a stored part was damaged and is computed again: {why}")
+            self.store.delete(name)
+        self._planned(found.plan, step, analysis)
+        if not self.settings.reuse:
+            return found.plan, Collector(found.plan)
+        self.tally.reused += int(found.collector.have.sum())
+        self._report_work(found.plan, found.collector)
+        return found.plan, found.collector
+
+    def _planned(self, plan: Plan, step: str, analysis: Analysis) -> None:
         self.tally.planned(plan, analysis, final=step == (self.manifest.steps or ("",))[-1])
-        return plan
-
-    def _preflight(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
-        batches = [sources[i : i + _PREFLIGHT_BATCH] for i in range(0, len(sources), _PREFLIGHT_BATCH)]
-        # Dask takes equal names for equal tasks: each round over the sources has its own.
-        pool = TaskPool(self.dask, f"preflight-{context.work[:8]}-{len(context.optional)}-{self.manifest.run}")
-        shared = pool.share(context)
-        found: dict[int, list[PlannedSource | Failure]] = {}
-        sent = 0
-        while len(found) < len(batches) and not self._over:
-            while sent < len(batches) and len(pool) < self._window(pool):
-                pool.submit(sent, preflight, shared, batches[sent])
-                sent += 1
-            ended = pool.wait(_TICK_S)
-            self._look_around()
-            if ended is None:
-                if self.walltime.is_up:
-                    self.walltime.not_opened(self.manifest.dataset.name, self.progress.sources_done, len(sources))
-                continue
-            if ended.how == "done":
-                found[ended.ticket] = ended.value
-            elif ended.how == "cancelled":
-                pool.submit(ended.ticket, preflight, shared, batches[ended.ticket])
-            else:
-                found[ended.ticket] = [preflight_failure(ended, source) for source in batches[ended.ticket]]
-            self._report(
-                stage="preflight",
-                sources_total=len(sources),
-                sources_done=sum(len(batch) for batch in found.values()),
-            )
-        pool.cancel()
-        return [item for number in sorted(found) for item in found[number]]
-
-    def _reuse(self, plan: Plan, collector: Collector) -> None:
-        wanted = {source.key for source in plan.sources}
-        for name in stored_parts(self.store, plan.work):
-            try:
-                nodes = read_part(self.store, name)
-            except StoreError as error:
-                self.tally.warnings.append(f"a stored part was damaged and is computed again: {error}")
-                self.store.delete(name)
-                continue
-            try:
-                collector.add(node for node in nodes if node.source_key in wanted)
-            except ValueError as error:
-                self.tally.failed(failure_of(AnalysisError(f"stored results do not combine: {error}"), name, ""))
-                return
-        self.tally.reused += int(collector.have.sum())
-        self._report_work(plan, collector)
 
     def _work(self, context: TaskContext, collector: Collector) -> None:
         plan = context.plan
@@ -272,12 +213,12 @@ class Runner:
         def submit(task: Task) -> None:
             pool.submit(task, compute, shared, task.first, task.last, schedule.longest_s, from_start=task.from_start)
 
-        while not self._over and (len(pool) > 0 or len(killed) > 0 or not schedule.exhausted):
+        while not self.over and (len(pool) > 0 or len(killed) > 0 or not schedule.exhausted):
             if self.walltime.is_up or (self.walltime.closing and len(pool) == 0):
                 break
             threads = pool.threads()
             self._most_threads = max(threads, self._most_threads)
-            while not self.walltime.closing and len(pool) < self._window(pool):
+            while not self.walltime.closing and len(pool) < window(pool):
                 task = schedule.next(threads, len(pool))
                 if task is None:
                     break
@@ -287,9 +228,9 @@ class Runner:
                 self._ended(ended, schedule, plan, collector, killed)
                 self._report_work(plan, collector)
             for task, error in killed.judge(schedule):
-                word = worker_exit(self.dask, error.last_worker, self.control.deaths, lambda: self._over)
+                word = worker_exit(self.dask, error.last_worker, self.control.deaths, lambda: self.over)
                 self.tally.failed(lost_chunk(plan, task.first, error, self.control.deaths(), self._peaks, word))
-            self._look_around()
+            self.look_around()
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
                     self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
@@ -299,7 +240,7 @@ class Runner:
                     doubled.add(task)
                     self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
                     submit(task)
-        if not self._over and (self.walltime.closing or self.walltime.is_up):
+        if not self.over and (self.walltime.closing or self.walltime.is_up):
             self.walltime.not_reached(plan, pool.flying(), schedule)
         pool.cancel()
 
@@ -308,11 +249,13 @@ class Runner:
         if end.how == "done":
             task_report: TaskReport = end.value
             try:
-                new = collector.add(read_part(self.store, task_report.part)) if task_report.part else 0
+                nodes = read_part(self.store, task_report.part) if task_report.part else []
+                new = collector.add(nodes)
             except ValueError as error:
                 self._failed(task, plan, AnalysisError(f"results of different chunks do not combine: {error}"))
                 return
             self.tally.received(task_report, new)
+            self.tally.warnings += rewritten(plan, nodes)
             left = task.last if task_report.left is None else task_report.left
             if new:
                 self.walltime.advanced()
@@ -359,10 +302,8 @@ class Runner:
         self.store.create(name, data)
         return name
 
-    def _window(self, pool: TaskPool) -> int:
-        return max(2, round(_WINDOW * pool.threads()))
-
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
+        """See whether the cluster is gone or somebody wants an end. Raises ClusterLost."""
         if why := self.control.lost():
             raise ClusterLost(why)
         if time.monotonic() - self._looked > _CANCEL_S:
@@ -376,7 +317,7 @@ class Runner:
         elapsed = self.tally.elapsed("work")
         rate = self.tally.events_computed / elapsed if elapsed > 0 else 0.0
         left = plan.events - events
-        self._report(
+        self.report(
             stage="work",
             chunks_done=done,
             chunks_total=plan.chunks,
@@ -387,14 +328,15 @@ class Runner:
             failures=len(self.tally.failures),
         )
 
-    def _report(self, **changes: object) -> None:
+    def report(self, **changes: object) -> None:
+        """Make progress known."""
         self.progress = replace(self.progress, **changes)  # type: ignore[arg-type]  # fields of Progress by name
         self._on_progress(self.progress)
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         if name != "merge":
-            self._report(stage=name)
+            self.report(stage=name)
         self.tally.enter(name)
         started = time.monotonic()
         try:

@@ -19,7 +19,7 @@ import numpy as np
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis
-from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
 from vrecompute.errors import BadInput, StoreError
@@ -35,7 +35,7 @@ from vrecompute.stores.base import Store, open_store
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
 
-__all__ = ["TaskContext", "TaskReport", "compute", "local_copy", "process_chunk"]
+__all__ = ["TaskContext", "TaskReport", "compute", "local_copy", "process_chunk", "read_chunk"]
 
 _PACE = Pace()
 
@@ -134,7 +134,8 @@ def compute(
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        nodes += [PartNode(source.key, node, value) for node, value in tree.nodes.items()]
+        origin = _origin(source)
+        nodes += [PartNode(source.key, node, value, origin) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
             break
     clock = time.perf_counter()
@@ -163,7 +164,8 @@ def process_chunk(
     """The Result of one chunk, with `events` and `sum_of_weights` filled in and skim rows streamed to the store."""
     sample = context.plan.sample(source.sample)
     clock = time.perf_counter()
-    columns = _read(source, start, stop, store)
+    columns = read_chunk(source, start, stop, store)
+    digest = data_digest(columns)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
     read = Columns(
@@ -182,6 +184,7 @@ def process_chunk(
     result.sum_of_weights = weights
     if source.reading.sections:
         count_certified(result, events, stop - start)
+    result.data_digest = digest
     seconds["process"] += time.perf_counter() - clock
     if result.tables:
         clock = time.perf_counter()
@@ -191,11 +194,12 @@ def process_chunk(
     return result
 
 
-def _read(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
+def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
+    """The declared columns of entries [start, stop). Raises BadInput."""
     if source.kind == "grid":
         return {"index": Column(np.arange(start, stop, dtype=np.int64))}
-    expect = reader.Identity(source.uuid, source.size, source.entries)
-    table = _table(store.url, source.sidecar)
+    expect = reader.Identity(source.uuid, source.size, source.entries, source.content)
+    table = _table(store.url, source.sidecar, source.table)
     columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect, table=table)
     for name, column in columns.items():
         length = len(column.values) if column.offsets is None else len(column.offsets) - 1
@@ -204,12 +208,22 @@ def _read(source: PlannedSource, start: int, stop: int, store: Store) -> dict[st
     return columns
 
 
+def _origin(source: PlannedSource) -> str:
+    """What the file is after it was read: where it was rewritten meanwhile, not the one that was opened."""
+    if not source.origin:
+        return ""
+    try:
+        return reader.origin_of(source.path)
+    except BadInput:
+        return "gone"
+
+
 @lru_cache(maxsize=128)
-def _table(url: str, sidecar: str) -> reader.Table | None:
+def _table(url: str, sidecar: str, sha256: str) -> reader.Table | None:
     """The sidecar that preflight left, so that a worker parses no metadata; without it, it does."""
     store = open_store(url)
     try:
-        return reader.table_from_bytes(store.get(sidecar)) if store.exists(sidecar) else None
+        return reader.table_from_bytes(store.get(sidecar, sha256=sha256)) if store.exists(sidecar) else None
     except (StoreError, ValueError):
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from vrecompute.reader.baskets import BasketTable
 from vrecompute.reader.facts import FileFacts, inspect
-from vrecompute.reader.identity import Identity, stamp_of
+from vrecompute.reader.identity import Identity, origin_of, stamp_of
 from vrecompute.reader.pages import PageTable
 from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
 from vrecompute.reader.sidecar import table_from_bytes, table_to_bytes
@@ -22,6 +22,7 @@ __all__ = [
     "PageTable",
     "Table",
     "inspect",
+    "origin_of",
     "read",
     "stamp_of",
     "table_from_bytes",

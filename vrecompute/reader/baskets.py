@@ -13,6 +13,7 @@ from vrecompute.reader import ttree
 from vrecompute.reader.handles import Handle, damage
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.kernels import BYTES, COUNT, FIRST, SEEK
+from vrecompute.reader.packed import packing_of
 
 __all__ = ["BasketTable", "BranchTable", "tabulate_baskets"]
 
@@ -77,7 +78,10 @@ def tabulate_baskets(handle: Handle, tree: str, columns: Sequence[str]) -> Baske
                 unsupported[name] = shape
                 continue
             layout, dtype, items = shape
-            counts = names[id(branch.count_branch)] if layout == "counted" else ""
+            counts = names.get(id(branch.count_branch), "") if layout == "counted" else ""
+            if layout == "counted" and not counts:
+                unsupported[name] = "its counts are a later branch of a name that occurs twice"
+                continue
             if counts and counts not in wanted:
                 wanted.append(counts)
             first, seeks, sizes = _baskets(branch, embedded)
@@ -88,7 +92,7 @@ def tabulate_baskets(handle: Handle, tree: str, columns: Sequence[str]) -> Baske
         if table.counts in unsupported or (table.counts and branches[table.counts].layout != "fixed"):
             unsupported[name] = f"its counts {table.counts!r} are no plain numbers"
             del branches[name]
-    identity = Identity(handle.uuid, handle.size, int(opened.num_entries))
+    identity = Identity(handle.uuid, handle.size, int(opened.num_entries), handle.content)
     return BasketTable(identity, tree, branches, unsupported, bytes(embedded))
 
 
@@ -97,6 +101,8 @@ def _shape(branch: Any) -> tuple[Layout, str, int] | str:
     from uproot.interpretation.jagged import AsJagged
     from uproot.interpretation.numerical import AsDtype
 
+    if packing := packing_of(branch):
+        return f"packed numbers: {packing.type}"
     interpretation = branch.interpretation
     if getattr(branch, "_tree_iofeatures", 0):
         return "its tree has I/O features"

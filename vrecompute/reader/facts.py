@@ -38,7 +38,8 @@ class FileFacts:
     """A ROOT file as planning sees it. `available` maps every column of the tree to its type as text.
 
     `boundaries` holds each distinct list of basket (TTree) or cluster (RNTuple) boundaries once, from 0
-    to `entries`; `stored` says which of them a column has, and its size.
+    to `entries`; `stored` says which of them a column has, and its size. `repeated` are names that several
+    branches have, of which the first is read, as ROOT does.
     """
 
     path: str
@@ -50,11 +51,13 @@ class FileFacts:
     available: Mapping[str, str]
     boundaries: tuple[tuple[int, ...], ...]
     stored: Mapping[str, StoredColumn]
+    content: str = ""
+    repeated: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> Identity:
         """What `read` verifies before it decodes anything."""
-        return Identity(self.uuid, self.size, self.entries)
+        return Identity(self.uuid, self.size, self.entries, self.content)
 
     def missing(self, columns: Iterable[str]) -> list[str]:
         """Those of `columns` that the tree lacks."""
@@ -83,10 +86,12 @@ class FileFacts:
     def only(self, columns: Iterable[str]) -> FileFacts:
         """The same facts about `columns` alone (and their leaf counts), for a plan to keep."""
         names = self._closure(columns)
+        repeated = self.repeated & set(names)
         used = sorted({self.stored[c].boundaries for c in names})
         new_index = {old: new for new, old in enumerate(used)}
         return replace(
             self,
+            repeated=repeated,
             available={c: self.available[c] for c in names},
             boundaries=tuple(self.boundaries[i] for i in used),
             stored={c: replace(self.stored[c], boundaries=new_index[self.stored[c].boundaries]) for c in names},
@@ -107,6 +112,8 @@ class FileFacts:
             "available": dict(self.available),
             "boundaries": [list(b) for b in self.boundaries],
             "stored": stored,
+            "content": self.content,
+            "repeated": sorted(self.repeated),
         }
 
     @classmethod
@@ -122,6 +129,8 @@ class FileFacts:
             available=dict(data["available"]),
             boundaries=tuple(tuple(b) for b in data["boundaries"]),
             stored={name: StoredColumn(*s) for name, s in data["stored"].items()},
+            content=data["content"],
+            repeated=frozenset(data["repeated"]),
         )
 
     def _closure(self, columns: Iterable[str]) -> list[str]:
@@ -172,4 +181,6 @@ def inspect(path: str, tree: str | None = None) -> FileFacts:
         available={column: d.type for column, d in described.columns.items()},
         boundaries=tuple(boundaries),
         stored=stored,
+        content=handle.content,
+        repeated=ttree.repeated(handle, name) if kind == "ttree" else frozenset(),
     )

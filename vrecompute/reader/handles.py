@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
-from vrecompute.reader.identity import stamp_of
+from vrecompute.reader.identity import sampled_content, stamp_of
+from vrecompute.reader.rawfile import is_local, open_raw
 
 __all__ = ["Handle", "Kind", "damage", "open_file"]
 
@@ -66,6 +67,18 @@ class Handle:
         self._kept: dict[Any, Any] = {}
         # uproot's objects refer to each other, so without this threads and descriptors would wait for the collector
         weakref.finalize(self, file.close)
+
+    @property
+    def content(self) -> str:
+        """See `sampled_content`. Raises UnreadableFile."""
+        if is_local(self.path):
+            return open_raw(self.path).content
+        return self.keep("content", self._sampled)
+
+    def _sampled(self) -> str:
+        source = self._file.file.source
+        with damage(self.path, "the file"):
+            return sampled_content(lambda start, stop: source.chunk(start, stop).raw_data.tobytes(), self.size)
 
     def kinds(self) -> dict[str, Kind]:
         """Trees of the file by name (the highest cycle of each), with their kind."""
@@ -126,7 +139,7 @@ def open_file(path: str) -> Handle:
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
     """
-    remote = "://" in path
+    remote = not is_local(path)
     try:
         stat = None if remote else os.stat(path)
     except OSError as error:

@@ -125,7 +125,7 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
                     continue
                 numbers = [n for n in (leaf.values, leaf.index) if n is not None]
                 for number in numbers:
-                    per_entry = number == leaf.index or (leaf.index is None and leaf.repeat == 1)
+                    per_entry = 1 if number == leaf.index else leaf.repeat if leaf.index is None else 0
                     if number not in physical:
                         physical[number] = _pages(ntuple, number, clusters, per_entry)
                 reasons = [reason for n in numbers if isinstance(reason := physical[n], str)]
@@ -136,11 +136,16 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
         kept = {n: column for n, column in physical.items() if not isinstance(column, str)}
         with damage(handle.path, f"page lists of {tree!r}"):
             _check(fields, kept, clusters)
-    return PageTable(Identity(handle.uuid, handle.size, entries), tree, clusters, fields, kept, unsupported)
+    return PageTable(
+        Identity(handle.uuid, handle.size, entries, handle.content), tree, clusters, fields, kept, unsupported
+    )
 
 
-def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: bool) -> PageColumn | str:
-    """Pages of one physical column, or the reason why the kernels cannot decode it."""
+def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: int) -> PageColumn | str:
+    """Pages of one physical column, or the reason why the kernels cannot decode it.
+
+    `per_entry` elements belong to each entry; 0 where their number varies.
+    """
     record = ntuple.column_records[number]
     absent = int(record.first_element_index)
     if record.type not in _DTYPES:
@@ -148,7 +153,7 @@ def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: boo
     if len(ntuple._column_records_dict[record.field_id]) != 1:
         return "several representations"
     if absent and not per_entry:
-        return "added late, within a list or an array"
+        return "added late, within a list"
     # a column added late is not stored for the first entries, for which it is 0: a page without bytes
     counts, seeks, sizes, checked, starts = ([0, absent], [0], [0], [0], []) if absent else ([0], [], [], [], [])
     for cluster in ntuple.page_link_list[: len(clusters) - 1]:
@@ -165,9 +170,9 @@ def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: boo
     first = np.cumsum(np.array(counts, dtype=np.int64))
     firsts = first[[*starts, len(counts) - 1]]
     if absent:
-        if first[-1] != clusters[-1] or not np.isin(clusters[clusters >= absent], first).all():
+        firsts = clusters * per_entry
+        if first[-1] != firsts[-1] or not np.isin(firsts[firsts >= absent], first).all():
             return "added late, and not stored by cluster"
-        firsts = clusters
     arrays = [np.array(values, dtype=np.int64) for values in (seeks, sizes, checked)]
     return PageColumn(int(record.type), first, arrays[0], arrays[1], arrays[2], firsts)
 

@@ -7,12 +7,13 @@ import threading
 import uuid as uuids
 import weakref
 from collections import OrderedDict
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CorruptFile, UnreadableFile
-from vrecompute.reader.identity import stamp_of
+from vrecompute.reader.identity import sampled_content, stamp_of
 from vrecompute.reader.kernels import AT, BYTES, SEEK
 from vrecompute.reader.memory import buffer
 
@@ -31,7 +32,7 @@ def is_local(path: str) -> bool:
 
 
 class RawFile:
-    """An open file. `uuid` and `size` identify it; reading is by position, from any thread."""
+    """An open file. `uuid`, `size` and `content` identify it; reading is by position, from any thread."""
 
     def __init__(self, path: str, descriptor: int, size: int) -> None:
         self.path = path
@@ -51,6 +52,16 @@ class RawFile:
             raise CorruptFile(self.path, f"is truncated: its header says {end} bytes, it has {self.size}")
         at = 59 if large else 47
         return str(uuids.UUID(bytes=header[at : at + 16]))
+
+    @cached_property
+    def content(self) -> str:
+        """See `sampled_content`; read once for each opening. Raises UnreadableFile."""
+        return sampled_content(self._bytes, self.size)
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        data = np.empty(stop - start, dtype=np.uint8)
+        self._read(data, start)
+        return data.tobytes()
 
     def gather(self, pieces: NDArray[np.int64], extra: bytes = b"") -> NDArray[np.uint8]:
         """Read all pieces, in order of position and adjacent ones together, and set their AT column.

@@ -19,7 +19,7 @@ from vrecompute.reader.rawfile import is_local, open_raw
 
 __all__ = ["READER_VERSION", "Table", "read", "tabulate"]
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Part of the key of every partial result: raised when the same file would be decoded to other arrays."""
 
 Table = BasketTable | PageTable
@@ -41,18 +41,18 @@ def read(
     as lists of equal length, have int64 offsets from 0; columns with equal offsets share one array. All
     columns of a chunk may share one allocation, which lives as long as any of them.
 
-    With a `table` of these columns that `tabulate` made, the file's metadata are not parsed again; UUID
-    and size are verified nevertheless. Columns that the kernels cannot decode are read by uproot.
+    With a `table` of these columns that `tabulate` made, the file's metadata are not parsed again; UUID,
+    size and sampled content are verified nevertheless. Columns that the kernels cannot decode are read by uproot.
 
-    Raises UnreadableFile, MissingTree, MissingColumn (with nearest names), ChangedFile where UUID, size
-    or entries differ from `expect` or `table`, CorruptFile naming the damaged column, and UsageError for
-    a range outside the tree. Damage is seen by checksums where the format has them (RNTuple pages; ZLIB,
+    Raises UnreadableFile, MissingTree, MissingColumn (with nearest names), ChangedFile where UUID, size,
+    entries or sampled content differ from `expect` or `table`, CorruptFile naming the damaged column, and
+    UsageError for a range outside the tree. Damage is seen by checksums where the format has them (RNTuple pages; ZLIB,
     LZ4 and LZMA baskets); in ZSTD and uncompressed baskets, where it breaks the stream or the lengths.
     """
     names = list(dict.fromkeys(columns))
     if table is not None and is_local(path) and _covers(table, tree, names):
         file = open_raw(path)
-        found, name = Identity(file.uuid, file.size, table.identity.entries), table.tree
+        found, name = Identity(file.uuid, file.size, table.identity.entries, file.content), table.tree
         _verify(path, name, table.identity, found)
     else:
         handle = open_file(path)
@@ -102,7 +102,7 @@ def _known(handle: Handle, tree: str) -> dict[str, object]:
 def _identity(handle: Handle, tree: str) -> Identity:
     _, opened = handle.tree(tree)
     with damage(handle.path, f"tree {tree!r}"):
-        return Identity(handle.uuid, handle.size, int(opened.num_entries))
+        return Identity(handle.uuid, handle.size, int(opened.num_entries), handle.content)
 
 
 def _covers(table: Table, tree: str | None, columns: Sequence[str]) -> bool:
@@ -117,6 +117,7 @@ def _verify(path: str, tree: str, expected: Identity | FileFacts | None, found: 
         ("UUID", expected.uuid, found.uuid),
         ("size in bytes", expected.size, found.size),
         (f"entries of tree {tree!r}", expected.entries, found.entries),
+        ("sha256 of its sampled content", expected.content, found.content),
     ):
-        if old != new:
+        if old != new and old != "":
             raise ChangedFile(path, f"is not the planned file: {what} was {old}, is now {new}; plan the run again")

@@ -175,16 +175,22 @@ def _decode(ntuple: Any, leaf: Leaf, clusters: range, starts: NDArray[np.int64],
         offsets = (offsets - low) * leaf.repeat
     elif leaf.repeat > 1:
         offsets = np.arange(stop - start + 1, dtype=np.int64) * leaf.repeat
-    values = _elements(ntuple, leaf.values, clusters, origin)
+    values = _elements(ntuple, leaf.values, clusters, None if leaf.index is not None else origin * leaf.repeat)
     if not 0 <= low <= high or high * leaf.repeat > len(values):
         raise ValueError(f"{len(values)} values in its pages where {high * leaf.repeat} are needed")
     return Column(native(values[low * leaf.repeat : high * leaf.repeat]), offsets)
 
 
-def _elements(ntuple: Any, number: int | None, clusters: range, origin: int) -> NDArray[Any]:
-    """One physical column over whole clusters; offsets are made continuous and start with a 0."""
+def _elements(ntuple: Any, number: int | None, clusters: range, origin: int | None) -> NDArray[Any]:
+    """One physical column over whole clusters; offsets are made continuous and start with a 0.
+
+    `origin` is its first element there, None for items of lists, of which none can be absent.
+    """
     # a field added late has no pages in the first clusters: its elements there are zero
-    missing = max(int(ntuple.column_records[number].first_element_index) - origin, 0)
+    absent = int(ntuple.column_records[number].first_element_index)
+    if origin is None and absent:
+        raise ValueError("its items were added late, within lists")
+    missing = max(absent - (origin or 0), 0)
     if not len(clusters):
         return np.zeros(1, dtype=ntuple.get_field_metadata(number).dtype_result)
     elements: NDArray[Any] = ntuple.read_cluster_range(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from vrecompute.reader.pages import FieldTable, PageColumn, PageTable
 
 __all__ = ["table_from_bytes", "table_to_bytes"]
 
-_MAGIC = b"VRECTAB\x01"
+_MAGIC = b"VRECTAB\x02"
 _LENGTH = struct.Struct("<I")
 _CHECKSUM = struct.Struct("<Q")
 _BRANCH_ARRAYS = ("first", "seeks", "sizes")
@@ -31,7 +32,7 @@ def table_to_bytes(table: BasketTable | PageTable) -> bytes:
     """The table as bytes; equal tables give equal bytes."""
     arrays: list[Any] = []
     head: dict[str, Any] = {
-        "identity": [table.identity.uuid, table.identity.size, table.identity.entries],
+        "identity": list(astuple(table.identity)),
         "tree": table.tree,
         "unsupported": dict(table.unsupported),
     }
@@ -59,7 +60,7 @@ def table_from_bytes(data: bytes) -> BasketTable | PageTable:
     """The table that `table_to_bytes` wrote; StoreError where it is damaged or of another version."""
     body, trailer = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
     if data[:8] != _MAGIC:
-        raise StoreError("this is no table of baskets of version 1; make it again from the file")
+        raise StoreError("this is no table of baskets of version 2; make it again from the file")
     if len(trailer) < _CHECKSUM.size or _CHECKSUM.pack(xxhash.xxh3_64_intdigest(body)) != trailer:
         raise StoreError("a table of baskets is damaged (checksum); make it again from the file")
     (length,) = _LENGTH.unpack_from(body, 8)

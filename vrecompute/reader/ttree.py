@@ -10,23 +10,41 @@ from vrecompute.errors import CorruptFile, MissingColumn
 from vrecompute.reader.describe import DescribedColumn, Description
 from vrecompute.reader.flatten import NotFlat, flatten
 from vrecompute.reader.handles import Handle, damage
+from vrecompute.reader.packed import packing_of
 
-__all__ = ["branches", "describe", "not_flat", "read"]
+__all__ = ["branches", "describe", "not_flat", "read", "repeated"]
 
 
 def branches(handle: Handle, tree: str) -> dict[str, Any]:
-    """Every branch that holds data, by its own name, or by its full path where the name occurs twice."""
+    """Every branch that holds data, by its own name, or by its full path where the name occurs twice.
 
-    def find() -> dict[str, Any]:
-        _, ttree = handle.tree(tree)
-        found: dict[str, Any] = {}
-        with damage(handle.path, f"tree {tree!r}"):
-            for path, branch in ttree.iteritems(recursive=True):
-                if not len(branch.branches):
-                    found[branch.name if branch.name not in found else path] = branch
-        return found
+    A name belongs to the branch at the top of the tree before any within another. Of several branches of one
+    path the first is taken, as ROOT and uproot do; see `repeated`.
+    """
+    return handle.keep(("branches", tree), lambda: _find(handle, tree))[0]
 
-    return handle.keep(("branches", tree), find)
+
+def repeated(handle: Handle, tree: str) -> frozenset[str]:
+    """Names in `branches` that further branches of the tree have too, which nobody can ask for by name."""
+    return handle.keep(("branches", tree), lambda: _find(handle, tree))[1]
+
+
+def _find(handle: Handle, tree: str) -> tuple[dict[str, Any], frozenset[str]]:
+    _, ttree = handle.tree(tree)
+    found: dict[str, Any] = {}
+    again = set()
+    with damage(handle.path, f"tree {tree!r}"):
+        top = {branch.name for branch in ttree.branches if not len(branch.branches)}
+        for path, branch in ttree.iteritems(recursive=True):
+            if len(branch.branches):
+                continue
+            free = branch.name not in found and (branch.name not in top or path == branch.name)
+            name = branch.name if free else path
+            if name in found:
+                again.add(name)
+            else:
+                found[name] = branch
+    return found, frozenset(again)
 
 
 def describe(handle: Handle, tree: str) -> Description:
@@ -43,9 +61,9 @@ def describe(handle: Handle, tree: str) -> Description:
     for name, branch in found.items():
         try:
             with damage(handle.path, f"branch {name!r}"):
-                count_branch = branch.count_branch
+                count_branch, packing = branch.count_branch, packing_of(branch)
                 columns[name] = DescribedColumn(
-                    type=str(branch.typename or branch.title),
+                    type=packing.type if packing else str(branch.typename or branch.title),
                     boundaries=tuple(sorted({0, *branch.entry_offsets, entries})),
                     uncompressed_bytes=int(branch.member("fTotBytes")),
                     compressed_bytes=int(branch.member("fZipBytes")),
@@ -66,14 +84,19 @@ def read(handle: Handle, tree: str, columns: Sequence[str], start: int, stop: in
     for name in columns:
         branch = found[name]
         with damage(handle.path, f"branch {name!r}"):
+            if getattr(branch, "_tree_iofeatures", 0) and branch.count_branch is not None:
+                reason = "is a list stored with ROOT's experimental I/O features; write the tree again without them"
+                raise MissingColumn(handle.path, f"column {name!r} {reason}")
             with handle.lock:
-                interpretation = branch.interpretation
+                packing = packing_of(branch)
+                interpretation = packing.interpretation() if packing else branch.interpretation
             _require_flat(handle.path, name, interpretation)
             array = branch.array(interpretation, entry_start=start, entry_stop=stop, library="ak")
             try:
-                result[name] = flatten(array)
+                column = flatten(array)
             except NotFlat as error:
                 raise not_flat(handle.path, name, str(error)) from error
+            result[name] = packing.column(column) if packing else column
     return result
 
 

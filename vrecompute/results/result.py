@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 
 import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Result", "TableSummary"]
+__all__ = ["Array", "Result", "TableSummary", "joined_digest"]
 
 Merge = Literal["sum", "concat"]
 
@@ -40,8 +41,6 @@ class TableSummary:
     digest: str
 
     def __add__(self, other: TableSummary) -> TableSummary:
-        from hashlib import sha256
-
         joined = sha256(f"{self.digest}\n{other.digest}".encode()).hexdigest()
         return TableSummary(self.rows + other.rows, joined)
 
@@ -55,6 +54,7 @@ class Result:
     by the framework: entries read, and the sum of the sample's generator weights over them before any
     cut (the number of entries where the sample has no weight column). `tables` holds rows, a mapping of
     column name to array, only until the worker has streamed them to the store; `summaries` stay.
+    `data_digest` tells which column data this came from, along the merge tree (`joined_digest`); no result file has it.
     """
 
     histograms: dict[str, bh.Histogram[Any]] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Result:
     summaries: dict[str, TableSummary] = field(default_factory=dict)
     events: int = 0
     sum_of_weights: float = 0.0
+    data_digest: str = ""
 
     def __add__(self, other: Result) -> Result:
         if not isinstance(other, Result):
@@ -79,6 +80,7 @@ class Result:
             summaries=_merge(self.summaries, other.summaries),
             events=self.events + other.events,
             sum_of_weights=self.sum_of_weights + other.sum_of_weights,
+            data_digest=joined_digest(self.data_digest, other.data_digest),
         )
 
     def __bool__(self) -> bool:
@@ -94,7 +96,13 @@ class Result:
             summaries=dict(self.summaries),
             events=self.events,
             sum_of_weights=self.sum_of_weights,
+            data_digest=self.data_digest,
         )
+
+
+def joined_digest(left: str, right: str) -> str:
+    """The digest of two neighbours in a merge tree."""
+    return sha256(f"{left} {right}".encode()).hexdigest() if left and right else left or right
 
 
 def _merge(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""`Planner`: from the sources of a run to its plan, and to what of it is in the store; the reading is done by workers.
+
+preflight (cached) -> files that look alike told apart -> plan -> stored parts, proved where in doubt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from distributed import Client as DaskClient
+
+from vrecompute.analysis import Analysis
+from vrecompute.datasets.dataset import Source
+from vrecompute.errors import StoreError
+from vrecompute.execution.failure import Failure
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Tally
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.pool import Finished, TaskPool
+from vrecompute.execution.preflight import (
+    PreflightContext,
+    lookalikes,
+    plan_grid,
+    preflight,
+    preflight_failure,
+    settled,
+    told_apart,
+    whole_sha256,
+    without_twins,
+)
+from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.spread import spread
+from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
+from vrecompute.execution.workkey import sample_views
+from vrecompute.stores.base import Store
+
+__all__ = ["Planner"]
+
+_BATCH = 16
+_TICK_S = 0.5
+
+
+class _Watch(Protocol):
+    """What a Runner lets its Planner know and tell."""
+
+    @property
+    def over(self) -> bool: ...
+    def look_around(self) -> None: ...
+    def report(self, **changes: object) -> None: ...
+
+
+class Planner:
+    """Plans the steps of one run. Failures and warnings go to `tally`."""
+
+    def __init__(
+        self, dask: DaskClient, store: Store, manifest: Manifest, tally: Tally, walltime: RunnerWalltime, watch: _Watch
+    ) -> None:
+        self.dask = dask
+        self.store = store
+        self.manifest = manifest
+        self.settings = manifest.settings
+        self.tally = tally
+        self.walltime = walltime
+        self.watch = watch
+
+    def plan(self, step: str, analysis: Analysis, work: str) -> Plan:
+        """What preflight found of all sources."""
+        views = sample_views(self.manifest)
+        samples = {s.name: s for s in self.manifest.dataset.samples}
+        grids = self.manifest.grids.get(step, ())
+        planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
+        if not grids:
+            context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
+            found = settled(context, self.manifest.dataset.sources, self._preflight)
+            for failure in (item for item in found if isinstance(item, Failure)):
+                self.tally.failed(failure)
+            planned += self._apart([item for item in found if isinstance(item, PlannedSource)])
+        planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
+        for failure in twins:
+            self.tally.failed(failure)
+        return Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
+
+    def stock(self, plan: Plan, step: str) -> Stock:
+        """The plan that the run keeps, and what the store has of it.
+
+        Raises ValueError where stored Results cannot be combined, StoreError where the run's plan cannot be read.
+        """
+        found = stock(self.store, plan, self._prove)
+        known = self._settled(found.plan, step)
+        return found if known is found.plan else stock(self.store, known, self._prove, settled=True)
+
+    def _settled(self, plan: Plan, step: str) -> Plan:
+        """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
+        name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
+        if self.watch.over or self.tally.failures or self.store.create(name, plan.to_json()):
+            return plan
+        try:
+            known = Plan.from_json(self.store.get(name))
+        except StoreError as error:
+            raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
+        return known if known.work == plan.work and known.to_json() != plan.to_json() else plan
+
+    def _preflight(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
+        batches = [sources[i : i + _BATCH] for i in range(0, len(sources), _BATCH)]
+
+        def looking(ended: Finished | None, done: int) -> None:
+            opened = min(done * _BATCH, len(sources))
+            if ended is None and self.walltime.is_up:
+                self.walltime.not_opened(self.manifest.dataset.name, opened, len(sources))
+            self.watch.report(stage="preflight", sources_total=len(sources), sources_done=opened)
+
+        # Dask takes equal names for equal tasks: each round over the sources has its own.
+        label = f"preflight-{context.work[:8]}-{len(context.optional)}"
+        ended = self._spread(label, preflight, context, batches, looking)
+        found: list[PlannedSource | Failure] = []
+        for number in sorted(ended):
+            end = ended[number]
+            found += end.value if end.how == "done" else [preflight_failure(end, s) for s in batches[number]]
+        return found
+
+    def _apart(self, planned: list[PlannedSource]) -> list[PlannedSource]:
+        """The same sources; files that only their whole content can tell apart are read for it."""
+        paths = lookalikes(planned)
+        ended = self._spread("alike", whole_sha256, self.store.url, paths) if paths else {}
+        return told_apart(planned, {paths[n]: e.value for n, e in ended.items() if e.how == "done"})
+
+    def _prove(self, sources: Sequence[PlannedSource]) -> Proofs:
+        """What the chunks of sources hold, where all of them could be read; kept in the store."""
+        batches = in_batches(sources)
+        ended = self._spread("prove", chunk_digests, self.store.url, batches)
+        found: dict[str, list[str]] = {s.proof: [] for s in sources}
+        for number, (source, _, _) in enumerate(batches):
+            if number in ended and ended[number].how == "done":
+                found[source.proof] += ended[number].value
+        whole = {s.proof: tuple(found[s.proof]) for s in sources if len(found[s.proof]) == s.chunks}
+        for name, digests in whole.items():
+            remember(self.store, name, digests)
+        return whole
+
+    def _spread(
+        self,
+        label: str,
+        function: Callable[..., Any],
+        shared: Any,
+        batches: Sequence[Any],
+        looking: Callable[[Finished | None, int], None] = lambda ended, done: None,
+    ) -> dict[int, Finished]:
+        def look(ended: Finished | None, done: int) -> None:
+            self.watch.look_around()
+            looking(ended, done)
+
+        pool = TaskPool(self.dask, f"{label}-{self.manifest.run}")
+        return spread(pool, function, shared, batches, over=lambda: self.watch.over, tick_s=_TICK_S, looking=look)

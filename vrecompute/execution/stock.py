@@ -1,0 +1,143 @@
+"""`stock`: what of a plan is in the store already, computed from the very data that its sources hold now.
+
+A part tells the file it was read from, by address and stamp, and a digest of the columns it was made of. A node of
+the same file at the same stamp is taken as it is. Any other (a copy, a file that was touched, moved or rewritten in
+place) is taken only where the columns of today have the same digest, for which they are read; that is remembered by
+stamp, in `PlannedSource.proof`. A source that proves to hold other data than its parts gets a key of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vrecompute.datasets.columns import data_digest
+from vrecompute.digest import seal, sha256_json, unseal
+from vrecompute.errors import StoreError
+from vrecompute.execution.collect import Collector
+from vrecompute.execution.parts import PartNode, read_part, stored_parts
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.task import read_chunk
+from vrecompute.results.result import Result
+from vrecompute.results.tree import MergeTree, Node
+from vrecompute.stores.base import Store, open_store
+
+__all__ = ["Proofs", "Stock", "chunk_digests", "in_batches", "remember", "remembered", "rewritten", "stock"]
+
+_BATCH = 16
+
+Proofs = dict[str, tuple[str, ...]]
+"""Digests of the data of all chunks of sources, by `PlannedSource.proof`; none where they could not be read."""
+
+Batch = tuple[PlannedSource, int, int]
+
+
+@dataclass
+class Stock:
+    """The plan, in which sources that hold other data than their parts have keys of their own, and what is there.
+
+    `damaged` are the names of parts that cannot be read, and why.
+    """
+
+    plan: Plan
+    collector: Collector
+    damaged: dict[str, StoreError] = field(default_factory=dict)
+
+
+def stock(
+    store: Store, plan: Plan, prove: Callable[[Sequence[PlannedSource]], Proofs], *, settled: bool = False
+) -> Stock:
+    """What the store has of `plan`; a `settled` plan stays as it is.
+
+    `prove` is asked at most once for each source; what it does not tell is not taken. Raises ValueError where stored
+    Results cannot be combined.
+    """
+    proofs: Proofs = {}
+    while True:
+        found = Stock(plan, Collector(plan))
+        strangers = _take(store, found, proofs)
+        left = {s.proof: s for s in strangers if s.proof not in proofs}
+        if left:
+            known = {name: digests for name in left if (digests := remembered(store, name)) is not None}
+            unread = [source for name, source in left.items() if name not in known]
+            proofs |= dict.fromkeys(left, ()) | known | (prove(unread) if unread else {})
+            continue
+        others = {id(s) for s in strangers if proofs[s.proof]}
+        if settled or not others:
+            return found
+        told = [replace(s, data=sha256_json(proofs[s.proof])) if id(s) in others else s for s in plan.sources]
+        plan = Plan.of(plan.work, plan.samples, told, plan.chunk_bytes)
+
+
+def _take(store: Store, found: Stock, proofs: Proofs) -> list[PlannedSource]:
+    """Collect the nodes that are known to be of their sources; the sources, not complete, that others may be of."""
+    plan, collector = found.plan, found.collector
+    sources: dict[str, list[PlannedSource]] = {}
+    for source in plan.sources:
+        sources.setdefault(source.key, []).append(source)
+    strangers: dict[int, PlannedSource] = {}
+    for name in stored_parts(store, plan.work):
+        try:
+            nodes = read_part(store, name)
+        except StoreError as error:
+            found.damaged[name] = error
+            continue
+        mine = []
+        for part in nodes:
+            doubted = [s for s in sources.get(part.source_key, ()) if not _is_of(part, s, proofs)]
+            strangers |= {id(s): s for s in doubted}
+            mine += [] if doubted else [part]
+        collector.add(mine)
+    complete = [bool(collector.have[a:b].all()) for a, b in zip(plan.offsets[:-1], plan.offsets[1:], strict=True)]
+    return [s for s, whole in zip(plan.sources, complete, strict=True) if id(s) in strangers and not whole]
+
+
+def _is_of(part: PartNode, source: PlannedSource, proofs: Mapping[str, tuple[str, ...]]) -> bool:
+    if part.origin == source.origin:
+        return True
+    digests = proofs.get(source.proof, ())
+    leaves = part.node.leaves(source.chunks)
+    if not digests or not leaves:
+        return False
+    tree = MergeTree[Result](source.chunks)
+    for leaf in leaves:
+        tree.add(Node(0, leaf), Result(data_digest=digests[leaf]))
+    return any(value.data_digest == part.result.data_digest for value in tree.nodes.values())
+
+
+def rewritten(plan: Plan, nodes: Sequence[PartNode]) -> list[str]:
+    """Warnings about sources that were another file when they were read than when they were opened."""
+    keys = {part.source_key for part in nodes}
+    opened = {s.origin for s in plan.sources if s.key in keys}
+    others = {part.source_key for part in nodes if part.origin not in opened}
+    return [
+        f"{s.path} was rewritten or touched while the run read it (its size, inode or times changed): run again"
+        for s in plan.sources
+        if s.key in others
+    ]
+
+
+def in_batches(sources: Iterable[PlannedSource]) -> list[Batch]:
+    """Ranges of chunks of sources, for `chunk_digests` to read one after another."""
+    return [(s, i, min(i + _BATCH, s.chunks)) for s in sources for i in range(0, s.chunks, _BATCH)]
+
+
+def chunk_digests(store_url: str, batch: Batch) -> list[str]:
+    """Digests of the data of chunks [first, last) of a source, on a worker. Raises what reading raises."""
+    source, first, last = batch
+    store = open_store(store_url)
+    bounds = source.bounds
+    return [data_digest(read_chunk(source, bounds[i], bounds[i + 1], store)) for i in range(first, last)]
+
+
+def remember(store: Store, name: str, digests: Sequence[str]) -> None:
+    """Keep what was read for a proof."""
+    store.create(name, seal({"chunks": list(digests)}))
+
+
+def remembered(store: Store, name: str) -> tuple[str, ...] | None:
+    """The digests that were kept under the name of a proof; None where none are, or they are damaged."""
+    try:
+        return tuple(unseal(store.get(name))["chunks"]) if store.exists(name) else None
+    except (ValueError, KeyError, StoreError):
+        return None
