@@ -15,7 +15,7 @@ from tests.rootfiles.truth import differences, truth_of
 from vrecompute import reader
 from vrecompute.errors import MissingColumn
 
-SMALL = Path(__file__).parent / "rootfiles" / "small"
+SMALL = Path(__file__).parents[1] / "rootfiles" / "small"
 FILES = sorted(path for path in SMALL.glob("*-*.root"))
 GENERATED, RANGES = 1000, 2  # files by ROOT in an acceptance run, and ranges of each
 
