@@ -77,12 +77,16 @@ def _limits(
         axis.plot(mass, middle, "--", color="black", linewidth=1.2, zorder=4, label="expected, median")
     count = main.count("+") + 1
     axis.plot(*_line(curves[main]), color="black", zorder=5, label=f"observed, {count} stacked" if count > 1 else main)
+    for scaling, limits in curves[main]["observed_cm3_s_by_scaling"].items():
+        if scaling != products["background_scaling"]:
+            axis.plot(mass, _array(limits), ":", color="black", zorder=5, label=f"observed, {scaling} scaling")
     if "all" in curves and main != "all":
         axis.plot(*_line(curves["all"]), color=plots.BACKGROUND, zorder=4, label="observed, all stacked")
     axis.set_yscale("log")
     axis.set_xscale("log")
     axis.set_xlim(*_padded(mass))
-    axis.set_ylim(1e-27, 1e-22)
+    drawn = np.concatenate([_array(c["observed_cm3_s"]) for c in curves.values()])
+    axis.set_ylim(np.nanmin([1e-27, *(0.5 * drawn)]), np.nanmax([1e-22, *(2 * drawn)]))
     axis.set_xlabel("mass [GeV]")
     axis.set_ylabel(r"95 % limit on $\langle\sigma v\rangle$ [cm$^3$/s]")
     axis.legend(loc="upper left", ncols=2, frameon=True, framealpha=0.9, edgecolor="none").set_zorder(6)
@@ -90,7 +94,8 @@ def _limits(
     if products["background"] == "fixed" and top > 4:
         text = f"background fixed: TS up to {top:.0f} is its unmodelled error, not a signal"
         axis.text(0.98, 0.03, text, transform=axis.transAxes, ha="right", va="bottom", size="small", color="#c00000")
-    how = f"{products['background']} background"
+    scaling = products["background_scaling"]
+    how = f"{products['background']} background" + (f" ({scaling})" if scaling else "")
     plots.header(axis, "Dwarf galaxies", f"{_CHANNEL.get(channel, channel)}, {how}", *state)
     return plots.save(figure, directory, f"limits_{channel}")
 

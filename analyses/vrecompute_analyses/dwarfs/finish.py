@@ -15,7 +15,8 @@ from vrecompute.execution.finish import FinishContext
 from vrecompute.kernels.numerics.score import best_bandwidths
 from vrecompute.results.result import Result
 from vrecompute_analyses.dwarfs.calibration import LEVELS, coverage
-from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Scan, limit_curve, stack, targets
+from vrecompute_analyses.dwarfs.likelihood import SCALINGS
+from vrecompute_analyses.dwarfs.limits import CL, QUANTILES, Curve, Scan, limit_curve, stack, targets
 from vrecompute_analyses.dwarfs.tables import BINS, Floats
 from vrecompute_analyses.dwarfs.training import bandwidth_grid
 
@@ -97,43 +98,45 @@ def _bandwidths(result: Result, analysis: Analysis, context: FinishContext) -> d
 
 
 def _limits(result: Result, analysis: Analysis, context: FinishContext) -> dict[str, Any]:
-    likelihood, expected = _members(result, "likelihood"), _members(result, "expected")
-    scans: dict[str, dict[str, Scan]] = {}
-    for key, rows in likelihood.items():
-        channel, dwarf = key.split("/")
-        scans.setdefault(channel, {})[dwarf] = Scan(rows[:, 0], rows[:, 1:], expected[key].astype(np.float64))
-    curves = {
-        channel: {
-            name: limit_curve(stack([by_dwarf[m] for m in members]))
-            for name, members in targets(list(by_dwarf), _chosen(analysis)).items()
-        }
-        for channel, by_dwarf in scans.items()
-    }
-    background = analysis["background"]
-    flat = [(c, t, curve) for c, by_target in curves.items() for t, curve in by_target.items()]
+    background = "fixed" if analysis["background"] == "fixed" else analysis["background_scaling"]
+    scans = _scans(result, background)
+    curves = {name: _curves(by_channel, scans[background], analysis) for name, by_channel in scans.items()}
+    chosen = curves[background]
+    # Beside the limits with the background asked for, those with each of the others.
+    compared = [] if background == "fixed" else list(SCALINGS)
     _write(
         context.directory / "limits.csv",
-        ("target", "channel", "mass_gev", "sigmav_cm3_s", "cl", "background"),
+        ("target", "channel", "mass_gev", "sigmav_cm3_s", "cl", "background", *map("sigmav_cm3_s_{}".format, compared)),
         (
-            (target, channel, mass, limit, CL, background)
-            for channel, target, curve in flat
-            for mass, limit in zip(curve.masses_gev, curve.observed, strict=True)
+            (target, channel, mass, curve.observed[i], CL, analysis["background"],
+             *(_limit(curves.get(name, {}).get(channel, {}).get(target), mass) for name in compared))
+            for channel, by_target in chosen.items()
+            for target, curve in by_target.items()
+            for i, mass in enumerate(curve.masses_gev)
         ),
-    )
+    )  # fmt: skip
     _write(
         context.directory / "expected.csv",
         ("target", "channel", "mass_gev", *(f"sigmav_cm3_s_q{100 * q:g}" for q in QUANTILES), "background"),
         (
-            (target, channel, mass, *curve.expected[:, i], background)
-            for channel, target, curve in flat
+            (target, channel, mass, *curve.expected[:, i], analysis["background"])
+            for channel, by_target in chosen.items()
+            for target, curve in by_target.items()
             for i, mass in enumerate(curve.masses_gev)
         ),
     )
-    notes = _notes(scans, curves, analysis)
+    notes = _notes(scans[background], chosen, analysis)
+    lost = {name for name in compared for c in chosen if chosen[c].keys() - curves.get(name, {}).get(c, {}).keys()}
+    if lost:
+        notes.append(
+            f"Limits of the {', '.join(sorted(lost))} scaling are missing where a background of one count or less is "
+            "predicted in the first bin, whose logarithm it divides by."
+        )
     (context.directory / "notes.txt").write_text("".join(f"{note}\n" for note in notes))
     return {
         "cl": CL,
-        "background": background,
+        "background": analysis["background"],
+        "background_scaling": None if background == "fixed" else background,
         "j_factor": analysis["j_factor"],
         "notes": notes,
         "curves": {
@@ -143,12 +146,52 @@ def _limits(result: Result, analysis: Analysis, context: FinishContext) -> dict[
                     "observed_cm3_s": curve.observed,
                     "expected_cm3_s": curve.expected,
                     "ts": curve.ts,
+                    "observed_cm3_s_by_scaling": {
+                        scaling: [
+                            _limit(curves.get(scaling, {}).get(channel, {}).get(name), mass)
+                            for mass in curve.masses_gev
+                        ]
+                        for scaling in compared
+                    },
                 }
                 for name, curve in by_target.items()
             }
-            for channel, by_target in curves.items()
+            for channel, by_target in chosen.items()
         },
     }
+
+
+def _scans(result: Result, asked: str) -> dict[str, dict[str, dict[str, Scan]]]:
+    """Likelihoods by background, channel and dwarf; pseudo-experiments with the background that is asked for."""
+    expected = _members(result, "expected")
+    found: dict[str, dict[str, dict[str, Scan]]] = {}
+    for key, rows in _members(result, "likelihood").items():
+        background, channel, dwarf = key.split("/")
+        toys = expected[f"{channel}/{dwarf}"].astype(np.float64)
+        toys = toys if background == asked else toys[:, :0]
+        scan = Scan(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:], toys)
+        found.setdefault(background, {}).setdefault(channel, {})[dwarf] = scan
+    return found
+
+
+def _curves(
+    scans: Mapping[str, Mapping[str, Scan]], asked: Mapping[str, Mapping[str, Scan]], analysis: Analysis
+) -> dict[str, dict[str, Curve]]:
+    """Limits by channel and target, of the targets all of whose dwarfs are there."""
+    return {
+        channel: {
+            name: limit_curve(stack([by_dwarf[m] for m in members]))
+            for name, members in targets(list(asked[channel]), _chosen(analysis)).items()
+            if all(m in by_dwarf for m in members)
+        }
+        for channel, by_dwarf in scans.items()
+    }
+
+
+def _limit(curve: Curve | None, mass_gev: float) -> float:
+    """The observed limit at a mass; NaN where there is none."""
+    found = [] if curve is None else curve.observed[curve.masses_gev == mass_gev]
+    return float(found[0]) if len(found) else float("nan")
 
 
 def _chosen(analysis: Analysis) -> list[str]:
@@ -156,7 +199,7 @@ def _chosen(analysis: Analysis) -> list[str]:
 
 
 def _notes(
-    scans: Mapping[str, Mapping[str, Scan]], curves: Mapping[str, Mapping[str, Any]], analysis: Analysis
+    scans: Mapping[str, Mapping[str, Scan]], curves: Mapping[str, Mapping[str, Curve]], analysis: Analysis
 ) -> list[str]:
     """What a reader of the limits must know."""
     notes = []

@@ -17,6 +17,7 @@ from vrecompute.results.result import Array, Result
 from vrecompute_analyses.dwarfs.calibration import SPLITS, held_out
 from vrecompute_analyses.dwarfs.estimators import ESTIMATORS, fitted, make_estimator
 from vrecompute_analyses.dwarfs.likelihood import (
+    SCALINGS,
     BackgroundModel,
     JPrior,
     fixed_background,
@@ -52,6 +53,8 @@ from vrecompute_analyses.dwarfs.training import (
 
 __all__ = ["Dwarfs"]
 
+# How far a profiled background may move, in predicted errors of its logarithm, and in which steps.
+_WIDTHS, _STEPS_PER_WIDTH = 6, 20
 _CHUNKS = {"map": 4096, "limits": 8, "estimators": 1}
 
 Ints = NDArray[np.int64]
@@ -69,7 +72,8 @@ class Dwarfs(Analysis):
       limits      one (channel, dwarf, mass): the profiled likelihood in the cross-section
       map         one (bandwidth, HEALPix pixel, nested, Galactic): ln(background) and its error
       estimators  one (estimator, split of the sky): calibrated predictions of held-out voids, and their score
-    Likelihoods of dwarfs add, so the grid of `limits` is all a stack needs. Results are arrays by name.
+    Likelihoods of dwarfs add, so the grid of `limits` is all a stack needs. Results are arrays by name; rows of
+    `likelihood/BACKGROUND/CHANNEL/DWARF` are the mass, `first` and `step` of the knots, and -2 ln L (see `Likelihood`).
     """
 
     name: ClassVar[str] = "dwarfs"
@@ -93,6 +97,8 @@ class Dwarfs(Analysis):
                   str, ("gaussian", "samples")),
         Parameter("background", "fixed", "background as predicted, or profiled with its density", str,
                   ("fixed", "profiled")),
+        Parameter("background_scaling", "factor", "how a profiled background moves in all bins: one factor on B, or "
+                  "one on ln B as published; limits of the other are given beside", str, SCALINGS),
         Parameter("pseudo_experiments", 40, "background-only experiments for expected limits", int),
         Parameter("seed", 1, "seed of the pseudo-experiments", int),
         Parameter("nside", 64, "HEALPix resolution of the map, a power of two", int),
@@ -234,44 +240,57 @@ class Dwarfs(Analysis):
     def _limits(self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints) -> Result:
         voids, widths = self._voids(resources)
         chosen = self._chosen(resources)
-        result = Result()
-        scans: dict[str, list[Floats]] = {}
+        known: dict[int, tuple[Mapping[str, BackgroundModel], Floats, JPrior]] = {}
+        rows: dict[str, list[Any]] = {}
         for c, d, m in zip(channel, dwarf, mass, strict=True):
             name, mass_gev, target = axes["channel"][c], float(axes["mass_gev"][m]), chosen[d]
-            background = self._background(voids, widths, target)
+            if d not in known:
+                models = self._backgrounds(voids, widths, target)
+                # The same pseudo-counts at every mass and in every channel: a curve of limits is one experiment.
+                toys = _pseudo_counts(
+                    next(iter(models.values())), self["seed"], target.name, self["pseudo_experiments"]
+                )
+                known[d] = (models, np.concatenate([target.counts[None], toys]), self._prior(resources, target))
+            models, counts, prior = known[d]
             photons = photons_per_annihilation(read_spectra(resources["spectra"], name), mass_gev)
-            # The same pseudo-counts at every mass and in every channel: a curve of limits is one experiment.
-            toys = _pseudo_counts(background, self["seed"], target.name, self["pseudo_experiments"])
-            found = profile(
-                np.concatenate([target.counts[None], toys]),
-                signal_per_cross_section(target, photons, mass_gev),
-                background,
-                self._prior(resources, target),
-            )
-            # The observed one first; each row starts with its mass.
-            row = np.concatenate([np.full((len(found), 1), mass_gev), found], axis=1)
-            scans.setdefault(f"{name}/{target.name}", []).append(row)
-        for key, rows in scans.items():
-            table = np.array(rows)
-            result.arrays[f"likelihood/{key}"] = Array(table[:, 0], "concat")
-            relative = table[:, 1:, 2:] - table[:, 1:, 2:].min(axis=-1, keepdims=True)
-            result.arrays[f"expected/{key}"] = Array(relative.astype(np.float32), "concat")
-        return result
+            signal = signal_per_cross_section(target, photons, mass_gev)
+            for i, (background, model) in enumerate(models.items()):
+                found = profile(counts if i == 0 else counts[:1], signal, model, prior)
+                row = np.array([mass_gev, found.first, found.step, *found.minus_two_ln[0]])
+                rows.setdefault(f"likelihood/{background}/{name}/{target.name}", []).append(row)
+                if i == 0:
+                    expected = found.minus_two_ln[1:]
+                    relative = (expected - expected.min(axis=-1, keepdims=True)).astype(np.float32)
+                    rows.setdefault(f"expected/{name}/{target.name}", []).append(relative)
+        return Result(arrays={key: Array(np.array(values), "concat") for key, values in rows.items()})
 
-    def _background(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> BackgroundModel:
+    def _backgrounds(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> dict[str, BackgroundModel]:
+        """Models of the background by name: the one asked for, then what a profiled one is compared with."""
         mean, variance = self._predicted(voids, widths, dwarf)
         if np.isnan(mean).any():
             raise UsageError(f"no void region is near {dwarf.name}: choose a larger bandwidth_deg or leave it out")
         if self["background"] == "fixed":
-            return fixed_background(np.exp(mean))
+            return {"fixed": fixed_background(np.exp(mean))}
         centre, width = mean[SCORE_BIN], np.sqrt(variance[SCORE_BIN])
-        shifts = np.linspace(-6 * width, 6 * width, 61)
-        if self["estimator"] != "kernel":
-            # The others give a variance and no density.
-            return BackgroundModel(np.exp(mean), shifts, (shifts / width) ** 2)
-        p = ln_background_pdf(voids, dwarf.position_deg, widths, self["metric"], centre + shifts, SCORE_BIN)
-        known = p > 0
-        return BackgroundModel(np.exp(mean), shifts[known], -2 * np.log(p[known] / p.max()))
+        shifts = np.linspace(-_WIDTHS, _WIDTHS, 2 * _WIDTHS * _STEPS_PER_WIDTH + 1) * width
+        minus_two_ln = np.square(shifts / width)
+        if self["estimator"] == "kernel":  # the others give a variance and no density
+            p = ln_background_pdf(voids, dwarf.position_deg, widths, self["metric"], centre + shifts, SCORE_BIN)
+            minus_two_ln = -2 * np.log(np.maximum(p / p.max(), np.finfo(float).tiny))
+        chosen = self["background_scaling"]
+        found = {}
+        for scaling in sorted(SCALINGS, key=lambda name: name != chosen):
+            if scaling == "published" and not centre > 0:
+                # Its ratios of logarithms have no meaning here.
+                if scaling == chosen:
+                    raise UsageError(
+                        f"background_scaling=published divides by ln of the background of {dwarf.name} in the first "
+                        "bin, which is predicted as one count or less: choose factor or leave the dwarf out"
+                    )
+                continue
+            per_bin = mean / centre if scaling == "published" else np.ones(BINS)
+            found[scaling] = BackgroundModel(np.exp(mean), shifts, minus_two_ln, per_bin)
+        return found
 
     def _predicted(self, voids: Voids, widths: Bandwidths, dwarf: Dwarf) -> tuple[Floats, Floats]:
         """Mean and variance of ln(background), each (6,), NaN where the kernel has no neighbour."""
@@ -311,5 +330,6 @@ def _pseudo_counts(background: BackgroundModel, seed: int, name: str, experiment
     """Background-only counts (experiments, 6), the same for a dwarf wherever it is computed."""
     rng = np.random.default_rng([seed, *name.encode()])
     weight = np.exp(-0.5 * background.minus_two_ln)
-    shift = rng.choice(background.shifts, experiments, p=weight / weight.sum())
-    return np.asarray(rng.poisson(background.counts * np.exp(shift[:, None]), (experiments, BINS)), dtype=np.float64)
+    return np.asarray(
+        rng.poisson(rng.choice(background.levels, experiments, p=weight / weight.sum())), dtype=np.float64
+    )

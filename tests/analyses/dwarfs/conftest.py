@@ -24,6 +24,15 @@ def truth(positions):
 
 
 @pytest.fixture(scope="session")
+def published(data_dir, absent) -> Path:
+    """The published directory."""
+    folder = data_dir / "fermi_mldwarfs"
+    if not folder.is_dir():
+        absent("data", f"{folder} is missing")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tables_dir(tmp_path_factory) -> Path:
     """Tables of 1500 voids and three dwarfs in the layout of the published ones."""
     folder = tmp_path_factory.mktemp("tables")
@@ -50,6 +59,14 @@ def tables_dir(tmp_path_factory) -> Path:
     np.savetxt(folder / "AtProduction_gammas.dat", rows, header="mDM Log10x ...", comments="# ")
     np.savetxt(folder / "Jfactors/Jfac_Draco.txt", 10 ** rng.normal(18.5, 0.1, 300))
     return folder
+
+
+def copy(source, target):
+    """The files of a folder in another."""
+    for path in source.rglob("*"):
+        if path.is_file():
+            (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            (target / path.relative_to(source)).write_bytes(path.read_bytes())
 
 
 def process(directory, chunk=None, **parameters):

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.analyses.dwarfs.conftest import copy
+from vrecompute.errors import UsageError
 from vrecompute_analyses.dwarfs.estimators import ESTIMATORS
 from vrecompute_analyses.dwarfs.figures import figures
 from vrecompute_analyses.dwarfs.finish import finish
@@ -87,11 +89,13 @@ def test_backgrounds_are_a_table(tables_dir, process, context):
 
 
 def test_a_large_ts_is_explained_and_never_called_a_signal(tables_dir, process, context):
-    result = process(tables_dir, step="limits", **PARAMETERS["limits"])
-    for name in ("Draco", "Sculptor", "LeoII"):
-        result.arrays[f"likelihood/bb/{name}"].values[:, 1] += 8.0
     for background, words in (("fixed", "None of this is a signal"), ("profiled", "no evidence of a signal")):
-        analysis = Dwarfs(step="limits", background=background, **PARAMETERS["limits"])
+        parameters = {"background": background, **PARAMETERS["limits"]}
+        result = process(tables_dir, step="limits", **parameters)
+        for name, array in result.arrays.items():
+            if name.startswith("likelihood/"):
+                array.values[:, 3] += 8.0  # at no signal
+        analysis = Dwarfs(step="limits", **parameters)
         products = finish({"dwarfs": result}, analysis, context)
         assert words in " ".join(products["notes"])
         assert words in (context.directory / "notes.txt").read_text()
@@ -103,3 +107,31 @@ def test_a_stack_says_which_dwarfs_it_is_without(tables_dir, process, context):
     products = finish({"dwarfs": result}, Dwarfs(step="limits", **parameters), context)
     assert "without LeoII" in " ".join(products["notes"])
     assert set(products["curves"]["bb"]) == {"Draco", "Sculptor", "all"}
+
+
+def test_limits_with_a_profiled_background_are_given_for_both_scalings(tables_dir, process, context):
+    parameters = {**PARAMETERS["limits"], "background": "profiled", "background_scaling": "published"}
+    result = process(tables_dir, step="limits", **parameters)
+    products = json.loads(json.dumps(plain(finish({"dwarfs": result}, Dwarfs(step="limits", **parameters), context))))
+    for row in table(context.directory / "limits.csv"):
+        assert row["sigmav_cm3_s"] == row["sigmav_cm3_s_published"]
+        assert float(row["sigmav_cm3_s_factor"]) / float(row["sigmav_cm3_s"]) == pytest.approx(1, abs=0.3)
+        assert row["sigmav_cm3_s_factor"] != row["sigmav_cm3_s"]
+    assert products["curves"]["bb"]["all"]["observed_cm3_s_by_scaling"].keys() == {"factor", "published"}
+    assert figures(products, {"dwarfs": result}, context)
+
+
+def test_a_background_without_logarithm_has_no_published_scaling(tables_dir, tmp_path, process, context):
+    copy(tables_dir, tmp_path)
+    counts = np.loadtxt(tables_dir / "misc/Newbins_counts_voids.dat")
+    counts[:, 0] = 1
+    np.savetxt(tmp_path / "misc/Newbins_counts_voids.dat", counts)
+    parameters = {**PARAMETERS["limits"], "background": "profiled"}
+    result = process(tmp_path, step="limits", **parameters)
+    products = finish({"dwarfs": result}, Dwarfs(step="limits", **parameters), context)
+    rows = table(context.directory / "limits.csv")
+    assert {bool(row["sigmav_cm3_s_published"]) for row in rows} == {False}
+    assert {bool(row["sigmav_cm3_s_factor"]) for row in rows} == {True}
+    assert "published scaling" in " ".join(products["notes"])
+    with pytest.raises(UsageError, match="choose factor"):
+        process(tmp_path, step="limits", background_scaling="published", **parameters)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.analyses.dwarfs.conftest import DWARFS, truth
+from tests.analyses.dwarfs.conftest import DWARFS, copy, truth
 from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, CorruptFile, ParameterError, UnreadableFile, UsageError
@@ -71,13 +71,6 @@ def test_senseless_parameters_are_refused_before_anything_runs(tables_dir, param
         Dwarfs(**parameters).open_directory(tables_dir)
 
 
-def copy(source, target):
-    for path in source.rglob("*"):
-        if path.is_file():
-            (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-            (target / path.relative_to(source)).write_bytes(path.read_bytes())
-
-
 @pytest.mark.parametrize(
     ("file", "text", "error", "words"),
     [
@@ -118,7 +111,7 @@ def test_any_estimator_predicts_backgrounds_and_limits(estimator, tables_dir, pr
     expected = np.log(truth(np.array([DWARFS["Draco"]])))[0]
     assert np.all(np.abs(found.arrays["ln_background/Draco"].values - expected) < 0.25)
     limits = process(tables_dir, step="limits", background="profiled", pseudo_experiments=1, **parameters)
-    assert np.isfinite(limits.arrays["likelihood/bb/Draco"].values).all()
+    assert np.isfinite(limits.arrays["likelihood/factor/bb/Draco"].values).all()
 
 
 def test_process_needs_nothing_but_index_and_resources(tables_dir):

@@ -1,26 +1,14 @@
 """Numbers of the published analysis, from its own data."""
 
-import csv
-
 import numpy as np
 import pytest
 
 from vrecompute.kernels.numerics.regress import regress
 from vrecompute.kernels.numerics.score import best_bandwidths, score, score_grid
-from vrecompute_analyses.dwarfs.finish import finish
-from vrecompute_analyses.dwarfs.process import Dwarfs
 from vrecompute_analyses.dwarfs.tables import FILES, read_voids
 from vrecompute_analyses.dwarfs.training import bandwidth_grid
 
 pytestmark = pytest.mark.data
-
-
-@pytest.fixture(scope="module")
-def published(data_dir, absent):
-    folder = data_dir / "fermi_mldwarfs"
-    if not folder.is_dir():
-        absent("data", f"{folder} is missing")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +64,3 @@ def test_near_the_pole_the_metrics_differ(voids):
     )
     assert np.abs(sphere.mean - planar.mean).max() > 0.05
     assert np.all(sphere.weight > 2 * planar.weight)
-
-
-def test_limits_of_draco_and_of_four_dwarfs(published, process, context):
-    parameters = {"metric": "planar", "bandwidth_deg": 1.4, "mass_range_gev": "100,100", "pseudo_experiments": 0}
-    result = process(published, step="limits", **parameters)
-    products = finish({"dwarfs": result}, Dwarfs(step="limits", **parameters), context)
-    with (context.directory / "limits.csv").open() as file:
-        limits = {r["target"]: float(r["sigmav_cm3_s"] or "nan") for r in csv.DictReader(file)}
-    assert limits["Draco"] == pytest.approx(5.98e-26, rel=0.02)
-    assert limits["Draco+Sculptor+UrsaMinor+LeoII"] == pytest.approx(5.76e-26, rel=0.02)
-    assert products["curves"]["bb"]["all"]["ts"][0] == pytest.approx(16, abs=1)
-    assert "None of this is a signal" in " ".join(products["notes"])
