@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from vrecompute.kernels.numerics.brute import regress_brute, score_brute
+from tests.kernels.brute import regress_brute, score_brute
 from vrecompute.kernels.numerics.regress import regress
 from vrecompute.kernels.numerics.score import score
 

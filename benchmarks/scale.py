@@ -135,7 +135,7 @@ def _manifest(chunks: int, chunk_s: float, task_s: float) -> Manifest:
         resources={},
         numerics=numerics(()),
         settings=Settings(task_s=task_s),
-        grids={"": (_grid(chunks),)},
+        grids=(_grid(chunks),),
     )
 
 

@@ -304,7 +304,7 @@ class Client:
                 f"an Analysis instance brings its own parameters; {', '.join(parameters)} came beside it"
             )
         analysis, origin = load_analysis(given, parameters)
-        grids: dict[str, tuple[Grid, ...]] = {}
+        grids: tuple[Grid, ...] = ()
         resources = {name: Path(path) for name, path in analysis.resources().items()}
         if analysis.opens_directory:
             found, grids, opened = _open_directory(analysis, dataset)
@@ -333,7 +333,6 @@ class Client:
             site=self.site.name,
             settings=settings,
             grids=grids,
-            steps=tuple(analysis.steps),
         )
 
     def _keep(self, path: Path, name: str, *, keep: bool) -> str:
@@ -350,17 +349,12 @@ class Client:
         return stored
 
 
-def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, dict[str, tuple[Grid, ...]], dict[str, Path]]:
+def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
     # The command line gives a list of what it was given.
     only = dataset[0] if isinstance(dataset, (list, tuple)) and len(dataset) == 1 else dataset
     path = Path(only) if isinstance(only, (str, os.PathLike)) else None
     if path is None or not path.is_dir():
         raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
-    resources: dict[str, Path] = {}
-    grids: dict[str, tuple[Grid, ...]] = {}
-    for step in analysis.steps or ("",):
-        opening = (analysis.at_step(step) if step else analysis).open_directory(path)
-        resources |= {name: Path(p) for name, p in opening.resources.items()}
-        grids[step] = tuple(opening.grids)
-    sample = Sample(analysis.name)
-    return Dataset((sample,), (), str(path)), grids, resources
+    opening = analysis.open_directory(path)
+    resources = {name: Path(p) for name, p in opening.resources.items()}
+    return Dataset((Sample(analysis.name),), (), str(path)), tuple(opening.grids), resources

@@ -72,7 +72,7 @@ def test_a_run_that_is_taken_up_again_computes_nothing_twice(tmp_path):
     with Client(workers=1, store=tmp_path / "store") as client:
         first = client.run(str(tmp_path / "sums.py"), str(file)).report(timeout_s=120)
         run = client.attach(first.run)
-        key = work_key(run.manifest, run.analysis(), "", run.manifest.resources)
+        key = work_key(run.manifest, run.analysis())
         assert {name.split("/")[1] for name in client.store.names("work")} == {key}, "whoever takes it up finds parts"
         again = client.run(str(tmp_path / "sums.py"), str(file), pt_min_gev="10").report(timeout_s=120)
     assert (again.chunks.computed, again.chunks.reused) == (0, first.chunks.computed)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.numerics.brute import regress_brute
+from tests.kernels.brute import regress_brute
 from vrecompute.kernels.numerics.regress import regress, truncation_bound
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.kernels.numerics.brute import score_brute
+from tests.kernels.brute import score_brute
 from vrecompute.kernels.numerics.score import best_bandwidths, score, score_grid, score_truncation
 
 

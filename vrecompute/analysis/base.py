@@ -133,8 +133,6 @@ class Analysis:
     )
     # True where a dataset is a directory that the analysis reads itself (`open_directory`).
     opens_directory: ClassVar[bool] = False
-    # Named steps, run in this order; `at_step` gives the analysis of each (see `at_step`).
-    steps: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **given: Any) -> None:
         known = {p.name: p for p in self.parameters}
@@ -172,14 +170,6 @@ class Analysis:
     def open_directory(self, path: Path) -> Opening:
         """Only where `opens_directory`: the resources and grids of a directory."""
         raise NotImplementedError(f"{type(self).__name__} opens no directory")
-
-    def at_step(self, step: str) -> Analysis:
-        """The analysis that runs as `step`.
-
-        It gets the result files of the earlier steps of the run as resources named by step, in
-        `Columns.resources`. Only called where `steps` is not empty.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no steps")
 
     def process(self, events: Columns) -> Result:
         """The Result of one chunk."""

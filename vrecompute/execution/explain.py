@@ -92,13 +92,11 @@ def explain(
     """What carrying out `manifest` would take; `script` is that of its jobs."""
     views = sample_views(manifest)
     samples = {s.name: s for s in manifest.dataset.samples}
-    step = manifest.steps[-1] if manifest.steps else ""
-    chosen = analysis.at_step(step) if step else analysis
-    work = work_key(manifest, chosen, step, manifest.resources)
-    context = PreflightContext(chosen, samples, views, work, manifest.settings.chunk_bytes, store.url)
+    work = work_key(manifest, analysis)
+    context = PreflightContext(analysis, samples, views, work, manifest.settings.chunk_bytes, store.url)
     known = settled(context, manifest.dataset.sources, lambda o, sources: [cached_source(o, store, s) for s in sources])
     planned = [source for source in known if source is not None]
-    planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids.get(step, ()) for s in samples.values()]
+    planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
     found = stock(store, plan, lambda sources: {})
     plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)

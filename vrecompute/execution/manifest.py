@@ -1,7 +1,7 @@
 """`Manifest`: what a run is, written once before anything starts; all that another process needs to take it up.
 
 runs/<run>/manifest.json             this
-runs/<run>/plan<-step>.json          what preflight made of it
+runs/<run>/plan.json                 what preflight made of it
 runs/<run>/events/<writer>/<n>.json  what each Runner did, one object an event
 runs/<run>/results/<sha256>.zip      results, by content
 runs/<run>/outcomes/<writer>.json    how each Runner ended
@@ -27,7 +27,7 @@ from vrecompute.stores.base import Store
 
 __all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
 
-_FORMAT = {"format": "vrecompute-manifest", "version": 1}
+_FORMAT = {"format": "vrecompute-manifest", "version": 2}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Settings:
 class Manifest:
     """One execution of an analysis on a dataset with parameters at a site.
 
-    `resources` are store names by resource name, `grids` what the analysis opened itself, by step.
+    `resources` are store names by resource name, `grids` what the analysis opened itself.
     `origin` is where the analysis' code comes from: an installed name, a source file's digest, or `live`.
     """
 
@@ -78,8 +78,7 @@ class Manifest:
     numerics: Mapping[str, str]
     site: str = "local"
     settings: Settings = field(default_factory=Settings)
-    grids: Mapping[str, tuple[Grid, ...]] = field(default_factory=dict)
-    steps: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -114,8 +113,7 @@ def read_manifest(store: Store, run: str) -> Manifest:
         **{
             **raw,
             "settings": Settings(**raw["settings"]),
-            "steps": tuple(raw["steps"]),
-            "grids": {step: tuple(Grid(**g) for g in grids) for step, grids in raw["grids"].items()},
+            "grids": tuple(Grid(**grid) for grid in raw["grids"]),
         },
         dataset=Dataset(
             samples=tuple(Sample(**s) for s in dataset["samples"]),

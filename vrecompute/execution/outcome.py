@@ -129,12 +129,11 @@ class Tally:
         if failure not in self.failures:
             self.failures.append(failure)
 
-    def planned(self, plan: Plan, analysis: Analysis, *, final: bool) -> None:
-        """The plan of a step; that of the final step is what events are counted against."""
-        self.total += plan.chunks
-        if final:
-            self._plan = plan
-            self._have = np.zeros(plan.chunks, dtype=bool)
+    def planned(self, plan: Plan, analysis: Analysis) -> None:
+        """What events are counted against."""
+        self.total = plan.chunks
+        self._plan = plan
+        self._have = np.zeros(plan.chunks, dtype=bool)
         self.warnings += plan_warnings(plan, analysis)
 
     def received(self, task_report: TaskReport, new_chunks: int) -> None:
@@ -151,10 +150,9 @@ class Tally:
             self.bytes += task_report.disk_bytes
 
     def collected(self, plan: Plan, have: NDArray[np.bool_]) -> None:
-        """What of a plan is in the result."""
-        if plan is self._plan:
-            self._have = have
-            self.events_seen = int(np.sum(plan.table[:, 2] - plan.table[:, 1], where=have))
+        """What of the plan is in the result."""
+        self._have = have
+        self.events_seen = int(np.sum(plan.table[:, 2] - plan.table[:, 1], where=have))
 
     def outcome(self, results: Mapping[str, Result], result: str | None, *, cancelled: bool) -> Outcome:
         """The Outcome of what was counted."""
@@ -222,8 +220,6 @@ class Tally:
 
     def _account(self, merged: int, expected: int) -> None:
         """Every expected event is in the result or part of a named failure; what is neither is a failure of its own."""
-        if len(self.manifest.steps) > 1 and self.failures:
-            return  # events are counted in the last step, failures in all
         spans = {(f.sample, f.file, f.start): f.entries or 0 for f in self.failures if f.kind != "duplicate"}
         named = sum(spans.values())
         if merged + named != expected:

@@ -51,7 +51,7 @@ class _Watch(Protocol):
 
 
 class Planner:
-    """Plans the steps of one run. Failures and warnings go to `tally`."""
+    """Plans one run. Failures and warnings go to `tally`."""
 
     def __init__(
         self, dask: DaskClient, store: Store, manifest: Manifest, tally: Tally, walltime: RunnerWalltime, watch: _Watch
@@ -64,11 +64,11 @@ class Planner:
         self.walltime = walltime
         self.watch = watch
 
-    def plan(self, step: str, analysis: Analysis, work: str) -> Plan:
+    def plan(self, analysis: Analysis, work: str) -> Plan:
         """What preflight found of all sources."""
         views = sample_views(self.manifest)
         samples = {s.name: s for s in self.manifest.dataset.samples}
-        grids = self.manifest.grids.get(step, ())
+        grids = self.manifest.grids
         planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
         if not grids:
             context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
@@ -81,18 +81,18 @@ class Planner:
             self.tally.failed(failure)
         return Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
 
-    def stock(self, plan: Plan, step: str) -> Stock:
+    def stock(self, plan: Plan) -> Stock:
         """The plan that the run keeps, and what the store has of it.
 
         Raises ValueError where stored Results cannot be combined, StoreError where the run's plan cannot be read.
         """
         found = stock(self.store, plan, self._prove)
-        known = self._settled(found.plan, step)
+        known = self._settled(found.plan)
         return found if known is found.plan else stock(self.store, known, self._prove, settled=True)
 
-    def _settled(self, plan: Plan, step: str) -> Plan:
+    def _settled(self, plan: Plan) -> Plan:
         """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
-        name = f"{self.manifest.prefix}plan{'-' + step if step else ''}.json"
+        name = f"{self.manifest.prefix}plan.json"
         if self.watch.over or self.tally.failures or self.store.create(name, plan.to_json()):
             return plan
         try:

@@ -106,14 +106,7 @@ class Runner:
         results: dict[str, Result] = {}
         try:
             self.log.event("started")
-            carried = dict(self.manifest.resources)
-            for step in self.manifest.steps or ("",):
-                analysis = self.analysis.at_step(step) if step else self.analysis
-                results = self._step(step, analysis, carried)
-                if self.over:
-                    break
-                if step:
-                    carried[step] = self._keep(results, "blobs/")
+            results = self._results()
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
         except Exception as error:
@@ -159,17 +152,16 @@ class Runner:
         """Whether nothing more is to be begun."""
         return self._cancelled or self.tally.must_stop or self.walltime.late is not None
 
-    def _step(self, step: str, analysis: Analysis, resources: Mapping[str, str]) -> dict[str, Result]:
-        work = work_key(self.manifest, analysis, step, resources)
+    def _results(self) -> dict[str, Result]:
         with self._stage("preflight"):
-            plan = self.planner.plan(step, analysis, work)
+            plan = self.planner.plan(self.analysis, work_key(self.manifest, self.analysis))
         if self.over:
-            self._planned(plan, step, analysis)
+            self.tally.planned(plan, self.analysis)
             return {}
         with self._stage("reuse"):
-            plan, collector = self._reuse(plan, step, analysis)
-        wanted = (dict(resources), dict(self.manifest.numerics), self.walltime.ends)
-        context = TaskContext(plan, analysis, self.store.url, *wanted, lines_of(type(analysis).process))
+            plan, collector = self._reuse(plan)
+        wanted = (dict(self.manifest.resources), dict(self.manifest.numerics), self.walltime.ends)
+        context = TaskContext(plan, self.analysis, self.store.url, *wanted, lines_of(type(self.analysis).process))
         with self._stage("work"):
             self.control.needed(self.manifest.run, int((~collector.have).sum()))
             self._work(context, collector)
@@ -178,10 +170,10 @@ class Runner:
             self.tally.collected(plan, collector.have)
         return results
 
-    def _reuse(self, plan: Plan, step: str, analysis: Analysis) -> tuple[Plan, Collector]:
+    def _reuse(self, plan: Plan) -> tuple[Plan, Collector]:
         """The plan that the run keeps, and what the store has of it."""
         try:
-            found = self.planner.stock(plan, step)
+            found = self.planner.stock(plan)
         except ValueError as error:
             wrong = AnalysisError(f"stored results do not combine: {error}")
             self.tally.failed(failure_of(wrong, self.manifest.dataset.name, ""))
@@ -189,15 +181,12 @@ class Runner:
         for name, why in found.damaged.items():
             self.tally.warnings.append(f"a stored part was damaged and is computed again: {why}")
             self.store.delete(name)
-        self._planned(found.plan, step, analysis)
+        self.tally.planned(found.plan, self.analysis)
         if not self.settings.reuse:
             return found.plan, Collector(found.plan)
         self.tally.reused += int(found.collector.have.sum())
         self._report_work(found.plan, found.collector)
         return found.plan, found.collector
-
-    def _planned(self, plan: Plan, step: str, analysis: Analysis) -> None:
-        self.tally.planned(plan, analysis, final=step == (self.manifest.steps or ("",))[-1])
 
     def _work(self, context: TaskContext, collector: Collector) -> None:
         plan = context.plan
@@ -291,15 +280,12 @@ class Runner:
         if not results or not (self.tally.events_seen or self.tally.all_there):
             return None
         try:
-            return self._keep(results, f"{self.manifest.prefix}results/")
+            data = write_results(results)
+            name = f"{self.manifest.prefix}results/{sha256_of(data)}.zip"
+            self.store.create(name, data)
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
             return None
-
-    def _keep(self, results: Mapping[str, Result], folder: str) -> str:
-        data = write_results(results)
-        name = f"{folder}{sha256_of(data)}.zip"
-        self.store.create(name, data)
         return name
 
     def look_around(self) -> None:

@@ -38,8 +38,7 @@ def table_pieces(store: Store, manifest: Manifest, table: str) -> Iterator[Table
 
     Of an unfinished run, those that are there. Raises StoreError where the run has no plan yet.
     """
-    step = manifest.steps[-1] if manifest.steps else ""
-    plan = Plan.from_json(store.get(f"{manifest.prefix}plan{'-' + step if step else ''}.json"))
+    plan = Plan.from_json(store.get(f"{manifest.prefix}plan.json"))
     for source in plan.sources:
         for start, stop in zip(source.bounds[:-1], source.bounds[1:], strict=True):
             name = table_name(plan.work, source.key, table, start, stop)

@@ -15,16 +15,18 @@ from vrecompute.results.file import FORMAT_VERSION
 __all__ = ["sample_views", "work_key"]
 
 
-def work_key(manifest: Manifest, analysis: Analysis, step: str, resources: Mapping[str, str]) -> str:
+def work_key(manifest: Manifest, analysis: Analysis) -> str:
     """Names analysis code, process parameters, resources, numerics, and versions of reader and format.
 
     Not of it: the certified-luminosity files of samples, which are in the samples' views, and the file the
     analysis came from, whose digest counts comments that the code's does not.
     """
-    own = {name: digest for name, digest in resources.items() if not name.startswith(("certified:", "source:"))}
+    own = {
+        name: digest for name, digest in manifest.resources.items() if not name.startswith(("certified:", "source:"))
+    }
     return sha256_json(
         {
-            "analysis": [manifest.analysis, manifest.analysis_version, manifest.code, step],
+            "analysis": [manifest.analysis, manifest.analysis_version, manifest.code],
             "parameters": analysis.process_parameters(),
             "resources": own,
             "numerics": manifest.numerics,
