@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis, Grid
-from vrecompute.analysis.loading import load_analysis, reload_analysis
+from vrecompute.analysis.loading import check_needs, load_analysis, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.datasets.catalogue import resolve
@@ -304,6 +304,7 @@ class Client:
                 f"an Analysis instance brings its own parameters; {', '.join(parameters)} came beside it"
             )
         analysis, origin = load_analysis(given, parameters)
+        check_needs(analysis)
         grids: tuple[Grid, ...] = ()
         resources = {name: Path(path) for name, path in analysis.resources().items()}
         if analysis.opens_directory:

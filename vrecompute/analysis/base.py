@@ -167,6 +167,13 @@ class Analysis:
         """Files that `process` reads besides events, by name; their sha256 is part of every key."""
         return {}
 
+    def needs(self) -> Mapping[str, str]:
+        """Modules besides its own imports that a run with these parameters uses, with what pip installs them by.
+
+        A run whose client lacks one is refused before it starts: {"astropy": "vrecompute[astro]"}.
+        """
+        return {}
+
     def open_directory(self, path: Path) -> Opening:
         """Only where `opens_directory`: the resources and grids of a directory."""
         raise NotImplementedError(f"{type(self).__name__} opens no directory")

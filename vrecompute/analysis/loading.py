@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint
-from importlib.util import module_from_spec, spec_from_loader
+from importlib.util import find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +40,15 @@ def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[st
         return found(**parameters), f"file:{file_sha256(Path(path))}:{found.__name__}"
     names = ", ".join(known) or "none"
     raise UsageError(f"there is no analysis {given!r} (installed: {names}){hint(given, known)}")
+
+
+def check_needs(analysis: Analysis) -> None:
+    """UsageError where a module is not installed here that the analysis `needs`."""
+    for module, package in analysis.needs().items():
+        if find_spec(module) is None:
+            raise UsageError(
+                f"analysis {analysis.name!r} with these parameters needs {module}: pip install '{package}'"
+            )
 
 
 def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | None = None) -> Analysis:

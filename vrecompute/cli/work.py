@@ -21,7 +21,7 @@ __all__ = ["work"]
 @click.pass_context
 def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
-    from vrecompute.analysis.loading import reload_analysis
+    from vrecompute.analysis.loading import check_needs, reload_analysis
     from vrecompute.client import Client
     from vrecompute.detach import verified_manifest
     from vrecompute.execution.manifest import read_manifest
@@ -37,6 +37,7 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
             source = Path(folder) / "analysis.py"
             source.write_bytes(kept.get(stored))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
+        check_needs(analysis)
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):
             from distributed import Client as DaskClient
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
@@ -98,7 +99,7 @@ def stack(scans: Sequence[Scan]) -> Scan:
     if len(scans) == 1:
         return scans[0]
     masses = reduce(np.intersect1d, [scan.masses_gev for scan in scans])
-    rows = [np.searchsorted(scan.masses_gev, masses) for scan in scans]
+    rows = [np.searchsorted(scan.masses_gev, masses).astype(np.int64) for scan in scans]
     size = 2 * scans[0].observed.shape[-1]
     ends = np.array([_ends(scan, row) for scan, row in zip(scans, rows, strict=True)])
     # From the dwarf that sees the most to the one that sees the least, with twice the knots; of 1 where none does.
@@ -114,13 +115,13 @@ def stack(scans: Sequence[Scan]) -> Scan:
     return Scan(masses, first, step, observed, expected)
 
 
-def _ends(scan: Scan, rows: Sequence[int]) -> tuple[Floats, Floats]:
+def _ends(scan: Scan, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Cross-sections of the first and last knots of some masses."""
     first = scan.first[rows]
     return first, first * np.exp(scan.step[rows] * (scan.observed.shape[-1] - 1))
 
 
-def _resampled(scan: Scan, name: str, rows: Sequence[int], at: Floats) -> Floats:
+def _resampled(scan: Scan, name: str, rows: NDArray[np.int64], at: Floats) -> Floats:
     """Likelihoods of some masses at other cross-sections (M, G), beyond their last knots with their last slope."""
     found = []
     for row, first, last, cross_sections in zip(rows, *_ends(scan, rows), at, strict=True):

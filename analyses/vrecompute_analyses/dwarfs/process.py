@@ -107,6 +107,13 @@ class Dwarfs(Analysis):
                   stage="finish"),
     )  # fmt: skip
 
+    def needs(self) -> Mapping[str, str]:
+        """The extra 'astro' for maps, and 'ml' for the estimators besides the kernel."""
+        if self["step"] == "map":
+            return dict.fromkeys(("astropy", "astropy_healpix"), "vrecompute[astro]")
+        learns = self["step"] in ("predict", "limits") and self["estimator"] != "kernel"
+        return {"sklearn": "vrecompute[ml]"} if learns or self["step"] == "estimators" else {}
+
     def columns(self, source: SourceView) -> Sequence[str]:
         """None: the source is a grid."""
         return ()
@@ -240,7 +247,7 @@ class Dwarfs(Analysis):
     def _limits(self, resources: Mapping[str, Path], axes: Axes, channel: Ints, dwarf: Ints, mass: Ints) -> Result:
         voids, widths = self._voids(resources)
         chosen = self._chosen(resources)
-        known: dict[int, tuple[Mapping[str, BackgroundModel], Floats, JPrior]] = {}
+        known: dict[int, tuple[dict[str, BackgroundModel], Floats, JPrior]] = {}
         rows: dict[str, list[Any]] = {}
         for c, d, m in zip(channel, dwarf, mass, strict=True):
             name, mass_gev, target = axes["channel"][c], float(axes["mass_gev"][m]), chosen[d]

@@ -1,11 +1,13 @@
 """The dwarfs analysis through a real client: the command line's parameters, products where they belong."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from vrecompute import Client
+from vrecompute.cli import main
 from vrecompute.errors import DatasetError
 
 COMMON = {"bandwidth_deg": 5, "bandwidth_ln_counts": 0.2}
@@ -38,6 +40,28 @@ def test_a_map_is_one_grid_of_pixels_and_is_reused(client, tables_dir):
     assert np.array_equal(found["pixel/5_deg"].values, np.arange(12 * 16 * 16))
     again = client.run("dwarfs", tables_dir, params=parameters).wait(120)
     assert again.result(timeout_s=60).to_bytes() == first.result(timeout_s=60).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "parameters"),
+    [
+        ("astropy_healpix", "astro", {"step": "map"}),
+        ("sklearn", "ml", {"step": "estimators"}),
+        ("sklearn", "ml", {"step": "predict", "estimator": "forest"}),
+    ],
+)
+def test_a_missing_extra_is_named_before_workers_start(
+    monkeypatch, tables_dir, tmp_path, capsys, module, extra, parameters
+):
+    monkeypatch.setattr(
+        "vrecompute.analysis.loading.find_spec", lambda name: None if name == module else find_spec(name)
+    )
+    given = [f"-p{name}={value}" for name, value in parameters.items()]
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "dwarfs", str(tables_dir), "--store", str(tmp_path / "store"), *given])
+    assert ended.value.code == 2
+    assert f"pip install 'vrecompute[{extra}]'" in capsys.readouterr().err
+    assert not list((tmp_path / "store").glob("runs/*"))
 
 
 def test_what_is_no_directory_is_refused(client, tables_dir):
