@@ -37,7 +37,7 @@ def upper_limits(model: LogLinear, counts: Floats, signal: Floats, theta: Floats
     """CLs upper limits at confidence level `cl` on the strength of every row of `signal` (T, bins).
 
     The background parameters (start: theta) are profiled in every fit. Limits are NaN for a signal that
-    leaves nothing in the bins.
+    leaves nothing in the bins, or whose limit is not within e^12 of its first guess.
     """
     alpha = 1.0 - cl
     usable = signal.sum(axis=1) > 0
@@ -107,7 +107,9 @@ class _Scan:
             low, f_low = np.where(too_high, trial, low), np.where(too_high, value, f_low)
             moved = too_low & ~too_high
             high, f_high = np.where(moved, trial, high), np.where(moved, value, f_high)
-        return np.asarray(np.exp(_illinois(falling, low, f_low, high, f_high)))
+        found = np.exp(_illinois(falling, low, f_low, high, f_high))
+        # Without a bracket it would be the end of the search.
+        return np.where((f_low < 0) | (f_high > 0), np.nan, found)
 
 
 def _illinois(falling: Callable[[Floats], Floats], low: Floats, f_low: Floats, high: Floats, f_high: Floats) -> Floats:

@@ -55,6 +55,12 @@ def test_gaussian_regime_and_order_of_the_bands():
     assert np.all(np.diff(limits.expected[0]) > 0)
 
 
+def test_a_limit_out_of_reach_is_none_and_not_the_end_of_the_search(monkeypatch):
+    monkeypatch.setattr("vrecompute_analyses.limits._STEPS", 1)
+    limits = upper_limits(MODEL, np.array([1e4, 1e4 * 1e4]), SIGNAL * 1e-3, np.array([np.log(1e8)]))
+    assert np.isnan(limits.expected[0, [0, 4]]).all()
+
+
 def test_a_higher_confidence_level_excludes_less():
     arguments = (MODEL, np.array([50.0, 5e5]), SIGNAL, np.array([np.log(5e5)]))
     assert upper_limits(*arguments, cl=0.99).observed[0] > upper_limits(*arguments, cl=0.90).observed[0]

@@ -18,7 +18,7 @@ from vrecompute.errors import UsageError
 from vrecompute.nearest import hint
 from vrecompute.plugins import ANALYSES, installed
 
-__all__ = ["load_analysis", "reload_analysis"]
+__all__ = ["check_needs", "load_analysis", "reload_analysis"]
 
 
 def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[str, Any]) -> tuple[Analysis, str]:
