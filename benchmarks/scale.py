@@ -136,6 +136,7 @@ def _manifest(chunks: int, chunk_s: float, task_s: float) -> Manifest:
         numerics=numerics(()),
         settings=Settings(task_s=task_s),
         grids=(_grid(chunks),),
+        code_parts=Sleeping(seconds=chunk_s).code().parts,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis, Grid
+from vrecompute.analysis.analysisfile import restore, sources_of
 from vrecompute.analysis.loading import check_needs, load_analysis, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
@@ -24,10 +25,11 @@ from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
+from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id, read_manifest
 from vrecompute.execution.runlog import run_state
-from vrecompute.execution.task import local_copy
+from vrecompute.execution.task import temporary_folder
 from vrecompute.kernels.certified import read_golden
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
@@ -254,8 +256,8 @@ class Client:
         manifest = read_manifest(store, self._full_name(run))
 
         def analysis() -> Analysis:
-            stored = manifest.resources.get("source:analysis")
-            return reload_analysis(manifest.origin, manifest.parameters, local_copy(store, stored) if stored else None)
+            source = restore(store, manifest.resources, temporary_folder() / manifest.run)
+            return reload_analysis(manifest.origin, manifest.parameters, source)
 
         detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
@@ -270,6 +272,8 @@ class Client:
 
     def _carry_out(self, run: Run) -> Run:
         made: list[Any] = []
+        # Now, not when workers are there: a notebook goes on, and may change what its analysis reaches.
+        packed = pack_for(run.manifest, run.analysis())
 
         def make_runner(notice: Any) -> Any:
             from vrecompute.execution.runner import Runner
@@ -279,7 +283,7 @@ class Client:
             if made:
                 site_workers.leave(made[-1].dask)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
-            runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers)
+            runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)
             return runner
@@ -318,22 +322,25 @@ class Client:
                 read_golden(Path(sample.certified))  # a list that is none is told before anything starts
                 resources[f"certified:{sample.name}"] = Path(sample.certified)
         if origin.startswith("file:") and isinstance(given, str):
-            resources["source:analysis"] = Path(given.rpartition(":")[0] or given)
+            resources |= sources_of(Path(given.partition(":")[0]))
         kept = {name: self._keep(path, name, keep=keep) for name, path in resources.items()}
+        code = analysis.code()
         return analysis, Manifest(
             run=new_run_id(analysis.name or type(analysis).__name__),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             analysis=analysis.name or type(analysis).__name__,
             analysis_version=analysis.version,
             origin=origin,
-            code=analysis.code_digest(),
+            code=code.digest,
             parameters=dict(analysis.values),
             dataset=found,
             resources=kept,
-            numerics=numerics(analysis.dependencies),
+            numerics=numerics({*analysis.dependencies, *code.distributions}),
             site=self.site.name,
             settings=settings,
             grids=grids,
+            code_parts=dict(code.parts),
+            unnamed=code.unnamed,
         )
 
     def _keep(self, path: Path, name: str, *, keep: bool) -> str:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.digest import canonical_json, code_digest, numerics, sha256_json
+from vrecompute.analysis.codedigest import code_of
+from vrecompute.digest import canonical_json, numerics, sha256_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -36,7 +37,7 @@ def test_arrays_and_paths_are_data_and_objects_are_not():
 
 def test_digests_are_the_same_in_another_process():
     code = "from vrecompute.digest import *; from vrecompute_analyses.dilepton.process import Dilepton as D;"
-    code += "print(sha256_json({'b': 1.5, 'a': [1]}), code_digest(D))"
+    code += "print(sha256_json({'b': 1.5, 'a': [1]}), D().code().digest)"
     outputs = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
         for env in ({"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)}, {"PYTHONPATH": ":".join(sys.path)})
@@ -77,7 +78,7 @@ def package(tmp_path, monkeypatch):
         for name in [n for n in sys.modules if n == "pkg" or n.startswith("pkg.")]:
             del sys.modules[name]
         importlib.invalidate_caches()
-        return code_digest(importlib.import_module("pkg.process").Select)
+        return code_of(importlib.import_module("pkg.process").Select).digest
 
     yield digest_after
     for name in [n for n in sys.modules if n == "pkg" or n.startswith("pkg.")]:

@@ -14,9 +14,9 @@ import uproot
 
 from tests.events import write_events
 from vrecompute import Array, Client, Result
-from vrecompute.analysis.codedigest import function_digest
+from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.mapping import MapAnalysis
-from vrecompute.errors import AnalysisError, Incomplete
+from vrecompute.errors import Incomplete
 
 CHUNK_BYTES = 3400
 THRESHOLD = 20.0
@@ -143,11 +143,20 @@ def test_errors_name_file_and_reason(client, files, function, reason):
     assert run.exit_code == 4
 
 
-def test_a_function_without_source_is_refused_before_anything_starts(client, files):
+def test_a_function_without_source_runs_and_is_never_reused(client, files):
     scope: dict[str, object] = {}
     exec("def f(events): return len(events)", scope)
-    with pytest.raises(AnalysisError, match=r"source of the mapped function's 'f' cannot be had"):
-        client.map(scope["f"], files)
+    for _ in range(2):
+        run, result = mapped(client, scope["f"], files)
+        assert result.counters["value"] == 800
+        assert run.report().chunks.reused == 0
+        (warning,) = run.report().warnings
+        assert "nothing of this run is reused" in warning
+        assert "?: f() has no source: define it in a file or a notebook cell" in warning
+
+
+def function_digest(function):
+    return code_of(function).digest
 
 
 def digest_with(name, value):
@@ -222,7 +231,7 @@ def test_digests_are_equal_in_another_process(tmp_path):
         "import numpy as np\nEDGES = {'a': np.arange(3)}\nNAMES = frozenset('abcdef')\n"
         "def f(events):\n    return len(events) * EDGES['a'][0] + len(NAMES)\n"
     )
-    code = "import mapped_helper, vrecompute.analysis.codedigest as d; print(d.function_digest(mapped_helper.f))"
+    code = "import mapped_helper, vrecompute.analysis.codedigest as d; print(d.code_of(mapped_helper.f).digest)"
     environment = {"PYTHONPATH": ":".join([str(tmp_path), *sys.path]), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
     printed = {
         subprocess.check_output([sys.executable, "-c", code], text=True, env={**environment, "PYTHONHASHSEED": seed})
@@ -236,4 +245,4 @@ def test_digests_are_equal_in_another_process(tmp_path):
 def test_map_parameters_are_part_of_the_work():
     first, second = (MapAnalysis(count, ["Muon_pt"], combine) for combine in ("concat", "sum"))
     assert first.process_parameters() != second.process_parameters()
-    assert first.code_digest() == second.code_digest()
+    assert first.code().digest == second.code().digest

@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from vrecompute.analysis.codedigest import Code, code_of
 from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
-from vrecompute.digest import code_digest
 from vrecompute.errors import ParameterError
 from vrecompute.nearest import hint
 from vrecompute.results.result import Result
@@ -188,9 +188,9 @@ class Analysis:
         `vrecompute warm-cache` calls it with default parameters. Nothing to do without compiled kernels.
         """
 
-    def code_digest(self) -> str:
-        """Names the code behind `process`: see `vrecompute.digest.code_digest`."""
-        return code_digest(type(self))
+    def code(self) -> Code:
+        """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`."""
+        return code_of(self)
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""

@@ -1,159 +1,383 @@
-"""What a mapped function's work is named by: its source, and all it reaches that is not an installed library's.
+"""The digest of what will run (law 3): taken from the loaded objects and all they reach, by their source.
 
-A function of a notebook leans on globals, closures, helpers and arrays of that notebook. Each of them may
-be edited between two runs, so each is part of the name; what has no content to name makes the work unique.
+A function counts with its syntax, defaults, closure and globals, a class with its members and bases, any other
+object with what it is made of. Comments, docstrings, formatting and what is not reached do not count, nor what
+belongs to installed libraries: their versions are numerics. What has no source and no content makes a run unique.
 """
 
 from __future__ import annotations
 
-import dis
+import copyreg
 import functools
-import inspect
-import pickle
+import importlib
 import secrets
 import sys
-import sysconfig
-import textwrap
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
 
-from vrecompute.digest import module_digests, sha256_json, sha256_of, strip_comments
-from vrecompute.errors import AnalysisError
+from vrecompute import sourcetext
+from vrecompute.analysis.coderange import (
+    Uses,
+    counts,
+    distribution_of,
+    is_library_file,
+    is_user,
+    label_of,
+    machinery,
+    uses_of,
+)
+from vrecompute.digest import sha256_json, sha256_of
 
-__all__ = ["function_digest"]
+__all__ = ["Code", "code_of", "difference"]
 
-_LIBRARIES = tuple(str(Path(sysconfig.get_path(name))) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+# What every class has, made of its text, and what the core reads of an analysis and `process` does not.
+_NOT_COUNTED = frozenset(
+    {"__abstractmethods__", "__annotations__", "__annotate_func__", "__dict__", "__doc__", "__firstlineno__"}
+    | {"__module__", "__qualname__", "__slotnames__", "__static_attributes__", "__weakref__", "_abc_impl"}
+)
+_NOT_OF_PROCESS = frozenset(
+    {"name", "version", "title", "parameters", "dependencies", "steps", "opens_directory", "rehearse"}
+    | {"finish_function", "figures_function"}
+)
+# Members from which the functions without source of a class were generated.
+_GENERATORS = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
+_LONG = 200
 
 
-def function_digest(function: Callable[..., Any]) -> str:
-    """sha256 over source, defaults, closure and globals of a callable, and of its helpers likewise.
+@dataclass(frozen=True)
+class Code:
+    """`parts` are sha256 by name of all that is reached. `unnamed` says what could not be digested.
 
-    Equal in every process for equal content. Raises AnalysisError where there is no source.
+    `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
+    their own names, with the attributes that are, all where None; `imported` those that functions import when called.
     """
-    return sha256_json(_Description().of(function))
+
+    parts: Mapping[str, str]
+    unnamed: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    imported: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all parts; never the same twice where something is unnamed."""
+        return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
+
+
+def code_of(thing: Any, own: str | None = None) -> Code:
+    """The code of a function, a class or an object; `own` is a package that counts also where it is installed."""
+    description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0])
+    description.root(thing)
+    return Code(
+        dict(sorted({**description.parts, **machinery()}.items())),
+        tuple(dict.fromkeys(description.unnamed)),
+        tuple(sorted(description.distributions)),
+        {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
+        tuple(sorted(description.imported)),
+    )
+
+
+def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """Names of the parts that differ: "cuts.py: select" where both have one, else with what happened to it."""
+    names = []
+    for name in sorted({*wanted, *here}):
+        if wanted.get(name) != here.get(name):
+            how = "" if name in wanted and name in here else " (new)" if name in here else " (gone)"
+            names.append(name + how)
+    return names
 
 
 class _Description:
-    """Values as data; what was described before is referred to, so that cycles end."""
+    """Digests by name of what is reached, in an order that depends on nothing but what is there."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, int] = {}
+    def __init__(self, own: str) -> None:
+        self.own = own
+        self.parts: dict[str, str] = {}
+        self.unnamed: list[str] = []
+        self.distributions: set[str] = set()
+        self.modules: dict[str, set[str | None]] = {}
+        self.imported: set[str] = set()
+        self._names: list[str] = []
+        self._done: dict[int, Any] = {}
+        self._within: list[int] = []
         self._kept: list[Any] = []  # so that no id is given to another object meanwhile
+        self._where = ""
+
+    def root(self, thing: Any) -> None:
+        """Describe a function, a class, or an object whose class and state count."""
+        self.parts["state"] = sha256_json(self.of(thing))
 
     def of(self, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        """A value as data, short; what has a name of its own is described under it."""
+        if type(value) in (bool, int, float, complex, type(None), type(...)):
             return [type(value).__name__, repr(value)]
-        if id(value) in self._known:
-            return ["again", self._known[id(value)]]
-        self._known[id(value)] = len(self._known)
+        if type(value) in (str, bytes):
+            data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+            return [type(value).__name__, repr(value) if len(data) < _LONG else sha256_of(data)]
+        if id(value) in self._done:
+            return self._done[id(value)]
+        if id(value) in self._within:
+            return ["within", len(self._within) - self._within.index(id(value))]
         self._kept.append(value)
-        return self._compound(value)
+        self._within.append(id(value))
+        try:
+            self._done[id(value)] = self._compound(value)
+        except RecursionError:
+            self._done[id(value)] = self._without_name(value, "is nested too deeply")
+        finally:
+            self._within.pop()
+        return self._done[id(value)]
 
     def _compound(self, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [type(value).__name__, [self.of(item) for item in value]]
-        if isinstance(value, (set, frozenset)):
-            return ["set", sorted(repr(item) for item in value)]
-        if type(value) is dict:
-            return ["dict", [[self.of(k), self.of(v)] for k, v in value.items()]]
-        if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
-            array = np.asarray(value)
-            return ["array", array.dtype.str, list(array.shape), sha256_of(np.ascontiguousarray(array).tobytes())]
         if isinstance(value, ModuleType):
-            return self._module(value)
-        if isinstance(value, functools.partial):
-            return ["partial", self.of(value.func), self.of(value.args), self.of(value.keywords)]
+            return self._module(value, {()})
+        if isinstance(value, FunctionType):
+            module = str(value.__globals__.get("__name__", "?"))
+            return self._named(value, module, f"{value.__code__.co_qualname}()", self._function)
+        if isinstance(value, type):
+            return self._named(value, value.__module__, f"class {value.__qualname__}", self._class)
+        data = self._contents(value)
+        # Short, however often it is named.
+        return data if len(repr(data)) < _LONG else ["sha256", sha256_json(data)]
+
+    def _contents(self, value: Any) -> Any:
+        if type(value) in (list, tuple):
+            return [type(value).__name__, [self.of(item) for item in value]]
+        if type(value) in (set, frozenset):
+            return ["set", sorted((self.of(item) for item in value), key=repr)]
+        if type(value) in (dict, MappingProxyType):
+            return ["dict", [[self.of(k), self.of(v)] for k, v in value.items()]]
+        if type(value) is np.ndarray and not value.dtype.hasobject:
+            content = sha256_of(np.ascontiguousarray(value).tobytes())
+            return ["array", str(value.dtype.descr), list(value.shape), content]
+        if isinstance(value, (staticmethod, classmethod)):
+            return [type(value).__name__, self.of(value.__func__)]
+        if isinstance(value, property):
+            return ["property", self.of([value.fget, value.fset, value.fdel])]
         if isinstance(value, MethodType):
             return ["method", self.of(value.__func__), self.of(value.__self__)]
-        if isinstance(value, type):
-            return self._class(value)
-        if isinstance(compiled := getattr(value, "py_func", value), FunctionType):
-            return self._function(compiled)
-        if inspect.isbuiltin(value) or isinstance(value, np.ufunc):
-            return ["builtin", str(getattr(value, "__module__", "")), value.__name__]
+        function = getattr(value, "py_func", None) or getattr(getattr(value, "_dispatcher", None), "py_func", None)
+        if isinstance(function, FunctionType):  # compiled by numba
+            options = dict(sorted(getattr(value, "targetoptions", {}).items()))
+            return ["compiled", self.of(function), self.of({k: v for k, v in options.items() if v is not None})]
+        if isinstance(value, functools._lru_cache_wrapper):
+            return ["cached", self.of(value.__wrapped__)]
+        if isinstance(value, functools.cached_property):
+            return ["cached_property", self.of(value.func)]
+        if isinstance(value, weakref.WeakKeyDictionary):  # a cache, as that of functools.singledispatch
+            return ["cache"]
         return self._object(value)
 
+    def _named(self, value: Any, module: str, name: str, describe: Callable[[Any], Any]) -> Any:
+        """Described once, under the name of its module and its own; elsewhere by a reference."""
+        if not self._counts(value, module):
+            library = self._library(module, value.__qualname__)
+            cells = getattr(value, "__closure__", None) or ()
+            if cells and not _leads_to(value, module, value.__code__.co_qualname):
+                # A library's wrapper around what it was given, as `contextlib.contextmanager` makes one.
+                self._done[id(value)] = library
+                return ["wrapper", library, [self.of(c) for c in map(_content, cells)]]
+            return library
+        unique = f"{label_of(module)}: {name}"
+        taken = sum(n == unique or n.startswith(unique + " #") for n in self._names)
+        unique = f"{unique} #{taken + 1}" if taken else unique
+        self._names.append(unique)
+        self._done[id(value)] = ["ref", unique]
+        self._travels(module)
+        outer, self._where = self._where, unique
+        self.parts[unique] = sha256_json(describe(value))
+        self._where = outer
+        return ["ref", unique]
+
+    def _counts(self, value: Any, module: str) -> bool:
+        if isinstance(value, FunctionType):
+            # Not by its module's name: what `exec` made says that it belongs to builtins.
+            file = value.__code__.co_filename
+            known = module in sys.modules
+            return counts(module, self.own, None if file.startswith("<") else file, dynamic=not known)
+        return counts(module, self.own, dynamic=not _leads_to(value, module, value.__qualname__))
+
+    def _travels(self, module: str, attribute: str | None = "") -> None:
+        """A module of the user's is reached: one attribute of it, or all (None), or something that came from it."""
+        if is_user(module) and module in sys.modules:
+            used = self.modules.setdefault(module, set())
+            used |= {attribute} - {""}
+
+    def _library(self, module: str, name: str) -> Any:
+        if found := distribution_of(module):
+            self.distributions.add(found)
+        return ["library", module, name]
+
     def _function(self, function: FunctionType) -> Any:
-        # Not by its module's name alone: what `exec` made says that it belongs to builtins.
-        if function.__code__.co_filename.startswith(_LIBRARIES) or _own(function.__module__):
-            return ["library", function.__module__, function.__qualname__]
-        closure = {}
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        found = sourcetext.find(function.__code__)
+        if found is None:
+            return self._without_name(function, _why_unknown(function.__code__))
+        closure = dict(zip(function.__code__.co_freevars, map(_content, function.__closure__ or ()), strict=True))
+        uses = uses_of(function.__code__, found.node, function.__globals__)
+        return [
+            "function",
+            sourcetext.canonical(found.node),
+            self.of([function.__defaults__, function.__kwdefaults__]),
+            {name: self._reached(name, value, uses) for name, value in closure.items()},
+            {
+                name: self._reached(name, function.__globals__[name], uses, function.__globals__)
+                for name in sorted(uses.globals)
+                if name in function.__globals__
+            },
+            self._imports(uses),
+            self.of({k: v for k, v in sorted(vars(function).items()) if k != "__wrapped__"}),
+        ]
+
+    def _reached(self, name: str, value: Any, uses: Uses, module: Mapping[str, Any] | None = None) -> Any:
+        if isinstance(value, ModuleType):
+            return self._module(value, uses.attributes.get(name, {()}))
+        return self._global(name, value, module) if module is not None else self.of(value)
+
+    def _global(self, name: str, value: Any, module: Mapping[str, Any]) -> Any:
+        """A global that is data is a part by its own name."""
+        described = self.of(value)
+        if described[0] in ("ref", "library"):
+            return described
+        unique = f"{label_of(str(module.get('__name__')))}: {name}"
+        self.parts[unique] = sha256_json(described)
+        return ["ref", unique]
+
+    def _imports(self, uses: Uses) -> Any:
+        """What a function imports when it is called."""
+        reached = []
+        for name, chains in sorted(uses.imports.items()):
             try:
-                closure[name] = self.of(cell.cell_contents)
-            except ValueError:  # assigned later than defined
-                closure[name] = None
-        reached = {n: self.of(function.__globals__[n]) for n in sorted(_globals(function)) if n in function.__globals__}
-        defaults = self.of([function.__defaults__, function.__kwdefaults__])
-        return ["function", _source(function), defaults, closure, reached]
+                module = importlib.import_module(name) if counts(name, self.own) else None
+            except ImportError:
+                module = None
+            if module is None:
+                reached.append(self._library(name, ""))
+                continue
+            if is_user(name):
+                self.imported.add(name)
+                while "." in name:
+                    name, _, inner = name.rpartition(".")
+                    self.imported.add(name)
+                    self._travels(name, inner)
+            reached.append(self._module(module, chains))
+        return reached
+
+    def _module(self, module: ModuleType, chains: set[tuple[str, ...]]) -> Any:
+        """Of a module what is used of it; all of it where it is used as a whole."""
+        name = module.__name__
+        dynamic = sys.modules.get(name) is not module
+        if not counts(name, self.own, getattr(module, "__file__", None), dynamic=dynamic):
+            return self._library(name, "")
+        members = vars(module)
+        if () in chains:
+            chains = {(n,) for n in members if not n.startswith("__")}
+            self._travels(name, None)
+        described = {}
+        for first, *rest in sorted(chains):
+            self._travels(name, first)
+            value = members[first] if first in members else _submodule(module, first)
+            if isinstance(value, ModuleType):
+                described[".".join([first, *rest])] = self._module(value, {tuple(rest)})
+            elif first in members:
+                described[first] = self._global(first, value, members)
+        return ["module", label_of(name), described]
 
     def _class(self, cls: type) -> Any:
-        if _installed(cls.__module__):
-            return ["library", cls.__module__, cls.__qualname__]
-        members = [v for v in vars(cls).values() if isinstance(v, FunctionType)]
-        return ["class", _text(cls, cls.__qualname__), [self.of(m) for m in members if _has_source(m)]]
-
-    def _module(self, module: ModuleType) -> Any:
-        if _installed(module.__name__):
-            return ["library", module.__name__, str(getattr(module, "__version__", ""))]
-        return ["module", module.__name__, module_digests(module.__name__)]
+        skipped = _NOT_COUNTED
+        if _is_analysis(cls):
+            skipped = skipped | _NOT_OF_PROCESS
+        generated = any(name in vars(cls) for name in _GENERATORS)
+        members = {}
+        for name, value in sorted(vars(cls).items()):
+            code = getattr(getattr(value, "__func__", value), "__code__", None)
+            made = generated and (name == "__repr__" or str(getattr(code, "co_filename", "")).startswith("<"))
+            slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
+            if name not in skipped and not made and not slot:
+                members[name] = self.of(value)
+        return ["class", [self.of(base) for base in cls.__bases__], self.of(type(cls)), members]
 
     def _object(self, value: Any) -> Any:
+        if isinstance(value, np.ufunc):
+            return self._ufunc(value)
+        if _is_analysis(type(value)):
+            # What was given for parameters is in the key already, and that for `finish` should not be.
+            state = {k: v for k, v in sorted(vars(value).items()) if k != "values"}
+            return ["analysis", self.of(type(value)), self.of(state)]
+        if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
+            module = str(getattr(value, "__module__", None) or "builtins")
+            holder = getattr(value, "__self__", None)
+            if isinstance(holder, (ModuleType, type, type(None))) and not counts(module, self.own):
+                return self._library(module, name)
         try:
-            content = sha256_of(pickle.dumps(value, protocol=5))
+            reduce = copyreg.dispatch_table.get(type(value))
+            made = reduce(value) if reduce is not None else value.__reduce_ex__(4)
         except Exception:
-            # Nobody can tell whether it is the same next time, so nothing of this run is ever taken for it.
-            content = secrets.token_hex(16)
-        return ["object", self.of(type(value)), content]
+            return self._without_name(value, "has no content that could be compared")
+        if isinstance(made, str):
+            module = str(getattr(value, "__module__", None) or type(value).__module__)
+            return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
+        function, arguments, *rest = made
+        items = [[self.of(item) for item in given or ()] for given in rest[1:3]]
+        return ["object", self.of(function), [self.of(a) for a in arguments], [self.of(s) for s in rest[:1]], items]
+
+    def _ufunc(self, value: np.ufunc) -> Any:
+        for library in ("numpy", "scipy.special"):
+            if getattr(sys.modules.get(library), value.__name__, None) is value:
+                return self._library(library, value.__name__)
+        return self._without_name(value, "is compiled")
+
+    def _without_name(self, value: Any, why: str) -> Any:
+        name = getattr(value, "__qualname__", None) or f"an object of type {type(value).__name__}"
+        if self._where.partition(": ")[2].removesuffix("()") == name:
+            name = self._where
+        elif self._where:
+            name = f"{name} in {self._where}"
+        self.unnamed.append(f"{name} {why}")
+        return ["unnamed", type(value).__name__]
 
 
-def _globals(function: FunctionType) -> set[str]:
-    return {i.argval for code in _codes(function.__code__) for i in dis.get_instructions(code) if "_GLOBAL" in i.opname}
+def _leads_to(value: Any, module: str, qualname: str) -> bool:
+    """Whether a function or class is what its name in its module says."""
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is value
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A function's code and that of all functions, lambdas and comprehensions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
-def _source(function: FunctionType) -> Any:
-    text = _text(function.__code__, function.__qualname__)
-    # Several lambdas may share a line of source.
-    return [text, function.__code__.co_code.hex()] if function.__name__ == "<lambda>" else text
-
-
-def _text(thing: Any, name: str) -> str:
+def _content(cell: CellType) -> Any:
     try:
-        return strip_comments(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError) as error:
-        raise AnalysisError(
-            f"the source of the mapped function's {name!r} cannot be had, so its work could not be named: define it "
-            "in a file or a notebook cell, not at a bare prompt"
-        ) from error
+        return cell.cell_contents
+    except ValueError:  # assigned later than defined
+        return None
 
 
-def _has_source(function: FunctionType) -> bool:
+def _submodule(module: ModuleType, name: str) -> ModuleType | None:
+    """A module of a package, as `from package import name` would find it."""
     try:
-        return bool(inspect.getsource(function.__code__))
-    except (OSError, TypeError):
-        return False  # generated, as by a dataclass: the class' own source says it all
+        return importlib.import_module(f"{module.__name__}.{name}") if hasattr(module, "__path__") else None
+    except ImportError:
+        return None
 
 
-def _installed(module: str | None) -> bool:
-    """Whether a module belongs to a library: its version is the environment's business, not the function's."""
-    if module in (None, "builtins") or _own(module):
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return module != "__main__" and (file is None or str(file).startswith(_LIBRARIES))
+def _is_analysis(cls: type) -> bool:
+    return any(b.__name__ == "Analysis" and b.__module__.startswith("vrecompute.") for b in cls.__mro__)
 
 
-def _own(module: str | None) -> bool:
-    """Whether a module is vrecompute's; its kernels make numbers, so they count as the user's own do."""
-    return str(module).partition(".")[0] == "vrecompute" and not str(module).startswith("vrecompute.kernels")
+def _why_unknown(code: CodeType) -> str:
+    if not code.co_filename.startswith("<") and not is_library_file(code.co_filename):
+        return f"is not what {code.co_filename} says now: reload its module, or start anew, to run what the file says"
+    return "has no source: define it in a file or a notebook cell"

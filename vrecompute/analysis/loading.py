@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec, module_from_spec, spec_from_loader
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from vrecompute.analysis import Analysis
-from vrecompute.digest import USER_MODULE, file_sha256
+from vrecompute.analysis.analysisfile import load_file
+from vrecompute.digest import file_sha256
 from vrecompute.errors import UsageError
 from vrecompute.nearest import hint
 from vrecompute.plugins import ANALYSES, installed
@@ -88,7 +86,7 @@ def _origin_of(cls: type[Analysis]) -> str:
 def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such analysis file")
-    module = _module_of(path)
+    module = load_file(path)
     own = {
         name: value
         for name, value in vars(module).items()
@@ -102,24 +100,3 @@ def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
         f"{path} defines {', '.join(own) or 'no class derived from vrecompute.Analysis'}"
         + (f", not {wanted!r}" if wanted else "; name one as FILE.py:CLASS" if own else "")
     )
-
-
-def _module_of(path: Path) -> ModuleType:
-    """The module of a source file, under a name made of its content; workers get it by value."""
-    import cloudpickle
-
-    name = f"{USER_MODULE}{file_sha256(path)[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = spec_from_loader(name, SourceFileLoader(name, str(path.absolute())))
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported")
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    cloudpickle.register_pickle_by_value(module)
-    return module

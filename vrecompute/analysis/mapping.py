@@ -9,7 +9,7 @@ import boost_histogram as bh
 import numpy as np
 
 from vrecompute.analysis import Analysis, SourceView
-from vrecompute.analysis.codedigest import function_digest
+from vrecompute.analysis.codedigest import Code, code_of
 from vrecompute.datasets.columns import Columns
 from vrecompute.errors import AnalysisError
 from vrecompute.results.result import Array, Result
@@ -53,9 +53,9 @@ class MapAnalysis(Analysis):
         """All that was given besides the function, whose source is the code."""
         return {"columns": self.wanted, "combine": self.combine, "takes": self.takes}
 
-    def code_digest(self) -> str:
-        """Of the function and all it reaches: see `function_digest`; AnalysisError without source."""
-        return function_digest(self.function)
+    def code(self) -> Code:
+        """Of the function and all it reaches."""
+        return code_of(self.function)
 
 
 def as_result(value: Any, combine: Combine) -> Result:

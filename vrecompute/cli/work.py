@@ -21,6 +21,7 @@ __all__ = ["work"]
 @click.pass_context
 def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
+    from vrecompute.analysis.analysisfile import restore
     from vrecompute.analysis.loading import check_needs, reload_analysis
     from vrecompute.client import Client
     from vrecompute.detach import verified_manifest
@@ -32,10 +33,7 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
     with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder, Client(workers=workers) as local:
-        source = None
-        if stored := manifest.resources.get("source:analysis"):
-            source = Path(folder) / "analysis.py"
-            source.write_bytes(kept.get(stored))
+        source = restore(kept, manifest.resources, Path(folder))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):

@@ -11,6 +11,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid, settled
 from vrecompute.execution.stock import stock
+from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.workkey import sample_views, work_key
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -44,7 +45,8 @@ class Explanation:
 
     `dataset` says what became of each thing that the user named.
     `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None
-    where no earlier run measured a rate. Bytes are of the declared columns.
+    where no earlier run measured a rate. Bytes are of the declared columns. `why` says what changed since an earlier
+    run whose chunks would else be reused.
     """
 
     dataset: tuple[str, ...]
@@ -59,6 +61,7 @@ class Explanation:
     threads: int
     seconds: float | None
     script: str
+    why: str = ""
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -73,6 +76,8 @@ class Explanation:
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", _time_text(self.seconds, self.threads)),
         ]
+        if self.why:
+            rows.append(("anew", self.why))
         if self.sources_unknown:
             rows.append(("unknown", "what the sources not opened yet hold; the run's preflight opens them"))
         width = max(len(name) for name, _ in rows)
@@ -103,6 +108,7 @@ def explain(
     threads = SiteLimits(site).workers(workers) * site.workers.threads
     rate = _measured_rate(store, manifest.analysis)
     left = 1 - int(collector.have.sum()) / plan.chunks if plan.chunks else 1.0
+    missing = plan.chunks - int(collector.have.sum()) + sum(s is None for s in known)
     return Explanation(
         dataset=manifest.dataset.notes,
         sources=len(known) + len(planned) - sum(s is not None for s in known),
@@ -116,6 +122,7 @@ def explain(
         threads=threads,
         seconds=plan.events * left / rate / threads if rate else None,
         script=script,
+        why=why_anew(store, manifest, analysis, missing, plan.chunks if all(known) else 0),
     )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vrecompute.errors import BadInput, StoreError, VrecomputeError
 
-__all__ = ["Failure", "failure_of", "lend_lines", "lines_of"]
+__all__ = ["Failure", "failure_of"]
 
 # What `--on-bad skip` may pass over: trouble with the data, never with the code.
 _SKIPPABLE = frozenset(
@@ -73,16 +70,3 @@ def failure_of(
         kind, reason = "code", f"{type(error).__name__}: {error}{place}"
         detail = "".join(traceback.format_exception(error))
     return Failure(file, sample, kind, reason, start, stop, entries, detail)
-
-
-def lines_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """The name and the text of the file that a function stands in, or of its notebook's cell; empty where unknown."""
-    code = getattr(function, "__code__", None)
-    return ("", "") if code is None else (code.co_filename, "".join(linecache.getlines(code.co_filename)))
-
-
-def lend_lines(lent: tuple[str, str]) -> None:
-    """Let tracebacks of this process show lines of a file that is elsewhere."""
-    name, text = lent
-    if text and not linecache.getlines(name):
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

@@ -64,6 +64,8 @@ class Manifest:
 
     `resources` are store names by resource name, `grids` what the analysis opened itself.
     `origin` is where the analysis' code comes from: an installed name, a source file's digest, or `live`.
+    `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
+    could not be digested, `code` is this run's alone, and nothing of it is reused.
     """
 
     run: str
@@ -79,6 +81,8 @@ class Manifest:
     site: str = "local"
     settings: Settings = field(default_factory=Settings)
     grids: tuple[Grid, ...] = ()
+    code_parts: Mapping[str, str] = field(default_factory=dict)
+    unnamed: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -113,6 +117,7 @@ def read_manifest(store: Store, run: str) -> Manifest:
         **{
             **raw,
             "settings": Settings(**raw["settings"]),
+            "unnamed": tuple(raw.get("unnamed", ())),
             "grids": tuple(Grid(**grid) for grid in raw["grids"]),
         },
         dataset=Dataset(

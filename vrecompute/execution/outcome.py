@@ -73,6 +73,7 @@ class Tally:
         self.manifest = manifest
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
+        self.recomputed = ""
         self.reused = self.computed = self.total = 0
         self.events_seen = self.events_computed = 0
         self.bytes = 0
@@ -176,6 +177,7 @@ class Tally:
         of = {s.name: results.get(s.name, Result()) for s in samples}
         weights = [w for s in samples for w in weight_warnings(s, of[s.name], weighted=weighted[s.name])]
         warnings = [*self.warnings, *weights, *_empty_selections(results)]
+        warnings += [f"nothing of this run is reused by another: {what}" for what in self.manifest.unnamed]
         digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
         summary = RunSummary(
             run=self.manifest.run,
@@ -196,6 +198,7 @@ class Tally:
             versions=self._versions(),
             files=self._files(),
             warnings=tuple(dict.fromkeys(warnings)),
+            recomputed=self.recomputed,
         )
         files = summary.files
         told = tuple(

@@ -6,6 +6,7 @@ preflight (cached) -> files that look alike told apart -> plan -> stored parts, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from distributed import Client as DaskClient
@@ -13,6 +14,7 @@ from distributed import Client as DaskClient
 from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Source
 from vrecompute.errors import StoreError
+from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
@@ -64,15 +66,18 @@ class Planner:
         self.walltime = walltime
         self.watch = watch
 
-    def plan(self, analysis: Analysis, work: str) -> Plan:
+    def plan(self, analysis: Analysis, work: str, packed: Packed) -> Plan:
         """What preflight found of all sources."""
         views = sample_views(self.manifest)
         samples = {s.name: s for s in self.manifest.dataset.samples}
         grids = self.manifest.grids
         planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
         if not grids:
-            context = PreflightContext(analysis, samples, views, work, self.settings.chunk_bytes, self.store.url)
-            found = settled(context, self.manifest.dataset.sources, self._preflight)
+            context = PreflightContext(
+                analysis, samples, views, work, self.settings.chunk_bytes, self.store.url, code=packed.code.parts
+            )
+            find = partial(self._preflight, packed)
+            found = settled(context, self.manifest.dataset.sources, find)
             for failure in (item for item in found if isinstance(item, Failure)):
                 self.tally.failed(failure)
             planned += self._apart([item for item in found if isinstance(item, PlannedSource)])
@@ -101,7 +106,9 @@ class Planner:
             raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
         return known if known.work == plan.work and known.to_json() != plan.to_json() else plan
 
-    def _preflight(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
+    def _preflight(
+        self, packed: Packed, context: PreflightContext, sources: Sequence[Source]
+    ) -> list[PlannedSource | Failure]:
         batches = [sources[i : i + _BATCH] for i in range(0, len(sources), _BATCH)]
 
         def looking(ended: Finished | None, done: int) -> None:
@@ -112,7 +119,7 @@ class Planner:
 
         # Dask takes equal names for equal tasks: each round over the sources has its own.
         label = f"preflight-{context.work[:8]}-{len(context.optional)}"
-        ended = self._spread(label, preflight, context, batches, looking)
+        ended = self._spread(label, preflight, context, batches, looking, packed)
         found: list[PlannedSource | Failure] = []
         for number in sorted(ended):
             end = ended[number]
@@ -145,10 +152,19 @@ class Planner:
         shared: Any,
         batches: Sequence[Any],
         looking: Callable[[Finished | None, int], None] = lambda ended, done: None,
+        packed: Packed | None = None,
     ) -> dict[int, Finished]:
         def look(ended: Finished | None, done: int) -> None:
             self.watch.look_around()
             looking(ended, done)
 
         pool = TaskPool(self.dask, f"{label}-{self.manifest.run}")
-        return spread(pool, function, shared, batches, over=lambda: self.watch.over, tick_s=_TICK_S, looking=look)
+        return spread(
+            pool,
+            function,
+            pool.share(shared, packed),
+            batches,
+            over=lambda: self.watch.over,
+            tick_s=_TICK_S,
+            looking=look,
+        )

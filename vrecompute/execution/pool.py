@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cloudpickle
@@ -15,6 +16,8 @@ from distributed import Client as DaskClient
 from distributed import Future
 from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
+
+from vrecompute.execution.byvalue import Packed
 
 __all__ = ["Finished", "TaskPool"]
 
@@ -58,19 +61,22 @@ class TaskPool:
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
         dask.run_on_scheduler(_let_deaths_be_counted, _DEATHS - 1)
 
-    def share(self, value: Any) -> Future:
-        """Something all tasks need, as an argument for `submit`."""
+    def share(self, value: Any, packed: Packed | None = None) -> Future:
+        """Something all tasks need, as an argument for `submit`; the `analysis` of a dataclass is what was packed."""
         self._count += 1
         # By value and opened inside a task: an analysis from a notebook or a user's file has no module to be
         # imported on a worker, and what cannot be opened there comes back as an error.
-        packed = cloudpickle.dumps(value)
-        return self.dask.submit(cloudpickle.loads, packed, key=f"{self.label}-shared-{self._count}", pure=False)
+        key = f"{self.label}-shared-{self._count}"
+        if packed is None:
+            return self.dask.submit(cloudpickle.loads, cloudpickle.dumps(value), key=key, pure=False)
+        bare = cloudpickle.dumps(replace(value, analysis=None))
+        return self.dask.submit(_Shared, bare, packed.data, key=key, pure=False)
 
     def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it."""
         self._count += 1
         future = self.dask.submit(
-            function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
+            _called, function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
         )
         self._flying.setdefault(ticket, []).append(future)
         self._since.setdefault(ticket, time.monotonic())
@@ -131,6 +137,26 @@ class TaskPool:
                 future.cancel()
         self._flying.clear()
         self._since.clear()
+
+
+class _Shared:
+    """A context with its analysis, whose functions may import modules that only their client had.
+
+    Dask copies it from worker to worker: as it came, for what was made of it here has lost its source.
+    """
+
+    def __init__(self, bare: bytes, data: bytes) -> None:
+        self._packed = (bare, data)
+        analysis, modules = cloudpickle.loads(data)
+        sys.modules.update({module.__name__: module for module in modules})
+        self.context = replace(cloudpickle.loads(bare), analysis=analysis)
+
+    def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
+        return _Shared, self._packed
+
+
+def _called(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return function(*(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:

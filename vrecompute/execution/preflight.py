@@ -12,6 +12,7 @@ at most 256 KiB, or eight of 32 KiB.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Any
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
+from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.dataset import Sample, Source
 from vrecompute.digest import file_sha256, seal, sha256_json, sha256_of, unseal
-from vrecompute.errors import BadInput, MiscountedSource, RunError, StoreError, UnreadableFile
+from vrecompute.errors import AnalysisError, BadInput, MiscountedSource, RunError, StoreError, UnreadableFile
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource, split
 from vrecompute.execution.pool import Finished
@@ -44,7 +46,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PreflightContext:
-    """What preflight needs to know of the run. `views` are the samples' process views by sample name.
+    """What preflight needs to know of the run.
+
+    `views` are the samples' process views by sample name, `code` digests of all that the analysis reaches, by name.
 
     `optional` holds, by sample, the optional columns that its files have, each with the path of one of these files;
     a sample that is not in it was not looked through yet.
@@ -57,10 +61,19 @@ class PreflightContext:
     chunk_bytes: int
     store_url: str
     optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
-    """For each source, what was found, or why it cannot be used; in the order of `sources`."""
+    """For each source, what was found, or why it cannot be used; in the order of `sources`.
+
+    Raises AnalysisError where the code here is not the Runner's: what it finds would be kept under the other's name.
+    """
+    if context.code and (differing := difference(context.code, context.analysis.code().parts)):
+        raise AnalysisError(
+            f"a worker on {socket.gethostname()} has other code of {', '.join(differing[:3])}: give client and workers "
+            "the same environment"
+        )
     store = open_store(context.store_url)
     found: list[PlannedSource | Failure] = []
     for source in sources:

@@ -19,8 +19,9 @@ from distributed import Client as DaskClient
 from vrecompute.analysis import Analysis
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
+from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
-from vrecompute.execution.failure import failure_of, lines_of
+from vrecompute.execution.failure import failure_of
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
@@ -37,6 +38,7 @@ from vrecompute.execution.schedule import Schedule, Task
 from vrecompute.execution.spread import window
 from vrecompute.execution.stock import Stock, rewritten
 from vrecompute.execution.task import TaskContext, TaskReport, compute
+from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.execution.workkey import work_key
 from vrecompute.results.file import write_results
@@ -56,7 +58,7 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `control` knows more of the workers than
-    Dask does, and gives more of them for more work.
+    Dask does, and gives more of them for more work. `packed` is from `pack_for`, when the run was asked for.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Runner:
         analysis: Analysis,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         control: WorkerControl | None = None,
+        packed: Packed | None = None,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -78,11 +81,11 @@ class Runner:
         self.progress = Progress()
         self._on_progress = on_progress
         self.control = control or WorkerControl()
+        self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
         self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
         self._peaks: dict[str, tuple[int, int]] = {}
-        self._cancelled = False
-        self._looked = 0.0
+        self._cancelled, self._looked = False, 0.0
         self._most_threads = 0
 
     def cancel(self) -> None:
@@ -154,16 +157,18 @@ class Runner:
 
     def _results(self) -> dict[str, Result]:
         with self._stage("preflight"):
-            plan = self.planner.plan(self.analysis, work_key(self.manifest, self.analysis))
+            plan = self.planner.plan(self.analysis, work_key(self.manifest, self.analysis), self.packed)
         if self.over:
             self.tally.planned(plan, self.analysis)
             return {}
         with self._stage("reuse"):
             plan, collector = self._reuse(plan)
         wanted = (dict(self.manifest.resources), dict(self.manifest.numerics), self.walltime.ends)
-        context = TaskContext(plan, self.analysis, self.store.url, *wanted, lines_of(type(self.analysis).process))
+        context = TaskContext(plan, self.analysis, self.store.url, *wanted, self.packed.code.parts)
+        missing = int((~collector.have).sum())
+        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks)
         with self._stage("work"):
-            self.control.needed(self.manifest.run, int((~collector.have).sum()))
+            self.control.needed(self.manifest.run, missing)
             self._work(context, collector)
         with self._stage("merge"):
             results = collector.results()
@@ -189,13 +194,12 @@ class Runner:
         return found.plan, found.collector
 
     def _work(self, context: TaskContext, collector: Collector) -> None:
-        plan = context.plan
-        settings = self.settings
+        plan, settings = context.plan, self.settings
         schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
         if schedule.exhausted:
             return
         pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda task_report: task_report.idle)
-        shared = pool.share(context)
+        shared = pool.share(context, self.packed)
         killed = KilledTasks(self.control.deaths)
         doubled: set[Task] = set()
 
@@ -268,9 +272,8 @@ class Runner:
         for number in range(task.first, task.last):
             chunk = plan.chunk(number)
             sample = plan.sources[int(plan.table[number, 0])].sample
-            failure = failure_of(
-                error, chunk.source, sample, start=chunk.start, stop=chunk.stop, entries=chunk.stop - chunk.start
-            )
+            span = {"start": chunk.start, "stop": chunk.stop, "entries": chunk.stop - chunk.start}
+            failure = failure_of(error, chunk.source, sample, **span)
             self.tally.failed(failure)
             if not failure.skippable:
                 break

@@ -30,18 +30,18 @@ def spread(
 ) -> dict[int, Finished]:
     """How `function(shared, batch)` ended, by number of the batch; not all are there where `over` turned true.
 
-    `looking` is called after each wait of at most `tick_s`, with what ended in it and how many have ended.
+    `shared` is from `TaskPool.share`. `looking` is called after each wait of at most `tick_s`, with what ended in
+    it and how many have ended.
     """
-    given = pool.share(shared)
     ended: dict[int, Finished] = {}
     sent = 0
     while len(ended) < len(batches) and not over():
         while sent < len(batches) and len(pool) < window(pool):
-            pool.submit(sent, function, given, batches[sent])
+            pool.submit(sent, function, shared, batches[sent])
             sent += 1
         finished = pool.wait(tick_s)
         if finished is not None and finished.how == "cancelled":
-            pool.submit(finished.ticket, function, given, batches[finished.ticket])
+            pool.submit(finished.ticket, function, shared, batches[finished.ticket])
             finished = None
         if finished is not None:
             ended[finished.ticket] = finished

@@ -12,19 +12,20 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis
+from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import numerics, sha256_of
 from vrecompute.errors import BadInput, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
-from vrecompute.execution.failure import Failure, failure_of, lend_lines
+from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.parts import PartNode, table_name, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.skim import write_tables
@@ -35,7 +36,15 @@ from vrecompute.stores.base import Store, open_store
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
 
-__all__ = ["TaskContext", "TaskReport", "compute", "local_copy", "process_chunk", "read_chunk"]
+__all__ = [
+    "TaskContext",
+    "TaskReport",
+    "compute",
+    "local_copy",
+    "process_chunk",
+    "read_chunk",
+    "temporary_folder",
+]
 
 _PACE = Pace()
 
@@ -44,8 +53,8 @@ _PACE = Pace()
 class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
 
-    `ends` is when the Runner's own allocation ends, in seconds since 1970; None where it does not. `lines` are of
-    the analysis' source file (`lines_of`), which other machines need not have.
+    `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
+    seconds since 1970; None where it does not.
     """
 
     plan: Plan
@@ -54,7 +63,16 @@ class TaskContext:
     resources: Mapping[str, str] = field(default_factory=dict)
     numerics: Mapping[str, str] = field(default_factory=dict)
     ends: float | None = None
-    lines: tuple[str, str] = ("", "")
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def other(self) -> str:
+        """What here is not what it is for the Runner, libraries or code; empty where all is."""
+        here = numerics(self.numerics)
+        if self.numerics and here != self.numerics:
+            return _difference(self.numerics, here)
+        differing = difference(self.code, self.analysis.code().parts) if self.code else []
+        return f"other code of {', '.join(differing[:3])}" if differing else ""
 
 
 @dataclass(frozen=True)
@@ -93,8 +111,8 @@ def compute(
     The first failure of the analysis' own code ends the task: the next chunk would fail alike. So does the end
     of this worker's time: a chunk that would outlive it is not started; see `Pace.fits` for the other two.
     """
-    if context.numerics and (here := numerics(context.analysis.dependencies)) != context.numerics:
-        return _refused(context, first, last, _difference(context.numerics, here))
+    if context.other:
+        return _refused(context, first, last, context.other)
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
@@ -121,7 +139,6 @@ def compute(
                 seconds["merge"] += time.perf_counter() - clock
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
-                lend_lines(context.lines)
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
                 )
@@ -243,7 +260,7 @@ def local_copy(store: Store, name: str) -> Path:
 
 
 def _fetched(store: Store, name: str) -> Path:
-    folder = _temporary()
+    folder = temporary_folder()
     path = folder / (sha256_of(f"{store.url} {name}".encode()) + "".join(Path(name).suffixes[-2:]))
     if not path.exists():
         path.write_bytes(store.get(name))
@@ -251,7 +268,7 @@ def _fetched(store: Store, name: str) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _temporary() -> Path:
+def temporary_folder() -> Path:
     """This process' folder for copies, removed when it ends."""
     folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

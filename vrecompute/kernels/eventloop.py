@@ -68,6 +68,10 @@ class EventLoop:
         self._built: dict[Any, _Built] = {}
         self._needs: tuple[str, ...] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was written: neither a digest nor a worker needs what was compiled of it."""
+        return {**vars(self), "_built": {}, "_needs": None}
+
     def step(self, function: F) -> F:
         """Add a step; steps run in the order of their definition."""
         self._steps[function.__name__] = function

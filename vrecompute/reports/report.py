@@ -112,7 +112,7 @@ class RunSummary:
     """The facts of one run, complete or not.
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
-    `bytes` were read from sources.
+    `bytes` were read from sources. `recomputed` says what made chunks be computed again that an earlier run had.
     """
 
     run: str
@@ -132,6 +132,7 @@ class RunSummary:
     samples: tuple[SampleSummary, ...] = ()
     files: tuple[FileSummary, ...] = ()
     warnings: tuple[str, ...] = ()
+    recomputed: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -218,6 +219,7 @@ def loads(text: str) -> RunSummary:
             samples=tuple(_sample(s) for s in document["samples"]),
             files=tuple(FileSummary(**f) for f in document["files"]),
             warnings=tuple(document["warnings"]),
+            recomputed=document.get("recomputed", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
@@ -265,6 +267,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
         f"  chunks    {count_text(s.chunks.total)}: {count_text(s.chunks.computed)} computed, "
         f"{count_text(s.chunks.reused)} reused, {count_text(s.chunks.failed)} failed{not_reached}"
     )
+    if s.recomputed:
+        lines.append(f"  anew      {s.recomputed}")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
     lines.append(f"  read      {bytes_text(s.bytes)}{rate}")

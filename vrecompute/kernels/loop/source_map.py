@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import inspect
-import textwrap
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 from vrecompute.errors import UsageError
+from vrecompute.sourcetext import find
 
 __all__ = ["Where", "define", "define_once", "line_map", "read_function"]
 
@@ -32,16 +32,15 @@ def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]
         raise UsageError(
             f"{function!r} is not a plain function: the event loop is made from functions written with def"
         )
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError) as error:
+    found = find(function.__code__)
+    if found is None:
         raise UsageError(
-            f"the source of {function.__name__!r} cannot be found: define it in a file or a cell"
-        ) from error
-    where = Where(inspect.getsourcefile(function) or "?", first)
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, first - 1)
-    definition = tree.body[0]
+            f"the source of {function.__name__!r} in {function.__code__.co_filename} cannot be found: define it in a "
+            "file or a cell; where the file was edited since, reload its module or start anew"
+        )
+    # The tree is altered by who asked for it.
+    definition = copy.deepcopy(found.node)
+    where = Where(found.file, definition.lineno)
     if not isinstance(definition, ast.FunctionDef):
         raise UsageError(f"{where}: {function.__name__!r} is not a plain function")
     return definition, where

@@ -1,0 +1,112 @@
+"""FILE.py with modules beside it: found live, detached and by `finish`, and never in place of a library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.edits import write_analysis
+from tests.events import write_events
+from vrecompute import Client
+from vrecompute.analysis.analysisfile import load_file, restore, sources_of
+from vrecompute.digest import file_sha256
+from vrecompute.errors import StoreError, UsageError
+from vrecompute.stores.base import DirStore
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory) -> str:
+    return str(write_events(tmp_path_factory.mktemp("events") / "e.root", 200, clusters=2))
+
+
+def test_modules_beside_the_file_work_live_and_detached_without_any_path(tmp_path, events):
+    file = write_analysis(tmp_path / "mine")
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+        live = client.run(str(file), events)
+        result = live.result(timeout_s=120)
+        assert live.products() == {"weight": 1.0, "limit": 25.0}
+        assert not live.report().warnings
+        detached = client.submit(str(file), events, reuse=False)
+        deadline = time.monotonic() + 300
+        while detached.status not in {"complete", "failed", "interrupted"} and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert detached.status == "complete", detached.logs()
+        assert detached.result().to_bytes() == result.to_bytes()
+        assert detached.report().chunks.reused == 0
+        assert detached.report().analysis.digest == live.report().analysis.digest
+        assert detached.products() == live.products()
+        sources = {n: s for n, s in detached.manifest.resources.items() if n.startswith("source:")}
+    assert sources == {name: f"blobs/{file_sha256(path)}.py" for name, path in sources_of(file).items()}
+    assert set(sources) == {
+        "source:analysis",
+        *(f"source:beside/{name}" for name in ("cuts/__init__.py", "cuts/far.py", "cuts/late.py", "myfinish.py")),
+    }
+    # from another process, which has none of the files
+    for path in sources_of(file).values():
+        path.unlink()
+    code = (
+        f"from vrecompute import Client; Client(store={str(tmp_path / 'store')!r}).attach({detached.id!r}).save('out')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONPATH": ":".join(sys.path)})
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_no_module_beside_the_file_stands_for_an_installed_or_standard_one(tmp_path):
+    for name in ("json", "numpy", "vrecompute", "secrets"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong one')\n")
+    (tmp_path / "own.py").write_text("import json, secrets\nVALUE = json.dumps(1)\n")
+    (tmp_path / "ana.py").write_text("import numpy, json, own\nimport vrecompute\nVALUE = own.VALUE\n")
+    assert load_file(tmp_path / "ana.py").VALUE == "1"
+    assert set(sources_of(tmp_path / "ana.py")) == {"source:analysis", "source:beside/own.py"}
+
+
+def test_files_of_two_folders_have_modules_of_one_name_and_the_user_keeps_their_own(tmp_path, monkeypatch):
+    for folder in ("a", "b", "user"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "siblings.py").write_text(f"NAME = {folder!r}\n")
+        (tmp_path / folder / "ana.py").write_text("import siblings\nNAME = siblings.NAME\n")
+    first = load_file(tmp_path / "a" / "ana.py")
+    assert (first.NAME, load_file(tmp_path / "b" / "ana.py").NAME) == ("a", "b")
+    assert load_file(tmp_path / "a" / "ana.py") is first
+    assert sys.modules["siblings"].NAME == "a"
+    monkeypatch.delitem(sys.modules, "siblings")
+    monkeypatch.syspath_prepend(tmp_path / "user")
+    import siblings
+
+    assert siblings.NAME == "user"
+    (tmp_path / "a" / "siblings.py").write_text("NAME = 'A'\n")
+    assert load_file(tmp_path / "a" / "ana.py").NAME == "A"
+    assert sys.modules["siblings"] is siblings
+
+
+def test_a_file_that_cannot_be_imported_says_why(tmp_path):
+    file = tmp_path / "ana.py"
+    file.write_text("import no_such_module_anywhere\n")
+    with pytest.raises(UsageError, match=r"ana\.py cannot be imported: ModuleNotFoundError: .*no_such_module"):
+        load_file(file)
+    file.write_text("def broken(:\n")
+    with pytest.raises(UsageError, match="cannot be imported: SyntaxError"):
+        load_file(file)
+    file.write_text("VALUE = 1\n")
+    assert load_file(file).VALUE == 1
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/tmp/evil.py", "a/../../evil.py", "evil.so", "a//b.py"])
+def test_a_manifest_decides_not_where_a_source_is_written(tmp_path, name):
+    store = DirStore(tmp_path / "store")
+    store.create("blobs/aa.py", b"1")
+    with pytest.raises(StoreError):
+        restore(store, {"source:analysis": "blobs/aa.py", f"source:beside/{name}": "blobs/aa.py"}, tmp_path / "x" / "y")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_source_that_was_altered_in_the_store_is_not_run(tmp_path):
+    store = DirStore(tmp_path / "store")
+    (tmp_path / "a.py").write_text("1\n")
+    name = f"blobs/{file_sha256(tmp_path / 'a.py')}.py"
+    store.create(name, b"2\n")
+    with pytest.raises(StoreError):
+        restore(store, {"source:analysis": name}, tmp_path / "x")

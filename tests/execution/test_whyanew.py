@@ -1,0 +1,66 @@
+"""A run and `explain` say what made chunks new, by name and without opening anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.edits import ANALYSIS, CUTS, write_analysis
+from tests.events import write_events
+from vrecompute import Client
+from vrecompute.reports.report import dumps, loads, summary_text
+
+CHUNK_BYTES = 1200
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory) -> str:
+    return str(write_events(tmp_path_factory.mktemp("events") / "e.root", 400, clusters=4))
+
+
+def test_what_changed_since_an_earlier_run_is_named(tmp_path, events):
+    file = write_analysis(tmp_path / "mine")
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+
+        def report(**options):
+            return client.run(str(file), events, chunk_bytes=CHUNK_BYTES, **options).report(timeout_s=120)
+
+        first = report()
+        assert first.recomputed == ""
+        total = first.chunks.total
+        assert total > 1
+        assert report().recomputed == "", "all was reused"
+
+        (file.parent / "cuts" / "__init__.py").write_text(CUTS.replace("25.0", "35.0"))
+        known = client.explain(str(file), events, chunk_bytes=CHUNK_BYTES)
+        assert known.why.startswith("cuts changed (LIMIT_GEV) since run ")
+        assert "cuts changed (LIMIT_GEV)" in str(known)
+        again = report()
+        assert again.recomputed.startswith("cuts changed (LIMIT_GEV) since run ")
+        assert again.recomputed.endswith(f": {total} of {total} chunks are computed anew")
+        assert again.recomputed in summary_text(again)
+        assert loads(dumps(again)) == again
+        assert json.loads(dumps(again))["recomputed"] == again.recomputed
+
+        file.write_text(ANALYSIS.replace("> PT_MIN_GEV + 1.0", "> PT_MIN_GEV + 2.0"))
+        assert report().recomputed.startswith("the analysis changed (helper()) since run ")
+        assert report(label="other").recomputed == "", "of finish alone"
+
+
+def test_parameters_and_settings_are_named_too(tmp_path, events):
+    (tmp_path / "ana.py").write_text(
+        "from vrecompute import Analysis, Parameter, Result\n"
+        "class Count(Analysis):\n"
+        "    name = 'count'\n"
+        "    parameters = (Parameter('pt_min_gev', 20.0, 'cut'), Parameter('range_gev', (1.0, 2.0), 'cut', tuple))\n"
+        "    def columns(self, source):\n        return ['run']\n"
+        "    def process(self, events):\n        return Result(counters={'n': len(events) * self['pt_min_gev']})\n"
+    )
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+        client.run(str(tmp_path / "ana.py"), events).wait(120)
+        why = client.explain(str(tmp_path / "ana.py"), events, pt_min_gev=30, range_gev="1,3").why
+        assert why.startswith("pt_min_gev 20.0 -> 30.0, range_gev [1.0, 2.0] -> [1.0, 3.0] since run ")
+        assert "chunk_bytes" in client.explain(str(tmp_path / "ana.py"), events, chunk_bytes=CHUNK_BYTES).why
+        assert client.explain(str(tmp_path / "ana.py"), events).why == ""
+        assert client.explain(str(tmp_path / "ana.py"), [events[:-6] + "other.root"]).why == ""

@@ -1,0 +1,171 @@
+"""Which code counts as the user's, which is a library's, and which names of others a function uses."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from vrecompute import sourcetext
+from vrecompute.digest import sha256_json
+
+__all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
+__all__ += ["machinery", "uses_of"]
+
+# Prefix of the modules that users' analysis files become.
+USER_MODULE = "vrecompute_user_"
+_OURS = frozenset({"vrecompute", "vrecompute_backends", "vrecompute_analyses"})
+_STANDARD = tuple({f"{Path(sysconfig.get_path(name))}/" for name in ("stdlib", "platstdlib")})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+# What of vrecompute makes numbers, besides the analyses.
+_MACHINERY = ("reader", "kernels")
+_MAIN = frozenset({"__main__", "__mp_main__"})
+_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+
+
+def is_library_file(file: str) -> bool:
+    """Whether a file belongs to the standard library or to an installed package (an editable one is the user's)."""
+    return file.startswith(("<frozen", *_STANDARD)) or not _INSTALLED.isdisjoint(Path(file).parts)
+
+
+def counts(module: object, own: str, file: str | None = None, *, dynamic: bool = False) -> bool:
+    """Whether code of a module is told apart by its content: the user's, and that of `own`, the analysis' package.
+
+    `file` is where the code is from, if not where the module is. `dynamic`: the module's name does not lead to it.
+    """
+    top = str(module).partition(".")[0]
+    if top in _OURS:
+        return top == own != "vrecompute"
+    return (top == own and top not in sys.stdlib_module_names) or is_user(str(module), file, dynamic=dynamic)
+
+
+def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> bool:
+    """Whether code is the user's, so that it has to travel to workers."""
+    top = module.partition(".")[0]
+    if module in _MAIN or module.startswith(USER_MODULE):
+        return True
+    if top in _OURS:
+        return False
+    if file is None and not dynamic:
+        file = _file_of(module)
+    if file is None:
+        return dynamic and top not in sys.stdlib_module_names
+    return not is_library_file(file)
+
+
+def _file_of(module: str) -> str | None:
+    if (loaded := sys.modules.get(module)) is not None:
+        file: str | None = getattr(loaded, "__file__", None)
+        return file
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None else None
+
+
+def label_of(module: str) -> str:
+    """What a module is called in names of parts: the analysis file or notebook `main`, whatever it is called."""
+    return "main" if module in _MAIN or module.startswith(USER_MODULE) else module
+
+
+@lru_cache(maxsize=512)
+def distribution_of(module: str) -> str | None:
+    """The installed distribution that a module belongs to; None for the standard library."""
+    top = module.partition(".")[0]
+    if top in _OURS:
+        return "vrecompute"
+    if top in sys.stdlib_module_names or module in _MAIN:
+        return None
+    try:
+        version(top)
+        return top.replace("_", "-").lower()
+    except PackageNotFoundError:
+        return next(iter(sorted(_distributions().get(top, []))), None)
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+@lru_cache(maxsize=1)
+def machinery() -> dict[str, str]:
+    """Digests of vrecompute's reader and kernels, by the source of all of their modules."""
+    home = Path(sys.modules["vrecompute"].__path__[0])
+    found = {}
+    for name in _MACHINERY:
+        files = sorted((home / name).rglob("*.py"))
+        texts = {str(f.relative_to(home)): ast.parse(f.read_text(encoding="utf-8")) for f in files}
+        found[f"vrecompute.{name}"] = sha256_json({f: sourcetext.canonical(t.body) for f, t in texts.items()})
+    return found
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Names that a function takes from outside. A chain of attributes, `("cuts", "select")`, is used of a name;
+    an empty one says that what it names is used as a whole. `imports` are by absolute module name.
+    """
+
+    globals: set[str] = field(default_factory=set)
+    attributes: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+    imports: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+
+
+def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
+    """What a function uses, as its code and its syntax say; `module` are its globals."""
+    uses = Uses()
+    for each in _codes(code):
+        names_here = {i.argval for i in dis.get_instructions(each) if i.opname in _GLOBAL}
+        uses.globals.update(n for n in names_here if not (n.startswith("__") and n.endswith("__")))
+    parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+    package = str(module.get("__package__") or str(module.get("__name__", "")).rpartition(".")[0])
+    names: dict[str, str] = {}
+    for each_node in ast.walk(node):
+        if isinstance(each_node, ast.Name):
+            uses.attributes.setdefault(each_node.id, set()).add(_chain(each_node, parents))
+        elif isinstance(each_node, ast.Import):
+            for alias in each_node.names:
+                names[alias.asname or alias.name.partition(".")[0]] = alias.name
+                uses.imports.setdefault(alias.name, set())
+        elif isinstance(each_node, ast.ImportFrom):
+            base = _absolute("." * each_node.level + (each_node.module or ""), package)
+            uses.imports.setdefault(base, set()).update((alias.name,) for alias in each_node.names)
+    for name, imported in names.items():
+        # `import a.b` binds `a`: what is used of `a.b` comes after it.
+        skip = 0 if name not in imported.split(".")[:1] else imported.count(".")
+        uses.imports[imported] |= {chain[skip:] for chain in uses.attributes.get(name, set())}
+    return uses
+
+
+def _absolute(name: str, package: str) -> str:
+    try:
+        return importlib.util.resolve_name(name, package or None)
+    except ImportError:
+        return name
+
+
+def _chain(name: ast.Name, parents: Mapping[int, ast.AST]) -> tuple[str, ...]:
+    chain: list[str] = []
+    node: ast.AST = name
+    while isinstance(parent := parents.get(id(node)), ast.Attribute):
+        chain.append(parent.attr)
+        node = parent
+    return tuple(chain)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of all functions, classes and comprehensions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)

@@ -1,0 +1,130 @@
+"""How user code travels to workers of a live run: by value, its functions as the source they were compiled from.
+
+A worker has no module of the user's, or another one. It compiles what it gets, whatever its Python, so it can
+digest what it will run, and show its lines in a traceback.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+from typing import Any
+
+import cloudpickle
+
+from vrecompute import sourcetext
+from vrecompute.analysis import Analysis
+from vrecompute.analysis.codedigest import Code, difference
+from vrecompute.analysis.coderange import is_user
+from vrecompute.digest import sha256_json
+from vrecompute.errors import AnalysisError
+from vrecompute.execution.manifest import Manifest
+
+__all__ = ["Packed", "pack", "pack_for"]
+
+
+_TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatch_table
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An analysis as it was at one moment, whatever is edited later: its code, and a pickle for `TaskPool.share`."""
+
+    code: Code
+    data: bytes
+
+
+def pack(analysis: Analysis) -> Packed:
+    """What workers get of an analysis; AnalysisError where it holds something that cannot be sent."""
+    code = analysis.code()
+    for name in code.modules:
+        if name in sys.modules and name != "__main__":
+            cloudpickle.register_pickle_by_value(sys.modules[name])
+    with io.BytesIO() as buffer:
+        try:
+            _Pickler(buffer, code).dump((analysis, [sys.modules[name] for name in code.imported]))
+        except Exception as error:
+            name = analysis.name or type(analysis).__name__
+            raise AnalysisError(f"analysis {name!r} cannot be sent to workers: {error}") from error
+        return Packed(code, buffer.getvalue())
+
+
+def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
+    """What workers get of a run's analysis; AnalysisError where it is not what the run was made with."""
+    if differing := difference(manifest.code_parts, analysis.code().parts):
+        raise AnalysisError(
+            f"run {manifest.run} was made with other code of {', '.join(differing[:3])}: run the analysis again; what "
+            "it had finished under this code is reused"
+        )
+    return pack(analysis)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+    def __init__(self, buffer: io.BytesIO, code: Code) -> None:
+        self._code = code
+        own: dict[type, Callable[[Any], Any]] = {CodeType: _reduce_code, ModuleType: self._reduce_module}
+        self.dispatch_table = ChainMap(own, _TABLE)
+        super().__init__(buffer)  # which looks for the table
+
+    def reducer_override(self, value: Any) -> Any:
+        """Functions that numba compiled go as the Python they were made of, unless a library has them."""
+        if hasattr(value, "py_func") and hasattr(value, "_reduce_states"):
+            return self._reduce_compiled(value)
+        return super().reducer_override(value)
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        """Of a user's module what is used of it: the rest need not be something that can be sent."""
+        used = self._code.modules.get(module.__name__)
+        if not is_user(module.__name__) or used is None:
+            return _TABLE[ModuleType](module)
+        names = {"__name__", "__file__", "__package__", *used}
+        return _module, (module.__name__,), {n: v for n, v in vars(module).items() if n in names}, None, None, _fill
+
+    def _reduce_compiled(self, compiled: Any) -> Any:
+        function = compiled.py_func
+        module = sys.modules.get(function.__module__)
+        if getattr(module, function.__qualname__, None) is compiled and not is_user(function.__module__):
+            return function.__qualname__
+        states = dict(compiled._reduce_states())
+        found = sourcetext.find(function.__code__)
+        # numba takes two of one id for one: it must be another where anything that can be reached is.
+        states["uuid"] = secrets.token_hex(32)
+        if found is not None and not (function.__closure__ or function.__defaults__ or self._code.unnamed):
+            written = [dict(self._code.parts), function.__module__, sourcetext.canonical(found.node)]
+            states["uuid"] = sha256_json(written)
+        return _compiled, (type(compiled), states)
+
+
+def _module(name: str) -> ModuleType:
+    return ModuleType(name)
+
+
+def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
+    vars(module).update(state)
+
+
+def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
+    return kind._rebuild(**states)
+
+
+def _reduce_code(code: CodeType) -> Any:
+    found = sourcetext.find(code)
+    if found is None:
+        version = sys.version_info[:2]
+        return _bytecode, (version, *_TABLE[CodeType](code))
+    return sourcetext.rebuilt, (found.file, found.text, code.co_flags, code.co_name, found.place)
+
+
+def _bytecode(version: tuple[int, int], make: Callable[..., CodeType], arguments: tuple[Any, ...]) -> CodeType:
+    if version != sys.version_info[:2]:
+        here = ".".join(map(str, sys.version_info[:2]))
+        raise AnalysisError(
+            f"a function without source goes from Python {'.'.join(map(str, version))} to no worker of {here}: define "
+            "it in a file or a notebook cell, or give client and workers the same Python"
+        )
+    return make(*arguments)

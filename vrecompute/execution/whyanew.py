@@ -1,0 +1,82 @@
+"""Why chunks are computed again: what is not as it was in the latest run of the same analysis over the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vrecompute.analysis import Analysis
+from vrecompute.analysis.codedigest import difference
+from vrecompute.errors import StoreError
+from vrecompute.execution.manifest import Manifest, read_manifest
+from vrecompute.stores.base import Store
+
+__all__ = ["why_anew"]
+
+# How many earlier runs are looked at, the latest first: each is an object to read.
+_LOOKED_AT = 20
+_NAMED = 4
+
+
+def why_anew(store: Store, manifest: Manifest, analysis: Analysis, missing: int, total: int) -> str:
+    """In a sentence, what made `missing` of `total` chunks new; empty where no earlier run tells, or nothing changed.
+
+    "cuts changed (LIMIT_GEV), pt_min_gev 20 -> 30 since run ...: 8 of 8 chunks"
+    """
+    previous = _previous(store, manifest) if missing else None
+    if previous is None:
+        return ""
+    changes = [*_code(previous, manifest), *_values(previous, manifest, analysis)]
+    number = f"{missing} of {total} chunks are" if total else "all chunks are"
+    return f"{', '.join(changes)} since run {previous.run}: {number} computed anew" if changes else ""
+
+
+def _previous(store: Store, manifest: Manifest) -> Manifest | None:
+    runs = {name.split("/")[1] for name in store.names("runs") if name.endswith("/manifest.json")}
+    paths = {source.path for source in manifest.dataset.sources}
+    # Names of runs begin with the time.
+    for run in sorted((r for r in runs if r < manifest.run), reverse=True)[:_LOOKED_AT]:
+        try:
+            known = read_manifest(store, run)
+        except (StoreError, KeyError, TypeError):  # damaged, or of another version: it only tells less
+            continue
+        same = known.dataset.name == manifest.dataset.name or any(s.path in paths for s in known.dataset.sources)
+        if known.analysis == manifest.analysis and same:
+            return known
+    return None
+
+
+def _code(old: Manifest, new: Manifest) -> list[str]:
+    if old.analysis_version != new.analysis_version:
+        return [f"version {old.analysis_version} -> {new.analysis_version}"]
+    if new.unnamed or old.unnamed:
+        return ["what could not be digested may have changed"]
+    by_module: dict[str, list[str]] = {}
+    for part in difference(old.code_parts, new.code_parts):
+        module, _, name = part.partition(": ")
+        by_module.setdefault("the analysis" if module == "main" else module, []).append(name)
+    return [
+        f"{module} changed" + (f" ({_some(list(filter(None, names)))})" if any(names) else "")
+        for module, names in by_module.items()
+        if module != "state" or len(by_module) == 1
+    ]
+
+
+def _values(old: Manifest, new: Manifest, analysis: Analysis) -> list[str]:
+    names = analysis.process_parameters()
+    changes = _changed({n: old.parameters.get(n) for n in names if n in new.parameters}, new.parameters)
+    changes += _changed(old.numerics, new.numerics)
+    if old.settings.chunk_bytes != new.settings.chunk_bytes:
+        changes.append(f"chunk_bytes {old.settings.chunk_bytes} -> {new.settings.chunk_bytes}")
+    resources = {n: r for n, r in new.resources.items() if not n.startswith("source:")}
+    return changes + [f"{n} changed" for n, r in resources.items() if old.resources.get(n, r) != r]
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    as_data = {n: (list(v) if isinstance(v, tuple) else v) for n, v in new.items()}
+    return [f"{n} {old[n]} -> {as_data[n]}" for n in old if n in new and old[n] != as_data[n]]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

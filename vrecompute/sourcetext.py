@@ -1,0 +1,174 @@
+"""The source text that a loaded function was compiled from, whatever its file says by now.
+
+A file may be edited while a session holds what it said before, and a worker may have no such file. So a text
+counts as a function's only where it compiles to that very function; it is then kept for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+import tokenize
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType
+from typing import Any, NamedTuple
+
+__all__ = ["Found", "canonical", "find", "keep", "kept", "rebuilt"]
+
+Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+# `from __future__` statements of the text, which a compiled function remembers.
+_FUTURE = 0xFFF0000
+_IGNORED = frozenset({"ctx", "kind", "type_comment"})
+# Line numbers of a text are below this; above it they number its lambdas.
+_LINES = 0xFFFF
+_texts: dict[str, list[str]] = {}
+_found: dict[int, tuple[CodeType, Found]] = {}
+
+
+class Found(NamedTuple):
+    """A function in its text: `place` tells it from all others there."""
+
+    file: str
+    text: str
+    node: Written
+    place: int
+
+
+def keep(file: str, text: str) -> None:
+    """Remember what a file said when it was loaded, for functions and for tracebacks."""
+    texts = _texts.setdefault(file, [])
+    if text not in texts[-1:]:
+        texts.append(text)
+    if not linecache.getlines(file):
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+
+
+def kept(file: str) -> str | None:
+    """What a file said when it was last seen to be a loaded function's, if it was."""
+    return _texts[file][-1] if file in _texts else None
+
+
+def find(code: CodeType) -> Found | None:
+    """Where a function's code is written; None where no text that can be had compiles to it."""
+    if (known := _found.get(id(code))) and known[0] is code:
+        return known[1]
+    for text in _candidates(code.co_filename):
+        for written in _written(text, code.co_flags & _FUTURE):
+            if written.code.co_name == code.co_name and _same(written.code, code):
+                keep(code.co_filename, text)
+                found = Found(code.co_filename, text, written.node, written.code.co_firstlineno)
+                _found[id(code)] = (code, found)
+                return found
+    return None
+
+
+def rebuilt(file: str, text: str, flags: int, name: str, place: int) -> CodeType:
+    """The code of a function, compiled here from the text it was found in; `find` knows that text of it."""
+    keep(file, text)
+    for code, node in _written(text, flags & _FUTURE):
+        if (code.co_name, code.co_firstlineno) == (name, place):
+            made = _placed(code, file)
+            _found[id(made)] = (made, Found(file, text, node, place))
+            return made
+    raise ValueError(f"{file} does not define {name!r} in Python {sys.version.split()[0]}")
+
+
+def canonical(value: Any) -> Any:
+    """A syntax tree as data, equal for texts that differ in comments, docstrings or formatting, in every Python."""
+    if isinstance(value, list):
+        return [canonical(item) for item in value if not _says_nothing(item)]
+    if not isinstance(value, ast.AST):
+        return [type(value).__name__, repr(value)]
+    if isinstance(value, ast.JoinedStr):  # cut into pieces differently by different Pythons
+        return ["JoinedStr", *_joined(value.values)]
+    fields = ((name, field) for name, field in ast.iter_fields(value) if name not in _IGNORED)
+    return [type(value).__name__, *([n, canonical(f)] for n, f in fields if f is not None and f != [])]
+
+
+def _says_nothing(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _joined(pieces: list[ast.expr]) -> list[Any]:
+    made: list[Any] = []
+    for piece in pieces:
+        if isinstance(piece, ast.Constant) and made and isinstance(made[-1], str):
+            made[-1] += str(piece.value)
+        elif isinstance(piece, ast.Constant):
+            made.append(str(piece.value))
+        else:
+            made.append(canonical(piece))
+    return [piece for piece in made if piece != ""]
+
+
+class _Function(NamedTuple):
+    code: CodeType
+    node: Written
+
+
+@lru_cache(maxsize=512)
+def _written(text: str, flags: int) -> tuple[_Function, ...]:
+    """All functions of a text, compiled and as syntax; none where it is no Python.
+
+    Several lambdas may begin on one line: each is compiled as if it stood on a line of its own, far below.
+    """
+    try:
+        tree = ast.parse(text)
+        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+        for number, each in enumerate(lambdas, 1):  # those inside come after those around them
+            for node in ast.walk(each):
+                if isinstance(node, ast.expr):
+                    node.lineno = (node.lineno & _LINES) + number * (_LINES + 1)
+                    node.end_lineno = (node.end_lineno or 0) % (_LINES + 1) + number * (_LINES + 1)
+        module = compile(tree, "", "exec", flags=flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    nodes: dict[tuple[str, int], Written] = {("<lambda>", each.lineno): each for each in lambdas}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes[node.name, node.decorator_list[0].lineno if node.decorator_list else node.lineno] = node
+    found = ((code, nodes.get((code.co_name, code.co_firstlineno))) for code in _codes(module))
+    return tuple(_Function(code, node) for code, node in found if node is not None)
+
+
+def _placed(code: CodeType, file: str) -> CodeType:
+    """A code of `_written` where it really stands."""
+    inner = tuple(_placed(c, file) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=file, co_firstlineno=code.co_firstlineno & _LINES, co_consts=inner)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _candidates(file: str) -> Iterator[str]:
+    yield from reversed(_texts.get(file, []))
+    try:
+        with tokenize.open(file) as opened:
+            yield opened.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        if lines := linecache.getlines(file):
+            yield "".join(lines)
+
+
+def _same(one: CodeType, other: CodeType) -> bool:
+    """Whether two codes do the same, wherever they stand."""
+    if _shape(one) != _shape(other) or len(one.co_consts) != len(other.co_consts):
+        return False
+    return all(
+        _same(a, b)
+        if isinstance(a, CodeType) and isinstance(b, CodeType)
+        else type(a) is type(b) and (repr(a) == repr(b) or (isinstance(a, frozenset) and a == b))
+        for a, b in zip(one.co_consts, other.co_consts, strict=True)
+    )
+
+
+def _shape(code: CodeType) -> tuple[Any, ...]:
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_code, *counts, *names)
