@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,38 @@ def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatc
     monkeypatch.setenv("VRECOMPUTE_CACHE", "")  # put back afterwards
     with pytest.raises(UsageError, match="cannot be written: name another folder"):
         next(warm(tmp_path / "file", []))
+
+
+FOLDER = "from vrecompute.kernels import cache; import json; print(json.dumps(str(cache.cache_folder())))"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o027])
+def test_a_cache_is_its_users_alone_whatever_the_umask(tmp_path, umask):
+    changes = {"VRECOMPUTE_CACHE": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    before = os.umask(umask)
+    try:
+        folder = Path(read("", program=FOLDER, **changes))
+    finally:
+        os.umask(before)
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (folder, folder.parent)] == [0o700, 0o700]
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("which", ["itself", "above"])
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_cache_that_others_may_write_is_not_loaded(reachable, given, which, mode):
+    """What numba keeps are pickles: whoever can put one there, or another folder in its place, runs code."""
+    tmp_path = reachable
+    changes = {"TMPDIR": str(tmp_path / "node"), "VRECOMPUTE_CACHE": str(tmp_path / "a" / "cache") if given else ""}
+    changes["XDG_CACHE_HOME"] = str(tmp_path / "a")
+    (tmp_path / "node").mkdir(mode=0o700)
+    (tmp_path / "a").mkdir(mode=0o755)
+    folder = Path(read("", program=FOLDER, **changes))
+    assert folder.is_relative_to(tmp_path / "a")
+    (folder / "planted.nbi").write_bytes(b"pickle")
+    (folder if which == "itself" else tmp_path / "a").chmod(mode)
+    other = Path(read("", program=FOLDER, **changes))
+    assert other.is_relative_to(tmp_path / "node")
+    assert list(other.iterdir()) == []
+    assert stat.S_IMODE(other.stat().st_mode) == 0o700

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,7 +72,11 @@ class Client:
 
     `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site. `store` is a
     folder, the site's or the user's by default. `workers` is how many worker processes to want, `threads` and
-    `memory_bytes` the shape of each on this machine. Nothing is started before it is needed.
+    `memory_bytes` the shape of each on this machine. Nothing is started before it is needed. `dashboard` opens
+    Dask's, which other users of the machine that has the scheduler can read.
+
+    Workers end with `close`, with the process, and with a Client that nothing refers to any more: a notebook cell
+    that makes one may be run again. A run that is under way keeps its Client.
     """
 
     def __init__(
@@ -82,12 +87,18 @@ class Client:
         workers: int | None = None,
         threads: int | None = None,
         memory_bytes: int | None = None,
+        dashboard: bool = False,
     ) -> None:
+        for name, number in {"workers": workers, "threads": threads, "memory_bytes": memory_bytes}.items():
+            if number is not None and number < 1:
+                raise UsageError(f"Client({name}={number}): a run needs at least one; without {name} the site decides")
         self._site_given = site
         self._store_given = store
         self._workers = workers
         self._threads = threads
         self._memory_bytes = memory_bytes
+        self._dashboard = dashboard
+        self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None
         self._remote_store: Store | None = None
@@ -116,6 +127,11 @@ class Client:
 
     @property
     def _site_workers(self) -> Workforce:
+        if os.getpid() != self._owner:
+            raise UsageError(
+                "this process is a fork of the one that made this Client, and cannot use its connections: make a "
+                "Client() here, or start processes with multiprocessing's method 'spawn'"
+            )
         with self._lock:
             if self._workforce is None:
                 given = self._site_given
@@ -125,7 +141,9 @@ class Client:
                     workers = replace(workers, threads=self._threads)
                 if self._memory_bytes is not None:
                     workers = replace(workers, memory=self._memory_bytes * workers.processes)
-                self._workforce = Workforce(replace(site, workers=workers), self._workers)
+                self._workforce = Workforce(replace(site, workers=workers), self._workers, dashboard=self._dashboard)
+                # Not at exit: then each cluster ends by itself, and no thread can be started.
+                weakref.finalize(self, _close_later, self._workforce, self._owner).atexit = False
             return self._workforce
 
     @property
@@ -153,7 +171,7 @@ class Client:
 
     def close(self) -> None:
         """End the workers, if any were started. Runs that were under way can be attached to and resumed."""
-        if self._workforce is not None:
+        if self._workforce is not None and os.getpid() == self._owner:
             self._workforce.close()
 
     def run(
@@ -355,6 +373,12 @@ class Client:
         except OSError as error:
             raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
         return stored
+
+
+def _close_later(workforce: Workforce, owner: int) -> None:
+    """End the workers of a Client that is gone; on a thread, since it may go on Dask's own."""
+    if workforce.is_open and os.getpid() == owner:
+        threading.Thread(target=workforce.close, name="vrecompute-close", daemon=True).start()
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:

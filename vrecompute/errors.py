@@ -19,14 +19,18 @@
     ├── RunError                a run did not end as promised
     │   ├── Incomplete          a result was asked for that does not exist in full
     │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
+    ├── OutputError             standard output cannot be written
     └── Unavailable             a site or service does not answer            (exit 5)
+        └── ClusterLost         the Dask scheduler of a live run is gone, or its workers for good
 
-Each message says what happened, where, and what to do next; causes are chained.
+Without a mark the exit code is 4. EXIT_CODES has them all. Each message says what happened, where, and what to do
+next; causes are chained.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "EXIT_CODES",
     "AnalysisError",
     "BadInput",
     "ChangedFile",
@@ -38,6 +42,7 @@ __all__ = [
     "MissingColumn",
     "MissingTree",
     "OutOfTime",
+    "OutputError",
     "OverBudget",
     "ParameterError",
     "RunError",
@@ -49,6 +54,20 @@ __all__ = [
     "UsageError",
     "VrecomputeError",
 ]
+
+
+#: What the command line exits with, and what each code means.
+EXIT_CODES = {
+    0: "complete",
+    2: "usage or configuration",
+    3: "partial",
+    4: "failed",
+    5: "site or service unavailable",
+    7: "over budget",
+    70: "a bug in vrecompute",
+    75: "the job is out of time and the next goes on",
+    130: "interrupted",
+}
 
 
 class VrecomputeError(Exception):
@@ -162,6 +181,10 @@ class OutOfTime(RunError):
     exit_code = 75  # EX_TEMPFAIL of sysexits(3)
 
 
+class OutputError(VrecomputeError):
+    """Standard output cannot be written; what was done is in the store all the same."""
+
+
 class Unavailable(VrecomputeError):
     """A site or service does not answer."""
 
@@ -169,4 +192,7 @@ class Unavailable(VrecomputeError):
 
 
 class ClusterLost(Unavailable):
-    """The Dask scheduler of a live run is gone; what was finished is durable, and another cluster can go on."""
+    """The Dask scheduler of a live run is gone, or its workers for good.
+
+    What was finished is durable, and another cluster can go on.
+    """

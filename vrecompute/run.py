@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, UsageError, VrecomputeError
+from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, Unavailable, UsageError, VrecomputeError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
-from vrecompute.execution.progress import Progress
+from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import outcomes, request_cancel, run_state, withdraw_cancel
 from vrecompute.execution.skim import table_pieces
 from vrecompute.execution.task import local_copy
@@ -33,9 +35,13 @@ __all__ = ["AttachedRun", "Run"]
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
+# So many Runners in a row may lose their cluster before they get anything done.
+_IDLE_RUNNERS = 2
 _LIVE = frozenset({"running", "queued", "unknown"})
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
 _SAID, _LAG_S = frozenset({0, 3, 4}), 70.0
+# How long a site may say nothing of a run that somebody waits for.
+_SILENT_S = 3600.0
 
 
 class Run:
@@ -49,6 +55,7 @@ class Run:
         self._detached = detached
         self._make_analysis = analysis
         self._thread: threading.Thread | None = None
+        self._owner = os.getpid()
         # Not the thread's own word: before Python 3.13 one whose join was interrupted counts as ended.
         self._over = threading.Event()
         self._runner: Runner | None = None
@@ -82,6 +89,11 @@ class Run:
         return self._make_analysis()
 
     @property
+    def _is_here(self) -> bool:
+        """Whether a thread of this process carries it out: a fork of the process has no such thread."""
+        return self._thread is not None and os.getpid() == self._owner
+
+    @property
     def id(self) -> str:
         """The run's name in its store: what `client.attach` and `vrecompute runs` take."""
         return self.manifest.run
@@ -92,9 +104,9 @@ class Run:
 
         `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
         """
-        if self._thread is not None and not self._over.is_set():
+        if self._is_here and not self._over.is_set():
             return "running"
-        if self._thread is not None and (outcome := self._outcome()) is not None:
+        if self._is_here and (outcome := self._outcome()) is not None:
             return outcome.summary.status
         if self._error is not None:
             return "interrupted"
@@ -135,19 +147,29 @@ class Run:
 
     def progress(self) -> Progress:
         """How far the run is; of a run elsewhere, as of its last message."""
-        if self._thread is not None:
+        if self._is_here:
             return self._progress
         return self._heard()
 
     def wait(self, timeout_s: float | None = None) -> Run:
-        """Return when the run has ended, or after `timeout_s` seconds; raises what stopped its Runner, if it broke."""
-        if self._thread is not None:
+        """Return when the run has ended, or after `timeout_s` seconds; raises what stopped its Runner, if it broke.
+
+        Unavailable where its site has been silent for an hour.
+        """
+        if self._is_here:
             self._over.wait(timeout_s)
             if self._error is not None:
                 raise self._error
             return self
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while self.status in _LIVE and (deadline is None or time.monotonic() < deadline):
+        heard = time.monotonic()
+        while (status := self.status) in _LIVE and (deadline is None or time.monotonic() < deadline):
+            heard = heard if status == "unknown" else time.monotonic()
+            if time.monotonic() - heard > _SILENT_S:
+                site = self.manifest.site
+                raise Unavailable(
+                    f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it"
+                )
             time.sleep(_POLL_S)
         return self
 
@@ -213,17 +235,21 @@ class Run:
     def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
 
-        When a Runner loses its cluster, another goes on with a new one, as long as each got something done.
+        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done.
         """
 
         def work() -> None:
+            idle = 0
             try:
                 while self._told is None:
-                    self._runner = runner = make_runner(self._notice)
+                    self._progress = replace(self._progress, waiting="workers are being started")
+                    runner = None
                     try:
+                        self._runner = runner = make_runner(self._notice)
                         self._told = runner.execute()
                     except ClusterLost as lost:
-                        if runner.tally.computed == 0:
+                        idle = 0 if runner is not None and runner.tally.computed else idle + 1
+                        if idle > _IDLE_RUNNERS:
                             raise
                         _log.warning("run %s: %s; it goes on with new workers", self.id, lost)
             except BaseException as error:
@@ -239,7 +265,7 @@ class Run:
         self._progress = progress
 
     def _outcome(self) -> Outcome | None:
-        if self._thread is not None and not self._over.is_set():
+        if self._is_here and not self._over.is_set():
             return None
         ended = outcomes(self.store, self.id)
         return Outcome.from_data(ended[0]) if ended else self._told
@@ -267,10 +293,7 @@ class Run:
         if not latest:
             return Progress()
         event = json.loads(self.store.get(latest))
-        known = {
-            k: event[k] for k in ("stage", "chunks_done", "chunks_total", "events", "events_expected") if k in event
-        }
-        return Progress(**known)
+        return Progress(**{field: event[field] for field in SPOKEN if field in event})
 
 
 class AttachedRun(Run):

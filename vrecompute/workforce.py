@@ -11,7 +11,7 @@ from distributed import Client as DaskClient
 
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.load import load_backend
-from vrecompute.errors import ClusterLost
+from vrecompute.errors import RunError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
@@ -25,13 +25,15 @@ _LOG = logging.getLogger(__name__)
 class Workforce(WorkerControl):
     """Workers on a site, `asked` processes of them, or as many as the site gives for the work there is."""
 
-    def __init__(self, site: Site, asked: int | None = None) -> None:
+    def __init__(self, site: Site, asked: int | None = None, *, dashboard: bool = False) -> None:
         self.site = site
         self.asked = asked
+        self._dashboard = dashboard
         self._lock = threading.RLock()
         self._backend: Backend | None = None
         self._cluster: Cluster | None = None
         self._wanted = 0
+        self._left: DaskClient | None = None
         self._busy: dict[str, int] = {}
 
     @property
@@ -45,6 +47,7 @@ class Workforce(WorkerControl):
         with self._lock:
             if self._backend is None:
                 self._backend = load_backend(self.site)
+                self._backend.dashboard = self._dashboard
             return self._backend
 
     @property
@@ -54,6 +57,7 @@ class Workforce(WorkerControl):
             if self._cluster is None:
                 self._wanted = SiteLimits(self.site).workers(self.asked)
                 self._cluster = self.backend.open_cluster(self._wanted)
+                self.patience_s = self._cluster.patience_s
             return self._cluster.client
 
     def fit_threads(self, chunk_bytes: int) -> None:
@@ -93,11 +97,19 @@ class Workforce(WorkerControl):
         with self._lock:
             return "" if self._cluster is None else self._cluster.lost()
 
+    def waiting(self) -> str:
+        """Why there is no worker yet, empty where nobody knows."""
+        with self._lock:
+            return "" if self._cluster is None else self._cluster.waiting()
+
     def leave(self, dask: DaskClient) -> None:
         """Without its scheduler a cluster is of no use; the next use of `dask` starts another."""
         with self._lock:
+            if dask is self._left:
+                return
             if self._cluster is None:
-                raise ClusterLost("the client was closed")
+                raise RunError("the client was closed")
+            self._left = dask
             if self._cluster.client is dask:  # and not the next one already, started by another run
                 self._cluster.close()
                 self._cluster = None

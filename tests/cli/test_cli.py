@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -17,7 +18,9 @@ import numpy as np
 import pytest
 import uproot
 
+from vrecompute import errors
 from vrecompute.cli import main
+from vrecompute.errors import EXIT_CODES
 from vrecompute.reports.report import schema
 
 README = Path(__file__).parents[2] / "README.md"
@@ -248,3 +251,56 @@ def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons,
     assert "what is finished is kept" in err
     assert "cancelled by its user" in out
     assert "Traceback" not in out + err
+
+
+def test_every_exit_code_is_in_the_table_of_the_readme_and_in_the_help(vrecompute):
+    table = re.findall(r"^\| (\d+) \| .*\|$", README.read_text(), re.MULTILINE)
+    assert [int(code) for code in table] == list(EXIT_CODES)
+    kinds = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert kinds <= set(EXIT_CODES)
+    told = " ".join(vrecompute("-h").out.split())
+    assert all(f"{code} {meaning}" in told for code, meaning in EXIT_CODES.items())
+
+
+def test_what_nobody_expected_is_a_sentence_a_log_and_a_code_of_its_own(vrecompute, monkeypatch):
+    def surprise(self):
+        raise KeyError("nobody expected this")
+
+    monkeypatch.setattr("vrecompute.client.Client.runs", surprise)
+    ended = vrecompute("runs", "list")
+    assert (ended.code, ended.out) == (70, "")
+    assert "this is a bug in vrecompute: KeyError: 'nobody expected this'" in ended.err
+    log = Path(re.search(r"here is the log: (\S+)", ended.err)[1])
+    assert "in surprise" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+    log.unlink()
+
+
+def elsewhere(command, tmp_path, **streams):
+    command = f"{sys.executable} -m vrecompute {command}"
+    return subprocess.run(["sh", "-c", command], cwd=tmp_path, text=True, check=False, **streams)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("analyses > /dev/full", 4, "Error: standard output cannot be written: No space left on device\n"),
+        ("no-such-command 2> /dev/full", 2, ""),
+        ("runs show no-such-run 2>&-", 4, ""),
+        ("analyses >&-", 0, ""),
+        ("analyses 1<&- 2>&-", 0, ""),
+    ],
+)
+def test_a_stream_that_is_full_or_closed_is_no_traceback(tmp_path, command, code, said, unbuffered):
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "VRECOMPUTE_STORE": str(tmp_path / "store")}
+    ended = elsewhere(command, tmp_path, capture_output=True, env=environment)
+    assert (ended.returncode, ended.stderr) == (code, said)
+
+
+def test_a_reader_that_has_enough_does_not_change_how_a_command_ended(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = elsewhere("runs show no-such-run 2>&1", tmp_path, stdout=writing)
+    os.close(writing)
+    assert ended.returncode == 4

@@ -14,7 +14,6 @@ from vrecompute.batch.contract import JobStatus, State
 from vrecompute.datasets.dataset import Sample
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.postmortem import lost_chunk
-from vrecompute.workers import worker_exit
 from vrecompute.workers.worker_exit import WorkerExit
 
 HOG = """
@@ -103,11 +102,14 @@ class Suicide(Analysis):
     ],
     ids=["exit", "exit before the first look", "kill"],
 )
-def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, monkeypatch, how, look_ms, words, advice):
-    monkeypatch.setattr(worker_exit, "_LOOK_MS", look_ms)  # nannies of a local cluster are in this process
+def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, words, advice):
+    def look_every(dask_worker):
+        dask_worker.periodic_callbacks["vrecompute-worker-exit"].callback_time = look_ms
+
     write_events(tmp_path / "a.root")
     (tmp_path / "suicide.py").write_text(SUICIDE)
     with Client(workers=1, store=tmp_path / "store") as client:
+        client.dask.run(look_every, nanny=True)
         run = client.run(
             str(tmp_path / "suicide.py"),
             str(tmp_path / "a.root"),

@@ -44,6 +44,21 @@ def test_files_are_private_whole_and_created_once(tmp_path):
     assert access.names(str(tmp_path / "never")) == []
 
 
+def test_files_are_created_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """As on EOS, CIFS and FUSE; `ln` of this PATH fails as it does there."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ln").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / "ln").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    access, path = LocalAccess(), str(tmp_path / "a" / "x")
+    assert access.create(path, b"one") is True
+    assert access.create(path, b"two") is False
+    assert access.get(path) == b"one"
+    (tmp_path / "a" / "claimed").touch()  # by a writer that was killed
+    assert access.create(str(tmp_path / "a" / "claimed"), b"whole") is True
+    assert access.get(str(tmp_path / "a" / "claimed")) == b"whole"
+
+
 def test_a_file_that_cannot_be_written_says_why(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):

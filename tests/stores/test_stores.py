@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
 from vrecompute.stores.base import DirStore, open_store
@@ -90,3 +94,107 @@ def test_a_store_is_opened_by_its_url(tmp_path):
     assert open_store(store.url).get("x") == b"1"
     with pytest.raises(StoreError, match="scheme 'ftp'"):
         open_store("ftp://host/x")
+
+
+NO_LINKS = sorted({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
+
+
+@pytest.fixture(params=NO_LINKS, ids=errno.errorcode.get)
+def without_links(request, monkeypatch):
+    """A file system as EOS, CIFS and many of FUSE: no hard links. The kernel sees first whether the name is taken."""
+
+    def link(source, target):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("without_links")
+def test_without_hard_links_an_object_is_created_once_all_the_same(tmp_path):
+    store = DirStore(tmp_path / "store")
+    assert store.create("a/b", b"one")
+    assert not store.create("a/b", b"two")
+    assert store.get("a/b") == b"one"
+    assert store.create("empty", b"")
+    assert not store.create("empty", b"")
+    test_of_many_writers_one_creates_and_no_temporary_is_left(tmp_path / "store" / "many")
+
+
+@pytest.mark.usefixtures("without_links")
+def test_the_claim_of_a_writer_that_was_killed_is_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("vrecompute.stores.base._CLAIM_S", 0.2)
+    (tmp_path / "x").touch()
+    assert DirStore(tmp_path).create("x", b"whole")
+    assert DirStore(tmp_path).get("x") == b"whole"
+
+
+@pytest.mark.usefixtures("without_links")
+def test_an_object_appears_whole_without_hard_links(tmp_path):
+    """Whoever looks meets nothing, a claim, or all of it."""
+    store, seen, over = DirStore(tmp_path), set(), threading.Event()
+
+    def look():
+        while not over.is_set():
+            for name in list(store.names("")):
+                seen.add(len(store.get(name)))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for number in range(100):
+        store.create(f"n/{number}", b"x" * 100_000)
+    over.set()
+    watcher.join()
+    assert seen <= {0, 100_000}
+
+
+def test_a_run_works_in_a_store_without_hard_links(tmp_path):
+    """Where writers are processes: their os.link is patched by what Python reads as it starts."""
+    link = "import os, errno\ndef link(*_): raise OSError(errno.EPERM, 'Operation not permitted')\nos.link = link\n"
+    (tmp_path / "sitecustomize.py").write_text(link)
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    write_events(tmp_path / "e.root", 100, clusters=4)
+    command = [sys.executable, "-m", "vrecompute", "run", "sums.py", "e.root", "--store", "store", "--workers", "1"]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "COMPLETE" in ran.stdout) == (0, True), ran.stderr
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+def test_a_store_is_its_users_alone_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        DirStore(tmp_path / "store").create("a/b/c", b"x")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "store", *(tmp_path / "store").rglob("*")]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made}
+    assert modes == {"store": 0o700, "a": 0o700, "b": 0o700, "c": 0o600}
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_a_store_that_is_shared_with_a_group_stays_so(tmp_path, umask):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o2770)
+    before = os.umask(umask)
+    try:
+        DirStore(tmp_path / "store").create("a/b", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "store" / "a").stat().st_mode) == 0o2770
+    assert stat.S_IMODE((tmp_path / "store" / "a" / "b").stat().st_mode) == 0o660
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user for a moment")
+def test_another_user_reads_nothing_of_a_store(reachable):
+    store = DirStore(reachable / "store")
+    store.create("runs/a", b"secret")
+    looks = subprocess.run(
+        ["cat", str(reachable / "store" / "runs" / "a")], user=65534, group=65534, extra_groups=[], capture_output=True,
+        check=False, text=True,
+    )  # fmt: skip
+    assert (looks.returncode, looks.stdout) == (1, "")
+    assert "denied" in looks.stderr

@@ -219,6 +219,9 @@ class Finding:
 class Cluster(ABC):
     """Dask workers on a site, for as long as it is open. Use it as a context manager."""
 
+    #: How long a run may be without any worker before it is given up; what a queue may take, where there is one.
+    patience_s: float = 300.0
+
     @property
     @abstractmethod
     def client(self) -> DaskClient:
@@ -243,6 +246,10 @@ class Cluster(ABC):
         """Why the cluster is gone for good, as when the job that held its scheduler ended; empty while it is there."""
         return ""
 
+    def waiting(self) -> str:
+        """Why there is no worker yet, as far as this side knows: a queue's reason, a start that failed; else empty."""
+        return ""
+
     def __enter__(self) -> Self:
         return self
 
@@ -260,6 +267,8 @@ class Backend(ABC):
     """
 
     capabilities: Capabilities = Capabilities()
+    #: Whether a cluster shows Dask's dashboard, on loopback: every user of that machine can read it.
+    dashboard: bool = False
 
     @abstractmethod
     def script(self, job: Job) -> str:

@@ -10,21 +10,22 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import dask
 from distributed import Scheduler
-from distributed.security import Security
 
+from vrecompute.batch.tls import security_of
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
-__all__ = ["address_from", "free_port", "scheduler_beside", "security_of", "tunnelled"]
+__all__ = ["address_from", "free_port", "scheduler_beside", "tunnelled"]
 
 _GRACE_S = 30.0
 
@@ -73,14 +74,6 @@ def tunnelled(access: Access, address: str) -> Iterator[str]:
         yield f"{scheme}://{here[0]}:{here[1]}"
 
 
-def security_of(pem: Path | None) -> Security:
-    """The Security of one cluster, whose certificate and key are in one file; without one, none is required."""
-    if pem is None:
-        return Security()
-    roles = {f"tls_{role}_{part}": str(pem) for role in ("client", "scheduler", "worker") for part in ("cert", "key")}
-    return Security(require_encryption=True, tls_ca_file=str(pem), **roles)
-
-
 def free_port(first: int, last: int) -> int:
     """A port of the range that nothing listens on; OSError where all are taken."""
     for port in range(first, last + 1):
@@ -95,23 +88,19 @@ def free_port(first: int, last: int) -> int:
 
 
 async def _serve(wanted: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # mode 0700
-        pem = None
-        if wanted["tls"] is not None:
-            pem = Path(folder) / "dask-tls.pem"
-            pem.touch(mode=0o600)
-            pem.write_text(wanted["tls"])
-        async with Scheduler(
-            protocol="tcp://" if pem is None else "tls://",
-            interface=wanted["interface"],
-            port=free_port(*wanted["ports"]) if wanted["ports"] else 0,
-            security=security_of(pem),
-            dashboard_address="127.0.0.1:0",
-        ) as scheduler:
-            print(json.dumps({"address": scheduler.address}), flush=True)
-            over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-            closed = asyncio.create_task(scheduler.finished())
-            await asyncio.wait([over, closed], return_when=asyncio.FIRST_COMPLETED)
+    dask.config.refresh(paths=[], env=dict(os.environ))  # the user's files may be for another cluster
+    async with Scheduler(
+        protocol="tcp://" if wanted["tls"] is None else "tls://",
+        interface=wanted["interface"],
+        port=free_port(*wanted["ports"]) if wanted["ports"] else 0,
+        security=security_of(wanted["tls"]),
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+    ) as scheduler:
+        print(json.dumps({"address": scheduler.address}), flush=True)
+        over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        closed = asyncio.create_task(scheduler.finished())
+        await asyncio.wait([over, closed], return_when=asyncio.FIRST_COMPLETED)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 """The command line: `vrecompute`. Each command is a module, imported only when it is called or asked for help.
 
-Exit codes: 0 complete, 2 usage or configuration, 3 partial, 4 failed, 5 site or service unavailable,
-130 interrupted. Packages add commands under the entry point group `vrecompute.commands`.
+Exit codes are those of `vrecompute.errors.EXIT_CODES`. Packages add commands under the entry point group
+`vrecompute.commands`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
+from vrecompute.cli.bug import report_bug
 from vrecompute.cli.lazy import LazyGroup
+from vrecompute.cli.streams import guarded_streams
+from vrecompute.errors import EXIT_CODES, VrecomputeError
 
 __all__ = ["cli", "main"]
 
@@ -32,7 +36,7 @@ _COMMANDS = {
     built_in=_COMMANDS,
     entry_points="vrecompute.commands",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 complete, 2 usage, 3 partial, 4 failed, 5 site or service unavailable.",
+    epilog=f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}.",
 )
 @click.version_option(package_name="vrecompute")
 def cli() -> None:
@@ -44,16 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     VRECOMPUTE_DEBUG=1 shows the traceback as well.
     """
+    with guarded_streams():
+        sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(args=arguments, prog_name="vrecompute", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return max(2, error.exit_code)  # click's 1 is for what was asked for, too
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # whoever read our output has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    except VrecomputeError as error:  # of the streams, or with VRECOMPUTE_DEBUG
+        if os.environ.get("VRECOMPUTE_DEBUG"):
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except Exception as error:
+        return report_bug(error)
+    return code if isinstance(code, int) else 0

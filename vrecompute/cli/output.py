@@ -58,6 +58,8 @@ def _bar() -> Iterator[Watch]:
 
 
 def _words(progress: Progress) -> str:
+    if progress.waiting:
+        return f"waiting for {duration_text(progress.waiting_s)}: {progress.waiting}"
     if progress.stage == "preflight":
         return f"{progress.sources_done} of {progress.sources_total} sources"
     if not progress.chunks_total:
@@ -71,11 +73,12 @@ def _words(progress: Progress) -> str:
 
 
 def _lines() -> Watch:
-    """Lines for a log: each new stage, and each tenth of the work."""
-    said: set[tuple[str, int]] = set()
+    """Lines for a log: each new stage, each tenth of the work, and what is waited for."""
+    said: set[tuple[str, int, str]] = set()
 
     def watch(progress: Progress) -> None:
-        step = (progress.stage, int(progress.fraction * 10) if progress.stage == "work" else 0)
+        tenth = int(progress.fraction * 10) if progress.stage == "work" else 0
+        step = (progress.stage, tenth, progress.waiting.partition(":")[0].partition(",")[0])
         if step not in said and progress.stage not in {"waiting", "done"}:
             said.add(step)
             click.echo(f"{progress.stage}  {_words(progress)}".rstrip(), err=True)

@@ -37,12 +37,14 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+            import dask.config
             from distributed import Client as DaskClient
 
-            dask = DaskClient(set_as_default=False)
+            dask.config.refresh(paths=[], env=dict(os.environ))  # the user's files may be for another cluster
+            cluster = DaskClient(set_as_default=False)
         else:
-            dask = local.dask
-        outcome = Runner(dask, kept, manifest, analysis, lambda progress: None).execute()
+            cluster = local.dask
+        outcome = Runner(cluster, kept, manifest, analysis, lambda progress: None).execute()
         click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
         for failure in outcome.failures:
             click.echo(str(failure), err=True)

@@ -48,7 +48,7 @@ class _Watch(Protocol):
 
     @property
     def over(self) -> bool: ...
-    def look_around(self) -> None: ...
+    def look_around(self, pool: TaskPool, ended: Finished | None) -> None: ...
     def report(self, **changes: object) -> None: ...
 
 
@@ -155,7 +155,7 @@ class Planner:
         packed: Packed | None = None,
     ) -> dict[int, Finished]:
         def look(ended: Finished | None, done: int) -> None:
-            self.watch.look_around()
+            self.watch.look_around(pool, ended)
             looking(ended, done)
 
         pool = TaskPool(self.dask, f"{label}-{self.manifest.run}")

@@ -27,6 +27,8 @@ _DEATHS = 3
 _THREADS_S = 0.5
 # How long its answer is waited for; a scheduler that is gone is called for a minute.
 _ANSWER_S = 1.0
+# How long a scheduler may say nothing at all before it is taken for gone, and a worker before its result is.
+_SILENT_S, _RESULT_S = 120.0, 60.0
 # How often a result is asked for that is lost again and again.
 _ASKED = 3
 
@@ -58,8 +60,9 @@ class TaskPool:
         self._since: dict[Any, float] = {}
         self._count = 0
         self._threads, self._counted = 0, -_THREADS_S
+        self._asked_at = 0.0
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
-        dask.run_on_scheduler(_let_deaths_be_counted, _DEATHS - 1)
+        dask.sync(dask._run_on_scheduler, _let_deaths_be_counted, _DEATHS - 1, callback_timeout=_SILENT_S)
 
     def share(self, value: Any, packed: Packed | None = None) -> Future:
         """Something all tasks need, as an argument for `submit`; the `analysis` of a dataclass is what was packed."""
@@ -112,14 +115,17 @@ class TaskPool:
     def threads(self) -> int:
         """Worker threads that are there, or were half a second ago; never waits long for a scheduler that is gone.
 
-        Raises OSError where it could not be reached.
+        Raises OSError where it could not be reached, or has been silent for long.
         """
         if self._count_asked is None and time.monotonic() - self._counted >= _THREADS_S:
             loop = self.dask.loop.asyncio_loop
+            self._asked_at = time.monotonic()
             self._count_asked = asyncio.run_coroutine_threadsafe(self.dask.scheduler.ncores(), loop)
         if self._count_asked is not None and concurrent.futures.wait([self._count_asked], _ANSWER_S).done:
             counted, self._count_asked = self._count_asked.result(), None
             self._threads, self._counted = sum(counted.values()), time.monotonic()
+        elif self._count_asked is not None and time.monotonic() - self._asked_at > _SILENT_S:
+            raise TimeoutError(f"it has not answered for {_SILENT_S:.0f} s")
         return self._threads
 
     def memory(self) -> dict[str, tuple[int, int]]:
@@ -169,9 +175,11 @@ def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cance
         if error is not None:
             break
         try:
-            return "done", future.result()
+            return "done", future.result(timeout=_RESULT_S)
         except Exception as trouble:
             error = trouble
+    if isinstance(error, TimeoutError) and future.status == "finished":
+        return "cancelled", error  # its worker does not give it, another will
     return ("killed" if isinstance(error, KilledWorker) else "raised"), error
 
 

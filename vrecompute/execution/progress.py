@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Progress"]
+__all__ = ["SPOKEN", "Progress"]
+
+#: What a Runner tells of it in the store.
+SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected", "waiting", "waiting_s")
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a run is. `stage` is preflight, reuse, work, finish or done; rates are of this Runner alone.
 
-    `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known.
+    `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known. `waiting`
+    says for what, and `waiting_s` since when, where nothing goes on.
     """
 
     stage: str = "waiting"
@@ -24,6 +28,8 @@ class Progress:
     sources_done: int = 0
     sources_total: int = 0
     failures: int = 0
+    waiting: str = ""
+    waiting_s: float = 0.0
 
     @property
     def fraction(self) -> float:
@@ -35,9 +41,12 @@ class Progress:
         return self.chunks_done / self.chunks_total if self.chunks_total else 0.0
 
     def __str__(self) -> str:
+        stopped = f"; waiting for {self.waiting_s:.0f} s: {self.waiting}" if self.waiting else ""
+        if self.stage == "waiting":
+            return f"waiting: {self.waiting or 'not begun'}"
         if self.stage == "preflight":
-            return f"preflight: {self.sources_done} of {self.sources_total} sources opened"
-        left = "" if self.eta_s is None else f", about {self.eta_s:.0f} s left"
+            return f"preflight: {self.sources_done} of {self.sources_total} sources opened{stopped}"
+        left = stopped if stopped or self.eta_s is None else f", about {self.eta_s:.0f} s left"
         return (
             f"{self.stage}: {self.chunks_done} of {self.chunks_total} chunks, "
             f"{self.events:,} of {self.events_expected:,} events, {self.events_per_s:,.0f} events/s{left}"

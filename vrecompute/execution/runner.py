@@ -27,11 +27,12 @@ from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, Tally
 from vrecompute.execution.parts import read_part
+from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planner import Planner
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
-from vrecompute.execution.progress import Progress
+from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.schedule import Schedule, Task
@@ -49,7 +50,6 @@ from vrecompute.workers.worker_exit import worker_exit
 __all__ = ["Runner"]
 
 _TICK_S = 0.5
-_SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected")
 # How often the store is asked whether somebody wants an end.
 _CANCEL_S = 2.0
 
@@ -85,8 +85,9 @@ class Runner:
         self.walltime = RunnerWalltime(store)
         self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
         self._peaks: dict[str, tuple[int, int]] = {}
-        self._cancelled, self._looked = False, 0.0
-        self._most_threads = 0
+        self._cancelled = False
+        self._looked, self._most_threads = 0.0, 0
+        self._patience = Patience(self.control)
 
     def cancel(self) -> None:
         """Stop soon: nothing more is submitted, what is durable stays."""
@@ -99,7 +100,7 @@ class Runner:
         over before (in both cases another Runner can finish the run), StoreError where the store fails for good.
         """
         try:
-            with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in _SPOKEN}):
+            with self.log.speaking(lambda: {name: getattr(self.progress, name) for name in SPOKEN}):
                 return self._execute()
         except OutOfTime:
             self.log.event(OUT_OF_TIME)
@@ -223,7 +224,7 @@ class Runner:
             for task, error in killed.judge(schedule):
                 word = worker_exit(self.dask, error.last_worker, self.control.deaths, lambda: self.over)
                 self.tally.failed(lost_chunk(plan, task.first, error, self.control.deaths(), self._peaks, word))
-            self.look_around()
+            self.look_around(pool, ended)
             if any(task.alone for task, _, _ in pool.flying()):
                 for address, (used, limit) in pool.memory().items():
                     self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
@@ -291,10 +292,12 @@ class Runner:
             return None
         return name
 
-    def look_around(self) -> None:
+    def look_around(self, pool: TaskPool, ended: Finished | None) -> None:
         """See whether the cluster is gone or somebody wants an end. Raises ClusterLost."""
         if why := self.control.lost():
             raise ClusterLost(why)
+        wait = self._patience.look(pool, ended)
+        self.report(waiting=wait.reason, waiting_s=wait.seconds)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
@@ -305,7 +308,6 @@ class Runner:
         events = int(np.sum(widths, where=collector.have))
         elapsed = self.tally.elapsed("work")
         rate = self.tally.events_computed / elapsed if elapsed > 0 else 0.0
-        left = plan.events - events
         self.report(
             stage="work",
             chunks_done=done,
@@ -313,7 +315,7 @@ class Runner:
             events=events,
             events_expected=plan.events,
             events_per_s=rate,
-            eta_s=left / rate if rate > 0 else None,
+            eta_s=(plan.events - events) / rate if rate > 0 else None,
             failures=len(self.tally.failures),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vrecompute.batch.contract import JobStatus
+from vrecompute.batch.contract import Cluster, JobStatus
 
 __all__ = ["WorkerControl"]
 
@@ -12,12 +12,18 @@ __all__ = ["WorkerControl"]
 class WorkerControl:
     """The answers of a cluster that somebody else made: jobs and their ends are not known, workers are as they are."""
 
+    patience_s: float = Cluster.patience_s
+
     def deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended, by worker name."""
         return {}
 
     def lost(self) -> str:
         """Why the workers are gone for good, empty while they are there."""
+        return ""
+
+    def waiting(self) -> str:
+        """Why there is no worker yet, empty where that is not known."""
         return ""
 
     def needed(self, run: str, chunks: int) -> None:

@@ -8,12 +8,12 @@
 numba's own stamp covers the file of a function and nothing that it calls, so the salt covers the rest: an edited
 helper or another library is never served stale code. A folder that cannot be written (in an image, or on a shared
 file system) is copied once to this node's temporary folder and used there. Files appear by renaming, so processes
-may race. What numba keeps are pickles: a temporary folder that somebody else could write is not used.
+may race. What numba keeps are pickles, that is, code: the user's folder is made with mode 0700, and one that others
+than its owner could write is neither loaded nor copied, whatever it holds.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import inspect
@@ -21,7 +21,6 @@ import os
 import platform
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -35,6 +34,8 @@ from llvmlite.binding import get_host_cpu_name
 from numba import njit
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
+
+from vrecompute.stores.ownership import only_ours, private_folder, written_by_others
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
 
@@ -63,20 +64,25 @@ def cache_folder() -> Path:
 
 @cache
 def _usable(given: str, user: str, temporary: str) -> Path:
-    root = Path(given) if given else Path(user or "~/.cache") / "vrecompute"
-    wanted = Path(os.path.expanduser(root)) / f"compiled-{_salt()}"
+    root = Path(os.path.expanduser(Path(given) if given else Path(user or "~/.cache") / "vrecompute"))
+    wanted = root / f"compiled-{_salt()}"
     with contextlib.suppress(OSError):
-        wanted.mkdir(parents=True, exist_ok=True)
-    return wanted if os.access(wanted, os.W_OK | os.X_OK) else _copied(wanted, temporary)
+        mode = 0o755 if given else 0o700  # one in an image is for whoever runs there
+        root.mkdir(mode, parents=True, exist_ok=True)
+        wanted.mkdir(mode, exist_ok=True)
+    # one that somebody gave may be of an administrator, another is the user's own
+    trusted = not written_by_others(wanted) and (bool(given) or only_ours(wanted))
+    usable = trusted and only_ours(wanted) and os.access(wanted, os.W_OK | os.X_OK)
+    return wanted if usable else _copied(wanted, temporary, empty=not trusted)
 
 
-def _copied(wanted: Path, temporary: str) -> Path:
-    """A copy of a folder on this node, made by whichever process comes first; empty where there is nothing to copy."""
-    private = _private(Path(temporary) / f"vrecompute-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
-    local = private / wanted.name
+def _copied(wanted: Path, temporary: str, *, empty: bool) -> Path:
+    """A copy of a folder on this node, made by whichever process comes first; `empty` where it cannot be trusted."""
+    private = private_folder(Path(temporary) / f"vrecompute-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    local = private / f"{wanted.name}{'-own' if empty else ''}"
     if not local.is_dir():
         fresh = private / f".{secrets.token_hex(8)}"
-        if wanted.is_dir():
+        if wanted.is_dir() and not empty:
             shutil.copytree(wanted, fresh, copy_function=shutil.copyfile)
             fresh.chmod(0o700)  # not the original's, which forbids writing
         else:
@@ -86,20 +92,6 @@ def _copied(wanted: Path, temporary: str) -> Path:
         except OSError:  # another process was first
             shutil.rmtree(fresh, ignore_errors=True)
     return local
-
-
-def _private(folder: Path) -> Path:
-    """`folder`, if it is ours alone; else one of this process, removed when it ends."""
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700)
-    with contextlib.suppress(OSError):
-        status = folder.lstat()
-        ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-        if stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return folder
-    alone = tempfile.mkdtemp(prefix="vrecompute-compiled-", dir=folder.parent)
-    atexit.register(shutil.rmtree, alone, ignore_errors=True)
-    return Path(alone)
 
 
 @cache

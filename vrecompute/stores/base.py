@@ -11,7 +11,10 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +22,13 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
 
 __all__ = ["DirStore", "Store", "object_path", "open_store"]
+
+# What file systems say that have no hard links, or cannot make a directory durable by itself.
+_NOT_SUPPORTED = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
+)
+# How long another writer's claim is respected, and how often it is looked at.
+_CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
 
 
 class Store(Protocol):
@@ -50,7 +60,9 @@ class Store(Protocol):
 class DirStore:
     """A Store in a directory: objects are files, made whole by temporary file, fsync and link.
 
-    `link` is the conditional create: it fails where the name exists, on local disks and NFS alike.
+    `link` is the conditional create: it fails where the name exists, on local disks and NFS alike. Where a file
+    system has none (EOS, CIFS, FUSE), see `_claim`. The directory is made for its user alone, and what is in it has
+    its permissions: `chmod 2770` on it shares a store with a group.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -67,18 +79,17 @@ class DirStore:
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
         target = self._path(name)
-        if target.exists():
+        if _is_taken(target, data):
             return False
         temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            self._make_folder(target.parent)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
+                self._share(temporary, 0o666)
                 os.fsync(file.fileno())
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
+            if not _move(temporary, target, data):
                 return False
             self._sync_directory(target.parent)
         except OSError as error:
@@ -124,6 +135,29 @@ class DirStore:
         """The object's own file."""
         return self._path(name)
 
+    @cached_property
+    def _mode(self) -> int:
+        """The permissions of the directory itself, made now if need be."""
+        if not self.root.is_dir():
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, exist_ok=True)
+        return stat.S_IMODE(self.root.stat().st_mode)
+
+    def _make_folder(self, folder: Path) -> None:
+        _ = self._mode
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            self._share(folder, 0o7777)
+
+    def _share(self, path: Path, bits: int) -> None:
+        """Give what is new the directory's permissions, whatever the umask; some file systems know none."""
+        if self._mode & 0o7077:
+            with contextlib.suppress(OSError):
+                path.chmod(self._mode & bits)
+
     def _path(self, name: str) -> Path:
         return Path(object_path(str(self.root), name))
 
@@ -140,8 +174,51 @@ class DirStore:
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
         finally:
             os.close(descriptor)
+
+
+def _is_taken(target: Path, data: bytes) -> bool:
+    """Whether there is an object; an empty file where `data` is not empty is a claim, see `_claim`."""
+    try:
+        return target.stat().st_size > 0 or not data
+    except OSError:
+        return False
+
+
+def _move(temporary: Path, target: Path, data: bytes) -> bool:
+    """Give the file its name, unless the name is taken."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return not _is_taken(target, data) and _claim(temporary, target, data)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        return _claim(temporary, target, data)
+    return True
+
+
+def _claim(temporary: Path, target: Path, data: bytes) -> bool:
+    """As a link, where a file system has none: whoever makes an empty file of that name may rename onto it.
+
+    For that moment a reader finds an empty object, which proves nothing and is not used. A writer that is killed
+    then leaves its claim behind; another takes it over after a while.
+    """
+    deadline = time.monotonic() + _CLAIM_S
+    while time.monotonic() < deadline:
+        try:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            break
+        except FileExistsError:
+            if _is_taken(target, data):
+                return False
+            time.sleep(_CLAIM_LOOK_S)
+    temporary.rename(target)
+    return True
 
 
 def object_path(root: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """`WorkerExit`: how a worker process died and what memory it had, told by the nanny beside it as it happens.
 
-    dask worker --preload-nanny vrecompute.workers.worker_exit       (a cluster of this machine: preload_nanny=[...])
+    dask worker --preload-nanny vrecompute.workers.worker_exit       (so do the nannies of this machine)
 
     nanny: looks at its worker's memory, five times a second
            its own kill for memory        -> the very figure that it killed for

@@ -6,8 +6,11 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
+from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.sites.model import local_site
 from vrecompute_backends.local import LocalBackend
 
@@ -15,7 +18,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Start the workers, run the command with DASK_SCHEDULER_ADDRESS set, and give its exit code."""
+    """Start the workers, run the command with their scheduler's address and keys, and give its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
@@ -23,8 +26,11 @@ def main() -> int:
     given = parser.parse_args()
     site = local_site()
     site = replace(site, workers=replace(site.workers, processes=given.workers, threads=given.threads))
-    with LocalBackend(site).open_cluster(given.workers) as cluster:
-        environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.client.scheduler.address}
+    with LocalBackend(site).open_cluster(given.workers) as cluster, tempfile.TemporaryDirectory() as folder:
+        pem = Path(folder) / TLS_FILE  # the folder is this user's alone
+        pem.write_text(cluster.keys)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("DASK_")}
+        environment = {**own, **tls_environment(str(pem)), "DASK_SCHEDULER_ADDRESS": cluster.client.scheduler.address}
         return subprocess.run(given.command, env=environment, check=False).returncode
 
 

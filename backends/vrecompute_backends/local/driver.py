@@ -1,35 +1,47 @@
-"""`LocalBackend`: this machine. Dask workers are processes of a `distributed.LocalCluster` on loopback."""
+"""`LocalBackend`: this machine. A scheduler and workers are processes of its own on loopback; see `local_cluster`."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import json
 import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client as DaskClient
-from distributed import LocalCluster
-from distributed.deploy.spec import SpecCluster
+from distributed.utils import silence_logging_cmgr
 
 from vrecompute.batch.contract import Capabilities, Cluster
+from vrecompute.batch.tls import fresh_keys, security_of
+from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
+from vrecompute.stores.ownership import private_folder
 from vrecompute_backends.local.jobs import LocalJobs
 
 __all__ = ["LocalBackend", "LocalDask"]
 
+_LOG = logging.getLogger(__name__)
 # Of this machine's memory, what workers may use together; the rest is for the client and the system.
 _MEMORY_SHARE = 0.8
-_SETTINGS = {
-    # A worker under memory pressure is restarted at this share of its limit; nothing is spilled, since
-    # chunks are small and partial results smaller.
-    "distributed.worker.memory.terminate": 0.95,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.pause": False,
-    # Sampling the stacks of threads takes part of their time, and kernels are one frame.
-    "distributed.worker.profile.enabled": False,
-    # A kernel may hold a thread for long; its worker is alive all the same.
-    "distributed.scheduler.worker-ttl": None,
-}
+# The other side imports what this side can, wherever it was found.
+_BOOT = (
+    "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
+    "from vrecompute_backends.local.cluster import main; main(given, int(sys.argv[1]))"
+)
+# How long a start may take on a machine that is busy with other things, and an end.
+_START_S, _END_S = 300.0, 25.0
+_OPEN: weakref.WeakSet[LocalDask] = weakref.WeakSet()
 
 
 class LocalBackend(LocalJobs):
@@ -40,9 +52,10 @@ class LocalBackend(LocalJobs):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
 
-    def open_cluster(self, workers: int) -> Cluster:
-        """`workers` processes of `site.workers.threads` threads each; the scheduler runs in this process."""
-        return LocalDask(workers, self.site.workers.threads, self._memory(workers))
+    def open_cluster(self, workers: int) -> LocalDask:
+        """`workers` processes of `site.workers.threads` threads each, and one that holds the scheduler."""
+        shape = {"nthreads": self.site.workers.threads, "memory_limit": self._memory(workers)}
+        return LocalDask(workers, shape, dashboard=self.dashboard)
 
     def _memory(self, workers: int) -> int:
         if self.site.workers.memory is not None:
@@ -52,35 +65,60 @@ class LocalBackend(LocalJobs):
         return int(MEMORY_LIMIT * _MEMORY_SHARE / max(1, workers))
 
 
-class _Processes(LocalCluster):  # type: ignore[misc]  # distributed is untyped
-    """A LocalCluster whose nannies restart their workers for as long as it is open.
+class LocalDask(Cluster):
+    """The process of `local_cluster` and a client of it. All listen on loopback, to those who have this cluster's keys.
 
-    Dask looks for a lost worker's successor once, 15 s later, and closes its nanny where there is none at that
-    moment: a chunk that kills one worker after another would so take all, and its run would never end.
+    Raises Unavailable where no worker starts, ClusterLost where that was by a kill.
     """
 
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        super(SpecCluster, self)._update_worker_status(op, msg)
+    patience_s = 120.0
 
-
-class LocalDask(Cluster):
-    """A LocalCluster and a client of it. Everything listens on loopback alone."""
-
-    def __init__(self, workers: int, threads: int, memory_bytes: int) -> None:
-        with dask.config.set(_SETTINGS):
-            self._cluster: Any = _Processes(
-                n_workers=workers,
-                threads_per_worker=threads,
-                memory_limit=memory_bytes,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                preload_nanny=["vrecompute.workers.worker_exit"],
-                # What matters of a worker comes back in receipts; its last words at a shutdown would only alarm.
-                silence_logs=logging.CRITICAL,
+    def __init__(self, workers: int, shape: dict[str, Any], *, dashboard: bool = False) -> None:
+        self._owner = os.getpid()
+        self._listening = threading.Lock()
+        self._unread = b""
+        self._heard: dict[str, Any] = {}
+        self.keys = fresh_keys()
+        given = {
+            "path": sys.path,
+            "client": os.getpid(),
+            "keys": self.keys,
+            "workers": workers,
+            "dashboard": dashboard,
+            "shape": {**shape, "local_directory": str(_temporary_folder())},
+        }
+        self._answers, theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs)],
+                stdin=subprocess.PIPE,
+                pass_fds=(theirs,),
+                # The user's Dask settings may be for another cluster.
+                env={name: value for name, value in os.environ.items() if not name.startswith("DASK_")},
+                process_group=0,  # an interrupt is for the client's
+                text=True,
             )
-            self._client = DaskClient(self._cluster, set_as_default=False)
+        except OSError as error:
+            os.close(self._answers)
+            raise Unavailable(f"no process for Dask's scheduler can be started: {error.strerror or error}") from error
+        finally:
+            os.close(theirs)
+        self._client: Any = None
         self._open = True
+        # What matters of a lost scheduler or worker is told by the run.
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(silence_logging_cmgr(logging.CRITICAL))
+        _OPEN.add(self)
+        try:
+            self._tell(given)
+            self._client = _client(self._hear("address"), self.keys)
+            if self._hear("ready") == 0:
+                raise Unavailable(f"no Dask worker starts on this machine: {self._heard.get('trouble')}")
+        except BaseException:
+            self.close()
+            raise
+        if dashboard:
+            _LOG.warning("every user of this machine can read the Dask dashboard at %s", self._client.dashboard_link)
 
     @property
     def client(self) -> DaskClient:
@@ -89,11 +127,101 @@ class LocalDask(Cluster):
 
     def scale(self, workers: int) -> None:
         """Want that many worker processes."""
-        self._cluster.scale(workers)
+        self._tell({"workers": workers})
+
+    def lost(self) -> str:
+        """How the process of the scheduler ended; empty while it is there."""
+        code = self._process.poll()
+        how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
+        return "" if code is None else f"the process that held the Dask scheduler was ended by {how}"
+
+    def waiting(self) -> str:
+        """Why workers do not start, empty where they do."""
+        self._listen(0.0)
+        return str(self._heard.get("trouble", ""))
 
     def close(self) -> None:
-        """End the workers and the scheduler."""
-        if self._open:
-            self._open = False
-            self._client.close(timeout=5)
-            self._cluster.close(timeout=20)
+        """End the workers and the scheduler. In a fork of the process that opened it, it stays open."""
+        if not self._open or os.getpid() != self._owner:
+            return
+        self._open = False
+        try:
+            if self._client is not None:
+                self._client.close(timeout=5)
+        except Exception:
+            self._client.status = "closed"  # or its finalizer tries once more
+        finally:
+            with contextlib.suppress(OSError):  # the end of its stdin is its end
+                if self._process.stdin is not None:
+                    self._process.stdin.close()
+            try:
+                self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            os.close(self._answers)
+            self._quiet.close()
+
+    def _tell(self, words: dict[str, Any]) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # what became of it is for `lost` to say
+                self._process.stdin.write(json.dumps(words) + "\n")
+                self._process.stdin.flush()
+
+    def _hear(self, word: str) -> Any:
+        """The answer that has this word; Unavailable where it does not come."""
+        deadline = time.monotonic() + _START_S
+        while word not in self._heard:
+            if not self._listen(1.0) and self._process.wait(_END_S) is not None:
+                raise ClusterLost(f"no Dask cluster started on this machine: {self.lost()}")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"no Dask cluster started on this machine within {_START_S:.0f} s")
+        return self._heard[word]
+
+    def _listen(self, wait_s: float) -> bool:
+        """Take in what was said by now; False when nothing more will be."""
+        with self._listening:
+            if not self._open:
+                return False
+            ready = select.poll()  # not select(2), which knows no file descriptor above 1023
+            ready.register(self._answers, select.POLLIN)
+            while ready.poll(1000 * wait_s):
+                data = os.read(self._answers, 1 << 16)
+                if not data:
+                    return False
+                *lines, self._unread = (self._unread + data).split(b"\n")
+                for line in lines:
+                    self._heard |= json.loads(line)
+                wait_s = 0.0
+            return True
+
+
+def _client(address: str, keys: str) -> DaskClient:
+    """A client made by Dask's own settings: the user's may ask for other keys, or for what does not exist here."""
+    plain: dict[str, Any] = {}
+    dask.config.refresh(config=plain, paths=[], env={})
+    plain["distributed"]["dashboard"] = dask.config.get("distributed.dashboard")  # how a link is written
+    with dask.config.set(distributed=plain["distributed"]):
+        return DaskClient(address, security=security_of(keys), set_as_default=False, timeout=_START_S)
+
+
+def _temporary_folder() -> Path:
+    """Where workers keep files, below Dask's `temporary-directory` or the system's; only this user can enter it."""
+    folder = Path(dask.config.get("temporary-directory", None) or tempfile.gettempdir())
+    if not folder.is_dir():
+        system = Path(tempfile.gettempdir())
+        _LOG.warning("Dask's temporary-directory %s is no folder; workers keep their files in %s", folder, system)
+        folder = system
+    try:
+        made = private_folder(folder / f"vrecompute-{os.getuid()}") / "dask"
+        made.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot hold the workers' files: {error.strerror or error}; set TMPDIR") from error
+    return made
+
+
+@atexit.register
+def _close_all() -> None:
+    for cluster in list(_OPEN):
+        cluster.close()

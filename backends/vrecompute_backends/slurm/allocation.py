@@ -22,14 +22,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from distributed.security import Security
-
 from vrecompute.batch.scheduler import scheduler_beside
+from vrecompute.batch.tls import TLS_FILE, fresh_keys, tls_environment
 from vrecompute.errors import OutOfTime
 from vrecompute.sites.spelling import read_ports
 from vrecompute.workers.walltime import ATTEMPTS, allocation
-from vrecompute_backends.slurm.script import TLS_FILE
-from vrecompute_backends.slurm.worker_command import SETTINGS, WorkerShape, step, tls_environment, worker_command
+from vrecompute_backends.slurm.worker_command import SETTINGS, WorkerShape, step, worker_command
 
 __all__ = ["main"]
 
@@ -111,10 +109,9 @@ def _keys() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose node was lost
     folder.mkdir(mode=0o700)
     try:
-        keys = Security.temporary().get_tls_config_for_role("worker")
         pem = folder / TLS_FILE
         pem.touch(mode=0o600)
-        pem.write_text(keys["cert"] + keys["key"])
+        pem.write_text(fresh_keys())
         yield pem
     finally:
         shutil.rmtree(folder, ignore_errors=True)

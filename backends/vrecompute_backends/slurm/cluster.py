@@ -25,13 +25,13 @@ from distributed.security import Security
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import free_port
+from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm.login_scheduler import LoginScheduler
 from vrecompute_backends.slurm.scheduler_job import AllocatedScheduler, workers_beside
-from vrecompute_backends.slurm.script import TLS_FILE
 from vrecompute_backends.slurm.worker_jobs import WorkerJobs
 
 __all__ = ["SlurmCluster", "open_slurm_cluster"]
@@ -93,6 +93,8 @@ def _scheduler_cores(site: Site, beside: int) -> int:
 class SlurmCluster(Cluster):
     """Wanted workers on one side, jobs on the other, and a thread that closes the difference."""
 
+    patience_s = 7 * 86400.0  # a queue may be long
+
     def __init__(self, backend: SlurmBackend, workers: int) -> None:
         self.backend = backend
         self.secret_files: dict[str, bytes] = {}
@@ -112,10 +114,10 @@ class SlurmCluster(Cluster):
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        security = Security.temporary() if site.network.tls else None
-        if security is not None:
-            keys = security.get_tls_config_for_role("worker")
-            self.secret_files = {TLS_FILE: (keys["cert"] + keys["key"]).encode()}
+        keys = fresh_keys() if site.network.tls else None
+        security = security_of(keys) if keys else None
+        if keys:
+            self.secret_files = {TLS_FILE: keys.encode()}
         try:
             self._jobs = self._start(site, security, workers)
         except RuntimeError as error:  # dask's, around what its scheduler raised
@@ -168,6 +170,11 @@ class SlurmCluster(Cluster):
         scheduler = self._jobs.scheduler
         lost = scheduler.lost() if isinstance(scheduler, (LoginScheduler, AllocatedScheduler)) else ""
         return lost or self._spent
+
+    def waiting(self) -> str:
+        """Why the first job that does not run is not running."""
+        idle = (s for s in list(self._statuses.values()) if s.state in {State.QUEUED, State.HELD})
+        return next((s.reason or "Slurm gives no reason" for s in idle), "")
 
     def job_ids(self) -> list[JobId]:
         """The jobs of workers that are wanted and not known to have ended."""
@@ -235,7 +242,7 @@ class SlurmCluster(Cluster):
                 _log.warning("%s", refusals[0])
 
     def _start(self, site: Site, security: Security | None, workers: int) -> WorkerJobs:
-        options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0"}
+        options: dict[str, Any] = {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}
         scheduler: dict[str, Any] = {}
         if site.scheduler_runs == "allocation":
             scheduler["scheduler_cls"] = AllocatedScheduler

@@ -34,6 +34,7 @@ from vrecompute.batch.contract import (
     State,
     latest,
 )
+from vrecompute.batch.tls import TLS_FILE
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
@@ -42,7 +43,7 @@ from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.poll import Answer
 from vrecompute_backends.slurm.record import Record
 from vrecompute_backends.slurm.rules import slurm_rules
-from vrecompute_backends.slurm.script import TLS_FILE, on_site, render, secrets_folder
+from vrecompute_backends.slurm.script import on_site, render, secrets_folder
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
 from vrecompute_backends.slurm.submit import Submissions, may_pass

@@ -19,8 +19,8 @@ from typing import Any
 from distributed import Client as DaskClient
 
 from vrecompute.batch.scheduler import scheduler_beside
+from vrecompute.batch.tls import TLS_FILE
 from vrecompute.sites.spelling import read_ports
-from vrecompute_backends.slurm.script import TLS_FILE
 
 __all__ = ["main"]
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from vrecompute.batch.contract import Job
+from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute.workers.walltime import BEGAN, ENDS
 from vrecompute_backends.slurm.options import SlurmOptions
-from vrecompute_backends.slurm.worker_command import tls_environment
 
 __all__ = [
-    "TLS_FILE",
     "Shape",
     "environment_lines",
     "job_name",
@@ -30,9 +29,6 @@ __all__ = [
     "secrets_folder",
     "shape_of",
 ]
-
-#: The secret file that holds a certificate and its key for everything Dask of one cluster.
-TLS_FILE = "dask-tls.pem"
 
 # What scheduler and Runner need beside the workers, if the job does not say.
 _RUNNER_BYTES = 1 << 30

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from vrecompute.sites.model import PortRange
 
-__all__ = ["SETTINGS", "WorkerShape", "step", "tls_environment", "worker_command"]
+__all__ = ["SETTINGS", "WorkerShape", "step", "worker_command"]
 
 #: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
-#: spilled (chunks are small), and a kernel that holds its thread for long is alive all the same.
+#: spilled (chunks are small), and a kernel that holds the interpreter for long is alive all the same.
 SETTINGS = {
     "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "0.95",
     "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30 minutes",
 }
 # What the process that watches the workers of a node needs for itself.
 _NANNY_BYTES = 192 << 20
@@ -35,7 +35,7 @@ class WorkerShape:
 
 def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str]:
     """The argument list of a node's workers. With `leave`, idle ones go before their job is ended at its walltime."""
-    command = ["python", "-m", "distributed.cli.dask_worker", address]
+    command = ["python", "-m", "vrecompute.workers.daskworker", address]
     command += ["--nworkers", str(shape.processes), "--nthreads", str(shape.threads), "--nanny"]
     # metrics and health are served without encryption: to this node alone
     command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
@@ -69,10 +69,3 @@ def step(launcher: str, nodes: int, cores: int) -> list[str]:
     # --overlap, --mem=0: the step shares the first node with the script; a lost node ends nobody else
     sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
     return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
-
-
-def tls_environment(pem: str) -> dict[str, str]:
-    """Variables with which every Dask program makes and takes connections with the key in `pem`, and no others."""
-    names = ["CA_FILE", *(f"{role}__{part}" for role in ("CLIENT", "SCHEDULER", "WORKER") for part in ("CERT", "KEY"))]
-    found = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": pem for name in names}
-    return {**found, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.batch.contract import Job
+from vrecompute.batch.tls import TLS_FILE
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm.scheduler_job import scheduler_job
-from vrecompute_backends.slurm.script import TLS_FILE, job_name, on_site, secrets_folder, shape_of
+from vrecompute_backends.slurm.script import job_name, on_site, secrets_folder, shape_of
 from vrecompute_backends.slurm.worker_command import WorkerShape, worker_command
 from vrecompute_backends.slurm.worker_jobs import worker_job
 
@@ -194,7 +195,7 @@ def test_explain_shows_the_script_of_a_worker_job():
     script = SlurmBackend(SITE).describe(2)
     assert script.startswith("#!")
     assert "#SBATCH" in script
-    assert "distributed.cli.dask_worker tls://SCHEDULER:PORT" in script
+    assert "vrecompute.workers.daskworker tls://SCHEDULER:PORT" in script
     assert 'DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY="$VRECOMPUTE_SECRETS/dask-tls.pem"' in script
     assert "srun --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpus-per-task=8" in script
     direct = SlurmBackend(replace(SITE, options={**SITE.options, "launcher": "direct"})).describe(2)

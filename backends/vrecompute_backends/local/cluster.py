@@ -1,0 +1,174 @@
+"""The process that holds the Dask scheduler of this machine's workers, and keeps as many of them as are wanted.
+
+    client ---- stdin ----->  a line of JSON: what to be; then {"workers": n} for another number; its end is the end
+    client <--- answers ----  {"address": ...}, {"ready": workers}, {"trouble": why a worker does not start, or ""}
+
+It is apart from the program that uses it. Whatever that program's main module is, nothing imports it again. An
+interrupt of that program, as by Jupyter's stop button, does not reach the workers. Its Dask configuration, which may
+be for another cluster, is not theirs. When it dies, so do they.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dask
+from distributed import Nanny, Scheduler
+from distributed.core import Status
+
+from vrecompute.batch.tls import security_of
+
+__all__ = ["SETTINGS", "main"]
+
+_HERE = "127.0.0.1"
+#: How Dask behaves here, whatever the user's files and variables say.
+SETTINGS = {
+    # A worker under memory pressure is restarted at this share of its limit; nothing is spilled, since
+    # chunks are small and partial results smaller.
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    # Sampling the stacks of threads takes part of their time, and kernels are one frame.
+    "distributed.worker.profile.enabled": False,
+    # A kernel may hold a thread for long, and the interpreter with it; one that is silent for longer is gone.
+    "distributed.scheduler.worker-ttl": "30 minutes",
+    # Other users of the machine can read what is served without encryption.
+    "distributed.worker.http.routes": [],
+}
+# How often a worker may fail to start before that is given up for the moment, and for how long.
+_TRIES, _AGAIN_S = 3, 30.0
+# How long a nanny may be without a process before another takes its place.
+_GONE_S = 15.0
+_LOOK_S = 0.5
+# How long an end may take before everything here is killed.
+_END_S = 15.0
+
+
+def main(given: Mapping[str, Any], answers: int) -> None:
+    """Be what `given` says until stdin ends; `answers` is the file descriptor of the pipe to the client."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the workers
+    os.set_blocking(answers, False)  # a client that does not listen holds nobody up
+
+    def answer(**words: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.write(answers, json.dumps(words).encode() + b"\n")
+
+    dask.config.refresh(paths=[], env={})
+    served: dict[str, Any] = {} if given["dashboard"] else {"distributed.scheduler.http.routes": []}
+    dask.config.set({**SETTINGS, **served})
+    # What matters of a worker comes back in receipts; its last words at a shutdown would only alarm.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    asyncio.run(_serve(given, answer))
+
+
+async def _serve(given: Mapping[str, Any], answer: Callable[..., None]) -> None:
+    over = asyncio.Event()
+    security = security_of(given["keys"])
+    served = {"dashboard": given["dashboard"], "dashboard_address": f"{_HERE}:0"}
+    async with Scheduler(protocol="tls://", host=_HERE, port=0, security=security, **served) as scheduler:
+        answer(address=scheduler.address)
+        crew = _Crew(scheduler, {**given["shape"], "security": security, "protocol": "tls://"}, answer)
+        crew.scale(given["workers"])
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=_listen, args=(loop, crew, over), daemon=True).start()
+        ready = asyncio.create_task(crew.ready())
+        while not over.is_set() and os.getppid() == given["client"]:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(over.wait(), _LOOK_S)
+        end = threading.Timer(_END_S, os.killpg, (os.getpgrp(), signal.SIGKILL))
+        end.daemon = True
+        end.start()
+        ready.cancel()
+        await crew.close()
+    os._exit(0)  # the thread that listens may wait for a pipe that a child of the client holds open
+
+
+def _listen(loop: asyncio.AbstractEventLoop, crew: _Crew, over: asyncio.Event) -> None:
+    for line in sys.stdin:
+        loop.call_soon_threadsafe(crew.scale, json.loads(line)["workers"])
+    loop.call_soon_threadsafe(over.set)
+
+
+class _Crew:
+    """Workers, each with a nanny in this process that starts it again; a nanny that is lost is replaced too."""
+
+    def __init__(self, scheduler: Any, shape: Mapping[str, Any], answer: Callable[..., None]) -> None:
+        self._scheduler = scheduler
+        self._shape = shape
+        self._answer = answer
+        self._wanted = 0
+        self._started = 0
+        self._keepers: dict[int, asyncio.Task[None]] = {}
+        self._tried: dict[int, asyncio.Event] = {}
+        self._trouble: dict[int, str] = {}
+
+    def scale(self, workers: int) -> None:
+        """Want that many."""
+        self._wanted = workers
+        for number in range(workers):
+            keeper = self._keepers.get(number)
+            if keeper is None or keeper.done():
+                self._tried[number] = asyncio.Event()
+                self._keepers[number] = asyncio.create_task(self._keep(number))
+
+    async def ready(self) -> None:
+        """Tell the client once each worker has started, or has failed to more often than by chance."""
+        await asyncio.gather(*(tried.wait() for tried in self._tried.values()))
+        self._answer(ready=len(self._scheduler.workers))
+
+    async def close(self) -> None:
+        """End them."""
+        self._wanted = 0
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+
+    async def _keep(self, number: int) -> None:
+        failures = 0
+        while number < self._wanted:
+            self._started += 1
+            try:
+                async with Nanny(
+                    self._scheduler.address,
+                    name=f"{number}-{self._started}",  # a name is free again only when the scheduler missed its owner
+                    host=_HERE,
+                    dashboard_address=f"{_HERE}:0",
+                    preload_nanny=["vrecompute.workers.worker_exit"],
+                    silence_logs=logging.CRITICAL,
+                    **self._shape,
+                ) as nanny:
+                    failures = 0
+                    self._tell(number, "")
+                    await self._until_gone(number, nanny)
+            except Exception as error:
+                failures += 1
+                self._tell(number, f"worker {number} did not start: {str(error) or type(error).__name__}")
+            if failures >= _TRIES:
+                self._tried[number].set()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _until_gone(self, number: int, nanny: Any) -> None:
+        """Return when the worker is not wanted any more, or its nanny does not get another going."""
+        self._tried[number].set()
+        unseen_s = 0.0
+        while number < self._wanted and unseen_s < _GONE_S and nanny.status is Status.running:
+            await asyncio.sleep(_LOOK_S)
+            unseen_s = 0.0 if nanny.is_alive() else unseen_s + _LOOK_S
+        if number >= self._wanted and nanny.worker_address:
+            with contextlib.suppress(Exception):
+                await self._scheduler.retire_workers(workers=[nanny.worker_address], close_workers=False, remove=True)
+
+    def _tell(self, number: int, trouble: str) -> None:
+        if trouble != self._trouble.get(number, ""):
+            self._trouble[number] = trouble
+            self._answer(trouble="; ".join(filter(None, self._trouble.values())))

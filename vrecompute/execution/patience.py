@@ -1,0 +1,57 @@
+"""`Patience`: what a run waits for, told while it waits, and when that has been too long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from vrecompute.errors import ClusterLost
+from vrecompute.execution.pool import Finished, TaskPool
+from vrecompute.execution.worker_control import WorkerControl
+from vrecompute.wording import duration_text
+
+__all__ = ["Patience", "Wait"]
+
+# How long no task may end before that is worth a word.
+_QUIET_S = 60.0
+# A worker is started again when it dies: only a longer want of workers is one.
+_SOON_S = 3.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a run waits for, empty while it goes on, and for how many seconds it has."""
+
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Patience:
+    """Knows how long a run has had no worker, and how long no task of its has ended."""
+
+    def __init__(self, control: WorkerControl) -> None:
+        self._control = control
+        self._worker_seen = self._task_ended = time.monotonic()
+
+    def look(self, pool: TaskPool, ended: Finished | None) -> Wait:
+        """What there is to wait for, where `ended` is the task that did just now, if any.
+
+        Raises ClusterLost where no worker came for longer than its site may take.
+        """
+        now = time.monotonic()
+        if ended is not None or len(pool) == 0:
+            self._task_ended = now
+        if pool.threads():
+            self._worker_seen = now
+            if now - self._task_ended < _QUIET_S:
+                return Wait()
+            longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
+            reason = f"{len(pool)} tasks are under way, the oldest since {duration_text(longest_s)}, and none has ended"
+            return Wait(reason, now - self._task_ended)
+        missing_s = now - self._worker_seen
+        why = self._control.waiting()
+        reason = f"no worker is there{': ' + why if why else ''}"
+        if missing_s > self._control.patience_s:
+            waited = duration_text(missing_s)
+            raise ClusterLost(f"{reason}; none came for {waited}. What was finished is kept and reused")
+        return Wait(reason, missing_s) if missing_s > _SOON_S else Wait()

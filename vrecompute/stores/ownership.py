@@ -1,0 +1,59 @@
+"""Folders that nobody else can write: what is loaded from them may be code."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+__all__ = ["only_ours", "private_folder", "written_by_others"]
+
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_ENTER = stat.S_IXGRP | stat.S_IXOTH
+
+
+def only_ours(folder: Path) -> bool:
+    """Whether a folder is this user's, is no link, and neither its group nor anybody else can write in it."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & _OTHERS
+
+
+def written_by_others(folder: Path) -> bool:
+    """Whether users besides its owner could put something else where `folder` is: in it, or in place of it.
+
+    What lies below a folder that only its owner can enter is safe. A sticky folder, as /tmp is, lets nobody replace
+    what another owns.
+    """
+    try:
+        real = folder.resolve(strict=True)
+        owner = real.stat().st_uid
+        for place in [*reversed(real.parents), real]:
+            status = place.stat()
+            if status.st_uid not in {0, owner}:
+                return True
+            if status.st_mode & _OTHERS and (place == real or not status.st_mode & stat.S_ISVTX):
+                return True
+            if not status.st_mode & _ENTER:
+                return False
+    except OSError:
+        return True
+    return False
+
+
+def private_folder(folder: Path) -> Path:
+    """`folder`, made if need be, if it is ours alone; else one of this process beside it, removed when it ends."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    if only_ours(folder):
+        return folder
+    alone = tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent)
+    atexit.register(shutil.rmtree, alone, ignore_errors=True)
+    return Path(alone)
