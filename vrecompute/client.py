@@ -189,6 +189,7 @@ class Client:
         collide with these go into `params`. Raises UsageError, ParameterError or DatasetError before
         anything is started.
         """
+        self._site_workers.check()
         made, manifest = self._prepare(analysis, dataset, params, options)
         manifest.write(self.store)
         return self._carry_out(Run(self.store, manifest, lambda: made))
@@ -207,6 +208,8 @@ class Client:
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for more than the
         site gives; then nothing of the run is left. The analysis must be installed, or a source file.
         """
+        allowance = SiteLimits(self.site)
+        allowance.attempts(allowance.workers(self._workers), allowance.job_s(walltime_s))
         made, manifest = self._prepare(analysis, dataset, params, options)
         detached = Detached(self.backend, self.site, self.store, manifest)
         manifest.write(self.store)
@@ -300,6 +303,7 @@ class Client:
             site_workers = self._site_workers
             if made:
                 site_workers.leave(made[-1].dask)
+            site_workers.renew()
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
             runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
             runner.tally.add_time("startup", time.monotonic() - started)

@@ -102,6 +102,8 @@ class Run:
     def status(self) -> str:
         """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent.
 
+        `cancelled` where the batch system says that somebody ended its job; it may be taken up like an interrupted one.
+
         `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
         """
         if self._is_here and not self._over.is_set():
@@ -110,11 +112,12 @@ class Run:
             return outcome.summary.status
         if self._error is not None:
             return "interrupted"
-        state = run_state(self.store, self.id)
+        state = run_state(self.store, self.id, self._job_is_over)
         if state == "interrupted":
             state = self._site_says()
         # A Runner that ended while its site was asked has said how by now.
-        return run_state(self.store, self.id) if state == "interrupted" else state
+        said = run_state(self.store, self.id, self._job_is_over) if state in {"interrupted", "cancelled"} else state
+        return state if said == "interrupted" else said
 
     def job_status(self) -> JobStatus | None:
         """What the batch system says of a detached run's latest submission; None for a live run."""
@@ -124,6 +127,17 @@ class Run:
         """What a detached run's latest submission wrote so far; empty for a live run."""
         return self._detached.logs() if self._detached is not None else ""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this process carries it out, so that its end is the run's."""
+        return self._thread is not None
+
+    def _job_is_over(self, job: str) -> bool:
+        """Whether the batch system says so of the run's latest submission."""
+        if self._detached is None or not job or job not in self._detached.ids()[-1:]:
+            return False
+        return self._detached.status().state.terminal
+
     def _site_says(self) -> str:
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
         job = self.job_status()
@@ -132,6 +146,8 @@ class Run:
         if job.state.terminal:
             now = time.monotonic()
             self._seen_over = now if self._seen_over is None else self._seen_over
+            if job.state is State.CANCELLED:
+                return "cancelled"
             by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
             return "unknown" if by_itself and now - self._seen_over < _LAG_S else "interrupted"
         self._seen_over = None

@@ -60,6 +60,12 @@ class Workforce(WorkerControl):
                 self.patience_s = self._cluster.patience_s
             return self._cluster.client
 
+    def check(self) -> None:
+        """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
+        with self._lock:
+            if self._cluster is None:
+                self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
+
     def fit_threads(self, chunk_bytes: int) -> None:
         """Before workers are started: no more threads in each than chunks fit into its memory."""
         with self._lock:
@@ -111,6 +117,13 @@ class Workforce(WorkerControl):
                 raise RunError("the client was closed")
             self._left = dask
             if self._cluster.client is dask:  # and not the next one already, started by another run
+                self._cluster.close()
+                self._cluster = None
+
+    def renew(self) -> None:
+        """Give back workers that are gone for good, which another run had; the next use of `dask` starts others."""
+        with self._lock:
+            if self._cluster is not None and self._cluster.lost():
                 self._cluster.close()
                 self._cluster = None
 

@@ -47,6 +47,19 @@ def test_silence_replaces_nobody():
     assert Reconciler().decide(2, {"a": JobStatus(State.UNKNOWN), "b": JobStatus(State.UNKNOWN)}, 0.0).submit == 0
 
 
+def test_failures_in_a_row_are_counted_apart_from_refusals_until_a_job_does_well():
+    reconciler = Reconciler()
+    for _ in range(2):
+        reconciler.decide(2, dict.fromkeys("ab", JobStatus(State.FAILED, elapsed_s=1, exit_code=127)), 0.0)
+    reconciler.refused(0.0)
+    # a lost node, a walltime, a cancellation, or a job that is gone without a trace, are no failures of the job
+    for state in (State.NODE_FAIL, State.TIMEOUT, State.PREEMPTED, State.CANCELLED):
+        reconciler.decide(1, {"c": JobStatus(state, elapsed_s=1), "d": JobStatus(state)}, 0.0)
+    assert reconciler.failures == 2
+    reconciler.decide(1, {"e": JobStatus(State.RUNNING, elapsed_s=61)}, 0.0)
+    assert (reconciler.failures, reconciler.strikes) == (0, 0)
+
+
 def test_jobs_that_fail_at_once_are_replaced_ever_more_slowly_until_one_does_well():
     reconciler, now, submitted = Reconciler(), 0.0, []
     for _ in range(4):

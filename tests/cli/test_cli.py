@@ -219,7 +219,8 @@ class Slow(Analysis):
 """
 
 
-def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path, number):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [
         sys.executable,
@@ -235,7 +236,7 @@ def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons,
     ]
 
     def listen():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell has whatever it starts in the background ignore it
+        signal.signal(number, signal.SIG_DFL)  # a shell has whatever it starts in the background ignore it
 
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen
@@ -245,7 +246,7 @@ def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons,
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "what is finished is kept" in err

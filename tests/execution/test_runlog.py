@@ -15,8 +15,10 @@ from tests.patience import comes_true
 from vrecompute import Client, run
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
+from vrecompute.execution import runlog
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import RunLog, create_next, run_state
+from vrecompute.run import Run
 from vrecompute.stores.base import DirStore
 
 
@@ -131,6 +133,34 @@ def test_a_job_that_was_ended_or_gave_up_is_not_waited_for(kept, monkeypatch, jo
     monkeypatch.setattr(Detached, "status", lambda self: job)
     store.late = 100
     try:
-        assert attach().status == "interrupted"
+        assert attach().status == ("cancelled" if job.state is State.CANCELLED else "interrupted")
     finally:
         store.late = 0
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (State.CANCELLED, "cancelled"),
+        (State.TIMEOUT, "interrupted"),
+        (State.RUNNING, "running"),
+        (State.UNKNOWN, "running"),
+    ],
+)
+def test_a_runner_that_spoke_a_moment_ago_is_gone_where_its_job_is(kept, monkeypatch, tmp_path, state, told):
+    _, attach = kept
+    store, run_id = DirStore(tmp_path / "store"), attach().id
+    run = attach()
+    store.create(f"runs/{run_id}/manifest.json", run.store.get(f"runs/{run_id}/manifest.json"))
+    monkeypatch.setenv("VRECOMPUTE_JOB", "33")
+    monkeypatch.setattr(runlog, "_host", lambda: "elsewhere")
+    RunLog(store, run.manifest).event("progress")
+    monkeypatch.undo()
+    monkeypatch.setattr(Detached, "ids", lambda self: ["32", "33"])
+    monkeypatch.setattr(Detached, "status", lambda self: JobStatus(state, reason="CANCELLED: job 33 was cancelled"))
+    detached = Detached(None, None, store, run.manifest)
+    looked = Run(store, run.manifest, run.analysis, detached)
+    assert looked.status == told
+    # one that goes on elsewhere with the same run, as after a resume, is believed
+    RunLog(store, run.manifest).event("progress")
+    assert looked.status == "running"

@@ -115,3 +115,37 @@ def test_the_site_says_how_it_is_reached():
     )
     with pytest.raises(UsageError, match="unicore"):
         open_access(rest)
+
+
+GREETING = "echo 'Welcome to the machine'; echo 'password expires: timed out soon' >&2; "
+
+
+@pytest.fixture
+def ssh(tmp_path, monkeypatch):
+    """`ssh(greeting)`: a stand-in for ssh whose other side is a shell here that prints a greeting first."""
+
+    def make(greeting):
+        path = tmp_path / "bin" / "ssh"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\nfor command; do :; done\n{greeting}\nexec sh -c "$command"\n')
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+        return SshAccess(Ssh(host="login", multiplex=False))
+
+    return make
+
+
+def test_what_a_login_shell_prints_is_no_part_of_a_commands_answer_nor_of_a_file(ssh, tmp_path):
+    access, content = ssh(GREETING), b"\0binary\nvrecompute-begins\nmore\r\n"
+    done = access.run(["sh", "-c", "printf '%s' \"$1\"; echo no >&2; exit 3", "sh", "it's"])
+    assert (done.code, done.stdout, done.complaint) == (3, b"it's", "no")
+    access.put(f"{tmp_path}/file", content)
+    assert (tmp_path / "file").read_bytes() == content
+    assert access.get(f"{tmp_path}/file") == content
+    assert access.get(f"{tmp_path}/nothing") is None
+    assert access.names(str(tmp_path / "bin")) == ["ssh"]
+
+
+def test_a_place_that_runs_no_commands_says_so(ssh):
+    with pytest.raises(Unavailable, match="no command runs there, instead it says: This account is not available"):
+        ssh("echo 'This account is not available.'; exit 1").run(["true"])

@@ -314,6 +314,9 @@ class Backend(ABC):
             raise
         return ids
 
+    def check_cluster(self, workers: int) -> None:  # noqa: B027 -- many have nothing to say beforehand
+        """UsageError or OverBudget where `open_cluster` would raise it, as far as that is known without asking."""
+
     def describe(self, workers: int) -> str:
         """What `explain` prints of how `workers` workers would be started: the exact job script, where there is one."""
         return ""

@@ -34,11 +34,15 @@ class Actions:
 
 @dataclass
 class Reconciler:
-    """Decides; whoever asks carries it out. `strikes` counts quick failures since a job last did well."""
+    """Decides; whoever asks carries it out.
+
+    `strikes` counts what went wrong since a job last did well, `failures` those that were jobs ending badly at once.
+    """
 
     max_jobs: int | None = None
     budget: Budget = field(default_factory=lambda: Budget(None, 1, 1))
     strikes: int = field(default=0, init=False)
+    failures: int = field(default=0, init=False)
     _not_before_s: float = field(default=float("-inf"), init=False)
 
     def decide(self, wanted: int, observed: Mapping[str, JobStatus], now_s: float) -> Actions:
@@ -70,7 +74,10 @@ class Reconciler:
 
     def _judge(self, observed: Mapping[str, JobStatus], now_s: float) -> None:
         if any(s.state is State.RUNNING and (s.elapsed_s or 0) >= _QUICK_S for s in observed.values()):
-            self.strikes = 0
-        failed = [s for s in observed.values() if s.blame in {"code", "memory"} or s.state is State.NODE_FAIL]
-        if any((s.elapsed_s or 0) < _QUICK_S for s in failed):
+            self.strikes = self.failures = 0
+        failed = any(s.blame in {"code", "memory"} and (s.elapsed_s or 0) < _QUICK_S for s in observed.values())
+        # one that is gone without a trace may have worked for long
+        lost = [s.elapsed_s for s in observed.values() if s.state is State.NODE_FAIL and s.elapsed_s is not None]
+        self.failures += failed
+        if failed or any(elapsed_s < _QUICK_S for elapsed_s in lost):
             self.refused(now_s)

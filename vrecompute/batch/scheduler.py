@@ -25,7 +25,7 @@ from vrecompute.batch.tls import security_of
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
-__all__ = ["address_from", "free_port", "scheduler_beside", "tunnelled"]
+__all__ = ["address_from", "first_facts", "free_port", "scheduler_beside", "tunnelled"]
 
 _GRACE_S = 30.0
 
@@ -40,8 +40,16 @@ def address_from(
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(wanted).encode() + b"\n")
         process.stdin.flush()
-    answer = process.stdout.readline()
-    return str(json.loads(answer)["address"]) if answer else ""
+    return str(first_facts(process.stdout).get("address", ""))
+
+
+def first_facts(stream: IO[bytes]) -> dict[str, Any]:
+    """The first line that is a JSON object: what a site's profile prints comes before it. Empty if none comes."""
+    for line in stream:
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(line), dict):
+                return found
+    return {}
 
 
 @contextlib.contextmanager

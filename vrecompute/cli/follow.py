@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,27 +20,57 @@ from vrecompute.run import Run
 __all__ = ["follow"]
 
 _LOOK_S = 0.2
+#: A Runner that was asked to stop has this long; its cluster is closed after that, whatever it is at.
+_LONGEST_STOP_S = 60.0
+
+
+@contextlib.contextmanager
+def _heeding_signals(run: Run) -> Iterator[None]:
+    """SIGTERM and SIGHUP (unless ignored, as by nohup) are a Ctrl-C while this process carries the run out."""
+
+    told = False
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal told
+        if not told:  # the end that follows is not cut short by another one
+            told = True
+            raise KeyboardInterrupt
+
+    here = run.is_here and threading.current_thread() is threading.main_thread()
+    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(n) is signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in () if told else heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: bool = False) -> int:
     """The run's exit code, after its progress and its summary have been shown and its outputs written.
 
     `quiet` shows neither summary nor JSON on standard output.
-    Ctrl-C asks the run to stop and waits for it: what is durable by then is reused by the next run.
+    Ctrl-C asks the run to stop and waits for it: what is durable by then is reused by the next run. So do SIGTERM and
+    SIGHUP where this process carries it out, whose jobs would stay behind; one that only looks on ends by them.
     """
     interrupted = False
     click.echo(f"run {run.id}", err=True)
     try:
-        with watching() as watch:
+        with watching() as watch, _heeding_signals(run):
             while run.status == "running":
                 # not run.wait: before Python 3.13 a thread whose join was interrupted counts as ended (bpo-45274)
                 time.sleep(_LOOK_S)
                 watch(run.progress())
     except KeyboardInterrupt:
         interrupted = True
-        click.echo("stopping; what is finished is kept and reused by the next run", err=True)
         run.cancel()
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            click.echo("stopping; what is finished is kept and reused by the next run", err=True)
+        deadline = time.monotonic() + _LONGEST_STOP_S
         while run.status == "running":
+            if time.monotonic() > deadline:
+                return 130
             time.sleep(_LOOK_S)
     summary = run.report()
     if out is not None:

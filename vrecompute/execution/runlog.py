@@ -49,7 +49,9 @@ class RunLog:
 
     def event(self, kind: str, **facts: Any) -> None:
         """Record one event."""
-        data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **facts})
+        # whose silence need not be waited for where the batch system knows that the job is over
+        job = {"job": os.environ["VRECOMPUTE_JOB"]} if "VRECOMPUTE_JOB" in os.environ else {}
+        data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **job, **facts})
         with self._lock:  # the Runner and the thread that beats both speak
             name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
             self._number = create_next(self.store, name, self._number, data)
@@ -106,8 +108,11 @@ def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda o: (rank.get(o.get("status", ""), 3), -float(o.get("ended", 0))))
 
 
-def run_state(store: Store, run: str) -> str:
-    """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes."""
+def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False) -> str:
+    """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes.
+
+    `over` tells of a native id whether that job has ended, with any Runner in it.
+    """
     ended = outcomes(store, run)
     if ended and ended[0]["status"] == "complete":
         return "complete"  # whoever else is still at it adds nothing
@@ -129,7 +134,9 @@ def run_state(store: Store, run: str) -> str:
         except (StoreError, ValueError, KeyError):
             continue
         if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
-            return "running"
+            if not over(str(event.get("job", ""))):
+                return "running"
+            gone = True
     if gone:
         ended = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
     return str(ended[0]["status"]) if ended else "interrupted"

@@ -22,6 +22,9 @@ from vrecompute.sites.model import Site, Ssh
 
 __all__ = ["Access", "Completed", "LocalAccess", "SshAccess", "open_access"]
 
+# What comes before this line on either stream is of the shell that ssh starts there, and of its greetings.
+_BEGIN = b"vrecompute-begins\n"
+_BEGUN = 'echo vrecompute-begins; echo vrecompute-begins >&2; exec "$@"'
 # ssh ends with this code when the connection failed, and with the command's own otherwise.
 _SSH_FAILED = 255
 # A control socket's path may have about 100 bytes; `%C` takes 40 of them.
@@ -149,17 +152,22 @@ class SshAccess(Access):
 
     def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         """Run a command there; raises `Unavailable` with what ssh said where there is no connection."""
-        done = self._call([], shlex.join(command), stdin=stdin, timeout_s=timeout_s)
+        text = shlex.join(["sh", "-c", _BEGUN, "sh", *command])
+        done = self._call([], text, stdin=stdin, timeout_s=timeout_s)
         if done.code == _SSH_FAILED:
             self._users_own = None  # they may have opened one, or closed it
             raise Unavailable(
                 f"{self}: {done.complaint or 'no connection'}; "
                 f"check that `ssh {self.ssh.host} true` works without asking for anything"
             )
-        return done
+        greeting, begun, stdout = done.stdout.partition(_BEGIN)
+        if not begun:
+            said = " ".join((greeting + done.stderr).decode(errors="replace").split())
+            raise Unavailable(f"{self}: no command runs there, instead it says: {said[:500] or 'nothing'}")
+        return Completed(done.code, stdout, done.stderr.rpartition(_BEGIN)[2])
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command there with pipes."""
+        """Start a command there with pipes; what it says may come after greetings."""
         argv = [*self._ssh(), "--", self.ssh.host, shlex.join(command)]
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
@@ -204,7 +212,8 @@ class SshAccess(Access):
         return _run(argv, stdin, timeout_s, missing="install openssh-client")
 
     def _ssh(self) -> list[str]:
-        argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+        # LogLevel: errors, but not the banner of the site
+        argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"]
         argv += ["-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
         if self.config is not None:
             argv += ["-F", str(self.config)]

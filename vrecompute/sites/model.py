@@ -155,10 +155,14 @@ class Workers(_Section):
     processes: Count = field(default=1, metadata=_says("Dask worker processes in one job."))
     threads: Count = field(default=1, metadata=_says("Threads of each worker process."))
     memory: Memory | None = field(
-        default=None, metadata=_says("Memory of one job, shared by its processes; the batch system's default if unset.")
+        default=None,
+        metadata=_says(
+            "Memory of the worker processes of one job together; a detached job asks for 1 GiB more, for scheduler and "
+            "Runner. The batch system's default if unset."
+        ),
     )
     walltime: Duration | None = field(
-        default=None, metadata=_says("Longest time a job may ask for; the batch system's default if unset.")
+        default=None, metadata=_says("Longest time a job may ask for; one hour if unset.")
     )
     nodes: Nodes = field(default_factory=Nodes, metadata=_says("How many such jobs."))
     sweet_spot: Duration | None = field(

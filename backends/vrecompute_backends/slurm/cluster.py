@@ -1,8 +1,7 @@
 """Live mode: Dask workers in Slurm jobs, kept at the wanted number until the cluster is closed.
 
-dask-jobqueue brings the cluster; its `Job` is subclassed so that script, submission and end are the
-Backend's. So there is one renderer (what `explain` prints is what runs), one poll and one loop that
-reconciles: dask-jobqueue never asks the batch system anything, and dask's own replacing is off.
+Dask's `SpecCluster` brings the cluster; script, submission and end of its jobs are the Backend's. So there is one
+renderer (what `explain` prints is what runs), one poll and one loop that reconciles: Dask's own replacing is off.
 
     scheduler_runs: client      the scheduler is in this process
                     login       beside the batch system's commands, started over the access (slurm_login)
@@ -16,10 +15,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from distributed import Client as DaskClient
+from distributed import Scheduler
 from distributed.security import Security
 
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
@@ -34,7 +35,7 @@ from vrecompute_backends.slurm.login_scheduler import LoginScheduler
 from vrecompute_backends.slurm.scheduler_job import AllocatedScheduler, workers_beside
 from vrecompute_backends.slurm.worker_jobs import WorkerJobs
 
-__all__ = ["SlurmCluster", "open_slurm_cluster"]
+__all__ = ["SlurmCluster", "check_cluster", "open_slurm_cluster"]
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -44,27 +45,26 @@ _LEAST_POLL_S = 1.0
 _START_S = 60.0
 # How long jobs may wait before the user is told for what.
 _QUIET_S = 15.0
+# Jobs that fail at once this often in a row, while no worker comes, would do so for ever. Lines of a log to show then.
+_HOPELESS, _LOG_LINES = 3, 5
 # This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
 _NEAR_END_S = 10.0
 
 
-def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
-    """Start a scheduler where the site says and ask for workers.
-
-    SubmitError where the first job is refused, OverBudget where `limits.core_hours` are not worth one.
-    """
+def check_cluster(backend: SlurmBackend, workers: int) -> None:
+    """UsageError where the site or this installation allows no live cluster, OverBudget where the core-hours do not."""
     site = backend.site
     if site.scheduler_runs not in {"client", "login", "allocation"}:
         raise UsageError(
             f"site {site.name!r}: a live cluster needs scheduler_runs: client, login or allocation, not "
             f"{site.scheduler_runs}; submit detached instead"
         )
-    if site.scheduler_runs == "allocation" and site.limits.max_jobs == 1 and not workers_beside(backend, workers):
+    beside = workers_beside(backend, workers)
+    if site.scheduler_runs == "allocation" and site.limits.max_jobs == 1 and not beside:
         raise UsageError(
             f"site {site.name!r}: with scheduler_runs: allocation the scheduler is a job of its own, and "
             "limits.max_jobs: 1 leaves none for workers; raise it, or set options.whole_node"
         )
-    beside = workers_beside(backend, workers)
     needed_s = _scheduler_cores(site, beside) * SiteLimits(site).longest_s
     needed_s += 0 if beside else site.workers.cores * backend.budget.job_s
     if not backend.budget.covers(needed_s):
@@ -72,6 +72,14 @@ def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
             f"site {site.name!r}: {backend.budget}, and the least that workers take is {needed_s / 3600:.3g} more; "
             "what was finished is durable"
         )
+
+
+def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
+    """Start a scheduler where the site says and ask for workers.
+
+    SubmitError where the first job is refused; and what `check_cluster` raises.
+    """
+    check_cluster(backend, workers)
     cluster = SlurmCluster(backend, workers)
     try:
         cluster.scale(workers)
@@ -109,6 +117,7 @@ class SlurmCluster(Cluster):
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
         self._spent = ""
+        self._came = 0  # workers that there had been when jobs began to fail
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._asking = threading.Lock()
         self._deciding = threading.Lock()
@@ -226,11 +235,16 @@ class SlurmCluster(Cluster):
         with self._deciding:
             self._observe()
             now = time.monotonic()
+            if not self._reconciler.failures:
+                self._came = len(self._jobs.names)
             actions = self._reconciler.decide(self._wanted, self._statuses, now)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
                 self._spent = f"no job of workers is left, and {self.backend.budget}: no other is submitted"
             for name in actions.forget:
                 self._note_death(name)
+            if self._reconciler.failures >= _HOPELESS and not self._spent and self._no_worker_comes():
+                self._give_up(actions.forget)
+                actions = replace(actions, submit=0)
             self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, actions.submit)
             refusals = [job.refusal for job in self._jobs.workers.values() if job.refusal is not None]
             if refusals:
@@ -242,29 +256,21 @@ class SlurmCluster(Cluster):
                 _log.warning("%s", refusals[0])
 
     def _start(self, site: Site, security: Security | None, workers: int) -> WorkerJobs:
-        options: dict[str, Any] = {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}
-        scheduler: dict[str, Any] = {}
+        kind: type[Any]
+        options: dict[str, Any]
         if site.scheduler_runs == "allocation":
-            scheduler["scheduler_cls"] = AllocatedScheduler
-            options |= {"backend": self.backend, "workers": workers, "secret_files": self.secret_files}
-            options |= {"ask": self.ask, "over": self._over.is_set}
+            kind, options = AllocatedScheduler, {"backend": self.backend, "workers": workers}
+            options |= {"secret_files": self.secret_files, "ask": self.ask, "over": self._over.is_set}
         elif site.access.kind != "local":
-            scheduler["scheduler_cls"] = LoginScheduler
             pem = self.secret_files[TLS_FILE].decode() if security is not None else None
-            options |= {"backend": self.backend, "pem": pem}
+            kind, options = LoginScheduler, {"backend": self.backend, "pem": pem}
         else:
             ports = site.network.scheduler_ports
-            options["port"] = free_port(ports.first, ports.last) if ports else 0
-        return WorkerJobs(
-            owner=self,
-            name=f"vre-{secrets.token_hex(4)}",
-            security=security,
-            protocol="tcp://" if security is None else "tls://",
-            interface=site.network.interface,
-            scheduler_options=options,
-            config_name="slurm",
-            **scheduler,
-        )
+            kind, options = Scheduler, {"port": free_port(ports.first, ports.last) if ports else 0}
+            options |= {"security": security, "protocol": "tcp://" if security is None else "tls://"}
+            options |= {"interface": site.network.interface}
+            options |= {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}
+        return WorkerJobs(self, f"vre-{secrets.token_hex(4)}", security, {"cls": kind, "options": options})
 
     def _watch(self) -> None:
         while not self._over.is_set():
@@ -302,6 +308,24 @@ class SlurmCluster(Cluster):
             if status.state in {State.QUEUED, State.HELD} and why not in self._told:
                 self._told.add(why)
                 _log.warning("no worker runs yet: %s", status.reason or "Slurm gives no reason")
+
+    def _no_worker_comes(self) -> bool:
+        return len(self._jobs.names) == self._came and not self._jobs.scheduler_info["workers"]
+
+    def _give_up(self, ended: Sequence[str]) -> None:
+        """Say how the last job failed, with the end of its log, and ask for no other."""
+        name = next(n for n in ended if self._statuses[n].blame in {"code", "memory"})
+        told = ""
+        if (job_id := self._jobs.workers[name].job_id) is not None:
+            with contextlib.suppress(Unavailable, OSError):
+                told = self.ask(self.backend.logs, job_id)
+        lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
+        self._spent = (
+            f"no worker starts: jobs failed at once {_HOPELESS} times in a row, the last so: "
+            f"{self._statuses[name].reason}. Its log ends: {' | '.join(lines) or '(nothing)'}. Mend `environment` of "
+            f"site {self.backend.site.name!r}, then run again"
+        )
+        self._wanted = 0
 
     def _note_death(self, name: str) -> None:
         status = self._statuses[name]

@@ -9,7 +9,7 @@ Everything a job leaves on the site lies in one folder, the spool, under names m
 What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
 
 A poll asks for any number of jobs with one command. A marker is believed before squeue, squeue before
-sacct, and a job that nobody mentions is UNKNOWN.
+sacct, and a job that nobody mentions is UNKNOWN, until all that know of jobs have said so for long enough.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.script import on_site, render, secrets_folder
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
-from vrecompute_backends.slurm.submit import Submissions, may_pass
+from vrecompute_backends.slurm.submit import Submissions
 
 __all__ = ["SlurmBackend"]
 
@@ -63,6 +63,9 @@ _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0
 #: How long a job that ended badly waits for accounting to say why, before squeue's word is taken for it; and how
 #: long one that was killed, for its memory or not, while accounting is silent.
 _ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
+#: How long, and how often in a row, a job must be unknown to all that answer before it is over: without accounting
+#: only slurmctld may lag, else a slurmdbd may that has much to catch up with.
+_GONE_S, _GONE_ACCOUNTED_S, _GONE_LOOKS = 30.0, 600.0, 3
 _MOST_IDS = 5000
 #: What jobs left in the spool is removed when a process first uses it and it is older than this.
 _KEPT_DAYS = 60
@@ -80,14 +83,18 @@ class SlurmBackend(Backend):
         try:
             self.options = SlurmOptions.model_validate(dict(site.options))
         except ValidationError as error:
-            raise SiteError(f"site {site.name!r}: options: {error}") from error
+            wrong = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+            told = "; ".join(f"options.{key}: {why}" for key, why in wrong)
+            raise SiteError(f"site {site.name!r}: {told}") from error
         self.access = access if access is not None else open_access(site)
         self.budget = Budget(site.limits.core_hours, site.workers.cores, SiteLimits(site).job_s())
-        self.submissions = Submissions(site, self.access)
+        self.submissions = Submissions(site, self.access, self.options.cluster)
         self.query = StatusQuery(site, self.options, self.access)
         self._folder: str | None = None
         self._known: dict[JobId, JobStatus] = {}
         self._ended: dict[JobId, float] = {}
+        self._cancelled: set[JobId] = set()
+        self._missed: dict[JobId, tuple[float, int]] = {}
         self._silent = float("-inf")
         self._secrets: dict[JobId, list[str]] = {}
         self._litter: list[str] = []
@@ -127,9 +134,11 @@ class SlurmBackend(Backend):
         wanted = [i for i in ids if _ID.fullmatch(i)]
         if not wanted:
             return
-        done = self.access.run(["scancel", *wanted])
-        if done.code != 0 and may_pass(done.complaint):
-            raise Unavailable(f"{self.access}: scancel: {done.complaint}; the jobs may go on: cancel again later")
+        self.submissions.cancel(wanted)
+        # of a job of another process, those secrets are known whose folder its id names
+        for job_id in map(JobId, wanted):
+            self._secrets.setdefault(job_id, [f"{self.spool}/secrets-tls-{job_id}"])
+        self._cancelled.update(map(JobId, wanted))
         self._sweep(wanted)
 
     def logs(self, job_id: JobId) -> str:
@@ -140,10 +149,16 @@ class SlurmBackend(Backend):
         return (content or b"").decode(errors="replace")
 
     def open_cluster(self, workers: int) -> Cluster:
-        """Workers in jobs of their own behind dask-jobqueue; the scheduler runs where the site says."""
+        """Workers in jobs of their own; the scheduler runs where the site says."""
         from vrecompute_backends.slurm.cluster import open_slurm_cluster
 
         return open_slurm_cluster(self, workers)
+
+    def check_cluster(self, workers: int) -> None:
+        """What the site's file and this installation say against it."""
+        from vrecompute_backends.slurm.cluster import check_cluster
+
+        check_cluster(self, workers)
 
     def describe(self, workers: int) -> str:
         """The scripts of a live cluster's jobs; the scheduler's address and keys exist once it runs."""
@@ -236,7 +251,10 @@ class SlurmBackend(Backend):
         if answer.silent:
             self._silent = time.monotonic()
         for job_id, record in answer.records.items():
+            self._missed.pop(JobId(job_id), None)
             self._learn(JobId(job_id), record)
+        for job_id in answer.gone:
+            self._miss(JobId(job_id), accounting=answer.accounting)
         with contextlib.suppress(Unavailable):
             self.submissions.settle()
         self._sweep(
@@ -258,8 +276,25 @@ class SlurmBackend(Backend):
             seen = replace(seen, state=State.RUNNING, reason=f"job {job_id} has ended; Slurm does not say why yet")
         self._known[job_id] = latest(self._known.get(job_id), seen)
 
+    def _miss(self, job_id: JobId, *, accounting: bool) -> None:
+        """Nobody knows the job. That is its end where it stays so: an answer that lags is not."""
+        now = time.monotonic()
+        since, looks = self._missed.get(job_id, (now, 0))
+        self._missed[job_id] = since, looks + 1
+        if looks + 1 < _GONE_LOOKS or now - since < (_GONE_ACCOUNTED_S if accounting else _GONE_S):
+            return
+        known = "neither Slurm nor its accounting knows it" if accounting else "Slurm keeps no accounting"
+        reason = (
+            f"NODE_FAIL: job {job_id} has ended: it is in no queue, {known}, and it left no exit code, so a signal "
+            "ended it: its walltime, its node, or somebody who cancelled it"
+        )
+        attempt = self._status(job_id).attempt
+        self._known[job_id] = latest(self._known.get(job_id), JobStatus(State.NODE_FAIL, attempt, reason))
+
     def _may_be_explained(self, job_id: JobId, record: Record) -> bool:
         """Whether accounting may still be writing down why the job ended, or be about to come back and say it."""
+        if job_id in self._cancelled and record.state.startswith("CANCELLED"):
+            return False
         now = time.monotonic()
         first = self._ended.setdefault(job_id, now)
         asked = max(first, self._silent) if is_unclear(record) else first

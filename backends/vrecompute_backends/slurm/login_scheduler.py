@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
@@ -21,7 +20,7 @@ __all__ = ["LoginScheduler"]
 class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
     """Started over a pipe. `address` is for workers, `external_address` for this side of the tunnel."""
 
-    def __init__(self, backend: SlurmBackend, pem: str | None, **_: Any) -> None:
+    def __init__(self, backend: SlurmBackend, pem: str | None) -> None:
         super().__init__()
         self.backend, self.pem = backend, pem
         self._open = contextlib.ExitStack()

@@ -6,9 +6,10 @@ site file can add a directive or a command of its own.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Directives", "SlurmOptions"]
 
@@ -16,6 +17,12 @@ __all__ = ["Directives", "SlurmOptions"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@/+-]+$", max_length=255)]
 #: A whole directive, such as `--hint=nomultithread`; no line break, no quotes, no substitution.
 Directive = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$")]
+#: Directives that cannot be added, by pattern, and why.
+_OWN = {
+    r"-M.*|--clusters?([ =].*)?": "write options.cluster, by which jobs are asked about and cancelled too",
+    r"-a.*|--array([ =].*)?": "jobs are submitted as arrays where more than one is wanted",
+    r"-W|--wait|--test-only|--parsable|--wrap([ =].*)?": "it changes what sbatch does, not what the job asks for",
+}
 #: The name of a directive: `--mem` drops `--mem=4G`, and not `--mem-per-cpu`.
 DirectiveName = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*$")]
 
@@ -34,11 +41,24 @@ class Directives(_Strict):
         default=(), description="Names of directives to leave out, matched whole: --mem where the site refuses it."
     )
 
+    @field_validator("add")
+    @classmethod
+    def _none_of_the_drivers_own(cls, add: tuple[str, ...]) -> tuple[str, ...]:
+        for directive in add:
+            for pattern, why in _OWN.items():
+                if re.fullmatch(pattern, directive):
+                    raise ValueError(f"{directive!r} cannot be added: {why}")
+        return add
+
 
 class SlurmOptions(_Strict):
     """The driver's options; every one left out means that Slurm's own default holds."""
 
     partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")
+    cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)] | None = Field(
+        default=None,
+        description="Cluster that jobs go to, are asked about and cancelled in (--clusters), where Slurm has several.",
+    )
     controller_partition: Name | None = Field(
         default=None,
         description="Partition for a job that only holds the Dask scheduler: one core, for long; partition if unset.",
@@ -72,3 +92,10 @@ class SlurmOptions(_Strict):
     rest_token_file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~/${}-]+$")] | None = Field(
         default=None, description="File that holds the token (SLURM_JWT) for slurmrestd; never the token itself."
     )
+
+    @field_validator("cluster")
+    @classmethod
+    def _one_of_them(cls, cluster: str | None) -> str | None:
+        if cluster == "all":
+            raise ValueError("'all' names no cluster: a job's number is one cluster's; write the name of one")
+        return cluster

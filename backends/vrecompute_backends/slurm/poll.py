@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from vrecompute.batch.contract import State
 from vrecompute_backends.slurm.pyslurm_query import parse_records
 from vrecompute_backends.slurm.record import Record
+from vrecompute_backends.slurm.shell import FORGET
 from vrecompute_backends.slurm.states import STATES
 from vrecompute_backends.slurm.text import (
     SACCT,
@@ -36,7 +37,9 @@ LONGEST_S = 2 * (PATIENCE_S + 5) + 20.0
 
 #: How every poll begins. $1 spool, $2 ids with commas. `ask` bounds a question where coreutils are at hand. All
 #: loops over ids are awk's: a shell takes half a minute to look for 500 ids in an answer of some megabytes.
-MARKS = rf"""
+MARKS = (
+    FORGET
+    + rf"""
 export SLURM_BITSTR_LEN=0  # lists of array elements are told in full
 ask() {{
   if command -v timeout > /dev/null 2>&1; then timeout -k 5 {PATIENCE_S} "$@"; else "$@"; fi
@@ -48,6 +51,7 @@ ask() {{
   ' | while read -r mark; do read -r code < "$mark"; echo "$mark $code"; done
 )
 """
+)
 #: $3 and $4 arguments of squeue and sacct, $5 empty: sacct is not asked at all. Accounting is asked for whole
 #: arrays: it keeps elements that never started as one record, which asking for an element does not find.
 _COMMANDS = r"""
@@ -84,6 +88,8 @@ _NO_JSON = (
 #: By form, what says that it will never work here; its group is why.
 _REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
 _NO_ACCOUNTING = "accounting storage is disabled"
+#: What a shell, or `timeout`, ends with where there is no such command.
+_ABSENT = "127"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"
 _COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
@@ -97,18 +103,23 @@ class Answer:
 
     `silent`: accounting did not answer, so that what it knows is still to come. `instead`: what came instead of
     an answer about jobs that are not over, empty if one came. `refusal`: why this way of asking can never work
-    here, empty if it may.
+    here, empty if it may. `gone`: ids that no witness knows, although all of them answered; `accounting`: whether
+    there is any here.
     """
 
     records: Mapping[str, Record]
     silent: bool = False
     instead: str = ""
     refusal: str = ""
+    gone: frozenset[str] = frozenset()
+    accounting: bool = True
 
 
-def by_commands(spool: str, ids: Sequence[str], form: str, *, accounting: bool) -> list[str]:
+def by_commands(
+    spool: str, ids: Sequence[str], form: str, *, accounting: bool, cluster: str | None = None
+) -> list[str]:
     """The command that asks squeue and sacct in a form, "commands" (their text) or "json"."""
-    arguments = _ARGUMENTS[form]
+    arguments = [f"{words} --clusters={cluster}" if cluster else words for words in _ARGUMENTS[form]]
     return ["sh", "-c", MARKS + _COMMANDS, "sh", spool, ",".join(ids), *arguments, "accounting" if accounting else ""]
 
 
@@ -133,16 +144,20 @@ def read(text: str, ids: Sequence[str], form: str) -> Answer:
         if found[name] is None and form in _REFUSALS and (why := _REFUSALS[form].search("\n".join(said))):
             refusals.append(why[1].strip())
     queue, accounts = found["squeue"] or {}, found["sacct"] or {}
-    without = any(_NO_ACCOUNTING in line for line in sections.get("sacct", ("", []))[1])
+    code, said = sections.get("sacct", ("", []))
+    without = code == _ABSENT or any(_NO_ACCOUNTING in line for line in said)
     if without:
         queue = {i: replace(r, explained=True) for i, r in queue.items()}
-    wanted = set(ids)
+    wanted = frozenset(ids)
+    instead = _instead(sections.get("squeue")) if found["squeue"] is None else ""
     merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in accounts.items()})
     return Answer(
         records={i: record for i, record in merged.items() if i in wanted},
         silent="sacct" in sections and found["sacct"] is None and not without,
-        instead=_instead(sections.get("squeue")) if found["squeue"] is None else "",
+        instead=instead,
         refusal="; ".join(dict.fromkeys(refusals)),
+        gone=wanted - set(merged) if not instead and (without or found["sacct"] is not None) else frozenset(),
+        accounting=not without,
     )
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from vrecompute.batch.canary import facts_here
 from vrecompute.batch.contract import Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.scheduler import first_facts
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute_backends.slurm.script import environment_lines
+from vrecompute_backends.slurm.shell import complaint, slurm
 
 if TYPE_CHECKING:
     from vrecompute_backends.slurm import SlurmBackend
@@ -35,9 +37,8 @@ def probe(backend: SlurmBackend) -> list[Finding]:
         return findings
     meet = _start_meeting(backend)
     try:
-        if meet.stdout is None or not (line := meet.stdout.readline()):
+        if meet.stdout is None or not (place := first_facts(meet.stdout)):
             return [*findings, _no_python(backend)]
-        place = json.loads(line)
         findings.append(
             _versions("versions of this client", facts_here()["versions"], place["versions"], "at the site")
         )
@@ -97,10 +98,10 @@ def _versions(check: str, here: Mapping[str, str], there: Mapping[str, str], whe
 def _slurm(backend: SlurmBackend) -> Finding:
     """Whether Slurm is spoken to, and which."""
     try:
-        done = backend.access.run(["sinfo", "--version"])
+        done = slurm(backend.access, ["sinfo", "--version"])
     except Unavailable as error:  # no connection, or this machine has no such command
         return Finding("slurm", False, str(error), _ACCESS)
-    said = done.text.strip() or done.complaint or f"exit code {done.code}"
+    said = done.text.strip() or complaint(done)
     if done.code != 0:
         return Finding("slurm", False, f"{backend.access}: sinfo --version: {said}", _ACCESS)
     return Finding("slurm", True, f"{said} on {backend.access}")

@@ -40,10 +40,11 @@ _NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 class RestStatus:
     """The jobs of a user as slurmrestd tells them. curl runs where the batch system is spoken to."""
 
-    def __init__(self, access: Access, url: str, token_file: str | None) -> None:
+    def __init__(self, access: Access, url: str, token_file: str | None, cluster: str | None = None) -> None:
         self.access = access
         self.url = url.rstrip("/")
         self.token_file = token_file
+        self.cluster = cluster
         self._version: str | None = None
 
     def question(self, spool: str, ids: Sequence[str], *, accounting: bool) -> tuple[list[str], bytes]:
@@ -54,6 +55,7 @@ class RestStatus:
         if self._version is None:
             self._version = self._newest()
         asked = "&".join(sorted({f"step={i.partition('_')[0]}" for i in ids}))
+        asked += f"&cluster={self.cluster}" if self.cluster else ""  # accounting tells of all that it serves
         lines = [self._header(), f"{self.url}/slurm/{self._version}/jobs/"]
         lines.append(f"{self.url}/slurmdb/{self._version}/jobs/?{asked}" if accounting else "")
         command = ["sh", "-c", MARKS + _POLL, "sh", spool, ",".join(ids)]

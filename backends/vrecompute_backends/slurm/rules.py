@@ -34,6 +34,8 @@ def _scheduler(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(about, "the driver slurm knows no gateway; did you mean 'allocation'?")
     if site.scheduler_runs == "none":
         yield Diagnostic(about, "live runs are refused, detached ones work; 'allocation' gives both", advice=True)
+    if site.scheduler_runs == "client" and site.access.kind != "local":
+        yield Diagnostic(about, "behind access.ssh the scheduler runs on the login node; write 'login'", advice=True)
     alone = site.scheduler_runs == "allocation" and not site.options.get("whole_node")
     if alone and site.limits.max_jobs == 1:
         yield Diagnostic(
@@ -49,6 +51,10 @@ def _asking(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
     if prefer != "rest" and given:
         yield Diagnostic(at("options.rest_url"), f"not used while prefer is {prefer}; write prefer: rest", advice=True)
+    if prefer == "pyslurm" and site.options.get("cluster"):
+        yield Diagnostic(
+            at("options.prefer", "options.cluster"), "pyslurm asks one cluster only; write prefer: commands"
+        )
     if prefer == "pyslurm" and site.access.kind != "local":
         yield Diagnostic(
             at("options.prefer", "access"),

@@ -72,7 +72,6 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
         secret_files: Mapping[str, bytes],
         ask: Callable[..., Any],
         over: Callable[[], bool],
-        **_: Any,
     ) -> None:
         super().__init__()
         self.backend, self._ask, self._gone = backend, ask, over

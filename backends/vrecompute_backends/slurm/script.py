@@ -68,6 +68,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
     lines = ["#!/bin/bash -l", *(f"#SBATCH {line}" for line in _directives(job, site, options))]
     lines += [
         "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
+        "unset SLURM_CLUSTERS  # of a profile: job steps are of the cluster that the job is in",
         "HOME=~ USER=$(id -un)",
         "export HOME USER SLURM_EXPORT_ENV=ALL  # job steps see what this script sets",
         "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
@@ -182,7 +183,7 @@ def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     if shape.nodes > 1:
         lines.append("--no-kill")  # the others go on when a node is lost
     named = ("partition", "account", "qos", "reservation", "constraint", "licenses", "gres")
-    values = {name: getattr(options, name) for name in named}
+    values = {"clusters": options.cluster, **{name: getattr(options, name) for name in named}}
     if job.controller and options.controller_partition is not None:
         values["partition"] = options.controller_partition
     lines += [f"--{name}={value}" for name, value in values.items() if value is not None]

@@ -1,6 +1,6 @@
-"""What Slurm's words mean: tables of states and of pending reasons, and the post-mortem of a job in a sentence.
+"""What Slurm's words for states mean, and the post-mortem of a job in a sentence.
 
-Sources: squeue(1), JOB STATE CODES and JOB REASON CODES; sacct(1), JOB STATE CODES.
+Sources: squeue(1) and sacct(1), JOB STATE CODES.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import re
 
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.units import to_slurm_time
+from vrecompute_backends.slurm.reasons import held, why_waiting
 from vrecompute_backends.slurm.record import Record
 
-__all__ = ["PENDING_REASONS", "STATES", "is_unclear", "status_of"]
+__all__ = ["STATES", "is_unclear", "status_of"]
 
 #: Slurm's base states and flags. One that is not here is UNKNOWN: never success, never failure.
 STATES: dict[str, State] = {
@@ -35,56 +36,18 @@ STATES: dict[str, State] = {
     "LAUNCH_FAILED": State.NODE_FAIL,
     "NODE_FAIL": State.NODE_FAIL,
     "CANCELLED": State.CANCELLED,
-    "REVOKED": State.CANCELLED,
+    "REVOKED": State.RUNNING,  # in another cluster of its federation, from which it may come back
     "DEADLINE": State.TIMEOUT,
     "TIMEOUT": State.TIMEOUT,
     "PREEMPTED": State.PREEMPTED,
     "OUT_OF_MEMORY": State.OOM,
 }
 
-#: Why a job waits. Reasons in _HELD mean that it will not start before somebody acts.
-PENDING_REASONS: dict[str, str] = {
-    "None": "Slurm has not looked at it yet",
-    "Priority": "jobs with a higher priority are before it",
-    "Resources": "it is next, and waits for free cores or memory",
-    "Dependency": "it waits for another job to end",
-    "DependencyNeverSatisfied": "the job it waits for ended in a way it did not ask for; cancel it",
-    "BeginTime": "its earliest start time has not come, or it was requeued a moment ago",
-    "JobArrayTaskLimit": "as many jobs of its array run as may run at once",
-    "JobHeldUser": "its owner holds it; `scontrol release` lets it go",
-    "JobHeldAdmin": "an administrator holds it; ask the site",
-    "JobHoldMaxRequeue": "it was requeued too often and is held; ask the site",
-    "Licenses": "it waits for a licence",
-    "NodeDown": "a node it needs is down",
-    "ReqNodeNotAvail": "nodes it needs are down, drained or reserved",
-    "PartitionDown": "its partition takes jobs but starts none; choose another `options.partition`",
-    "PartitionInactive": "its partition is inactive; choose another `options.partition`",
-    "PartitionNodeLimit": "it asks for more nodes than its partition has; lower `workers.nodes`",
-    "PartitionTimeLimit": "it asks for more time than its partition gives; lower `workers.walltime`",
-    "PartitionConfig": "its partition's limits do not allow what it asks for",
-    "Reservation": "its reservation has not begun",
-    "ReservationDeleted": "its reservation is gone",
-    "InvalidAccount": "its account does not exist here; mend `options.account`",
-    "InvalidQOS": "its quality of service does not exist here; mend `options.qos`",
-    "AccountNotAllowed": "its account may not use this partition; mend `options.account` or `options.partition`",
-    "QOSNotAllowed": "its quality of service may not use this partition; mend `options.qos`",
-    "BadConstraints": "no node has what it asks for; mend `options.constraint`",
-    "AssocGrpCPUMinutesLimit": "its account has used up its core time",
-    "AssocGrpBillingMinutes": "its account has used up its budget",
-    "AssocMaxJobsLimit": "its account runs as many jobs as it may; lower `limits.max_jobs`",
-    "AssocMaxSubmitJobLimit": "its account has as many jobs in the queue as it may; lower `limits.max_jobs`",
-    "QOSMaxJobsPerUserLimit": "you run as many jobs as its quality of service allows; lower `limits.max_jobs`",
-    "QOSMaxSubmitJobPerUserLimit": "you have as many jobs in the queue as you may; lower `limits.max_jobs`",
-    "QOSMaxWallDurationPerJobLimit": "it asks for more time than its quality of service gives",
-    "MaxCpuPerAccount": "its account uses as many cores as it may",
-}
-_HELD = frozenset(
-    {"JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "DependencyNeverSatisfied", "ReservationDeleted"}
-)
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _KILL = 9
 _LAST_SIGNAL = 64
+_ELSEWHERE = "name the one to use as `options.cluster`, or cancel the job"
 
 
 def status_of(record: Record) -> JobStatus:
@@ -112,7 +75,7 @@ def _state(record: Record) -> State:
     # `--json` gives the base state and flags; a job that is still completing or requeued is not at its end
     if state.terminal and any(STATES.get(flag) in {State.RUNNING, State.QUEUED, State.HELD} for flag in words[1:]):
         state = next(STATES[flag] for flag in words[1:] if flag in STATES)
-    if state is State.QUEUED and _code(record.reason) in _HELD:
+    if state is State.QUEUED and held(record.reason):
         return State.HELD
     if state in {State.FAILED, State.CANCELLED} and _killed_for_memory(record):
         return State.OOM
@@ -137,17 +100,12 @@ def _killed_for_memory(record: Record) -> bool:
     return bool(_killed(record) and peak and limit and peak >= _NEARLY_ALL * limit)
 
 
-def _code(reason: str) -> str:
-    """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code."""
-    found = re.match(r"\(?([A-Za-z]+)", reason)
-    return found[1] if found else ""
-
-
 def _sentence(record: Record, state: State) -> str:
     if state in {State.QUEUED, State.HELD}:
-        code = _code(record.reason)
-        said = PENDING_REASONS.get(code, f"Slurm gives the reason {record.reason!r}" if code else "")
+        said = why_waiting(record.reason)
         return f"job {record.job_id} waits: {said}" if said else ""
+    if record.state.startswith("REVOKED"):
+        return f"job {record.job_id} runs in another cluster of its federation; {_ELSEWHERE}"
     if not state.terminal or state is State.COMPLETED:
         return ""
     where = f"job {record.job_id}" + (f" on {record.nodes}" if _known(record.nodes) else "")

@@ -20,6 +20,7 @@ from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.poll import LONGEST_S, MARKS, Answer, by_commands, read
 from vrecompute_backends.slurm.pyslurm_query import BODY, mismatch
 from vrecompute_backends.slurm.rest import RestStatus
+from vrecompute_backends.slurm.shell import complaint, slurm
 
 __all__ = ["StatusQuery"]
 
@@ -34,12 +35,13 @@ class StatusQuery:
     def __init__(self, site: Site, options: SlurmOptions, access: Access) -> None:
         self.site = site
         self.access = access
+        self.cluster = options.cluster
         self.way: str = options.prefer
         self._rest: RestStatus | None = None
         if self.way == "rest":
             if options.rest_url is None:
                 raise SiteError(f"site {site.name!r}: options.prefer: rest needs options.rest_url")
-            self._rest = RestStatus(access, options.rest_url, options.rest_token_file)
+            self._rest = RestStatus(access, options.rest_url, options.rest_token_file, options.cluster)
         whom = f"slurmrestd at {options.rest_url}" if self._rest is not None else f"Slurm ({access})"
         self._silence = Outage(f"site {site.name!r}: {whom}")
         self._matched = False
@@ -84,15 +86,15 @@ class StatusQuery:
         if self.way == "pyslurm":
             words = [spool, ",".join(ids), sys.executable, "accounting" if accounting else ""]
             return ["sh", "-c", MARKS + BODY, "sh", *words], b""
-        return by_commands(spool, ids, self.way, accounting=accounting), b""
+        return by_commands(spool, ids, self.way, accounting=accounting, cluster=self.cluster), b""
 
     def _match_pyslurm(self) -> None:
         if not isinstance(self.access, LocalAccess):
             self._give_up(f"pyslurm asks the Slurm of its own machine, and this site is reached by {self.access}")
             return
-        done = self.access.run(["sinfo", "--version"])
+        done = slurm(self.access, ["sinfo", "--version"])
         if done.code != 0:
-            raise Unavailable(f"{self.access}: sinfo --version: {done.complaint or f'exit code {done.code}'}")
+            raise Unavailable(f"{self.access}: sinfo --version: {complaint(done)}")
         why = mismatch(done.text)
         if why:
             self._give_up(why)

@@ -8,6 +8,7 @@ Slurm tells as one, since they wait or never started.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from vrecompute.units import from_slurm, from_slurm_time
 from vrecompute_backends.slurm.record import Record, elements
 
-__all__ = ["SACCT", "SQUEUE", "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json"]
+__all__ = ["SACCT", "SQUEUE", "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "submitted"]
 
 #: Arguments of squeue and sacct whose output `parse_squeue` and `parse_sacct` read.
 SQUEUE = (
@@ -30,6 +31,27 @@ SACCT = (
     "--duplicates",
     "--format=JobID,State,Restarts,ExitCode,NodeList,ElapsedRaw,TimelimitRaw,ReqMem,MaxRSS,AllocNodes,AllocCPUS",
 )
+
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: What `sbatch --parsable` answers, and what it says without, as it may where a site puts its own before it.
+_PARSABLE = re.compile(r"([0-9]+)(?:;([A-Za-z0-9_.-]+))?")
+_SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([A-Za-z0-9_.-]*[A-Za-z0-9_-]))?")
+
+
+def submitted(text: str) -> tuple[str, str] | None:
+    """(id, cluster or "") of the job that sbatch took, whatever a site prints around it; None where that is in doubt.
+
+    >>> submitted("Welcome!\\n4711\\n"), submitted("4711;beta"), submitted("Submitted batch job 4711 on cluster beta")
+    (('4711', ''), ('4711', 'beta'), ('4711', 'beta'))
+    >>> submitted("2026\\n4711\\n") is None
+    True
+    """
+    answers: dict[str, str] = {}
+    for line in text.splitlines():
+        plain = _COLOUR.sub("", line).strip()
+        if found := _PARSABLE.fullmatch(plain) or _SENTENCE.search(plain):
+            answers[found[1]] = found[2] or answers.get(found[1], "")
+    return next(iter(answers.items())) if len(answers) == 1 else None
 
 
 def parse_squeue(text: str) -> dict[str, Record]:
@@ -163,7 +185,7 @@ def _add_step(jobs: dict[str, Record], job_id: str, state: str, peak: int | None
 
 def _jobs(text: str) -> list[Mapping[str, Any]]:
     """The jobs of an answer; ValueError where it is no answer, which must not read as "no jobs"."""
-    data = json.loads(text[text.index("{") :])
+    data, _ = json.JSONDecoder().raw_decode(text, text.index("{"))  # what a site prints around it is not read
     jobs = data.get("jobs") if isinstance(data, dict) else None
     if not isinstance(jobs, list):
         raise ValueError("Slurm's JSON has no list of jobs")

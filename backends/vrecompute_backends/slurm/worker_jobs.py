@@ -1,4 +1,4 @@
-"""The jobs of a live cluster's workers, behind dask-jobqueue's interface and submitted in batches."""
+"""The jobs of a live cluster's workers: what Dask's `SpecCluster` starts and closes, submitted in batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from vrecompute.batch.contract import Job, JobId, SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.jobqueue import JobQueueCluster, JobQueueJob
 from vrecompute_backends.slurm.worker_command import SETTINGS, WorkerShape, step, worker_command
 
 __all__ = ["Owner", "WorkerJobs", "worker_job"]
@@ -78,21 +77,14 @@ class _Batch:
         return await asyncio.shield(self._submitted)
 
 
-class _Jobs(JobQueueJob):
-    """One job of a cluster. Everything it does is asked of the Backend; dask-jobqueue's own settings are not read."""
+class _Jobs(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
+    """One job of a cluster. Everything it does is asked of the Backend."""
 
-    config_name = "slurm"
-
-    def __init__(self, scheduler: str, name: str, batch: _Batch, index: int, **_: Any) -> None:
-        ProcessInterface.__init__(self, scheduler=scheduler, name=name)
-        self.scheduler, self.name, self.batch, self.index = scheduler, name, batch, index
-        self.worker_processes = batch.owner.backend.site.workers.processes
+    def __init__(self, scheduler: str, name: str, batch: _Batch, index: int) -> None:
+        super().__init__(scheduler=scheduler, name=name)
+        self.scheduler, self.batch, self.index = scheduler, batch, index
         self.job_id: JobId | None = None
         self.refusal: Exception | None = None
-
-    def job_script(self) -> str:
-        """The very script that is submitted."""
-        return self.batch.owner.backend.script(self.batch.job(self.scheduler))
 
     async def start(self) -> None:
         """Submit; a refusal is kept for the reconciler, which decides whether to try again."""
@@ -100,7 +92,7 @@ class _Jobs(JobQueueJob):
             self.job_id = (await self.batch.ids(self.scheduler))[self.index]
         except (SubmitError, Unavailable) as error:
             self.refusal = error
-        await ProcessInterface.start(self)
+        await super().start()
 
     async def close(self) -> None:
         """Cancel the job, if it may still be there."""
@@ -108,21 +100,16 @@ class _Jobs(JobQueueJob):
         if self.job_id is not None and self.status is not Status.closed:
             with contextlib.suppress(Unavailable):
                 await asyncio.to_thread(owner.ask, owner.backend.cancel, [self.job_id])
-        await ProcessInterface.close(self)
+        await super().close()
 
 
-class WorkerJobs(JobQueueCluster):
-    """dask-jobqueue's cluster, with keys delivered by the Backend and no replacing of its own."""
+class WorkerJobs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
+    """Dask's cluster of a scheduler and jobs, without Dask's own replacing. `scheduler` is its class and options."""
 
-    job_cls = _Jobs
-
-    def __init__(self, owner: Owner, **given: Any) -> None:
+    def __init__(self, owner: Owner, name: str, security: Security | None, scheduler: Mapping[str, Any]) -> None:
         self.owner = owner
         self.names: set[str] = set()  # of every worker there ever was
-        super().__init__(batch=_Batch(owner, "vre-0", 1), index=0, **given)  # what `job_script()` shows
-
-    def _get_worker_security(self, security: Security | None) -> None:
-        """Workers find their key among their job's secret files; nothing is written to a working directory."""
+        super().__init__(scheduler=dict(scheduler), security=security, silence_logs="error", name=name)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "add":
@@ -143,7 +130,7 @@ class WorkerJobs(JobQueueCluster):
             batch = _Batch(self.owner, f"{self._name}-{self._i}", submit)
             self._i += 1  # a name is never used twice: it names the folders of the jobs' secrets
             self.worker_spec |= {
-                f"{batch.name}_{index}": {"cls": _Jobs, "options": {**self._job_kwargs, "batch": batch, "index": index}}
+                f"{batch.name}_{index}": {"cls": _Jobs, "options": {"batch": batch, "index": index}}
                 for index in range(submit)
             }
         await self._correct_state()

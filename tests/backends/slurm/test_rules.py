@@ -28,6 +28,13 @@ def check(text):
     [
         ("environment: {image: /images/worker.sif}", "5:22: environment.image", "write environment.venv"),
         ("options: {prefer: rest}", "5:19: options.prefer", "add `rest_url: http://...`"),
+        (
+            "options: {directives: {add: [--clusters=beta]}}",
+            "5:24: options.directives.add",
+            "write options.cluster",
+        ),
+        ("options: {cluster: all}", "5:20: options.cluster", "write the name of one"),
+        ("options: {cluster: beta, prefer: pyslurm}", "5:34: options.prefer", "write prefer: commands"),
         ("scheduler_runs: gateway", "5:17: scheduler_runs", "did you mean 'allocation'?"),
         (
             "access: {unicore: {url: https://u.example.org/rest/core, credentials: {env: UNICORE_TOKEN}}}",
@@ -48,7 +55,12 @@ def test_what_cannot_work_is_an_error_with_its_place(text, place, words):
         ("scheduler_runs: none", "5:17: scheduler_runs", "live runs are refused"),
         ("scheduler_runs: allocation\nlimits: {max_jobs: 1}", "6:20: limits.max_jobs", "live runs are refused"),
         ("options: {rest_url: 'http://head:6820'}", "5:21: options.rest_url", "write prefer: rest"),
-        ("access: {ssh: {host: login}}\noptions: {prefer: pyslurm}", "6:19: options.prefer", "commands are used"),
+        (
+            "access: {ssh: {host: login}}\nscheduler_runs: login\noptions: {prefer: pyslurm}",
+            "7:19: options.prefer",
+            "commands are used",
+        ),
+        ("access: {ssh: {host: login}}\nscheduler_runs: client", "6:17: scheduler_runs", "runs on the login node"),
     ],
 )
 def test_what_is_given_and_not_used_is_advice_with_its_place(text, place, words):

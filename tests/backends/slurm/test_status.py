@@ -180,3 +180,73 @@ def test_an_end_that_is_clear_does_not_wait_for_silent_accounting(monkeypatch):
     assert asker.poll(["7"])["7"].state is State.RUNNING
     now[0] = 1031.0
     assert asker.poll(["7"])["7"].state is State.TIMEOUT
+
+
+NOBODY = "slurm_load_jobs error: Invalid job id specified"
+UNACCOUNTED = f"==== squeue 1\n{NOBODY}\n==== sacct 1\nSlurm accounting storage is disabled"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass when a test says so."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def polled(asker, clock, after_s):
+    clock[0] += after_s
+    return asker.poll(["7"])["7"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "last_s"),
+    [
+        (UNACCOUNTED, 31),
+        (f"==== squeue 1\n{NOBODY}\n==== sacct 127\nsacct: not found", 31),
+        ("==== squeue 0\n\n==== sacct 1\nSlurm accounting storage is disabled", 31),
+        # with accounting, which may have much to catch up with
+        (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n", 601),
+    ],
+)
+def test_a_job_that_nobody_knows_any_more_has_ended_and_is_charged_to_nobody(clock, gone, last_s):
+    asker = backend(Told(f"==== squeue 0\n{ALIVE}", gone))
+    assert polled(asker, clock, 0).state is State.RUNNING
+    for after_s in (1, 1, last_s - 3):
+        assert polled(asker, clock, after_s).state is State.RUNNING, "an answer may lag"
+    ended = polled(asker, clock, 2)
+    assert (ended.state, ended.blame) == (State.NODE_FAIL, "infrastructure")
+    assert "job 7 has ended: it is in no queue" in ended.reason
+
+
+def test_a_job_of_another_process_is_found_ended_too(clock):
+    asker = backend(Told(UNACCOUNTED))
+    assert [polled(asker, clock, s).state for s in (0, 1, 31)] == [State.UNKNOWN, State.UNKNOWN, State.NODE_FAIL]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        f"==== squeue 0\n{ALIVE}",
+        f"7.0.end 0\n{UNACCOUNTED}",
+    ],
+)
+def test_one_look_at_it_in_between_begins_anew(clock, back):
+    asker = backend(Told(UNACCOUNTED, UNACCOUNTED, back, UNACCOUNTED))
+    seen = [polled(asker, clock, s).state for s in (0, 29, 29, 29)]
+    assert State.NODE_FAIL not in seen
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        UNACCOUNTED.replace(NOBODY, "slurm_load_jobs error: Unable to contact slurm controller"),
+        f"==== squeue 1\n{NOBODY}\n==== sacct 1\nsacct: error: slurmdbd: Connection refused",
+        f"==== squeue 1\n{NOBODY}\n==== sacct 124\n",
+        "==== squeue 124\n",
+        "",
+    ],
+)
+def test_silence_of_one_that_may_know_is_no_end(clock, silence):
+    asker = backend(Told(silence))
+    assert {polled(asker, clock, s).state for s in (0, 100, 1000, 1000)} == {State.UNKNOWN}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vrecompute.batch.contract import Job, JobId, State, SubmitError
-from vrecompute.errors import Unavailable
+from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
 from vrecompute_backends.slurm import SlurmBackend, submit
+from vrecompute_backends.slurm.text import submitted
 
 JOB = Job("mine", ("true",))
 NOW, LONG_AGO = "$(date +%Y-%m-%dT%H:%M:%S)", "2026-01-01T00:00:00"
@@ -88,6 +92,91 @@ def test_a_refusal_with_a_reason_asks_nothing_more(slurm):
     assert slurm.calls() == ["sbatch"]
 
 
+BANNER = "echo '------------'; echo '  Welcome to the machine'; echo '--> Verifying submit host...OK'; "
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        BANNER + "echo 4711",
+        "echo 4711; echo 'Your job is charged 3 node-hours'",
+        "echo 'Submitted batch job 4711'",
+        "printf '\\033[1;32mSubmitted batch job 4711\\033[0m\\r\\n'",
+        "echo 'Submitted batch job 4711'; echo 4711",
+        "echo 'maintenance: it may be timed out' >&2; echo 4711",
+    ],
+)
+def test_the_id_is_found_among_what_a_site_prints_around_it(slurm, said):
+    assert slurm(sbatch=said, squeue="exit 1").submit(JOB) == "4711"
+    assert slurm.calls() == ["sbatch"]
+
+
+@pytest.mark.parametrize("said", ["true", BANNER + "true", "echo 2026; echo 4711", "echo 4711; exit 1"])
+def test_an_answer_that_leaves_doubt_is_a_lost_one(slurm, said):
+    assert slurm(sbatch=said, squeue=f'echo "4711 {NOW}"').submit(JOB) == "4711"
+    slurm(sbatch=said, squeue="true")
+    with pytest.raises(SubmitError, match="does not say whether it took job 'mine'") as unknown:
+        slurm(sbatch=said, squeue="true").submit(JOB)
+    assert unknown.value.transient
+
+
+def test_a_greeting_with_words_of_hope_makes_no_refusal_transient(slurm):
+    greeting = "echo 'Sessions are timed out after an hour; try again later' >&2; "
+    backend = slurm(
+        sbatch=greeting + "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1", squeue="exit 1"
+    )
+    with pytest.raises(SubmitError, match="refused job 'mine': sbatch: error: invalid partition") as refused:
+        backend.submit(JOB)
+    assert not refused.value.transient
+    assert slurm.calls() == ["sbatch"]
+
+
+@given(
+    st.lists(st.from_regex(r"[^0-9\r\n\v\f\x1c-\x1e\x85\u2028\u2029]*", fullmatch=True)),
+    st.integers(1, 10**9),
+    st.data(),
+)
+def test_an_id_is_found_in_any_text_without_numbers(lines, number, data):
+    where = data.draw(st.integers(0, len(lines)))
+    assert submitted("\n".join([*lines[:where], f"{number};far", *lines[where:]])) == (str(number), "far")
+    assert submitted("\n".join(lines)) is None
+
+
+@pytest.mark.parametrize("said", ["echo '4711;beta'", "echo 'Submitted batch job 4711 on cluster beta'"])
+@pytest.mark.parametrize("named", [{}, {"cluster": "alpha"}])
+def test_a_job_of_a_cluster_that_the_site_does_not_name_is_cancelled_there_and_refused(slurm, said, named):
+    backend = slurm(sbatch=said, squeue="exit 1", options=named)
+    with pytest.raises(SubmitError, match=r"it is cancelled.*cluster: beta") as refused:
+        backend.submit(JOB)
+    assert not refused.value.transient
+    assert slurm.texts().splitlines()[-1] == "scancel --clusters=beta 4711"
+
+
+@pytest.mark.parametrize("prefer", ["commands", "json"])
+def test_a_cluster_is_named_in_whatever_is_asked(slurm, prefer):
+    backend = slurm(
+        sbatch="echo '4711;beta'", squeue="exit 1", sacct="exit 1", options={"cluster": "beta", "prefer": prefer}
+    )
+    job_id = backend.submit(JOB)
+    assert "#SBATCH --clusters=beta\n" in backend.script(JOB)
+    backend.poll([job_id])
+    backend.cancel([job_id])
+    slurm(sbatch=TIMED_OUT, squeue=f'echo "CLUSTER: beta"; echo "4712 {NOW}"')
+    assert backend.submit(JOB) == "4712"
+    calls = [line for line in slurm.texts().splitlines() if not line.startswith("sbatch")]
+    assert {line.split()[0] for line in calls} == {"squeue", "sacct", "scancel"}
+    assert all("--clusters=beta" in line for line in calls)
+
+
+@pytest.mark.parametrize(
+    "directive", ["--clusters=beta", "-M beta", "--cluster beta", "--array=0-3", "--test-only", "--wait"]
+)
+def test_a_directive_that_the_driver_would_have_to_know_of_is_refused(slurm, directive):
+    with pytest.raises(SiteError, match=r"options\.directives\.add: .* cannot be added"):
+        slurm(sbatch="exit 1", options={"directives": {"add": [directive]}})
+    slurm(sbatch="exit 1", options={"directives": {"add": ["--cluster-constraint=fast", "--acctg-freq=30"]}})
+
+
 def test_copies_without_arrays_are_all_submitted_or_none(slurm, tmp_path):
     third = f'[ "$(grep -c ^sbatch {tmp_path}/calls)" -lt 3 ] || {{ echo "sbatch: error: no" >&2; exit 1; }}; '
     backend = slurm(sbatch=third + f'grep -c ^sbatch "{tmp_path}/calls"', squeue="exit 1", options={"array": False})
@@ -107,3 +196,31 @@ def test_what_jobs_left_long_ago_goes_and_nothing_else(slurm, tmp_path):
         os.utime(spool / name, (0, 0))
     assert slurm(sbatch="echo 7", squeue="exit 1").submit(JOB) == "7"
     assert {p.name for p in spool.iterdir()} == {"notes.txt", "slurm-2.out", "2.0.end"}
+
+
+def test_whoever_cancels_a_detached_job_takes_its_key_along(slurm):
+    job_id = slurm(sbatch="echo 7", squeue="exit 1").submit(replace(JOB, workers=2))
+    other = slurm(squeue="exit 1")
+    folders = [Path(other.spool) / f"secrets-tls-{number}" for number in (7, 8)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "dask-tls.pem").write_text("key")
+    other.poll([job_id])
+    other.cancel([job_id])
+    assert [folder.exists() for folder in folders] == [False, True]
+
+
+def test_a_job_that_was_cancelled_here_is_cancelled_at_once(slurm):
+    told = "7|CANCELLED|0|0:9|c1|0:04|5:00|None"
+    silent = {
+        "sbatch": "echo 7",
+        "squeue": f"echo '{told}'",
+        "sacct": "echo 'slurmdbd: Connection refused' >&2; exit 1",
+    }
+    backend = slurm(**silent)
+    job_id = backend.submit(JOB)
+    backend.cancel([job_id])
+    assert backend.poll([job_id])[job_id].state is State.CANCELLED
+    # of another's end only accounting can say that it was not for its memory
+    other = slurm(**silent)
+    assert other.poll([job_id])[job_id].state is State.RUNNING

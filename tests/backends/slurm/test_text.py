@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vrecompute.batch.contract import State
 from vrecompute_backends.slurm.poll import Answer, merge, read
 from vrecompute_backends.slurm.record import Record
-from vrecompute_backends.slurm.states import PENDING_REASONS, STATES, is_unclear, status_of
+from vrecompute_backends.slurm.states import STATES, is_unclear, status_of
 from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
 SQUEUE = """\
@@ -123,6 +123,7 @@ def test_a_peak_that_accounting_did_not_see_is_not_given_for_one():
 
 def test_json_says_the_same_as_text():
     found = parse_squeue_json(json.dumps(SQUEUE_JSON))
+    assert parse_squeue_json(f"Welcome\n{json.dumps(SQUEUE_JSON)}\nsessions {{}} are recorded") == found
     assert (found["3_0"].state, found["3_0"].restarts, found["3_0"].limit_s) == ("RUNNING", 2, 300)
     assert status_of(found["6"]).state is State.QUEUED
     assert status_of(found["7"]).state is State.RUNNING, "a job that is completing has not ended"
@@ -264,10 +265,3 @@ def test_every_state_of_slurm_has_a_meaning_and_a_new_one_is_unknown(state):
     if status.state.terminal and status.state is not State.COMPLETED:
         assert "job 1 on c1" in status.reason
         assert "00:01:01" in status.reason
-
-
-@pytest.mark.parametrize("reason", [*PENDING_REASONS, "SomethingNew"])
-def test_every_reason_to_wait_is_a_sentence(reason):
-    status = status_of(Record("1", "PENDING", reason=f"({reason}, UnavailableNodes:c1)"))
-    assert status.state in {State.QUEUED, State.HELD}
-    assert status.reason.startswith("job 1 waits: ")

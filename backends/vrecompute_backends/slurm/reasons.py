@@ -1,0 +1,129 @@
+"""Why a job waits, as a sentence, from the reason that Slurm gives for it.
+
+Sources: squeue(1), JOB REASON CODES; slurm.conf(5) and sacctmgr(1) for what the limits count.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["PENDING_REASONS", "held", "why_waiting"]
+
+#: By the code that squeue prints. What a limit is named by is told by `_limit`.
+PENDING_REASONS: dict[str, str] = {
+    "None": "Slurm has not looked at it yet",
+    "Priority": "jobs with a higher priority are before it",
+    "Resources": "it is next, and waits for free cores or memory",
+    "Dependency": "it waits for another job to end",
+    "DependencyNeverSatisfied": "the job it waits for ended in a way it did not ask for; cancel it",
+    "BeginTime": "its earliest start time has not come, or it was requeued a moment ago",
+    "JobArrayTaskLimit": "as many jobs of its array run as may run at once",
+    "JobHeldUser": "its owner holds it; `scontrol release` lets it go",
+    "JobHeldAdmin": "an administrator holds it; ask the site",
+    "JobHoldMaxRequeue": "it was requeued too often and is held; ask the site",
+    "JobLaunchFailure": "Slurm could not start it on a node; if it stays, ask the site",
+    "Licenses": "it waits for a licence",
+    "NodeDown": "a node it needs is down",
+    "FrontEndDown": "no machine that starts jobs is up; ask the site",
+    "ReqNodeNotAvail": "nodes it needs are down, drained or reserved",
+    "PartitionDown": "its partition takes jobs but starts none; choose another `options.partition`",
+    "PartitionInactive": "its partition is inactive; choose another `options.partition`",
+    "PartitionNodeLimit": "it asks for more nodes than its partition has; lower `workers.nodes`",
+    "PartitionTimeLimit": "it asks for more time than its partition gives; lower `workers.walltime`",
+    "PartitionConfig": "its partition's limits do not allow what it asks for",
+    "Reservation": "its reservation has not begun",
+    "ReservationDeleted": "its reservation is gone",
+    "ReservationInvalid": "its reservation is not one it may use; mend `options.reservation`",
+    "InvalidAccount": "its account does not exist here; mend `options.account`",
+    "InvalidQOS": "its quality of service does not exist here; mend `options.qos`",
+    "AccountNotAllowed": "its account may not use this partition; mend `options.account` or `options.partition`",
+    "QOSNotAllowed": "its quality of service may not use this partition; mend `options.qos`",
+    "QOSUsageThreshold": "its quality of service is for accounts that have used less; choose another `options.qos`",
+    "BadConstraints": "no node has what it asks for; mend `options.constraint`",
+    "AccountingPolicy": "a limit of its account or quality of service does not allow it now",
+    "AssociationJobLimit": "its account runs as many jobs as it may; lower `limits.max_jobs`",
+    "AssociationResourceLimit": "its account uses as much as it may",
+    "AssociationTimeLimit": "its account has used up its time",
+    "QOSJobLimit": "its quality of service runs as many jobs as it may; lower `limits.max_jobs`",
+    "QOSResourceLimit": "its quality of service uses as much as it may",
+    "QOSTimeLimit": "its quality of service has used up its time",
+    "AssocGrpCPUMinutesLimit": "its account has used up its core time",
+    "AssocGrpBillingMinutes": "its account has used up its budget",
+    "AssocMaxSubmitJobLimit": "its account has as many jobs in the queue as it may; lower `limits.max_jobs`",
+    "QOSMaxSubmitJobPerUserLimit": "you have as many jobs in the queue as you may; lower `limits.max_jobs`",
+    "MaxMemPerLimit": "it asks for more memory than its partition gives; lower `workers.memory`",
+    "MaxPoweredUpNodes": "as many nodes are powered up as may be",
+    "MpiPortsBusy": "ports for MPI on its nodes are taken",
+    "BurstBufferResources": "it waits for space in the burst buffer",
+    "BurstBufferStageIn": "its data are on their way into the burst buffer",
+    "BurstBufferOperation": "something went wrong with the burst buffer; ask the site",
+    "Prolog": "its node is being prepared",
+    "Cleaning": "what its last attempt left is being cleaned up",
+    "SchedDefer": "Slurm starts no jobs as soon as they come; it is looked at with the others",
+    "FedJobLock": "the clusters of its federation are agreeing who runs it",
+    "DeadLine": "it cannot end before its deadline any more; cancel it",
+    "SystemFailure": "Slurm, its file system or a node failed; if it stays, ask the site",
+}
+#: Codes of jobs that will not start before somebody acts. Slurm says others in words: "launch failed requeued held".
+_HELD = frozenset({"DependencyNeverSatisfied", "ReservationDeleted"})
+_WORDS_OF_HOLDING = re.compile(r"JobHeld|JobHold|[ _](?:held|special[ _]exit)(?![a-z])")
+_SAID = {
+    r"launch.fail": "Slurm could not start it on a node, put it back and holds it; ask the site, or `scontrol release`",
+    r"special.exit": "it ended in a way after which the site holds jobs; `scontrol release` lets it go",
+    r"requeued": "it was put back and is held; `scontrol release` lets it go",
+    r"[Nn]odes.required.for.job": "nodes it needs are down, drained, or kept for jobs with a higher priority",
+}
+_COUNTED = {
+    "Cpu": "cores", "CPU": "cores", "Mem": "memory", "Memory": "memory", "Node": "nodes", "GRES": "generic resources",
+    "License": "licences", "BB": "burst buffer", "Energy": "energy", "Billing": "billed units",
+    "Unknown": "resources", "Jobs": "jobs", "SubmitJobs": "jobs in the queue", "SubmitJob": "jobs in the queue",
+    "Wall": "time", "WallDuration": "time",
+}  # fmt: skip
+_LIMIT = re.compile(
+    rf"(Assoc|QOS|)(Grp|Max|Min)({'|'.join(sorted(_COUNTED, key=len, reverse=True))})"
+    r"(Run)?(Min(?:ute)?s)?(?:Per(Job|Node|User|Account))?(?:Limit|NotSatisfied)?"
+)
+_WHOSE = {"Assoc": "its account", "QOS": "its quality of service", "": "its quality of service"}
+_LOWER = {"jobs": "limits.max_jobs", "jobs in the queue": "limits.max_jobs", "time": "workers.walltime"}
+
+
+def held(reason: str) -> bool:
+    """Whether a pending job with this reason will not start before somebody lets it."""
+    return _code(reason) in _HELD or bool(_WORDS_OF_HOLDING.search(reason))
+
+
+def why_waiting(reason: str) -> str:
+    """What a job waits for, and what to do where waiting alone does not help; empty where Slurm says nothing."""
+    code = _code(reason)
+    if sentence := PENDING_REASONS.get(code) or _limit(code):
+        return sentence
+    for pattern, sentence in _SAID.items():
+        if re.search(pattern, reason):
+            return sentence
+    return f"Slurm gives the reason {reason!r}" if code else ""
+
+
+def _code(reason: str) -> str:
+    """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code; words are none."""
+    found = re.match(r"\(?([A-Za-z]+)(?![ _][A-Za-z])", reason)
+    return found[1] if found else ""
+
+
+def _limit(code: str) -> str:
+    """The sentence of a code that names a limit by its parts; empty where it does not."""
+    found = _LIMIT.fullmatch(code)
+    if found is None:
+        return ""
+    whose, kind, counted, running, minutes, per = found.groups()
+    who, what = _WHOSE[whose], _COUNTED[counted]
+    lower = f"`{_LOWER.get(what, 'workers.walltime' if minutes else 'workers')}`"
+    spent = f"{what.rstrip('s')} minutes" if minutes else what
+    if kind == "Min":
+        return f"it asks for fewer {what} than {who} demands; raise `workers`, or choose another `options.qos`"
+    if kind == "Max" and (per in {"Job", "Node"} or (per is None and what == "time")):
+        return f"it asks for more {spent} per {(per or 'job').lower()} than {who} allows; lower {lower}"
+    if minutes and not running:
+        return f"{who} has used up its {spent}; ask for more, or choose another one"
+    holder = {"User": "your jobs have", "Account": "jobs of its account have"}.get(per, f"jobs of {who} have")
+    left = " before them" if running else ""
+    return f"{holder} all the {spent}{left} that {who} allows; it starts when others end, or with a lower {lower}"

@@ -1,0 +1,57 @@
+"""A live run whose workers cannot start: it ends, soon, says why in the job's own words, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+
+PROGRAM = """
+import json, logging, sys, time, warnings
+from dataclasses import replace
+from vrecompute import Client
+from vrecompute.errors import VrecomputeError
+from vrecompute.sites.model import Environment, Site
+
+warnings.simplefilter("ignore")
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+site = Site.load(sys.argv[1])
+site = replace(site, limits=replace(site.limits, min_poll=2))
+if len(sys.argv) > 2:
+    site = replace(site, scheduler_runs=sys.argv[2])
+wrong = replace(site, environment=Environment(venv="/opt/nothing"))
+began = time.monotonic()
+with Client(wrong if site.access.kind == "local" else site, store="/home/alice/store-unable") as client:
+    if site.access.kind != "local":  # the scheduler on the login node starts, its workers do not
+        submit = client.backend.submit_many
+        client.backend.submit_many = lambda job, count: submit(replace(job, command=("nothing-of-that-name",)), count)
+    run = client.run("dilepton", "/home/alice/unable", channel="mumu")
+    try:
+        run.wait(600)
+        error = None
+    except VrecomputeError as raised:
+        error = raised
+    facts = {"took_s": time.monotonic() - began, "error": str(error), "code": getattr(error, "exit_code", 0)}
+    facts["status"] = run.status
+    facts["alive"] = client.backend.access.run(["squeue", "-h", "-u", "alice"]).text
+print(json.dumps(facts))
+"""
+
+
+@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+def test_workers_that_die_at_once_end_the_run_with_the_end_of_their_log(lab, machine, site):
+    generate = ["generate", "/home/alice/unable", "--events", "2000", "--files", "2", "--seed", "1"]
+    for where in {"login", machine}:
+        lab.on(where, "python", "-m", "vrecompute", *generate)
+    said = lab.on(machine, "sh", "-c", 'exec python - "$@" 2>&1', "sh", site, stdin=PROGRAM, timeout_s=700, check=False)
+    facts = json.loads(next((line for line in said.splitlines() if line.startswith('{"took_s')), "{}"))
+    assert facts, said[-3000:]
+    assert "no worker starts: jobs failed at once 3 times in a row" in facts["error"], said[-3000:]
+    assert "ended with exit code" in facts["error"]
+    assert "not found" in facts["error"] or "No such file" in facts["error"], "the job's own words"
+    assert facts["code"] == 5
+    assert facts["took_s"] < 120
+    assert facts["status"] == "interrupted"
+    assert facts["alive"] == ""
