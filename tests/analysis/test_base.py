@@ -76,3 +76,10 @@ def test_a_run_that_is_taken_up_again_computes_nothing_twice(tmp_path):
         assert {name.split("/")[1] for name in client.store.names("work")} == {key}, "whoever takes it up finds parts"
         again = client.run(str(tmp_path / "sums.py"), str(file), pt_min_gev="10").report(timeout_s=120)
     assert (again.chunks.computed, again.chunks.reused) == (0, first.chunks.computed)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", float("nan"), "1,inf"])
+def test_a_parameter_is_a_finite_number(text):
+    kind = tuple if isinstance(text, str) and "," in text else float
+    with pytest.raises(ParameterError, match=r"parameter x_gev=.* is not a finite number: of something"):
+        Parameter("x_gev", None, "of something", type=kind).parse(text)

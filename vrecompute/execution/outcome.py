@@ -21,8 +21,8 @@ from vrecompute.execution.plan import Plan
 from vrecompute.execution.planwarnings import plan_warnings
 from vrecompute.execution.task import TaskReport
 from vrecompute.reports import report
-from vrecompute.reports.normalise import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.reports.report import RunSummary, Status
+from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.results.result import Result
 
 __all__ = ["Outcome", "Tally"]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from vrecompute.batch.canary import facts_here
 from vrecompute.batch.contract import Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.probe_job import facts_here
 from vrecompute.batch.scheduler import first_facts
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute_backends.slurm.script import environment_lines
@@ -109,7 +109,7 @@ def _slurm(backend: SlurmBackend) -> Finding:
 
 def _no_python(backend: SlurmBackend) -> Finding:
     """The meeting did not begin: what Python says instead."""
-    script = [*environment_lines(backend.site, {}), "exec python -c 'import vrecompute.batch.canary'"]
+    script = [*environment_lines(backend.site, {}), "exec python -c 'import vrecompute.batch.probe_job'"]
     done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     said = f": {last[0]}" if last else ""
@@ -118,7 +118,7 @@ def _no_python(backend: SlurmBackend) -> Finding:
 
 
 def _start_meeting(backend: SlurmBackend) -> subprocess.Popen[bytes]:
-    command = ["exec", "python", "-m", "vrecompute.batch.canary", "meet"]
+    command = ["exec", "python", "-m", "vrecompute.batch.probe_job", "meet"]
     script = [*environment_lines(backend.site, {}), " ".join(command) + ' --interface "$1"']
     # what it complains of is asked for again where it does not start
     return backend.access.start(["bash", "-l", "-c", "\n".join(script), "bash", backend.site.network.interface or ""])
@@ -126,7 +126,7 @@ def _start_meeting(backend: SlurmBackend) -> subprocess.Popen[bytes]:
 
 def _send(backend: SlurmBackend, address: str) -> tuple[JobId, JobStatus]:
     url = backend.site.store.url or _STORE
-    command = ["python", "-m", "vrecompute.batch.canary", "job", "--call", address, "--store", url]
+    command = ["python", "-m", "vrecompute.batch.probe_job", "job", "--call", address, "--store", url]
     command += ["--interface", backend.site.network.interface or ""]
     job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S))
     deadline = time.monotonic() + _PATIENCE_S

@@ -1,0 +1,66 @@
+"""`Parameter`: one parameter of an analysis, and how its text is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vrecompute.errors import ParameterError
+
+__all__ = ["Parameter"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an analysis. Its unit is part of its name (`pt_min_gev`).
+
+    `type` is float, int, str, bool, or tuple for a comma-separated list of floats of any length.
+    `stage` says who reads it: a parameter of `finish` alone never causes a chunk to be recomputed.
+    The default is read like any other value; None says that there is none.
+    """
+
+    name: str
+    default: Any
+    help: str
+    type: Callable[[str], Any] = float
+    choices: tuple[Any, ...] = ()
+    stage: Literal["process", "finish"] = "process"
+
+    def __post_init__(self) -> None:
+        # 20 and 20.0 are one value and two texts: without this, a part's key would depend on who wrote it
+        if self.default is not None:
+            object.__setattr__(self, "default", self.parse(self.default))
+
+    def parse(self, text: Any) -> Any:
+        """The value of `text`, from a command line or a notebook, in this parameter's type; else ParameterError."""
+        try:
+            convert: Callable[[Any], Any] = _CONVERT.get(self.type, self.type)
+            value = convert(text)
+        except (TypeError, ValueError) as error:
+            kind = getattr(self.type, "__name__", "value")
+            raise ParameterError(f"parameter {self.name}={text!r} is not a {kind}: {self.help}") from error
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise ParameterError(f"parameter {self.name}={text!r} is not a finite number: {self.help}")
+        if self.choices and value not in self.choices:
+            raise ParameterError(f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}")
+        return value
+
+
+def _to_bool(text: Any) -> bool:
+    word = str(text).strip().lower()
+    if word in {"true", "yes", "on", "1"}:
+        return True
+    if word in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError(text)
+
+
+def _to_tuple(text: Any) -> tuple[float, ...]:
+    items = text.split(",") if isinstance(text, str) else text
+    return tuple(float(item) for item in items)
+
+
+_CONVERT: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, tuple: _to_tuple}
