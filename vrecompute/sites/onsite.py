@@ -17,7 +17,11 @@ def shell_word(text: str) -> str:
 
     >>> print(shell_word("$PROJECT/my venv"), shell_word("~/runs"))
     "$PROJECT/my venv" "$HOME/runs"
+
+    Raises SiteError for text of more than one line.
     """
+    if "\n" in text or "\0" in text:
+        raise SiteError(f"{text!r} has a line break; a path or value of a site file is one line")
     text = re.sub(r"^~(?=/|$)", "$HOME", text)
     quoted, end = "", 0
     for found in VARIABLES.finditer(text):

@@ -26,25 +26,11 @@ from distributed import Nanny, Scheduler
 from distributed.core import Status
 
 from vrecompute.batch.tls import security_of
+from vrecompute.workers.dask_settings import SETTINGS
 
-__all__ = ["SETTINGS", "main"]
+__all__ = ["main"]
 
 _HERE = "127.0.0.1"
-#: How Dask behaves here, whatever the user's files and variables say.
-SETTINGS = {
-    # A worker under memory pressure is restarted at this share of its limit; nothing is spilled, since
-    # chunks are small and partial results smaller.
-    "distributed.worker.memory.terminate": 0.95,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.pause": False,
-    # Sampling the stacks of threads takes part of their time, and kernels are one frame.
-    "distributed.worker.profile.enabled": False,
-    # A kernel may hold a thread for long, and the interpreter with it; one that is silent for longer is gone.
-    "distributed.scheduler.worker-ttl": "30 minutes",
-    # Other users of the machine can read what is served without encryption.
-    "distributed.worker.http.routes": [],
-}
 # How often a worker may fail to start before that is given up for the moment, and for how long.
 _TRIES, _AGAIN_S = 3, 30.0
 # How long a nanny may be without a process before another takes its place.
@@ -66,7 +52,7 @@ def main(given: Mapping[str, Any], answers: int) -> None:
     dask.config.refresh(paths=[], env={})
     served: dict[str, Any] = {} if given["dashboard"] else {"distributed.scheduler.http.routes": []}
     dask.config.set({**SETTINGS, **served})
-    # What matters of a worker comes back in receipts; its last words at a shutdown would only alarm.
+    # What matters of a worker comes back in its tasks' reports; its last words at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(_serve(given, answer))
 

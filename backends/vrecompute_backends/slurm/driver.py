@@ -39,11 +39,12 @@ from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
+from vrecompute.sites.onsite import shell_word
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.poll import Answer
 from vrecompute_backends.slurm.record import Record
 from vrecompute_backends.slurm.rules import slurm_rules
-from vrecompute_backends.slurm.script import on_site, render, secrets_folder
+from vrecompute_backends.slurm.script import render, secrets_folder
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
 from vrecompute_backends.slurm.submit import Submissions
@@ -51,7 +52,7 @@ from vrecompute_backends.slurm.submit import Submissions
 __all__ = ["SlurmBackend"]
 
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
-#: {folder} is a word made by `on_site`: the spool as the site's own shell sees it. What is too old in it goes.
+#: {folder} is a word made by `shell_word`: the spool as the site's own shell sees it. What is too old in it goes.
 _SPOOL = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
@@ -185,7 +186,7 @@ class SlurmBackend(Backend):
         """The spool's absolute path on the site; made on first use, mode 0700."""
         if self._folder is None:
             scratch = self.site.stage.scratch
-            folder = on_site(f"{scratch}/jobs" if scratch else "~/.local/state/vrecompute/slurm")
+            folder = shell_word(f"{scratch}/jobs" if scratch else "~/.local/state/vrecompute/slurm")
             # a login shell, since $SCRATCH and its like are set by the site's profile
             done = self.access.run(["bash", "-l", "-c", _SPOOL.format(folder=folder, days=_KEPT_DAYS)])
             path = done.text.strip().splitlines()[-1:] or [""]

@@ -16,6 +16,7 @@ from vrecompute.batch.contract import Job
 from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
+from vrecompute.sites.onsite import shell_word
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute.workers.walltime import BEGAN, ENDS
 from vrecompute_backends.slurm.options import SlurmOptions
@@ -24,7 +25,6 @@ __all__ = [
     "Shape",
     "environment_lines",
     "job_name",
-    "on_site",
     "render",
     "secrets_folder",
     "shape_of",
@@ -35,7 +35,6 @@ _RUNNER_BYTES = 1 << 30
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
 _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-_REFERENCE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-${{SLURM_ARRAY_TASK_ID:-0}}"')
         if TLS_FILE in job.secret_files:
             there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
-            lines += [f"export {name}={on_site(value)}" for name, value in there.items()]
+            lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]
         if not job.requeue:
             lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
     lines += [shlex.join(_command(job, site, options)), "code=$?"]
@@ -105,13 +104,13 @@ def environment_lines(site: Site, variables: Mapping[str, str]) -> list[str]:
         raise UsageError(f"site {site.name!r}: backend slurm starts no container images; use environment.venv or cvmfs")
     lines = []
     if there.cvmfs is not None:
-        lines += ["# shellcheck source=/dev/null", f". {on_site(there.cvmfs)} || exit 1"]
-    lines += [f"module load {on_site(module)} || exit 1" for module in there.modules]
+        lines += ["# shellcheck source=/dev/null", f". {shell_word(there.cvmfs)} || exit 1"]
+    lines += [f"module load {shell_word(module)} || exit 1" for module in there.modules]
     if there.venv is not None:
-        lines += [f"export VIRTUAL_ENV={on_site(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+        lines += [f"export VIRTUAL_ENV={shell_word(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
     if site.network.proxy is not None:
         lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
-    lines += [f"export {_variable(name)}={on_site(value)}" for name, value in sorted(there.variables.items())]
+    lines += [f"export {_variable(name)}={shell_word(value)}" for name, value in sorted(there.variables.items())]
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     return lines
 
@@ -138,23 +137,6 @@ def job_name(name: str) -> str:
     'Z-reboot'
     """
     return re.sub(r"[^A-Za-z0-9_.]+", "-", name)[:64].strip("-.") or "vrecompute"
-
-
-def on_site(text: str) -> str:
-    """A word for the site's shell in which `$NAME`, `${NAME}` and a leading `~/` mean what they mean there.
-
-    >>> on_site('$SCRATCH/my "runs" $(reboot)')
-    '"$SCRATCH/my \\\\"runs\\\\" \\\\$(reboot)"'
-    """
-    if "\n" in text or "\0" in text:
-        raise UsageError(f"{text!r} has a line break; a path or value of a site file is one line")
-    if text == "~" or text.startswith("~/"):
-        text = "$HOME" + text[1:]
-    quoted, end = "", 0
-    for found in _REFERENCE.finditer(text):
-        quoted += re.sub(r'([\\"$`])', r"\\\1", text[end : found.start()]) + found[0]
-        end = found.end()
-    return '"' + quoted + re.sub(r'([\\"$`])', r"\\\1", text[end:]) + '"'
 
 
 def _walltime_s(job: Job) -> int:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vrecompute.sites.model import PortRange
+from vrecompute.workers.dask_settings import as_environment
 
 __all__ = ["SETTINGS", "WorkerShape", "step", "worker_command"]
 
-#: Dask settings of workers, as environment variables: a worker short of memory is restarted, nothing is
-#: spilled (chunks are small), and a kernel that holds the interpreter for long is alive all the same.
-SETTINGS = {
-    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "0.95",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30 minutes",
-}
+#: Dask's settings, as environment variables of a job.
+SETTINGS = as_environment()
 # What the process that watches the workers of a node needs for itself.
 _NANNY_BYTES = 192 << 20
 _LEAST_SHARE = 0.8

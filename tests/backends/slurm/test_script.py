@@ -17,9 +17,10 @@ from vrecompute.batch.contract import Job
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, Workers
+from vrecompute.sites.onsite import shell_word
 from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm.scheduler_job import scheduler_job
-from vrecompute_backends.slurm.script import job_name, on_site, secrets_folder, shape_of
+from vrecompute_backends.slurm.script import job_name, secrets_folder, shape_of
 from vrecompute_backends.slurm.worker_command import WorkerShape, worker_command
 from vrecompute_backends.slurm.worker_jobs import worker_job
 
@@ -103,7 +104,7 @@ def test_directives_are_one_harmless_line_each(name):
 @given(st.text("ab $`\"'\\(){}~/", max_size=12))
 def test_texts_of_a_site_keep_their_variables_and_nothing_else(text):
     done = subprocess.run(
-        ["bash", "-c", f"printf '%s' {on_site(text)}"],
+        ["bash", "-c", f"printf '%s' {shell_word(text)}"],
         env={"a": "1", "b": "2", "HOME": "/h"},
         capture_output=True,
         check=False,

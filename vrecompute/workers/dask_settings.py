@@ -1,0 +1,31 @@
+"""How Dask behaves in every cluster of ours, whatever the user's files and variables say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["SETTINGS", "as_environment"]
+
+SETTINGS: Mapping[str, Any] = {
+    # A worker short of memory is restarted at this share of its limit. Nothing is spilled: chunks are small.
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    # Sampling the stacks of threads takes part of their time, and kernels are one frame.
+    "distributed.worker.profile.enabled": False,
+    # A kernel may hold the interpreter for long; a worker that is silent for longer than this is gone.
+    "distributed.scheduler.worker-ttl": "30 minutes",
+    # Other users of a node can read what is served without encryption.
+    "distributed.worker.http.routes": [],
+}
+
+
+def as_environment() -> dict[str, str]:
+    """The settings as the environment variables that Dask reads.
+
+    >>> as_environment()["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"]
+    '30 minutes'
+    """
+    return {f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in SETTINGS.items()}
