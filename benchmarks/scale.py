@@ -31,6 +31,7 @@ from vrecompute.execution.progress import Progress
 from vrecompute.execution.runner import Runner
 from vrecompute.results.file import read_results
 from vrecompute.stores.base import DirStore
+from vrecompute.stores.objects import read_content
 
 TARGETS = {"scheduler_us_per_chunk": 60.0, "plan_s": 1.0, "scheduler_growth_mb": 50.0}
 _SAMPLE = Sample("items")
@@ -85,7 +86,7 @@ def measure(chunks: int, chunk_s: float, workers: int, threads: int, task_s: flo
         outcome = Runner(dask, store, manifest, Sleeping(seconds=chunk_s), on_progress).execute()
         wall_s = time.monotonic() - started
         after, client_after = dask.run_on_scheduler(_usage), _usage()
-        results = read_results(store.get(outcome.result)) if outcome.result else {}
+        results = read_results(read_content(store, outcome.result)) if outcome.result else {}
     seen = sum(float(np.sum(r.histograms["item"].view().value)) for r in results.values())
     busy_s = chunks * chunk_s / (workers * threads)
     return {

@@ -187,6 +187,19 @@ def test_no_events_at_all_are_complete_and_warned_of(run, tmp_path):
     assert ended.result()["events"].events == 0
 
 
+def test_a_category_axis_without_categories_is_saved_with_its_page(run, good, analysis, tmp_path):
+    process = """
+    empty = bh.Histogram(bh.axis.StrCategory([]), bh.axis.Regular(3, 0, 1))
+    endless = bh.Histogram(bh.axis.Variable([0, 1, np.inf]))
+    return Result(histograms={"empty": empty, "endless": endless})
+    """
+    ended = run(good, given=analysis(process=process))
+    assert ended.report().status == "complete"
+    out = ended.save(tmp_path / "out")
+    assert "endless" in (out / "report.html").read_text()
+    assert (out / "result" / "histograms.root").is_file()
+
+
 def test_an_empty_selection_is_a_warning_that_names_sample_and_channel(run, good):
     ended = run(good, pt_min_gev=1e6)
     assert ended.exit_code == 0
@@ -243,6 +256,8 @@ def test_a_file_rewritten_with_equal_size_and_old_date_is_opened_again(run, bad)
         ("return Result(cutflow={'mu': {'all': float('inf')}})", "cut 'all' of channel 'mu' is inf"),
         ("return Result(cutflow={'mu': 3})", "cutflow of 'mu'.*not a int"),
         ("return Result(histograms={'pt': np.zeros(3)})", "histogram 'pt' is a ndarray"),
+        ("return Result(histograms={'h': bh.Histogram(bh.axis.Integer(1, 1))})", "'h' has an axis without bins"),
+        ("return Result(tables={'../x': {}})", "skim table '../x': choose a name of letters"),
         ("return Result(arrays={'x': np.zeros(3)})", "array 'x' is a ndarray"),
         ("return Result(arrays={'x': Array(np.array([None]))})", "array 'x' is a ndarray of object"),
         ("return Result(arrays={'x': Array(np.zeros(1 + events.start))})", "cannot add arrays of shapes"),
@@ -367,7 +382,7 @@ def test_a_damaged_manifest_is_named_and_the_other_runs_are_listed(run, client, 
 
 
 @pytest.mark.parametrize("wrong", [b"{}", b"", None])
-def test_a_damaged_plan_ends_a_resumed_run_with_its_name(run, client, good, wrong):
+def test_a_damaged_plan_is_made_again_by_who_resumes_and_said(run, client, good, wrong):
     first = run(good)
     folder = Path(first.store.url) / "runs" / first.id
     shutil.rmtree(folder / "outcomes")
@@ -375,9 +390,9 @@ def test_a_damaged_plan_ends_a_resumed_run_with_its_name(run, client, good, wron
     plan = folder / "plan.json"
     plan.write_bytes(plan.read_bytes().replace(b"50,100", b"40,100") if wrong is None else wrong)
     resumed = client.attach(first.id).resume().wait(60)
-    assert resumed.status == "failed"
-    with pytest.raises(Incomplete, match=r"plan\.json: not a readable plan.*run the analysis again"):
-        resumed.result()
+    assert (resumed.status, resumed.report().chunks.reused) == ("complete", CLUSTERS)
+    assert any("plan.json was damaged in the store" in w for w in resumed.report().warnings)
+    assert next((folder.parent.parent / "aside" / "runs" / first.id).glob("plan.json.*"))
 
 
 def test_what_preflight_kept_is_found_damaged_and_made_again(run, good):

@@ -25,12 +25,11 @@ from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.detach import Detached
 from vrecompute.digest import file_sha256, numerics
-from vrecompute.errors import DatasetError, ParameterError, RunError, StoreError, UsageError
+from vrecompute.errors import DatasetError, OtherFormat, ParameterError, RunError, StoreError, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id, read_manifest
-from vrecompute.execution.runlog import run_state
-from vrecompute.execution.task import temporary_folder
+from vrecompute.execution.runlog import outcomes, run_state
 from vrecompute.kernels.certified import read_golden
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
@@ -39,6 +38,8 @@ from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.copies import temporary_folder
+from vrecompute.stores.objects import write_content
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Workforce
 
@@ -65,6 +66,7 @@ class RunFacts(NamedTuple):
     created: str
     analysis: str
     dataset: str
+    trouble: str = ""  # what of the run is damaged, or of another version
 
 
 class Client:
@@ -259,17 +261,7 @@ class Client:
     def runs(self) -> list[RunFacts]:
         """All runs of the store, oldest first."""
         store = self.store
-        names = sorted({name.split("/")[1] for name in store.names("runs") if name.endswith("/manifest.json")})
-        facts = []
-        for name in names:
-            try:
-                manifest = read_manifest(store, name)
-            except StoreError:
-                facts.append(RunFacts(name, "damaged", "", "", ""))
-                continue
-            state = run_state(store, name)
-            facts.append(RunFacts(name, state, manifest.created, manifest.analysis, manifest.dataset.name))
-        return facts
+        return [facts for name in store.children("runs") if (facts := _run_facts(store, name)) is not None]
 
     def attach(self, run: str) -> AttachedRun:
         """A run of the store, made by whatever process; RunError where there is none. Starts nothing."""
@@ -285,7 +277,7 @@ class Client:
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits."""
-        names = {name.split("/")[1] for name in self.store.names("runs") if name.endswith("/manifest.json")}
+        names = self.store.children("runs")
         fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
         if len(fitting) > 1:
             raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
@@ -373,7 +365,7 @@ class Client:
             # With its suffixes: many libraries tell formats by them (.json.gz).
             stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
             if keep:
-                self.store.create(stored, path.read_bytes())
+                write_content(self.store, stored, path.read_bytes())
         except OSError as error:
             raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
         return stored
@@ -383,6 +375,21 @@ def _close_later(workforce: Workforce, owner: int) -> None:
     """End the workers of a Client that is gone; on a thread, since it may go on Dask's own."""
     if workforce.is_open and os.getpid() == owner:
         threading.Thread(target=workforce.close, name="vrecompute-close", daemon=True).start()
+
+
+def _run_facts(store: Store, name: str) -> RunFacts | None:
+    """One line, whatever is wrong with the run; None for an empty folder, as a run leaves that is deleted."""
+    try:
+        if not store.exists(f"runs/{name}/manifest.json") and not any(True for _ in store.names(f"runs/{name}")):
+            return None
+        manifest = read_manifest(store, name)
+        facts = RunFacts(name, run_state(store, name), manifest.created, manifest.analysis, manifest.dataset.name)
+        _, damaged = outcomes(store, name)
+        return facts._replace(trouble="; ".join(map(str, damaged.values()))) if damaged else facts
+    except OtherFormat as error:
+        return RunFacts(name, "other-format", "", "", "", str(error))
+    except (StoreError, RunError) as error:
+        return RunFacts(name, "damaged", "", "", "", str(error))
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:

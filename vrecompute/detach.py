@@ -7,18 +7,18 @@ All that another process needs is in the store, and the job needs no route to th
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
-from vrecompute.digest import canonical_json, sha256_of
+from vrecompute.digest import sha256_of
 from vrecompute.errors import UsageError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_document
 from vrecompute.workers.walltime import ATTEMPTS
 
 __all__ = ["Detached", "verified_manifest"]
@@ -70,8 +70,9 @@ class Detached:
         """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
         digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
         job = self.backend.submit(self.job(workers, walltime_s, digest))
-        data = canonical_json({"job": job, "site": self.site.name, "submitted": time.time()})
-        create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", len(self.ids()), data)
+        body = {"job": job, "site": self.site.name, "submitted": time.time()}
+        number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
+        create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
         return job
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
@@ -81,7 +82,7 @@ class Detached:
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""
         names = self.store.names(f"runs/{self.manifest.run}/jobs")
-        return [JobId(json.loads(self.store.get(name))["job"]) for name in names]
+        return [read_document(self.store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
 
     def status(self) -> JobStatus:
         """What the batch system says of the latest submission; UNKNOWN where it does not answer."""

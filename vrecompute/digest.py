@@ -13,10 +13,8 @@ __all__ = [
     "canonical_json",
     "file_sha256",
     "numerics",
-    "seal",
     "sha256_json",
     "sha256_of",
-    "unseal",
 ]
 
 # Distributions whose versions may change a bit of a result.
@@ -46,19 +44,6 @@ def sha256_of(data: bytes) -> str:
 def sha256_json(value: Any) -> str:
     """Hexadecimal sha256 of a data-only value."""
     return sha256_of(canonical_json(value))
-
-
-def seal(value: Mapping[str, Any]) -> bytes:
-    """`value` as canonical JSON that carries its own sha256, so that damage to it is noticed."""
-    return canonical_json({**value, "sha256": sha256_json(value)})
-
-
-def unseal(data: bytes) -> dict[str, Any]:
-    """The mapping that `seal` wrote; ValueError where the bytes are not what was written."""
-    value = json.loads(data)
-    if not isinstance(value, dict) or value.pop("sha256", None) != sha256_json(value):
-        raise ValueError("its content does not agree with its own sha256")
-    return value
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,9 @@
     │   └── UnreadableFile      absent, or permission denied
     ├── AnalysisError           the analysis' own code failed; carries its traceback
     ├── StoreError              the store lost, refused or damaged an object
-    │   └── StoreFull           no space left
+    │   ├── StoreFull           no space left
+    │   ├── DamagedObject       an object is not what was written under its name
+    │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
     │   ├── Incomplete          a result was asked for that does not exist in full
     │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
@@ -36,11 +38,13 @@ __all__ = [
     "ChangedFile",
     "ClusterLost",
     "CorruptFile",
+    "DamagedObject",
     "DatasetError",
     "Incomplete",
     "MiscountedSource",
     "MissingColumn",
     "MissingTree",
+    "OtherFormat",
     "OutOfTime",
     "OutputError",
     "OverBudget",
@@ -160,6 +164,14 @@ class StoreError(VrecomputeError):
 
 class StoreFull(StoreError):
     """The store has no space left; nothing that was durable is lost."""
+
+
+class DamagedObject(StoreError):
+    """An object is not what was written under its name; what can be made again is, and the object is set aside."""
+
+
+class OtherFormat(StoreError):
+    """An object was written by another version of vrecompute; it is left as it is."""
 
 
 class RunError(VrecomputeError):

@@ -1,56 +1,113 @@
-"""What `--out DIR` holds: report.json, report.html, result/, products/ and figures/ of a run that has ended."""
+"""What `--out DIR` holds: report.json, report.html, result/, products/ and figures/ of a run that has ended.
+
+All of it is of one run: it is written in a folder beside, and moved to its place when it is whole. A marker file says
+that the folder is ours; one that holds anything else is never touched.
+"""
 
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vrecompute.analysis import Analysis, load_function
-from vrecompute.errors import StoreError, StoreFull
+from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
 from vrecompute.execution.finish import FinishContext
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.outcome import Outcome
-from vrecompute.execution.skim import save_tables
+from vrecompute.execution.outcome import Outcome, inside
+from vrecompute.execution.skim import read_piece, table_pieces
 from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_content
 
-__all__ = ["publish"]
+__all__ = ["MARKER", "check_directory", "claim_directory", "publish"]
+
+#: Marks a folder that `publish` wrote, and may write again.
+MARKER = ".vrecompute-output"
+_OURS = ("report.json", "report.html", "result", "products", "figures")
+
+
+def check_directory(directory: Path) -> None:
+    """Raise UsageError unless outputs may go into `directory`: it is absent, empty, or holds those of another run."""
+    try:
+        others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{directory}: outputs cannot go there: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    if others and MARKER not in others:
+        raise UsageError(
+            f"{directory} holds files that vrecompute did not write ({', '.join(others[:3])}); "
+            "choose an empty folder, or a new one"
+        )
+
+
+def claim_directory(directory: Path) -> None:
+    """Make `directory` one that outputs may go into, whatever else comes into it; UsageError as `check_directory`."""
+    check_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).write_text("outputs of vrecompute; report.json names the run\n", encoding="utf-8")
 
 
 def publish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcome, directory: Path) -> None:
-    """Write everything about an ended run into `directory`; raises StoreError where it cannot be written."""
+    """Make `directory` hold everything about an ended run, and nothing of another.
+
+    Raises UsageError where there are files of others in it, StoreError where it cannot be written, DamagedObject where
+    something to be written is not what the run ended with; then the directory is as it was.
+    """
+    beside = directory / f"{MARKER}-{secrets.token_hex(4)}"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        results = _results(store, outcome, directory)
-        tables: dict[str, set[str]] = {}
-        for sample, result in results.items():
-            for table in result.summaries:
-                tables.setdefault(table, set()).add(sample)
-        save_tables(store, manifest, tables, directory / "result" / "tables")
-        _products(store, outcome, directory)
-        summary, figures = _figures(manifest, analysis, outcome, results, directory)
-        (directory / "report.json").write_text(report.dumps(summary), encoding="utf-8")
-        pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
-        page = html.page(summary, results, pictures, outcome.products)
-        (directory / "report.html").write_text(page, encoding="utf-8")
+        claim_directory(directory)
+        beside.mkdir()
+        _write(store, manifest, analysis, outcome, beside)
+        _move(beside, directory)
     except OSError as error:
         kind = StoreFull if error.errno == 28 else StoreError
         raise kind(f"{directory}: cannot write the outputs of run {manifest.run}: {error.strerror or error}; "
                    f"`vrecompute runs result {manifest.run} --out DIR` writes them elsewhere") from error  # fmt: skip
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _move(beside: Path, directory: Path) -> None:
+    """All that was there of ours goes before anything new comes: at no moment do two runs lie side by side."""
+    old = beside / MARKER
+    old.mkdir()
+    for name in _OURS:
+        if (directory / name).exists():
+            (directory / name).rename(old / name)
+    for name in reversed(_OURS):
+        if (beside / name).exists():
+            (beside / name).rename(directory / name)
+
+
+def _write(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcome, folder: Path) -> None:
+    results = _results(store, outcome, folder)
+    for table, pieces in table_pieces(store, manifest, results, outcome.chunks).items():
+        for number, piece in enumerate(pieces):
+            target = _inside(folder / "result" / "tables" / table, f"{piece.sample}-{number:06}.parquet")
+            target.write_bytes(read_piece(store, piece))
+    _products(store, outcome, folder)
+    summary, figures = _figures(manifest, analysis, outcome, results, folder)
+    (folder / "report.json").write_text(report.dumps(summary), encoding="utf-8")
+    pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
+    page = html.page(summary, results, pictures, outcome.products)
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def _results(store: Store, outcome: Outcome, directory: Path) -> Mapping[str, Result]:
     if outcome.result is None:
         return {}
-    data = store.get(outcome.result)
+    data = read_content(store, outcome.result)
     folder = directory / "result"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     (folder / "result.zip").write_bytes(data)
     results = Results.from_bytes(data)
     if any(result.histograms for result in results.values()):
@@ -62,11 +119,20 @@ def _products(store: Store, outcome: Outcome, directory: Path) -> None:
     if not outcome.products and not outcome.product_files:
         return
     folder = directory / "products"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     (folder / "products.json").write_text(json.dumps(outcome.products, indent=2) + "\n", encoding="utf-8")
     for name, stored in outcome.product_files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(store.get(stored))
+        _inside(folder, name).write_bytes(read_content(store, stored))
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The path of a file below `folder`, whose own folder is made; DamagedObject for a name that leaves it."""
+    try:
+        path = inside(folder, name)
+    except ValueError as error:
+        raise DamagedObject(f"{error}: nothing is written there") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _figures(
@@ -77,7 +143,7 @@ def _figures(
     if analysis.figures_function is None or not outcome.products:
         return summary, []
     folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     context = FinishContext.of(folder, manifest, summary)
     try:
         drawn: list[Any] = load_function(analysis.figures_function)(outcome.products, results, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -16,17 +15,26 @@ from typing import TYPE_CHECKING, Any
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
-from vrecompute.errors import ClusterLost, Incomplete, OutOfTime, RunError, Unavailable, UsageError, VrecomputeError
+from vrecompute.errors import (
+    ClusterLost,
+    Incomplete,
+    OutOfTime,
+    RunError,
+    StoreError,
+    Unavailable,
+    UsageError,
+    VrecomputeError,
+)
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
-from vrecompute.execution.runlog import outcomes, request_cancel, run_state, withdraw_cancel
-from vrecompute.execution.skim import table_pieces
-from vrecompute.execution.task import local_copy
+from vrecompute.execution.runlog import outcomes, read_event, request_cancel, run_state, withdraw_cancel
+from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_content
 
 if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
@@ -196,8 +204,7 @@ class Run:
         """
         outcome = self._ended(timeout_s)
         if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
-            digest = outcome.result.rsplit("/", 1)[-1].removesuffix(".zip")
-            return Results.from_bytes(self.store.get(outcome.result, sha256=digest))
+            return Results.from_bytes(read_content(self.store, outcome.result))
         reasons = "; ".join(str(f) for f in outcome.failures[:3]) or "; ".join(outcome.summary.warnings[:3])
         more = f" and {len(outcome.failures) - 3} more" if len(outcome.failures) > 3 else ""
         hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
@@ -208,12 +215,13 @@ class Run:
         """Parquet files with the rows of the skim table `name`, by sample, source and event, when the run has ended.
 
         `pyarrow.dataset.dataset(run.tables("pairs"))` reads them as one. Raises UsageError where the analysis
-        wrote no such table, and Incomplete where the run is not complete.
+        wrote no such table, Incomplete where the run is not complete, and DamagedObject where rows are not those it
+        ended with.
         """
-        known = {table for result in self.result().values() for table in result.summaries}
-        if name not in known:
-            raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(sorted(known)) or 'none'})")
-        return [local_copy(self.store, piece.stored) for piece in table_pieces(self.store, self.manifest, name)]
+        tables = table_pieces(self.store, self.manifest, self.result(), self._ended(None).chunks)
+        if name not in tables:
+            raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(tables) or 'none'})")
+        return [piece_path(self.store, piece) for piece in tables[name]]
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""
@@ -283,8 +291,8 @@ class Run:
     def _outcome(self) -> Outcome | None:
         if self._is_here and not self._over.is_set():
             return None
-        ended = outcomes(self.store, self.id)
-        return Outcome.from_data(ended[0]) if ended else self._told
+        ended, _ = outcomes(self.store, self.id)
+        return ended[0].outcome if ended else self._told
 
     def _ended(self, timeout_s: float | None) -> Outcome:
         self.wait(timeout_s)
@@ -295,6 +303,8 @@ class Run:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
         job = self.job_status()
         how = "its Runner is gone" if job is None or not job.reason else job.reason
+        if damaged := outcomes(self.store, self.id)[1]:
+            how = f"how it ended is not known: {'; '.join(map(str, damaged.values()))}"
         if job is not None and job.exit_code == OutOfTime.exit_code:
             how += "; it was out of time, and its site does not let jobs requeue themselves"
         raise Incomplete(
@@ -308,7 +318,10 @@ class Run:
             latest = max(latest, name, key=lambda n: n.rsplit("/", 1)[-1])
         if not latest:
             return Progress()
-        event = json.loads(self.store.get(latest))
+        try:
+            event = read_event(self.store, latest)
+        except StoreError:
+            return Progress()
         return Progress(**{field: event[field] for field in SPOKEN if field in event})
 
 

@@ -101,8 +101,10 @@ def demo(ctx: click.Context, out: Path, events: int, seed: int, workers: int | N
     """
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
+    from vrecompute.publish import claim_directory
     from vrecompute_analyses.dilepton.truth import compare
 
+    claim_directory(out)
     # A newcomer's workers would all compile the same loops: it is done once, beside the generator.
     compiling = subprocess.Popen(
         [sys.executable, "-m", "vrecompute", "warm-cache", "dilepton"],

@@ -80,6 +80,26 @@ def analysis(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("counts", [[], [0, 0], [1, 3, 0], [2, 0, 2]])
+def test_the_readme_s_analysis_takes_any_chunk(analysis, counts):
+    from vrecompute.analysis.loading import load_analysis
+    from vrecompute.datasets.columns import Column, Columns
+    from vrecompute.datasets.dataset import Sample
+
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    values = {"pt": 45.0, "eta": 0.1, "phi": 0.2, "charge": 1}
+    columns = {
+        f"Muon_{name}": Column(np.full(offsets[-1], value, np.int32 if name == "charge" else np.float32), offsets)
+        for name, value in values.items()
+    }
+    columns["Muon_charge"].values[::2] = -1
+    columns["Muon_phi"].values[::2] += 3
+    made, _ = load_analysis(str(analysis), {})
+    result = made.process(Columns(columns, Sample("s"), 0, len(counts)))
+    assert result.cutflow["mumu"]["opposite_sign"] == counts.count(2)
+    assert result.histograms["mass"].sum(flow=True).value == counts.count(2)
+
+
 def test_help_is_quick_because_it_imports_nothing_heavy():
     code = (
         "import sys\nfrom vrecompute.cli import main\n"

@@ -20,6 +20,9 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import RunLog, create_next, run_state
 from vrecompute.run import Run
 from vrecompute.stores.base import DirStore
+from vrecompute.stores.objects import read_document
+
+FIRST, SECOND = {"job": "1"}, {"job": "2"}
 
 
 class Lagging(DirStore):
@@ -72,14 +75,15 @@ def test_no_event_is_lost_where_two_threads_speak(tmp_path):
 
 def test_two_writers_of_one_list_keep_what_both_wrote(tmp_path):
     store = DirStore(tmp_path)
-    assert create_next(store, "jobs/{:04}.json", 0, b"first") == 1
-    assert create_next(store, "jobs/{:04}.json", 0, b"second") == 2, "it had counted before the other wrote"
-    assert [store.get(name) for name in sorted(store.names("jobs"))] == [b"first", b"second"]
+    assert create_next(store, "jobs/{:04}.json", 0, "job", FIRST) == 1
+    assert create_next(store, "jobs/{:04}.json", 0, "job", SECOND) == 2, "it had counted before the other wrote"
+    kept = [read_document(store, name, "job", lambda body: body) for name in sorted(store.names("jobs"))]
+    assert kept == [FIRST, SECOND]
 
 
 def test_an_object_whose_creation_was_not_heard_of_is_there_once(tmp_path):
     store = Deaf(tmp_path)
-    assert create_next(store, "jobs/{:04}.json", 0, b"first") == 1
+    assert create_next(store, "jobs/{:04}.json", 0, "job", FIRST) == 1
     assert len(list(store.names("jobs"))) == 1
 
 

@@ -6,6 +6,7 @@ import re
 
 import boost_histogram as bh
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,24 @@ def test_any_histogram_draws_inside_its_frame(values, axis):
 def test_what_cannot_be_drawn_is_none():
     assert drawing_of("t", bh.Histogram(bh.axis.Regular(3, 0, 1), bh.axis.Regular(3, 0, 1))) is None
     assert drawing_of("t", bh.Histogram(bh.axis.StrCategory(["a", "b"]))) is None
+    assert drawing_of("t", bh.Histogram(bh.axis.StrCategory([]), bh.axis.Regular(3, 0, 1))) is None
+    assert drawing_of("t", bh.Histogram(bh.axis.IntCategory([], growth=True), bh.axis.Regular(3, 0, 1))) is None
+    assert drawing_of("t", bh.Histogram(bh.axis.Integer(2, 2))) is None
+
+
+@pytest.mark.parametrize("edges", [[0, 1, np.inf], [-np.inf, 0, np.inf], [-np.inf, 3], [1e300, 2e300, np.inf]])
+def test_an_axis_that_reaches_to_infinity_ends_on_the_page(edges):
+    svg = to_svg(drawing_of("t", bh.Histogram(bh.axis.Variable(edges)).fill([0.5, 2.0])))
+    read(svg)
+    assert "nan" not in svg
+    assert "inf" not in svg
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, np.inf, np.nan])
+def test_numbers_at_the_end_of_the_scale_draw(value):
+    h = bh.Histogram(bh.axis.Regular(3, 0, 1))
+    h.view()[:] = [value, value, 1.0]
+    read(to_svg(drawing_of("t", h)))
 
 
 def test_events_outside_the_axis_are_told():

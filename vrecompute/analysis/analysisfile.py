@@ -23,6 +23,7 @@ from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_content
 
 __all__ = ["load_file", "restore", "sources_of"]
 
@@ -69,7 +70,7 @@ def restore(store: Store, resources: Mapping[str, str], folder: Path) -> Path | 
             raise StoreError(f"{store.url}: {resource!r} is no name of a source file; it is not written")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(store.get(stored, sha256=stored.rsplit("/", 1)[-1].partition(".")[0]))
+        target.write_bytes(read_content(store, stored))
     return folder / "analysis.py"
 
 

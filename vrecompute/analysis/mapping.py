@@ -12,6 +12,7 @@ from vrecompute.analysis import Analysis, SourceView
 from vrecompute.analysis.codedigest import Code, code_of
 from vrecompute.datasets.columns import Columns
 from vrecompute.errors import AnalysisError
+from vrecompute.results.promotion import exact_array
 from vrecompute.results.result import Array, Result
 
 __all__ = ["MapAnalysis", "as_result"]
@@ -67,7 +68,9 @@ def as_result(value: Any, combine: Combine) -> Result:
     for name, item in named.items():
         if isinstance(item, bh.Histogram):
             result.histograms[str(name)] = bh.Histogram(item)
-        elif isinstance(item, (bool, int, float, np.bool_, np.integer, np.floating)):
+        elif isinstance(item, (bool, int, np.bool_, np.integer)):
+            result.counters[str(name)] = int(item)
+        elif isinstance(item, (float, np.floating)):
             result.counters[str(name)] = float(item)
         elif (array := _numeric(item)) is not None:
             result.arrays[str(name)] = Array(array, combine)
@@ -84,4 +87,9 @@ def _numeric(item: Any) -> np.ndarray[Any, Any] | None:
         array = np.asarray(item)
     except (TypeError, ValueError):
         return None
+    if isinstance(item, (list, tuple)) and array.dtype.kind == "f":
+        try:
+            array = exact_array(item)
+        except ValueError as error:
+            raise AnalysisError(f"the mapped function returned a list of numbers: {error}") from error
     return np.atleast_1d(array) if array.dtype.kind in "biuf" else None

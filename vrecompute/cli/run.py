@@ -65,7 +65,10 @@ def run(
     """
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
+    from vrecompute.publish import check_directory
 
+    if out is not None:
+        check_directory(out)
     if detach and out is not None:
         raise click.UsageError("--detach returns before there is anything to write: use `vrecompute runs result` later")
     options: dict[str, Any] = {

@@ -46,12 +46,14 @@ def list_runs(site: str | None, store: str | None, as_json: bool) -> None:
     """All runs of the store, oldest first."""
     from vrecompute.client import Client
 
-    header = ("run", "state", "created", "analysis", "dataset")
     found = Client(site, store=store).runs()
     if as_json:
-        facts([dict(zip(header, run, strict=True)) for run in found])
-    else:
-        table([word.upper() for word in header], found)
+        facts([run._asdict() for run in found])
+        return
+    table(["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET"], [run[:5] for run in found])
+    for run in found:
+        if run.trouble:
+            click.echo(printable(f"{run.run}: {run.trouble}"))
 
 
 @runs.command()
@@ -110,7 +112,10 @@ def attach(
     """Follow RUN to its end; finish it here where whoever carried it out is gone."""
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
+    from vrecompute.publish import check_directory
 
+    if out is not None:
+        check_directory(out)
     with Client(site, store=store, workers=workers) as client:
         run = client.attach(name)
         followed = run if run.status in {"running", "queued", "unknown", "complete"} else run.resume()
@@ -130,6 +135,9 @@ def attach(
 @click.pass_context
 def result(ctx: click.Context, name: str, site: str | None, store: str | None, out: Path) -> None:
     """Write what RUN, which has ended, gave; exits as the run did."""
+    from vrecompute.publish import check_directory
+
+    check_directory(out)
     run = _attached(name, site, store)
     run.save(out)
     click.echo(f"{out / 'report.html'}")
@@ -172,8 +180,16 @@ def cancel(name: str, site: str | None, store: str | None) -> None:
 @JSON
 def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What each Runner of RUN said, in order of time, and what its batch job wrote."""
+    from vrecompute.errors import StoreError
+    from vrecompute.execution.runlog import read_event
+
     run = _attached(name, site, store)
-    events = [json.loads(run.store.get(object_name)) for object_name in run.store.names(f"runs/{run.id}/events")]
+    events = []
+    for object_name in run.store.names(f"runs/{run.id}/events"):
+        try:
+            events.append(read_event(run.store, object_name))
+        except StoreError as error:
+            click.echo(printable(str(error)), err=True)
     events.sort(key=lambda event: event["time"])
     if as_json:
         facts(events)

@@ -51,11 +51,11 @@ class Collector:
         return int(self.have.sum()) - before
 
     def _take(self, number: int, part: PartNode) -> None:
-        leaves = part.node.leaves(self.plan.sources[number].chunks)
-        base = int(self.plan.offsets[number])
-        if not leaves or self.have[base + leaves.start : base + leaves.stop].all():
-            return
         tree = self._sources[number]
+        leaves = part.node.leaves(tree.leaves)
+        base = int(self.plan.offsets[number])
+        if part.node.level > tree.top or not leaves or self.have[base + leaves.start : base + leaves.stop].all():
+            return
         tree.add(part.node, part.result)
         self.have[base + leaves.start : base + leaves.stop] = True
         if tree.complete:

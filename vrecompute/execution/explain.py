@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from vrecompute.analysis import Analysis
+from vrecompute.errors import StoreError
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid, settled
+from vrecompute.execution.runlog import outcomes
 from vrecompute.execution.stock import stock
 from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.workkey import sample_views, work_key
@@ -128,11 +129,12 @@ def explain(
 
 def _measured_rate(store: Store, analysis: str) -> float | None:
     """Events per second and core of the latest run of this analysis in the store."""
-    for name in sorted((n for n in store.names("runs") if "/outcomes/" in n), reverse=True):
+    for run in reversed(store.children("runs")):
         try:
-            summary = json.loads(store.get(name))["summary"]
-        except ValueError:
+            ended, _ = outcomes(store, run)
+        except StoreError:
             continue
-        if summary["analysis"]["name"] == analysis and summary["events_per_s_per_core"]:
-            return float(summary["events_per_s_per_core"])
+        for summary in (e.outcome.summary for e in ended):
+            if summary.analysis.name == analysis and summary.events_per_s_per_core:
+                return summary.events_per_s_per_core
     return None

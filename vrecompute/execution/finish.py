@@ -17,6 +17,7 @@ from vrecompute.execution.outcome import Outcome
 from vrecompute.reports.report import ReportedFailure, RunSummary
 from vrecompute.results.file import read_results
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import content_name, read_content, write_content
 
 __all__ = ["FinishContext", "failed_outcome", "finish"]
 
@@ -55,7 +56,7 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         return outcome
     if outcome.summary.status == "failed":
         return outcome
-    results = read_results(store.get(outcome.result))
+    results = read_results(read_content(store, outcome.result))
     with tempfile.TemporaryDirectory(prefix="vrecompute-finish-") as name:
         context = FinishContext.of(Path(name), manifest, outcome.summary)
         try:
@@ -65,9 +66,10 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
             return failed_outcome(outcome, _raised(analysis, error))
         files = {}
         for path in sorted(p for p in context.directory.rglob("*") if p.is_file()):
-            relative = path.relative_to(context.directory).as_posix()
-            files[relative] = f"{manifest.prefix}products/{writer}/{relative}"
-            store.create(files[relative], path.read_bytes())
+            data = path.read_bytes()
+            name = content_name(f"{manifest.prefix}products/{writer}", data, path.suffix)
+            write_content(store, name, data)
+            files[path.relative_to(context.directory).as_posix()] = name
     return replace(outcome, products=plain, product_files=files)
 
 

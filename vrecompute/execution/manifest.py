@@ -20,14 +20,12 @@ from typing import Any, Literal
 
 from vrecompute.analysis import Grid
 from vrecompute.datasets.dataset import Dataset, Sample, Source
-from vrecompute.digest import seal, unseal
-from vrecompute.errors import RunError, StoreError, UsageError
+from vrecompute.errors import DamagedObject, RunError, UsageError
 from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_document, sealed
 
 __all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
-
-_FORMAT = {"format": "vrecompute-manifest", "version": 2}
 
 
 @dataclass(frozen=True)
@@ -89,9 +87,14 @@ class Manifest:
         """Where the run's own objects are."""
         return f"runs/{self.run}/"
 
+    @property
+    def plan_name(self) -> str:
+        """Where what preflight made of it is."""
+        return f"{self.prefix}plan.json"
+
     def encoded(self) -> bytes:
         """The bytes that `write` makes durable."""
-        return seal({**_FORMAT, **dataclasses.asdict(self)})
+        return sealed(f"{self.prefix}manifest.json", "manifest", dataclasses.asdict(self))
 
     def write(self, store: Store) -> None:
         """Make the manifest durable; RunError where the run exists already."""
@@ -100,18 +103,19 @@ class Manifest:
 
 
 def read_manifest(store: Store, run: str) -> Manifest:
-    """The manifest of a run; RunError where there is none, StoreError where it is damaged."""
+    """The manifest of a run; RunError where there is none, DamagedObject or OtherFormat where it cannot be read."""
     name = f"runs/{run}/manifest.json"
     if not store.exists(name):
         raise RunError(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
     try:
-        raw = unseal(store.get(name))
-    except ValueError as error:
-        raise StoreError(
-            f"{store.url}: {name} is damaged: {error}; run the analysis again: what it had finished is reused"
-        ) from error
-    if {k: raw.pop(k, None) for k in _FORMAT} != _FORMAT:
-        raise StoreError(f"{store.url}: {name} is of another version than {_FORMAT['version']}")
+        return read_document(store, name, "manifest", lambda raw: _manifest(raw, run))
+    except DamagedObject as error:
+        raise DamagedObject(f"{error}; run the analysis again: what it had finished is reused") from error
+
+
+def _manifest(raw: dict[str, Any], run: str) -> Manifest:
+    if raw["run"] != run:
+        raise ValueError(f"it names run {raw['run']!r}")
     dataset = raw.pop("dataset")
     return Manifest(
         **{

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -25,14 +26,15 @@ from vrecompute.reports.report import RunSummary, Status
 from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.results.result import Result
 
-__all__ = ["Outcome", "Tally"]
+__all__ = ["Outcome", "Tally", "inside"]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one Runner ended: the summary, the store names of result and products, and what failed in full.
 
-    `products` is what `finish` made, as data; `product_files` are store names by file name.
+    `products` is what `finish` made, as data; `product_files` are store names by file name. `chunks` are the ranges of
+    numbers of the chunks that the result is made of.
     """
 
     summary: RunSummary
@@ -40,6 +42,7 @@ class Outcome:
     failures: tuple[Failure, ...] = ()
     products: Mapping[str, Any] = field(default_factory=dict)
     product_files: Mapping[str, str] = field(default_factory=dict)
+    chunks: tuple[tuple[int, int], ...] = ()
 
     def to_data(self, writer: str) -> dict[str, Any]:
         """The Outcome as data, to be kept in the store."""
@@ -52,18 +55,35 @@ class Outcome:
             "failures": [vars(f) for f in self.failures],
             "products": dict(self.products),
             "product_files": dict(self.product_files),
+            "chunks": [list(span) for span in self.chunks],
         }
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Outcome:
-        """The Outcome of `to_data`."""
-        return cls(
+    def from_data(cls, data: Mapping[str, Any], run: str) -> Outcome:
+        """The Outcome of `to_data` of that run; ValueError where it names what is not the run's, or no such file."""
+        made = cls(
             summary=report.loads(json.dumps(data["summary"])),
             result=data["result"],
             failures=tuple(Failure(**f) for f in data["failures"]),
-            products=data["products"],
-            product_files=data["product_files"],
+            products=dict(data["products"]),
+            product_files=dict(data["product_files"]),
+            chunks=tuple((int(first), int(last)) for first, last in data["chunks"]),
         )
+        for name, kept in made.product_files.items():
+            if not kept.startswith(f"runs/{run}/products/"):
+                raise ValueError(f"product {name!r} is {kept!r}, which is not of this run")
+            inside(Path(), name)
+        own = None if made.result is None else f"runs/{run}/results/{made.summary.result_sha256}.zip"
+        if made.summary.run != run or made.result != own:
+            raise ValueError(f"it reports run {made.summary.run!r} and result {made.summary.result_sha256}")
+        return made
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file below `folder`; ValueError for a name that leaves it."""
+    if not name or "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
+        raise ValueError(f"{name!r} is not the name of a file in a folder")
+    return folder / name
 
 
 class Tally:
@@ -205,7 +225,9 @@ class Tally:
             sample_summary(s, of[s.name], [f for f in files if f.sample == s.name], weighted=weighted[s.name])
             for s in samples
         )
-        return Outcome(replace(summary, samples=told), result, tuple(self.failures))
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], self._have, [False]]).astype(np.int8)))
+        chunks = tuple((int(first), int(last)) for first, last in edges.reshape(-1, 2))
+        return Outcome(replace(summary, samples=told), result, tuple(self.failures), chunks=chunks)
 
     def _is_weighted(self, sample: str, weight: str | None) -> bool | None:
         """Whether the analysis reads the weights of a sample; None where it does so in some of its files."""

@@ -1,7 +1,7 @@
 """Parts: what a finished task leaves in the store, filed under the work that made it (law 3).
 
     work/<work>/parts/<sha256 of the object>.zip     nodes of the merge trees of some sources
-    work/<work>/tables/<source key>/<table>/<start>-<stop>.parquet
+    work/<work>/tables/<source key>/<table>/<start>-<stop>-<sha256>.parquet      rows of one chunk, see `Piece`
 
 `<work>` names the code, its parameters, resources and numerics; a source key names identity, columns
 and cut. A node tells the file it was read from and a digest of what was read: see `stock`. So runs share
@@ -13,27 +13,51 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from vrecompute.digest import canonical_json, sha256_of
-from vrecompute.errors import StoreError
+from vrecompute.digest import canonical_json
+from vrecompute.errors import DamagedObject
+from vrecompute.results.check import TABLE_NAME
 from vrecompute.results.file import pack, result_from_members, result_members, unpack
-from vrecompute.results.result import Result
+from vrecompute.results.result import Result, TableSummary
 from vrecompute.results.tree import Node
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import FORMAT, content_name, read_content, sha256_in, write_content
 
-__all__ = ["PartNode", "read_part", "stored_parts", "table_name", "write_part"]
+__all__ = ["PartNode", "Piece", "read_part", "stored_parts", "write_part"]
 
-_FORMAT = {"format": "vrecompute-part", "version": 2}
+_FORMAT = {"format": "vrecompute-part", "version": FORMAT}
+# More chunks than a source can have, in powers of two.
+_MOST_LEVELS = 48
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows that events [start, stop) of a source gave to a skim table: a Parquet file that holds `summary`."""
+
+    table: str
+    start: int
+    stop: int
+    sha256: str
+    summary: TableSummary
+
+    def name(self, work: str, source_key: str) -> str:
+        """The store's name of the Parquet file."""
+        return f"work/{work}/tables/{source_key}/{self.table}/{self.start}-{self.stop}-{self.sha256}.parquet"
 
 
 @dataclass(frozen=True)
 class PartNode:
-    """The Result of one node of one source's merge tree. `origin` is the file that it was read from, at that time."""
+    """The Result of one node of one source's merge tree, and where the rows are that belong to it.
+
+    `origin` is the file that it was read from, at that time.
+    """
 
     source_key: str
     node: Node
     result: Result
     origin: str = ""
+    pieces: tuple[Piece, ...] = ()
 
 
 def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
@@ -42,28 +66,30 @@ def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
     index = []
     for number, part in enumerate(sorted(nodes, key=lambda p: (p.source_key, p.node))):
         prefix = f"n{number}/"
-        index.append([part.source_key, *part.node, prefix, part.origin, part.result.data_digest])
+        pieces = [[p.table, p.start, p.stop, p.sha256, p.summary.to_data()] for p in part.pieces]
+        index.append([part.source_key, *part.node, prefix, part.origin, part.result.data_digest, pieces])
         members |= result_members(part.result, prefix)
     data = pack({"part.json": canonical_json({**_FORMAT, "work": work, "nodes": index}), **members})
-    name = f"{_prefix(work)}/{sha256_of(data)}.zip"
-    store.create(name, data)
+    name = content_name(_prefix(work), data, ".zip")
+    write_content(store, name, data)
     return name
 
 
 def read_part(store: Store, name: str) -> list[PartNode]:
-    """The nodes of a part, verified against its name; StoreError where it is absent or damaged."""
-    digest = name.rsplit("/", 1)[-1].removesuffix(".zip")
-    members = unpack(store.get(name, sha256=digest))
+    """The nodes of a part, verified against its name; StoreError where it is absent, DamagedObject where damaged."""
+    members = unpack(read_content(store, name))
     try:
         head = json.loads(members["part.json"])
-        if {k: head[k] for k in _FORMAT} != _FORMAT:
-            raise StoreError(f"{name}: a part of another format: {head.get('format')!r} {head.get('version')!r}")
+        known = {k: head[k] for k in _FORMAT}
+        if known != _FORMAT or not name.startswith(f"{_prefix(head['work'])}/"):
+            raise ValueError(f"it was written as {known['format']} {known['version']} of work {head['work']}")
         nodes = []
-        for key, level, position, prefix, origin, digest in head["nodes"]:
+        for key, level, position, prefix, origin, digest, pieces in head["nodes"]:
             result = replace(result_from_members(members, str(prefix)), data_digest=str(digest))
-            nodes.append(PartNode(str(key), Node(int(level), int(position)), result, str(origin)))
-    except (KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"{name}: not a readable part: {error}") from error
+            own = tuple(_piece(*piece) for piece in pieces)
+            nodes.append(PartNode(str(key), _node(level, position), result, str(origin), own))
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedObject(f"{name}: not a readable part: {error}") from error
     return nodes
 
 
@@ -72,10 +98,17 @@ def stored_parts(store: Store, work: str) -> Iterator[str]:
     return (name for name in store.names(_prefix(work)) if name.endswith(".zip"))
 
 
-def table_name(work: str, source_key: str, table: str, start: int, stop: int) -> str:
-    """Where the rows of a skim table of one chunk are."""
-    return f"work/{work}/tables/{source_key}/{table}/{start}-{stop}.parquet"
-
-
 def _prefix(work: str) -> str:
     return f"work/{work}/parts"
+
+
+def _node(level: int, position: int) -> Node:
+    if not (type(level) is type(position) is int and 0 <= level <= _MOST_LEVELS and 0 <= position << level < 1 << 62):
+        raise ValueError(f"node {position} of level {level} is in no tree")
+    return Node(level, position)
+
+
+def _piece(table: str, start: int, stop: int, sha256: str, summary: Any) -> Piece:
+    if not (TABLE_NAME.fullmatch(table) and type(start) is type(stop) is int and sha256_in(sha256) == sha256):
+        raise ValueError(f"rows of table {table!r} from {start!r} to {stop!r} under {sha256!r} are none")
+    return Piece(table, start, stop, sha256, TableSummary.from_data(summary))

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.datasets.dataset import Sample
-from vrecompute.digest import seal, sha256_json, unseal
-from vrecompute.errors import StoreError
+from vrecompute.digest import sha256_json
 from vrecompute.execution.reading import Reading
+from vrecompute.stores.base import Store
+from vrecompute.stores.objects import FORMAT, read_document
 
-__all__ = ["DEFAULT_CHUNK_BYTES", "Chunk", "Plan", "PlannedSource", "split"]
+__all__ = ["DEFAULT_CHUNK_BYTES", "Chunk", "Plan", "PlannedSource", "read_plan", "split"]
 
 DEFAULT_CHUNK_BYTES = 32 << 20
-_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PlannedSource:
     @property
     def proof(self) -> str:
         """Store name of the digests of the data of all its chunks, as they are in this very file."""
-        return f"sources/{sha256_json([self.origin, self.table, self.columns, self.bounds])}.data"
+        return f"sources/{sha256_json([FORMAT, self.origin, self.table, self.columns, self.bounds])}.data"
 
     @property
     def chunks(self) -> int:
@@ -172,31 +172,25 @@ class Plan:
         """The sample of a name."""
         return next(s for s in self.samples if s.name == name)
 
-    def to_json(self) -> bytes:
+    def to_data(self) -> dict[str, Any]:
         """The plan as data, equal for equal plans."""
-        samples = [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples]
-        return seal(
-            {
-                "format": "vrecompute-plan",
-                "version": _FORMAT,
-                "work": self.work,
-                "chunk_bytes": self.chunk_bytes,
-                "samples": samples,
-                "sources": [s.to_data() for s in self.sources],
-            }
-        )
+        return {
+            "work": self.work,
+            "chunk_bytes": self.chunk_bytes,
+            "samples": [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples],
+            "sources": [s.to_data() for s in self.sources],
+        }
 
     @classmethod
-    def from_json(cls, data: bytes) -> Plan:
-        """The plan of `to_json`; StoreError where it is damaged or of another version."""
-        try:
-            raw = unseal(data)
-        except ValueError as error:
-            raise StoreError(f"not a readable plan: {error}") from error
-        if raw.get("format") != "vrecompute-plan" or raw.get("version") != _FORMAT:
-            raise StoreError(f"not a plan of version {_FORMAT}: {raw.get('format')!r} {raw.get('version')!r}")
-        sources = [PlannedSource.from_data(s) for s in raw["sources"]]
-        return cls(raw["work"], tuple(Sample(**s) for s in raw["samples"]), tuple(sources), raw["chunk_bytes"])
+    def from_data(cls, data: Mapping[str, Any]) -> Plan:
+        """The plan of `to_data`."""
+        sources = tuple(PlannedSource.from_data(s) for s in data["sources"])
+        return cls(data["work"], tuple(Sample(**s) for s in data["samples"]), sources, data["chunk_bytes"])
+
+
+def read_plan(store: Store, name: str) -> Plan:
+    """The plan of a run; DamagedObject where it is not what was written, StoreError where there is none yet."""
+    return read_document(store, name, "plan", Plan.from_data)
 
 
 def split(entries: int, clusters: Sequence[int], data_bytes: int, chunk_bytes: int) -> tuple[int, ...]:

@@ -13,12 +13,12 @@ from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Source
-from vrecompute.errors import StoreError
+from vrecompute.digest import canonical_json
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
-from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.plan import Plan, PlannedSource, read_plan
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.preflight import (
     PreflightContext,
@@ -36,6 +36,7 @@ from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
 from vrecompute.execution.workkey import sample_views
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import write_document
 
 __all__ = ["Planner"]
 
@@ -97,14 +98,12 @@ class Planner:
 
     def _settled(self, plan: Plan) -> Plan:
         """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
-        name = f"{self.manifest.prefix}plan.json"
-        if self.watch.over or self.tally.failures or self.store.create(name, plan.to_json()):
+        name = self.manifest.plan_name
+        data = plan.to_data()
+        if self.watch.over or self.tally.failures or write_document(self.store, name, "plan", data):
             return plan
-        try:
-            known = Plan.from_json(self.store.get(name))
-        except StoreError as error:
-            raise StoreError(f"{name}: {error}; run the analysis again: what it had finished is reused") from error
-        return known if known.work == plan.work and known.to_json() != plan.to_json() else plan
+        known = read_plan(self.store, name)
+        return known if known.work == plan.work and canonical_json(known.to_data()) != canonical_json(data) else plan
 
     def _preflight(
         self, packed: Packed, context: PreflightContext, sources: Sequence[Source]

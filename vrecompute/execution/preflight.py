@@ -22,13 +22,22 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.dataset import Sample, Source
-from vrecompute.digest import file_sha256, seal, sha256_json, sha256_of, unseal
-from vrecompute.errors import AnalysisError, BadInput, MiscountedSource, RunError, StoreError, UnreadableFile
+from vrecompute.digest import file_sha256, sha256_json, sha256_of
+from vrecompute.errors import (
+    AnalysisError,
+    BadInput,
+    DamagedObject,
+    MiscountedSource,
+    RunError,
+    StoreError,
+    UnreadableFile,
+)
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource, split
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.objects import FORMAT, read_document, sha256_in, write_content, write_document
 
 __all__ = [
     "PreflightContext",
@@ -84,8 +93,8 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
                 known = _open(context, source)
                 table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
                 known = replace(known, table=sha256_of(table))
-                store.create(known.sidecar, table)
-                store.create(name, seal(_as_data(known)))
+                write_content(store, known.sidecar, table)
+                write_document(store, name, "source", _as_data(known))
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
@@ -130,14 +139,12 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
         return None
     if not store.exists(name):
         return None
+    here = {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
     try:
-        raw = unseal(store.get(name))
-    except ValueError:
-        # It is only a memory of what the file says: the file is asked again, and says so anew.
-        store.delete(name)
-        return None
-    raw |= {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
-    return PlannedSource.from_data(raw)
+        known = read_document(store, name, "source", lambda raw: PlannedSource.from_data(raw | here))
+        return known if store.exists(known.sidecar) else None
+    except DamagedObject:
+        return None  # it is only a memory of what the file says: the file is asked again
 
 
 def lookalikes(planned: Sequence[PlannedSource]) -> list[str]:
@@ -151,15 +158,15 @@ def lookalikes(planned: Sequence[PlannedSource]) -> list[str]:
 def whole_sha256(store_url: str, path: str) -> str:
     """The sha256 of a whole file, on a worker; kept in the store by stamp. Raises UnreadableFile."""
     store = open_store(store_url)
-    name = f"sources/{reader.origin_of(path)}.sha256"
-    with contextlib.suppress(StoreError, ValueError):
+    name = f"sources/{sha256_json([FORMAT, reader.origin_of(path)])}.sha256"
+    with contextlib.suppress(StoreError):
         if store.exists(name):
-            return str(unseal(store.get(name))["file"])
+            return read_document(store, name, "sha256", lambda raw: sha256_in(raw["file"]))
     try:
         digest = file_sha256(Path(path))
     except OSError as error:
         raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
-    store.create(name, seal({"file": digest}))
+    write_document(store, name, "sha256", {"file": digest})
     return digest
 
 
@@ -258,6 +265,7 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
 def _cache_name(context: PreflightContext, source: Source) -> str:
     sample = context.samples[source.sample]
     key = [
+        FORMAT,
         reader.origin_of(source.path),
         source.tree or sample.tree,
         source.entries,

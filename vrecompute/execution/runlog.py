@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from vrecompute.digest import canonical_json
 from vrecompute.errors import StoreError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_document, sealed, write_document
 
 __all__ = [
+    "ENDED",
     "OUT_OF_TIME",
+    "Ended",
     "RunLog",
     "cancel_requested",
     "create_next",
     "outcomes",
+    "read_event",
     "request_cancel",
     "run_state",
     "withdraw_cancel",
@@ -30,6 +33,9 @@ __all__ = [
 
 #: A Runner's last word where its job ended before the run.
 OUT_OF_TIME = "out-of-time"
+#: Its last word otherwise. How it ended is in its outcome; without one, nobody needs to wait for it.
+ENDED = "ended"
+_LAST_WORDS = frozenset({OUT_OF_TIME, ENDED})
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
 _BEAT_S = 5.0
@@ -51,10 +57,10 @@ class RunLog:
         """Record one event."""
         # whose silence need not be waited for where the batch system knows that the job is over
         job = {"job": os.environ["VRECOMPUTE_JOB"]} if "VRECOMPUTE_JOB" in os.environ else {}
-        data = canonical_json({"event": kind, "time": time.time(), "writer": self.writer, **job, **facts})
+        body = {"event": kind, "time": time.time(), "writer": self.writer, **job, **facts}
         with self._lock:  # the Runner and the thread that beats both speak
             name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
-            self._number = create_next(self.store, name, self._number, data)
+            self._number = create_next(self.store, name, self._number, "event", body)
             self._last = time.monotonic()
 
     def beat(self, **facts: Any) -> None:
@@ -65,7 +71,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def speaking(self, facts: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
-        """Progress goes into the log from a thread of its own: a long `finish` is no silence."""
+        """Progress goes into the log from a thread of its own: a long `finish` is no silence. Then, that it ended."""
         over = threading.Event()
 
         def speak() -> None:
@@ -80,32 +86,61 @@ class RunLog:
         finally:
             over.set()
             thread.join()
+        with contextlib.suppress(StoreError):
+            self.event(ENDED, **facts())
 
     def outcome(self, data: Mapping[str, Any]) -> None:
         """Record how this Runner ended."""
-        # Not canonical: the order of cuts in a cutflow is part of it.
-        self.store.create(f"{self.prefix}outcomes/{self.writer}.json", json.dumps(data, allow_nan=False).encode())
+        # The order of cuts in a cutflow is part of it.
+        write_document(self.store, f"{self.prefix}outcomes/{self.writer}.json", "outcome", data, ordered=True)
 
 
-def create_next(store: Store, name: str, number: int, data: bytes) -> int:
-    """Create the first object of `name.format(number)`, `number + 1`, ... that is not there; the number after it."""
-    while not store.create(name.format(number), data):
+def create_next(store: Store, name: str, number: int, kind: str, body: Mapping[str, Any]) -> int:
+    """Write the first document of `name.format(number)`, `number + 1`, ... that is not there; the number after it."""
+    while not write_document(store, name.format(number), kind, body):
         # A store behind a connection may have created it although its answer was lost.
-        if store.get(name.format(number)) == data:
+        if store.get(name.format(number)) == sealed(name.format(number), kind, body):
             break
         number += 1
     return number + 1
 
 
-def outcomes(store: Store, run: str) -> list[dict[str, Any]]:
-    """How each Runner of a run ended, the best first: complete, partial, failed; then the latest."""
-    rank = {"complete": 0, "partial": 1, "failed": 2}
-    found = []
+class Ended(NamedTuple):
+    """How one Runner of a run ended, and when."""
+
+    outcome: Outcome
+    writer: str
+    ended: float
+
+
+def outcomes(store: Store, run: str) -> tuple[list[Ended], dict[str, StoreError]]:
+    """How each Runner of a run ended, the best first (complete, partial, failed; then the latest).
+
+    And, by writer, why it cannot be known of others. That one ended is certain; the run can be taken up again, and
+    its parts prove themselves.
+    """
+
+    def ended(body: dict[str, Any]) -> Ended:
+        return Ended(Outcome.from_data(body, run), str(body["writer"]), float(body["ended"]))
+
+    found: list[Ended] = []
+    damaged: dict[str, StoreError] = {}
     for name in store.names(f"runs/{run}/outcomes"):
-        # A damaged outcome is none: the run can be taken up again, and its parts prove themselves.
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(store.get(name)))
-    return sorted(found, key=lambda o: (rank.get(o.get("status", ""), 3), -float(o.get("ended", 0))))
+        try:
+            found.append(read_document(store, name, "outcome", ended))
+        except StoreError as error:
+            damaged[name.split("/")[3].removesuffix(".json")] = error
+    rank = {"complete": 0, "partial": 1, "failed": 2}
+    return sorted(found, key=lambda e: (rank.get(e.outcome.summary.status, 3), -e.ended)), damaged
+
+
+def read_event(store: Store, name: str) -> dict[str, Any]:
+    """What a Runner said; DamagedObject where it is not what was written."""
+
+    def event(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "event": str(body["event"]), "time": float(body["time"]), "writer": str(body["writer"])}
+
+    return read_document(store, name, "event", event)
 
 
 def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False) -> str:
@@ -113,10 +148,10 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
 
     `over` tells of a native id whether that job has ended, with any Runner in it.
     """
-    ended = outcomes(store, run)
-    if ended and ended[0]["status"] == "complete":
+    ended, damaged = outcomes(store, run)
+    if ended and ended[0].outcome.summary.status == "complete":
         return "complete"  # whoever else is still at it adds nothing
-    writers = {o.get("writer") for o in ended}
+    writers = {e.writer for e in ended} | set(damaged)
     latest: dict[str, str] = {}
     for name in store.names(f"runs/{run}/events"):
         writer = name.split("/")[3]
@@ -129,17 +164,16 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
             gone = True
             continue
         try:
-            event = json.loads(store.get(name))
-            said, kind = float(event["time"]), event["event"]
-        except (StoreError, ValueError, KeyError):
+            event = read_event(store, name)
+        except StoreError:
             continue
-        if kind != OUT_OF_TIME and time.time() - said < _SILENCE_S:
+        if event["event"] not in _LAST_WORDS and time.time() - event["time"] < _SILENCE_S:
             if not over(str(event.get("job", ""))):
                 return "running"
             gone = True
     if gone:
-        ended = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
-    return str(ended[0]["status"]) if ended else "interrupted"
+        ended, _ = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
+    return ended[0].outcome.summary.status if ended else "interrupted"
 
 
 def _host() -> str:

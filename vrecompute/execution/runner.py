@@ -17,7 +17,6 @@ import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
-from vrecompute.digest import sha256_of
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
@@ -36,6 +35,7 @@ from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.skim import check_tables
 from vrecompute.execution.spread import window
 from vrecompute.execution.stock import Stock, rewritten
 from vrecompute.execution.task import TaskContext, TaskReport, compute
@@ -45,6 +45,7 @@ from vrecompute.execution.workkey import work_key
 from vrecompute.results.file import write_results
 from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import SetAside, content_name, set_aside, write_content
 from vrecompute.workers.worker_exit import worker_exit
 
 __all__ = ["Runner"]
@@ -85,6 +86,7 @@ class Runner:
         self.walltime = RunnerWalltime(store)
         self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
         self._peaks: dict[str, tuple[int, int]] = {}
+        self._aside = SetAside(store)
         self._cancelled = False
         self._looked, self._most_threads = 0.0, 0
         self._patience = Patience(self.control)
@@ -110,6 +112,7 @@ class Runner:
         results: dict[str, Result] = {}
         try:
             self.log.event("started")
+            self._aside.begin()
             results = self._results()
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
@@ -127,6 +130,7 @@ class Runner:
             self.control.needed(self.manifest.run, 0)
         self.walltime.hand_over(self.tally)
         name = self._kept(results)
+        self.tally.warnings += self._aside.said()
         outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
         try:
             with self._stage("finish"):
@@ -174,6 +178,7 @@ class Runner:
         with self._stage("merge"):
             results = collector.results()
             self.tally.collected(plan, collector.have)
+            check_tables(results)
         return results
 
     def _reuse(self, plan: Plan) -> tuple[Plan, Collector]:
@@ -185,8 +190,7 @@ class Runner:
             self.tally.failed(failure_of(wrong, self.manifest.dataset.name, ""))
             found = Stock(plan, Collector(plan))
         for name, why in found.damaged.items():
-            self.tally.warnings.append(f"a stored part was damaged and is computed again: {why}")
-            self.store.delete(name)
+            set_aside(self.store, name, why)
         self.tally.planned(found.plan, self.analysis)
         if not self.settings.reuse:
             return found.plan, Collector(found.plan)
@@ -285,8 +289,8 @@ class Runner:
             return None
         try:
             data = write_results(results)
-            name = f"{self.manifest.prefix}results/{sha256_of(data)}.zip"
-            self.store.create(name, data)
+            name = content_name(f"{self.manifest.prefix}results", data, ".zip")
+            write_content(self.store, name, data)
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
             return None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vrecompute.datasets.columns import data_digest
-from vrecompute.digest import seal, sha256_json, unseal
-from vrecompute.errors import StoreError
+from vrecompute.digest import sha256_json
+from vrecompute.errors import DamagedObject, StoreError
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.parts import PartNode, read_part, stored_parts
 from vrecompute.execution.plan import Plan, PlannedSource
@@ -21,6 +21,7 @@ from vrecompute.execution.task import read_chunk
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
 from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.objects import intact, read_document, write_document
 
 __all__ = ["Proofs", "Stock", "chunk_digests", "in_batches", "remember", "remembered", "rewritten", "stock"]
 
@@ -36,12 +37,12 @@ Batch = tuple[PlannedSource, int, int]
 class Stock:
     """The plan, in which sources that hold other data than their parts have keys of their own, and what is there.
 
-    `damaged` are the names of parts that cannot be read, and why.
+    `damaged` are the names of parts, and of rows that parts tell of, that are not what was written, and why.
     """
 
     plan: Plan
     collector: Collector
-    damaged: dict[str, StoreError] = field(default_factory=dict)
+    damaged: dict[str, DamagedObject] = field(default_factory=dict)
 
 
 def stock(
@@ -79,17 +80,29 @@ def _take(store: Store, found: Stock, proofs: Proofs) -> list[PlannedSource]:
     for name in stored_parts(store, plan.work):
         try:
             nodes = read_part(store, name)
-        except StoreError as error:
+        except DamagedObject as error:
             found.damaged[name] = error
             continue
+        except StoreError:
+            if store.exists(name):
+                raise
+            continue  # another Runner set it aside since it was listed
         mine = []
         for part in nodes:
             doubted = [s for s in sources.get(part.source_key, ()) if not _is_of(part, s, proofs)]
             strangers |= {id(s): s for s in doubted}
             mine += [] if doubted else [part]
-        collector.add(mine)
+        collector.add(part for part in mine if _has_rows(store, found, part))
     complete = [bool(collector.have[a:b].all()) for a, b in zip(plan.offsets[:-1], plan.offsets[1:], strict=True)]
     return [s for s, whole in zip(plan.sources, complete, strict=True) if id(s) in strangers and not whole]
+
+
+def _has_rows(store: Store, found: Stock, part: PartNode) -> bool:
+    """Whether the rows of a node are all in the store."""
+    names = [piece.name(found.plan.work, part.source_key) for piece in part.pieces]
+    lost = [name for name in names if not intact(store, name)]
+    found.damaged |= {n: DamagedObject(f"{store.url}: {n} is damaged") for n in lost if store.exists(n)}
+    return not lost
 
 
 def _is_of(part: PartNode, source: PlannedSource, proofs: Mapping[str, tuple[str, ...]]) -> bool:
@@ -132,12 +145,12 @@ def chunk_digests(store_url: str, batch: Batch) -> list[str]:
 
 def remember(store: Store, name: str, digests: Sequence[str]) -> None:
     """Keep what was read for a proof."""
-    store.create(name, seal({"chunks": list(digests)}))
+    write_document(store, name, "data", {"chunks": list(digests)})
 
 
 def remembered(store: Store, name: str) -> tuple[str, ...] | None:
     """The digests that were kept under the name of a proof; None where none are, or they are damaged."""
     try:
-        return tuple(unseal(store.get(name))["chunks"]) if store.exists(name) else None
-    except (ValueError, KeyError, StoreError):
+        return read_document(store, name, "data", lambda raw: tuple(map(str, raw["chunks"])))
+    except StoreError:
         return None

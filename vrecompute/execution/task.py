@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import platform
-import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -22,29 +19,23 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.dataset import Sample
-from vrecompute.digest import numerics, sha256_of
-from vrecompute.errors import BadInput, StoreError
+from vrecompute.digest import numerics
+from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
-from vrecompute.execution.parts import PartNode, table_name, write_part
+from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
 from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.copies import local_copy
+from vrecompute.stores.objects import read_content, set_aside
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
 
-__all__ = [
-    "TaskContext",
-    "TaskReport",
-    "compute",
-    "local_copy",
-    "process_chunk",
-    "read_chunk",
-    "temporary_folder",
-]
+__all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "read_chunk"]
 
 _PACE = Pace()
 
@@ -126,6 +117,7 @@ def compute(
         source = context.plan.sources[number]
         base = int(context.plan.offsets[number])
         tree: MergeTree[Result] = MergeTree(source.chunks)
+        pieces: list[Piece] = []
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -133,9 +125,10 @@ def compute(
                 break
             chunk_began = _PACE.begins()
             try:
-                result = process_chunk(context, source, start, stop, store, seconds)
+                result, rows = process_chunk(context, source, start, stop, store, seconds)
                 clock = time.perf_counter()
                 tree.add(Node(0, leaf), result)
+                pieces += rows
                 seconds["merge"] += time.perf_counter() - clock
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
@@ -152,7 +145,7 @@ def compute(
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
         origin = _origin(source)
-        nodes += [PartNode(source.key, node, value, origin) for node, value in tree.nodes.items()]
+        nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
             break
     clock = time.perf_counter()
@@ -166,6 +159,12 @@ def compute(
     return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves)
 
 
+def _part_node(source: PlannedSource, node: Node, value: Result, origin: str, pieces: list[Piece]) -> PartNode:
+    leaves = node.leaves(source.chunks)
+    first, last = source.bounds[leaves.start], source.bounds[leaves.stop]
+    return PartNode(source.key, node, value, origin, tuple(p for p in pieces if first <= p.start < last))
+
+
 def _makes_room(context: TaskContext) -> bool:
     """This worker has no time left. It leaves for another to come, unless the Runner has to end with it."""
     here = allocation()
@@ -177,8 +176,8 @@ def _makes_room(context: TaskContext) -> bool:
 
 def process_chunk(
     context: TaskContext, source: PlannedSource, start: int, stop: int, store: Store, seconds: dict[str, float]
-) -> Result:
-    """The Result of one chunk, with `events` and `sum_of_weights` filled in and skim rows streamed to the store."""
+) -> tuple[Result, list[Piece]]:
+    """The Result of one chunk, with `events` and `sum_of_weights` filled in, and where its skim rows were stored."""
     sample = context.plan.sample(source.sample)
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
@@ -203,12 +202,10 @@ def process_chunk(
         count_certified(result, events, stop - start)
     result.data_digest = digest
     seconds["process"] += time.perf_counter() - clock
-    if result.tables:
-        clock = time.perf_counter()
-        names = {table: table_name(context.plan.work, source.key, table, start, stop) for table in result.tables}
-        write_tables(store, result, names)
-        seconds["write"] += time.perf_counter() - clock
-    return result
+    clock = time.perf_counter()
+    pieces = write_tables(store, result, context.plan.work, source.key, start, stop)
+    seconds["write"] += time.perf_counter() - clock
+    return result, pieces
 
 
 def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
@@ -216,7 +213,7 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
     if source.kind == "grid":
         return {"index": Column(np.arange(start, stop, dtype=np.int64))}
     expect = reader.Identity(source.uuid, source.size, source.entries, source.content)
-    table = _table(store.url, source.sidecar, source.table)
+    table = _table(store.url, source.sidecar)
     columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect, table=table)
     for name, column in columns.items():
         length = len(column.values) if column.offsets is None else len(column.offsets) - 1
@@ -236,13 +233,16 @@ def _origin(source: PlannedSource) -> str:
 
 
 @lru_cache(maxsize=128)
-def _table(url: str, sidecar: str, sha256: str) -> reader.Table | None:
+def _table(url: str, sidecar: str) -> reader.Table | None:
     """The sidecar that preflight left, so that a worker parses no metadata; without it, it does."""
     store = open_store(url)
     try:
-        return reader.table_from_bytes(store.get(sidecar, sha256=sha256)) if store.exists(sidecar) else None
+        return reader.table_from_bytes(read_content(store, sidecar)) if store.exists(sidecar) else None
+    except DamagedObject as error:
+        set_aside(store, sidecar, error)  # the next preflight makes it again
     except (StoreError, ValueError):
-        return None
+        pass
+    return None
 
 
 def _resources(context: TaskContext, sample: Sample, store: Store) -> dict[str, Path]:
@@ -251,28 +251,6 @@ def _resources(context: TaskContext, sample: Sample, store: Store) -> dict[str, 
     if certified in context.resources:
         local["certified"] = local_copy(store, context.resources[certified])
     return local
-
-
-def local_copy(store: Store, name: str) -> Path:
-    """A path to read a store object from on this machine: its own, or a copy kept until the process ends."""
-    path = store.local_path(name)
-    return path if path is not None else _fetched(store, name)
-
-
-def _fetched(store: Store, name: str) -> Path:
-    folder = temporary_folder()
-    path = folder / (sha256_of(f"{store.url} {name}".encode()) + "".join(Path(name).suffixes[-2:]))
-    if not path.exists():
-        path.write_bytes(store.get(name))
-    return path
-
-
-@lru_cache(maxsize=1)
-def temporary_folder() -> Path:
-    """This process' folder for copies, removed when it ends."""
-    folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
-from vrecompute.errors import StoreError
+from vrecompute.errors import RunError, StoreError
 from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.stores.base import Store
 
@@ -32,13 +32,12 @@ def why_anew(store: Store, manifest: Manifest, analysis: Analysis, missing: int,
 
 
 def _previous(store: Store, manifest: Manifest) -> Manifest | None:
-    runs = {name.split("/")[1] for name in store.names("runs") if name.endswith("/manifest.json")}
     paths = {source.path for source in manifest.dataset.sources}
     # Names of runs begin with the time.
-    for run in sorted((r for r in runs if r < manifest.run), reverse=True)[:_LOOKED_AT]:
+    for run in sorted((r for r in store.children("runs") if r < manifest.run), reverse=True)[:_LOOKED_AT]:
         try:
             known = read_manifest(store, run)
-        except (StoreError, KeyError, TypeError):  # damaged, or of another version: it only tells less
+        except (StoreError, RunError):  # damaged, of another version, or deleted: it only tells less
             continue
         same = known.dataset.name == manifest.dataset.name or any(s.path in paths for s in known.dataset.sources)
         if known.analysis == manifest.analysis and same:

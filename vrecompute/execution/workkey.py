@@ -10,7 +10,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import sha256_json
 from vrecompute.execution.manifest import Manifest
-from vrecompute.results.file import FORMAT_VERSION
+from vrecompute.stores.objects import FORMAT
 
 __all__ = ["sample_views", "work_key"]
 
@@ -31,7 +31,7 @@ def work_key(manifest: Manifest, analysis: Analysis) -> str:
             "resources": own,
             "numerics": manifest.numerics,
             "reader": reader.READER_VERSION,
-            "format": FORMAT_VERSION,
+            "format": FORMAT,
         }
     )[:40]
 

@@ -15,6 +15,8 @@ __all__ = ["Drawing", "drawing_of", "to_svg"]
 
 WIDTH, HEIGHT = 380, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 30
+# Differences and ratios of what is drawn are numbers, too.
+_HIGHEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,11 @@ class Drawing:
 def drawing_of(title: str, histogram: Any) -> Drawing | None:
     """The drawing of a boost-histogram with one numeric axis; of its category axes the first category is drawn.
 
-    None where there is no numeric axis, or more than one.
+    None where there is no numeric axis, or more than one, or one of any kind that has no bins.
     """
     axes = histogram.axes
+    if 0 in axes.size:
+        return None
     numeric = [i for i, axis in enumerate(axes) if hasattr(axis, "edges") and not _is_category(axis)]
     if len(numeric) != 1:
         return None
@@ -55,15 +59,24 @@ def drawing_of(title: str, histogram: Any) -> Drawing | None:
     one = histogram[tuple(index)]
     values = np.asarray(one.values(), dtype=np.float64)
     variances = one.variances()
-    everything = _finite(np.asarray(one.values(flow=True), dtype=np.float64)).sum()
+    with np.errstate(all="ignore"):
+        outside = _finite(np.asarray(one.values(flow=True), dtype=np.float64)).sum() - _finite(values).sum()
     return Drawing(
         title=" ".join([title, *(f"[{name}]" for name in chosen)]),
-        edges=np.asarray(axis.edges, dtype=np.float64),
+        edges=_drawable(np.asarray(axis.edges, dtype=np.float64)),
         values=values,
         variances=np.abs(values) if variances is None else np.asarray(variances, dtype=np.float64),
         label=str(getattr(axis, "label", None) or getattr(axis, "metadata", None) or ""),
-        outside=float(everything - _finite(values).sum()),
+        outside=float(outside),
     )
+
+
+def _drawable(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The edges, with an end at infinity as far away as the bin beside it is wide."""
+    finite = edges[np.isfinite(edges)]
+    width = float(finite[-1] - finite[-2]) if len(finite) > 1 else 1.0
+    first, last = (float(finite[0]), float(finite[-1])) if len(finite) else (0.0, 0.0)
+    return np.nan_to_num(edges, posinf=last + width, neginf=first - width)
 
 
 def _is_category(axis: Any) -> bool:
@@ -73,9 +86,9 @@ def _is_category(axis: Any) -> bool:
 def to_svg(drawing: Drawing) -> str:
     """The drawing as an SVG element; colours come from the page (classes `bars`, `line`, `errors`, `axis`)."""
     x, x_ticks = _scale(drawing.edges, LEFT, WIDTH - RIGHT, logarithmic=_wants_log_x(drawing.edges))
-    finite = _finite(drawing.values)
-    errors = np.sqrt(np.maximum(_finite(drawing.variances), 0.0))
-    positive = finite[finite > 0]
+    finite = np.clip(_finite(drawing.values), -_HIGHEST, _HIGHEST)
+    errors = np.sqrt(np.clip(_finite(drawing.variances), 0.0, _HIGHEST))
+    positive = finite[finite > 1 / _HIGHEST]
     log_y = positive.size > 2 and positive.max() / positive.min() > 100 and finite.min() >= 0
     if log_y:
         bottom, top = 10 ** math.floor(math.log10(positive.min()) - 0.3), float((finite + errors).max()) * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -13,7 +14,11 @@ import numpy as np
 from vrecompute.errors import AnalysisError
 from vrecompute.results.result import Array, Result
 
-__all__ = ["check_result"]
+__all__ = ["TABLE_NAME", "check_result"]
+
+_CATEGORIES = (bh.axis.IntCategory, bh.axis.StrCategory)
+#: What a skim table may be called: files are named by it.
+TABLE_NAME = re.compile(r"\w[\w-]{0,99}", re.ASCII)
 
 
 def check_result(result: Any) -> Result:
@@ -25,15 +30,20 @@ def check_result(result: Any) -> Result:
     for name, histogram in _named(result.histograms, "histograms"):
         if not isinstance(histogram, bh.Histogram):
             raise AnalysisError(f"histogram {name!r} is {_kind(histogram)}; it must be a boost_histogram.Histogram")
+        if any(a.size == 0 and not isinstance(a, _CATEGORIES) for a in histogram.axes):
+            raise AnalysisError(f"histogram {name!r} has an axis without bins, on which nothing can be filled")
     for name, array in _named(result.arrays, "arrays"):
         if not isinstance(array, Array) or np.asarray(array.values).dtype.hasobject:
             raise AnalysisError(f"array {name!r} is {_kind(array)}; it must be a vrecompute.Array of numbers")
-    for name, number in _named(result.counters, "counters"):
-        _number(f"counter {name!r}", number)
-    for channel, cuts in _named(result.cutflow, "cutflow"):
-        for cut, number in _named(cuts, f"cutflow of {channel!r}"):
-            _number(f"cut {cut!r} of channel {channel!r}", number)
-    _named(result.tables, "tables")
+    # As numbers of Python: those of numpy round where their types differ, and wrap around where they are full.
+    result.counters = {n: _number(f"counter {n!r}", x) for n, x in _named(result.counters, "counters")}
+    result.cutflow = {
+        channel: {cut: _number(f"cut {cut!r} of channel {channel!r}", x) for cut, x in _cuts(channel, cuts)}
+        for channel, cuts in _named(result.cutflow, "cutflow")
+    }
+    for name, _ in _named(result.tables, "tables"):
+        if not TABLE_NAME.fullmatch(name):
+            raise AnalysisError(f"skim table {name!r}: choose a name of letters, digits, '_' and '-'; it names files")
     return result
 
 
@@ -43,11 +53,16 @@ def _named(mapping: Any, what: str) -> Any:
     return mapping.items()
 
 
-def _number(what: str, value: Any) -> None:
+def _cuts(channel: str, cuts: Any) -> Any:
+    return _named(cuts, f"cutflow of {channel!r}")
+
+
+def _number(what: str, value: Any) -> Any:
     if not isinstance(value, (Real, np.bool_)):
         raise AnalysisError(f"{what} is {_kind(value)}; it must be a number")
     if not math.isfinite(value):
         raise AnalysisError(f"{what} is {float(value)}; it must be a finite number")
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import operator
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.digest import canonical_json
-from vrecompute.errors import StoreError
+from vrecompute.errors import AnalysisError, DamagedObject, StoreError
+from vrecompute.results.check import check_result
 from vrecompute.results.result import Array, Result, TableSummary
 
 __all__ = ["FORMAT_VERSION", "pack", "read_results", "result_from_members", "result_members", "unpack", "write_results"]
@@ -29,6 +32,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a ZIP can hold
 # Keys of a UHI histogram that hold arrays, in storages and in axes.
 _ARRAY_KEYS = ("counts", "edges", "indices", "sum_of_weights", "sum_of_weights_squared", "values", "variances")
 
+# What reading data of another shape than was written raises.
+_GARBLED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 # Where the header of an .npy file of version 1.0 begins: after magic, version and its length.
 _HEADER_AT = 10
 
@@ -46,10 +51,14 @@ def write_results(results: Mapping[str, Result]) -> bytes:
 
 
 def read_results(data: bytes) -> dict[str, Result]:
-    """The results of a file's bytes, by sample; StoreError where they are damaged or of a newer format."""
+    """The results of a file's bytes, by sample; DamagedObject where they are damaged or of another format."""
     members = unpack(data)
     head = _head(members, "results.json", "vrecompute-results")
-    return {sample: result_from_members(members, prefix) for sample, prefix in head["samples"].items()}
+    try:
+        samples = dict(head["samples"].items())
+    except _GARBLED as error:
+        raise DamagedObject(f"a result file does not name its samples: {error}") from error
+    return {sample: result_from_members(members, prefix) for sample, prefix in samples.items()}
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:
@@ -62,23 +71,31 @@ def pack(members: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """The members of a ZIP, each verified by its checksum; StoreError where it is damaged."""
+    """The members of a ZIP that `pack` wrote, each verified by its checksum; DamagedObject for any other.
+
+    Members are stored as they are, each once, so that they take no more memory than `data`.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {info.filename: archive.read(info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise StoreError(f"not a readable result file: {error}") from error
+            members = archive.infolist()
+            if any(m.compress_type != zipfile.ZIP_STORED or m.file_size != m.compress_size for m in members):
+                raise ValueError("a member is compressed, and such files have none")
+            if sum(m.file_size for m in members) > len(data) or len({m.filename for m in members}) != len(members):
+                raise ValueError("its members are more than the file")
+            return {m.filename: archive.read(m) for m in members}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DamagedObject(f"not a readable result file: {error}") from error
 
 
 def _head(members: Mapping[str, bytes], name: str, expected: str) -> dict[str, Any]:
     try:
         head: dict[str, Any] = json.loads(members[name])
-    except (KeyError, ValueError) as error:
-        raise StoreError(f"not a {expected} file: it has no readable {name}") from error
-    if head.get("format") != expected or head.get("version") != FORMAT_VERSION:
-        raise StoreError(
-            f"a {expected} file of version {FORMAT_VERSION} was expected, "
-            f"this is {head.get('format')!r} version {head.get('version')!r}"
+        found = head.get("format"), head.get("version")
+    except _GARBLED as error:
+        raise DamagedObject(f"not a {expected} file: it has no readable {name}") from error
+    if found != (expected, FORMAT_VERSION):
+        raise DamagedObject(
+            f"a {expected} file of version {FORMAT_VERSION} was expected, this is {found[0]!r} version {found[1]!r}"
         )
     return head
 
@@ -106,7 +123,7 @@ def result_members(result: Result, prefix: str = "") -> dict[str, bytes]:
             # Order of cuts and channels is part of a cutflow, and JSON objects sort: so pairs.
             "cutflow": [[channel, list(cuts.items())] for channel, cuts in result.cutflow.items()],
             "counters": result.counters,
-            "tables": {name: [t.rows, t.digest] for name, t in result.summaries.items()},
+            "tables": {name: table.to_data() for name, table in result.summaries.items()},
             "events": result.events,
             "sum_of_weights": result.sum_of_weights,
         }
@@ -118,17 +135,28 @@ def result_from_members(members: Mapping[str, bytes], prefix: str = "") -> Resul
     """The Result that `result_members` wrote below `prefix`."""
     try:
         data = json.loads(members[f"{prefix}result.json"])
-        return Result(
+        result = Result(
             histograms={name: _histogram(members, path) for name, path in data["histograms"].items()},
             cutflow={channel: dict(cuts) for channel, cuts in data["cutflow"]},
             counters=data["counters"],
             arrays={n: Array(_array(members[a["path"]]), a["merge"]) for n, a in data["arrays"].items()},
-            summaries={n: TableSummary(rows, digest) for n, (rows, digest) in data["tables"].items()},
-            events=data["events"],
+            summaries={n: TableSummary.from_data(table) for n, table in data["tables"].items()},
+            events=operator.index(data["events"]),
             sum_of_weights=data["sum_of_weights"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"a result file lacks or garbles {prefix or 'its root'}: {error}") from error
+        if not math.isfinite(result.sum_of_weights):
+            raise ValueError("the sum of weights is not finite")
+        return check_result(result)
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        AnalysisError,
+    ) as error:
+        raise DamagedObject(f"a result file lacks or garbles {prefix or 'its root'}: {error}") from error
 
 
 def _histogram_members(histogram: bh.Histogram[Any], path: str) -> dict[str, bytes]:
@@ -156,11 +184,24 @@ def _histogram_members(histogram: bh.Histogram[Any], path: str) -> dict[str, byt
 
 def _histogram(members: Mapping[str, bytes], path: str) -> bh.Histogram[Any]:
     uhi = json.loads(members[f"{path}.json"])
+    for axis in uhi["axes"]:
+        axis.pop("writer_info", None)
     for block in (uhi["storage"], *uhi["axes"]):
         for key in _ARRAY_KEYS:
             if isinstance(block.get(key), str):
                 block[key] = _array(members[block[key]])
+    # What an axis says of itself must not decide how much memory is taken.
+    cells = math.prod(_bins(axis) for axis in uhi["axes"])
+    if cells > max(np.size(uhi["storage"][key]) for key in _ARRAY_KEYS if key in uhi["storage"]):
+        raise ValueError(f"histogram {path} has axes of {cells} bins, and does not hold them")
     return bh.Histogram._from_uhi_(uhi)
+
+
+def _bins(axis: Mapping[str, Any]) -> int:
+    for key, fewer in (("edges", 1), ("categories", 0)):
+        if key in axis:
+            return len(axis[key]) - fewer
+    return 2 if axis["type"] == "boolean" else operator.index(axis["bins"])
 
 
 def _npy(values: NDArray[Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
@@ -11,7 +11,9 @@ import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Result", "TableSummary", "joined_digest"]
+from vrecompute.results.promotion import ValueType, joined
+
+__all__ = ["Array", "Result", "TableSummary", "joined_digest", "joint_columns"]
 
 Merge = Literal["sum", "concat"]
 
@@ -27,22 +29,60 @@ class Array:
         if self.merge != other.merge:
             raise ValueError(f"cannot combine a {self.merge!r} array with a {other.merge!r} array")
         if self.merge == "concat":
-            return Array(np.concatenate([self.values, other.values]), "concat")
+            # Of an empty chunk, type and shape are whatever its code made of nothing.
+            filled = [a.values for a in (self, other) if len(a.values)]
+            return Array(np.concatenate(joined(*filled)), "concat") if filled else self
         if self.values.shape != other.values.shape:
             raise ValueError(f"cannot add arrays of shapes {self.values.shape} and {other.values.shape}")
-        return Array(self.values + other.values, "sum")
+        mine, others = joined(self.values, other.values)
+        return Array(mine + others, "sum")
 
 
 @dataclass(frozen=True)
 class TableSummary:
-    """What is left of a skim table once its rows are in the store: their number, and a digest over them in order."""
+    """What is left of a skim table once its rows are in the store: their number, a digest over them in order, columns.
+
+    `columns` are (name, type) in the order of the first chunk. `+` raises ValueError, naming the column, where two do
+    not make one table.
+    """
 
     rows: int
     digest: str
+    columns: tuple[tuple[str, ValueType], ...] = ()
 
     def __add__(self, other: TableSummary) -> TableSummary:
-        joined = sha256(f"{self.digest}\n{other.digest}".encode()).hexdigest()
-        return TableSummary(self.rows + other.rows, joined)
+        digest = sha256(f"{self.digest}\n{other.digest}".encode()).hexdigest()
+        if self.columns and other.columns and (alone := {n for n, _ in self.columns} ^ {n for n, _ in other.columns}):
+            raise ValueError(f"column {min(alone)!r} is not in all of its pieces")
+        return TableSummary(self.rows + other.rows, digest, joint_columns([self, other]))
+
+    def to_data(self) -> list[Any]:
+        """The summary as data, for JSON."""
+        return [self.rows, self.digest, [[name, list(t.dtypes), t.low, t.high] for name, t in self.columns]]
+
+    @classmethod
+    def from_data(cls, data: Any) -> TableSummary:
+        """The summary of `to_data`; ValueError or TypeError for anything else."""
+        rows, digest, columns = data
+        if type(rows) is not int or not isinstance(digest, str):
+            raise ValueError("a table without rows or digest")
+        return cls(
+            rows, digest, tuple((str(n), ValueType(tuple(map(str, d)), low, high)) for n, d, low, high in columns)
+        )
+
+
+def joint_columns(summaries: Iterable[TableSummary]) -> tuple[tuple[str, ValueType], ...]:
+    """All columns of the summaries; ValueError, naming the column, where no type holds all its values exactly."""
+    columns: dict[str, ValueType] = {}
+    for summary in summaries:
+        for name, type_ in summary.columns:
+            columns[name] = columns.get(name, ValueType()) + type_
+    for name, type_ in columns.items():
+        try:
+            _ = type_.dtype
+        except ValueError as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    return tuple(columns.items())
 
 
 @dataclass

@@ -58,10 +58,12 @@ class Results(Mapping[str, Result]):
         Histograms that ROOT has no type for (more than three numeric axes) are left out. ':' and ';' become '_':
         ROOT's paths give them meanings of their own.
         """
+        import numpy as np
         import uproot
 
         taken: set[str] = set()
-        with uproot.recreate(path) as file:
+        # moments of axes that reach to infinity are no numbers, and ROOT needs none
+        with uproot.recreate(path) as file, np.errstate(all="ignore"):
             for sample, result in self._samples.items():
                 folder = _root_name(sample, taken)
                 for name, histogram in result.histograms.items():

@@ -42,13 +42,14 @@ _BESIDE = (
 _PUT = _BESIDE + 'cat > "$new" && chmod "$2" "$new" && mv -fT -- "$new" "$1"'
 _CREATE = (
     _BESIDE + 'cat > "$new" && sync "$new" || exit 1; '
-    'ln -- "$new" "$1" 2> /dev/null || { [ -s "$1" ] && exit 17; [ -s "$new" ] || [ ! -e "$1" ] || exit 17; '
+    'ln -T -- "$new" "$1" 2> /dev/null || { '
+    'if [ -L "$1" ] || { [ -e "$1" ] && { [ ! -f "$1" ] || [ -s "$1" ] || [ ! -s "$new" ]; }; }; then exit 17; fi; '
     # without hard links: whoever makes the empty file may rename onto it; one that is left behind is taken over
     '(set -C; : > "$1") 2> /dev/null || { sleep 5; [ -s "$1" ] && exit 17; }; '
     'mv -fT -- "$new" "$1"; } && sync "${1%/*}"'
 )
-_GET = '[ -e "$1" ] || exit 2; cat -- "$1"'
-_LIST = 'cd -- "$1" 2> /dev/null || exit 0; find . -type f ! -name ".*" -print'
+_GET = '[ -e "$1" ] || [ -L "$1" ] || exit 2; [ -f "$1" ] || { echo "is no file" >&2; exit 1; }; cat -- "$1"'
+_LIST = '[ -e "$1" ] || exit 0; cd -- "$1" && find . ! -type d ! -name ".*" -print'
 _EXISTS, _ABSENT = 17, 2
 
 

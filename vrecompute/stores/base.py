@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
 import time
 from collections.abc import Iterator
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, StoreFull
+from vrecompute.errors import DamagedObject, StoreError, StoreFull
 
-__all__ = ["DirStore", "Store", "object_path", "open_store"]
+__all__ = ["ASIDE", "DirStore", "Store", "aside_name", "checked", "object_path", "open_store"]
+
+#: Below this name lies what was found damaged, until somebody looks at it or removes it.
+ASIDE = "aside"
+# Larger objects whose sha256 is known are hashed before they are read: whatever lies there takes no memory.
+_LARGE = 64 << 20
+_LONGEST = 255  # bytes in a part of a path
 
 # What file systems say that have no hard links, or cannot make a directory durable by itself.
 _NOT_SUPPORTED = frozenset(
@@ -41,14 +49,26 @@ class Store(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
 
-    def get(self, name: str, *, sha256: str | None = None) -> bytes:
-        """The object's bytes, checked against `sha256` if given; StoreError where absent or different."""
+    def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
+        """The object's bytes; StoreError where absent.
+
+        DamagedObject where they are no file, cannot be read, disagree with `sha256`, or are more than `most_bytes`.
+        """
+
+    def digest(self, name: str) -> str | None:
+        """The sha256 of the object's bytes, taken where the store is; None where absent or unreadable."""
+
+    def set_aside(self, name: str) -> str:
+        """Move whatever is under the name below `aside/`, and say where; absent is fine."""
 
     def exists(self, name: str) -> bool:
         """Whether the name is taken."""
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Names below `prefix`, sorted; one created a moment ago elsewhere may be missing."""
+        """Names below `prefix`, sorted; one created a moment ago elsewhere may be missing. StoreError if unreadable."""
+
+    def children(self, prefix: str) -> list[str]:
+        """What follows `prefix/` in names below it, up to the next `/`; sorted. StoreError where it cannot be read."""
 
     def delete(self, name: str) -> None:
         """Remove an object that was found damaged, or a retired run; absent is fine."""
@@ -99,30 +119,71 @@ class DirStore:
                 temporary.unlink()
         return True
 
-    def get(self, name: str, *, sha256: str | None = None) -> bytes:
-        """The object's bytes, checked against `sha256` if given; StoreError where absent or different."""
+    def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
+        """The object's bytes; DamagedObject where they are not what was asked for."""
         try:
-            data = self._path(name).read_bytes()
+            with self._open(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                if most_bytes is not None and size > most_bytes:
+                    raise DamagedObject(f"{self.url}: {name!r} has {size} bytes, more than any such object of ours")
+                if sha256 is not None and size > _LARGE:
+                    if (found := hashlib.file_digest(file, "sha256").hexdigest()) != sha256:
+                        raise _damage(self.url, name, sha256, found)
+                    file.seek(0)
+                data = file.read()
         except FileNotFoundError as error:
+            if self.exists(name):
+                raise DamagedObject(f"{self.url}: {name!r} is damaged: a link that leads nowhere") from error
             raise StoreError(f"{self.url}: there is no object {name!r}") from error
         except OSError as error:
             raise self._translate(error, name) from error
-        if sha256 is not None and sha256_of(data) != sha256:
-            raise StoreError(f"{self.url}: object {name!r} is damaged (its sha256 is not {sha256})")
-        return data
+        return checked(self.url, name, data, sha256)
+
+    def digest(self, name: str) -> str | None:
+        """The sha256 of the object's bytes, read piece by piece; None where absent or unreadable."""
+        try:
+            with self._open(name) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, StoreError):
+            return None
+
+    def set_aside(self, name: str) -> str:
+        """Rename the file, or whatever else it is."""
+        aside = aside_name(name)
+        try:
+            self._make_folder(self._path(aside).parent)
+            with contextlib.suppress(FileNotFoundError):
+                self._path(name).rename(self._path(aside))
+        except OSError as error:
+            raise self._translate(error, name) from error
+        return aside
 
     def exists(self, name: str) -> bool:
         """Whether the name is taken."""
-        return self._path(name).exists()
+        return os.path.lexists(self._path(name))
 
     def names(self, prefix: str) -> Iterator[str]:
         """Names below `prefix`, sorted; unfinished temporaries are never among them."""
         base = self._path(prefix) if prefix else self.root
+
+        def unreadable(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise self._translate(error, prefix)
+
         found = []
-        for directory, _, files in os.walk(base):
+        for directory, _, files in os.walk(base, onerror=unreadable):
             relative = Path(directory).relative_to(self.root)
             found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
         yield from sorted(found)
+
+    def children(self, prefix: str) -> list[str]:
+        """What lies in the folder."""
+        try:
+            return sorted(n for n in os.listdir(self._path(prefix)) if not n.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._translate(error, prefix) from error
 
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
@@ -161,13 +222,23 @@ class DirStore:
     def _path(self, name: str) -> Path:
         return Path(object_path(str(self.root), name))
 
+    def _open(self, name: str) -> BufferedReader:
+        """The file, which must be one: nobody writes into a FIFO, and a device never ends."""
+        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        if file is None:
+            os.close(descriptor)
+            raise DamagedObject(f"{self.url}: {name!r} is damaged: there is something that is no file")
+        return file
+
     def _translate(self, error: OSError, name: str) -> StoreError:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return StoreFull(
                 f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
                 "free some space and run again, finished work is reused"
             )
-        return StoreError(f"{self.url}: {name!r}: {error.strerror or error}")
+        kind = DamagedObject if error.errno in {errno.EACCES, errno.EPERM} else StoreError
+        return kind(f"{self.url}: {name!r}: {error.strerror or error}")
 
     @staticmethod
     def _sync_directory(directory: Path) -> None:
@@ -182,11 +253,12 @@ class DirStore:
 
 
 def _is_taken(target: Path, data: bytes) -> bool:
-    """Whether there is an object; an empty file where `data` is not empty is a claim, see `_claim`."""
+    """Whether there is anything; an empty file where `data` is not empty is a claim, see `_claim`."""
     try:
-        return target.stat().st_size > 0 or not data
+        status = target.lstat()
     except OSError:
         return False
+    return not stat.S_ISREG(status.st_mode) or status.st_size > 0 or not data
 
 
 def _move(temporary: Path, target: Path, data: bytes) -> bool:
@@ -223,9 +295,28 @@ def _claim(temporary: Path, target: Path, data: bytes) -> bool:
 
 def object_path(root: str, name: str) -> str:
     """The path of an object below `root`; StoreError for a name that would leave it, or hide in it."""
-    if any(not part or part.startswith(".") for part in name.split("/")):
+    parts = name.split("/")
+    if "\0" in name or any(not p or p.startswith(".") or len(p.encode(errors="replace")) > _LONGEST for p in parts):
         raise StoreError(f"{name!r} is not a name of a store object")
     return f"{root}/{name}"
+
+
+def aside_name(name: str) -> str:
+    """A new name for what is set aside from `name`."""
+    folder, _, last = name.rpartition("/")
+    return "/".join(filter(None, (ASIDE, folder, f"{last[:200]}.{secrets.token_hex(4)}")))
+
+
+def checked(url: str, name: str, data: bytes, sha256: str | None) -> bytes:
+    """`data` itself; DamagedObject where they disagree with `sha256`."""
+    if sha256 is not None and (found := sha256_of(data)) != sha256:
+        raise _damage(url, name, sha256, found)
+    return data
+
+
+def _damage(url: str, name: str, sha256: str, found: str) -> DamagedObject:
+    """That an object has another sha256 than it should."""
+    return DamagedObject(f"{url}: object {name!r} is damaged (its sha256 is {found[:16]}..., not {sha256[:16]}...)")
 
 
 def open_store(url: str | Path) -> Store:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, StoreFull
-from vrecompute.sites.access import Access
-from vrecompute.stores.base import object_path
+from vrecompute.errors import DamagedObject, StoreError, StoreFull
+from vrecompute.sites.access import Access, Completed
+from vrecompute.stores.base import aside_name, checked, object_path
 
 __all__ = ["AccessStore"]
+
+# $1 is the path, $2 where to. What is no file is not read: nobody writes into a FIFO.
+_SHA256 = '[ -f "$1" ] && sha256sum < "$1"'
+_ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -fT -- "$1" "$2"'
+_EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
+_CHILDREN = '[ -e "$1" ] || exit 0; cd -- "$1" && ls'
+_SIZE = '[ ! -f "$1" ] || stat -L -c %s -- "$1"'
 
 
 class AccessStore:
@@ -36,26 +42,45 @@ class AccessStore:
             kind = StoreFull if "No space left" in str(error) or "quota" in str(error).lower() else StoreError
             raise kind(f"{self.access}: {name!r} cannot be written: {error}") from error
 
-    def get(self, name: str, *, sha256: str | None = None) -> bytes:
-        """The object's bytes, checked against `sha256` if given; StoreError where absent or different."""
+    def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
+        """The object's bytes; DamagedObject where they are not what was asked for."""
+        if most_bytes is not None and int(self._sh(_SIZE, name, self._path(name)).text or 0) > most_bytes:
+            raise DamagedObject(f"{self.access}: {name!r} is larger than any such object of ours")
         try:
             data = self.access.get(self._path(name))
         except OSError as error:
-            raise StoreError(f"{self.access}: {name!r} cannot be read: {error}") from error
+            raise DamagedObject(f"{self.access}: {name!r} cannot be read: {error}") from error
         if data is None:
             raise StoreError(f"{self.access}: {self.url} has no object {name!r}")
-        if sha256 is not None and sha256_of(data) != sha256:
-            raise StoreError(f"{self.access}: object {name!r} is damaged (its sha256 is not {sha256})")
-        return data
+        return checked(f"{self.access}: {self.url}", name, data, sha256)
+
+    def digest(self, name: str) -> str | None:
+        """The sha256 of the object's bytes, taken there; None where absent or unreadable."""
+        done = self.access.run(["sh", "-c", _SHA256, "sh", self._path(name)], timeout_s=600)
+        return done.text.split()[0] if done.code == 0 else None
+
+    def set_aside(self, name: str) -> str:
+        """Rename the file, or whatever else it is."""
+        aside = aside_name(name)
+        self._sh(_ASIDE, name, self._path(name), self._path(aside))
+        return aside
 
     def exists(self, name: str) -> bool:
         """Whether the name is taken."""
-        return self.access.run(["test", "-e", self._path(name)]).code == 0
+        return self.access.run(["sh", "-c", _EXISTS, "sh", self._path(name)]).code == 0
 
     def names(self, prefix: str) -> Iterator[str]:
         """Names below `prefix`, sorted."""
         folder = self._path(prefix) if prefix else str(self.root)
-        yield from (f"{prefix}/{name}" if prefix else name for name in self.access.names(folder))
+        try:
+            found = self.access.names(folder)
+        except OSError as error:
+            raise StoreError(f"{self.access}: {prefix!r} cannot be listed: {error}") from error
+        yield from (f"{prefix}/{name}" if prefix else name for name in found)
+
+    def children(self, prefix: str) -> list[str]:
+        """What lies in the folder."""
+        return sorted(self._sh(_CHILDREN, prefix, self._path(prefix)).text.splitlines())
 
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
@@ -67,6 +92,12 @@ class AccessStore:
     def local_path(self, name: str) -> Path | None:
         """None: the files are elsewhere."""
         return None
+
+    def _sh(self, script: str, name: str, *paths: str) -> Completed:
+        done = self.access.run(["sh", "-c", script, "sh", *paths], timeout_s=600)
+        if done.code != 0:
+            raise StoreError(f"{self.access}: {name!r}: {done.complaint or f'exit code {done.code}'}")
+        return done
 
     def _path(self, name: str) -> str:
         return object_path(str(self.root), name)

@@ -27,10 +27,10 @@ def test_a_run_gives_products_figures_and_the_bytes_of_one_process(client, table
     assert found["dwarfs"].arrays.keys() == here.arrays.keys()
     for name, array in here.arrays.items():
         assert found["dwarfs"].arrays[name].values.tobytes() == array.values.tobytes(), name
-    run.save(tmp_path)
-    assert (tmp_path / "products" / "background.csv").is_file()
-    assert (tmp_path / "figures" / "residuals.png").is_file()
-    assert json.loads((tmp_path / "report.json").read_text())["status"] == "complete"
+    out = run.save(tmp_path / "out")
+    assert (out / "products" / "background.csv").is_file()
+    assert (out / "figures" / "residuals.png").is_file()
+    assert json.loads((out / "report.json").read_text())["status"] == "complete"
 
 
 def test_a_map_is_one_grid_of_pixels_and_is_reused(client, tables_dir):

@@ -1,0 +1,142 @@
+"""`--out`: a folder holds the outputs of one run, or what it held before; nothing of others is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
+from vrecompute.cli import main
+from vrecompute.digest import sha256_of
+from vrecompute.errors import DamagedObject, Incomplete, UsageError
+from vrecompute.publish import MARKER, check_directory
+from vrecompute.stores.base import DirStore
+from vrecompute.stores.objects import content_name, read_document, sealed, write_content
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture
+def run(client, tmp_path, monkeypatch):
+    """`run(file)`: a run that has ended, in this test's own store."""
+    monkeypatch.setattr(client, "_store_given", tmp_path / "store")
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    return lambda file, **options: client.run(str(tmp_path / "sums.py"), str(file), **options).wait(60)
+
+
+@pytest.fixture
+def good(tmp_path) -> Path:
+    return write_events(tmp_path / "good.root", 100, clusters=2)
+
+
+def document(out: Path):
+    return json.loads((out / "report.json").read_text())
+
+
+def test_outputs_of_a_failed_run_hold_nothing_of_an_earlier_one(run, good, tmp_path):
+    out = run(good).save(tmp_path / "out")
+    assert document(out)["status"] == "complete"
+    assert (out / "result" / "result.zip").is_file()
+    (out / "notes.txt").write_text("mine")
+    failed = run(tmp_path / "absent.root")
+    failed.save(out)
+    assert document(out)["run"] == failed.id
+    assert sorted(os.listdir(out)) == [MARKER, "notes.txt", "report.html", "report.json"]
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_starts(run, good, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    (mine / "result").mkdir(parents=True)
+    (mine / "result" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match=r"mine holds files that vrecompute did not write \(result\)"):
+        run(good).save(mine)
+    for arguments in (["run", str(tmp_path / "sums.py"), str(good)], ["runs", "result", "last"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--store", str(tmp_path / "new"), "--out", str(mine)])
+        assert ended.value.code == 2
+        assert "choose an empty folder" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new").exists()
+    assert os.listdir(mine) == ["result"]
+    with pytest.raises(UsageError, match="Not a directory"):
+        check_directory(mine / "result" / "thesis.tex")
+
+
+def test_outputs_that_cannot_be_written_leave_what_was_there(run, good, tmp_path, monkeypatch):
+    first = run(good)
+    out = first.save(tmp_path / "out")
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    second = run(good, pt_min_gev=20.0)
+    next(Path(second.store.url).glob(f"runs/{second.id}/results/*.zip")).write_bytes(b"")
+    with pytest.raises(DamagedObject, match="damaged"):
+        second.save(out)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_the_current_folder_may_be_written(run, good, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for _ in range(2):
+        run(good).save(".")
+    assert sorted(os.listdir()) == sorted([MARKER, "report.html", "report.json", "result"])
+
+
+def with_outcome(run, change) -> None:
+    """The run's outcome, sealed as it should be, with something else in it."""
+    store = DirStore(run.store.url)
+    (name,) = store.names(f"runs/{run.id}/outcomes")
+    body = read_document(store, name, "outcome", dict)
+    change(body)
+    (store.root / name).write_bytes(sealed(name, "outcome", body, ordered=True))
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "", "a//b", "a\0b"])
+def test_a_product_is_never_written_outside(run, client, good, tmp_path, name):
+    ended = run(good)
+    kept = content_name(f"runs/{ended.id}/products/w", b"evil", ".txt")
+    write_content(ended.store, kept, b"evil")
+    with_outcome(ended, lambda body: body["product_files"].update({name: kept}))
+    with pytest.raises(Incomplete, match="not the name of a file in a folder"):
+        client.attach(ended.id).save(tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["product_files"].update({"x": "blobs/" + "0" * 64}),
+        lambda body: body.update(result="runs/other/results/" + "0" * 64 + ".zip"),
+        lambda body: body["summary"].update(result_sha256="0" * 64),
+        lambda body: body["summary"].update(run="other"),
+        lambda body: body["summary"].update(events=None),
+        lambda body: body.pop("failures"),
+        lambda body: body.update(chunks=[["a"]]),
+    ],
+)
+def test_an_outcome_that_names_what_is_not_of_its_run_is_none(run, client, good, change):
+    ended = run(good)
+    with_outcome(ended, change)
+    (facts,) = client.runs()
+    assert facts.state == "interrupted"
+    assert "outcomes" in facts.trouble
+    with pytest.raises(Incomplete, match=r"how it ended is not known: .*is damaged"):
+        client.attach(ended.id).result()
+    assert client.attach(ended.id).resume().report(timeout_s=60).status == "complete"
+
+
+def test_the_result_that_is_written_is_the_one_that_is_reported(run, good, tmp_path):
+    first, second = run(good), run(good, pt_min_gev=50.0)
+    (mine,), (other,) = ([*Path(r.store.url).glob(f"runs/{r.id}/results/*.zip")] for r in (first, second))
+    shutil.copy(other, mine)
+    with pytest.raises(DamagedObject, match="its sha256 is"):
+        first.save(tmp_path / "out")
+    out = second.save(tmp_path / "out")
+    assert sha256_of((out / "result" / "result.zip").read_bytes()) == document(out)["result_sha256"]

@@ -1,0 +1,308 @@
+"""Whatever happens to an object in a store: right numbers, or an error that names it. Never a traceback or a hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.dataset
+import pytest
+
+from tests.conftest import ACCEPTANCE
+from tests.events import write_events
+from vrecompute import Client
+from vrecompute.cli import main
+from vrecompute.digest import sha256_of
+from vrecompute.errors import VrecomputeError
+
+ANALYSIS = """
+import json
+from pathlib import Path
+
+import boost_histogram as bh
+import numpy as np
+
+from vrecompute import Analysis, Parameter, Result
+
+
+class Kept(Analysis):
+    name = "kept"
+    parameters = (Parameter("pt_min_gev", 20.0, "cut"),)
+    finish_function = "tamper_finish:finish"
+
+    def columns(self, source):
+        return ["Muon_pt", "weight"]
+
+    def resources(self):
+        return {"factor": Path(__file__).parent / "factor.json"}
+
+    def process(self, events):
+        factor = json.loads(Path(events.resources["factor"]).read_text())["factor"]
+        pt = events.flat("Muon_pt").astype(float)
+        pt = pt[pt > self["pt_min_gev"]]
+        histogram = bh.Histogram(bh.axis.Regular(20, 0, 200), storage=bh.storage.Weight())
+        histogram.fill(pt, weight=factor)
+        return Result(
+            histograms={"pt": histogram},
+            cutflow={"mu": {"all": len(events), "hard": len(pt)}},
+            counters={"sum": factor * len(pt)},
+            tables={"muons": {"pt": pt}},
+        )
+"""
+FINISH = """
+def finish(results, analysis, context):
+    hard = results["events"].cutflow["mu"]["hard"]
+    (context.directory / "note.txt").write_text(f"{hard}")
+    return {"hard": hard}
+"""
+# What a run leaves in a store: kind -> pattern, with the run's name and its work.
+KINDS = {
+    "manifest": "runs/{run}/manifest.json",
+    "plan": "runs/{run}/plan.json",
+    "outcome": "runs/{run}/outcomes/*.json",
+    "event": "runs/{run}/events/*/*.json",
+    "result": "runs/{run}/results/*.zip",
+    "product": "runs/{run}/products/*/*.txt",
+    "part": "work/{work}/parts/*.zip",
+    "rows": "work/{work}/tables/*/*/*.parquet",
+    "source": "sources/*.json",
+    "sidecar": "sources/*.table",
+    "resource": "blobs/*.json",
+    "code": "blobs/*.py",
+}
+
+
+def flip(path: Path, other: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def folder(path: Path, other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "x.json").write_text("{}")
+
+
+def fifo(path: Path, other: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def nest(path: Path, other: Path) -> None:
+    path.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+
+
+ACTIONS = {
+    "flip": flip,
+    "truncate": lambda path, other: os.truncate(path, path.stat().st_size // 2),
+    "delete": lambda path, other: path.unlink(),
+    "swap": lambda path, other: shutil.copy(other, path),
+    "empty": lambda path, other: os.truncate(path, 0),
+    "scalar": lambda path, other: path.write_text("[]"),
+    "nest": nest,
+    "fifo": fifo,
+    "folder": folder,
+    "mode": lambda path, other: path.chmod(0),
+}
+COMMANDS = ("list", "show", "report", "result", "logs", "explain", "again", "no-reuse", "resume")
+# A hang is what waits for what never comes; a busy machine is none.
+HANG_S = 30.0
+
+
+class Site:
+    """A client, an analysis, and a store with two runs of different works that are tampered with in copies."""
+
+    def __init__(self, client: Client, place: Path) -> None:
+        self.client, self.place = client, place
+        (place / "kept.py").write_text(ANALYSIS)
+        (place / "factor.json").write_text('{"factor": 1.25}')
+        self.files = [str(write_events(place / f"{n}.root", 60, seed=n, clusters=3)) for n in range(2)]
+        self.store = place / "store"
+        client._store_given = self.store
+        ended = [self.start(pt_min_gev=cut) for cut in (20.0, 60.0)]
+        self.runs = [run.id for run in ended]
+        self.sha256 = ended[0].report().result_sha256
+        self.cutflow = json.loads(json.dumps(ended[0].report().cutflow))
+        self.rows = self.read(ended[0].tables("muons"))
+        self.works = [json.loads((self.store / "runs" / run / "plan.json").read_text())["work"] for run in self.runs]
+
+    def start(self, **options):
+        options = {"chunk_bytes": 1200, "task_chunks": 2, "pt_min_gev": 20.0} | options
+        return self.client.run(str(self.place / "kept.py"), self.files, **options).wait(60)
+
+    @staticmethod
+    def read(paths):
+        return pyarrow.dataset.dataset(paths).to_table()["pt"].to_pylist()
+
+    def objects(self, store: Path, kind: str) -> tuple[Path, Path]:
+        """An object of the first run, and another of its kind."""
+        mine, others = (
+            sorted(store.glob(KINDS[kind].format(run=run, work=work)))
+            for run, work in zip(self.runs, self.works, strict=True)
+        )
+        if kind in {"resource", "code"}:
+            others = sorted(store.glob("blobs/*"))
+        path = mine[-1]
+        return path, next(p for p in others if p.read_bytes() != path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch, Client(workers=1, threads=2) as client:
+        place = tmp_path_factory.mktemp("tamper")
+        (place / "modules").mkdir()
+        (place / "modules" / "tamper_finish.py").write_text(FINISH)
+        patch.syspath_prepend(place / "modules")
+        yield Site(client, place)
+
+
+@pytest.fixture
+def store(site, tmp_path, monkeypatch):
+    """A copy of the store, which the client uses."""
+    copied = Path(shutil.copytree(site.store, tmp_path / "store"))
+    monkeypatch.setattr(site.client, "_store_given", copied)
+    return copied
+
+
+CASES = [
+    (kind, action, command)
+    for k, kind in enumerate(KINDS)
+    for a, action in enumerate(ACTIONS)
+    for c, command in enumerate(COMMANDS)
+    if ACCEPTANCE or (k + a) % len(COMMANDS) == c  # each pair of any two at least once
+]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("kind", "action", "command"), CASES)
+def test_right_numbers_or_a_named_error(site, store, tmp_path, capsys, kind, action, command):
+    path, other = site.objects(store, kind)
+    ACTIONS[action](path, other)
+    began = time.monotonic()
+    if command in {"explain", "again", "no-reuse", "resume"}:
+        in_process(site, command, kind)
+    else:
+        on_the_command_line(site, store, command, tmp_path / "out", capsys)
+    assert time.monotonic() - began < HANG_S
+
+
+def in_process(site: Site, command: str, kind: str) -> None:
+    if command == "explain":
+        site.client.explain(str(site.place / "kept.py"), site.files, chunk_bytes=1200)
+        return
+    if command == "resume":
+        try:
+            run = site.client.attach(site.runs[0])
+            if run.status != "complete":
+                run = run.resume().wait(60)
+            sha256, rows = run.report().result_sha256, site.read(run.tables("muons"))
+        except VrecomputeError as error:
+            if any(word in str(error) for word in (site.runs[0], "work/", "blobs/")):
+                return
+            raise
+    else:
+        run = site.start(reuse=command == "again")
+        assert run.status == "complete", run.report().failures
+        sha256, rows = run.report().result_sha256, site.read(run.tables("muons"))
+        assert run.products() == {"hard": site.cutflow["mu"]["hard"]}
+    assert sha256 == site.sha256 == sha256_of(run.result().to_bytes())
+    assert rows == site.rows
+
+
+def on_the_command_line(site: Site, store: Path, command: str, out: Path, capsys) -> None:
+    capsys.readouterr()
+    arguments = {"list": ["list", "--json"], "report": ["report", site.runs[0], "--json"]}.get(
+        command, [command, site.runs[0]]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", *arguments, "--store", str(store), *(["--out", str(out)] if command == "result" else [])])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    if command == "list":
+        assert ended.value.code == 0
+        found = {row["run"]: row for row in json.loads(said.out)}
+        assert set(found) == set(site.runs)
+        assert (found[site.runs[1]]["state"], found[site.runs[1]]["trouble"]) == ("complete", "")
+        assert (
+            found[site.runs[0]]["state"] == "complete"
+            or site.runs[0] in found[site.runs[0]]["trouble"]
+            or (found[site.runs[0]]["state"] == "interrupted")
+        )
+    elif ended.value.code != 0:
+        assert ended.value.code in {2, 3, 4, 5}
+        assert said.err.startswith("Error: ")
+        assert not (out / "report.json").exists()
+    elif command == "report":
+        assert json.loads(said.out)["status"] == "complete"
+        assert json.loads(said.out)["cutflow"] == site.cutflow
+    elif command == "result":
+        assert sha256_of((out / "result" / "result.zip").read_bytes()) == site.sha256
+        assert site.read(sorted((out / "result" / "tables" / "muons").glob("*"))) == site.rows
+        assert (out / "products" / "note.txt").read_text() == f"{int(site.cutflow['mu']['hard'])}"
+
+
+AS_ANOTHER = """
+import os, sys
+from vrecompute.cli import main
+import vrecompute.client, vrecompute.run
+if os.getuid() == 0:
+    os.seteuid(65534)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "says"),
+    [
+        ("runs/{run}/outcomes/{outcome}", 0, "outcomes/{outcome}': Permission denied"),
+        ("runs/{run}/manifest.json", 0, "manifest.json': Permission denied"),
+        ("runs/{run}", 0, "{run}"),
+        ("runs", 4, "'runs': Permission denied"),
+    ],
+)
+def test_what_may_not_be_read_breaks_its_own_run_only(site, store, closed, code, says):
+    (outcome,) = os.listdir(store / "runs" / site.runs[0] / "outcomes")
+    names = {"run": site.runs[0], "outcome": outcome}
+    with tempfile.TemporaryDirectory(prefix="vrecompute-tamper-") as place:
+        Path(place).chmod(0o755)
+        there = Path(shutil.copytree(store, Path(place) / "store"))
+        (there / closed.format(**names)).chmod(0)
+        command = [sys.executable, "-c", AS_ANOTHER, "runs", "list", "--store", str(there)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        (there / closed.format(**names)).chmod(0o755)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert says.format(**names) in done.stdout + done.stderr
+    if code == 0:
+        assert f"{site.runs[1]}  complete" in done.stdout
+
+
+def test_a_store_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "store").write_text("no store")
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "list", "--store", str(tmp_path / "store")])
+    assert ended.value.code == 4
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_an_older_store_is_named_and_left_as_it_is(site, store, capsys):
+    for path in store.glob(f"runs/{site.runs[0]}/**/*.json"):
+        document = json.loads(path.read_bytes())
+        document.pop("sha256")
+        document["version"] = 1
+        sha256 = sha256_of(json.dumps(document, separators=(",", ":")).encode())
+        path.write_text(json.dumps({**document, "sha256": sha256}))
+    before = {p: p.read_bytes() for p in store.rglob("*") if p.is_file() and site.runs[0] in str(p)}
+    found = {facts.run: facts for facts in site.client.runs()}
+    assert (found[site.runs[0]].state, found[site.runs[1]].state) == ("other-format", "complete")
+    assert "format 1" in found[site.runs[0]].trouble
+    with pytest.raises(VrecomputeError, match=r"has format 1.*it is left as it is"):
+        site.client.attach(site.runs[0])
+    assert {p: p.read_bytes() for p in before} == before

@@ -1,0 +1,50 @@
+"""Paths on this machine to read store objects from; copies last as long as the process."""
+
+from __future__ import annotations
+
+import atexit
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from vrecompute.digest import sha256_of
+from vrecompute.errors import DamagedObject
+from vrecompute.stores.base import Store
+from vrecompute.stores.objects import intact, read_content
+
+__all__ = ["local_copy", "process_copy", "temporary_folder"]
+
+
+def local_copy(store: Store, name: str) -> Path:
+    """A path to an object whose sha256 is in its name, verified: its own, or a copy. DamagedObject where it is not."""
+    path = store.local_path(name)
+    if path is None:
+        return process_copy(f"{store.url} {name}", "".join(Path(name).suffixes[-2:]), lambda: read_content(store, name))
+    if not intact(store, name):
+        raise DamagedObject(
+            f"{store.url}: {name} is missing or damaged; run the analysis again where the file is that it was made of: "
+            "it is written anew"
+        )
+    return path
+
+
+def process_copy(what: str, suffix: str, make: Callable[[], bytes]) -> Path:
+    """A file of this process' own that holds what `make` gives; made once for each `what`."""
+    folder = temporary_folder()
+    path = folder / (sha256_of(what.encode()) + suffix)
+    if not path.exists():
+        beside = folder / secrets.token_hex(8)
+        beside.write_bytes(make())
+        beside.rename(path)
+    return path
+
+
+@lru_cache(maxsize=1)
+def temporary_folder() -> Path:
+    """This process' folder for copies, removed when it ends."""
+    folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

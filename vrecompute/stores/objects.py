@@ -1,0 +1,185 @@
+"""What is kept in a store proves itself when it is read. There are two kinds of objects:
+
+documents   JSON that carries its kind, a format version, the name it was written under, and a sha256 of all that
+content     any bytes, under a name that holds their sha256; a document or a part says what they are of
+
+A name holds run, work or source, so an object that was copied to the place of another is noticed as damage is.
+A sha256 finds damage, not forgery by somebody who may write to the store.
+Readers change nothing. Writers set aside what is damaged under the name they need, and write it again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vrecompute.digest import canonical_json, sha256_of
+from vrecompute.errors import DamagedObject, OtherFormat, StoreError, VrecomputeError
+from vrecompute.stores.base import ASIDE, Store
+
+__all__ = [
+    "FORMAT",
+    "SetAside",
+    "content_name",
+    "intact",
+    "read_content",
+    "read_document",
+    "sealed",
+    "set_aside",
+    "sha256_in",
+    "write_content",
+    "write_document",
+]
+
+#: Version of all objects in a store. It is part of every work key, so parts of another version are never reused.
+FORMAT = 2
+# No document of ours is larger; the manifest of 100,000 files has about 30 MB.
+_MOST_BYTES = 256 << 20
+_ENVELOPE = ("format", "version", "of")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_log = logging.getLogger("vrecompute")
+# Stamps of files on this machine whose content was found to agree with their names.
+_proven: dict[Path, tuple[int, ...]] = {}
+_MOST_PROVEN = 4096
+_T = TypeVar("_T")
+
+
+def sealed(name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = False) -> bytes:
+    """The bytes of a document. Keys are sorted, so that equal values give equal bytes, unless order is part of it.
+
+    Its sha256 is of the compact text of all else, in the order it stands in.
+    """
+    document = {"format": f"vrecompute-{kind}", "version": FORMAT, "of": name, **body}
+    if ordered:
+        return json.dumps({**document, "sha256": _sha256_of(document)}, allow_nan=False).encode()
+    return canonical_json({**document, "sha256": sha256_of(canonical_json(document))})
+
+
+def write_document(store: Store, name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = False) -> bool:
+    """Make a document durable; False where one that is intact has the name."""
+
+    def readable() -> bool:
+        try:
+            read_document(store, name, kind, lambda found: found)
+        except DamagedObject:
+            return False
+        except StoreError:
+            if store.exists(name):
+                raise
+            return False  # somebody else set it aside
+        return True
+
+    return _write(store, name, sealed(name, kind, body, ordered=ordered), readable)
+
+
+def read_document(store: Store, name: str, kind: str, make: Callable[[dict[str, Any]], _T]) -> _T:
+    """What `make` makes of the document under `name`; DamagedObject or OtherFormat, with reason, where there is none.
+
+    Whatever `make` raises for want of a key, or for a value of another kind, is damage too.
+    """
+    try:
+        body = json.loads(store.get(name, most_bytes=_MOST_BYTES))
+        if not isinstance(body, dict) or body.pop("sha256", None) != _sha256_of(body):
+            raise ValueError("its content does not agree with its own sha256")
+        found_kind, version, of = (body.pop(key, None) for key in _ENVELOPE)
+        if version != FORMAT:
+            raise OtherFormat(
+                f"{store.url}: {name} has format {version}, and this vrecompute reads and writes format {FORMAT}; "
+                "it is left as it is: read it with the version that wrote it, or run the analysis again"
+            )
+        if (found_kind, of) != (f"vrecompute-{kind}", name):
+            raise ValueError(f"it was written as {of!r} ({found_kind})")
+        return make(body)
+    except (StoreError, OSError):
+        raise
+    except RecursionError as error:
+        raise DamagedObject(f"{store.url}: {name} is damaged: it is nested too deeply") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, VrecomputeError) as error:
+        raise DamagedObject(f"{store.url}: {name} is damaged: {error}") from error
+
+
+def content_name(folder: str, data: bytes, suffix: str = "") -> str:
+    """The name of `data` below `folder`."""
+    return f"{folder}/{sha256_of(data)}{suffix}"
+
+
+def sha256_in(name: str) -> str:
+    """The sha256 in the last part of a name; DamagedObject where there is none."""
+    found = _SHA256.search(name.rpartition("/")[2])
+    if found is None:
+        raise DamagedObject(f"{name!r} is not a name that holds a sha256")
+    return found.group()
+
+
+def write_content(store: Store, name: str, data: bytes) -> None:
+    """Make `data`, whose sha256 is in `name`, durable."""
+    _write(store, name, data, lambda: intact(store, name))
+
+
+def read_content(store: Store, name: str) -> bytes:
+    """The bytes under a name that holds their sha256; DamagedObject where they are others."""
+    return store.get(name, sha256=sha256_in(name))
+
+
+def intact(store: Store, name: str) -> bool:
+    """Whether the object is there and its bytes agree with its name. On this machine, hashed once until it changes."""
+    path = store.local_path(name)
+    try:
+        status = None if path is None else path.stat()
+    except (OSError, ValueError):
+        return False
+    stamp = () if status is None else (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if path is not None and _proven.get(path) == stamp:
+        return True
+    if store.digest(name) != sha256_in(name):
+        return False
+    if path is not None:
+        if len(_proven) >= _MOST_PROVEN:
+            _proven.clear()
+        _proven[path] = stamp
+    return True
+
+
+def set_aside(store: Store, name: str, why: object) -> None:
+    """Move what is under `name` out of the way, and say so in the log; the run says so too."""
+    kept = store.set_aside(name)
+    _log.warning("%s: it is made again; what was there is kept as %s", why, kept)
+
+
+class SetAside:
+    """What anybody sets aside in a store from `begin` on."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._before: set[str] = set()
+
+    def begin(self) -> None:
+        """What is aside by now is not meant."""
+        self._before = set(self.store.names(ASIDE))
+
+    def said(self) -> list[str]:
+        """A sentence for each object."""
+        try:
+            new = sorted(set(self.store.names(ASIDE)) - self._before)
+        except StoreError as error:
+            return [f"what was found damaged in the store cannot be listed: {error}"]
+        names = [name.removeprefix(f"{ASIDE}/").rpartition(".")[0] for name in new]
+        return [f"{n} was damaged in the store; it was set aside as {a}" for n, a in zip(names, new, strict=True)]
+
+
+def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool]) -> bool:
+    for _ in range(3):
+        if store.create(name, data):
+            return True
+        if is_good():
+            return False
+        set_aside(store, name, f"{store.url}: {name} is damaged")
+    raise StoreError(f"{store.url}: {name} is damaged whenever it is written; look at the disk, and at {ASIDE}/ there")
+
+
+def _sha256_of(document: Mapping[str, Any]) -> str:
+    return sha256_of(json.dumps(document, separators=(",", ":"), allow_nan=False).encode())
