@@ -273,6 +273,7 @@ def test_what_may_not_be_read_breaks_its_own_run_only(site, store, closed, code,
     with tempfile.TemporaryDirectory(prefix="vrecompute-tamper-") as place:
         Path(place).chmod(0o755)
         there = Path(shutil.copytree(store, Path(place) / "store"))
+        subprocess.run(["chmod", "-R", "a+rX", str(there)], check=True)  # a store is private, unless it is shared
         (there / closed.format(**names)).chmod(0)
         command = [sys.executable, "-c", AS_ANOTHER, "runs", "list", "--store", str(there)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.access import LocalAccess, SshAccess, open_access
 from vrecompute.sites.model import Credentials, Site, SiteAccess, Ssh, Unicore
+from vrecompute.stores.objects import content_name, read_content, write_content
+from vrecompute.stores.remote import AccessStore
 
 hostile = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30)
 
@@ -55,8 +57,11 @@ def test_files_are_created_once_where_there_are_no_hard_links(tmp_path, monkeypa
     assert access.create(path, b"two") is False
     assert access.get(path) == b"one"
     (tmp_path / "a" / "claimed").touch()  # by a writer that was killed
-    assert access.create(str(tmp_path / "a" / "claimed"), b"whole") is True
-    assert access.get(str(tmp_path / "a" / "claimed")) == b"whole"
+    assert access.create(str(tmp_path / "a" / "claimed"), b"whole") is False
+    store, name = AccessStore(access, str(tmp_path)), content_name("a", b"whole")
+    (tmp_path / name).touch()
+    write_content(store, name, b"whole")
+    assert read_content(store, name) == b"whole"
 
 
 def test_a_file_that_cannot_be_written_says_why(tmp_path):

@@ -105,7 +105,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, wrong, caplog):
+def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, wrong, caplog, monkeypatch):
+    monkeypatch.setattr("vrecompute.stores.base._CLAIM_S", 0.2)
     name = content_name("blobs", b"good", ".json")
     document = "sources/x.json"
     write_content(store, name, b"good")

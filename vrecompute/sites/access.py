@@ -44,8 +44,8 @@ _CREATE = (
     _BESIDE + 'cat > "$new" && sync "$new" || exit 1; '
     'ln -T -- "$new" "$1" 2> /dev/null || { '
     'if [ -L "$1" ] || { [ -e "$1" ] && { [ ! -f "$1" ] || [ -s "$1" ] || [ ! -s "$new" ]; }; }; then exit 17; fi; '
-    # without hard links: whoever makes the empty file may rename onto it; one that is left behind is taken over
-    '(set -C; : > "$1") 2> /dev/null || { sleep 5; [ -s "$1" ] && exit 17; }; '
+    # without hard links: whoever makes the empty file may rename onto it; one that is left behind is what is there
+    '(set -C; : > "$1") 2> /dev/null || { sleep 5; [ -e "$1" ] && exit 17; }; '
     'mv -fT -- "$new" "$1"; } && sync "${1%/*}"'
 )
 _GET = '[ -e "$1" ] || [ -L "$1" ] || exit 2; [ -f "$1" ] || { echo "is no file" >&2; exit 1; }; cat -- "$1"'

@@ -266,7 +266,7 @@ def _move(temporary: Path, target: Path, data: bytes) -> bool:
     try:
         os.link(temporary, target)
     except FileExistsError:
-        return not _is_taken(target, data) and _claim(temporary, target, data)
+        return _claim(temporary, target, data)
     except OSError as error:
         if error.errno not in _NOT_SUPPORTED:
             raise
@@ -277,16 +277,16 @@ def _move(temporary: Path, target: Path, data: bytes) -> bool:
 def _claim(temporary: Path, target: Path, data: bytes) -> bool:
     """As a link, where a file system has none: whoever makes an empty file of that name may rename onto it.
 
-    For that moment a reader finds an empty object, which proves nothing and is not used. A writer that is killed
-    then leaves its claim behind; another takes it over after a while.
+    For that moment a reader finds an empty object, which proves nothing and is not used. A claim that stays, since its
+    writer was killed, is damage as any other: see `objects`.
     """
     deadline = time.monotonic() + _CLAIM_S
-    while time.monotonic() < deadline:
+    while True:
         try:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             break
         except FileExistsError:
-            if _is_taken(target, data):
+            if _is_taken(target, data) or time.monotonic() > deadline:
                 return False
             time.sleep(_CLAIM_LOOK_S)
     temporary.rename(target)
