@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import uproot
 
+from tests.stores.test_objects import WRONG
 from vrecompute import Client, reader
 from vrecompute.digest import sha256_of
 from vrecompute.execution.preflight import lookalikes
@@ -211,3 +212,25 @@ def test_branches_of_one_name_are_told_and_the_first_is_read(run, tmp_path):
     assert numbers(ended) == ("complete", 4950, 1, 0)
     assert any("several branches named 'x'; the first" in text for text in ended.report().warnings)
     assert any("several branches named 'x'" in text for text in run(path).report().warnings)
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, "another's"])
+@pytest.mark.parametrize("suffix", ["data", "sha256"])
+def test_what_is_known_of_files_is_read_anew_where_it_is_damaged(run, tmp_path, suffix, wrong):
+    one, two = write(tmp_path / "one.root", 1, 8000), write(tmp_path / "two.root", 2, 8000)
+    run(one, two)
+    os.utime(one, (1, 1))  # of another stamp: its data are compared with those of its parts, and its content again
+    os.utime(two, (2, 2))
+    assert numbers(run(one, two)) == ("complete", 24_000, 0, 2)
+    known = sorted((tmp_path / "store" / "sources").glob(f"*.{suffix}"))
+    assert len(known) >= 2, "there is nothing to damage"
+    contents = [path.read_bytes() for path in known]
+    for number, path in enumerate(known):
+        if wrong in WRONG:
+            WRONG[wrong](path)
+        else:
+            path.write_bytes(contents[number - 1])
+    again = run(one, two)
+    assert numbers(again) == ("complete", 24_000, 0, 2)
+    if wrong != "a folder":
+        assert sum(f".{suffix} was damaged in the store" in warning for warning in again.report().warnings) == 2
