@@ -14,7 +14,7 @@ import uproot
 from tests.stores.test_objects import WRONG
 from vrecompute import Client, reader
 from vrecompute.digest import sha256_of
-from vrecompute.execution.preflight import lookalikes
+from vrecompute.execution.preflight import lookalikes, whole_sha256
 from vrecompute.reader.identity import SAMPLE_BYTES, SAMPLES
 
 TOTAL = """
@@ -214,23 +214,42 @@ def test_branches_of_one_name_are_told_and_the_first_is_read(run, tmp_path):
     assert any("several branches named 'x'" in text for text in run(path).report().warnings)
 
 
+def damage(path: Path, wrong: str, other: bytes) -> None:
+    """Make a store's object what it was not written as: `other`, or one of WRONG."""
+    if wrong in WRONG:
+        WRONG[wrong](path)
+    else:
+        path.write_bytes(other)
+
+
 @pytest.mark.parametrize("wrong", [*WRONG, "another's"])
-@pytest.mark.parametrize("suffix", ["data", "sha256"])
-def test_what_is_known_of_files_is_read_anew_where_it_is_damaged(run, tmp_path, suffix, wrong):
+def test_what_was_proved_of_files_is_proved_anew_where_it_is_damaged(run, tmp_path, wrong):
     one, two = write(tmp_path / "one.root", 1, 8000), write(tmp_path / "two.root", 2, 8000)
     run(one, two)
-    os.utime(one, (1, 1))  # of another stamp: its data are compared with those of its parts, and its content again
+    os.utime(one, (1, 1))  # of another stamp: their data are compared with those of their parts
     os.utime(two, (2, 2))
     assert numbers(run(one, two)) == ("complete", 24_000, 0, 2)
-    known = sorted((tmp_path / "store" / "sources").glob(f"*.{suffix}"))
-    assert len(known) >= 2, "there is nothing to damage"
+    known = sorted((tmp_path / "store" / "sources").glob("*.data"))
     contents = [path.read_bytes() for path in known]
+    assert len(known) == 2
     for number, path in enumerate(known):
-        if wrong in WRONG:
-            WRONG[wrong](path)
-        else:
-            path.write_bytes(contents[number - 1])
+        damage(path, wrong, contents[1 - number])
     again = run(one, two)
     assert numbers(again) == ("complete", 24_000, 0, 2)
-    if wrong != "a folder":
-        assert sum(f".{suffix} was damaged in the store" in warning for warning in again.report().warnings) == 2
+    if wrong != "a folder":  # which no listing of objects has
+        assert sum("was damaged in the store" in warning for warning in again.report().warnings) == 2
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, "another's"])
+def test_the_content_of_a_file_is_read_anew_where_what_was_kept_of_it_is_damaged(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr("vrecompute.stores.base._CLAIM_S", 0.2)
+    store, contents = str(tmp_path / "store"), {}
+    for name in ("other", "file"):
+        (tmp_path / name).write_text(name)
+        assert whole_sha256(store, str(tmp_path / name)) == sha256_of(name.encode())
+        (kept,) = (p for p in (tmp_path / "store" / "sources").glob("*.sha256") if p not in contents)
+        contents[kept] = kept.read_bytes()
+    damage(kept, wrong, next(iter(contents.values())))
+    assert whole_sha256(store, str(tmp_path / "file")) == sha256_of(b"file")
+    assert kept.read_bytes() == contents[kept]
+    assert len(list((tmp_path / "store" / "aside" / "sources").iterdir())) == 1
