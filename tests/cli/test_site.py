@@ -114,7 +114,7 @@ def test_a_name_unlike_its_file_and_tls_switched_off_get_advice(folder):
     code, output = run("check", "other.yaml")
     assert code == 0
     assert "advice: other.yaml:2:7: name: Client() and --site find this file as 'other'" in output
-    assert "advice: other.yaml:6:16: network.tls: without TLS anyone who reaches a port runs code" in output
+    assert "advice: other.yaml:6:16: network.tls: without TLS, any user who reaches a port can run code" in output
 
 
 def test_check_of_the_examples_is_right(monkeypatch):

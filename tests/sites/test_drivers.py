@@ -67,7 +67,7 @@ def test_options_of_an_installed_driver_are_checked_by_its_own_model():
 @pytest.mark.parametrize(
     ("backend", "reason"),
     [
-        ("strangeplain", "the driver 'strangeplain' declares none"),
+        ("strangeplain", "the driver 'strangeplain' declares no options"),
         ("strangelib", "cannot be imported here: No module named 'library_that_is_not_there'"),
         ("strangegone", "cannot be imported here: module 'strange_driver' has no attribute 'Gone'"),
         ("elsewhere", "no driver 'elsewhere' is installed here"),

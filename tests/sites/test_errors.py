@@ -178,7 +178,7 @@ WRONG = {
     ),
     "fewer ports than workers": (
         "network: {worker_ports: 10000-10006}\nworkers: {processes: 4}\n",
-        ["4:25: network.worker_ports: 7 ports for 4 processes on a node, and each needs two | widen the range"],
+        ["4:25: network.worker_ports: 7 ports for 4 worker processes on a node | widen the range"],
     ),
     "a proxy that is not told, and one that is not used": (
         "network: {compute_outbound: proxy}\n",
@@ -214,7 +214,7 @@ WRONG = {
         [
             "4:18: stage.scratch: 'scratch' is relative | start it with /",
             "4:27: stage.shared: 'data' is relative | start it with /",
-            "5:14: store.url: a folder from / or a variable is needed | did you mean '$HOME/runs'",
+            "5:14: store.url: a folder must start with / or a variable | did you mean '$HOME/runs'",
         ],
     ),
     "a store that is none": (
@@ -234,8 +234,8 @@ WRONG = {
     "a mover without a place": (
         "stage: {mover: login, quota: 1TiB}\n",
         [
-            "4:16: stage.mover: has nowhere to copy to | add `scratch",
-            "4:30: stage.quota: a quota of nothing | add `scratch",
+            "4:16: stage.mover: no folder to copy to | add `scratch",
+            "4:30: stage.quota: no folder to limit | add `scratch",
         ],
     ),
     "python twice": (
@@ -246,12 +246,12 @@ WRONG = {
         "workers: {nodes: {min: 20, max: 16}}\nlimits: {max_jobs: 10}\n",
         [
             "4:24: workers.nodes.min: min 20 is above max 16 | lower it",
-            "5:20: limits.max_jobs: 10 jobs allowed, while workers.nodes.min is 20 | raise it",
+            "5:20: limits.max_jobs: a run starts with 20 jobs (workers.nodes.min), and only 10 are allowed | raise it",
         ],
     ),
     "nodes cut off from their scheduler": (
         "access: {ssh: {host: a.example.org}}\nnetwork: {compute_outbound: none}\n",
-        ["5:29: scheduler_runs: compute nodes reach nothing outside | did you mean 'allocation'"],
+        ["5:29: scheduler_runs: compute nodes have no outbound connections | did you mean 'allocation'"],
     ),
     "options of the driver": (
         "options: {acount: x, launcher: sruun, prefer: jason, directives: {ad: [], drop: --mem}}\n",
@@ -279,7 +279,7 @@ WRONG = {
     "unbalanced": ("workers: {threads: 2\n", ["5:1: not YAML: a '{' is not closed | write {key: value"]),
     "colon in a value": (
         "description: Slurm: the old one\n",
-        ["4:19: not YAML: a ':' where none can be | put a value with ': ' in quotes"],
+        ["4:19: not YAML: an unexpected ':' | put a value with ': ' in quotes"],
     ),
 }
 

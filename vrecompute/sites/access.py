@@ -44,7 +44,7 @@ _CREATE = (
     _BESIDE + 'cat > "$new" && sync "$new" || exit 1; '
     'ln -T -- "$new" "$1" 2> /dev/null || { '
     'if [ -L "$1" ] || { [ -e "$1" ] && { [ ! -f "$1" ] || [ -s "$1" ] || [ ! -s "$new" ]; }; }; then exit 17; fi; '
-    # without hard links: whoever makes the empty file may rename onto it; one that is left behind is what is there
+    # without hard links: the process that makes the empty file may rename onto it; one left behind is what is there
     '(set -C; : > "$1") 2> /dev/null || { sleep 5; [ -e "$1" ] && exit 17; }; '
     'mv -fT -- "$new" "$1"; } && sync "${1%/*}"'
 )
@@ -81,7 +81,7 @@ class Access(ABC):
 
     @abstractmethod
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command whose stdin and stdout are pipes; it is told by the end of stdin that nobody listens."""
+        """Start a command whose stdin and stdout are pipes; its stdin ends when the client stops listening."""
 
     @contextlib.contextmanager
     def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
@@ -137,12 +137,12 @@ class SshAccess(Access):
 
     Processes of one user share the connection, and it ends by itself `persist_s` seconds after its last use. Where
     the user has one open already (`ControlMaster` in ~/.ssh/config), that is used: it may have taken a second
-    factor, for which nobody can be asked here.
+    factor, for which this process cannot ask.
     """
 
     def __init__(self, ssh: Ssh, *, config: Path | None = None, persist_s: int = _PERSIST_S) -> None:
         if ssh.host.startswith("-") or (ssh.user or "").startswith("-") or (ssh.jump or "").startswith("-"):
-            raise UsageError(f"{ssh.host!r}: a host or user that begins with '-' would be an option of ssh")
+            raise UsageError(f"{ssh.host!r}: a host or user may not begin with '-', as an option of ssh does")
         self.ssh = ssh
         self.config = config
         self.persist_s = persist_s
@@ -164,7 +164,7 @@ class SshAccess(Access):
         greeting, begun, stdout = done.stdout.partition(_BEGIN)
         if not begun:
             said = " ".join((greeting + done.stderr).decode(errors="replace").split())
-            raise Unavailable(f"{self}: no command runs there, instead it says: {said[:500] or 'nothing'}")
+            raise Unavailable(f"{self}: the login shell ran no command; its output: {said[:500] or 'nothing'}")
         return Completed(done.code, stdout, done.stderr.rpartition(_BEGIN)[2])
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -197,7 +197,7 @@ class SshAccess(Access):
 
     @contextlib.contextmanager
     def _tunnel(self, way: list[str], here: int, what: str) -> Iterator[None]:
-        """The same by a connection of its own."""
+        """The same by a separate connection."""
         argv = [*self._ssh(), "-o", "ExitOnForwardFailure=yes", "-N", *way, "--", self.ssh.host]
         nothing = subprocess.DEVNULL
         tunnel = subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, start_new_session=True)
@@ -244,19 +244,19 @@ def open_access(site: Site) -> Access:
 
 def _run(argv: list[str], stdin: bytes, timeout_s: float, *, missing: str) -> Completed:
     try:
-        # of its own session: a Ctrl-C in the user's terminal is for the client, which has to say goodbye
+        # in a new session: a Ctrl-C in the user's terminal is for the client, which has to end its jobs
         done = subprocess.run(
             argv, input=stdin, capture_output=True, timeout=timeout_s, check=False, start_new_session=True
         )
     except FileNotFoundError as error:
-        raise Unavailable(f"there is no command {argv[0]!r}: {missing}") from error
+        raise Unavailable(f"command {argv[0]!r} was not found: {missing}") from error
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"`{argv[0]}` did not answer within {timeout_s:.0f} s") from error
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def _sockets() -> Path:
-    """A short folder for control sockets that nobody else can enter."""
+    """A short folder for control sockets that only this user can enter."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and len(runtime) <= _LONGEST_FOLDER and os.access(runtime, os.W_OK):
         folder = Path(runtime) / "vrecompute"
@@ -265,7 +265,7 @@ def _sockets() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()
     if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or folder.is_symlink():
-        raise Unavailable(f"{folder} is open to others; remove it, it must be a folder of yours with mode 0700")
+        raise Unavailable(f"other users can enter {folder}; remove it, it must be a folder of yours with mode 0700")
     return folder
 
 

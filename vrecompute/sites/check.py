@@ -52,7 +52,7 @@ def check(
 ) -> Checked:
     """Check `data` against `kind`; `fill` stands in for required keys that are missing or wrong.
 
-    `also` are keys of the top that somebody else reads, and that a suggestion may name.
+    `also` are top-level keys that other code reads, and that a suggestion may name.
     The value is None where too little is right to make one.
     """
     adapter = _adapter(kind)
@@ -141,7 +141,7 @@ def _take_out(rest: dict[str, Any], error: ErrorDetails, fill: Mapping[str, Any]
 
 
 def _without_key_step(at: Location) -> Location:
-    """pydantic points at the key of a mapping, rather than its value, by a last step of its own."""
+    """pydantic points at the key of a mapping, rather than its value, by an extra last step."""
     return at[:-1] if at[-1:] == ("[key]",) else at
 
 

@@ -42,4 +42,4 @@ def options_model(backend: str) -> OptionsModel:
     rules = getattr(driver, "site_rules", lambda site: ())
     if isinstance(model, type) and issubclass(model, BaseModel):
         return OptionsModel(model, rules=rules)
-    return OptionsModel(None, f"the driver '{backend}' declares none", rules)
+    return OptionsModel(None, f"the driver '{backend}' declares no options", rules)

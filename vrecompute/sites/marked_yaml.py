@@ -185,15 +185,15 @@ def _parsed(text: str, file: str, bounds: Bounds, loader: Any) -> tuple[MappingN
 
 _ADVICE = {
     "'\\t'": "a tab; indent with spaces",
-    "mapping values are not allowed": "a ':' where none can be; put a value with ': ' in quotes, or fix the indent",
+    "mapping values are not allowed": "an unexpected ':'; put a value with ': ' in quotes, or fix the indent",
     "could not find expected ':'": "a key without ':'; write `key: value`",
     "expected <block end>": "the indentation does not match the lines above; align keys of one section",
-    "invalid Unicode character": "an escape that is no letter; write the letter itself",
+    "invalid Unicode character": "an escape sequence that is no character; write the character itself",
     "expected ',' or '}'": "a '{' is not closed; write {key: value, key: value}",
     "expected ',' or ']'": "a '[' is not closed; write [one, two]",
     "unexpected end of stream": "a quote is not closed",
     "cannot start any token": "a character that no value can start with; put the value in quotes",
-    "block sequence entries": "a list item '- ' where none can be; start it on a line of its own",
+    "block sequence entries": "an unexpected list item '- '; start it on a new line",
     "unknown escape": "an unknown escape; use single quotes for text with backslashes",
 }
 

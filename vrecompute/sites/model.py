@@ -7,9 +7,9 @@
     ├── options         the driver's own words, checked by the driver's model
     ├── workers         the shape of one job and how many of them
     ├── store           where parts and results of runs are kept
-    ├── stage           how data comes to compute nodes that cannot fetch it
-    ├── environment     what makes python start in a job
-    ├── limits          what no user can exceed
+    ├── stage           how input files reach compute nodes that cannot fetch them
+    ├── environment     the Python environment of jobs
+    ├── limits          limits that no run may exceed
     └── accounting      what is charged, and the energy behind it
 
 `load_site` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
@@ -92,7 +92,7 @@ class Ssh(_Section):
     port: Count | None = field(default=None, metadata=_says("TCP port; the default is OpenSSH's."))
     jump: Host | None = field(default=None, metadata=_says("Host to jump through (ssh -J)."))
     multiplex: Flag = field(
-        default=True, metadata=_says("One connection for everything; many logins in a short time count as an attack.")
+        default=True, metadata=_says("Share one SSH connection; many logins in a short time look like an attack.")
     )
 
 
@@ -119,10 +119,10 @@ class SiteAccess(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Network(_Section):
-    """What can reach what. Workers connect to the scheduler; nothing ever connects to a login node from outside."""
+    """Connections that are possible. Workers connect to the scheduler; nothing enters a login node from outside."""
 
     compute_outbound: Literal["open", "proxy", "none"] = field(
-        default="open", metadata=_says("What compute nodes reach outside the site: open, only by a proxy, or none.")
+        default="open", metadata=_says("Outbound connections of compute nodes: open, only through a proxy, or none.")
     )
     proxy: Url | None = field(default=None, metadata=_says("Address of the proxy where compute_outbound is proxy."))
     interface: Name | None = field(
@@ -141,10 +141,10 @@ class Network(_Section):
 class Nodes(_Section):
     """How many jobs of the shape of `Workers` a run may have at once."""
 
-    min: Count = field(default=1, metadata=_says("Jobs a run begins with."))
+    min: Count = field(default=1, metadata=_says("Number of jobs that a run starts with."))
     max: Count | None = field(
         default=None,
-        metadata=_says("Most jobs: a live run with much to do grows to them. Unset, none grows, and any may be asked."),
+        metadata=_says("Most jobs that a live run grows to. If unset, no run grows, and any number may be asked."),
     )
 
 
@@ -164,10 +164,10 @@ class Workers(_Section):
     walltime: Duration | None = field(
         default=None, metadata=_says("Longest time a job may ask for; one hour if unset.")
     )
-    nodes: Nodes = field(default_factory=Nodes, metadata=_says("How many such jobs."))
+    nodes: Nodes = field(default_factory=Nodes, metadata=_says("Number of such jobs of a run."))
     sweet_spot: Duration | None = field(
         default=None,
-        metadata=_says("Length of job that starts soonest here: what jobs ask for; walltime if unset."),
+        metadata=_says("Walltime that jobs ask for, such as one that starts soon here; workers.walltime if unset."),
     )
 
     @property
@@ -195,22 +195,22 @@ class StoreAddress(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(_Section):
-    """How data comes to compute nodes, and what of the site's file systems they see."""
+    """How input files reach compute nodes, and which file systems of the site those see."""
 
     scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
     mover: Literal["none", "client", "login", "data", "compute"] = field(
-        default="none", metadata=_says("Who copies inputs into scratch: none means workers read them where they are.")
+        default="none", metadata=_says("Host that copies inputs to scratch; with none, workers read them in place.")
     )
-    quota: Memory | None = field(default=None, metadata=_says("Most that staged data may take up in scratch."))
+    quota: Memory | None = field(default=None, metadata=_says("Largest total size of staged data in scratch."))
     shared: tuple[OnSite, ...] = field(
         default=(),
-        metadata=_says("Path prefixes that compute nodes see as the client does; all else is staged."),
+        metadata=_says("Path prefixes that compute nodes and the client share; other files are staged."),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(_Section):
-    """What makes the right python start in a job. All of it is resolved on the site."""
+    """The Python environment of jobs. All of it is resolved on the site."""
 
     modules: tuple[OnSite, ...] = field(default=(), metadata=_says("Environment modules to load, in this order."))
     venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
@@ -223,7 +223,7 @@ class Environment(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(_Section):
-    """What no user can exceed, whatever a run asks for."""
+    """Limits that no run may exceed, whatever it asks for."""
 
     max_jobs: Count | None = field(
         default=None, metadata=_says("Jobs of one live client in the queue at once, waiting or running.")
@@ -232,14 +232,14 @@ class Limits(_Section):
         default=None,
         metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
     )
-    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two questions to the batch system."))
+    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two polls of the batch system."))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accounting(_Section):
     """What the site charges, and the energy behind it; energy is not estimated where a figure is missing."""
 
-    unit: Literal["core-hour", "node-hour"] = field(default="core-hour", metadata=_says("What the site charges."))
+    unit: Literal["core-hour", "node-hour"] = field(default="core-hour", metadata=_says("Unit that the site charges."))
     watts_per_core: Ratio | None = field(default=None, metadata=_says("Electrical power of one busy core, in watts."))
     pue: Ratio | None = field(default=None, metadata=_says("Power usage effectiveness of the centre, from 1.0 up."))
     gco2_per_kwh: Ratio | None = field(default=None, metadata=_says("Grams of CO2 per kWh of its electricity."))
@@ -247,29 +247,29 @@ class Accounting(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Site(_Section):
-    """One place that has cores; everything else is told by its sections."""
+    """One place that has cores; the sections describe the rest."""
 
     schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))
-    name: Name = field(metadata=_says('What `Client("name")` and `--site name` call it; the file\'s own name.'))
+    name: Name = field(metadata=_says('Name for `Client("name")` and `--site name`; the same as the file\'s name.'))
     backend: Name = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
-    description: Text | None = field(default=None, metadata=_says("One sentence for people."))
+    description: Text | None = field(default=None, metadata=_says("One sentence that describes the site."))
     access: SiteAccess = field(default_factory=SiteAccess, metadata=_says("How its batch system is reached."))
     scheduler_runs: SchedulerRuns = field(
         default="client",
         metadata=_says(
-            "Where the Dask scheduler lives: in the client, on the login node, in the allocation, behind "
+            "Where the Dask scheduler runs: in the client, on the login node, in the allocation, behind "
             "a gateway, or none (jobs share the work through the store)."
         ),
     )
-    network: Network = field(default_factory=Network, metadata=_says("What can reach what."))
+    network: Network = field(default_factory=Network, metadata=_says("Connections that the site's network allows."))
     options: Mapping[str, Any] = field(
         default_factory=dict, hash=False, metadata=_says("The driver's own options, checked by the driver.")
     )
     workers: Workers = field(default_factory=Workers, metadata=_says("The shape of one job, and how many."))
     store: StoreAddress = field(default_factory=StoreAddress, metadata=_says("Where parts and results are kept."))
-    stage: Stage = field(default_factory=Stage, metadata=_says("How data comes to compute nodes."))
-    environment: Environment = field(default_factory=Environment, metadata=_says("What makes python start in a job."))
-    limits: Limits = field(default_factory=Limits, metadata=_says("What no user can exceed."))
+    stage: Stage = field(default_factory=Stage, metadata=_says("How input files reach compute nodes."))
+    environment: Environment = field(default_factory=Environment, metadata=_says("Python environment of jobs."))
+    limits: Limits = field(default_factory=Limits, metadata=_says("Limits that no run may exceed."))
     accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
 
 

@@ -59,12 +59,12 @@ def _network(site: Site) -> Iterator[Diagnostic]:
     if network.worker_ports and len(network.worker_ports) < 2 * workers.processes:
         yield Diagnostic(
             at("network.worker_ports", "workers.processes"),
-            f"{len(network.worker_ports)} ports for {workers.processes} processes on a node, and each needs two, "
-            "its own and its nanny's; widen the range",
+            f"{len(network.worker_ports)} ports for {workers.processes} worker processes on a node; each process needs "
+            "two, one for itself and one for its Dask nanny; widen the range",
         )
     if not network.tls:
         about = at("network.tls")
-        yield Diagnostic(about, "without TLS anyone who reaches a port runs code as the user; remove it", advice=True)
+        yield Diagnostic(about, "without TLS, any user who reaches a port can run code as you; remove it", advice=True)
 
 
 def _scheduler(site: Site) -> Iterator[Diagnostic]:
@@ -73,13 +73,14 @@ def _scheduler(site: Site) -> Iterator[Diagnostic]:
     if cut_off and site.scheduler_runs == "client" and site.access.kind != "local":
         yield Diagnostic(
             about,
-            "compute nodes reach nothing outside, so no scheduler in the client; did you mean 'allocation'?",
+            "compute nodes have no outbound connections, so workers cannot reach a scheduler in the client; did you "
+            "mean 'allocation'?",
         )
     if site.scheduler_runs in ("allocation", "none") and not site.store.url:
         yield Diagnostic(
             at("store.url", "scheduler_runs"),
-            f"with scheduler_runs: {site.scheduler_runs} results come back through the store, and the default is a "
-            "folder of the user; add `store: {url: ...}` unless home folders are shared with compute nodes",
+            f"with scheduler_runs: {site.scheduler_runs} results come back through the store, by default a folder in "
+            "your home; add `store: {url: ...}` unless compute nodes share home folders",
             advice=True,
         )
 
@@ -94,14 +95,15 @@ def _workers(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
     if limits.max_jobs and limits.max_jobs < nodes.min:
         message = (
-            f"{limits.max_jobs} jobs allowed, while workers.nodes.min is {nodes.min}: no run could start; raise it"
+            f"a run starts with {nodes.min} jobs (workers.nodes.min), and only {limits.max_jobs} are allowed; raise it"
         )
         yield Diagnostic(at("limits.max_jobs", "workers.nodes.min"), message)
     per_process = workers.memory_per_process
     if per_process is not None and per_process < 2**28:
         yield Diagnostic(
             at("workers.memory", "workers.processes"),
-            f"{workers.processes} processes share it: {per_process // 2**20} MiB each start no Python; raise it",
+            f"{workers.processes} worker processes share it: {per_process // 2**20} MiB each is too little for Python; "
+            "raise it",
         )
 
 
@@ -111,7 +113,7 @@ def _store(site: Site) -> Iterator[Diagnostic]:
     if url and "://" in url and not in_bucket:
         yield Diagnostic(at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
     elif url and not in_bucket and not _is_absolute(url):
-        yield Diagnostic(at("store.url"), f"a folder from / or a variable is needed; did you mean '$HOME/{url}'?")
+        yield Diagnostic(at("store.url"), f"a folder must start with / or a variable; did you mean '$HOME/{url}'?")
     elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", url or ""):
         yield Diagnostic(at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
     for key in ("endpoint", "credentials"):
@@ -122,7 +124,7 @@ def _store(site: Site) -> Iterator[Diagnostic]:
     if in_bucket and site.network.compute_outbound == "none" and site.stage.mover in ("none", "compute"):
         yield Diagnostic(
             at("stage.mover", "network.compute_outbound", "store.url"),
-            "compute nodes reach nothing outside, and nobody moves between them and the bucket; "
+            "compute nodes have no outbound connections, and no host copies data between them and the bucket; "
             "write mover: login or mover: data, unless the bucket is inside the site",
             advice=True,
         )
@@ -131,9 +133,9 @@ def _store(site: Site) -> Iterator[Diagnostic]:
 def _stage(site: Site) -> Iterator[Diagnostic]:
     stage = site.stage
     if stage.mover != "none" and not stage.scratch:
-        yield Diagnostic(at("stage.mover", "stage.scratch"), "has nowhere to copy to; add `scratch: $SCRATCH/...`")
+        yield Diagnostic(at("stage.mover", "stage.scratch"), "no folder to copy to; add `scratch: $SCRATCH/...`")
     if stage.quota and not stage.scratch:
-        yield Diagnostic(at("stage.quota", "stage.scratch"), "a quota of nothing; add `scratch: $SCRATCH/...`")
+        yield Diagnostic(at("stage.quota", "stage.scratch"), "no folder to limit; add `scratch: $SCRATCH/...`")
     for path in (*((stage.scratch,) if stage.scratch else ()), *stage.shared):
         if not _is_absolute(path):
             key = "stage.shared" if path in stage.shared else "stage.scratch"
@@ -150,7 +152,7 @@ def _environment(site: Site) -> Iterator[Diagnostic]:
 
 def _accounting(site: Site) -> Iterator[Diagnostic]:
     if site.accounting.pue is not None and site.accounting.pue < 1:
-        yield Diagnostic(at("accounting.pue"), "a centre uses at least what its machines use; write 1.0 or more")
+        yield Diagnostic(at("accounting.pue"), "a power usage effectiveness is never below 1.0; write 1.0 or more")
 
 
 def _is_absolute(path: str) -> bool:

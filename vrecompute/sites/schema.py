@@ -27,7 +27,7 @@ def installed_options() -> dict[str, type[BaseModel]]:
 def site_schema(options: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     """The schema of a site file, with the options of these drivers (driver: model) told apart by `backend`.
 
-    `null` is allowed for every key (it is the default), and no section has required keys of its own: what a
+    `null` is allowed for every key (it is the default), and no section has required keys: what a
     file leaves out may stand in the one it extends, which only `vrecompute site check` can see.
     """
     schema = copy.deepcopy(json_schema(Site))

@@ -1,4 +1,4 @@
-"""Finds secrets that somebody wrote into a site file. Nothing here ever shows one."""
+"""Finds secrets in the text of a site file. Nothing here ever shows one."""
 
 from __future__ import annotations
 

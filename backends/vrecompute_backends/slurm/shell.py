@@ -32,7 +32,7 @@ def slurm(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout
     done = access.run(["sh", "-c", FORGET + 'exec "$@"', "sh", *command], stdin=stdin, timeout_s=timeout_s)
     if done.code == _ABSENT:
         raise Unavailable(
-            f"{access}: there is no command {command[0]!r}; let `access` of the site name a machine that has Slurm"
+            f"{access}: command {command[0]!r} was not found; let `access` of the site name a machine that has Slurm"
         )
     return done
 

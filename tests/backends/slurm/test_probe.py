@@ -59,7 +59,7 @@ SITE = Site(name="here", backend="slurm", environment=Environment(venv="/nowhere
 def test_without_slurm_or_a_connection_nothing_is_sent_and_the_way_in_is_to_be_mended(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     unreachable = SshAccess(Ssh(host="no-such-host.invalid"))
-    for access, words in ((None, "there is no command 'sinfo'"), (unreachable, "no-such-host.invalid")):
+    for access, words in ((None, "command 'sinfo' was not found"), (unreachable, "no-such-host.invalid")):
         (found,) = SlurmBackend(SITE, access).probe()
         assert (found.check, found.ok) == ("slurm", False)
         assert words in found.detail

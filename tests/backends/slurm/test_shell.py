@@ -78,7 +78,7 @@ def test_a_job_finds_its_own_secrets_and_leaves_its_own_mark(backend, tmp_path):
 def test_a_command_that_is_not_there_is_said_to_be_missing(backend, tmp_path):
     for name in ("sbatch", "scancel"):
         (tmp_path / "bin" / name).unlink()
-    with pytest.raises(Unavailable, match="there is no command 'sbatch'"):
+    with pytest.raises(Unavailable, match="command 'sbatch' was not found"):
         backend.submit(Job("mine", ("true",)))
-    with pytest.raises(Unavailable, match="there is no command 'scancel'"):
+    with pytest.raises(Unavailable, match="command 'scancel' was not found"):
         backend.cancel([JobId("7")])
