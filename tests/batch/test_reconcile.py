@@ -96,7 +96,7 @@ def test_what_ended_is_used_and_the_last_job_is_the_end():
     assert (reconciler.decide(3, running, 1.0).submit, reconciler.spent(running)) == (0, False)
     over = {"a": JobStatus(State.TIMEOUT, elapsed_s=600)}
     assert (reconciler.decide(3, over, 2.0).submit, reconciler.spent(over)) == (0, True)
-    assert str(reconciler.budget) == "0.667 of the 1 core-hours of limits.core_hours are used"
+    assert str(reconciler.budget) == "0.667 of 1 h used, limits.core_hours"
 
 
 def test_a_job_that_never_started_used_nothing_and_one_that_nobody_timed_all():
@@ -113,7 +113,7 @@ def test_a_cluster_that_core_hours_are_not_worth_is_not_opened():
         name="tight", backend="slurm", workers=Workers(processes=4, walltime=3600), limits=Limits(core_hours=3.9)
     )
     for scheduler_runs, least in (("client", "4"), ("allocation", "5")):
-        with pytest.raises(OverBudget, match=f"0 of the 3.9 core-hours .* the least that workers take is {least} more"):
+        with pytest.raises(OverBudget, match=rf"may use {least} core-hours, more than .* \(0 of 3.9 h used"):
             SlurmBackend(replace(site, scheduler_runs=scheduler_runs)).open_cluster(1)
 
 

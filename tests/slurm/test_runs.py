@@ -158,4 +158,4 @@ def test_a_live_run_that_may_wait_for_ever_says_for_what(lab, data, scheduler_ru
     finally:
         lab.on("login", "kill", "-9", str(facts["pid"]), check=False)
         process.communicate(timeout=120)
-    assert "no worker runs yet: job" in line or "the Dask scheduler is not there yet: job" in line
+    assert "no worker job runs yet: job" in line or "the Dask scheduler has not started yet: job" in line

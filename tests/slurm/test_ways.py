@@ -75,7 +75,7 @@ def test_a_wrong_token_is_told_and_no_answer_and_a_marker_is_one_all_the_same(la
         seen = lab.backend(**rest).poll(ids)
     assert [s.state for s in seen.values()] == [State.FAILED, State.UNKNOWN]
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "does not answer (instead came: " in said
+    assert "does not answer (problem: " in said
     assert "its token is not accepted: `scontrol token` gives a new one" in said
 
 

@@ -34,7 +34,7 @@ class Budget:
         return self.limit_h is None or self.used_s + core_s <= self.limit_h * 3600
 
     def ended(self, statuses: Iterable[JobStatus]) -> None:
-        """Jobs that have ended, or are ended now: what they took is used. One that nobody timed took its walltime."""
+        """Use the core-hours of jobs that have ended, or end now; one without a known run time counts its walltime."""
         for status in statuses:
             unknown_s = 0 if status.state in {State.QUEUED, State.HELD} else self.job_s
             took_s = unknown_s if status.elapsed_s is None else min(status.elapsed_s, self.job_s)
@@ -45,4 +45,4 @@ class Budget:
         self.used_s += cores * seconds
 
     def __str__(self) -> str:
-        return f"{self.used_s / 3600:.3g} of the {self.limit_h:g} core-hours of limits.core_hours are used"
+        return f"{self.used_s / 3600:.3g} of {self.limit_h:g} h used, limits.core_hours"

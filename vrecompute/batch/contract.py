@@ -5,7 +5,7 @@
     script(job)          ->     pure: the only renderer; `explain` prints the same text
     submit(job)          ->     that text, handed over            ->   a native id
     poll([id, ...])      ->     ONE query for any number of jobs  ->   {id: JobStatus}
-                                an id that nobody mentions is UNKNOWN: never finished, never failed
+                                an id that is not in the answer is UNKNOWN: never finished, never failed
     cancel([id, ...])    ->     asks; `poll` tells what became of it
     logs(id)             ->     what the job wrote, so far
     open_cluster(n)      ->     n Dask workers, each in its own job or process, behind a `Cluster`
@@ -17,13 +17,13 @@ the `Backend` that submitted it, so attaching is calling `poll` with the id.
 States, what they mean, and whom a bad end is charged to (see `BLAME`):
 
     QUEUED     accepted, not running; `reason` says why as a sentence
-    HELD       will not run until somebody lets it; `reason` says who or what
+    HELD       will not run until it is released; `reason` says by whom or what
     RUNNING    on its nodes, or on the way there
     COMPLETED  ended by itself with exit code 0                                        -
     FAILED     ended by itself with another exit code                                  code
     OOM        killed for using more memory than it asked for                          memory
     TIMEOUT    killed at its walltime                                                  infrastructure
-    PREEMPTED  gave way to another job                                                 infrastructure
+    PREEMPTED  was preempted by another job                                            infrastructure
     NODE_FAIL  its node went away                                                      infrastructure
     CANCELLED  ended by a person: its owner or an administrator                        infrastructure
     UNKNOWN    the batch system does not say
@@ -119,7 +119,7 @@ class Job:
     command finds them as any Dask program does: `distributed.Client()` reads `DASK_SCHEDULER_ADDRESS` and the
     TLS settings.
 
-    `environment` is visible to anybody who sees the script. `secret_files` (name -> content) never enter
+    `environment` is visible in the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
     0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends. `$VRECOMPUTE_JOB`
     is its native id. A `controller` only looks after other jobs, for long: a system that has a place for such
@@ -194,7 +194,7 @@ class Capabilities:
     """What a driver can do, so that a caller asks instead of trying. The conformance suite believes it.
 
     `clusters`: `open_cluster` works. `workers`: `Job.workers` > 0 works (detached runs on many nodes).
-    `arrays`: `submit_many` costs one submission. `restarts`: attempts of one id are told apart.
+    `arrays`: `submit_many` costs one submission. `restarts`: attempts of one id are distinguished.
     `memory`: peak memory is reported. `walltime`: a job that outlives `walltime_s` ends as TIMEOUT.
     """
 
@@ -322,4 +322,4 @@ class Backend(ABC):
         return ""
 
     def close(self) -> None:  # noqa: B027 -- most drivers hold no connection
-        """Give back connections. Jobs go on; open clusters are closed by whoever opened them."""
+        """Give back connections. Jobs go on; open clusters are closed by the code that opened them."""

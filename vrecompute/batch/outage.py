@@ -8,7 +8,7 @@ import time
 __all__ = ["Outage"]
 
 _LOG = logging.getLogger(__name__)
-#: A daemon that is started again is away this long without anybody being told.
+#: A daemon that restarts may be away this long without a warning.
 _PATIENCE_S = 30.0
 
 
@@ -30,7 +30,7 @@ class Outage:
         if not self._told and (away >= _PATIENCE_S or not self._heard):
             self._told = True
             how_long = f"has not answered for {away:.0f} s" if self._heard else "does not answer"
-            _LOG.warning("%s %s (instead came: %s); jobs are left as last seen", self.whom, how_long, instead)
+            _LOG.warning("%s %s (problem: %s); jobs keep their last known state", self.whom, how_long, instead)
 
     def broken(self) -> None:
         """A poll was answered."""

@@ -1,4 +1,4 @@
-"""What a probe runs on the site: `meet` where the scheduler would live, `job` in a job; both tell JSON.
+"""What a probe runs on the site: `meet` where the scheduler would live, `job` in a job; both print JSON.
 
     meet:  listens, prints its address, waits for the job to call, and calls back to where the job listens
     job:   calls the address it is given, is called back, and tells what a job here sees

@@ -34,7 +34,7 @@ class Actions:
 
 @dataclass
 class Reconciler:
-    """Decides; whoever asks carries it out.
+    """Decides what to submit and cancel; the caller carries it out.
 
     `strikes` counts what went wrong since a job last did well, `failures` those that were jobs ending badly at once.
     """

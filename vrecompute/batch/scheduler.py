@@ -54,14 +54,15 @@ def first_facts(stream: IO[bytes]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def scheduler_beside(interface: str | None, ports: PortRange | None, pem: Path | None) -> Iterator[str]:
-    """The address of a scheduler in a process of its own on this machine, for as long as the context is open."""
+    """The address of a scheduler in a separate process on this machine, for as long as the context is open."""
     command = [sys.executable, "-m", "vrecompute.batch.scheduler"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     stdin: IO[bytes] | None = process.stdin
     try:
         address = address_from(process, interface, ports, pem.read_text() if pem else None)
         if not address:
-            raise OSError(f"the Dask scheduler did not start on interface {interface}, ports {ports or 'any'}")
+            where = f"interface {interface or 'any'}, ports {ports or 'any'}"
+            raise OSError(f"the Dask scheduler did not start on {where}; check the site's `network`")
         yield address
     finally:
         if stdin is not None:
@@ -92,7 +93,8 @@ def free_port(first: int, last: int) -> int:
             except OSError:
                 continue
             return port
-    raise OSError(f"no port of {first}-{last} is free; widen network.scheduler_ports")
+    where = f"{first}-{last} on {socket.gethostname()}"
+    raise OSError(f"the scheduler could not open a port in {where}; widen network.scheduler_ports")
 
 
 async def _serve(wanted: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Keys of one cluster: whoever holds them may use it, and run code in its workers; nobody else can."""
+"""Keys of one cluster: only a process that holds them can connect, and run code in its workers."""
 
 from __future__ import annotations
 

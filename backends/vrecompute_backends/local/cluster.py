@@ -43,7 +43,7 @@ _END_S = 15.0
 def main(given: Mapping[str, Any], answers: int) -> None:
     """Be what `given` says until stdin ends; `answers` is the file descriptor of the pipe to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the workers
-    os.set_blocking(answers, False)  # a client that does not listen holds nobody up
+    os.set_blocking(answers, False)  # a client that does not listen blocks nothing
 
     def answer(**words: Any) -> None:
         with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def main(given: Mapping[str, Any], answers: int) -> None:
     dask.config.refresh(paths=[], env={})
     served: dict[str, Any] = {} if given["dashboard"] else {"distributed.scheduler.http.routes": []}
     dask.config.set({**SETTINGS, **served})
-    # What matters of a worker comes back in its tasks' reports; its last words at a shutdown would only alarm.
+    # What matters of a worker comes back in its tasks' reports; its log at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(_serve(given, answer))
 

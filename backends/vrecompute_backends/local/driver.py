@@ -1,4 +1,4 @@
-"""`LocalBackend`: this machine. A scheduler and workers are processes of its own on loopback; see `local_cluster`."""
+"""`LocalBackend`: this machine. A scheduler and workers are separate processes on loopback; see `cluster`."""
 
 from __future__ import annotations
 
@@ -100,12 +100,14 @@ class LocalDask(Cluster):
             )
         except OSError as error:
             os.close(self._answers)
-            raise Unavailable(f"no process for Dask's scheduler can be started: {error.strerror or error}") from error
+            raise Unavailable(
+                f"the process of the Dask scheduler could not be started: {error.strerror or error}"
+            ) from error
         finally:
             os.close(theirs)
         self._client: Any = None
         self._open = True
-        # What matters of a lost scheduler or worker is told by the run.
+        # The run reports what matters of a lost scheduler or worker.
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(silence_logging_cmgr(logging.CRITICAL))
         _OPEN.add(self)
@@ -211,7 +213,7 @@ def _temporary_folder() -> Path:
     folder = Path(dask.config.get("temporary-directory", None) or tempfile.gettempdir())
     if not folder.is_dir():
         system = Path(tempfile.gettempdir())
-        _LOG.warning("Dask's temporary-directory %s is no folder; workers keep their files in %s", folder, system)
+        _LOG.warning("Dask's temporary-directory %s is not a folder; workers keep their files in %s", folder, system)
         folder = system
     try:
         made = private_folder(folder / f"vrecompute-{os.getuid()}") / "dask"

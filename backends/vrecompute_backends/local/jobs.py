@@ -1,4 +1,4 @@
-"""Jobs on this machine: a script in a folder of its own, run in a session of its own, which outlives its client.
+"""Jobs on this machine: a script in a new folder, run in a new session, which outlives its client.
 
 The folder is the native id, and what is in it is all there is to know: `script`, `pid`, `output`, and
 `status` once it ended. A job whose process is gone and that left no status was killed. One that may be requeued is
@@ -58,7 +58,7 @@ class LocalJobs(Backend):
             'export VRECOMPUTE_JOB="${PWD##*/}"',
             'export VRECOMPUTE_SECRETS="$PWD/secrets"',
             "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
-            # Somebody's TERM is for the command; this shell stays to say how it ended.
+            # A TERM is for the command; this shell stays to say how it ended.
             "trap : TERM",
             "attempts=0",
             "while",
@@ -74,7 +74,7 @@ class LocalJobs(Backend):
         return "\n".join(lines) + "\n"
 
     def submit(self, job: Job) -> JobId:
-        """Start the script in a session of its own and give its folder."""
+        """Start the script in a new session and give its folder."""
         _check(job)
         folder = self._spool / secrets.token_hex(8)
         try:
@@ -165,7 +165,9 @@ class LocalJobs(Backend):
         shutil.rmtree(folder / "secrets", ignore_errors=True)
         if (folder / "cancelled").exists():
             return JobStatus(State.CANCELLED, reason="cancelled by its owner")
-        return JobStatus(State.NODE_FAIL, reason="its process is gone without leaving a status: killed, or a reboot")
+        return JobStatus(
+            State.NODE_FAIL, reason="its process ended without a status: it was killed, or the machine rebooted"
+        )
 
     def _alive(self, job_id: JobId) -> int | None:
         """The process id of a running job; the start time tells a process from a later one with the same number."""
@@ -204,7 +206,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _end_session(leader: int) -> None:
-    """SIGTERM for every process of a session; not by its group, since timeout(1) makes one of its own.
+    """SIGTERM for every process of a session; not by its group, since timeout(1) makes another one.
 
     A shell that is met before it has started its command starts it all the same, so what it starts is met too.
     """

@@ -54,25 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
         code = subprocess.run(given.command, env=environment, check=False).returncode
         if code == OutOfTime.exit_code and _requeued():
-            # Slurm ends this attempt now, and an end of its own would look like the end of the job
+            # Slurm ends this attempt now; returning first would look like the end of the job
             time.sleep(_REQUEUE_S)
         return code
 
 
 def _requeued() -> bool:
-    """Ask Slurm to start this very job again; some sites let nobody do that, others not for ever."""
+    """Ask Slurm to start this very job again; some sites forbid that, others limit it."""
     job_id = os.environ["SLURM_JOB_ID"]
     most = os.environ.get(ATTEMPTS)
     try:
         if most is not None and int(os.environ.get("SLURM_RESTART_COUNT", "0")) + 1 >= int(most):
-            raise OSError(f"limits.core_hours of the site are worth {most} of its attempts")
+            raise OSError(f"limits.core_hours of the site pays for {most} attempts")
         done = subprocess.run(["scontrol", "requeue", job_id], capture_output=True, text=True, timeout=30, check=False)
         complaint = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
     except (OSError, subprocess.SubprocessError) as error:
         complaint = str(error)
     if complaint:
         print(
-            f"job {job_id} is out of time and cannot be requeued ({complaint}); what it finished is durable: "
+            f"job {job_id} is out of time and cannot be requeued ({complaint}); finished chunks are kept: "
             "`vrecompute runs attach` finishes the run",
             file=sys.stderr,
             flush=True,

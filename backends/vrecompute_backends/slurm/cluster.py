@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
-# How long jobs may wait before the user is told for what.
+# How long jobs may wait before a warning says why.
 _QUIET_S = 15.0
 # Jobs that fail at once this often in a row, while no worker comes, would do so for ever. Lines of a log to show then.
 _HOPELESS, _LOG_LINES = 3, 5
@@ -62,15 +62,15 @@ def check_cluster(backend: SlurmBackend, workers: int) -> None:
     beside = workers_beside(backend, workers)
     if site.scheduler_runs == "allocation" and site.limits.max_jobs == 1 and not beside:
         raise UsageError(
-            f"site {site.name!r}: with scheduler_runs: allocation the scheduler is a job of its own, and "
-            "limits.max_jobs: 1 leaves none for workers; raise it, or set options.whole_node"
+            f"site {site.name!r}: scheduler_runs: allocation takes one job for the scheduler, and "
+            "limits.max_jobs: 1 leaves no job for workers; raise it, or set options.whole_node"
         )
     needed_s = _scheduler_cores(site, beside) * SiteLimits(site).longest_s
     needed_s += 0 if beside else site.workers.cores * backend.budget.job_s
     if not backend.budget.covers(needed_s):
         raise OverBudget(
-            f"site {site.name!r}: {backend.budget}, and the least that workers take is {needed_s / 3600:.3g} more; "
-            "what was finished is durable"
+            f"site {site.name!r}: the smallest cluster may use {needed_s / 3600:.3g} core-hours, more than the limit "
+            f"leaves ({backend.budget}); finished chunks are kept and reused"
         )
 
 
@@ -134,7 +134,7 @@ class SlurmCluster(Cluster):
                 raise error.__cause__ from None
             raise
         except BaseException:
-            self._over.set()  # whoever waits for a job of the scheduler gives up
+            self._over.set()  # a wait for the scheduler's job ends
             raise
         try:
             self._client = DaskClient(self._jobs, set_as_default=False, timeout=_START_S)
@@ -218,7 +218,7 @@ class SlurmCluster(Cluster):
             try:
                 self._jobs.close(timeout=30)
             except TimeoutError:
-                _log.warning("%s: Dask's own end of the cluster took too long; its jobs are cancelled", self._jobs.name)
+                _log.warning("%s: Dask did not close the cluster within 30 s; its jobs are cancelled", self._jobs.name)
 
     def watch(self) -> None:
         """Reconcile on a thread from now on."""
@@ -239,7 +239,7 @@ class SlurmCluster(Cluster):
                 self._came = len(self._jobs.names)
             actions = self._reconciler.decide(self._wanted, self._statuses, now)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
-                self._spent = f"no job of workers is left, and {self.backend.budget}: no other is submitted"
+                self._spent = f"core-hour limit reached ({self.backend.budget}); no worker jobs are left"
             for name in actions.forget:
                 self._note_death(name)
             if self._reconciler.failures >= _HOPELESS and not self._spent and self._no_worker_comes():
@@ -281,11 +281,11 @@ class SlurmCluster(Cluster):
             try:
                 self.reconcile()
             except SubmitError as error:
-                _log.error("%s; no more workers are asked for", error)
+                _log.error("%s; no more worker jobs are submitted", error)
                 self._wanted = len(self._jobs.workers)
             except Exception:
                 # the cluster goes on with what it has; the next look may do better
-                _log.exception("looking after the jobs of %s failed", self._jobs.name)
+                _log.exception("watching the jobs of %s failed; the next poll tries again", self._jobs.name)
 
     def _observe(self) -> None:
         jobs = dict(self._jobs.workers)
@@ -307,7 +307,7 @@ class SlurmCluster(Cluster):
             why = status.reason.partition(": ")[2]
             if status.state in {State.QUEUED, State.HELD} and why not in self._told:
                 self._told.add(why)
-                _log.warning("no worker runs yet: %s", status.reason or "Slurm gives no reason")
+                _log.warning("no worker job runs yet: %s", status.reason or "Slurm gives no reason")
 
     def _no_worker_comes(self) -> bool:
         return len(self._jobs.names) == self._came and not self._jobs.scheduler_info["workers"]
@@ -321,7 +321,7 @@ class SlurmCluster(Cluster):
                 told = self.ask(self.backend.logs, job_id)
         lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
         self._spent = (
-            f"no worker starts: jobs failed at once {_HOPELESS} times in a row, the last so: "
+            f"no worker starts: {_HOPELESS} worker jobs in a row failed at once; the last: "
             f"{self._statuses[name].reason}. Its log ends: {' | '.join(lines) or '(nothing)'}. Mend `environment` of "
             f"site {self.backend.site.name!r}, then run again"
         )

@@ -9,7 +9,7 @@ Everything a job leaves on the site lies in one folder, the spool, under names m
 What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
 
 A poll asks for any number of jobs with one command. A marker is believed before squeue, squeue before
-sacct, and a job that nobody mentions is UNKNOWN, until all that know of jobs have said so for long enough.
+sacct, and a job that none of them mentions is UNKNOWN, until all of them have answered so for long enough.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class SlurmBackend(Backend):
         self._known[job_id] = latest(self._known.get(job_id), seen)
 
     def _miss(self, job_id: JobId, *, accounting: bool) -> None:
-        """Nobody knows the job. That is its end where it stays so: an answer that lags is not."""
+        """No source knows the job. It has ended if that stays so: an answer may lag."""
         now = time.monotonic()
         since, looks = self._missed.get(job_id, (now, 0))
         self._missed[job_id] = since, looks + 1
@@ -286,8 +286,8 @@ class SlurmBackend(Backend):
             return
         known = "neither Slurm nor its accounting knows it" if accounting else "Slurm keeps no accounting"
         reason = (
-            f"NODE_FAIL: job {job_id} has ended: it is in no queue, {known}, and it left no exit code, so a signal "
-            "ended it: its walltime, its node, or somebody who cancelled it"
+            f"NODE_FAIL: job {job_id} has ended without an exit code and is in no queue; {known}. Its walltime, a "
+            "failure of its node or `scancel` may have ended it"
         )
         attempt = self._status(job_id).attempt
         self._known[job_id] = latest(self._known.get(job_id), JobStatus(State.NODE_FAIL, attempt, reason))

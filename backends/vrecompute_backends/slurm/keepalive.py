@@ -1,6 +1,6 @@
-"""What the job of a live cluster's scheduler runs: it says where the scheduler is, and stays while somebody is there.
+"""What the job of a live cluster's scheduler runs: it announces an address, and stays while a client is connected.
 
-A client that died cannot cancel the job: when nobody has been connected for a while, it ends by itself.
+A client that died cannot cancel the job: when no client has been connected for a while, it ends by itself.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _LOOK_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hold a scheduler, the one of this allocation where there is one, until nobody is connected any more."""
+    """Hold a scheduler, the one of this allocation where there is one, until no client is connected any more."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--announce", type=Path, required=True)
     parser.add_argument("--interface")
     parser.add_argument("--ports", type=read_ports)
     parser.add_argument("--no-tls", action="store_true")
-    parser.add_argument("--patience-s", type=float, default=120.0, help="how long to stay while nobody is connected")
+    parser.add_argument("--patience-s", type=float, default=120.0, help="how long to stay without a connected client")
     given = parser.parse_args(arguments)
     # an end by signal is an end by exit, so that the scheduler is ended too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -58,7 +58,7 @@ def _stay(dask: DaskClient, patience_s: float) -> None:
         time.sleep(min(_LOOK_S, patience_s / 2))
         if dask.run_on_scheduler(_others, dask.id):
             last_seen = time.monotonic()
-    print(f"nobody was connected for {patience_s:.0f} s; this is the end", file=sys.stderr)
+    print(f"no client was connected for {patience_s:.0f} s; the scheduler ends", file=sys.stderr)
 
 
 def _others(mine: str, dask_scheduler: Any = None) -> int:

@@ -40,7 +40,7 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
         """Why it is gone, empty while it is there."""
         if self._process is None or self._process.poll() is None:
             return ""
-        return f"{self.backend.access}: the Dask scheduler there has ended, or the connection to it"
+        return f"{self.backend.access}: the Dask scheduler on the login node has ended, or the connection to it is lost"
 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
@@ -51,5 +51,7 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
             self._open.callback(process.stdin.close)
         self.address = address_from(process, site.network.interface, site.network.scheduler_ports, self.pem)
         if not self.address:
-            raise Unavailable(f"{access}: no Dask scheduler starts there; check environment of {site.name!r}")
+            raise Unavailable(
+                f"{access}: the Dask scheduler did not start; check `environment` and `network` of site {site.name!r}"
+            )
         self.external_address = self._open.enter_context(tunnelled(access, self.address))

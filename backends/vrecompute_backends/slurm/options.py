@@ -1,7 +1,7 @@
 """`SlurmOptions`: what `options:` of a site with `backend: slurm` may say. Read from YAML, used by the driver.
 
 Everything that ends in a job script is held to one line of harmless characters here, so that no value of a
-site file can add a directive or a command of its own.
+site file can add another directive or command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@/+-]+$", max_length=255)]
 Directive = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$")]
 #: Directives that cannot be added, by pattern, and why.
 _OWN = {
-    r"-M.*|--clusters?([ =].*)?": "write options.cluster, by which jobs are asked about and cancelled too",
+    r"-M.*|--clusters?([ =].*)?": "write options.cluster, which polls and cancellations use too",
     r"-a.*|--array([ =].*)?": "jobs are submitted as arrays where more than one is wanted",
     r"-W|--wait|--test-only|--parsable|--wrap([ =].*)?": "it changes what sbatch does, not what the job asks for",
 }
@@ -57,7 +57,7 @@ class SlurmOptions(_Strict):
     partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")
     cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)] | None = Field(
         default=None,
-        description="Cluster that jobs go to, are asked about and cancelled in (--clusters), where Slurm has several.",
+        description="Cluster in which jobs are submitted, polled and cancelled (--clusters), if Slurm has several.",
     )
     controller_partition: Name | None = Field(
         default=None,
@@ -97,5 +97,5 @@ class SlurmOptions(_Strict):
     @classmethod
     def _one_of_them(cls, cluster: str | None) -> str | None:
         if cluster == "all":
-            raise ValueError("'all' names no cluster: a job's number is one cluster's; write the name of one")
+            raise ValueError("'all' is not one cluster, and job ids belong to one; write the name of a cluster")
         return cluster

@@ -1,11 +1,11 @@
-"""One poll: a shell script that asks three witnesses about any number of jobs, and what to believe of its output.
+"""One poll: a shell script that asks three sources about any number of jobs, and which of them is believed.
 
     markers   the exit codes that jobs left in the spool
     squeue    what slurmctld knows, or slurmrestd or pyslurm on its behalf
     sacct     what slurmdbd knows: slow on many sites, so it is asked last, and by the text form only for
               jobs that squeue does not show alive
 
-Each is given a limited time of its own, so that one that hangs hides no answer of the others.
+Each has a separate time limit, so that one that hangs hides no answer of the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LONGEST_S = 2 * (PATIENCE_S + 5) + 20.0
 MARKS = (
     FORGET
     + rf"""
-export SLURM_BITSTR_LEN=0  # lists of array elements are told in full
+export SLURM_BITSTR_LEN=0  # lists of array elements are printed in full
 ask() {{
   if command -v timeout > /dev/null 2>&1; then timeout -k 5 {PATIENCE_S} "$@"; else "$@"; fi
 }}
@@ -103,7 +103,7 @@ class Answer:
 
     `silent`: accounting did not answer, so that what it knows is still to come. `instead`: what came instead of
     an answer about jobs that are not over, empty if one came. `refusal`: why this way of asking can never work
-    here, empty if it may. `gone`: ids that no witness knows, although all of them answered; `accounting`: whether
+    here, empty if it may. `gone`: ids that no source knows, although all of them answered; `accounting`: whether
     there is any here.
     """
 
@@ -124,7 +124,7 @@ def by_commands(
 
 
 def read(text: str, ids: Sequence[str], form: str) -> Answer:
-    """What the output of a poll says of `ids`. A witness that gives an error, or nonsense, counts as silent."""
+    """What the output of a poll says of `ids`. A source that gives an error, or nonsense, counts as silent."""
     marks: dict[str, dict[int, int]] = {}
     sections: dict[str, tuple[str, list[str]]] = {}
     lines: list[str] | None = None
@@ -166,7 +166,7 @@ def merge(
 ) -> dict[str, Record]:
     """What to believe of each job: its latest attempt, where a marker beats squeue and squeue beats sacct.
 
-    `marks` is {id: {attempt: exit code}}. Peaks, limits and steps come from sacct whoever says the state.
+    `marks` is {id: {attempt: exit code}}. Peaks, limits and steps come from sacct, whichever source gives the state.
     """
     records = {}
     for job_id in {*marks, *queue, *accounts}:
@@ -204,14 +204,14 @@ def _explained(queued: Record, account: Record) -> Record:
 def _instead(section: tuple[str, Sequence[str]] | None) -> str:
     """What squeue's part of a poll says instead of telling of jobs; empty where they are merely too old for it."""
     if section is None:
-        return "a poll that was cut off"
+        return "the output of the poll was cut off"
     code, said = section[0], [line.strip() for line in section[1] if line.strip()]
     if any(_TOO_OLD in line for line in said):
         return ""
     if code == "124":
-        return f"nothing within {PATIENCE_S} s"
+        return f"no answer within {PATIENCE_S} s"
     line = next((line for line in said if _COMPLAINT.search(line)), said[-1] if said else f"exit code {code}")
-    return line[:200] if code != "0" else f"not an answer of Slurm: {line[:200]}"
+    return line[:200] if code != "0" else f"no valid answer of Slurm: {line[:200]}"
 
 
 def _records(reader: Reader, text: str) -> dict[str, Record] | None:

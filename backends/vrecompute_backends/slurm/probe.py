@@ -71,7 +71,10 @@ def judge(
     known = interface is None or interface in there
     advice = "" if known or not usable else f"network: {{interface: {usable[0]}}}"
     findings.append(Finding("interfaces", known, f"{told['host']}: {detail}", advice))
-    routes = {"route to the scheduler": told["call"], "route to a worker": met.get("error", "it was never called")}
+    routes = {
+        "route to the scheduler": told["call"],
+        "route to a worker": met.get("error", "the probe job never called it"),
+    }
     for check, error in routes.items():
         other = next((name for name in usable if name != interface), None)
         advice = f"network: {{interface: {other}}}" if error and other else ""
@@ -85,7 +88,7 @@ def judge(
         )
     wrong = told["store"]["error"] or store
     advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
-    findings.append(Finding("store", not wrong, wrong or "put, got, same bytes on both sides", advice))
+    findings.append(Finding("store", not wrong, wrong or "the job and this machine read the same bytes", advice))
     return findings
 
 
@@ -114,7 +117,7 @@ def _no_python(backend: SlurmBackend) -> Finding:
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     said = f": {last[0]}" if last else ""
     lines = "environment.venv, environment.modules or environment.cvmfs"
-    return Finding("python", False, f"no vrecompute starts on {backend.access}{said}", f"mend {lines}")
+    return Finding("python", False, f"vrecompute does not start on {backend.access}{said}", f"mend {lines}")
 
 
 def _start_meeting(backend: SlurmBackend) -> subprocess.Popen[bytes]:
@@ -175,5 +178,5 @@ def _seen_from_here(backend: SlurmBackend, stored: Mapping[str, Any]) -> str:
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        return f"{stored['path']} of the compute node is not what {backend.access} sees under that name"
+        return f"{stored['path']} differs between the compute node and {backend.access}"
     return ""

@@ -1,7 +1,7 @@
 """Status from pyslurm, where it is installed and made for the Slurm of this machine: `options.prefer: pyslurm`.
 
 pyslurm holds Python's lock while it waits for Slurm, changes how its process loads libraries, and dies with
-Slurm's own. So each poll asks in a process of its own, which prints what `slurm_poll.read` reads:
+Slurm's own. So each poll asks in a separate process, which prints what `slurm_poll.read` reads:
 
     python -m vrecompute_backends.slurm.pyslurm_query 12,13_0,13_1 [accounting]
 

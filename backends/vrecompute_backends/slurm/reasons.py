@@ -9,7 +9,7 @@ import re
 
 __all__ = ["PENDING_REASONS", "held", "why_waiting"]
 
-#: By the code that squeue prints. What a limit is named by is told by `_limit`.
+#: By the code that squeue prints; `_limit` gives the sentences of codes that name a limit.
 PENDING_REASONS: dict[str, str] = {
     "None": "Slurm has not looked at it yet",
     "Priority": "jobs with a higher priority are before it",
@@ -17,14 +17,14 @@ PENDING_REASONS: dict[str, str] = {
     "Dependency": "it waits for another job to end",
     "DependencyNeverSatisfied": "the job it waits for ended in a way it did not ask for; cancel it",
     "BeginTime": "its earliest start time has not come, or it was requeued a moment ago",
-    "JobArrayTaskLimit": "as many jobs of its array run as may run at once",
+    "JobArrayTaskLimit": "its array has its largest number of running jobs",
     "JobHeldUser": "its owner holds it; `scontrol release` lets it go",
     "JobHeldAdmin": "an administrator holds it; ask the site",
     "JobHoldMaxRequeue": "it was requeued too often and is held; ask the site",
     "JobLaunchFailure": "Slurm could not start it on a node; if it stays, ask the site",
-    "Licenses": "it waits for a licence",
+    "Licenses": "it waits for a free licence",
     "NodeDown": "a node it needs is down",
-    "FrontEndDown": "no machine that starts jobs is up; ask the site",
+    "FrontEndDown": "its front-end node is down; ask the site",
     "ReqNodeNotAvail": "nodes it needs are down, drained or reserved",
     "PartitionDown": "its partition takes jobs but starts none; choose another `options.partition`",
     "PartitionInactive": "its partition is inactive; choose another `options.partition`",
@@ -52,24 +52,24 @@ PENDING_REASONS: dict[str, str] = {
     "AssocMaxSubmitJobLimit": "its account has as many jobs in the queue as it may; lower `limits.max_jobs`",
     "QOSMaxSubmitJobPerUserLimit": "you have as many jobs in the queue as you may; lower `limits.max_jobs`",
     "MaxMemPerLimit": "it asks for more memory than its partition gives; lower `workers.memory`",
-    "MaxPoweredUpNodes": "as many nodes are powered up as may be",
+    "MaxPoweredUpNodes": "the site powers up no more nodes at the moment",
     "MpiPortsBusy": "ports for MPI on its nodes are taken",
     "BurstBufferResources": "it waits for space in the burst buffer",
     "BurstBufferStageIn": "its data are on their way into the burst buffer",
     "BurstBufferOperation": "something went wrong with the burst buffer; ask the site",
     "Prolog": "its node is being prepared",
     "Cleaning": "what its last attempt left is being cleaned up",
-    "SchedDefer": "Slurm starts no jobs as soon as they come; it is looked at with the others",
-    "FedJobLock": "the clusters of its federation are agreeing who runs it",
+    "SchedDefer": "Slurm does not start jobs at submission; it considers this one in its next cycle",
+    "FedJobLock": "the clusters of its federation have not chosen one to run it",
     "DeadLine": "it cannot end before its deadline any more; cancel it",
     "SystemFailure": "Slurm, its file system or a node failed; if it stays, ask the site",
 }
-#: Codes of jobs that will not start before somebody acts. Slurm says others in words: "launch failed requeued held".
+#: Codes of jobs that will not start before they are released; others come in words: "launch failed requeued held".
 _HELD = frozenset({"DependencyNeverSatisfied", "ReservationDeleted"})
 _WORDS_OF_HOLDING = re.compile(r"JobHeld|JobHold|[ _](?:held|special[ _]exit)(?![a-z])")
 _SAID = {
     r"launch.fail": "Slurm could not start it on a node, put it back and holds it; ask the site, or `scontrol release`",
-    r"special.exit": "it ended in a way after which the site holds jobs; `scontrol release` lets it go",
+    r"special.exit": "its exit code made Slurm hold it; `scontrol release` lets it go",
     r"requeued": "it was put back and is held; `scontrol release` lets it go",
     r"[Nn]odes.required.for.job": "nodes it needs are down, drained, or kept for jobs with a higher priority",
 }
@@ -88,7 +88,7 @@ _LOWER = {"jobs": "limits.max_jobs", "jobs in the queue": "limits.max_jobs", "ti
 
 
 def held(reason: str) -> bool:
-    """Whether a pending job with this reason will not start before somebody lets it."""
+    """Whether a pending job with this reason will not start before it is released."""
     return _code(reason) in _HELD or bool(_WORDS_OF_HOLDING.search(reason))
 
 

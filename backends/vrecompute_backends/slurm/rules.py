@@ -21,8 +21,8 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     if site.access.unicore:
         yield Diagnostic(
             at("access.unicore"),
-            "the driver slurm calls commands on a login node; write access: {ssh: {host: ...}}, or leave access empty "
-            "where they are called here",
+            "the driver slurm runs Slurm's commands on a login node; write access: {ssh: {host: ...}}, or leave access "
+            "empty if this machine has them",
         )
     yield from _scheduler(site)
     yield from _asking(site)
@@ -31,16 +31,16 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
 def _scheduler(site: Site) -> Iterator[Diagnostic]:
     about = at("scheduler_runs", "backend")
     if site.scheduler_runs == "gateway":
-        yield Diagnostic(about, "the driver slurm knows no gateway; did you mean 'allocation'?")
+        yield Diagnostic(about, "the driver slurm has no gateway; did you mean 'allocation'?")
     if site.scheduler_runs == "none":
-        yield Diagnostic(about, "live runs are refused, detached ones work; 'allocation' gives both", advice=True)
+        yield Diagnostic(about, "only detached runs work; with 'allocation' live runs work too", advice=True)
     if site.scheduler_runs == "client" and site.access.kind != "local":
         yield Diagnostic(about, "behind access.ssh the scheduler runs on the login node; write 'login'", advice=True)
     alone = site.scheduler_runs == "allocation" and not site.options.get("whole_node")
     if alone and site.limits.max_jobs == 1:
         yield Diagnostic(
             at("limits.max_jobs", "scheduler_runs"),
-            "the scheduler's job is the only one, so live runs are refused; raise it, or set options.whole_node",
+            "the scheduler takes the only job, so live runs are refused; raise it, or set options.whole_node",
             advice=True,
         )
 
@@ -58,7 +58,7 @@ def _asking(site: Site) -> Iterator[Diagnostic]:
     if prefer == "pyslurm" and site.access.kind != "local":
         yield Diagnostic(
             at("options.prefer", "access"),
-            "pyslurm asks the Slurm of its own machine, and this site is elsewhere: commands are used; write "
+            "pyslurm can ask only the Slurm of this machine, and this site is elsewhere: commands are used; write "
             "prefer: commands",
             advice=True,
         )

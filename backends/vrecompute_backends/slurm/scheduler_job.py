@@ -1,4 +1,4 @@
-"""`AllocatedScheduler`: the Dask scheduler of a live cluster in a job of its own, reached through the login node.
+"""`AllocatedScheduler`: the Dask scheduler of a live cluster in a separate job, reached through the login node.
 
 On sites that charge whole nodes (`options.whole_node`) that job is a node with workers beside the scheduler;
 elsewhere it is one core, and workers are in jobs of their own.
@@ -62,7 +62,7 @@ def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: 
 class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
     """Waits in the queue like any job; `address` is for workers, `external_address` for this side of the tunnel.
 
-    `over` tells that nobody waits any more.
+    `over` is set when its client waits no more.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
             if self.lost() or time.monotonic() - runs_since > _START_S:
                 told = self._ask(self.backend.logs, self.job_id)[-500:].strip()
                 raise Unavailable(
-                    f"{self.lost() or 'no Dask scheduler starts in its job'}; it said: {told or 'nothing'}"
+                    f"{self.lost() or 'the Dask scheduler did not start in its job'}; its log: {told or '(nothing)'}"
                 )
             if self._seen.state is State.RUNNING:
                 runs_since = min(runs_since, time.monotonic())
             elif self._seen.reason not in {"", said}:
                 said = self._seen.reason
-                _log.warning("the Dask scheduler is not there yet: %s", said)
+                _log.warning("the Dask scheduler has not started yet: %s", said)
             time.sleep(max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll)))
-        raise Unavailable(f"job {self.job_id} of the Dask scheduler was given up")
+        raise Unavailable(f"the client stopped waiting for job {self.job_id} of the Dask scheduler")
 
     def _close(self) -> None:
         self._open.close()

@@ -53,7 +53,7 @@ _ELSEWHERE = "name the one to use as `options.cluster`, or cancel the job"
 def status_of(record: Record) -> JobStatus:
     """The status that a record means, with its reason as a sentence."""
     state = _state(record)
-    # what a signal ended has no code of its own; the text form says 0 then, the others say nothing
+    # a job that a signal ended has no exit code; the text form says 0 then, the others say nothing
     code = None if record.signal and not record.exit_code else record.exit_code
     return JobStatus(
         state=state,
@@ -118,7 +118,7 @@ def _sentence(record: Record, state: State) -> str:
             limit = f" of {to_slurm_time(record.limit_s)}" if record.limit_s else ""
             return f"TIMEOUT: {where} reached its walltime{limit}{after}{peak}"
         case State.PREEMPTED:
-            return f"PREEMPTED: {where} gave way to another job{after}{peak}"
+            return f"PREEMPTED: {where} was preempted by another job{after}{peak}"
         case State.NODE_FAIL:
             return f"NODE_FAIL: {where} lost its node{after}{peak}"
         case State.CANCELLED:

@@ -90,7 +90,7 @@ class StatusQuery:
 
     def _match_pyslurm(self) -> None:
         if not isinstance(self.access, LocalAccess):
-            self._give_up(f"pyslurm asks the Slurm of its own machine, and this site is reached by {self.access}")
+            self._give_up(f"pyslurm can ask only the Slurm of this machine, and this site is reached by {self.access}")
             return
         done = slurm(self.access, ["sinfo", "--version"])
         if done.code != 0:

@@ -1,11 +1,11 @@
 """`Submissions`: what is given to sbatch, and what became of it where the answer was lost.
 
-sbatch may say that it timed out, or the connection to the site may break, when slurmctld has taken the job: whoever
-submits again then has two. Such a job is looked for by its name, its owner and the time of its submission, and is
+sbatch may say that it timed out, or the connection to the site may break, when slurmctld has taken the job: a
+second submission would make two. Such a job is looked for by its name, its owner and the time of its submission, and is
 taken for the one that was wanted. So is one whose id sbatch does not give in a way that leaves no doubt, as where a
 site's own sbatch greets its users. Where the site cannot be asked at that moment, what is found is cancelled before
 anything else is submitted. Other jobs of one name, submitted by another process of the same user at the same time,
-would be taken for it too: names are to be told apart.
+would be taken for it too: names must differ.
 """
 
 from __future__ import annotations
@@ -160,5 +160,5 @@ class Submissions:
                 if _ID.fullmatch(job_id) and age.total_seconds() <= elapsed_s + _SKEW_S:
                     ids.add(job_id)
         except ValueError as error:
-            raise Unavailable(f"{self.access}: squeue: not an answer of Slurm: {done.text[:200]!r}") from error
+            raise Unavailable(f"{self.access}: squeue: no valid answer of Slurm: {done.text[:200]!r}") from error
         return sorted(ids - self._ids, key=int)

@@ -34,7 +34,7 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
     # metrics and health are served without encryption: to this node alone
     command += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     command += ["--death-timeout", "120"]
-    # how a worker died, and with what memory, is told by the process that watches it
+    # the nanny reports how a worker died, and with what memory
     command += ["--preload-nanny", "vrecompute.workers.worker_exit"]
     if shape.memory_bytes is not None:
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
@@ -60,6 +60,6 @@ def step(launcher: str, nodes: int, cores: int) -> list[str]:
     """
     if launcher == "direct" and nodes == 1:
         return []
-    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends nobody else
+    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends no other task
     sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
     return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]

@@ -135,7 +135,7 @@ def test_the_users_dask_settings_are_not_those_of_our_workers(sums, tmp_path, wh
         changes = {f"DASK_{name}": value for name, value in names.items()}
     ran = called(sums, tmp_path, **changes)
     assert (ran.returncode, "COMPLETE" in ran.stdout, "Traceback" in ran.stderr) == (0, True, False), ran.stderr
-    assert "/no/such/folder is no folder" in ran.stderr
+    assert "/no/such/folder is not a folder" in ran.stderr
 
 
 DYING = """
@@ -163,7 +163,7 @@ def test_a_worker_that_dies_before_it_is_known_is_started_again_and_named_in_the
 
 def test_workers_that_cannot_be_started_at_all_are_named(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(Unavailable, match="no process for Dask's scheduler can be started: No such file"):
+    with pytest.raises(Unavailable, match="the process of the Dask scheduler could not be started: No such file"):
         LocalBackend(local_site()).open_cluster(1)
 
 

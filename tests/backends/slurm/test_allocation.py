@@ -73,7 +73,7 @@ def test_a_job_whose_core_hours_are_used_does_not_ask_to_be_requeued(tmp_path):
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 75, output
     assert not (tmp_path / "asked").exists()
-    assert "cannot be requeued (limits.core_hours of the site are worth 3 of its attempts)" in output
+    assert "cannot be requeued (limits.core_hours of the site pays for 3 attempts)" in output
 
 
 @pytest.mark.slow

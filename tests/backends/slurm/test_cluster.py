@@ -18,9 +18,9 @@ SITE = Site(name="here", backend="slurm", workers=Workers(processes=4, walltime=
     ("changes", "workers", "error", "words"),
     [
         ({}, 9, UsageError, "at most 8 workers"),
-        ({"limits": Limits(core_hours=3.9)}, 1, OverBudget, "of the 3.9 core-hours"),
+        ({"limits": Limits(core_hours=3.9)}, 1, OverBudget, "more than the limit leaves .0 of 3.9 h used"),
         ({"scheduler_runs": "none"}, 1, UsageError, "submit detached instead"),
-        ({"scheduler_runs": "allocation", "limits": Limits(max_jobs=1)}, 1, UsageError, "leaves none for workers"),
+        ({"scheduler_runs": "allocation", "limits": Limits(max_jobs=1)}, 1, UsageError, "leaves no job for workers"),
     ],
 )
 def test_nothing_is_written_of_a_live_run_that_the_site_or_the_installation_refuses(

@@ -30,5 +30,5 @@ def test_a_scheduler_stays_while_somebody_is_connected_and_no_longer(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 0
-    assert "nobody was connected for 4 s" in said
+    assert "no client was connected for 4 s" in said
     assert not announced.exists()

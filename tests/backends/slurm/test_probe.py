@@ -79,5 +79,5 @@ def test_an_environment_without_vrecompute_is_told_with_what_its_python_says(tmp
     (tmp_path / "bin").symlink_to(tmp_path)
     slurm, python = SlurmBackend(replace(SITE, environment=Environment(venv=str(tmp_path)))).probe()
     assert (slurm.ok, slurm.detail) == (True, "slurm 24.11.5 on this machine")
-    assert (python.ok, python.detail) == (False, "no vrecompute starts on this machine: no module of ours")
+    assert (python.ok, python.detail) == (False, "vrecompute does not start on this machine: no module of ours")
     assert python.advice.startswith("mend environment.venv")

@@ -51,7 +51,7 @@ def test_every_limit_says_whose_it_is_and_what_to_do(reason):
         ("(launch_failed_requeued_held)", "could not start it on a node"),
         ("launch_failure_limit_exceeded_requeued_held", "could not start it on a node"),
         ("job_requeued_in_held_state", "put back and is held"),
-        ("job requeued in special exit state", "after which the site holds jobs"),
+        ("job requeued in special exit state", "its exit code made Slurm hold it"),
         ("DependencyNeverSatisfied", "the job it waits for ended"),
     ],
 )

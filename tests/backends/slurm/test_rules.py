@@ -33,7 +33,7 @@ def check(text):
             "5:24: options.directives.add",
             "write options.cluster",
         ),
-        ("options: {cluster: all}", "5:20: options.cluster", "write the name of one"),
+        ("options: {cluster: all}", "5:20: options.cluster", "write the name of a cluster"),
         ("options: {cluster: beta, prefer: pyslurm}", "5:34: options.prefer", "write prefer: commands"),
         ("scheduler_runs: gateway", "5:17: scheduler_runs", "did you mean 'allocation'?"),
         (
@@ -52,7 +52,7 @@ def test_what_cannot_work_is_an_error_with_its_place(text, place, words):
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("scheduler_runs: none", "5:17: scheduler_runs", "live runs are refused"),
+        ("scheduler_runs: none", "5:17: scheduler_runs", "only detached runs work"),
         ("scheduler_runs: allocation\nlimits: {max_jobs: 1}", "6:20: limits.max_jobs", "live runs are refused"),
         ("options: {rest_url: 'http://head:6820'}", "5:21: options.rest_url", "write prefer: rest"),
         (

@@ -221,7 +221,7 @@ def test_explain_shows_the_job_of_a_scheduler_in_the_allocation(whole_node):
 
 def test_one_job_is_not_enough_for_a_scheduler_in_the_allocation_and_workers():
     site = replace(SITE, scheduler_runs="allocation", limits=Limits(max_jobs=1))
-    with pytest.raises(UsageError, match=r"limits.max_jobs: 1 leaves none for workers"):
+    with pytest.raises(UsageError, match=r"limits.max_jobs: 1 leaves no job for workers"):
         SlurmBackend(site).open_cluster(1)
 
 

@@ -148,7 +148,7 @@ def test_silence_is_told_once_after_a_while_and_its_end_too(monkeypatch, caplog)
             told.append(len(caplog.records))
     assert told == [0, 0, 0, 1, 1, 2, 2, 2]
     gone, back = [record.getMessage() for record in caplog.records]
-    assert "has not answered for 40 s (instead came: slurm_load_jobs error: Unable to contact" in gone
+    assert "has not answered for 40 s (problem: slurm_load_jobs error: Unable to contact" in gone
     assert "answers again, after 80 s" in back
 
 
@@ -157,7 +157,7 @@ def test_a_slurm_that_never_answered_is_told_at_once(caplog):
         backend(Told(Unavailable("login: no such host"))).poll(["7"])
     (said,) = [record.getMessage() for record in caplog.records]
     assert "site 'here': Slurm" in said
-    assert "does not answer (instead came: login: no such host)" in said
+    assert "does not answer (problem: login: no such host)" in said
 
 
 @pytest.mark.parametrize("silence", [HUNG, Unavailable("no connection")])
@@ -216,7 +216,7 @@ def test_a_job_that_nobody_knows_any_more_has_ended_and_is_charged_to_nobody(clo
         assert polled(asker, clock, after_s).state is State.RUNNING, "an answer may lag"
     ended = polled(asker, clock, 2)
     assert (ended.state, ended.blame) == (State.NODE_FAIL, "infrastructure")
-    assert "job 7 has ended: it is in no queue" in ended.reason
+    assert "job 7 has ended without an exit code and is in no queue" in ended.reason
 
 
 def test_a_job_of_another_process_is_found_ended_too(clock):

@@ -137,7 +137,7 @@ def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
     for form in ("commands", "json", "rest", "pyslurm"):
-        assert read(text, ["1", "9"], form) == Answer({}, instead="a poll that was cut off")
+        assert read(text, ["1", "9"], form) == Answer({}, instead="the output of the poll was cut off")
 
 
 @pytest.mark.parametrize("code", ["1", "124"])
@@ -152,7 +152,7 @@ def test_an_error_of_squeue_or_sacct_is_silence(code):
         ("==== squeue 1\nslurm_load_jobs error: Unable to contact slurm controller\n", "Unable to contact slurm contr"),
         ("==== squeue 1\nslurm_load_jobs error: Invalid job id specified\n", ""),
         ("==== squeue 0\n", ""),
-        ("==== squeue 124\n", "nothing within 30 s"),
+        ("==== squeue 124\n", "no answer within 30 s"),
         ("==== squeue 22\n{\n\ncurl: (22) The requested URL returned error: 401\n}\n", "error: 401"),
         ("==== squeue 127\n", "exit code 127"),
         ("", "cut off"),
