@@ -123,7 +123,7 @@ def test_within_gives_what_is_returned_or_raised_in_time():
     assert within(5, lambda n: n + 1, 1) == 2
     with pytest.raises(ZeroDivisionError):
         within(5, lambda: 1 / 0)
-    with pytest.raises(TimeoutError, match="not done after 0 s"):
+    with pytest.raises(TimeoutError, match="not done within 0 s"):
         within(0.05, time.sleep, 0.5)
 
 
@@ -390,7 +390,7 @@ def test_a_job_that_computed_no_chunk_ends_the_run_and_names_one(events, sums, t
         assert outcome.summary.status == "failed"
         (failure,) = outcome.failures
         assert (failure.kind, failure.start, failure.stop) == ("walltime", 0, 100)
-        assert "the walltime of 15 s ended its job before it was done" in failure.reason
+        assert "the walltime of 15 s ended the job before this chunk was done" in failure.reason
         assert "--chunk-bytes" in failure.reason
 
 
@@ -405,7 +405,7 @@ def test_jobs_without_time_for_any_chunk_end_the_run_once_all_is_opened(events, 
         shared_job(client, 170, 30)
         (failure,) = attempt(client, run).failures
         assert failure.kind == "walltime"
-        assert "the walltime of 3 min 20 s left no time to start it" in failure.reason
+        assert "the walltime of 3 min 20 s left no time to start this chunk" in failure.reason
 
 
 @pytest.mark.slow

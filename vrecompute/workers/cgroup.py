@@ -1,4 +1,4 @@
-"""`ControlGroup`: what the kernel lets this process and its kin use of memory, and whom it killed for more.
+"""`ControlGroup`: the memory limit of this process' control group, and the kills for exceeding it.
 
 Versions 1 and 2 of Linux control groups; read alone, by plain files. Elsewhere there is none.
 Source: the kernel's documentation, admin-guide/cgroup-v1/memory and admin-guide/cgroup-v2.
@@ -79,7 +79,7 @@ def group_of(groups: str, mounts: str) -> ControlGroup | None:
         if version not in names:
             continue
         name = names[version]
-        # A container may see a part of the tree: then its root is not "/", and names are told from above it.
+        # A container may see a part of the tree: then its root is not "/", and names begin above it.
         inner = name.removeprefix(root) if root != "/" and f"{name}/".startswith(f"{root}/") else name
         folder = Path(top) / inner.strip("/")
         if folder.is_dir():

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Be a node's workers, until they are told to end."""
+    """Run a node's workers until they are asked to end."""
     dask.config.refresh(paths=[], env=dict(os.environ))
     from distributed.cli.dask_worker import main as dask_worker
 

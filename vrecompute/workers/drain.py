@@ -1,4 +1,4 @@
-"""How a Dask worker leaves whose job is about to end: it takes nothing new, ends what it has begun, and goes.
+"""How a Dask worker leaves before its job ends: it takes nothing new, finishes what it has begun, and closes.
 
 Loaded into each worker of a job (`dask worker --preload vrecompute.workers.drain`), it makes idle workers leave before
 the batch system ends them. Dask's own lifetime is no use here: it throws away what a worker is computing.
@@ -54,7 +54,7 @@ def leave_soon() -> None:
 
 
 async def leave(worker: Any) -> None:
-    """Leave without taking anybody's work away; the nanny goes too, so that a job of such workers ends by itself.
+    """Leave without losing any task's work; the nanny goes too, so that a job of such workers ends by itself.
 
     The scheduler sends nothing more here. Tasks that wait here are not held up behind a long one: they start
     as ever, and those of ours say that there is no time for them.
@@ -62,7 +62,7 @@ async def leave(worker: Any) -> None:
     if worker.address in _LEAVING:
         return
     _LEAVING.add(worker.address)
-    _LOG.info("worker %s leaves: its job is about to end", worker.address)
+    _LOG.info("worker %s leaves the cluster: its job is about to end", worker.address)
     stimulus = f"vrecompute-leave-{time.time()}"
     worker.batched_send({"op": "worker-status-change", "status": "paused", "stimulus_id": stimulus})
     idle_since = time.monotonic()
@@ -87,6 +87,6 @@ async def _retired(worker: Any, stimulus: str) -> bool:
         try:
             return bool(await worker.scheduler.retire_workers(workers=[worker.address], **told))
         except OSError as error:  # of a connection: that of a second call is another
-            _LOG.warning("worker %s could not say that it leaves: %s", worker.address, error)
+            _LOG.warning("worker %s could not tell the scheduler that it leaves: %s", worker.address, error)
             await asyncio.sleep(_UNDONE_S)
     return False

@@ -1,4 +1,4 @@
-"""How much time there is: a job tells everything in it when its allocation began and when it ends.
+"""`Allocation`: when the job's allocation began and when it ends, from the environment of its processes.
 
     began                                                        reserve        ends
       |---- chunks: one is started only if it ends before here ----|-- parts are written, workers leave --|
@@ -64,7 +64,7 @@ class Allocation:
 
 
 def allocation() -> Allocation | None:
-    """The allocation that this process runs in; None where nobody says that it ends, or says it in no numbers."""
+    """The allocation that this process runs in; None where the environment gives no end, or none in numbers."""
     try:
         found = Allocation(float(os.environ[BEGAN]), float(os.environ[ENDS]))
     except (KeyError, ValueError):
@@ -111,7 +111,7 @@ class Pace:
 
 
 def within(seconds: float, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """What the function returns or raises; TimeoutError where it takes longer, and goes on to nobody's use."""
+    """What the function returns or raises; TimeoutError where it takes longer; its thread goes on, unused."""
     ended: list[_T] = []
     raised: list[BaseException] = []
 
@@ -127,5 +127,5 @@ def within(seconds: float, function: Callable[_P, _T], *args: _P.args, **kwargs:
     if raised:
         raise raised[0]
     if not ended:
-        raise TimeoutError(f"not done after {max(0.0, seconds):.0f} s")
+        raise TimeoutError(f"not done within {max(0.0, seconds):.0f} s")
     return ended[0]

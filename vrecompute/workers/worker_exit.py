@@ -1,4 +1,4 @@
-"""`WorkerExit`: how a worker process died and what memory it had, told by the nanny beside it as it happens.
+"""`WorkerExit`: how a worker process died and what memory it had, as reported by its nanny.
 
     dask worker --preload-nanny vrecompute.workers.worker_exit       (so do the nannies of this machine)
 
@@ -9,7 +9,7 @@
            the scheduler keeps it as an event of the topic TOPIC
     Runner: worker_exit(...) reads it back
 
-A nanny that dies with its worker, as when Slurm kills a whole job, tells nothing; then the batch system does.
+A nanny that dies with its worker, as when Slurm kills a whole job, reports nothing; then the batch system does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ENDED = "worker-restart-memory"
 _LOOK_MS = 200
 # Five seconds of them: on a busy node it takes that long to end a process that has much memory to give back.
 _LOOKS = 25
-# How long to wait for somebody to say how a worker died: a batch system is asked twice a minute, and its
+# How long to wait for a report of how a worker died: a batch system is polled twice a minute, and its
 # accounting takes as long again.
 _PATIENCE_S = 60.0
 _AGAIN_S = 0.2
@@ -50,10 +50,10 @@ _AGAIN_S = 0.2
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """One death of a worker process; sizes in bytes, 0 where nobody knows, as `pid` is of one that died at once.
+    """One death of a worker process; sizes in bytes, 0 where unknown, as `pid` is for one that died at once.
 
-    `exit_code` is negative for a signal. `by` is who killed it for memory: "nanny", "kernel" or nobody that is
-    known. `peak_bytes` of `limit_bytes` is the worker's own memory; `group_peak_bytes` of `group_limit_bytes`
+    `exit_code` is negative for a signal. `by` is what killed it for memory: "nanny", "kernel" or "" where
+    unknown. `peak_bytes` of `limit_bytes` is the worker's own memory; `group_peak_bytes` of `group_limit_bytes`
     that of its control group, its job as a rule, where the kernel killed. `job` is `$VRECOMPUTE_JOB`.
     """
 
@@ -75,7 +75,7 @@ class WorkerExit:
 
     @property
     def explains(self) -> bool:
-        """Whether nobody could say more: a bare SIGKILL may have come from a batch system that ends its job."""
+        """Whether this is the full cause: a bare SIGKILL may have come from a batch system that ends its job."""
         return self.for_memory or self.exit_code != -signal.SIGKILL
 
     def __str__(self) -> str:
@@ -95,17 +95,17 @@ class WorkerExit:
             limit = bytes_text(self.group_limit_bytes)
             return f"{where} was killed by the kernel at {whose} memory limit of {limit}{peak}; {seen}"
         if self.by == "kernel":
-            return f"{where} was killed by the kernel for want of memory on the node; {seen}"
+            return f"{where} was killed by the kernel because the node ran out of memory; {seen}"
         return f"{where} {_end_text(self.exit_code)}; {seen}"
 
 
 def dask_setup(nanny: Any) -> None:
-    """Have a nanny tell of its worker's death; called by Dask before the worker is started."""
-    _Witness(nanny)
+    """Have a nanny report its worker's death; called by Dask before the worker is started."""
+    _ExitReporter(nanny)
 
 
-class _Witness:
-    """Looks at a nanny's worker, and tells when it has died."""
+class _ExitReporter:
+    """Samples the memory of a nanny's worker, and reports its death."""
 
     def __init__(self, nanny: Any) -> None:
         self.nanny = nanny
@@ -141,7 +141,7 @@ class _Witness:
         self._log_event(topic, message)
 
     def on_exit(self, exit_code: int) -> None:
-        """Tell of a death, and let the nanny do what it does then."""
+        """Report a death, and let the nanny do what it does then."""
         if exit_code and self.nanny.status.name == "running":
             self._log_event(TOPIC, asdict(self._word(exit_code)))
         # its successor may die before the first look at it
@@ -171,7 +171,7 @@ class _Witness:
 
 
 def worker_exits(dask: DaskClient) -> dict[tuple[str, int], WorkerExit]:
-    """Every WorkerExit that nannies told of, by address and process id: addresses are used again."""
+    """Every WorkerExit that nannies reported, by address and process id: addresses are used again."""
     words = [WorkerExit(**event) for _, event in dask.get_events(TOPIC)]
     return {(word.worker, word.pid): word for word in words}
 
@@ -185,7 +185,7 @@ def worker_exit(
 ) -> WorkerExit | None:
     """What its nanny said of a dead `worker` (a WorkerState); waits until that, or `deaths` of its job, explains it.
 
-    A nanny that lives tells at once. None where nobody told within `patience_s` seconds, or before `give_up`.
+    A live nanny reports at once. None where no report came within `patience_s` seconds, or before `give_up`.
     """
     deadline = time.monotonic() + patience_s
     while True:
