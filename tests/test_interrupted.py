@@ -179,8 +179,8 @@ def test_a_run_without_workers_says_so_and_ends_in_time(work, monkeypatch):
         client._site_workers._cluster.scale(0)
         assert comes_true(lambda: not client.dask.nthreads())
         run = client.run(str(work / "sums.py"), str(work / "e.root"))
-        assert comes_true(lambda: "no worker is there" in str(run.progress()), pause_s=0.05)
-        with pytest.raises(ClusterLost, match="no worker is there; none came for"):
+        assert comes_true(lambda: "no worker is connected" in str(run.progress()), pause_s=0.05)
+        with pytest.raises(ClusterLost, match="no worker is connected; none connected for"):
             run.wait(timeout_s=60)
         assert run.status == "interrupted"
 

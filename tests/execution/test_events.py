@@ -179,17 +179,17 @@ def test_momenta_that_no_analysis_names_are_a_warning(client, spectrum, tmp_path
     in_mev, in_gev = dataset(tmp_path, unit="MeV"), tmp_path / "gev.yaml"
     run = client.run(spectrum, in_mev)
     (warning,) = run.report(timeout_s=60).warnings
-    assert warning.startswith("sample 's': its momenta are in MeV, and analysis 'spectrum' gets them so")
+    assert warning.startswith("sample 's': momenta are in MeV, and analysis 'spectrum' reads them unconverted")
     assert warning in report.summary_text(run.report())
     assert "its momenta are in MeV" in page(run.report())
     assert warning in json.loads(report.dumps(run.report()))["warnings"]
     mapped = client.map(lambda events: len(events), in_mev, columns=["Muon_pt"])
-    assert "analysis 'map' gets them so" in mapped.report(timeout_s=60).warnings[0]
+    assert "analysis 'map' reads them unconverted" in mapped.report(timeout_s=60).warnings[0]
     in_gev.write_text(Path(in_mev).read_text().replace("MeV", "GeV"))
     assert client.run(spectrum, str(in_gev)).report(timeout_s=60).warnings == ()
     Path(spectrum).write_text(SPECTRUM.replace('("Muon_pt",)', '("Muon_pT",)'))
     told = client.run(spectrum, in_mev).report(timeout_s=60)
-    assert "calls Muon_pT momenta, and does not declare them" in told.failures[0].reason
+    assert "lists Muon_pT in `momenta`, but not in `columns`" in told.failures[0].reason
 
 
 WEIGHTED = SPECTRUM.replace('["Muon_pt"]', '["Muon_pt", "w"]')
@@ -323,7 +323,7 @@ def test_run_and_section_columns_and_the_channel_are_the_framework_s_own():
         )
     with pytest.raises(KeyError, match="'x' is not a declared column"):
         events_given(events, Reading(given=("b",))).flat("x")
-    with pytest.raises(AnalysisError, match="channel 'certified' is the framework's own"):
+    with pytest.raises(AnalysisError, match="channel 'certified' is reserved"):
         count_certified(Result(cutflow={"certified": {"all": 1.0}}), events, 2)
     with pytest.raises(AnalysisError, match="'b' holds a list per event: `absent` is for columns of one value"):
         events_given(events, Reading(given=("b",), absent={"b": 0}))

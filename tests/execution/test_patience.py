@@ -49,10 +49,10 @@ def test_a_run_without_workers_says_why_and_gives_up_in_the_end(clock):
     assert patience.look(pool, None) == Wait()
     clock[0] = 60.0
     wait = patience.look(pool, None)
-    assert wait == Wait("no worker is there: job 4711 is queued: the partition is full", 60.0)
-    assert "waiting for 60 s: no worker is there" in str(Progress("work", waiting=wait.reason, waiting_s=60.0))
+    assert wait == Wait("no worker is connected: job 4711 is queued: the partition is full", 60.0)
+    assert "waiting for 60 s: no worker is connected" in str(Progress("work", waiting=wait.reason, waiting_s=60.0))
     clock[0] = 1001.0
-    with pytest.raises(ClusterLost, match=r"4711 is queued.*; none came for .*kept and reused"):
+    with pytest.raises(ClusterLost, match=r"4711 is queued.*; none connected for .*kept and reused"):
         patience.look(pool, None)
 
 
@@ -69,8 +69,8 @@ def test_tasks_of_which_none_ends_are_said_and_time_left_is_not_guessed(clock):
     patience, pool = Patience(WorkerControl()), Pool(tasks=[("a", 300.0, 1), ("b", 70.0, 1)])
     clock[0] = 61.0
     wait = patience.look(pool, None)
-    assert wait.reason == "2 tasks are under way, the oldest since 5 min 00 s, and none has ended"
+    assert wait.reason == "2 tasks are in progress, the oldest for 5 min 00 s; none has ended"
     text = str(Progress("work", chunks_done=1, chunks_total=2, eta_s=2.0, waiting=wait.reason, waiting_s=61.0))
-    assert "2 tasks are under way" in text
+    assert "2 tasks are in progress" in text
     assert "2 s left" not in text
     assert patience.look(pool, Finished("a", "done", None, 300.0)) == Wait()

@@ -165,7 +165,7 @@ def test_what_the_kernel_did_is_told_with_the_peak_and_the_limit_of_the_job():
 
 def test_where_the_nanny_died_too_the_last_heartbeat_is_what_is_known():
     failure = lost_chunk(PLAN, 1, KILLED, {}, {"tcp://c1:1": (10**8, 10**9)})
-    assert "most likely memory: 100.0 MB of the 1.0 GB of its worker when last heard" in failure.reason
+    assert "most likely memory: its worker last reported 100.0 MB of 1.0 GB in use" in failure.reason
     assert failure.kind == "lost"
 
 

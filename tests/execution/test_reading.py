@@ -84,7 +84,7 @@ def test_a_trigger_that_a_file_lacks_did_not_fire_there(client, triggered, tmp_p
     with_b = write(tmp_path / "b.root", HLT_B=HALF)
     run = client.run(triggered, [with_a])
     assert kept(run) == 10
-    assert run.report().warnings == ("sample 'events': no file has good, so the analysis goes without",)
+    assert run.report().warnings == ("sample 'events': no file has good, so the analysis runs without it",)
     for files in ([with_a, without], [without, with_a], [with_a, with_b], [with_b, without, with_a]):
         run = client.run(triggered, files)
         assert kept(run) == 10, files
@@ -97,7 +97,7 @@ def test_a_trigger_that_a_file_lacks_did_not_fire_there(client, triggered, tmp_p
     assert kept(client.run(triggered, [with_b, without])) == 50
     run = client.run(triggered, [without])
     assert kept(run) == EVENTS
-    assert "sample 'events': no file has HLT_A or HLT_B, so the analysis goes without" in run.report().warnings
+    assert "sample 'events': no file has HLT_A or HLT_B, so the analysis runs without it" in run.report().warnings
 
 
 def test_explain_knows_the_files_as_the_run_does(client, triggered, tmp_path):
@@ -116,7 +116,7 @@ def test_samples_decide_for_themselves(client, triggered, tmp_path):
     )
     run = client.run(triggered, str(tmp_path / "d.yaml"))
     assert kept(run) == 10 + EVENTS
-    assert "sample 'mc': no file has HLT_A or HLT_B, so the analysis goes without" in run.report().warnings
+    assert "sample 'mc': no file has HLT_A or HLT_B, so the analysis runs without it" in run.report().warnings
 
 
 def test_an_identification_that_a_file_lacks_is_an_error(client, triggered, tmp_path):
@@ -135,11 +135,11 @@ def test_an_analysis_that_decides_by_file_is_warned_of(client, tmp_path):
     (tmp_path / "by_file.py").write_text(BY_FILE)
     files = [write(tmp_path / "a.root", HLT_A=TENTH), write(tmp_path / "none.root")]
     (warning,) = client.run(str(tmp_path / "by_file.py"), files).report(timeout_s=60).warnings
-    assert "reads other columns in some files" in warning
+    assert "reads different columns in some files" in warning
     assert "HLT_A" in warning
     assert all(f in warning for f in files)
     mapped = client.map(lambda events: len(events), files)
-    assert "reads other columns in some files" in mapped.report(timeout_s=60).warnings[0]
+    assert "reads different columns in some files" in mapped.report(timeout_s=60).warnings[0]
 
 
 def test_trees_of_different_names_are_a_warning(client, triggered, tmp_path):

@@ -124,7 +124,7 @@ def _bytecode(version: tuple[int, int], make: Callable[..., CodeType], arguments
     if version != sys.version_info[:2]:
         here = ".".join(map(str, sys.version_info[:2]))
         raise AnalysisError(
-            f"a function without source goes from Python {'.'.join(map(str, version))} to no worker of {here}: define "
-            "it in a file or a notebook cell, or give client and workers the same Python"
+            f"a function without source cannot go from Python {'.'.join(map(str, version))} to workers with {here}: "
+            "define it in a file or a notebook cell, or give client and workers the same Python"
         )
     return make(*arguments)

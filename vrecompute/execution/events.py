@@ -18,7 +18,7 @@ from vrecompute.results.result import Result
 
 __all__ = ["CERTIFIED", "check_weights", "count_certified", "events_given", "sum_of_weights"]
 
-# The channel of the cutflow that is the framework's own.
+# The channel of the cutflow that vrecompute fills.
 CERTIFIED = "certified"
 
 
@@ -41,7 +41,7 @@ def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
     if bad.size:
         raise BadInput(
             events.source,
-            f"weight {column!r} is {values[bad[0]]} in event {events.entries[bad[0]]}, and not finite "
+            f"weight {column!r} is {values[bad[0]]} in event {events.entries[bad[0]]}; it is not finite "
             f"in {bad.size} of the events {events.start} to {events.stop - 1}",
         )
 
@@ -50,7 +50,7 @@ def events_given(events: Columns, reading: Reading) -> Columns:
     """What `process` gets of a chunk: the columns that the analysis declared, of certified events, momenta in GeV.
 
     Raises BadInput where run or luminosity section is not one number per event, DatasetError where the list of
-    certified sections was not delivered.
+    certified sections did not reach the worker.
     """
     read = events.columns
     columns = {name: read.get(name) or _constant(reading.absent[name], len(events)) for name in reading.given}
@@ -67,13 +67,13 @@ def events_given(events: Columns, reading: Reading) -> Columns:
 def count_certified(result: Result, events: Columns, read: int) -> None:
     """Add the cutflow of the certified sections: of `read` events those that `process` got."""
     if CERTIFIED in result.cutflow:
-        raise AnalysisError(f"the cutflow channel {CERTIFIED!r} is the framework's own; rename that of the analysis")
+        raise AnalysisError(f"the cutflow channel {CERTIFIED!r} is reserved; rename that of the analysis")
     result.cutflow = {CERTIFIED: {"events": float(read), CERTIFIED: float(len(events))}, **result.cutflow}
 
 
 def _certified(events: Columns, reading: Reading) -> NDArray[np.bool_]:
     if "certified" not in events.resources:
-        raise DatasetError(f"sample {events.sample.name!r}: its list {events.sample.certified!r} was not delivered")
+        raise DatasetError(f"sample {events.sample.name!r}: the worker lacks its list {events.sample.certified!r}")
     run, section = (_one_number_per_event(events, name, "luminosity-section") for name in reading.sections)
     return certified_mask(run, section, _golden(events.resources["certified"]))
 

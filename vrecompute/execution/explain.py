@@ -72,7 +72,7 @@ class Explanation:
             *([("", f"and {len(self.dataset) - _MOST} more")] if len(self.dataset) > _MOST else ()),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
             ("events", count_text(self.events)),
-            ("chunks", f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them durable already"),
+            ("chunks", f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them stored already"),
             ("to read", f"{bytes_text(self.disk_bytes)} on disk, {bytes_text(self.data_bytes)} decoded"),
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", _time_text(self.seconds, self.threads)),
@@ -80,7 +80,7 @@ class Explanation:
         if self.why:
             rows.append(("anew", self.why))
         if self.sources_unknown:
-            rows.append(("unknown", "what the sources not opened yet hold; the run's preflight opens them"))
+            rows.append(("unknown", "events of the sources not opened yet; the run's preflight opens them"))
         width = max(len(name) for name, _ in rows)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
         return f"{text}\n\n{self.script}" if self.script else text

@@ -23,7 +23,7 @@ class Failure:
     `kind` is the class of failure: a BadInput's kind, `code` (the analysis raised), `memory`, `store`,
     `lost` (its workers died repeatedly), `walltime` (jobs end before it does) or `environment`. `start`, `stop`
     are None where the whole source failed.
-    `entries` is how many events the failure costs, None where nobody knows.
+    `entries` is how many events the failure costs, None where unknown.
     """
 
     file: str
@@ -54,7 +54,7 @@ def failure_of(
     error: BaseException, file: str, sample: str, *, start: int | None = None, stop: int | None = None,
     entries: int | None = None,
 ) -> Failure:  # fmt: skip
-    """The Failure that an exception is; an exception nobody foresaw is the analysis' own, with its traceback."""
+    """The Failure for an exception; an unexpected one counts as the analysis' fault, with its traceback."""
     detail = ""
     if isinstance(error, BadInput):
         kind, reason = error.kind, error.reason

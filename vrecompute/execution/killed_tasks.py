@@ -1,4 +1,4 @@
-"""`KilledTasks`: tasks whose workers died, until the batch system has said how, or must be taken to know nothing."""
+"""`KilledTasks`: tasks whose workers died, until the batch system has said how, or has been silent for too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Patience`: what a run waits for, told while it waits, and when that has been too long."""
+"""`Patience`: what a run waits for, and when it has waited too long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vrecompute.wording import duration_text
 
 __all__ = ["Patience", "Wait"]
 
-# How long no task may end before that is worth a word.
+# How long no task may end before progress mentions it.
 _QUIET_S = 60.0
 # A worker is started again when it dies: only a longer want of workers is one.
 _SOON_S = 3.0
@@ -46,12 +46,12 @@ class Patience:
             if now - self._task_ended < _QUIET_S:
                 return Wait()
             longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
-            reason = f"{len(pool)} tasks are under way, the oldest since {duration_text(longest_s)}, and none has ended"
+            reason = f"{len(pool)} tasks are in progress, the oldest for {duration_text(longest_s)}; none has ended"
             return Wait(reason, now - self._task_ended)
         missing_s = now - self._worker_seen
         why = self._control.waiting()
-        reason = f"no worker is there{': ' + why if why else ''}"
+        reason = f"no worker is connected{': ' + why if why else ''}"
         if missing_s > self._control.patience_s:
             waited = duration_text(missing_s)
-            raise ClusterLost(f"{reason}; none came for {waited}. What was finished is kept and reused")
+            raise ClusterLost(f"{reason}; none connected for {waited}. Finished chunks are kept and reused")
         return Wait(reason, missing_s) if missing_s > _SOON_S else Wait()

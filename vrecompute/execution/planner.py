@@ -1,4 +1,4 @@
-"""`Planner`: from the sources of a run to its plan, and to what of it is in the store; the reading is done by workers.
+"""`Planner`: from the sources of a run to its plan, and to its parts in the store; the reading is done by workers.
 
 preflight (cached) -> files that look alike told apart -> plan -> stored parts, proved where in doubt
 """

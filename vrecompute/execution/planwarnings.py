@@ -34,8 +34,8 @@ def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
         warnings += _trees(sample.name, sources)
         if sample.unit == "MeV" and not analysis.reads_unit and not any(s.reading.momenta for s in sources):
             warnings.append(
-                f"sample {sample.name!r}: its momenta are in MeV, and analysis {analysis.name!r} gets them so: it "
-                "names none of its columns in `momenta`, to have them in GeV, and does not say `reads_unit`"
+                f"sample {sample.name!r}: momenta are in MeV, and analysis {analysis.name!r} reads them unconverted; "
+                "list their columns in `momenta` to have them in GeV, or set `reads_unit`"
             )
     return warnings
 
@@ -49,7 +49,7 @@ def _filled(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
                 lacking.setdefault((name, repr(value)), []).append(source.path)
     for (name, counts_as), paths in lacking.items():
         yield (
-            f"sample {sample!r}: {len(paths)} of {len(sources)} files lack {name}, which counts as {counts_as} for all "
+            f"sample {sample!r}: {len(paths)} of {len(sources)} files lack {name}; it counts as {counts_as} for all "
             f"their events: {_some(paths)}"
         )
 
@@ -58,7 +58,7 @@ def _nowhere(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
     """Optional columns that no file has."""
     for names in dict.fromkeys(names for s in sources for names in s.reading.optional):
         if not any(first_of(names, s.reading.given) for s in sources):
-            yield f"sample {sample!r}: no file has {' or '.join(names)}, so the analysis goes without"
+            yield f"sample {sample!r}: no file has {' or '.join(names)}, so the analysis runs without it"
 
 
 def _uneven(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _uneven(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
     if other:
         columns = sorted(set().union(*(set(s.reading.given) ^ set(first.reading.given) for s in other)))
         yield (
-            f"sample {sample!r}: the analysis reads other columns in some files than in {first.path} "
+            f"sample {sample!r}: the analysis reads different columns in some files than in {first.path} "
             f"({_some(columns)}), and may select their events differently: {_some([s.path for s in other])}"
         )
 
@@ -78,7 +78,7 @@ def _trees(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
     first = {s.tree: s.path for s in reversed(sources)}
     if len(first) > 1:
         trees = [f"{tree} in {path}" for tree, path in first.items()]
-        yield f"sample {sample!r}: its files are read from trees of different names ({_some(trees)})"
+        yield f"sample {sample!r}: its files have trees of different names ({_some(trees)})"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ class Finished:
 class TaskPool:
     """Submits calls `function(shared, *arguments)` and hands back each as it ends.
 
-    `shared` is sent once as a task of its own, so that Dask computes it again wherever a worker that held
+    `shared` is sent once as a separate task, so that Dask computes it again wherever a worker that held
     it is lost. A ticket that was sent twice ends once, with the first copy to finish that is not `idle`: one
     whose value says that it did nothing.
     """

@@ -1,4 +1,4 @@
-"""Post-mortem of a chunk that outlived no worker (law 11), in one sentence."""
+"""`lost_chunk`: why a chunk whose workers all died is lost (law 11), in one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["lost_chunk"]
 _FOR_MEMORY = "give workers more memory or use a smaller --chunk-bytes"
 _FOR_TIME = "ask for a longer walltime or use a smaller --chunk-bytes"
 _FOR_LUCK = "run again later: what is finished is reused"
-_FOR_CODE = "run it alone and look for what ends the process: the analysis, or a library that it calls"
+_FOR_CODE = "run this chunk alone and find what ends the process: the analysis or a library that it calls"
 
 
 def lost_chunk(
@@ -26,7 +26,7 @@ def lost_chunk(
     peaks: Mapping[str, tuple[int, int]],
     word: WorkerExit | None = None,
 ) -> Failure:
-    """The Failure of a chunk that outlived no worker, with what is known of the last one: job, node, peak, limit.
+    """The Failure of a chunk whose workers all died, with what is known of the last one: job, node, peak, limit.
 
     Where the batch system ended its job (`deaths`), that is believed first, then what its nanny saw (`word`), then
     what else is known of the job; where all are silent, `peaks` has what the worker last reported of its memory,
@@ -46,7 +46,7 @@ def lost_chunk(
     elif known is not None and known.reason:
         how = known.reason
     elif limit:
-        how = f"most likely memory: {bytes_text(used)} of the {bytes_text(limit)} of its worker when last heard"
+        how = f"most likely memory: its worker last reported {bytes_text(used)} of {bytes_text(limit)} in use"
     else:
         how = "most likely memory"
     reason = f"its workers died repeatedly, also when it ran alone ({how}); {advice}"

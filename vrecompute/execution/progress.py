@@ -1,4 +1,4 @@
-"""`Progress`: how far a run is, as a value anybody may look at from any thread."""
+"""`Progress`: how far a run is, as a value that any thread may read."""
 
 from __future__ import annotations
 

@@ -85,12 +85,12 @@ def reading_of(analysis: Analysis, view: SourceView, of_sample: Mapping[str, str
             raise MissingColumn(
                 view.path,
                 f"it lacks {name!r}, which other files of sample {sample.name!r} have ({there}): their events would be "
-                "selected differently; leave the files without it out, or make them a sample of their own",
+                "selected differently; leave the files without it out, or put them into another sample",
             )
         given.append(name)
     declared = {*given, *(name for names in optional for name in names)}
     if unknown := sorted(set(analysis.momenta) - declared):
-        raise AnalysisError(f"analysis {analysis.name!r} calls {', '.join(unknown)} momenta, and does not declare them")
+        raise AnalysisError(f"analysis {analysis.name!r} lists {', '.join(unknown)} in `momenta`, but not in `columns`")
     in_mev = sample.unit == "MeV" and not analysis.reads_unit
     return Reading(
         given=tuple(dict.fromkeys(given)),

@@ -22,7 +22,7 @@ from vrecompute.workers.walltime import Allocation, allocation, within
 __all__ = ["RunnerWalltime"]
 
 _ADVICE = "ask for a longer walltime (--walltime, workers.walltime)"
-# Workers that come, have no time for anything and leave: so many in a row, or so many times all of them, are too many.
+# Workers that connect, have no time for any task and leave: this many in a row, or this many per thread, are too many.
 _IN_VAIN, _IN_VAIN_EACH = 20, 4
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -47,7 +47,7 @@ class RunnerWalltime:
 
     @property
     def is_up(self) -> bool:
-        """Whether the moment has come to say how far one came."""
+        """Whether it is time to stop and say how far the run came."""
         return self.allocation is not None and self.allocation.closes_s <= 0
 
     def refused(self, worker: str, *, leaves: bool, threads: int) -> bool:
@@ -60,7 +60,7 @@ class RunnerWalltime:
         return len(self._in_vain) > max(_IN_VAIN, _IN_VAIN_EACH * threads)
 
     def advanced(self) -> None:
-        """A chunk was computed: whoever had no time before did not come in vain."""
+        """A chunk was computed: workers without time before it no longer count."""
         self._in_vain.clear()
 
     def in_time(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -76,18 +76,18 @@ class RunnerWalltime:
         further = tally.computed > 0 or (self._opening_counts and self._sources() > self._known)
         if further and not tally.manifest.settings.reuse:
             # the next job would begin anew, and so on for ever
-            reason = f"the walltime of {self._whole} is over before the run, which --no-reuse lets no other job go on"
-            self.late = replace(self.late, reason=f"{reason} with; {_ADVICE}, or leave out --no-reuse")
+            reason = f"the run did not end within the walltime of {self._whole}, and --no-reuse lets no other job"
+            self.late = replace(self.late, reason=f"{reason} continue it; {_ADVICE}, or leave out --no-reuse")
         elif further:
             raise OutOfTime(
-                f"run {tally.manifest.run}: the job is at its walltime; {tally.computed} chunks were computed in it, "
-                "all that is finished is durable, and the next job goes on from there"
+                f"run {tally.manifest.run}: the job reached its walltime; it computed {tally.computed} chunks, all "
+                "stored, and the next job continues from there"
             )
         tally.failed(self.late)
 
     def not_opened(self, dataset: str, opened: int, wanted: int) -> None:
         """Time ran out in preflight."""
-        reason = f"{opened} of {wanted} sources were opened in the {self._whole} of this job; {_ADVICE}"
+        reason = f"this job opened {opened} of {wanted} sources within its walltime of {self._whole}; {_ADVICE}"
         self.late = Failure(dataset, "", "walltime", reason)
 
     def not_reached(self, plan: Plan, flying: Sequence[tuple[Task, float, int]], schedule: Schedule) -> None:
@@ -96,13 +96,15 @@ class RunnerWalltime:
         if task is not None:
             # opening files may have left it too little; a chunk that had its time is not helped by their being open
             self._opening_counts = self.allocation is None or given_s < self.allocation.whole_s / 2
-            self.late = self.chunk(plan, task, f"ended its job before it was done, after {duration_text(given_s)}")
+            self.late = self.chunk(
+                plan, task, f"ended the job before this chunk was done, after {duration_text(given_s)}"
+            )
         elif (task := schedule.next(1, 0)) is not None:
-            self.late = self.chunk(plan, task, "left no time to start it")
+            self.late = self.chunk(plan, task, "left no time to start this chunk")
 
     def not_finished(self, function: str, began_s: float) -> None:
         """Time ran out in `finish`, which began that many seconds ago."""
-        reason = f"did not end in {duration_text(began_s)}, when this job ended; the result is kept; {_ADVICE}"
+        reason = f"ran for {duration_text(began_s)} and was not done when this job ended; the result is kept; {_ADVICE}"
         self.late = Failure(function, "", "walltime", reason)
 
     def chunk(self, plan: Plan, task: Task, what: str) -> Failure:
@@ -112,7 +114,7 @@ class RunnerWalltime:
         stop = last.stop if last.source == first.source else source.entries
         advice = f"{_ADVICE} or use a smaller --chunk-bytes"
         if not self.closing and self.allocation is None:
-            reason = f"TIMEOUT: workers come and {what}; {advice}"
+            reason = f"TIMEOUT: new workers {what}; {advice}"
         else:
             reason = f"TIMEOUT: the walltime of {self._whole} {what}, and no other chunk was computed; {advice}"
         return Failure(first.source, source.sample, "walltime", reason, first.start, stop, stop - first.start)

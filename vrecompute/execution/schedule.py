@@ -79,7 +79,7 @@ class Schedule:
     def next(self, threads: int, in_flight: int) -> Task | None:
         """The next task for a cluster of `threads`, or None where there is nothing to submit now.
 
-        A suspect runs only when nothing else does, so that its worker's death accuses nobody else.
+        A suspect runs only when nothing else does, so that its worker's death accuses no other task.
         """
         if self._ranges:
             first, last = self._ranges.popleft()
@@ -120,7 +120,7 @@ class Schedule:
         self._suspects.extend(Task(n, n + 1, True, from_start) for n in range(task.first, task.last))
 
     def again(self, task: Task) -> None:
-        """A task that was lost or not begun through no fault of its own is submitted again, next."""
+        """A task that was lost or not begun through no fault of the task is submitted again, next."""
         if task.alone:
             self._suspects.appendleft(task)
             return

@@ -1,9 +1,9 @@
-"""`stock`: what of a plan is in the store already, computed from the very data that its sources hold now.
+"""`stock`: which parts of a plan the store has already, computed from the very data that its sources hold now.
 
 A part tells the file it was read from, by address and stamp, and a digest of the columns it was made of. A node of
 the same file at the same stamp is taken as it is. Any other (a copy, a file that was touched, moved or rewritten in
 place) is taken only where the columns of today have the same digest, for which they are read; that is remembered by
-stamp, in `PlannedSource.proof`. A source that proves to hold other data than its parts gets a key of its own.
+stamp, in `PlannedSource.proof`. A source that proves to hold other data than its parts gets another key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why chunks are computed again: what is not as it was in the latest run of the same analysis over the same data."""
+"""Why chunks are computed again: what changed since the latest run of the same analysis over the same data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _code(old: Manifest, new: Manifest) -> list[str]:
     if old.analysis_version != new.analysis_version:
         return [f"version {old.analysis_version} -> {new.analysis_version}"]
     if new.unnamed or old.unnamed:
-        return ["what could not be digested may have changed"]
+        return ["code without a digest may have changed"]
     by_module: dict[str, list[str]] = {}
     for part in difference(old.code_parts, new.code_parts):
         module, _, name = part.partition(": ")

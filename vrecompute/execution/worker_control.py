@@ -10,7 +10,7 @@ __all__ = ["WorkerControl"]
 
 
 class WorkerControl:
-    """The answers of a cluster that somebody else made: jobs and their ends are not known, workers are as they are."""
+    """The answers for a cluster that the user made: its jobs and their ends are unknown, its workers stay."""
 
     patience_s: float = Cluster.patience_s
 
