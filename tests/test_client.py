@@ -46,7 +46,7 @@ def test_a_folder_is_what_its_dataset_yaml_says_and_what_no_one_declared_is_unde
         run.save(tmp_path / "out")
     assert explained.dataset == (
         f"{data}/dataset.yaml: 2 files, samples SR:2018, dy",
-        f"{data}/not_listed.root: 1 file as one sample, 'events', undeclared whether data or simulation",
+        f"{data}/not_listed.root: 1 file as one sample, 'events', not declared as data or simulation",
     )
     assert explained.dataset[0] in str(explained)
     assert [(s.name, s.is_data, s.kind, s.events.seen) for s in report.samples] == [

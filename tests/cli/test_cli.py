@@ -291,7 +291,7 @@ def test_what_nobody_expected_is_a_sentence_a_log_and_a_code_of_its_own(vrecompu
     ended = vrecompute("runs", "list")
     assert (ended.code, ended.out) == (70, "")
     assert "this is a bug in vrecompute: KeyError: 'nobody expected this'" in ended.err
-    log = Path(re.search(r"here is the log: (\S+)", ended.err)[1])
+    log = Path(re.search(r"the log is (\S+)", ended.err)[1])
     assert "in surprise" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
     log.unlink()

@@ -48,7 +48,7 @@ def test_file_glob_directory_and_list(folder, monkeypatch):
     assert names(resolve([folder / "b.root", "a.root"])) == ["b.root", "a.root"]
     assert os.path.isabs(resolve("a.root").sources[0].path)
     notes = resolve(["a.root", "deep"]).notes
-    said = "as one sample, 'events', undeclared whether data or simulation"
+    said = "as one sample, 'events', not declared as data or simulation"
     assert notes == (f"a.root: 1 file {said}", f"deep: 1 file (links followed, hidden names left out) {said}")
 
 
@@ -80,7 +80,7 @@ def test_a_source_twice_is_an_error_unless_allowed(folder):
     [
         ([], "empty list"),
         ("nowhere/*.root", "no file matches"),
-        ("nothing", "no file, directory or dataset called 'nothing'"),
+        ("nothing", "no file, directory or dataset is called 'nothing'"),
         ("rucio:scope:name", "scheme 'rucio'"),
         ("a/b.root::x", "picks a sample of a YAML file"),
     ],
@@ -142,13 +142,13 @@ def test_a_folder_that_describes_its_files_is_that_dataset(folder, access):
     with pytest.raises(DatasetError, match=r"dataset\.yaml:3:31: samples\[0\].unit: 'TeV' is not one of"):
         resolve(folder, access=access)
     (folder / "dataset.yaml").write_text("schema: 1\nsamples:\n- {name: a, files: [.]}\n")
-    with pytest.raises(DatasetError, match=r"dataset\.yaml is a dataset of its own; name the files"):
+    with pytest.raises(DatasetError, match=r"dataset\.yaml is a dataset file; list its data files"):
         resolve(folder, access=access)
 
 
 def test_a_list_beside_a_description_that_is_elsewhere_cannot_be_read_here(folder):
     (folder / "set.yaml").rename(folder / "dataset.yaml")
-    with pytest.raises(DatasetError, match=r"golden.json is read on this machine; copy both files here"):
+    with pytest.raises(DatasetError, match=r"this machine has to read .*golden.json; copy both files here"):
         resolve(folder, access=LocalAccess())
 
 

@@ -1,4 +1,4 @@
-"""The one place that turns what nobody expected into a sentence, a log and an exit code."""
+"""The one place that turns an unexpected exception into a message, a log and an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report_bug(error: BaseException) -> int:
         number, path = tempfile.mkstemp(prefix=f"vrecompute-bug-{datetime.now():%Y%m%d-%H%M%S}-", suffix=".log")
         with os.fdopen(number, "w") as file:
             file.write(f"{head}\n{trace}")
-        where = f"here is the log: {path}"
+        where = f"the log is {path}"
     except OSError:
         where = f"here is the log:\n{head}\n{trace}"
     if os.environ.get("VRECOMPUTE_DEBUG"):

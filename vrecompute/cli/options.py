@@ -57,7 +57,7 @@ class DurationType(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON on standard output.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
 def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -90,13 +90,13 @@ job_options = _all_of(
     analysis_parameters,
     click.option("--tree", metavar="NAME", help="The tree to read (default: the dataset's, or the only one)."),
     click.option("--chunk-bytes", type=BytesType(), metavar="SIZE", help="Size of a chunk in memory, such as 100MB."),
-    click.option("--allow-duplicates", is_flag=True, help="Compute a source again that is listed again."),
+    click.option("--allow-duplicates", is_flag=True, help="Accept sources listed twice; their events count twice."),
 )
 
 
 def _of_a_job(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     if value is not None and not ctx.params["detach"]:
-        raise click.UsageError("--walltime is that of a detached job: add --detach", ctx)
+        raise click.UsageError("--walltime sets the walltime of a detached job; add --detach", ctx)
     return value
 
 
@@ -105,7 +105,7 @@ detach_options = _all_of(
         "--detach",
         is_flag=True,
         is_eager=True,  # known before --walltime is looked at
-        help="As one job that holds workers and Runner, which needs nobody here.",
+        help="Run as one batch job with workers and Runner; this machine may be switched off.",
     ),
     click.option(
         "--walltime",

@@ -1,4 +1,4 @@
-"""What commands print: facts on standard output, progress on standard error; a bar only where somebody watches."""
+"""What commands print: facts on standard output, progress on standard error; a bar only on a terminal."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ __all__ = ["run"]
     type=click.Choice(["fail", "skip"]),
     default="fail",
     show_default=True,
-    help="What a bad file does: fail the run, or be left out and named (exit code 3).",
+    help="What to do about a bad file: fail the run, or leave it out and name it (exit code 3).",
 )
 @click.option(
     "--max-bad",
     type=click.FloatRange(0, 1),
     metavar="FRACTION",
-    help="With --on-bad skip: fail all the same where more than this part of the sources is bad.",
+    help="With --on-bad skip: fail if more than this fraction of the sources is bad.",
 )
-@click.option("--no-reuse", is_flag=True, help="Compute everything anew.")
+@click.option("--no-reuse", is_flag=True, help="Reuse no stored chunk; compute all of them.")
 @detach_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @JSON
@@ -70,7 +70,9 @@ def run(
     if out is not None:
         check_directory(out)
     if detach and out is not None:
-        raise click.UsageError("--detach returns before there is anything to write: use `vrecompute runs result` later")
+        raise click.UsageError(
+            "--detach returns before there is a result for --out; use `vrecompute runs result` later"
+        )
     options: dict[str, Any] = {
         "params": read_parameters(parameters),
         "tree": tree,

@@ -1,4 +1,4 @@
-"""Standard output and error of a command, where they may be full, closed, or read by somebody who has enough."""
+"""Standard output and error of a command, where they may be full, or closed early by their reader."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ class _Guarded:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             if self._name and not isinstance(error, BrokenPipeError):
                 self._trouble = OutputError(f"{self._name} cannot be written: {error.strerror or error}")
-        if self._trouble is not None:  # again and again: click tries a stream, and asks nobody how that went
+        if self._trouble is not None:  # again and again: click writes to a stream, and ignores how that went
             raise self._trouble

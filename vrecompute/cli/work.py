@@ -14,9 +14,9 @@ __all__ = ["work"]
 @click.command()
 @click.argument("name", metavar="RUN")
 @click.option("--store", required=True, metavar="PATH", help="The store that holds the run's manifest.")
-@click.option("--manifest-sha256", metavar="HEX", help="Refuse any other manifest than this one.")
+@click.option("--manifest-sha256", metavar="HEX", help="Refuse a manifest with another sha256.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Without a Dask scheduler: workers to start here."
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Workers to start here if there is no Dask scheduler."
 )
 @click.pass_context
 def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:

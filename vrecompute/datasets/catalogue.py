@@ -101,9 +101,9 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
     if description:
         return _folder(description, only, tree, access)
     if only:
-        raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is none")
+        raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is not one")
     how = "" if len(paths) == 1 and paths[0].endswith(address) else " (links followed, hidden names left out)"
-    note = f"{address}: {_count(paths)}{how} as one sample, {_UNITED!r}, undeclared whether data or simulation"
+    note = f"{address}: {_count(paths)}{how} as one sample, {_UNITED!r}, not declared as data or simulation"
     return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, _UNITED, tree), address, (note,))
 
 
@@ -120,7 +120,7 @@ def _folder(description: str, only: str, tree: str | None, access: Access | None
     parsed = parse_dataset(got.stdout, f"{access}: {description}")
     if lists := [sample.certified for sample in parsed.samples if sample.certified]:
         raise DatasetError(
-            f"{access}: {description}: {lists[0]} is read on this machine; copy both files here and name the YAML"
+            f"{access}: {description}: this machine has to read {lists[0]}; copy both files here and name the YAML"
         )
     return _described(parsed, description, only, tree, access, folder, folder)
 
@@ -143,7 +143,7 @@ def _named(name: str) -> str:
     meant = nearest(name, known)
     hint = f"; did you mean {meant!r}?" if meant else ""
     where = f"${DATASETS_PATH}={os.environ.get(DATASETS_PATH, '')}"
-    raise DatasetError(f"there is no file, directory or dataset called {name!r} ({where}){hint}")
+    raise DatasetError(f"no file, directory or dataset is called {name!r} ({where}){hint}")
 
 
 def _described(
@@ -160,7 +160,7 @@ def _described(
     sources: list[Source] = []
     for (sample, entry), (paths, description) in zip(entries, find_files(disk, places), strict=True):
         if description:
-            raise DatasetError(f"{file}: sample {sample.name!r}: {description} is a dataset of its own; name the files")
+            raise DatasetError(f"{file}: sample {sample.name!r}: {description} is a dataset file; list its data files")
         sources += _as_sources(paths, sample.name, entry.tree, entry.entries)
     samples = tuple(_sample(s, parsed, lists, tree) for s in chosen)
     note = (

@@ -48,7 +48,7 @@ class AnalysisIdentity:
 
 @dataclass(frozen=True)
 class Events:
-    """Events seen in the merged result, and events the sources hold; a source whose entries nobody knows counts 0."""
+    """Events seen in the merged result, and events the sources hold; a source of unknown size counts 0."""
 
     seen: int
     expected: int
