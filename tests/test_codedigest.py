@@ -200,7 +200,7 @@ def test_a_module_edited_before_it_was_ever_run_runs_as_loaded_and_is_not_reused
     assert selected == client.run(module(HELD).Muons, events).result(timeout_s=60)["events"].counters["selected"]
     (warning,) = run.report().warnings
     assert "held: Muons.process() is not what" in warning
-    assert "held.py says now: reload its module" in warning
+    assert "held.py, which was edited since: reload its module" in warning
 
 
 def test_a_worker_with_other_code_refuses_it_by_name(client, events, tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def test_the_columns_are_declared_under_the_names_of_the_source():
     assert set(declared_columns(loop, NAMES, view)) == set(columns)
     unweighted = SourceView(Sample("data", is_data=True), dict.fromkeys(columns, "float"), "Events")
     assert "genWeight" not in declared_columns(loop, NAMES, unweighted)
-    with pytest.raises(MissingColumn, match=r"dy\.root: the event loop reads Muon_charge, not there"):
+    with pytest.raises(MissingColumn, match=r"dy\.root: the event loop reads Muon_charge, which it lacks"):
         declared_columns(loop, NAMES, SourceView(Sample("x"), {"Muon_pt": "", "Event_scale": ""}, "Events", "dy.root"))
 
 

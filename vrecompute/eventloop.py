@@ -29,7 +29,7 @@ def declared_columns(loop: EventLoop, names: Mapping[str, str], source: SourceVi
     """
     wanted = [column for need in loop.needs() if (column := _column(need, names, source.sample.weight)) is not None]
     if missing := [c for c in wanted if c not in source.available]:
-        raise MissingColumn(source.path or source.tree, f"the event loop reads {', '.join(missing)}, not there")
+        raise MissingColumn(source.path or source.tree, f"the event loop reads {', '.join(missing)}, which it lacks")
     return tuple(dict.fromkeys(wanted))
 
 

@@ -1,4 +1,4 @@
-"""Suggestions for what somebody meant to write."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class _Function(NamedTuple):
 def _written(text: str, flags: int) -> tuple[_Function, ...]:
     """All functions of a text, compiled and as syntax; none where it is no Python.
 
-    Several lambdas may begin on one line: each is compiled as if it stood on a line of its own, far below.
+    Several lambdas may begin on one line: each is compiled as if it stood on a separate line, far below.
     """
     try:
         tree = ast.parse(text)

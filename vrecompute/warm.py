@@ -35,7 +35,7 @@ def warm(directory: Path | None = None, analyses: Iterable[str] | None = None) -
 
     `directory` is what workers will have in `$VRECOMPUTE_CACHE`; None is what this process has. What this
     process has compiled before is not compiled again, so warm a folder from a fresh process. An analysis
-    that cannot be rehearsed is told and left out. Raises UsageError where the folder cannot be written.
+    that cannot be rehearsed is named and left out. Raises UsageError where the folder cannot be written.
     """
     if directory is not None:
         os.environ[CACHE_VARIABLE] = str(directory.absolute())

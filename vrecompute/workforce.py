@@ -73,7 +73,7 @@ class Workforce(WorkerControl):
             threads = threads_that_fit(workers.threads, workers.memory_per_process, chunk_bytes)
             if self._cluster is None and threads < workers.threads:
                 _LOG.warning(
-                    "site %s: %d instead of %d threads a worker: chunks of %d bytes fill its memory otherwise",
+                    "site %s: workers run %d instead of %d threads; chunks of %d bytes would fill their memory",
                     self.site.name, threads, workers.threads, chunk_bytes,
                 )  # fmt: skip
                 self.site = replace(self.site, workers=replace(workers, threads=threads))
@@ -104,7 +104,7 @@ class Workforce(WorkerControl):
             return "" if self._cluster is None else self._cluster.lost()
 
     def waiting(self) -> str:
-        """Why there is no worker yet, empty where nobody knows."""
+        """Why there is no worker yet, empty where unknown."""
         with self._lock:
             return "" if self._cluster is None else self._cluster.waiting()
 

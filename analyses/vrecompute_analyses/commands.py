@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["demo", "generate"]
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
-# What `generate` of the dilepton analysis makes if nobody says otherwise; checked by a test against it.
+# What `generate` of the dilepton analysis makes by default; checked by a test against it.
 EVENTS, FILES, SEED = 400_000, 8, 1
 
 

@@ -274,7 +274,7 @@ def bad_return(loop):
             return 1.0, 2.0
         return 1.0
 
-    return "returns now 1 and now 2 values"
+    return "returns 1 values here and 2 there"
 
 
 def bad_order(loop):
@@ -402,7 +402,7 @@ def test_what_is_missing_is_named_with_the_line_that_reads_it():
     collections, event = sample(1)
     columns = {n: v for n, v in collections["electron"].columns.items() if n != "eta"}
     less = {**collections, "electron": Collection(collections["electron"].offsets, columns)}
-    message = r"test_eventloop\.py:\d+: column electron\.eta is not there; given are pt, id"
+    message = r"test_eventloop\.py:\d+: column electron\.eta is not given; given are pt, id"
     with pytest.raises(UsageError, match=message):
         run(LOOP, 60, less, event)
     with pytest.raises(UsageError, match=r"event\.fired is not there"):
@@ -410,7 +410,7 @@ def test_what_is_missing_is_named_with_the_line_that_reads_it():
     some = {"pt_min_gev": 1.0, "size": 1.0}
     with pytest.raises(UsageError, match=r"parameter p\.eta_max is not there"):
         LOOP.run(60, collections=collections, event=event, parameters=some)
-    with pytest.raises(UsageError, match="no function varies 'e_upp'"):
+    with pytest.raises(UsageError, match="no function has the variation 'e_upp'"):
         run(LOOP, 60, collections, event, variations=("nominal", "e_upp"))
     with pytest.raises(UsageError, match="59 values for 60 events"):
         run(LOOP, 60, collections, {**event, "fired": event["fired"][:-1]})

@@ -1,4 +1,4 @@
-"""`FILE.py` as a module of its own, with the user's modules that it imports: those beside it, and others on the path.
+"""`FILE.py` as a separate module, with the user's modules that it imports: those beside it, and others on the path.
 
 A module beside the file is found without PYTHONPATH and never stands for an installed or a standard one. All of
 them are loaded anew when the text of one of them has changed, and from that text, not from what Python compiled

@@ -122,7 +122,7 @@ class _Description:
         self.parts["state"] = sha256_json(self.of(thing))
 
     def of(self, value: Any) -> Any:
-        """A value as data, short; what has a name of its own is described under it."""
+        """A value as data, short; what has a name is described under it."""
         if type(value) in (bool, int, float, complex, type(None), type(...)):
             return [type(value).__name__, repr(value)]
         if type(value) in (str, bytes):
@@ -379,5 +379,5 @@ def _is_analysis(cls: type) -> bool:
 
 def _why_unknown(code: CodeType) -> str:
     if not code.co_filename.startswith("<") and not is_library_file(code.co_filename):
-        return f"is not what {code.co_filename} says now: reload its module, or start anew, to run what the file says"
+        return f"differs from {code.co_filename}, which was edited since: reload its module or restart Python"
     return "has no source: define it in a file or a notebook cell"

@@ -38,7 +38,7 @@ def is_library_file(file: str) -> bool:
 
 
 def counts(module: object, own: str, file: str | None = None, *, dynamic: bool = False) -> bool:
-    """Whether code of a module is told apart by its content: the user's, and that of `own`, the analysis' package.
+    """Whether code of a module is identified by its content: the user's, and that of `own`, the analysis' package.
 
     `file` is where the code is from, if not where the module is. `dynamic`: the module's name does not lead to it.
     """

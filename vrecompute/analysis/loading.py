@@ -60,10 +60,10 @@ def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | N
     digest, _, wanted = rest.partition(":")
     if kind == "file" and source is not None:
         if file_sha256(source) != digest:
-            raise UsageError(f"{source} is not the source this run was made with (sha256 {digest}); it is not run")
+            raise UsageError(f"{source} differs from the source of this run (sha256 {digest}); it was not run")
         return _class_in_file(source, wanted)(**parameters)
     raise UsageError(
-        "the analysis of this run was defined in a notebook or script that is gone; run it again there: "
+        "the analysis of this run was defined in a notebook or script that has ended; run it again there: "
         "finished chunks are reused"
     )
 

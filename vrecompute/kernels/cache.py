@@ -67,10 +67,10 @@ def _usable(given: str, user: str, temporary: str) -> Path:
     root = Path(os.path.expanduser(Path(given) if given else Path(user or "~/.cache") / "vrecompute"))
     wanted = root / f"compiled-{_salt()}"
     with contextlib.suppress(OSError):
-        mode = 0o755 if given else 0o700  # one in an image is for whoever runs there
+        mode = 0o755 if given else 0o700  # one in an image is for every user there
         root.mkdir(mode, parents=True, exist_ok=True)
         wanted.mkdir(mode, exist_ok=True)
-    # one that somebody gave may be of an administrator, another is the user's own
+    # a given one may belong to an administrator, another is the user's
     trusted = not written_by_others(wanted) and (bool(given) or only_ours(wanted))
     usable = trusted and only_ours(wanted) and os.access(wanted, os.W_OK | os.X_OK)
     return wanted if usable else _copied(wanted, temporary, empty=not trusted)
@@ -96,7 +96,7 @@ def _copied(wanted: Path, temporary: str, *, empty: bool) -> Path:
 
 @cache
 def _salt() -> str:
-    """What machine code depends on besides the source of its own function."""
+    """What machine code depends on besides the source of its function."""
     versions = f"{platform.python_version()} {np.__version__} {numba.__version__} {llvmlite.__version__}"
     digest = hashlib.sha256(f"{versions} {config.CPU_NAME or get_host_cpu_name()}".encode())
     package = Path(__file__).parent.parent

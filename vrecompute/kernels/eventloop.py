@@ -141,7 +141,7 @@ class EventLoop:
         )
         for name in variations:
             if name not in self.variations:
-                raise UsageError(f"no function varies {name!r}; there are {', '.join(self.variations)}")
+                raise UsageError(f"no function has the variation {name!r}; there are {', '.join(self.variations)}")
         built = self._build(_kinds(chunk), weighted=bool(names))
         arguments = Arguments(built.names, built.prepared, built.steps, self.axes, self._shifts(), chunk)
         values = arguments.values()
@@ -232,7 +232,7 @@ class EventLoop:
         for p in parameters[1 + numbers :]:
             if p not in ("p", "event"):
                 _, where = read_function(function)
-                raise UsageError(f"{where}: {function.__name__} cannot have {p!r} here, only p and event")
+                raise UsageError(f"{where}: {function.__name__} cannot take {p!r}; it may take only p and event here")
             bindings[p] = Binding(_RESERVED[p])
         return rewrite(function, name, bindings, names, raw=raw)
 

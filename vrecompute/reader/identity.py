@@ -34,7 +34,7 @@ def sampled_content(read: Callable[[int, int], bytes], size: int) -> str:
     """Hexadecimal sha256 over samples of a file of `size` bytes; `read` gives the bytes [start, stop).
 
     The first sample holds the file's header, the last its list of keys and, as a rule, the metadata of its trees.
-    What lies between samples is not seen: whoever must know compares the data themselves.
+    Bytes between the samples are not seen: to be certain, compare the data themselves.
     """
     if size <= SAMPLES * SAMPLE_BYTES:
         return hashlib.sha256(read(0, size)).hexdigest()

@@ -25,7 +25,7 @@ def branches(handle: Handle, tree: str) -> dict[str, Any]:
 
 
 def repeated(handle: Handle, tree: str) -> frozenset[str]:
-    """Names in `branches` that further branches of the tree have too, which nobody can ask for by name."""
+    """Names in `branches` that further branches of the tree have too, which cannot be asked for by name."""
     return handle.keep(("branches", tree), lambda: _find(handle, tree))[1]
 
 

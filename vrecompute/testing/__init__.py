@@ -1,4 +1,4 @@
-"""Contracts as tests, for whoever implements one: inherit a class, give its fixtures, run pytest."""
+"""Contracts as tests, for those who implement one: inherit a class, give its fixtures, run pytest."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class BackendContract:
         assert backend.logs(unseen[0]) == ""
 
     def test_a_job_completes_and_stays_completed(self, backend: Backend, make_backend: Callable[[], Backend]) -> None:
-        """The end of a job is seen by whoever asks with its id, now and later."""
+        """The end of a job is seen by every poll with its id, now and later."""
         job_id, status = self.end(backend, self.python("print('said so')"))
         assert (status.state, status.exit_code, status.blame) == (State.COMPLETED, 0, "none")
         assert "said so" in backend.logs(job_id)
@@ -180,7 +180,7 @@ class BackendContract:
         cluster.close()
 
     def test_walltime_is_a_state_of_its_own(self, backend: Backend) -> None:
-        """A job that outlives its walltime is TIMEOUT, which is nobody's code."""
+        """A job that outlives its walltime is TIMEOUT, which is not the fault of the code."""
         self.needs(backend, "walltime")
         _, status = self.end(backend, self.job("sleep", "600", walltime_s=5), self.patience_s + 180)
         assert (status.state, status.blame) == (State.TIMEOUT, "infrastructure")

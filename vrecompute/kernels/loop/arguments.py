@@ -76,7 +76,7 @@ class Arguments:
         )
 
     def values(self) -> dict[str, Any]:
-        """Arguments by name. Raises UsageError for a column or parameter that a function names and nobody gave."""
+        """Arguments by name. Raises UsageError for a column or parameter that a function names but is not given."""
         made: dict[str, Any] = {"_events": self.chunk.events, "_cuts": self.cuts, "_counters": self.counters}
         made |= self._collections()
         for name, where in self.names.event.items():
@@ -167,14 +167,14 @@ class Arguments:
 
 def _given(things: Mapping[str, Any], name: str, what: str, where: Where) -> Any:
     if name not in things:
-        raise UsageError(f"{where}: {what} is not there; given are {', '.join(things) or 'none'}")
+        raise UsageError(f"{where}: {what} is not given; given are {', '.join(things) or 'none'}")
     return things[name]
 
 
 def _input(values: NDArray[Any]) -> NDArray[Any]:
     """The same values as a contiguous, aligned view that cannot be written.
 
-    numba has a type of its own for each of these properties, and compiles a loop anew for every mixture of them.
+    numba has a separate type for each of these properties, and compiles a loop anew for every mixture of them.
     """
     view = np.require(values, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
     view.flags.writeable = False

@@ -2,7 +2,7 @@
 
 Without numba's run time for references (`_nrt`): counting references to the arrays, atomically and at
 each inlined call, took 9/10 of the time of a loop with variations. Such a function cannot allocate an
-array, which no loop over events should; whoever calls the entry keeps the arrays alive.
+array, which no loop over events should; the caller of the entry keeps the arrays alive.
 """
 
 from __future__ import annotations

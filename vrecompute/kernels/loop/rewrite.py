@@ -145,7 +145,7 @@ class _Rewriter(ast.NodeTransformer):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 self.locals.add(node.id)
         if taken := self.locals & {n for n, b in self.bindings.items() if b.kind != "number"}:
-            self.fail(definition, f"assigns to {taken.pop()!r}, which names a thing of the loop")
+            self.fail(definition, f"assigns to {taken.pop()!r}, which is a parameter of the function; use another name")
         if self.step:
             self.values = self.count_values(definition)
         made = [self.visit(s) for s in statements] or [ast.Pass()]
@@ -173,7 +173,10 @@ class _Rewriter(ast.NodeTransformer):
             if isinstance(node, ast.Return) and not _returns_nothing(node):
                 lengths.add(len(node.value.elts) if isinstance(node.value, ast.Tuple) else 1)
         if len(lengths) > 1:
-            self.fail(definition, f"{definition.name!r} returns now {min(lengths)} and now {max(lengths)} values")
+            self.fail(
+                definition,
+                f"{definition.name!r} returns {min(lengths)} values in one place and {max(lengths)} in another",
+            )
         return lengths.pop() if lengths else 0
 
     def absent(self) -> ast.Return:
@@ -360,7 +363,7 @@ class _Rewriter(ast.NodeTransformer):
                 node, f"{node.id!r} is a {type(value).__name__}, which a compiled loop cannot hold: pass p.{node.id}"
             )
         if self.names.imports.setdefault(node.id, line) != line:
-            self.fail(node, f"{node.id!r} means two different things in the functions of this loop")
+            self.fail(node, f"{node.id!r} has two different values in the functions of this loop; rename one")
         return node
 
 
