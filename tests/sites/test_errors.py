@@ -94,7 +94,7 @@ WRONG = {
     ),
     "too little memory": (
         "workers: {processes: 64, memory: 4GiB}\n",
-        ["4:34: workers.memory: 64 processes share it: 64 MiB each | raise it"],
+        ["4:34: workers.memory: 64 worker processes share it: 64 MiB each | raise it"],
     ),
     "ambiguous and unitless durations": (
         "workers: {walltime: 12:30, sweet_spot: 3}\nlimits: {min_poll: 60 seconds}\n",

@@ -1,4 +1,4 @@
-"""`Access`: commands and files on the machine where a batch system is spoken to: this one, or one behind OpenSSH.
+"""`Access`: commands and files on the machine that has the batch system's commands: this one, or one behind OpenSSH.
 
 Commands are argument lists. Nothing a user wrote is ever read as shell text: over ssh, whose protocol
 carries one string, every argument is quoted for the POSIX shell that reads it.
