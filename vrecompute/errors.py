@@ -69,7 +69,7 @@ EXIT_CODES = {
     5: "site or service unavailable",
     7: "over budget",
     70: "a bug in vrecompute",
-    75: "the job is out of time and the next goes on",
+    75: "the job is out of time; the next one continues the run",
     130: "interrupted",
 }
 

@@ -35,7 +35,7 @@ def explain(
 ) -> None:
     """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
 
-    It opens no source and starts nothing: what no earlier run has opened is said to be unknown.
+    It opens no source and starts nothing; sources that no earlier run has opened count as unknown.
     """
     from vrecompute.client import Client
 

@@ -105,7 +105,7 @@ detach_options = _all_of(
         "--detach",
         is_flag=True,
         is_eager=True,  # known before --walltime is looked at
-        help="Run as one batch job with workers and Runner; this machine may be switched off.",
+        help="Run as one batch job with workers and Runner; no client has to stay connected.",
     ),
     click.option(
         "--walltime",
