@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 pytestmark = pytest.mark.checkout
@@ -19,6 +20,7 @@ SOURCES = sorted(
     for path in (ROOT / home).rglob("*.py")
     if "__pycache__" not in path.parts
 )
+HOMES = ("vrecompute", "vrecompute_backends", "vrecompute_analyses")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 
 
@@ -28,6 +30,43 @@ def test_import_contracts():
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not by an import inside a function or for type checking, nor by way of a package's `__init__`.
+
+    Import-linter compares siblings only, so that a module that imports the package it lies in escapes it.
+    """
+    graph = grimp.build_graph(*HOMES, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 200
+    assert [sorted(circle) for circle in circles(imports)] == []
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """The strongly connected components of more than one module, by Kosaraju's algorithm."""
+    importers: dict[str, set[str]] = {module: set() for module in imports}
+    for module, imported in imports.items():
+        for name in imported:
+            importers[name].add(module)
+    seen: set[str] = set()
+    order = [name for module in imports for name in _reached(module, imports, seen)]
+    seen.clear()
+    components = [set(_reached(module, importers, seen)) for module in reversed(order)]
+    return [component for component in components if len(component) > 1]
+
+
+def _reached(start: str, edges: dict[str, set[str]], seen: set[str]) -> list[str]:
+    """What is reached from `start` and not yet seen; what is reached from a module comes before it."""
+    if start in seen:
+        return []
+    seen.add(start)
+    return [*(name for following in edges[start] for name in _reached(following, edges, seen)), start]
+
+
+def test_circles_are_found_and_named():
+    imports = {"p": {"p.a"}, "p.a": {"p.b", "q"}, "p.b": {"p"}, "q": {"r"}, "r": set()}
+    assert circles(imports) == [{"p", "p.a", "p.b"}]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

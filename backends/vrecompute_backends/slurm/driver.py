@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.contract import (
-    Backend,
     Capabilities,
     Cluster,
     Finding,
@@ -34,6 +33,7 @@ from vrecompute.batch.contract import (
     State,
     latest,
 )
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access, open_access
@@ -42,11 +42,13 @@ from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import shell_word
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.poll import Answer
+from vrecompute_backends.slurm.probe import slurm_answers
 from vrecompute_backends.slurm.record import Record
 from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.script import render, secrets_folder
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
+from vrecompute_backends.slurm.step import step
 from vrecompute_backends.slurm.submit import Submissions
 
 __all__ = ["SlurmBackend"]
@@ -72,7 +74,7 @@ _MOST_IDS = 5000
 _KEPT_DAYS = 60
 
 
-class SlurmBackend(Backend):
+class SlurmBackend(QueueBackend):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`; nothing runs before the first call."""
 
     capabilities = Capabilities(arrays=True, restarts=True, memory=True)
@@ -87,6 +89,7 @@ class SlurmBackend(Backend):
             wrong = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
             told = "; ".join(f"options.{key}: {why}" for key, why in wrong)
             raise SiteError(f"site {site.name!r}: {told}") from error
+        self.whole_node = self.options.whole_node
         self.access = access if access is not None else open_access(site)
         self.budget = Budget(site.limits.core_hours, site.workers.cores, SiteLimits(site).job_s())
         self.submissions = Submissions(site, self.access, self.options.cluster)
@@ -151,20 +154,20 @@ class SlurmBackend(Backend):
 
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
-        from vrecompute_backends.slurm.cluster import open_slurm_cluster
+        from vrecompute.batch.cluster import open_queue_cluster
 
-        return open_slurm_cluster(self, workers)
+        return open_queue_cluster(self, workers)
 
     def check_cluster(self, workers: int) -> None:
         """What the site's file and this installation say against it."""
-        from vrecompute_backends.slurm.cluster import check_cluster
+        from vrecompute.batch.cluster import check_cluster
 
         check_cluster(self, workers)
 
     def describe(self, workers: int) -> str:
         """The scripts of a live cluster's jobs; the scheduler's address and keys exist once it runs."""
-        from vrecompute_backends.slurm.scheduler_job import scheduler_job, workers_beside
-        from vrecompute_backends.slurm.worker_jobs import worker_job
+        from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
+        from vrecompute.batch.worker_jobs import worker_job
 
         jobs = []
         tls = self.site.network.tls
@@ -176,10 +179,15 @@ class SlurmBackend(Backend):
         return "\n".join(map(self.script, jobs))
 
     def probe(self) -> list[Finding]:
-        """A canary through the real queue; see `slurm_probe`."""
-        from vrecompute_backends.slurm.probe import probe
+        """Whether Slurm answers, and if so what a canary through the real queue finds."""
+        from vrecompute.batch.probe import probe
 
-        return probe(self)
+        found = slurm_answers(self.access)
+        return [found, *probe(self)] if found.ok else [found]
+
+    def step(self, nodes: int) -> list[str]:
+        """Nothing, or srun, as `options.launcher` says."""
+        return step(self.options.launcher, nodes, self.site.workers.cores)
 
     @property
     def spool(self) -> str:

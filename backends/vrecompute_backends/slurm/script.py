@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from vrecompute.batch.contract import Job
+from vrecompute.batch.prologue import prologue
 from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
@@ -23,7 +23,6 @@ from vrecompute_backends.slurm.options import SlurmOptions
 
 __all__ = [
     "Shape",
-    "environment_lines",
     "job_name",
     "render",
     "secrets_folder",
@@ -32,9 +31,6 @@ __all__ = [
 
 # What scheduler and Runner need beside the workers, if the job does not say.
 _RUNNER_BYTES = 1 << 30
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
-_PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         # of this attempt: a requeued job has its whole walltime again
         "began=${SLURM_JOB_START_TIME:-$(date +%s)}",
         f'export {BEGAN}="$began" {ENDS}="${{SLURM_JOB_END_TIME:-$((began + {_walltime_s(job)}))}}"',
-        *environment_lines(site, job.environment),
+        *prologue(site, job.environment),
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-${{SLURM_ARRAY_TASK_ID:-0}}"')
@@ -95,24 +91,6 @@ def render(job: Job, site: Site, options: SlurmOptions) -> str:
         'exit "$code"',
     ]
     return "\n".join(lines) + "\n"
-
-
-def environment_lines(site: Site, variables: Mapping[str, str]) -> list[str]:
-    """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
-    there = site.environment
-    if there.image is not None:
-        raise UsageError(f"site {site.name!r}: backend slurm starts no container images; use environment.venv or cvmfs")
-    lines = []
-    if there.cvmfs is not None:
-        lines += ["# shellcheck source=/dev/null", f". {shell_word(there.cvmfs)} || exit 1"]
-    lines += [f"module load {shell_word(module)} || exit 1" for module in there.modules]
-    if there.venv is not None:
-        lines += [f"export VIRTUAL_ENV={shell_word(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
-    if site.network.proxy is not None:
-        lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
-    lines += [f"export {_variable(name)}={shell_word(value)}" for name, value in sorted(there.variables.items())]
-    lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    return lines
 
 
 def secrets_folder(job: Job) -> str:
@@ -172,12 +150,6 @@ def _directives(job: Job, site: Site, options: SlurmOptions) -> list[str]:
     dropped = set(options.directives.drop)
     lines = [line for line in lines if line.partition("=")[0] not in dropped]
     return [*lines, *options.directives.add]
-
-
-def _variable(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name of an environment variable")
-    return name
 
 
 def _command(job: Job, site: Site, options: SlurmOptions) -> list[str]:

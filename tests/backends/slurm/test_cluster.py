@@ -35,7 +35,7 @@ def test_nothing_is_written_of_a_live_run_that_the_site_or_the_installation_refu
 
 def test_a_live_cluster_needs_no_other_cluster_library_and_leaves_ctrl_c_alone():
     code = (
-        "import signal, sys; before = signal.getsignal(signal.SIGINT); import vrecompute_backends.slurm.cluster; "
+        "import signal, sys; before = signal.getsignal(signal.SIGINT); import vrecompute.batch.cluster; "
         "assert signal.getsignal(signal.SIGINT) is before; assert 'dask_jobqueue' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

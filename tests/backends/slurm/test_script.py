@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.batch.contract import Job
+from vrecompute.batch.scheduler_job import scheduler_job
 from vrecompute.batch.tls import TLS_FILE
+from vrecompute.batch.worker_command import WorkerShape, worker_command
+from vrecompute.batch.worker_jobs import worker_job
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute.sites.onsite import shell_word
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.scheduler_job import scheduler_job
 from vrecompute_backends.slurm.script import job_name, secrets_folder, shape_of
-from vrecompute_backends.slurm.worker_command import WorkerShape, worker_command
-from vrecompute_backends.slurm.worker_jobs import worker_job
 
 SITE = Site(
     name="plain",
@@ -210,7 +210,7 @@ def test_explain_shows_the_job_of_a_scheduler_in_the_allocation(whole_node):
     site = replace(SITE, scheduler_runs="allocation", options={**SITE.options, "whole_node": whole_node})
     backend = SlurmBackend(site)
     few, more = backend.describe(4), backend.describe(5)
-    assert "slurm.keepalive --announce vre-scheduler.json" in few
+    assert "batch.keepalive --announce vre-scheduler.json" in few
     assert more.count("#!/bin/bash") == 2
     assert few.count("#!/bin/bash") == (1 if whole_node else 2)
     assert ("slurm.allocation --workers 4" in few) == whole_node

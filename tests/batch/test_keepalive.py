@@ -14,7 +14,7 @@ from distributed import Client
 @pytest.mark.slow
 def test_a_scheduler_stays_while_somebody_is_connected_and_no_longer(tmp_path):
     announced = tmp_path / "here.json"
-    command = [sys.executable, "-m", "vrecompute_backends.slurm.keepalive", "--announce", str(announced), "--no-tls"]
+    command = [sys.executable, "-m", "vrecompute.batch.keepalive", "--announce", str(announced), "--no-tls"]
     process = subprocess.Popen([*command, "--patience-s", "4"], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

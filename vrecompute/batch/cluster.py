@@ -1,11 +1,11 @@
-"""Live mode: Dask workers in Slurm jobs, kept at the wanted number until the cluster is closed.
+"""Live mode: Dask workers in jobs of a queue, kept at the wanted number until the cluster is closed.
 
 Dask's `SpecCluster` brings the cluster; script, submission and end of its jobs are the Backend's. So there is one
 renderer (what `explain` prints is what runs), one poll and one loop that reconciles: Dask's own replacing is off.
 
     scheduler_runs: client      the scheduler is in this process
-                    login       beside the batch system's commands, started over the access (slurm_login)
-                    allocation  in a job (slurm_allocated)
+                    login       beside the batch system's commands, started over the access (login_scheduler)
+                    allocation  in a job (scheduler_job)
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from distributed import Scheduler
 from distributed.security import Security
 
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.login_scheduler import LoginScheduler
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import free_port
+from vrecompute.batch.scheduler_job import AllocatedScheduler, workers_beside
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
+from vrecompute.batch.worker_jobs import WorkerJobs
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
-from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.login_scheduler import LoginScheduler
-from vrecompute_backends.slurm.scheduler_job import AllocatedScheduler, workers_beside
-from vrecompute_backends.slurm.worker_jobs import WorkerJobs
 
-__all__ = ["SlurmCluster", "check_cluster", "open_slurm_cluster"]
+__all__ = ["QueueCluster", "check_cluster", "open_queue_cluster"]
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -47,11 +47,11 @@ _START_S = 60.0
 _QUIET_S = 15.0
 # Jobs that fail at once this often in a row, while no worker comes, would do so for ever. Lines of a log to show then.
 _HOPELESS, _LOG_LINES = 3, 5
-# This long before its walltime a job whose worker is gone may be one that Slurm is ending for it.
+# This long before its walltime a job whose worker is gone may be one that the batch system is ending for it.
 _NEAR_END_S = 10.0
 
 
-def check_cluster(backend: SlurmBackend, workers: int) -> None:
+def check_cluster(backend: QueueBackend, workers: int) -> None:
     """UsageError where the site or this installation allows no live cluster, OverBudget where the core-hours do not."""
     site = backend.site
     if site.scheduler_runs not in {"client", "login", "allocation"}:
@@ -74,13 +74,13 @@ def check_cluster(backend: SlurmBackend, workers: int) -> None:
         )
 
 
-def open_slurm_cluster(backend: SlurmBackend, workers: int) -> SlurmCluster:
+def open_queue_cluster(backend: QueueBackend, workers: int) -> QueueCluster:
     """Start a scheduler where the site says and ask for workers.
 
     SubmitError where the first job is refused; and what `check_cluster` raises.
     """
     check_cluster(backend, workers)
-    cluster = SlurmCluster(backend, workers)
+    cluster = QueueCluster(backend, workers)
     try:
         cluster.scale(workers)
         cluster.reconcile()
@@ -98,12 +98,12 @@ def _scheduler_cores(site: Site, beside: int) -> int:
     return site.workers.cores if beside else 1
 
 
-class SlurmCluster(Cluster):
+class QueueCluster(Cluster):
     """Wanted workers on one side, jobs on the other, and a thread that closes the difference."""
 
     patience_s = 7 * 86400.0  # a queue may be long
 
-    def __init__(self, backend: SlurmBackend, workers: int) -> None:
+    def __init__(self, backend: QueueBackend, workers: int) -> None:
         self.backend = backend
         self.secret_files: dict[str, bytes] = {}
         site = backend.site
@@ -162,7 +162,7 @@ class SlurmCluster(Cluster):
     def deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended, by worker name: NAME or NAME-INDEX in the job NAME.
 
-        With them jobs at their walltime, whose workers may be gone already while Slurm has not said why.
+        With them jobs at their walltime, whose workers may be gone already while the batch system has not said why.
         """
         nearly = SiteLimits(self.backend.site).job_s() - 2 * self._interval - _NEAR_END_S
         ending = {name: s for name, s in dict(self._statuses).items() if (s.elapsed_s or 0) >= nearly}
@@ -183,7 +183,7 @@ class SlurmCluster(Cluster):
     def waiting(self) -> str:
         """Why the first job that does not run is not running."""
         idle = (s for s in list(self._statuses.values()) if s.state in {State.QUEUED, State.HELD})
-        return next((s.reason or "Slurm gives no reason" for s in idle), "")
+        return next((s.reason or "the batch system gives no reason" for s in idle), "")
 
     def job_ids(self) -> list[JobId]:
         """The jobs of workers that are wanted and not known to have ended."""
@@ -222,7 +222,7 @@ class SlurmCluster(Cluster):
 
     def watch(self) -> None:
         """Reconcile on a thread from now on."""
-        self._thread = threading.Thread(target=self._watch, name="vrecompute-slurm", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="vrecompute-cluster", daemon=True)
         self._thread.start()
 
     def ask(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -307,7 +307,7 @@ class SlurmCluster(Cluster):
             why = status.reason.partition(": ")[2]
             if status.state in {State.QUEUED, State.HELD} and why not in self._told:
                 self._told.add(why)
-                _log.warning("no worker job runs yet: %s", status.reason or "Slurm gives no reason")
+                _log.warning("no worker job runs yet: %s", status.reason or "the batch system gives no reason")
 
     def _no_worker_comes(self) -> bool:
         return len(self._jobs.names) == self._came and not self._jobs.scheduler_info["workers"]

@@ -12,10 +12,10 @@ from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.security import Security
 
 from vrecompute.batch.contract import Job, JobId, SubmitError
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
-from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.worker_command import SETTINGS, WorkerShape, step, worker_command
 
 __all__ = ["Owner", "WorkerJobs", "worker_job"]
 
@@ -23,14 +23,14 @@ __all__ = ["Owner", "WorkerJobs", "worker_job"]
 _NUMBERED = 'exec "$@" --name "$0_$VRECOMPUTE_INDEX"'
 
 
-def worker_job(backend: SlurmBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
+def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
     """The job that holds one node's workers, any number of them as an array; workers are `name_INDEX`."""
-    site, launcher = backend.site, backend.options.launcher
+    site = backend.site
     workers, network = site.workers, site.network
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
-    command = [*step(launcher, 1, workers.cores), *worker_command(shape, address, leave=True)]
+    command = [*backend.step(nodes=1), *worker_command(shape, address, leave=True)]
     return Job(
         name=name,
         command=("sh", "-c", _NUMBERED, name, *command),
@@ -46,7 +46,7 @@ class Owner(Protocol):
     """Whose jobs they are."""
 
     @property
-    def backend(self) -> SlurmBackend:
+    def backend(self) -> QueueBackend:
         """The driver."""
 
     @property

@@ -8,11 +8,11 @@ import subprocess
 
 from distributed.deploy.spec import ProcessInterface
 
+from vrecompute.batch.prologue import prologue
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import address_from, tunnelled
+from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
-from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.script import environment_lines
-from vrecompute_backends.slurm.worker_command import SETTINGS
 
 __all__ = ["LoginScheduler"]
 
@@ -20,7 +20,7 @@ __all__ = ["LoginScheduler"]
 class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
     """Started over a pipe. `address` is for workers, `external_address` for this side of the tunnel."""
 
-    def __init__(self, backend: SlurmBackend, pem: str | None) -> None:
+    def __init__(self, backend: QueueBackend, pem: str | None) -> None:
         super().__init__()
         self.backend, self.pem = backend, pem
         self._open = contextlib.ExitStack()
@@ -44,7 +44,7 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
-        lines = [*environment_lines(site, SETTINGS), "exec python -m vrecompute.batch.scheduler"]
+        lines = [*prologue(site, SETTINGS), "exec python -m vrecompute.batch.scheduler"]
         self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
         self._open.callback(process.wait)
         if process.stdin is not None:

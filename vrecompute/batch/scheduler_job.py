@@ -18,11 +18,11 @@ from typing import Any
 from distributed.deploy.spec import ProcessInterface
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import tunnelled
+from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
-from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.worker_command import SETTINGS
 
 __all__ = ["AllocatedScheduler", "scheduler_job", "workers_beside"]
 
@@ -33,16 +33,16 @@ _LEAST_POLL_S = 1.0
 _START_S = 180.0
 
 
-def workers_beside(backend: SlurmBackend, workers: int) -> int:
+def workers_beside(backend: QueueBackend, workers: int) -> int:
     """Worker processes that share the scheduler's node, of `workers` wanted."""
     allocated = backend.site.scheduler_runs == "allocation"
-    return min(workers, backend.site.workers.processes) if allocated and backend.options.whole_node else 0
+    return min(workers, backend.site.workers.processes) if allocated and backend.whole_node else 0
 
 
-def scheduler_job(backend: SlurmBackend, name: str, workers: int, secret_files: Mapping[str, bytes]) -> Job:
+def scheduler_job(backend: QueueBackend, name: str, workers: int, secret_files: Mapping[str, bytes]) -> Job:
     """The job of the scheduler of a live cluster that wants `workers` worker processes."""
     site, beside = backend.site, workers_beside(backend, workers)
-    command = ["python", "-m", "vrecompute_backends.slurm.keepalive", "--announce", f"{name}.json"]
+    command = ["python", "-m", "vrecompute.batch.keepalive", "--announce", f"{name}.json"]
     if not beside:
         given = {"--interface": site.network.interface, "--ports": site.network.scheduler_ports}
         command += [word for flag, value in given.items() if value for word in (flag, str(value))]
@@ -67,7 +67,7 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
 
     def __init__(
         self,
-        backend: SlurmBackend,
+        backend: QueueBackend,
         workers: int,
         secret_files: Mapping[str, bytes],
         ask: Callable[..., Any],

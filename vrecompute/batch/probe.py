@@ -1,0 +1,161 @@
+"""`probe`: one small job through the real queue, and what it saw, as findings with the YAML line that would help."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from vrecompute.batch.probe_job import facts_here
+from vrecompute.batch.contract import Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.prologue import prologue
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.scheduler import first_facts
+from vrecompute.errors import Unavailable, VrecomputeError
+
+__all__ = ["judge", "probe"]
+
+_WALLTIME_S = 120
+# How long the canary may wait in the queue.
+_PATIENCE_S = 240.0
+_SKEW_S = 5.0
+_STORE = "$HOME/vrecompute-store"
+
+
+def probe(backend: QueueBackend) -> list[Finding]:
+    """Send the canary and judge what it and the scheduler's place say; without Python there, none is sent."""
+    findings = []
+    meet = _start_meeting(backend)
+    try:
+        if meet.stdout is None or not (place := first_facts(meet.stdout)):
+            return [_no_python(backend)]
+        findings.append(
+            _versions("versions of this client", facts_here()["versions"], place["versions"], "at the site")
+        )
+        started = time.monotonic()
+        job_id, status = _send(backend, place["address"])
+        waited = time.monotonic() - started
+        told = _told(backend, job_id)
+        met = _met(meet)
+    finally:
+        meet.kill()
+        meet.wait()
+    findings.append(_queue(job_id, status, waited, backend.logs(job_id) if told is None else ""))
+    if told is not None:
+        store = _seen_from_here(backend, told["store"])
+        findings += judge(backend.site.network.interface, place, told, met, store)
+    return findings
+
+
+def judge(
+    interface: str | None, place: Mapping[str, Any], told: Mapping[str, Any], met: Mapping[str, Any], store: str
+) -> list[Finding]:
+    """Findings from what the scheduler's place (`place`, `met`) and the job (`told`) said. Pure.
+
+    `store` is what is wrong with the job's object as seen from here, empty if nothing.
+    """
+    findings = [_versions("versions where the scheduler runs", place["versions"], told["versions"], "in jobs")]
+    there = told["interfaces"]
+    usable = [name for name in there if name in place["interfaces"] and name != "lo"]
+    detail = ", ".join(f"{name} {address}" for name, address in there.items() if name != "lo")
+    known = interface is None or interface in there
+    advice = "" if known or not usable else f"network: {{interface: {usable[0]}}}"
+    findings.append(Finding("interfaces", known, f"{told['host']}: {detail}", advice))
+    routes = {"route to the scheduler": told["call"], "route to a worker": met.get("error", "it was never called")}
+    for check, error in routes.items():
+        other = next((name for name in usable if name != interface), None)
+        advice = f"network: {{interface: {other}}}" if error and other else ""
+        if error and not advice:
+            advice = "scheduler_runs: allocation   # and submit detached, which needs no route"
+        findings.append(Finding(check, not error, error or "open", advice))
+    if "skew_s" in met:
+        skew = float(met["skew_s"])
+        findings.append(
+            Finding("clock", abs(skew) < _SKEW_S, f"{skew:+.1f} s between the scheduler and {told['host']}")
+        )
+    wrong = told["store"]["error"] or store
+    advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
+    findings.append(Finding("store", not wrong, wrong or "put, got, same bytes on both sides", advice))
+    return findings
+
+
+def _versions(check: str, here: Mapping[str, str], there: Mapping[str, str], where: str) -> Finding:
+    differ = [f"{n} {mine}, {where} {there.get(n)}" for n, mine in sorted(here.items()) if there.get(n) != mine]
+    advice = "environment: {venv: ...}   # the same environment for client and jobs" if differ else ""
+    return Finding(check, not differ, "; ".join(differ) or f"as {where}", advice)
+
+
+def _no_python(backend: QueueBackend) -> Finding:
+    """The meeting did not begin: what Python says instead."""
+    script = [*prologue(backend.site, {}), "exec python -c 'import vrecompute.batch.probe_job'"]
+    done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
+    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    said = f": {last[0]}" if last else ""
+    lines = "environment.venv, environment.modules or environment.cvmfs"
+    return Finding("python", False, f"no vrecompute starts on {backend.access}{said}", f"mend {lines}")
+
+
+def _start_meeting(backend: QueueBackend) -> subprocess.Popen[bytes]:
+    command = ["exec", "python", "-m", "vrecompute.batch.probe_job", "meet"]
+    script = [*prologue(backend.site, {}), " ".join(command) + ' --interface "$1"']
+    # what it complains of is asked for again where it does not start
+    return backend.access.start(["bash", "-l", "-c", "\n".join(script), "bash", backend.site.network.interface or ""])
+
+
+def _send(backend: QueueBackend, address: str) -> tuple[JobId, JobStatus]:
+    url = backend.site.store.url or _STORE
+    command = ["python", "-m", "vrecompute.batch.probe_job", "job", "--call", address, "--store", url]
+    command += ["--interface", backend.site.network.interface or ""]
+    job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S))
+    deadline = time.monotonic() + _PATIENCE_S
+    status = JobStatus(State.UNKNOWN)
+    while time.monotonic() < deadline:
+        status = backend.poll([job_id])[job_id]
+        if status.state.terminal:
+            return job_id, status
+        time.sleep(0.5)
+    with contextlib.suppress(Unavailable):
+        backend.cancel([job_id])
+    return job_id, status
+
+
+def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any] | None:
+    for line in reversed(backend.logs(job_id).splitlines()):
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "versions" in found:
+                return found
+    return None
+
+
+def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The last line of the meeting; nothing where the job never called."""
+    try:
+        said = meet.communicate(timeout=15)[0].splitlines()[-1:]
+        return dict(json.loads(said[0])) if said else {}
+    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        return {}
+
+
+def _queue(job_id: JobId, status: JobStatus, waited_s: float, log: str) -> Finding:
+    if status.state is State.COMPLETED and not log:
+        return Finding("queue", True, f"job {job_id} ran on {status.node}, {waited_s:.0f} s after it was submitted")
+    why = status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s"
+    return Finding("queue", False, f"{why} {log[-500:]}".strip(), "options: {partition: ...}   # or see the reason")
+
+
+def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
+    if stored["error"]:
+        return ""
+    try:
+        data = backend.access.get(stored["path"])
+        backend.access.delete(stored["path"])
+    except (OSError, VrecomputeError) as error:
+        return f"{backend.access}: {error}"
+    if data is None or sha256(data).hexdigest() != stored["sha256"]:
+        return f"{stored['path']} of the compute node is not what {backend.access} sees under that name"
+    return ""
