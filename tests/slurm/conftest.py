@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.lab import Lab, lab_number
+from tests.slurm.runs import ANALYSIS, FILES, run
+
+HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running_lab(absent: Callable[[str, str], None]) -> Lab:
     """The lab of this process, or a skip that says how to bring it up."""
     lab = Lab(lab_number())
@@ -63,3 +66,28 @@ def control_groups(lab: Lab, absent: Callable[[str, str], None]) -> Lab:
             "to, or CONTROL_GROUPS=off was set at containers/slurm/up",
         )
     return lab
+
+
+@pytest.fixture(scope="session")
+def data(running_lab: Lab) -> str:
+    """24 files on the site's shared file system, named alike on the login node and on the client outside."""
+    running_lab.on("login", "sh", "-c", "rm -rf /home/alice/lab /home/alice/store-*")
+    generate = ["generate", "/home/alice/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
+    running_lab.on("login", "python", "-m", "vrecompute", *generate)
+    read = "import sys, yaml; d = yaml.safe_load(open('/home/alice/lab/dataset.yaml'))\n"
+    read += "for s in d['samples']:\n    for f in s['files']: f['path'] = '/home/alice/lab/' + f['path']\n"
+    text = running_lab.on("login", "python", "-c", read + "print(yaml.safe_dump(d))")
+    for machine in ("login", "client"):
+        texts = {"dataset.yaml": text, **{name: (HERE / name).read_text() for name in ("slow.py", "program.py")}}
+        for name, content in texts.items():
+            write = 'mkdir -p /home/alice/lab && cat > "/home/alice/lab/$1"'
+            running_lab.on(machine, "sh", "-c", write, "sh", name, stdin=content)
+    return text
+
+
+@pytest.fixture(scope="session")
+def reference(running_lab: Lab, data: str) -> str:
+    """The result's sha256 of an undisturbed run on one machine, in the same image."""
+    facts = run(running_lab, "login", "run", "here", ANALYSIS, "/home/alice/store-here", sleep_s=0)
+    assert (facts["status"], facts["computed"]) == ("complete", FILES)
+    return facts["sha"]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.slurm.test_runs import ANALYSIS, data, finish, reference, run, started, wait_for_parts  # noqa: F401
+from tests.slurm.runs import ANALYSIS, finish, run, started, wait_for_parts
 from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
 
@@ -19,7 +19,7 @@ def jobs_of(lab) -> list[str]:
     return lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i").split()
 
 
-def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, reference):  # noqa: F811
+def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, reference):
     store = "store-disturbed"
     process, _ = started(lab, "login", "run", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
     wait_for_parts(lab, store, 2)
@@ -37,7 +37,7 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
 
 
 @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
-def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):  # noqa: F811
+def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):
     store = f"store-scheduler-{machine}"
     settings = {"sleep_s": 3, "site.scheduler_runs": "allocation"}
     process, _ = started(lab, machine, "run", site, ANALYSIS, f"/home/alice/{store}", **settings)
@@ -50,7 +50,7 @@ def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, 
     assert facts["reused"] >= 3, "the second cluster went on from what the first had finished"
 
 
-def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, reference):  # noqa: F811
+def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, reference):
     store = "store-scheduler-login-node"
     process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
     wait_for_parts(lab, store, 3)
@@ -61,7 +61,7 @@ def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, ref
     assert facts["reused"] >= 3
 
 
-def test_where_nodes_are_charged_whole_workers_share_the_schedulers(lab, reference):  # noqa: F811
+def test_where_nodes_are_charged_whole_workers_share_the_schedulers(lab, reference):
     settings = {"sleep_s": 0.2, "site.scheduler_runs": "allocation", "site.whole_node": "yes"}
     facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-whole", **settings)
     assert (facts["status"], facts["sha"]) == ("complete", reference)
@@ -70,7 +70,7 @@ def test_where_nodes_are_charged_whole_workers_share_the_schedulers(lab, referen
     assert held[-1] == ["1", "4"]
 
 
-def test_a_detached_run_survives_a_requeue(lab, reference):  # noqa: F811
+def test_a_detached_run_survives_a_requeue(lab, reference):
     store = "store-requeue"
     process, _ = started(lab, "login", "submit", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
     wait_for_parts(lab, store, 3)

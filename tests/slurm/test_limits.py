@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.slurm.test_runs import ANALYSIS, FILES, data, finish, reference, run, started  # noqa: F401
+from tests.slurm.runs import ANALYSIS, FILES, run, started
 from tests.slurm.test_walltime import jobs_since, now
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -18,7 +18,7 @@ def site(lab, name: str, lines: str) -> str:
     return path
 
 
-def test_a_live_run_grows_to_as_many_jobs_as_the_site_gives(lab, reference):  # noqa: F811
+def test_a_live_run_grows_to_as_many_jobs_as_the_site_gives(lab, reference):
     store, began = "/home/alice/store-growing", now(lab)
     lab.on("login", "rm", "-rf", store)
     growing = site(lab, "growing", "workers: {processes: 1, memory: 800MiB, nodes: {min: 1, max: 3}}\n")
@@ -27,7 +27,7 @@ def test_a_live_run_grows_to_as_many_jobs_as_the_site_gives(lab, reference):  # 
     assert len(jobs_since(lab, began)) == 3, "24 chunks are work for six threads"
 
 
-def test_a_live_run_ends_where_its_core_hours_are_used_and_another_finishes_it(lab, reference):  # noqa: F811
+def test_a_live_run_ends_where_its_core_hours_are_used_and_another_finishes_it(lab, reference):
     """A job of two cores and two minutes is 0.067 core-hours: there is one, and none after it."""
     store, began = "/home/alice/store-budget", now(lab)
     lab.on("login", "rm", "-rf", store)

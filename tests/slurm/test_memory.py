@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.slurm.test_runs import ANALYSIS, FILES, data, run  # noqa: F401
+from tests.slurm.runs import ANALYSIS, FILES, run
 from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
 
@@ -76,7 +76,7 @@ def greedy(lab, how: str, site: str, store: str, **settings) -> str:
 
 
 @pytest.mark.parametrize("how", ["run", "submit"])
-def test_a_chunk_that_can_never_fit_is_named(lab, data, how):  # noqa: F811
+def test_a_chunk_that_can_never_fit_is_named(lab, data, how):
     failure = greedy(lab, how, "lab-slurm", f"store-greedy-{how}")
     said = r"the worker in job [\d_]+ on c[12] was ended by its Dask nanny at ([\d.]+) (M|G)B of its ([\d.]+) MB"
     told = re.search(said, failure)
@@ -95,7 +95,7 @@ def only(lab, node: str) -> str:
     return f"only-{node}"
 
 
-def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_groups, data):  # noqa: F811
+def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_groups, data):
     """The memory is in no process, so that the nanny sees nothing of it, and the kernel is who kills."""
     failure = greedy(control_groups, "run", only(control_groups, "c2"), "store-kernel", greedy_how="file")
     said = (
@@ -105,7 +105,7 @@ def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_grou
     assert re.search(r"it was last seen at [\d.]+ MB of its 738.2 MB", failure), failure
 
 
-def test_a_job_that_slurm_kills_over_a_chunk_is_named_with_it(lab, data):  # noqa: F811
+def test_a_job_that_slurm_kills_over_a_chunk_is_named_with_it(lab, data):
     """On a node that polls, the whole job goes, and with it everybody who could tell but Slurm."""
     failure = greedy(lab, "run", only(lab, "c1"), "store-polled", greedy_how="child")
     told = re.search(r"OOM: job [\d_]+ on c1 used (\d+) MiB of 1600 MiB after 00:00:\d\d", failure)

@@ -2,91 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.slurm.runs import ANALYSIS, FILES, parts, run, started, wait_for_parts
+
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
-
-HERE = Path(__file__).parent
-PROGRAM = "/home/alice/lab/program.py"
-ANALYSIS = "/home/alice/lab/slow.py:Slow"
-FILES = 24
-
-
-@pytest.fixture(scope="module")
-def data(running_lab):
-    """24 files on the site's shared file system, named alike on the login node and on the client outside."""
-    running_lab.on("login", "sh", "-c", "rm -rf /home/alice/lab /home/alice/store-*")
-    generate = ["generate", "/home/alice/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
-    running_lab.on("login", "python", "-m", "vrecompute", *generate)
-    read = "import sys, yaml; d = yaml.safe_load(open('/home/alice/lab/dataset.yaml'))\n"
-    read += "for s in d['samples']:\n    for f in s['files']: f['path'] = '/home/alice/lab/' + f['path']\n"
-    text = running_lab.on("login", "python", "-c", read + "print(yaml.safe_dump(d))")
-    for machine in ("login", "client"):
-        texts = {"dataset.yaml": text, **{name: (HERE / name).read_text() for name in ("slow.py", "program.py")}}
-        for name, content in texts.items():
-            write = 'mkdir -p /home/alice/lab && cat > "/home/alice/lab/$1"'
-            running_lab.on(machine, "sh", "-c", write, "sh", name, stdin=content)
-    return text
-
-
-def said(output: str) -> dict:
-    """The facts a program told."""
-    facts: dict = {}
-    for line in output.splitlines():
-        if line.startswith("{"):
-            facts |= json.loads(line)
-    return facts
-
-
-def run(lab, machine, how, site, what, store, **settings):
-    arguments = [how, site, what, f"store={store}", *(f"{k}={v}" for k, v in settings.items())]
-    output = lab.on(
-        machine, "sh", "-c", 'exec python "$@" 2>&1', "sh", PROGRAM, *arguments, timeout_s=1000, check=False
-    )
-    facts = said(output)
-    assert "status" in facts, output[-3000:]
-    return facts
-
-
-def started(lab, machine, how, site, what, store, **settings):
-    """A program that goes on, and what it said first."""
-    arguments = [how, site, what, f"store={store}", *(f"{k}={v}" for k, v in settings.items())]
-    process = lab.start(machine, "python", PROGRAM, *arguments)
-    first = process.stdout.readline()
-    while first and not first.startswith("{"):
-        first = process.stdout.readline()
-    return process, said(first)
-
-
-def parts(lab, store) -> int:
-    listed = lab.on("login", "sh", "-c", f"find /home/alice/{store} -path '*parts*' -type f ! -name '.*' | wc -l")
-    return int(listed)
-
-
-def wait_for_parts(lab, store, least: int) -> None:
-    deadline = time.monotonic() + 300
-    while parts(lab, store) < least:
-        assert time.monotonic() < deadline, f"{parts(lab, store)} parts"
-        time.sleep(0.3)
-
-
-def finish(process) -> dict:
-    output, _ = process.communicate(timeout=1000)
-    facts = said(output)
-    assert "status" in facts, output[-3000:]
-    return facts
-
-
-@pytest.fixture(scope="module")
-def reference(running_lab, data):
-    """The result's sha256 of an undisturbed run on one machine, in the same image."""
-    facts = run(running_lab, "login", "run", "here", ANALYSIS, "/home/alice/store-here", sleep_s=0)
-    assert (facts["status"], facts["computed"]) == ("complete", FILES)
-    return facts["sha"]
 
 
 @pytest.mark.parametrize("how", ["run", "submit"])

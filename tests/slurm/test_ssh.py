@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.lab import Lab
-from tests.slurm.test_runs import ANALYSIS, data, finish, reference, started, wait_for_parts  # noqa: F401
+from tests.slurm.runs import ANALYSIS, finish, started, wait_for_parts
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import SshAccess
 from vrecompute.sites.model import Ssh
@@ -75,7 +75,7 @@ def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder, mo
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
-def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, scheduler_runs):  # noqa: F811
+def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, scheduler_runs):
     store = f"store-connection-{scheduler_runs}"
     lab.on("login", "rm", "-rf", f"/home/alice/{store}")
     settings = {"sleep_s": 2, "site.scheduler_runs": scheduler_runs}
@@ -88,7 +88,7 @@ def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, schedule
 
 
 @pytest.mark.timeout(300)
-def test_interrupted_in_a_terminal_it_says_goodbye_in_one_word(lab, reference):  # noqa: F811
+def test_interrupted_in_a_terminal_it_says_goodbye_in_one_word(lab, reference):
     """A terminal sends Ctrl-C to ssh and all else in the foreground, as timeout(1) does."""
     command = (
         f"vrecompute run {ANALYSIS} ~/lab/dataset.yaml -p sleep_s=20 --site lab-slurm-ssh --store ~/store-interrupted"

@@ -13,11 +13,12 @@ import json, logging, sys, time, warnings
 from dataclasses import replace
 from vrecompute import Client
 from vrecompute.errors import VrecomputeError
-from vrecompute.sites.model import Environment, Site
+from vrecompute.sites.load import load_site
+from vrecompute.sites.model import Environment
 
 warnings.simplefilter("ignore")
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
-site = Site.load(sys.argv[1])
+site = load_site(sys.argv[1])
 site = replace(site, limits=replace(site.limits, min_poll=2))
 if len(sys.argv) > 2:
     site = replace(site, scheduler_runs=sys.argv[2])

@@ -6,17 +6,7 @@ import time
 
 import pytest
 
-from tests.slurm.test_runs import (  # noqa: F401
-    ANALYSIS,
-    FILES,
-    data,
-    finish,
-    reference,
-    run,
-    said,
-    started,
-    wait_for_parts,
-)
+from tests.slurm.runs import ANALYSIS, FILES, run, started
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 
@@ -40,7 +30,7 @@ def diary(lab, path: str) -> list[str]:
     return lab.on("login", "cat", path).splitlines()
 
 
-def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: F811
+def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):
     store, began = "/home/alice/store-walltime", now(lab)
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "diary": f"{store}.diary"}
     lab.on("login", "rm", "-rf", store, f"{store}.diary")
@@ -57,7 +47,7 @@ def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):  # noqa: 
     assert not any(state.startswith(("TIMEOUT", "FAILED")) for state in states), jobs
 
 
-def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(lab, reference):  # noqa: F811
+def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(lab, reference):
     store, began = "/home/alice/store-walltime-detached", now(lab)
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "diary": f"{store}.diary"}
     lab.on("login", "rm", "-rf", store, f"{store}.diary")
@@ -81,7 +71,7 @@ def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(
     assert set(states[:-1]) == {"REQUEUED"}
 
 
-def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(lab, reference):  # noqa: F811
+def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(lab, reference):
     store = "/home/alice/store-walltime-refused"
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "site.directive": "--no-requeue"}
     process, facts = started(lab, "login", "submit", "lab-slurm", ANALYSIS, store, **settings)
@@ -95,7 +85,7 @@ def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(
     assert found["reused"] > 0
 
 
-def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(lab, data):  # noqa: F811
+def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "on_bad": "skip", "deaths": 1}
     settings |= {"site.walltime": WALLTIME_S, "patience_s": 1000}
     facts = run(lab, "login", "run", "lab-slurm", ANALYSIS, "/home/alice/store-too-long", **settings)
@@ -108,7 +98,7 @@ def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(la
     assert "longer walltime" in failure
 
 
-def test_a_chunk_longer_than_the_walltime_of_a_detached_run_is_named_and_ends_it(lab, data):  # noqa: F811
+def test_a_chunk_longer_than_the_walltime_of_a_detached_run_is_named_and_ends_it(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "site.walltime": WALLTIME_S}
     facts = run(lab, "login", "submit", "lab-slurm", ANALYSIS, "/home/alice/store-too-long-detached", **settings)
     assert facts["status"] == "failed"
