@@ -36,7 +36,10 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
     assert (facts["status"], facts["sha"]) == ("complete", reference)
 
 
-@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+@pytest.mark.parametrize(
+    ("machine", "site"),
+    [pytest.param("login", "lab-slurm", marks=pytest.mark.acceptance), ("client", "lab-slurm-ssh")],
+)
 def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):
     store = f"store-scheduler-{machine}"
     settings = {"sleep_s": 3, "site.scheduler_runs": "allocation"}

@@ -27,6 +27,7 @@ def test_a_live_run_grows_to_as_many_jobs_as_the_site_gives(lab, reference):
     assert len(jobs_since(lab, began)) == 3, "24 chunks are work for six threads"
 
 
+@pytest.mark.acceptance
 def test_a_live_run_ends_where_its_core_hours_are_used_and_another_finishes_it(lab, reference):
     """A job of two cores and two minutes is 0.067 core-hours: there is one, and none after it."""
     store, began = "/home/alice/store-budget", now(lab)

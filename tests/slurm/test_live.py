@@ -12,8 +12,15 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 PROGRAM = (Path(__file__).parent / "live.py").read_text()
 
 
-@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
-@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+@pytest.mark.parametrize(
+    ("machine", "site", "scheduler_runs"),
+    [
+        ("login", "lab-slurm", "login"),
+        ("client", "lab-slurm-ssh", "allocation"),
+        pytest.param("login", "lab-slurm", "allocation", marks=pytest.mark.acceptance),
+        pytest.param("client", "lab-slurm-ssh", "login", marks=pytest.mark.acceptance),
+    ],
+)
 def test_a_live_cluster(lab, machine, site, scheduler_runs):
     command = ["sh", "-c", 'exec python - "$@" 2>&1', "sh", site, scheduler_runs]
     said = lab.on(machine, *command, stdin=PROGRAM, timeout_s=800, check=False)

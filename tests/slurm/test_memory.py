@@ -105,6 +105,7 @@ def test_a_worker_killed_by_its_control_group_costs_its_chunk_alone(control_grou
     assert re.search(r"it was last seen at [\d.]+ MB of its 738.2 MB", failure), failure
 
 
+@pytest.mark.acceptance
 def test_a_job_that_slurm_kills_over_a_chunk_is_named_with_it(lab, data):
     """On a node that polls, the whole job goes, and with it everybody who could tell but Slurm."""
     failure = greedy(lab, "run", only(lab, "c1"), "store-polled", greedy_how="child")

@@ -11,8 +11,15 @@ from tests.slurm.runs import ANALYSIS, FILES, parts, run, started, wait_for_part
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.parametrize("how", ["run", "submit"])
-@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+@pytest.mark.parametrize(
+    ("machine", "site", "how"),
+    [
+        ("login", "lab-slurm", "run"),
+        ("client", "lab-slurm-ssh", "submit"),
+        pytest.param("login", "lab-slurm", "submit", marks=pytest.mark.acceptance),
+        pytest.param("client", "lab-slurm-ssh", "run", marks=pytest.mark.acceptance),
+    ],
+)
 def test_live_and_detached_here_and_by_ssh_give_the_same_bytes(lab, data, machine, site, how):
     alone = run(lab, "login", "run", "here", "dilepton", "/home/alice/store-dilepton")
     there = run(lab, machine, how, site, "dilepton", f"/home/alice/store-{machine}-{how}")
@@ -43,7 +50,7 @@ def test_a_live_run_whose_client_is_killed_is_finished_by_another(lab, reference
     assert again["computed"] <= FILES - durable + 4, "at most what was in flight is computed twice"
 
 
-@pytest.mark.parametrize("how", ["run", "submit"])
+@pytest.mark.parametrize("how", [pytest.param("run", marks=pytest.mark.acceptance), "submit"])
 def test_a_whole_run_while_slurmdbd_is_away_gives_the_same_bytes(lab, reference, outage_s, how):
     store = f"/home/alice/store-silent-{how}"
     pause_s = 20 if outage_s >= 120 else 0.5  # 24 chunks on 4 workers: as long as the outage

@@ -38,7 +38,7 @@ def test_while_slurmctld_is_silent_nothing_ends(lab):
     until(backend, [runs], lambda s: s.state is State.CANCELLED, 240)
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", ["stopped", pytest.param("killed", marks=pytest.mark.acceptance)])
 def test_while_slurmdbd_is_away_jobs_come_and_go_and_all_are_classified_in_the_end(lab, outage_s, how):
     # c1 polls memory; where control groups kill, as on c2, slurmctld itself says that it was for memory
     backend = lab.backend(directives={"add": ["--nodelist=c1"]})

@@ -74,7 +74,7 @@ def test_a_connection_that_the_user_opened_is_used_and_left_open(lab, folder, mo
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
+@pytest.mark.parametrize("scheduler_runs", ["login", pytest.param("allocation", marks=pytest.mark.acceptance)])
 def test_a_live_run_survives_the_loss_of_its_connection(lab, reference, scheduler_runs):
     store = f"store-connection-{scheduler_runs}"
     lab.on("login", "rm", "-rf", f"/home/alice/{store}")

@@ -30,6 +30,7 @@ def diary(lab, path: str) -> list[str]:
     return lab.on("login", "cat", path).splitlines()
 
 
+@pytest.mark.acceptance
 def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):
     store, began = "/home/alice/store-walltime", now(lab)
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "diary": f"{store}.diary"}
@@ -71,6 +72,7 @@ def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(
     assert set(states[:-1]) == {"REQUEUED"}
 
 
+@pytest.mark.acceptance
 def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(lab, reference):
     store = "/home/alice/store-walltime-refused"
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "site.directive": "--no-requeue"}
@@ -85,6 +87,7 @@ def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(
     assert found["reused"] > 0
 
 
+@pytest.mark.acceptance
 def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "on_bad": "skip", "deaths": 1}
     settings |= {"site.walltime": WALLTIME_S, "patience_s": 1000}
@@ -98,6 +101,7 @@ def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(la
     assert "longer walltime" in failure
 
 
+@pytest.mark.acceptance
 def test_a_chunk_longer_than_the_walltime_of_a_detached_run_is_named_and_ends_it(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "site.walltime": WALLTIME_S}
     facts = run(lab, "login", "submit", "lab-slurm", ANALYSIS, "/home/alice/store-too-long-detached", **settings)
