@@ -12,7 +12,7 @@ import uproot
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.datasets.dataset import Dataset, Sample, Source
-from vrecompute.errors import StoreError, UsageError
+from vrecompute.errors import ParameterError, StoreError, UsageError
 from vrecompute.reports.report import schema, summary_text
 from vrecompute.sites.model import Site, SiteAccess, Ssh
 
@@ -82,3 +82,18 @@ def test_a_store_that_is_no_folder_is_refused_by_its_scheme_also_where_the_site_
     there = Site(name="there", backend="slurm", access=SiteAccess(ssh=Ssh(host="login.invalid")))
     with Client(there, store="s3://runs/prefix") as client, pytest.raises(StoreError, match="scheme 's3'"):
         _ = client.store
+
+
+def test_an_option_that_is_misspelt_is_answered_by_its_name(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    with (
+        Client(store=tmp_path / "store") as client,
+        pytest.raises(ParameterError, match=r"no parameter 'onbad'.*did you mean the option 'on_bad', which every run"),
+    ):
+        client.run(str(tmp_path / "sums.py"), str(file), onbad="skip")
+
+
+def test_a_repr_reads_nothing_and_asks_nobody(tmp_path):
+    client = Client(str(tmp_path / "absent.yaml"), store="s3://nowhere/at-all")
+    assert repr(client) == f"Client({str(tmp_path / 'absent.yaml')!r}, no workers yet)"

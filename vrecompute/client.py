@@ -9,28 +9,24 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 from distributed import Client as DaskClient
 
-from vrecompute.analysis import Analysis, Grid
-from vrecompute.analysis.analysisfile import restore, sources_of
-from vrecompute.analysis.loading import check_needs, load_analysis, reload_analysis
+from vrecompute.analysis import Analysis
+from vrecompute.analysis.analysisfile import restore
+from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
-from vrecompute.datasets.catalogue import resolve
-from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.detach import Detached
-from vrecompute.digest import file_sha256, numerics
-from vrecompute.errors import DatasetError, OtherFormat, ParameterError, RunError, StoreError, UsageError
+from vrecompute.errors import OtherFormat, RunError, StoreError, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
-from vrecompute.execution.manifest import Manifest, Settings, new_run_id, read_manifest
+from vrecompute.execution.manifest import Manifest, Settings, read_manifest
+from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.runlog import outcomes, run_state
-from vrecompute.kernels.certified import read_golden
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
@@ -39,7 +35,6 @@ from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.stores.base import Store, open_store
 from vrecompute.stores.copies import temporary_folder
-from vrecompute.stores.objects import write_content
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Workforce
 
@@ -47,7 +42,6 @@ __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
 STORE_VARIABLE = "VRECOMPUTE_STORE"
 _LOG = logging.getLogger("vrecompute")
-_SETTINGS = frozenset(Settings.__dataclass_fields__)
 
 
 def default_store() -> str:
@@ -106,8 +100,11 @@ class Client:
         self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
-        state = f"{len(self.dask.nthreads())} workers" if self._site_workers.is_open else "no cluster yet"
-        return f"Client({self.site.name!r}, {state}, store {self.store.url})"
+        # What was given and what is known: a repr reads no file, opens no connection and asks nobody.
+        given = self._site_given
+        site = "local" if given is None else given.name if isinstance(given, Site) else str(given)
+        started = self._workforce is not None and self._workforce.is_open
+        return f"Client({site!r}, {'workers started' if started else 'no workers yet'})"
 
     def __enter__(self) -> Self:
         return self
@@ -182,17 +179,27 @@ class Client:
         dataset: Any,
         *,
         params: Mapping[str, Any] | None = None,
-        **options: Any,
+        tree: str | None = None,
+        on_bad: Literal["fail", "skip"] | None = None,
+        max_bad: float | None = None,
+        reuse: bool | None = None,
+        allow_duplicates: bool | None = None,
+        chunk_bytes: int | None = None,
+        task_s: float | None = None,
+        task_chunks: int | None = None,
+        **parameters: Any,
     ) -> Run:
         """Carry out an analysis on a dataset; returns at once, a thread of this process does the work.
 
-        `options` are the analysis' parameters and those of `Settings`: `on_bad`, `max_bad`, `reuse`,
-        `chunk_bytes`, `task_s`, `task_chunks`, `allow_duplicates`; and `tree`. Parameters whose names
-        collide with these go into `params`. Raises UsageError, ParameterError or DatasetError before
-        anything is started.
+        `parameters` are the analysis' own; those whose names are options of a run go into `params`. `Settings` says
+        what the options mean and their defaults, which None stands for. Raises UsageError, ParameterError or
+        DatasetError before anything is started.
         """
         self._site_workers.check()
-        made, manifest = self._prepare(analysis, dataset, params, options)
+        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        made, manifest = self._prepare(request)
+        check_needs(made)
         manifest.write(self.store)
         return self._carry_out(Run(self.store, manifest, lambda: made))
 
@@ -203,7 +210,15 @@ class Client:
         *,
         params: Mapping[str, Any] | None = None,
         walltime_s: int | None = None,
-        **options: Any,
+        tree: str | None = None,
+        on_bad: Literal["fail", "skip"] | None = None,
+        max_bad: float | None = None,
+        reuse: bool | None = None,
+        allow_duplicates: bool | None = None,
+        chunk_bytes: int | None = None,
+        task_s: float | None = None,
+        task_chunks: int | None = None,
+        **parameters: Any,
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
@@ -212,7 +227,9 @@ class Client:
         """
         allowance = SiteLimits(self.site)
         allowance.attempts(allowance.workers(self._workers), allowance.job_s(walltime_s))
-        made, manifest = self._prepare(analysis, dataset, params, options)
+        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        made, manifest = self._prepare(request)
         detached = Detached(self.backend, self.site, self.store, manifest)
         manifest.write(self.store)
         run = Run(self.store, manifest, lambda: made, detached)
@@ -245,13 +262,23 @@ class Client:
         params: Mapping[str, Any] | None = None,
         detach: bool = False,
         walltime_s: int | None = None,
-        **options: Any,
+        tree: str | None = None,
+        on_bad: Literal["fail", "skip"] | None = None,
+        max_bad: float | None = None,
+        reuse: bool | None = None,
+        allow_duplicates: bool | None = None,
+        chunk_bytes: int | None = None,
+        task_s: float | None = None,
+        task_chunks: int | None = None,
+        **parameters: Any,
     ) -> Explanation:
         """What a run would read and cost, from what is known without opening anything; starts nothing.
 
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
         """
-        made, manifest = self._prepare(analysis, dataset, params, options, keep=False)
+        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        made, manifest = self._prepare(request, keep=False)
         if detach:
             script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
         else:
@@ -304,71 +331,10 @@ class Client:
 
         return run.carry_out(make_runner)
 
-    def _prepare(
-        self,
-        given: str | type[Analysis] | Analysis,
-        dataset: Any,
-        params: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        *,
-        keep: bool = True,
-    ) -> tuple[Analysis, Manifest]:
-        _ = self.backend  # a driver that is not installed is told before anything is written
-        tree = options.get("tree")
-        settings = Settings(**{k: v for k, v in options.items() if k in _SETTINGS and v is not None})
-        parameters = {k: v for k, v in options.items() if k not in _SETTINGS | {"tree"}} | dict(params or {})
-        if isinstance(given, Analysis) and parameters:
-            raise ParameterError(
-                f"an Analysis instance brings its own parameters; {', '.join(parameters)} came beside it"
-            )
-        analysis, origin = load_analysis(given, parameters)
-        check_needs(analysis)
-        grids: tuple[Grid, ...] = ()
-        resources = {name: Path(path) for name, path in analysis.resources().items()}
-        if analysis.opens_directory:
-            found, grids, opened = _open_directory(analysis, dataset)
-            resources |= opened
-        else:
-            access = None if self.site.access.kind == "local" else self._access
-            found = resolve(dataset, tree=tree, allow_duplicates=settings.allow_duplicates, access=access)
-        for sample in found.samples:
-            if sample.certified is not None:
-                read_golden(Path(sample.certified))  # a list that is none is told before anything starts
-                resources[f"certified:{sample.name}"] = Path(sample.certified)
-        if origin.startswith("file:") and isinstance(given, str):
-            resources |= sources_of(Path(given.partition(":")[0]))
-        kept = {name: self._keep(path, name, keep=keep) for name, path in resources.items()}
-        code = analysis.code()
-        return analysis, Manifest(
-            run=new_run_id(analysis.name or type(analysis).__name__),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            analysis=analysis.name or type(analysis).__name__,
-            analysis_version=analysis.version,
-            origin=origin,
-            code=code.digest,
-            parameters=dict(analysis.values),
-            dataset=found,
-            resources=kept,
-            numerics=numerics({*analysis.dependencies, *code.distributions}),
-            site=self.site.name,
-            settings=settings,
-            grids=grids,
-            code_parts=dict(code.parts),
-            unnamed=code.unnamed,
-        )
-
-    def _keep(self, path: Path, name: str, *, keep: bool) -> str:
-        """Put a resource into the store under its content and give its name there."""
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"resource {name!r}: {path} is not a regular file")
-        try:
-            # With its suffixes: many libraries tell formats by them (.json.gz).
-            stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
-            if keep:
-                write_content(self.store, stored, path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
-        return stored
+    def _prepare(self, request: Request, *, keep: bool = True) -> tuple[Analysis, Manifest]:
+        _ = self.backend  # a driver that is not installed is an error before anything is written
+        access = None if self.site.access.kind == "local" else self._access
+        return prepare(request, self.store, self.site.name, access, keep=keep)
 
 
 def _close_later(workforce: Workforce, owner: int) -> None:
@@ -390,14 +356,3 @@ def _run_facts(store: Store, name: str) -> RunFacts | None:
         return RunFacts(name, "other-format", "", "", "", str(error))
     except (StoreError, RunError) as error:
         return RunFacts(name, "damaged", "", "", "", str(error))
-
-
-def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
-    # The command line gives a list of what it was given.
-    only = dataset[0] if isinstance(dataset, (list, tuple)) and len(dataset) == 1 else dataset
-    path = Path(only) if isinstance(only, (str, os.PathLike)) else None
-    if path is None or not path.is_dir():
-        raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
-    opening = analysis.open_directory(path)
-    resources = {name: Path(p) for name, p in opening.resources.items()}
-    return Dataset((Sample(analysis.name),), (), str(path)), tuple(opening.grids), resources

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,14 @@ class Run:
         self._error: BaseException | None = None
         # How this process' Runner ended, for when the store could not be told.
         self._told: Outcome | None = None
+        # What the latest look at its state gave: a repr looks at nothing.
+        self._known = "state not asked yet"
         # When the job of a Runner elsewhere was first seen to be over.
         self._seen_over: float | None = None
 
     def __repr__(self) -> str:
-        return f"Run({self.id!r}, {self.status}, {self.manifest.analysis} on {self.manifest.dataset.name})"
+        known = "running" if self._is_here and not self._over.is_set() else self._known
+        return f"Run({self.id!r}, {known}, {self.manifest.analysis} on {self.manifest.dataset.name})"
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -114,6 +118,11 @@ class Run:
 
         `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
         """
+        state = self._state()
+        self._known = f"{state} at {datetime.now().astimezone():%H:%M:%S}"
+        return state
+
+    def _state(self) -> str:
         if self._is_here and not self._over.is_set():
             return "running"
         if self._is_here and (outcome := self._outcome()) is not None:

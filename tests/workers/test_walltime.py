@@ -22,9 +22,11 @@ from vrecompute.client import Client as Door
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import OutOfTime
 from vrecompute.execution import task
+from vrecompute.execution.manifest import Settings
 from vrecompute.execution.parts import read_part
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, preflight
+from vrecompute.execution.prepare import Request
 from vrecompute.execution.runner import Runner
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.task import TaskContext, compute
@@ -335,7 +337,9 @@ def attempt(client: Door, run) -> object:
 
 def waiting(client: Door, sums, events, **options):
     """A run whose manifest is written and that nobody carries out yet."""
-    _, manifest = client._prepare(str(sums), str(events), None, {"chunk_bytes": CHUNK_BYTES, **options})
+    _, manifest = client._prepare(
+        Request(str(sums), str(events), settings=Settings(chunk_bytes=CHUNK_BYTES, **options))
+    )
     manifest.write(client.store)
     return client.attach(manifest.run)
 
@@ -497,7 +501,7 @@ def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job,
     analysis.write_text(SLOW_OPENING.format(gate=str(tmp_path / "gate")))
     with Client(workers=1, store=tmp_path / "store") as client:
         client.dask.wait_for_workers(1)
-        _, manifest = client._prepare(str(analysis), [str(f) for f in files], None, {})
+        _, manifest = client._prepare(Request(str(analysis), [str(f) for f in files]))
         manifest.write(client.store)
         run = client.attach(manifest.run)
         shared_job(client, 0, 7)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from vrecompute.batch.probe_job import facts_here
 from vrecompute.batch.contract import Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.probe_job import facts_here
 from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
@@ -20,14 +20,14 @@ from vrecompute.errors import Unavailable, VrecomputeError
 __all__ = ["judge", "probe"]
 
 _WALLTIME_S = 120
-# How long the canary may wait in the queue.
+# How long the probe job may wait in the queue.
 _PATIENCE_S = 240.0
 _SKEW_S = 5.0
 _STORE = "$HOME/vrecompute-store"
 
 
 def probe(backend: QueueBackend) -> list[Finding]:
-    """Send the canary and judge what it and the scheduler's place say; without Python there, none is sent."""
+    """Send the probe job and judge what it and the scheduler's place say; without Python there, none is sent."""
     findings = []
     meet = _start_meeting(backend)
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vrecompute.batch.dask_settings import as_environment
 from vrecompute.sites.model import PortRange
-from vrecompute.workers.dask_settings import as_environment
 
 __all__ = ["SETTINGS", "WorkerShape", "worker_command"]
 

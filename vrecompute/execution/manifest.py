@@ -45,6 +45,11 @@ class Settings:
     task_s: float = 15.0
     task_chunks: int | None = None
 
+    @classmethod
+    def of(cls, *given: Any) -> Settings:
+        """Settings from values in the order of the fields, where None stands for the default."""
+        return cls(**{f.name: v for f, v in zip(dataclasses.fields(cls), given, strict=True) if v is not None})
+
     def __post_init__(self) -> None:
         if self.on_bad not in ("fail", "skip"):
             raise UsageError(f"on_bad={self.on_bad!r}: choose fail or skip")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vrecompute.errors import SiteError, Unavailable, UsageError
+from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.sites.spelling import VARIABLES
 

@@ -25,8 +25,8 @@ import dask
 from distributed import Nanny, Scheduler
 from distributed.core import Status
 
+from vrecompute.batch.dask_settings import SETTINGS
 from vrecompute.batch.tls import security_of
-from vrecompute.workers.dask_settings import SETTINGS
 
 __all__ = ["main"]
 

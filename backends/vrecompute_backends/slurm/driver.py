@@ -179,7 +179,7 @@ class SlurmBackend(QueueBackend):
         return "\n".join(map(self.script, jobs))
 
     def probe(self) -> list[Finding]:
-        """Whether Slurm answers, and if so what a canary through the real queue finds."""
+        """Whether Slurm answers, and if so what a probe job through the real queue finds."""
         from vrecompute.batch.probe import probe
 
         found = slurm_answers(self.access)

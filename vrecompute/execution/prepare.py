@@ -1,0 +1,131 @@
+"""From what a user asks for to an analysis and a Manifest; no source is opened and nothing is started.
+
+analysis (name, FILE.py, class) ---> Analysis with its parameters
+dataset (paths, YAML)           ---> Dataset                          ---> Manifest
+resources, certified lists      ---> content in the store
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vrecompute.analysis import Analysis, Grid
+from vrecompute.analysis.analysisfile import sources_of
+from vrecompute.analysis.loading import load_analysis
+from vrecompute.datasets.catalogue import resolve
+from vrecompute.datasets.dataset import Dataset, Sample
+from vrecompute.digest import file_sha256, numerics
+from vrecompute.errors import DatasetError, ParameterError, UsageError
+from vrecompute.execution.manifest import Manifest, Settings, new_run_id
+from vrecompute.kernels.certified import read_golden
+from vrecompute.nearest import nearest
+from vrecompute.sites.access import Access
+from vrecompute.stores.base import Store
+from vrecompute.stores.objects import write_content
+
+__all__ = ["Request", "prepare"]
+
+_OPTIONS = (*Settings.__dataclass_fields__, "tree", "params")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `Client.run`, `submit` and `explain` were asked for. `parameters` are the analysis' own."""
+
+    analysis: str | type[Analysis] | Analysis
+    dataset: Any
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tree: str | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+def prepare(
+    request: Request, store: Store, site: str, access: Access | None, *, keep: bool = True
+) -> tuple[Analysis, Manifest]:
+    """The analysis of a request and the Manifest of its run; resources are put into the store, unless not to `keep`.
+
+    `access` leads to the machine whose files the dataset names; None is this one. Raises UsageError, ParameterError
+    or DatasetError.
+    """
+    analysis, origin = _analysis_of(request)
+    dataset, grids, resources = _dataset_of(request, analysis, access)
+    resources = {name: Path(path) for name, path in analysis.resources().items()} | resources
+    if origin.startswith("file:") and isinstance(request.analysis, str):
+        resources |= sources_of(Path(request.analysis.partition(":")[0]))
+    kept = {name: _stored(store, name, path, keep=keep) for name, path in resources.items()}
+    code = analysis.code()
+    name = analysis.name or type(analysis).__name__
+    return analysis, Manifest(
+        run=new_run_id(name),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        analysis=name,
+        analysis_version=analysis.version,
+        origin=origin,
+        code=code.digest,
+        parameters=dict(analysis.values),
+        dataset=dataset,
+        resources=kept,
+        numerics=numerics({*analysis.dependencies, *code.distributions}),
+        site=site,
+        settings=request.settings,
+        grids=grids,
+        code_parts=dict(code.parts),
+        unnamed=code.unnamed,
+    )
+
+
+def _analysis_of(request: Request) -> tuple[Analysis, str]:
+    try:
+        if isinstance(request.analysis, Analysis) and request.parameters:
+            names = ", ".join(request.parameters)
+            raise ParameterError(f"an Analysis instance brings its own parameters; {names} came beside it")
+        return load_analysis(request.analysis, request.parameters)
+    except ParameterError as error:
+        meant = next((option for name in request.parameters if (option := nearest(name, _OPTIONS))), None)
+        if meant is None or meant in request.parameters:
+            raise
+        raise ParameterError(f"{error}; did you mean the option {meant!r}, which every run has?") from error
+
+
+def _dataset_of(
+    request: Request, analysis: Analysis, access: Access | None
+) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
+    """The dataset, the grids that an analysis makes of a directory it opens itself, and the files that both bring."""
+    if analysis.opens_directory:
+        return _open_directory(analysis, request.dataset)
+    allow = request.settings.allow_duplicates
+    dataset = resolve(request.dataset, tree=request.tree, allow_duplicates=allow, access=access)
+    lists = {s.name: Path(s.certified) for s in dataset.samples if s.certified is not None}
+    for path in lists.values():
+        read_golden(path)  # a broken list is an error before anything starts
+    return dataset, (), {f"certified:{name}": path for name, path in lists.items()}
+
+
+def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
+    # The command line gives a list of what it was given.
+    only = dataset[0] if isinstance(dataset, (list, tuple)) and len(dataset) == 1 else dataset
+    path = Path(only) if isinstance(only, (str, os.PathLike)) else None
+    if path is None or not path.is_dir():
+        raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
+    opening = analysis.open_directory(path)
+    resources = {name: Path(p) for name, p in opening.resources.items()}
+    return Dataset((Sample(analysis.name),), (), str(path)), tuple(opening.grids), resources
+
+
+def _stored(store: Store, name: str, path: Path, *, keep: bool) -> str:
+    """Put a resource into the store under its content, and give its name there."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"resource {name!r}: {path} is not a regular file")
+    try:
+        # With its suffixes: many libraries tell formats by them (.json.gz).
+        stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
+        if keep:
+            write_content(store, stored, path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
+    return stored
