@@ -79,7 +79,7 @@ def judge(
         )
     wrong = told["store"]["error"] or store
     advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
-    findings.append(Finding("store", not wrong, wrong or "put, got, same bytes on both sides", advice))
+    findings.append(Finding("store", not wrong, wrong or "the job and this machine read the same bytes", advice))
     return findings
 
 
@@ -96,7 +96,7 @@ def _no_python(backend: QueueBackend) -> Finding:
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     said = f": {last[0]}" if last else ""
     lines = "environment.venv, environment.modules or environment.cvmfs"
-    return Finding("python", False, f"no vrecompute starts on {backend.access}{said}", f"mend {lines}")
+    return Finding("python", False, f"vrecompute does not start on {backend.access}{said}", f"mend {lines}")
 
 
 def _start_meeting(backend: QueueBackend) -> subprocess.Popen[bytes]:
@@ -157,5 +157,5 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        return f"{stored['path']} of the compute node is not what {backend.access} sees under that name"
+        return f"{stored['path']} differs between the compute node and {backend.access}"
     return ""

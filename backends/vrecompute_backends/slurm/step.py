@@ -12,6 +12,6 @@ def step(launcher: str, nodes: int, cores: int) -> list[str]:
     """
     if launcher == "direct" and nodes == 1:
         return []
-    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends nobody else
+    # --overlap, --mem=0: the step shares the first node with the script; a lost node ends no other task
     sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
     return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
