@@ -104,7 +104,9 @@ def test_a_requeued_job_is_a_new_attempt_of_the_same_id(lab):
     assert (status.state, status.attempt) == (State.COMPLETED, 1)
 
 
-@pytest.mark.parametrize(("requeue", "state"), [(False, State.PREEMPTED), (True, State.QUEUED)])
+@pytest.mark.parametrize(
+    ("requeue", "state"), [(False, State.PREEMPTED), pytest.param(True, State.QUEUED, marks=pytest.mark.acceptance)]
+)
 def test_a_preempted_job_is_not_a_failed_one(lab, requeue, state):
     scavenger = lab.backend(partition="scavenge")
     job = Job("low", ("sleep", "300"), cores=4, memory_bytes=3 << 30, walltime_s=600, requeue=requeue)

@@ -49,7 +49,7 @@ def queue(lab):
     return lab.on("login", "squeue", "-h", "-u", "alice", "-o", "%i %T").split()
 
 
-@pytest.mark.parametrize("number", ["TERM", "HUP"])
+@pytest.mark.parametrize("number", ["TERM", pytest.param("HUP", marks=pytest.mark.acceptance)])
 def test_a_live_client_that_is_told_to_end_takes_its_waiting_jobs_along(made, number):
     before = keys(made)
     command = "exec python -m vrecompute run dilepton left --site left/pending.yaml --store store-left -p channel=mumu"

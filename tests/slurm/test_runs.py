@@ -61,7 +61,7 @@ def test_a_whole_run_while_slurmdbd_is_away_gives_the_same_bytes(lab, reference,
     assert outage_s < 120 or time.monotonic() - begun >= 120
 
 
-@pytest.mark.parametrize("how", ["run", "submit"])
+@pytest.mark.parametrize("how", ["run", pytest.param("submit", marks=pytest.mark.acceptance)])
 def test_an_error_of_the_user_s_code_fails_fast_with_the_user_s_own_traceback(lab, data, how):
     settings = {"sleep_s": 0, "divisor": 0}
     facts = run(lab, "login", how, "lab-slurm", ANALYSIS, f"/home/alice/store-broken-{how}", **settings)
@@ -74,7 +74,7 @@ def test_an_error_of_the_user_s_code_fails_fast_with_the_user_s_own_traceback(la
     assert "KilledWorker" not in facts["message"]
 
 
-@pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
+@pytest.mark.parametrize("scheduler_runs", ["login", pytest.param("allocation", marks=pytest.mark.acceptance)])
 def test_a_live_run_that_may_wait_for_ever_says_for_what(lab, data, scheduler_runs):
     settings = {"site.partition": "closed", "site.scheduler_runs": scheduler_runs}
     store = f"/home/alice/store-waits-{scheduler_runs}"

@@ -41,7 +41,9 @@ print(json.dumps(facts))
 """
 
 
-@pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+@pytest.mark.parametrize(
+    ("machine", "site"), [pytest.param("login", "lab-slurm", marks=pytest.mark.acceptance), ("client", "lab-slurm-ssh")]
+)
 def test_workers_that_die_at_once_end_the_run_with_the_end_of_their_log(lab, machine, site):
     generate = ["generate", "/home/alice/unable", "--events", "2000", "--files", "2", "--seed", "1"]
     for where in {"login", machine}:

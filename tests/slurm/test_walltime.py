@@ -8,7 +8,8 @@ import pytest
 
 from tests.slurm.runs import ANALYSIS, FILES, run, started
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+# minutes each: the TIMEOUT of a job, the requeue of a run and the end of a worker's time have short tests elsewhere
+pytestmark = [pytest.mark.slurm, pytest.mark.acceptance, pytest.mark.timeout(1800)]
 
 WORKERS = 2  # of each job
 # Slurm counts minutes, and on a busy machine workers take most of one to start. 24 chunks of 18 s on four workers
@@ -30,7 +31,6 @@ def diary(lab, path: str) -> list[str]:
     return lab.on("login", "cat", path).splitlines()
 
 
-@pytest.mark.acceptance
 def test_a_live_run_outlives_the_walltime_of_its_jobs(lab, reference):
     store, began = "/home/alice/store-walltime", now(lab)
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "diary": f"{store}.diary"}
@@ -72,7 +72,6 @@ def test_a_detached_run_longer_than_its_walltime_completes_with_the_client_away(
     assert set(states[:-1]) == {"REQUEUED"}
 
 
-@pytest.mark.acceptance
 def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(lab, reference):
     store = "/home/alice/store-walltime-refused"
     settings = {"sleep_s": 18, "site.walltime": WALLTIME_S, "site.directive": "--no-requeue"}
@@ -87,7 +86,6 @@ def test_where_no_job_may_be_requeued_the_run_is_interrupted_and_can_be_resumed(
     assert found["reused"] > 0
 
 
-@pytest.mark.acceptance
 def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "on_bad": "skip", "deaths": 1}
     settings |= {"site.walltime": WALLTIME_S, "patience_s": 1000}
@@ -101,7 +99,6 @@ def test_a_chunk_longer_than_the_walltime_of_a_live_run_is_named_with_timeout(la
     assert "longer walltime" in failure
 
 
-@pytest.mark.acceptance
 def test_a_chunk_longer_than_the_walltime_of_a_detached_run_is_named_and_ends_it(lab, data):
     settings = {"sleep_s": 0, "slow_source": "events_0005", "slow_s": 600, "site.walltime": WALLTIME_S}
     facts = run(lab, "login", "submit", "lab-slurm", ANALYSIS, "/home/alice/store-too-long-detached", **settings)
