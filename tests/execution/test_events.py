@@ -181,7 +181,7 @@ def test_momenta_that_no_analysis_names_are_a_warning(client, spectrum, tmp_path
     (warning,) = run.report(timeout_s=60).warnings
     assert warning.startswith("sample 's': momenta are in MeV, and analysis 'spectrum' reads them unconverted")
     assert warning in report.summary_text(run.report())
-    assert "its momenta are in MeV" in page(run.report())
+    assert "momenta are in MeV" in page(run.report())
     assert warning in json.loads(report.dumps(run.report()))["warnings"]
     mapped = client.map(lambda events: len(events), in_mev, columns=["Muon_pt"])
     assert "analysis 'map' reads them unconverted" in mapped.report(timeout_s=60).warnings[0]

@@ -26,7 +26,7 @@ def witness(monkeypatch):
         worker_address="tcp://c2:1",
         memory_manager=SimpleNamespace(memory_limit=1000),
     )
-    made = worker_exit._Witness(nanny)
+    made = worker_exit._ExitReporter(nanny)
     made.told = told
     return made
 
