@@ -25,7 +25,8 @@ from benchmarks.sample import sample_files
 from vrecompute import Client, reader
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.columns import Columns
-from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES, Plan
+from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
+from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton

@@ -30,7 +30,7 @@ from vrecompute.execution.preflight import plan_grid
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runner import Runner
 from vrecompute.results.file import read_results
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import read_content
 
 TARGETS = {"scheduler_us_per_chunk": 60.0, "plan_s": 1.0, "scheduler_growth_mb": 50.0}

@@ -15,7 +15,7 @@ from vrecompute.cli import main
 from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, Incomplete, UsageError
 from vrecompute.publish import MARKER, check_directory
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_document, sealed, write_content
 
 

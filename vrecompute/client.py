@@ -33,8 +33,9 @@ from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
+from vrecompute.stores.directory import open_store
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Workforce
 

@@ -19,7 +19,7 @@ from vrecompute import reader
 from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Columns
 from vrecompute.datasets.dataset import Sample
-from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES, split
+from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES, split
 from vrecompute.execution.reading import reading_of
 from vrecompute.results.result import Result
 from vrecompute_analyses.dilepton.process import Dilepton

@@ -14,7 +14,7 @@ from vrecompute import Client
 from vrecompute.analysis.analysisfile import load_file, restore, sources_of
 from vrecompute.digest import file_sha256
 from vrecompute.errors import StoreError, UsageError
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import canonical_json
-from vrecompute.execution.plan import Plan, PlannedSource, split
+from vrecompute.execution.chunk_bounds import split
+from vrecompute.execution.plan import Plan, PlannedSource
 
 
 @given(st.lists(st.integers(0, 5000), max_size=30), st.integers(0, 10**9), st.integers(1, 10**8))

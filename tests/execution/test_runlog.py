@@ -19,7 +19,7 @@ from vrecompute.execution import runlog
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import RunLog, create_next, run_state
 from vrecompute.run import Run
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import read_document
 
 FIRST, SECOND = {"job": "1"}, {"job": "2"}

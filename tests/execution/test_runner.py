@@ -28,7 +28,7 @@ from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.execution.task import TaskContext, compute
 from vrecompute.results.file import write_results
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 
 CHUNK_BYTES = 3400  # one cluster of 100 events, not two
 

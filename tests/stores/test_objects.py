@@ -25,7 +25,7 @@ from vrecompute.results.file import pack, read_results, unpack, write_results
 from vrecompute.results.result import Array, Result
 from vrecompute.results.tree import Node
 from vrecompute.sites.access import LocalAccess
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import (
     FORMAT,
     SetAside,
@@ -106,7 +106,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, wrong, caplog, monkeypatch):
-    monkeypatch.setattr("vrecompute.stores.base._CLAIM_S", 0.2)
+    monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
     name = content_name("blobs", b"good", ".json")
     document = "sources/x.json"
     write_content(store, name, b"good")

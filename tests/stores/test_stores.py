@@ -14,7 +14,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
-from vrecompute.stores.base import DirStore, open_store
+from vrecompute.stores.directory import DirStore, open_store
 from vrecompute.stores.objects import content_name, read_content, write_content
 
 
@@ -125,7 +125,7 @@ def test_without_hard_links_an_object_is_created_once_all_the_same(tmp_path):
 
 @pytest.mark.usefixtures("without_links")
 def test_the_claim_of_a_writer_that_was_killed_is_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr("vrecompute.stores.base._CLAIM_S", 0.2)
+    monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
     store, name = DirStore(tmp_path), content_name("x", b"whole")
     (tmp_path / "x").mkdir()
     (tmp_path / name).touch()

@@ -30,7 +30,7 @@ from vrecompute.execution.prepare import Request
 from vrecompute.execution.runner import Runner
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.task import TaskContext, compute
-from vrecompute.stores.base import DirStore
+from vrecompute.stores.directory import DirStore
 from vrecompute.workers import drain
 from vrecompute.workers.walltime import BEGAN, ENDS, Allocation, Pace, allocation, within
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from vrecompute.analysis import Grid
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.errors import DamagedObject, RunError, UsageError
-from vrecompute.execution.plan import DEFAULT_CHUNK_BYTES
+from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
 

@@ -32,11 +32,13 @@ from vrecompute.errors import (
     StoreError,
     UnreadableFile,
 )
+from vrecompute.execution.chunk_bounds import split
 from vrecompute.execution.failure import Failure, failure_of
-from vrecompute.execution.plan import PlannedSource, split
+from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
-from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.base import Store
+from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, sha256_in, write_content, write_document
 
 __all__ = [

@@ -29,8 +29,9 @@ from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
-from vrecompute.stores.base import Store, open_store
+from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy
+from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import read_content, set_aside
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation

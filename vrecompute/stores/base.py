@@ -1,4 +1,4 @@
-"""`Store`: where runs live. Immutable objects under names; `DirStore` keeps them as files.
+"""`Store`: where runs live. Immutable objects under names.
 
 The commit protocol asks four things of a store and no more: an object appears whole or not at all,
 creating an existing name changes nothing and says so, what was put can be got by whoever knows its
@@ -7,36 +7,19 @@ name, and a listing may lag. There are no locks and nothing is appended to.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
-import os
 import secrets
-import stat
-import time
 from collections.abc import Iterator
-from functools import cached_property
-from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import DamagedObject, StoreError, StoreFull
+from vrecompute.errors import DamagedObject, StoreError
 
-__all__ = ["ASIDE", "DirStore", "Store", "aside_name", "checked", "object_path", "open_store"]
+__all__ = ["ASIDE", "Store", "aside_name", "checked", "damage", "object_path"]
 
 #: Below this name lies what was found damaged, until somebody looks at it or removes it.
 ASIDE = "aside"
-# Larger objects whose sha256 is known are hashed before they are read: whatever lies there takes no memory.
-_LARGE = 64 << 20
 _LONGEST = 255  # bytes in a part of a path
-
-# What file systems say that have no hard links, or cannot make a directory durable by itself.
-_NOT_SUPPORTED = frozenset(
-    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
-)
-# How long another writer's claim is respected, and how often it is looked at.
-_CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
 
 
 class Store(Protocol):
@@ -77,222 +60,6 @@ class Store(Protocol):
         """A path to read the object from on this machine, where the store has one."""
 
 
-class DirStore:
-    """A Store in a directory: objects are files, made whole by temporary file, fsync and link.
-
-    `link` is the conditional create: it fails where the name exists, on local disks and NFS alike. Where a file
-    system has none (EOS, CIFS, FUSE), see `_claim`. The directory is made for its user alone, and what is in it has
-    its permissions: `chmod 2770` on it shares a store with a group.
-    """
-
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
-
-    def __repr__(self) -> str:
-        return f"DirStore({str(self.root)!r})"
-
-    @property
-    def url(self) -> str:
-        """The absolute path of the directory."""
-        return str(self.root.absolute())
-
-    def create(self, name: str, data: bytes) -> bool:
-        """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
-        target = self._path(name)
-        if _is_taken(target, data):
-            return False
-        temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
-        try:
-            self._make_folder(target.parent)
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                self._share(temporary, 0o666)
-                os.fsync(file.fileno())
-            if not _move(temporary, target, data):
-                return False
-            self._sync_directory(target.parent)
-        except OSError as error:
-            raise self._translate(error, name) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        return True
-
-    def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
-        """The object's bytes; DamagedObject where they are not what was asked for."""
-        try:
-            with self._open(name) as file:
-                size = os.fstat(file.fileno()).st_size
-                if most_bytes is not None and size > most_bytes:
-                    raise DamagedObject(f"{self.url}: {name!r} has {size} bytes, more than any such object of ours")
-                if sha256 is not None and size > _LARGE:
-                    if (found := hashlib.file_digest(file, "sha256").hexdigest()) != sha256:
-                        raise _damage(self.url, name, sha256, found)
-                    file.seek(0)
-                data = file.read()
-        except FileNotFoundError as error:
-            if self.exists(name):
-                raise DamagedObject(f"{self.url}: {name!r} is damaged: a link that leads nowhere") from error
-            raise StoreError(f"{self.url}: there is no object {name!r}") from error
-        except OSError as error:
-            raise self._translate(error, name) from error
-        return checked(self.url, name, data, sha256)
-
-    def digest(self, name: str) -> str | None:
-        """The sha256 of the object's bytes, read piece by piece; None where absent or unreadable."""
-        try:
-            with self._open(name) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, StoreError):
-            return None
-
-    def set_aside(self, name: str) -> str:
-        """Rename the file, or whatever else it is."""
-        aside = aside_name(name)
-        try:
-            self._make_folder(self._path(aside).parent)
-            with contextlib.suppress(FileNotFoundError):
-                self._path(name).rename(self._path(aside))
-        except OSError as error:
-            raise self._translate(error, name) from error
-        return aside
-
-    def exists(self, name: str) -> bool:
-        """Whether the name is taken."""
-        return os.path.lexists(self._path(name))
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """Names below `prefix`, sorted; unfinished temporaries are never among them."""
-        base = self._path(prefix) if prefix else self.root
-
-        def unreadable(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):
-                raise self._translate(error, prefix)
-
-        found = []
-        for directory, _, files in os.walk(base, onerror=unreadable):
-            relative = Path(directory).relative_to(self.root)
-            found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
-        yield from sorted(found)
-
-    def children(self, prefix: str) -> list[str]:
-        """What lies in the folder."""
-        try:
-            return sorted(n for n in os.listdir(self._path(prefix)) if not n.startswith("."))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise self._translate(error, prefix) from error
-
-    def delete(self, name: str) -> None:
-        """Remove an object; absent is fine."""
-        try:
-            self._path(name).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._translate(error, name) from error
-
-    def local_path(self, name: str) -> Path | None:
-        """The object's own file."""
-        return self._path(name)
-
-    @cached_property
-    def _mode(self) -> int:
-        """The permissions of the directory itself, made now if need be."""
-        if not self.root.is_dir():
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            self.root.mkdir(mode=0o700, exist_ok=True)
-        return stat.S_IMODE(self.root.stat().st_mode)
-
-    def _make_folder(self, folder: Path) -> None:
-        _ = self._mode
-        if folder.is_dir():
-            return
-        self._make_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            self._share(folder, 0o7777)
-
-    def _share(self, path: Path, bits: int) -> None:
-        """Give what is new the directory's permissions, whatever the umask; some file systems know none."""
-        if self._mode & 0o7077:
-            with contextlib.suppress(OSError):
-                path.chmod(self._mode & bits)
-
-    def _path(self, name: str) -> Path:
-        return Path(object_path(str(self.root), name))
-
-    def _open(self, name: str) -> BufferedReader:
-        """The file, which must be one: nobody writes into a FIFO, and a device never ends."""
-        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        if file is None:
-            os.close(descriptor)
-            raise DamagedObject(f"{self.url}: {name!r} is damaged: there is something that is no file")
-        return file
-
-    def _translate(self, error: OSError, name: str) -> StoreError:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return StoreFull(
-                f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
-                "free some space and run again, finished work is reused"
-            )
-        kind = DamagedObject if error.errno in {errno.EACCES, errno.EPERM} else StoreError
-        return kind(f"{self.url}: {name!r}: {error.strerror or error}")
-
-    @staticmethod
-    def _sync_directory(directory: Path) -> None:
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in _NOT_SUPPORTED:
-                raise
-        finally:
-            os.close(descriptor)
-
-
-def _is_taken(target: Path, data: bytes) -> bool:
-    """Whether there is anything; an empty file where `data` is not empty is a claim, see `_claim`."""
-    try:
-        status = target.lstat()
-    except OSError:
-        return False
-    return not stat.S_ISREG(status.st_mode) or status.st_size > 0 or not data
-
-
-def _move(temporary: Path, target: Path, data: bytes) -> bool:
-    """Give the file its name, unless the name is taken."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return _claim(temporary, target, data)
-    except OSError as error:
-        if error.errno not in _NOT_SUPPORTED:
-            raise
-        return _claim(temporary, target, data)
-    return True
-
-
-def _claim(temporary: Path, target: Path, data: bytes) -> bool:
-    """As a link, where a file system has none: whoever makes an empty file of that name may rename onto it.
-
-    For that moment a reader finds an empty object, which proves nothing and is not used. A claim that stays, since its
-    writer was killed, is damage as any other: see `objects`.
-    """
-    deadline = time.monotonic() + _CLAIM_S
-    while True:
-        try:
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            break
-        except FileExistsError:
-            if _is_taken(target, data) or time.monotonic() > deadline:
-                return False
-            time.sleep(_CLAIM_LOOK_S)
-    temporary.rename(target)
-    return True
-
-
 def object_path(root: str, name: str) -> str:
     """The path of an object below `root`; StoreError for a name that would leave it, or hide in it."""
     parts = name.split("/")
@@ -310,19 +77,10 @@ def aside_name(name: str) -> str:
 def checked(url: str, name: str, data: bytes, sha256: str | None) -> bytes:
     """`data` itself; DamagedObject where they disagree with `sha256`."""
     if sha256 is not None and (found := sha256_of(data)) != sha256:
-        raise _damage(url, name, sha256, found)
+        raise damage(url, name, sha256, found)
     return data
 
 
-def _damage(url: str, name: str, sha256: str, found: str) -> DamagedObject:
+def damage(url: str, name: str, sha256: str, found: str) -> DamagedObject:
     """That an object has another sha256 than it should."""
     return DamagedObject(f"{url}: object {name!r} is damaged (its sha256 is {found[:16]}..., not {sha256[:16]}...)")
-
-
-def open_store(url: str | Path) -> Store:
-    """The store that `url` names; StoreError for a scheme that no store serves."""
-    text = str(url)
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme != "file":
-        raise StoreError(f"{text}: stores of the scheme {scheme!r} are not available; give a directory")
-    return DirStore(text.removeprefix("file://"))
