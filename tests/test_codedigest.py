@@ -199,7 +199,7 @@ def test_a_module_edited_before_it_was_ever_run_runs_as_loaded_and_is_not_reused
     selected = run.result(timeout_s=60)["events"].counters["selected"]
     assert selected == client.run(module(HELD).Muons, events).result(timeout_s=60)["events"].counters["selected"]
     (warning,) = run.report().warnings
-    assert "held: Muons.process() is not what" in warning
+    assert "held: Muons.process() differs from" in warning
     assert "held.py, which was edited since: reload its module" in warning
 
 

@@ -405,10 +405,10 @@ def test_what_is_missing_is_named_with_the_line_that_reads_it():
     message = r"test_eventloop\.py:\d+: column electron\.eta is not given; given are pt, id"
     with pytest.raises(UsageError, match=message):
         run(LOOP, 60, less, event)
-    with pytest.raises(UsageError, match=r"event\.fired is not there"):
+    with pytest.raises(UsageError, match=r"event\.fired is not given"):
         run(LOOP, 60, collections, {"weight": event["weight"]})
     some = {"pt_min_gev": 1.0, "size": 1.0}
-    with pytest.raises(UsageError, match=r"parameter p\.eta_max is not there"):
+    with pytest.raises(UsageError, match=r"parameter p\.eta_max is not given"):
         LOOP.run(60, collections=collections, event=event, parameters=some)
     with pytest.raises(UsageError, match="no function has the variation 'e_upp'"):
         run(LOOP, 60, collections, event, variations=("nominal", "e_upp"))
