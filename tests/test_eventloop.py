@@ -73,7 +73,7 @@ def test_events_weigh_one_where_the_sample_has_no_weight():
 
 
 def test_a_weight_that_is_not_finite_is_named_by_event():
-    with pytest.raises(BadInput, match=r"dy\.root: weight 'genWeight' is nan in event 101, and not finite in 2 of"):
+    with pytest.raises(BadInput, match=r"dy\.root: weight 'genWeight' is nan in event 101; it is not finite in 2 of"):
         run_loop(loop, chunk((1.0, np.nan, np.inf)), NAMES)
 
 

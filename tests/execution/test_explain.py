@@ -58,7 +58,7 @@ def test_what_a_run_found_is_known_afterwards(sums, files, ran):
     assert known.disk_bytes > 0
     assert known.data_bytes > 0
     assert known.seconds == 0.0  # all of it is durable
-    assert "4 of them durable" in str(known).replace("\xa0", " ")
+    assert "4 of them stored" in str(known).replace("\xa0", " ")
 
 
 def test_a_changed_cut_leaves_the_files_known_unless_their_plan_depends_on_it(sums, files, ran):

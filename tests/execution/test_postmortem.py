@@ -96,8 +96,8 @@ class Suicide(Analysis):
 @pytest.mark.parametrize(
     ("how", "look_ms", "words", "advice"),
     [
-        ("exit", 200, "ended itself with exit code 3", "run it alone and look for what ends the process"),
-        ("exit", 3_600_000, "ended itself with exit code 3; its memory is not known", "run it alone"),
+        ("exit", 200, "ended itself with exit code 3", "run this chunk alone and find what ends the process"),
+        ("exit", 3_600_000, "ended itself with exit code 3; its memory is not known", "run this chunk alone"),
         ("kill", 200, "was killed by signal 9, SIGKILL; it was last seen at", "give workers more memory"),
     ],
     ids=["exit", "exit before the first look", "kill"],

@@ -89,7 +89,7 @@ def test_a_trigger_that_a_file_lacks_did_not_fire_there(client, triggered, tmp_p
         run = client.run(triggered, files)
         assert kept(run) == 10, files
         warning = next(w for w in run.report().warnings if "HLT_A" in w)
-        assert f"{len(files) - 1} of {len(files)} files lack HLT_A, which counts as False" in warning
+        assert f"{len(files) - 1} of {len(files)} files lack HLT_A; it counts as False" in warning
         assert all(f in warning for f in files if f != with_a)
         assert client.run(triggered, files).report(timeout_s=60).chunks.computed == 0
     # Of two the first decides, wherever it is; alone, the other does.

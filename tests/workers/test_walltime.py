@@ -513,7 +513,7 @@ def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job,
         shared_job(client, 0, 3)
         outcome = attempt(client, run)
         assert outcome.summary.status == "failed"
-        assert "of 4 sources were opened" in outcome.failures[0].reason
+        assert "of 4 sources within its walltime" in outcome.failures[0].reason
         (tmp_path / "gate").touch()
         shared_job(client, 0, 600)
         assert attempt(client, run).summary.status == "complete"
