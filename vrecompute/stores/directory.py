@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
-from vrecompute.stores.base import aside_name, checked, damage, object_path
+from vrecompute.stores.base import Store, aside_name, checked, damage, object_path
 
 __all__ = ["DirStore", "open_store"]
 
