@@ -482,7 +482,8 @@ def test_what_dask_copies_from_worker_to_worker_keeps_its_source(tmp_path):
         TaskContext(Plan.of("w", (), (), CHUNK_BYTES), None, str(tmp_path), code=packed.code.parts)
     )
     (tmp_path / "shared").write_bytes(pickle.dumps(_Shared(bare, packed.data)))
-    first = f"import pickle; shared = pickle.load(open({str(tmp_path / 'shared')!r}, 'rb')); print(shared.context.other)"
-    again = f"; open({str(tmp_path / 'shared')!r}, 'wb').write(pickle.dumps(shared))"
+    path = str(tmp_path / "shared")
+    first = f"import pickle; shared = pickle.load(open({path!r}, 'rb')); print(shared.context.other)"
+    again = f"; open({path!r}, 'wb').write(pickle.dumps(shared))"
     assert in_another_process(first + again) == "\n"
     assert in_another_process(first) == "\n"
