@@ -170,7 +170,7 @@ def in_job(passed_s: float, left_s: float) -> None:
 def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_path, reference, task_chunks):
     with Client(workers=2, store=tmp_path) as client:
         client.dask.wait_for_workers(2)
-        first, second = client.dask.scheduler_info(n_workers=-1)["workers"]
+        first, _ = client.dask.scheduler_info(n_workers=-1)["workers"]
         client.dask.run(in_job, 15, 5, workers=[first])  # 1 s before the reserve
         run = client.run(str(sums), str(events), chunk_bytes=CHUNK_BYTES, task_chunks=task_chunks, sleep_s=0.3)
         report = run.report(timeout_s=60)
@@ -179,7 +179,8 @@ def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_
         said = [p for p in tmp_path.glob("runs/*/events/*/*.json") if json.loads(p.read_bytes())["event"] == "no-time"]
         # a worker that is asked on says so hundreds of times
         assert 1 <= len(said) <= CHUNKS, "it says so, to what was sent to it already, and is asked no more"
-        assert comes_true(lambda: list(client.dask.nthreads()) == [second]), "the first leaves by itself"
+        # another may have taken its place
+        assert comes_true(lambda: first not in client.dask.nthreads()), "the first leaves by itself"
 
 
 UNEVEN = """
