@@ -113,7 +113,7 @@ def test_a_damaged_part_or_outcome_does_not_disturb_it(sums, files, tmp_path):
 
 def test_the_script_of_a_detached_run_is_the_one_that_submit_hands_over(sums, files, tmp_path, monkeypatch):
     def same(script):
-        return re.sub(r"[0-9]{8}-[0-9]{6}-sums-[0-9a-f]{6}|[0-9a-f]{64}", "X", script)
+        return re.sub(r"[0-9]{8}-[0-9]{6}-sums-[0-9a-f]{7}|[0-9a-f]{64}", "X", script)
 
     client = Client(store=tmp_path / "store", workers=3)
     known = client.explain(sums, files, detach=True, walltime_s=777)

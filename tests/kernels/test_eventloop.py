@@ -274,7 +274,7 @@ def bad_return(loop):
             return 1.0, 2.0
         return 1.0
 
-    return "returns 1 values here and 2 there"
+    return "returns 1 values in one place and 2 in another"
 
 
 def bad_order(loop):

@@ -139,6 +139,8 @@ def _manifest(raw: dict[str, Any], run: str) -> Manifest:
 
 
 def new_run_id(analysis: str) -> str:
-    """A run id that sorts by time and never meets another: `20260102-030405-dilepton-1a2b3c`."""
+    """A run id that sorts by time and never meets another: `20260102-030405-dilepton-1a2b3c4`."""
     stem = "".join(c if c.isalnum() else "-" for c in analysis.lower()).strip("-")[:24] or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{stem}-{secrets.token_hex(3)}"
+    now = datetime.now(UTC)
+    # milliseconds, for runs of one second to sort too, then chance
+    return f"{now:%Y%m%d-%H%M%S}-{stem}-{now.microsecond // 1000:03x}{secrets.token_hex(2)}"
