@@ -74,7 +74,7 @@ def count(events):
 
 client = Client(workers=1, store="script-store")
 print("above", client.map(count, "e.root", columns=["Muon_pt"], takes="columns").result()["events"].counters["above"])
-run = client.run("sums.py", "e.root", sleep_s=0.1, chunk_bytes=1, task_chunks=1)
+run = client.run("sums.py", "e.root", sleep_s=0.4, chunk_bytes=1, task_chunks=1)
 while run.progress().chunks_done < 2:
     pass
 print("ready", flush=True)

@@ -336,11 +336,10 @@ def attempt(client: Door, run) -> object:
     return Runner(client.dask, run.store, run.manifest, run.analysis()).execute()
 
 
-def waiting(client: Door, sums, events, **options):
+def waiting(client: Door, sums, events, *, reuse=True, task_chunks=None, **parameters):
     """A run whose manifest is written and that nobody carries out yet."""
-    _, manifest = client._prepare(
-        Request(str(sums), str(events), settings=Settings(chunk_bytes=CHUNK_BYTES, **options))
-    )
+    settings = Settings(chunk_bytes=CHUNK_BYTES, reuse=reuse, task_chunks=task_chunks)
+    _, manifest = client._prepare(Request(str(sums), str(events), parameters, settings=settings))
     manifest.write(client.store)
     return client.attach(manifest.run)
 
@@ -374,7 +373,7 @@ def test_a_run_longer_than_its_jobs_is_handed_from_one_to_the_next(events, sums,
                 break
             except OutOfTime as late:
                 said = late
-            assert (said.exit_code, "the next job goes on" in str(said)) == (75, True)
+            assert (said.exit_code, "the next job continues from there" in str(said)) == (75, True)
             assert not (tmp_path / "runs" / run.id / "outcomes").exists(), "no outcome: the run is not over"
             before, durable = durable, len(list(tmp_path.glob("work/*/parts/*.zip")))
             assert durable > before
