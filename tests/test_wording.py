@@ -52,6 +52,7 @@ _NOT_YET = (
 )
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("package", ["vrecompute", "backends", "analyses"])
 def test_no_message_is_a_riddle(package):
     """Every string of the sources, docstrings too: those of commands are their help."""
@@ -68,6 +69,7 @@ def test_no_message_is_a_riddle(package):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.checkout
 def test_no_key_of_a_file_is_explained_by_a_riddle():
     root = Path(__file__).parents[1]
     schemas = [*root.glob("*/*.schema.json"), *root.glob("vrecompute/*/*.schema.json")]
