@@ -77,8 +77,8 @@ print("above", client.map(count, "e.root", columns=["Muon_pt"], takes="columns")
 run = client.run("sums.py", "e.root", sleep_s=0.4, chunk_bytes=1, task_chunks=1)
 while run.progress().chunks_done < 2:
     pass
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     run.result(timeout_s=120)
 except KeyboardInterrupt:
     print("interrupted", run.status, flush=True)
