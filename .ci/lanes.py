@@ -26,6 +26,7 @@ import threading
 import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,9 +294,9 @@ def main(pythons: list[Path]) -> int:
             lab.up()
             coming[lab.name].set()
 
-    def carried(lane: Lane, work: object, *arguments: object) -> Lane:
+    def carried(lane: Lane, work: Callable[..., None], *arguments: object) -> Lane:
         try:
-            work(*arguments)  # type: ignore[operator]
+            work(*arguments)
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
             lane.code, lane.log = error.returncode or 1, f"{lane.log}\n{error}\n{said}"
