@@ -216,12 +216,12 @@ def test_a_worker_with_other_code_refuses_it_by_name(client, events, tmp_path, m
     assert compute(order, 0, 1).failures == ()
     (failure,) = compute(replace(order, code={**order.code, **other}), 0, 1).failures
     assert failure.kind == "environment"
-    assert "has other code of vrecompute.reader; results of different versions are never mixed" in failure.reason
+    assert "has different code of vrecompute.reader; results of different versions are never mixed" in failure.reason
 
     client._store_given = tmp_path / "b"
     monkeypatch.setattr(codedigest, "machinery", lambda: other)
     run = client.run(file, events)
-    with pytest.raises(Incomplete, match=r"a worker on .* has other code of vrecompute\.reader"):
+    with pytest.raises(Incomplete, match=r"a worker on .* has different code of vrecompute\.reader"):
         run.result(timeout_s=120)
     assert not list((tmp_path / "b").glob("work/*/parts/*"))
     assert not list((tmp_path / "b").glob("sources/*"))

@@ -104,7 +104,7 @@ def test_a_product_is_never_written_outside(run, client, good, tmp_path, name):
     kept = content_name(f"runs/{ended.id}/products/w", b"evil", ".txt")
     write_content(ended.store, kept, b"evil")
     with_outcome(ended, lambda body: body["product_files"].update({name: kept}))
-    with pytest.raises(Incomplete, match="not the name of a file in a folder"):
+    with pytest.raises(Incomplete, match="not a plain file name"):
         client.attach(ended.id).save(tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("evil*"))
 

@@ -139,7 +139,7 @@ def test_an_edited_helper_is_compiled_anew(warmed, events, tmp_path):
 def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VRECOMPUTE_CACHE", "")  # put back afterwards
-    with pytest.raises(UsageError, match="cannot be written: name another folder"):
+    with pytest.raises(UsageError, match="cannot be written; name another folder"):
         next(warm(tmp_path / "file", []))
 
 

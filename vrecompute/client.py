@@ -46,7 +46,7 @@ _LOG = logging.getLogger("vrecompute")
 
 
 def default_store() -> str:
-    """Where runs are kept if nobody says otherwise: $VRECOMPUTE_STORE, else the user's data folder."""
+    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder."""
     if url := os.environ.get(STORE_VARIABLE):
         return url
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
@@ -101,7 +101,7 @@ class Client:
         self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
-        # What was given and what is known: a repr reads no file, opens no connection and asks nobody.
+        # What was given and what is known: a repr reads no file, opens no connection and asks no site.
         given = self._site_given
         site = "local" if given is None else given.name if isinstance(given, Site) else str(given)
         started = self._workforce is not None and self._workforce.is_open

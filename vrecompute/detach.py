@@ -40,8 +40,8 @@ class Detached:
         """
         if self.manifest.origin.startswith("live:"):
             raise UsageError(
-                "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
-                "script; save it as FILE.py and submit that"
+                "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
+                "or a script; save it as FILE.py and submit that"
             )
         allowance = SiteLimits(self.site)
         wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)

@@ -33,7 +33,7 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is not data: use numbers, text, lists and mappings")
+    raise TypeError(f"{type(value).__name__} is not plain data; use numbers, text, lists and mappings")
 
 
 def sha256_of(data: bytes) -> str:

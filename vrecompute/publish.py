@@ -40,7 +40,7 @@ def check_directory(directory: Path) -> None:
         others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{directory}: outputs cannot go there: {getattr(error, 'strerror', None) or error}"
+            f"{directory}: the outputs cannot be written there: {getattr(error, 'strerror', None) or error}"
         ) from error
     if others and MARKER not in others:
         raise UsageError(
@@ -130,7 +130,7 @@ def _inside(folder: Path, name: str) -> Path:
     try:
         path = inside(folder, name)
     except ValueError as error:
-        raise DamagedObject(f"{error}: nothing is written there") from error
+        raise DamagedObject(f"{error}; nothing was written there") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

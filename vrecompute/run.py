@@ -49,7 +49,7 @@ _IDLE_RUNNERS = 2
 _LIVE = frozenset({"running", "queued", "unknown"})
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
 _SAID, _LAG_S = frozenset({0, 3, 4}), 70.0
-# How long a site may say nothing of a run that somebody waits for.
+# How long a site may say nothing of a run that a client waits for.
 _SILENT_S = 3600.0
 
 
@@ -114,7 +114,7 @@ class Run:
     def status(self) -> str:
         """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent.
 
-        `cancelled` where the batch system says that somebody ended its job; it may be taken up like an interrupted one.
+        `cancelled` where the batch system says that its job was cancelled; it may be taken up like an interrupted one.
 
         `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
         """
@@ -335,7 +335,7 @@ class Run:
 
 
 class AttachedRun(Run):
-    """A run found in a store; `resume` finishes it with a Client's workers if nobody else does."""
+    """A run found in a store; `resume` finishes it with a Client's workers if no other client does."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def warm(directory: Path | None = None, analyses: Iterable[str] | None = None) -
         os.environ[CACHE_VARIABLE] = str(directory.absolute())
     given = os.environ.get(CACHE_VARIABLE)
     if given and cache_folder().parent != Path(given).expanduser():
-        raise UsageError(f"{given} cannot be written: name another folder")
+        raise UsageError(f"{given} cannot be written; name another folder")
     yield _timed("reader", _read_everything)
     for name in installed(ANALYSES) if analyses is None else analyses:
         yield _timed(name, partial(_rehearse, name))

@@ -229,7 +229,7 @@ def test_uncertified_events_are_counted_and_dropped(tmp_path):
     assert result.counters["uncertified"] == (~good).sum()
     assert result.cutflow["ee"]["events"] == good.sum()
     assert result.counters["muons"] == np.repeat(good, np.diff(events.offsets("Muon"))).sum()
-    with pytest.raises(DatasetError, match="the worker lacks its list"):
+    with pytest.raises(DatasetError, match="the worker does not have its list"):
         events_given(events, reading)
 
 

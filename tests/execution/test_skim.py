@@ -146,7 +146,7 @@ def test_types_that_make_no_table_fail_the_run_with_file_and_column(events, tmp_
     report = events(*files).report()
     assert report.status == "failed"
     assert re.search(r"[ab]\.root", report.failures[0].file)
-    assert re.search(r"'all'.*column 'event': no type holds every value of", report.failures[0].reason)
+    assert re.search(r"'all'.*column 'event': no numpy type holds every value of", report.failures[0].reason)
 
 
 def test_a_column_that_a_sample_lacks_is_null_there(events, tmp_path):
@@ -165,7 +165,7 @@ def test_a_column_that_a_sample_lacks_is_null_there(events, tmp_path):
         ("np.ones((len(events), 2))", r"shape \(10, 2\)"),
         ("np.array([None] * len(events))", "type object"),
         ("np.ma.masked_array(numbers, numbers % 2 == 0)", "masked"),
-        ("[[1, 2], [3]]", "no array of numbers"),
+        ("[[1, 2], [3]]", "not an array of numbers"),
     ],
 )
 def test_what_is_no_column_is_named(events, tmp_path, column, says):

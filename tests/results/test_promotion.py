@@ -76,7 +76,7 @@ def test_arrays_of_chunks_join_without_loss(one, other, dtype):
 )
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 def test_what_no_type_holds_is_refused(one, other, merge):
-    with pytest.raises(ValueError, match=r"no type holds every value of .* exactly"):
+    with pytest.raises(ValueError, match=r"no numpy type holds every value of .* exactly"):
         Array(one, merge) + Array(other, merge)
 
 
@@ -90,7 +90,7 @@ def test_integers_of_a_list_are_not_rounded():
     assert exact_array([1, 1 << 63]).tolist() == [1, 1 << 63]
     assert exact_array([BIG, 1]).dtype == np.int64
     for values in ([-1, 1 << 63], [BIG, 0.5]):
-        with pytest.raises(ValueError, match="no type"):
+        with pytest.raises(ValueError, match="no numpy type"):
             exact_array(values)
 
 
@@ -100,9 +100,9 @@ def test_columns_of_a_table_are_told_by_name():
 
     wide, narrow = summary(event=np.int64([BIG])), summary(event=np.uint32([1]))
     assert (wide + narrow).columns[0][1].dtype == np.int64
-    with pytest.raises(ValueError, match="column 'event': no type holds every value"):
+    with pytest.raises(ValueError, match="column 'event': no numpy type holds every value"):
         wide + summary(event=np.float64([0.5]))
-    with pytest.raises(ValueError, match="column 'weight' is not in all"):
+    with pytest.raises(ValueError, match="column 'weight' is missing in some"):
         wide + summary(event=np.int64([1]), weight=np.ones(1))
     assert [n for n, _ in joint_columns([wide, summary(event=np.int64([1]), weight=np.ones(1))])] == ["event", "weight"]
     assert TableSummary.from_data((wide + narrow).to_data()) == wide + narrow

@@ -109,7 +109,7 @@ def attach(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Follow RUN to its end; finish it here where whoever carried it out is gone."""
+    """Follow RUN to its end; finish it here if the process that carried it out is gone."""
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
     from vrecompute.publish import check_directory

@@ -58,8 +58,8 @@ def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
     """What workers get of a run's analysis; AnalysisError where it is not what the run was made with."""
     if differing := difference(manifest.code_parts, analysis.code().parts):
         raise AnalysisError(
-            f"run {manifest.run} was made with other code of {', '.join(differing[:3])}: run the analysis again; what "
-            "it had finished under this code is reused"
+            f"run {manifest.run} was made with different code of {', '.join(differing[:3])}; run the analysis again: "
+            "what it had finished under this code is reused"
         )
     return pack(analysis)
 

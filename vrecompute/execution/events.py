@@ -73,7 +73,9 @@ def count_certified(result: Result, events: Columns, read: int) -> None:
 
 def _certified(events: Columns, reading: Reading) -> NDArray[np.bool_]:
     if "certified" not in events.resources:
-        raise DatasetError(f"sample {events.sample.name!r}: the worker lacks its list {events.sample.certified!r}")
+        raise DatasetError(
+            f"sample {events.sample.name!r}: the worker does not have its list {events.sample.certified!r}"
+        )
     run, section = (_one_number_per_event(events, name, "luminosity-section") for name in reading.sections)
     return certified_mask(run, section, _golden(events.resources["certified"]))
 

@@ -6,7 +6,7 @@ runs/<run>/events/<writer>/<n>.json  what each Runner did, one object an event
 runs/<run>/results/<sha256>.zip      results, by content
 runs/<run>/outcomes/<writer>.json    how each Runner ended
 runs/<run>/products/<writer>/...     what `finish` made
-runs/<run>/cancel                    somebody asked for an end
+runs/<run>/cancel                    a client asked for an end
 """
 
 from __future__ import annotations

@@ -71,18 +71,18 @@ class Outcome:
         )
         for name, kept in made.product_files.items():
             if not kept.startswith(f"runs/{run}/products/"):
-                raise ValueError(f"product {name!r} is {kept!r}, which is not of this run")
+                raise ValueError(f"product {name!r} is {kept!r}, which is not an object of this run")
             inside(Path(), name)
         own = None if made.result is None else f"runs/{run}/results/{made.summary.result_sha256}.zip"
         if made.summary.run != run or made.result != own:
-            raise ValueError(f"it reports run {made.summary.run!r} and result {made.summary.result_sha256}")
+            raise ValueError(f"it is of run {made.summary.run!r} and result {made.summary.result_sha256}")
         return made
 
 
 def inside(folder: Path, name: str) -> Path:
     """The path of a file below `folder`; ValueError for a name that leaves it."""
     if not name or "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
-        raise ValueError(f"{name!r} is not the name of a file in a folder")
+        raise ValueError(f"{name!r} is not a plain file name")
     return folder / name
 
 
@@ -191,13 +191,15 @@ class Tally:
                 f"(max_bad={self.manifest.settings.max_bad:g}): mend the dataset, or raise --max-bad"
             )
         if cancelled:
-            self.warnings.append("cancelled by its user; what is durable is reused by the next run")
+            self.warnings.append("cancelled by its user; finished chunks are kept, and the next run reuses them")
         samples = self.manifest.dataset.samples
         weighted = {s.name: self._is_weighted(s.name, s.weight) for s in samples}
         of = {s.name: results.get(s.name, Result()) for s in samples}
         weights = [w for s in samples for w in weight_warnings(s, of[s.name], weighted=weighted[s.name])]
         warnings = [*self.warnings, *weights, *_empty_selections(results)]
-        warnings += [f"nothing of this run is reused by another: {what}" for what in self.manifest.unnamed]
+        warnings += [
+            f"the parts of this run will not be reused by another run: {what}" for what in self.manifest.unnamed
+        ]
         digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
         summary = RunSummary(
             run=self.manifest.run,
@@ -240,15 +242,15 @@ class Tally:
         incomplete = {f.sample for f in self._files() if f.seen != f.expected}
         for sample in self.manifest.dataset.samples:
             if sample.name not in incomplete and sums_to_zero(sample, results.get(sample.name, Result())):
-                reason = f"sample {sample.name!r}: its weights {sample.weight!r} sum to 0, so nothing can be normalised"
+                reason = f"sample {sample.name!r}: its weights {sample.weight!r} sum to 0 and cannot normalise it"
                 self.failed(Failure(self.manifest.dataset.name, "", "weights", f"{reason}; name another weight column"))
 
     def _account(self, merged: int, expected: int) -> None:
-        """Every expected event is in the result or part of a named failure; what is neither is a failure of its own."""
+        """Every expected event is in the result or part of a named failure; what is neither is a further failure."""
         spans = {(f.sample, f.file, f.start): f.entries or 0 for f in self.failures if f.kind != "duplicate"}
         named = sum(spans.values())
         if merged + named != expected:
-            reason = f"{merged} events are in the result and {named} in what failed, {expected} were expected"
+            reason = f"{merged} events are in the result and {named} in named failures, but {expected} were expected"
             self.failed(Failure(self.manifest.dataset.name, "", "incomplete", reason))
 
     def _status(self, merged: int, *, cancelled: bool) -> Status:

@@ -104,11 +104,11 @@ def _prefix(work: str) -> str:
 
 def _node(level: int, position: int) -> Node:
     if not (type(level) is type(position) is int and 0 <= level <= _MOST_LEVELS and 0 <= position << level < 1 << 62):
-        raise ValueError(f"node {position} of level {level} is in no tree")
+        raise ValueError(f"node {position} of level {level} is outside the tree of chunks")
     return Node(level, position)
 
 
 def _piece(table: str, start: int, stop: int, sha256: str, summary: Any) -> Piece:
     if not (TABLE_NAME.fullmatch(table) and type(start) is type(stop) is int and sha256_in(sha256) == sha256):
-        raise ValueError(f"rows of table {table!r} from {start!r} to {stop!r} under {sha256!r} are none")
+        raise ValueError(f"rows of table {table!r} from {start!r} to {stop!r} under {sha256!r} are not a range of rows")
     return Piece(table, start, stop, sha256, TableSummary.from_data(summary))

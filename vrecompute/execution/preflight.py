@@ -82,8 +82,8 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
     """
     if context.code and (differing := difference(context.code, context.analysis.code().parts)):
         raise AnalysisError(
-            f"a worker on {socket.gethostname()} has other code of {', '.join(differing[:3])}: give client and workers "
-            "the same environment"
+            f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; "
+            "give client and workers the same environment"
         )
     store = open_store(context.store_url)
     found: list[PlannedSource | Failure] = []
@@ -188,7 +188,7 @@ def told_apart(planned: Sequence[PlannedSource], sha256: Mapping[str, str]) -> l
 def without_twins(planned: Sequence[PlannedSource], *, allow: bool) -> tuple[list[PlannedSource], list[Failure]]:
     """Each source once, and what is wrong with the others unless they are allowed.
 
-    The same file under two addresses would be counted twice without anybody asking.
+    The same file under two addresses would be counted twice, and no user would have asked for it.
     """
     seen: dict[tuple[str, str], list[PlannedSource]] = {}
     kept, failures = [], []

@@ -33,7 +33,7 @@ __all__ = [
 
 #: A Runner's last word where its job ended before the run.
 OUT_OF_TIME = "out-of-time"
-#: Its last word otherwise. How it ended is in its outcome; without one, nobody needs to wait for it.
+#: Its last word otherwise. How it ended is in its outcome; without one, no client needs to wait for it.
 ENDED = "ended"
 _LAST_WORDS = frozenset({OUT_OF_TIME, ENDED})
 # A writer that has said nothing for this long is taken for dead.
@@ -71,7 +71,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def speaking(self, facts: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
-        """Progress goes into the log from a thread of its own: a long `finish` is no silence. Then, that it ended."""
+        """Progress goes into the log from a separate thread: a long `finish` is no silence. Then, that it ended."""
         over = threading.Event()
 
         def speak() -> None:
@@ -150,7 +150,7 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     """
     ended, damaged = outcomes(store, run)
     if ended and ended[0].outcome.summary.status == "complete":
-        return "complete"  # whoever else is still at it adds nothing
+        return "complete"  # a Runner still at it adds nothing
     writers = {e.writer for e in ended} | set(damaged)
     latest: dict[str, str] = {}
     for name in store.names(f"runs/{run}/events"):
@@ -192,20 +192,20 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, and alive
+        pass  # another client's, and alive
     return True
 
 
 def request_cancel(store: Store, run: str) -> None:
-    """Ask whoever runs this run to stop."""
+    """Ask the Runner of this run to stop."""
     store.create(f"runs/{run}/cancel", b"cancelled by its user\n")
 
 
 def withdraw_cancel(store: Store, run: str) -> None:
-    """Whoever resumes a run wants it finished after all."""
+    """A client that resumes a run wants it finished after all."""
     store.delete(f"runs/{run}/cancel")
 
 
 def cancel_requested(store: Store, run: str) -> bool:
-    """Whether somebody asked for an end."""
+    """Whether a client asked for an end."""
     return store.exists(f"runs/{run}/cancel")

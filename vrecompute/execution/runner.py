@@ -1,4 +1,4 @@
-"""`Runner`: carries out one run on any Dask client. Where it lives is nobody's business here.
+"""`Runner`: carries out one run on any Dask client, wherever its workers are.
 
     preflight (distributed, cached) -> plan -> reuse parts -> tasks in a bounded window -> merge -> finish
 
@@ -51,7 +51,7 @@ from vrecompute.workers.worker_exit import worker_exit
 __all__ = ["Runner"]
 
 _TICK_S = 0.5
-# How often the store is asked whether somebody wants an end.
+# How often the store is asked whether a client wants an end.
 _CANCEL_S = 2.0
 
 
@@ -121,7 +121,7 @@ class Runner:
             why = self.control.lost() or (str(error) if isinstance(error, ClusterLost) else "")
             if not why and (self.dask.status != "running" or isinstance(error, OSError)):
                 why = f"the connection to the Dask scheduler was lost: {error}"
-            if why and not self._cancelled:  # whoever cancels may close the cluster at once
+            if why and not self._cancelled:  # a client that cancels may close the cluster at once
                 raise ClusterLost(why) from error
             # A run that ends without a word would look as if it were running still.
             if not why:
@@ -138,7 +138,7 @@ class Runner:
             outcome = replace(outcome, summary=replace(outcome.summary, time_s=self.tally.rounded_times()))
             self.log.outcome(outcome.to_data(self.log.writer))
         except StoreError as error:
-            # What the store cannot take is told to whoever listens to this process.
+            # What the store cannot take is still reported by this process.
             self.tally.failed(failure_of(error, self.store.url, ""))
             outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
         self.report(stage="done")
@@ -273,7 +273,7 @@ class Runner:
             self._failed(task, plan, end.value)
 
     def _failed(self, task: Task, plan: Plan, error: BaseException) -> None:
-        """Every chunk of a task that gave nothing is named; trouble with code or store is told once."""
+        """Every chunk of a task that gave nothing is named; trouble with code or store is named once."""
         for number in range(task.first, task.last):
             chunk = plan.chunk(number)
             sample = plan.sources[int(plan.table[number, 0])].sample
@@ -297,7 +297,7 @@ class Runner:
         return name
 
     def look_around(self, pool: TaskPool, ended: Finished | None) -> None:
-        """See whether the cluster is gone or somebody wants an end. Raises ClusterLost."""
+        """See whether the cluster is gone or a client wants an end. Raises ClusterLost."""
         if why := self.control.lost():
             raise ClusterLost(why)
         wait = self._patience.look(pool, ended)

@@ -76,7 +76,7 @@ class RunnerWalltime:
         further = tally.computed > 0 or (self._opening_counts and self._sources() > self._known)
         if further and not tally.manifest.settings.reuse:
             # the next job would begin anew, and so on for ever
-            reason = f"the run did not end within the walltime of {self._whole}, and --no-reuse lets no other job"
+            reason = f"the run did not end within the walltime of {self._whole}, and with --no-reuse no other job can"
             self.late = replace(self.late, reason=f"{reason} continue it; {_ADVICE}, or leave out --no-reuse")
         elif further:
             raise OutOfTime(

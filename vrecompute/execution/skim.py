@@ -85,8 +85,8 @@ def table_pieces(
             if whole != result.summaries.get(table):
                 raise DamagedObject(
                     f"{store.url}: table {table!r} of sample {sample!r} has {whole.rows if whole else 0} rows in the "
-                    f"store, which are not those that run {manifest.run} ended with; run the analysis again: what is "
-                    "missing is computed again"
+                    f"store, and run {manifest.run} ended with other rows; run the analysis again, which computes "
+                    "what is missing"
                 )
     return found
 
@@ -175,11 +175,13 @@ def _column(table: str, name: Any, values: Any) -> NDArray[Any]:
     """One column as an array that Parquet holds as it is."""
     what = f"column {name!r} of skim table {table!r}"
     if not isinstance(name, str) or np.ma.isMaskedArray(values):
-        raise AnalysisError(f"{what} has no text as its name, or masked values; fill them")
+        raise AnalysisError(
+            f"{what} has a name that is not text, or has masked values; name it by text, and fill the masked values"
+        )
     try:
         array = np.ascontiguousarray(exact_array(values))
     except (TypeError, ValueError) as error:
-        raise AnalysisError(f"{what} is no array of numbers: {error}") from error
+        raise AnalysisError(f"{what} is not an array of numbers: {error}") from error
     if np.ndim(values) != 1 or array.dtype.kind not in "biufUSmM" or array.dtype == np.longdouble:
         raise AnalysisError(f"{what} has shape {np.shape(values)} and type {array.dtype}; it must be one number a row")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -64,7 +64,7 @@ class TaskContext:
         if self.numerics and here != self.numerics:
             return _difference(self.numerics, here)
         differing = difference(self.code, self.analysis.code().parts) if self.code else []
-        return f"other code of {', '.join(differing[:3])}" if differing else ""
+        return f"different code of {', '.join(differing[:3])}" if differing else ""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
     for name, column in columns.items():
         length = len(column.values) if column.offsets is None else len(column.offsets) - 1
         if length != stop - start:
-            raise BadInput(source.path, f"column {name!r} gave {length} entries of {stop - start} asked for")
+            raise BadInput(source.path, f"column {name!r} gave {length} entries where {stop - start} were asked for")
     return columns
 
 

@@ -1,4 +1,4 @@
-"""What `process` returned, checked where it was made: a mistake is told at its chunk, not when results are merged."""
+"""What `process` returned, checked where it was made: a mistake is reported at its chunk, not at the merge."""
 
 from __future__ import annotations
 

@@ -79,9 +79,9 @@ def unpack(data: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             if any(m.compress_type != zipfile.ZIP_STORED or m.file_size != m.compress_size for m in members):
-                raise ValueError("a member is compressed, and such files have none")
+                raise ValueError("a member of the file is compressed, and vrecompute compresses none")
             if sum(m.file_size for m in members) > len(data) or len({m.filename for m in members}) != len(members):
-                raise ValueError("its members are more than the file")
+                raise ValueError("its members are larger than the file")
             return {m.filename: archive.read(m) for m in members}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DamagedObject(f"not a readable result file: {error}") from error
@@ -95,7 +95,7 @@ def _head(members: Mapping[str, bytes], name: str, expected: str) -> dict[str, A
         raise DamagedObject(f"not a {expected} file: it has no readable {name}") from error
     if found != (expected, FORMAT_VERSION):
         raise DamagedObject(
-            f"a {expected} file of version {FORMAT_VERSION} was expected, this is {found[0]!r} version {found[1]!r}"
+            f"a {expected} file of version {FORMAT_VERSION} was expected, and this is {found[0]!r} version {found[1]!r}"
         )
     return head
 
@@ -103,7 +103,7 @@ def _head(members: Mapping[str, bytes], name: str, expected: str) -> dict[str, A
 def result_members(result: Result, prefix: str = "") -> dict[str, bytes]:
     """The members that hold one Result below `prefix`."""
     if result.tables:
-        raise StoreError("rows of a skim table belong into Parquet files, not into a result file")
+        raise StoreError("a result file cannot hold the rows of a skim table; they are kept in Parquet files")
     members: dict[str, bytes] = {}
     histograms = {}
     for number, name in enumerate(sorted(result.histograms)):
@@ -156,7 +156,7 @@ def result_from_members(members: Mapping[str, bytes], prefix: str = "") -> Resul
         RecursionError,
         AnalysisError,
     ) as error:
-        raise DamagedObject(f"a result file lacks or garbles {prefix or 'its root'}: {error}") from error
+        raise DamagedObject(f"a result file has no readable {prefix or 'its root'}: {error}") from error
 
 
 def _histogram_members(histogram: bh.Histogram[Any], path: str) -> dict[str, bytes]:
@@ -193,7 +193,7 @@ def _histogram(members: Mapping[str, bytes], path: str) -> bh.Histogram[Any]:
     # What an axis says of itself must not decide how much memory is taken.
     cells = math.prod(_bins(axis) for axis in uhi["axes"])
     if cells > max(np.size(uhi["storage"][key]) for key in _ARRAY_KEYS if key in uhi["storage"]):
-        raise ValueError(f"histogram {path} has axes of {cells} bins, and does not hold them")
+        raise ValueError(f"histogram {path} has axes of {cells} bins, but another number of values")
     return bh.Histogram._from_uhi_(uhi)
 
 
@@ -222,8 +222,8 @@ def _array(data: bytes) -> NDArray[Any]:
 def _npy_header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
     file = io.BytesIO(head)
     if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("an array of another version of the .npy format than 1.0")
+        raise ValueError("an array is in a version of the .npy format other than 1.0")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if fortran or dtype.hasobject:
-        raise ValueError(f"an array of {dtype} that was not written here")
+        raise ValueError(f"an array of {dtype} that vrecompute does not write")
     return shape, dtype

@@ -56,7 +56,9 @@ class ValueType:
             exact = len(numbers) == 1 and self.low >= -_EXACT and self.high <= _EXACT
         if not exact:
             names = " and ".join(k.name for k in kinds)
-            raise ValueError(f"no type holds every value of {names} exactly; convert them to one type in the analysis")
+            raise ValueError(
+                f"no numpy type holds every value of {names} exactly; convert them to one type in the analysis"
+            )
         return found
 
 
@@ -79,4 +81,4 @@ def exact_array(values: Any) -> NDArray[Any]:
         return array
     if len(integers) == len(given) and min(integers) >= -(1 << 63) and max(integers) < 1 << 64:
         return np.asarray(values, ValueType(("<i8", "<u8"), min(integers), max(integers)).dtype)
-    raise ValueError("no type of numpy holds every number of the list exactly")
+    raise ValueError("no numpy type holds every number of the list exactly")

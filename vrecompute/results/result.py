@@ -53,7 +53,7 @@ class TableSummary:
     def __add__(self, other: TableSummary) -> TableSummary:
         digest = sha256(f"{self.digest}\n{other.digest}".encode()).hexdigest()
         if self.columns and other.columns and (alone := {n for n, _ in self.columns} ^ {n for n, _ in other.columns}):
-            raise ValueError(f"column {min(alone)!r} is not in all of its pieces")
+            raise ValueError(f"column {min(alone)!r} is missing in some of its pieces")
         return TableSummary(self.rows + other.rows, digest, joint_columns([self, other]))
 
     def to_data(self) -> list[Any]:
@@ -65,7 +65,7 @@ class TableSummary:
         """The summary of `to_data`; ValueError or TypeError for anything else."""
         rows, digest, columns = data
         if type(rows) is not int or not isinstance(digest, str):
-            raise ValueError("a table without rows or digest")
+            raise ValueError("a table has no rows or no digest")
         return cls(
             rows, digest, tuple((str(n), ValueType(tuple(map(str, d)), low, high)) for n, d, low, high in columns)
         )

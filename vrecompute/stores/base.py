@@ -1,7 +1,7 @@
 """`Store`: where runs live. Immutable objects under names.
 
 The commit protocol asks four things of a store and no more: an object appears whole or not at all,
-creating an existing name changes nothing and says so, what was put can be got by whoever knows its
+creating an existing name changes nothing and says so, what was put can be got by any client that knows its
 name, and a listing may lag. There are no locks and nothing is appended to.
 """
 
@@ -17,7 +17,7 @@ from vrecompute.errors import DamagedObject, StoreError
 
 __all__ = ["ASIDE", "Store", "aside_name", "checked", "damage", "object_path"]
 
-#: Below this name lies what was found damaged, until somebody looks at it or removes it.
+#: Below this name lies what was found damaged, until a person looks at it or removes it.
 ASIDE = "aside"
 _LONGEST = 255  # bytes in a part of a path
 

@@ -25,8 +25,8 @@ def local_copy(store: Store, name: str) -> Path:
         return process_copy(f"{store.url} {name}", "".join(Path(name).suffixes[-2:]), lambda: read_content(store, name))
     if not intact(store, name):
         raise DamagedObject(
-            f"{store.url}: {name} is missing or damaged; run the analysis again where the file is that it was made of: "
-            "it is written anew"
+            f"{store.url}: {name} is missing or damaged; run the analysis again "
+            "on the machine that has the original file, which writes it again"
         )
     return path
 

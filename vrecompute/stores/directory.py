@@ -78,7 +78,9 @@ class DirStore:
             with self._open(name) as file:
                 size = os.fstat(file.fileno()).st_size
                 if most_bytes is not None and size > most_bytes:
-                    raise DamagedObject(f"{self.url}: {name!r} has {size} bytes, more than any such object of ours")
+                    raise DamagedObject(
+                        f"{self.url}: {name!r} has {size} bytes, more than vrecompute writes under such a name"
+                    )
                 if sha256 is not None and size > _LARGE:
                     if (found := hashlib.file_digest(file, "sha256").hexdigest()) != sha256:
                         raise damage(self.url, name, sha256, found)
@@ -86,7 +88,7 @@ class DirStore:
                 data = file.read()
         except FileNotFoundError as error:
             if self.exists(name):
-                raise DamagedObject(f"{self.url}: {name!r} is damaged: a link that leads nowhere") from error
+                raise DamagedObject(f"{self.url}: {name!r} is damaged: it is a link to nothing") from error
             raise StoreError(f"{self.url}: there is no object {name!r}") from error
         except OSError as error:
             raise self._translate(error, name) from error
@@ -176,12 +178,12 @@ class DirStore:
         return Path(object_path(str(self.root), name))
 
     def _open(self, name: str) -> BufferedReader:
-        """The file, which must be one: nobody writes into a FIFO, and a device never ends."""
+        """The file, which must be one: a FIFO may have no writer, and a device never ends."""
         descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
         if file is None:
             os.close(descriptor)
-            raise DamagedObject(f"{self.url}: {name!r} is damaged: there is something that is no file")
+            raise DamagedObject(f"{self.url}: {name!r} is damaged: what is there is not a regular file")
         return file
 
     def _translate(self, error: OSError, name: str) -> StoreError:
@@ -228,7 +230,7 @@ def _move(temporary: Path, target: Path, data: bytes) -> bool:
 
 
 def _claim(temporary: Path, target: Path, data: bytes) -> bool:
-    """As a link, where a file system has none: whoever makes an empty file of that name may rename onto it.
+    """As a link, where a file system has none: the process that makes an empty file of that name may rename onto it.
 
     For that moment a reader finds an empty object, which proves nothing and is not used. A claim that stays, since its
     writer was killed, is damage as any other: see `objects`.

@@ -4,7 +4,7 @@ documents   JSON that carries its kind, a format version, the name it was writte
 content     any bytes, under a name that holds their sha256; a document or a part says what they are of
 
 A name holds run, work or source, so an object that was copied to the place of another is noticed as damage is.
-A sha256 finds damage, not forgery by somebody who may write to the store.
+A sha256 finds damage, not forgery by a user who may write to the store.
 Readers change nothing. Writers set aside what is damaged under the name they need, and write it again.
 """
 
@@ -70,7 +70,7 @@ def write_document(store: Store, name: str, kind: str, body: Mapping[str, Any], 
         except StoreError:
             if store.exists(name):
                 raise
-            return False  # somebody else set it aside
+            return False  # another process set it aside
         return True
 
     return _write(store, name, sealed(name, kind, body, ordered=ordered), readable)
@@ -84,7 +84,7 @@ def read_document(store: Store, name: str, kind: str, make: Callable[[dict[str, 
     try:
         body = json.loads(store.get(name, most_bytes=_MOST_BYTES))
         if not isinstance(body, dict) or body.pop("sha256", None) != _sha256_of(body):
-            raise ValueError("its content does not agree with its own sha256")
+            raise ValueError("its content does not match the sha256 in it")
         found_kind, version, of = (body.pop(key, None) for key in _ENVELOPE)
         if version != FORMAT:
             raise OtherFormat(
@@ -147,11 +147,11 @@ def intact(store: Store, name: str) -> bool:
 def set_aside(store: Store, name: str, why: object) -> None:
     """Move what is under `name` out of the way, and say so in the log; the run says so too."""
     kept = store.set_aside(name)
-    _log.warning("%s: it is made again; what was there is kept as %s", why, kept)
+    _log.warning("%s: it is computed again; the damaged object is kept as %s", why, kept)
 
 
 class SetAside:
-    """What anybody sets aside in a store from `begin` on."""
+    """What any process sets aside in a store from `begin` on."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -166,7 +166,7 @@ class SetAside:
         try:
             new = sorted(set(self.store.names(ASIDE)) - self._before)
         except StoreError as error:
-            return [f"what was found damaged in the store cannot be listed: {error}"]
+            return [f"the damaged objects of the store cannot be listed: {error}"]
         names = [name.removeprefix(f"{ASIDE}/").rpartition(".")[0] for name in new]
         return [f"{n} was damaged in the store; it was set aside as {a}" for n, a in zip(names, new, strict=True)]
 
@@ -178,7 +178,10 @@ def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool]) ->
         if is_good():
             return False
         set_aside(store, name, f"{store.url}: {name} is damaged")
-    raise StoreError(f"{store.url}: {name} is damaged whenever it is written; look at the disk, and at {ASIDE}/ there")
+    raise StoreError(
+        f"{store.url}: {name} is damaged each time it is written; check the disk, "
+        f"and see what was set aside in {ASIDE}/ there"
+    )
 
 
 def _sha256_of(document: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Folders that nobody else can write: what is loaded from them may be code."""
+"""Folders that no other user can write: what is loaded from them may be code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENTER = stat.S_IXGRP | stat.S_IXOTH
 
 
 def only_ours(folder: Path) -> bool:
-    """Whether a folder is this user's, is no link, and neither its group nor anybody else can write in it."""
+    """Whether a folder is this user's, is no link, and neither its group nor other users can write in it."""
     try:
         status = folder.lstat()
     except OSError:
@@ -29,7 +29,7 @@ def only_ours(folder: Path) -> bool:
 def written_by_others(folder: Path) -> bool:
     """Whether users besides its owner could put something else where `folder` is: in it, or in place of it.
 
-    What lies below a folder that only its owner can enter is safe. A sticky folder, as /tmp is, lets nobody replace
+    What lies below a folder that only its owner can enter is safe. A sticky folder, as /tmp is, lets no user replace
     what another owns.
     """
     try:

@@ -11,7 +11,7 @@ from vrecompute.stores.base import aside_name, checked, object_path
 
 __all__ = ["AccessStore"]
 
-# $1 is the path, $2 where to. What is no file is not read: nobody writes into a FIFO.
+# $1 is the path, $2 where to. What is no file is not read: a FIFO may have no writer.
 _SHA256 = '[ -f "$1" ] && sha256sum < "$1"'
 _ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -fT -- "$1" "$2"'
 _EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
@@ -45,7 +45,7 @@ class AccessStore:
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; DamagedObject where they are not what was asked for."""
         if most_bytes is not None and int(self._sh(_SIZE, name, self._path(name)).text or 0) > most_bytes:
-            raise DamagedObject(f"{self.access}: {name!r} is larger than any such object of ours")
+            raise DamagedObject(f"{self.access}: {name!r} is larger than what vrecompute writes under such a name")
         try:
             data = self.access.get(self._path(name))
         except OSError as error:
