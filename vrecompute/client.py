@@ -27,6 +27,7 @@ from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.runlog import outcomes, run_state
+from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
@@ -291,12 +292,18 @@ class Client:
         store = self.store
         return [facts for name in store.children("runs") if (facts := _run_facts(store, name)) is not None]
 
-    def attach(self, run: str) -> AttachedRun:
-        """A run of the store, made by whatever process; RunError where there is none. Starts nothing."""
+    def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
+        """A run of the store, made by any process; RunError where there is none. Starts nothing.
+
+        What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
+        `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
+        """
         store = self.store
         manifest = read_manifest(store, self._full_name(run))
 
         def analysis() -> Analysis:
+            if not trust:
+                require_trust(store, manifest, self.site.store.trusted_users)
             source = restore(store, manifest.resources, temporary_folder() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 

@@ -68,7 +68,7 @@ class Detached:
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:
         """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
-        digest = sha256_of(self.store.get(f"{self.manifest.prefix}manifest.json"))
+        digest = sha256_of(self.store.get(self.manifest.object_name))
         job = self.backend.submit(self.job(workers, walltime_s, digest))
         body = {"job": job, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))

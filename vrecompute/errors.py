@@ -5,6 +5,7 @@
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
     │   ├── SiteError           a site's YAML is wrong; carries every problem at once
+    │   ├── UntrustedRun        its code, which another user stored, would run as this user
     │   └── OverBudget          more than a site lets one run use           (exit 7)
     ├── BadInput                a source cannot be used; names file and reason
     │   ├── MissingTree         the tree (TTree or RNTuple) is not in the file
@@ -55,6 +56,7 @@ __all__ = [
     "StoreFull",
     "Unavailable",
     "UnreadableFile",
+    "UntrustedRun",
     "UsageError",
     "VrecomputeError",
 ]
@@ -84,6 +86,10 @@ class UsageError(VrecomputeError):
     """What was asked for makes no sense; nothing was started."""
 
     exit_code = 2
+
+
+class UntrustedRun(UsageError):
+    """Code that another user stored would run as this user."""
 
 
 class ParameterError(UsageError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,12 @@ def claim_directory(directory: Path) -> None:
     (directory / MARKER).write_text("outputs of vrecompute; report.json names the run\n", encoding="utf-8")
 
 
-def publish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcome, directory: Path) -> None:
+def publish(
+    store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, directory: Path
+) -> None:
     """Make `directory` hold everything about an ended run, and nothing of another.
+
+    `analysis` is only asked to draw figures, after `finish`; where it raises UsageError there are none, and a warning.
 
     Raises UsageError where there are files of others in it, StoreError where it cannot be written, DamagedObject where
     something to be written is not what the run ended with; then the directory is as it was.
@@ -88,7 +92,7 @@ def _move(beside: Path, directory: Path) -> None:
             (beside / name).rename(directory / name)
 
 
-def _write(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcome, folder: Path) -> None:
+def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, folder: Path) -> None:
     results = _results(store, outcome, folder)
     for table, pieces in table_pieces(store, manifest, results, outcome.chunks).items():
         for number, piece in enumerate(pieces):
@@ -136,21 +140,31 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _figures(
-    manifest: Manifest, analysis: Analysis, outcome: Outcome, results: Mapping[str, Result], directory: Path
+    manifest: Manifest,
+    analysis: Callable[[], Analysis],
+    outcome: Outcome,
+    results: Mapping[str, Result],
+    directory: Path,
 ) -> tuple[RunSummary, list[Path]]:
     """The figures' files, and the summary, with a warning where they could not be drawn: no number depends on them."""
     summary = outcome.summary
-    if analysis.figures_function is None or not outcome.products:
+    if not outcome.products:
+        return summary, []
+    try:
+        function = analysis().figures_function
+    except UsageError as error:
+        return replace(summary, warnings=(*summary.warnings, f"no figures: {error}")), []
+    if function is None:
         return summary, []
     folder = directory / "figures"
     folder.mkdir()
     context = FinishContext.of(folder, manifest, summary)
     try:
-        drawn: list[Any] = load_function(analysis.figures_function)(outcome.products, results, context)
+        drawn: list[Any] = load_function(function)(outcome.products, results, context)
     except ImportError as error:
         warning = f"no figures: {error.name} is missing (pip install 'vrecompute[plots]')"
     except Exception as error:
-        warning = f"no figures: {analysis.figures_function} raised {type(error).__name__}: {error}"
+        warning = f"no figures: {function} raised {type(error).__name__}: {error}"
     else:
         return summary, [Path(p) for p in drawn]
     return replace(summary, warnings=(*summary.warnings, warning)), []

@@ -97,7 +97,7 @@ class Run:
         )
 
     def analysis(self) -> Analysis:
-        """The run's analysis; UsageError where its code is gone."""
+        """The run's analysis; UsageError where its code is gone, UntrustedRun where another user stored it."""
         return self._make_analysis()
 
     @property
@@ -252,7 +252,7 @@ class Run:
         """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
         target = Path(directory)
         outcome = self._ended(None)
-        publish(self.store, self.manifest, self.analysis(), outcome, target)
+        publish(self.store, self.manifest, self.analysis, outcome, target)
         return target
 
     def delete(self) -> None:
@@ -354,5 +354,6 @@ class AttachedRun(Run):
             return self
         if self.status in {"running", "queued"}:
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
+        self.analysis()  # one that cannot be had, or is not trusted, is an error before anything changes
         withdraw_cancel(self.store, self.id)
         return self._resume(self)

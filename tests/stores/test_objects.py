@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import io
 import json
 import os
@@ -37,6 +38,7 @@ from vrecompute.stores.objects import (
     write_content,
     write_document,
 )
+from vrecompute.stores.ownership import Owner
 from vrecompute.stores.remote import AccessStore
 
 JSON = st.recursive(
@@ -280,3 +282,12 @@ def test_a_compressed_or_doubled_member_is_refused_unread():
 
 def test_equal_documents_have_equal_bytes():
     assert sealed("n", "k", {"a": 1, "b": np.float64(2)}) == sealed("n", "k", {"b": 2.0, "a": 1})
+
+
+def test_the_owner_of_an_object_is_told(store, tmp_path):
+    write_content(store, name := content_name("a", b"whole"), b"whole")
+    assert store.owner(name) == Owner(getpass.getuser(), is_me=True)
+    assert store.owner("a/absent") == Owner()
+    if os.getuid() == 0:
+        os.chown(tmp_path / name, 12345, -1)
+        assert store.owner(name) == Owner("12345", is_me=False)

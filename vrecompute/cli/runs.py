@@ -22,6 +22,7 @@ __all__ = ["runs"]
 _STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's).")
 _SITE = click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine.")
 RUN = click.argument("name", metavar="RUN")
+_TRUST = click.option("--trust", is_flag=True, help="Run the code of RUN as you, though another user stored it.")
 
 
 @click.group()
@@ -33,10 +34,10 @@ def _place(command: Callable[..., Any]) -> Callable[..., Any]:
     return _SITE(_STORE(command))
 
 
-def _attached(name: str, site: str | None, store: str | None) -> AttachedRun:
+def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:
     from vrecompute.client import Client
 
-    return Client(site, store=store).attach(name)
+    return Client(site, store=store).attach(name, trust=trust)
 
 
 @runs.command("list")
@@ -98,6 +99,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
 @RUN
 @place_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
+@_TRUST
 @JSON
 @click.pass_context
 def attach(
@@ -107,6 +109,7 @@ def attach(
     store: str | None,
     workers: int | None,
     out: Path | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Follow RUN to its end; finish it here if the process that carried it out is gone."""
@@ -117,7 +120,7 @@ def attach(
     if out is not None:
         check_directory(out)
     with Client(site, store=store, workers=workers) as client:
-        run = client.attach(name)
+        run = client.attach(name, trust=trust)
         followed = run if run.status in {"running", "queued", "unknown", "complete"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
@@ -132,13 +135,14 @@ def attach(
     metavar="DIR",
     help="Where report.json, report.html, result/, products/ and figures/ go.",
 )
+@_TRUST
 @click.pass_context
-def result(ctx: click.Context, name: str, site: str | None, store: str | None, out: Path) -> None:
+def result(ctx: click.Context, name: str, site: str | None, store: str | None, out: Path, trust: bool) -> None:
     """Write what RUN, which has ended, gave; exits as the run did."""
     from vrecompute.publish import check_directory
 
     check_directory(out)
-    run = _attached(name, site, store)
+    run = _attached(name, site, store, trust=trust)
     run.save(out)
     click.echo(f"{out / 'report.html'}")
     ctx.exit(run.exit_code)

@@ -93,17 +93,22 @@ class Manifest:
         return f"runs/{self.run}/"
 
     @property
+    def object_name(self) -> str:
+        """The name of the manifest itself."""
+        return f"{self.prefix}manifest.json"
+
+    @property
     def plan_name(self) -> str:
         """Where what preflight made of it is."""
         return f"{self.prefix}plan.json"
 
     def encoded(self) -> bytes:
         """The bytes that `write` makes durable."""
-        return sealed(f"{self.prefix}manifest.json", "manifest", dataclasses.asdict(self))
+        return sealed(self.object_name, "manifest", dataclasses.asdict(self))
 
     def write(self, store: Store) -> None:
         """Make the manifest durable; RunError where the run exists already."""
-        if not store.create(f"{self.prefix}manifest.json", self.encoded()):
+        if not store.create(self.object_name, self.encoded()):
             raise RunError(f"run {self.run!r} exists already in {store.url}; attach to it instead")
 
 

@@ -191,6 +191,10 @@ class StoreAddress(_Section):
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
+    trusted_users: tuple[Name, ...] = field(
+        default=(),
+        metadata=_says("Users whose runs others may resume, and draw the figures of: that runs their code."),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, StoreError
+from vrecompute.stores.ownership import Owner
 
 __all__ = ["ASIDE", "Store", "aside_name", "checked", "damage", "object_path"]
 
@@ -55,6 +56,9 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove an object that was found damaged, or a retired run; absent is fine."""
+
+    def owner(self, name: str) -> Owner:
+        """The user whose object it is; one without a name where absent, or where the store does not know."""
 
     def local_path(self, name: str) -> Path | None:
         """A path to read the object from on this machine, where the store has one."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
 from vrecompute.stores.base import Store, aside_name, checked, damage, object_path
+from vrecompute.stores.ownership import Owner, owner_of
 
 __all__ = ["DirStore", "open_store"]
 
@@ -146,6 +147,13 @@ class DirStore:
             self._path(name).unlink(missing_ok=True)
         except OSError as error:
             raise self._translate(error, name) from error
+
+    def owner(self, name: str) -> Owner:
+        """The owner of the file."""
+        try:
+            return owner_of(self._path(name))
+        except OSError:
+            return Owner()
 
     def local_path(self, name: str) -> Path | None:
         """The object's own file."""

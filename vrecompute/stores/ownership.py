@@ -1,4 +1,4 @@
-"""Folders that no other user can write: what is loaded from them may be code."""
+"""Who owns what lies in a folder, and folders that no other user can write: what is loaded may be code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,31 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["only_ours", "private_folder", "written_by_others"]
+__all__ = ["Owner", "only_ours", "owner_of", "private_folder", "written_by_others"]
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ENTER = stat.S_IXGRP | stat.S_IXOTH
+
+
+class Owner(NamedTuple):
+    """The user that an object or file belongs to; without a name where that is not known."""
+
+    name: str = ""
+    is_me: bool = False
+
+
+def owner_of(path: Path) -> Owner:
+    """The owner of a file, or of the link that is there. Raises OSError."""
+    uid = path.lstat().st_uid
+    try:
+        import pwd
+
+        name = pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        name = str(uid)
+    return Owner(name, not hasattr(os, "getuid") or uid == os.getuid())
 
 
 def only_ours(folder: Path) -> bool:

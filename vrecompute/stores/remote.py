@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
 from vrecompute.sites.access import Access, Completed
 from vrecompute.stores.base import aside_name, checked, object_path
+from vrecompute.stores.ownership import Owner
 
 __all__ = ["AccessStore"]
 
@@ -16,6 +17,7 @@ _SHA256 = '[ -f "$1" ] && sha256sum < "$1"'
 _ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -fT -- "$1" "$2"'
 _EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
 _CHILDREN = '[ -e "$1" ] || exit 0; cd -- "$1" && ls'
+_OWNER = 'stat -c "%U %u" -- "$1" && id -u'
 _SIZE = '[ ! -f "$1" ] || stat -L -c %s -- "$1"'
 
 
@@ -88,6 +90,14 @@ class AccessStore:
             self.access.delete(self._path(name))
         except OSError as error:
             raise StoreError(f"{self.access}: {name!r} cannot be removed: {error}") from error
+
+    def owner(self, name: str) -> Owner:
+        """The owner of the file, and whether that is the user that the site knows this one by."""
+        done = self.access.run(["sh", "-c", _OWNER, "sh", self._path(name)])
+        match done.text.split() if done.code == 0 else []:
+            case [user, uid, me]:
+                return Owner(user if user != "UNKNOWN" else uid, uid == me)
+        return Owner()
 
     def local_path(self, name: str) -> Path | None:
         """None: the files are elsewhere."""
