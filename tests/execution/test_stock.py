@@ -14,7 +14,8 @@ import uproot
 from tests.stores.test_objects import WRONG
 from vrecompute import Client, reader
 from vrecompute.digest import sha256_of
-from vrecompute.execution.preflight import lookalikes, whole_sha256
+from vrecompute.execution.preflight import lookalikes
+from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.reader.identity import SAMPLE_BYTES, SAMPLES
 
 TOTAL = """

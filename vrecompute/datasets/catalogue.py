@@ -13,6 +13,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source
                 f"{source.path} is listed twice in sample {source.sample!r}: its events would count twice; list it "
                 "once, or pass --allow-duplicates"
             )
-        numbered.append(Source(source.path, source.sample, source.tree, source.entries, ordinal))
+        numbered.append(replace(source, ordinal=ordinal))
     return tuple(numbered)
 
 
@@ -104,7 +105,7 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
         raise DatasetError(f"{text}: '::' picks a sample of a YAML file, and {address} is not one")
     how = "" if len(paths) == 1 and paths[0].endswith(address) else " (links followed, hidden names left out)"
     note = f"{address}: {_count(paths)}{how} as one sample, {_UNITED!r}, not declared as data or simulation"
-    return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, _UNITED, tree), address, (note,))
+    return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, Source("", _UNITED, tree)), address, (note,))
 
 
 def _folder(description: str, only: str, tree: str | None, access: Access | None) -> Dataset:
@@ -125,8 +126,8 @@ def _folder(description: str, only: str, tree: str | None, access: Access | None
     return _described(parsed, description, only, tree, access, folder, folder)
 
 
-def _as_sources(paths: Iterable[str], sample: str, tree: str | None, entries: int | None = None) -> tuple[Source, ...]:
-    found = tuple(Source(path, sample, tree, entries) for path in paths)
+def _as_sources(paths: Iterable[str], made: Source) -> tuple[Source, ...]:
+    found = tuple(replace(made, path=path) for path in paths)
     for source in found:
         try:
             source.path.encode()
@@ -161,7 +162,12 @@ def _described(
     for (sample, entry), (paths, description) in zip(entries, find_files(disk, places), strict=True):
         if description:
             raise DatasetError(f"{file}: sample {sample.name!r}: {description} is a dataset file; list its data files")
-        sources += _as_sources(paths, sample.name, entry.tree, entry.entries)
+        if entry.checksum and len(paths) != 1:
+            raise DatasetError(
+                f"{file}: sample {sample.name!r}: a checksum is that of one file, and {entry.path} names {len(paths)}; "
+                "list them one by one (`vrecompute dataset checksum` does)"
+            )
+        sources += _as_sources(paths, Source("", sample.name, entry.tree, entry.entries, checksum=entry.checksum))
     samples = tuple(_sample(s, parsed, lists, tree) for s in chosen)
     note = (
         f"{file}: {_count(sources)}, samples {', '.join(names)}" if not only else f"{file}: {_count(sources)} of {only}"

@@ -74,6 +74,8 @@ class Sample:
 class Source:
     """One file (or grid) of a sample, by address. `entries` is what a catalogue says it holds, if one does.
 
+    `checksum` is that of the whole file as `sha256:DIGITS` or `adler32:DIGITS`, where the catalogue gives one.
+
     `ordinal` tells apart the same address listed more than once (`--allow-duplicates`).
     """
 
@@ -82,6 +84,7 @@ class Source:
     tree: str | None = None
     entries: int | None = None
     ordinal: int = 0
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)

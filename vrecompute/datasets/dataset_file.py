@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from vrecompute.datasets.checksum import ALGORITHMS, checksum_of
 from vrecompute.datasets.dataset import SAMPLE_NAME, Unit, check_sample_name
 from vrecompute.errors import DatasetError
 from vrecompute.regular_file import read_regular
@@ -92,6 +93,14 @@ def _read_entries(value: object) -> int:
     raise ValueError(f"expected a whole number from 0 up, found {shown(value)}{hint}")
 
 
+def _read_checksum(algorithm: str) -> Callable[[object], str]:
+    return lambda value: checksum_of(algorithm, value)
+
+
+def _hexadecimal(algorithm: str) -> dict[str, str]:
+    return {"type": "string", "pattern": f"^[0-9A-Fa-f]{{{ALGORITHMS[algorithm]}}}$"}
+
+
 def _read_scalar(value: object) -> object:
     if isinstance(value, (dict, list)) or value is None:
         raise ValueError(f"expected text, a number, true or false, found {shown(value)}")
@@ -125,6 +134,8 @@ _NonZero = Annotated[float, Spelling("number", _read_nonzero, {"type": "number",
 _Entries = Annotated[
     int, Spelling("whole number", _read_entries, {"type": "integer", "minimum": 0, "maximum": _MAX_ENTRIES})
 ]
+_Sha256 = Annotated[str, Spelling("64 hexadecimal digits", _read_checksum("sha256"), _hexadecimal("sha256"))]
+_Adler32 = Annotated[str, Spelling("8 hexadecimal digits", _read_checksum("adler32"), _hexadecimal("adler32"))]
 _Scalar = Annotated[
     Any, Spelling("text, number, true or false", _read_scalar, {"type": ["string", "number", "boolean"]})
 ]
@@ -147,6 +158,15 @@ class FileEntry(_Section):
     path: _Path = field(metadata=_says("A file, a folder or a pattern, relative to this file."))
     entries: _Entries | None = field(default=None, metadata=_says("Events of each file; any other number is an error."))
     tree: _Line | None = field(default=None, metadata=_says("Name of the tree; the default is the sample's."))
+    sha256: _Sha256 | None = field(default=None, metadata=_says("sha256 of the whole file, read once to compare."))
+    adler32: _Adler32 | None = field(
+        default=None, metadata=_says("adler32 of the whole file, where no sha256 is given.")
+    )
+
+    @property
+    def checksum(self) -> str | None:
+        """The stronger of the checksums that are given, as `algorithm:digits`."""
+        return self.sha256 or self.adler32
 
 
 @dataclass(frozen=True, kw_only=True)

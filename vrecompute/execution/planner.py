@@ -28,12 +28,12 @@ from vrecompute.execution.preflight import (
     preflight_failure,
     settled,
     told_apart,
-    whole_sha256,
     without_twins,
 )
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
+from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.execution.workkey import sample_views
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import write_document

@@ -2,7 +2,6 @@
 
 sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
 sources/<sha256 of the table>.table                                where its columns lie in the file
-sources/<sha256 of address and stamp>.sha256                       of the whole file, where two files are else alike
 sources/<sha256 of address, stamp and cut>.data                    digests of its columns; see `stock`
 
 A file costs the reads of its header, its list of keys and its tree's metadata, and those of `sampled_content`: one of
@@ -11,25 +10,22 @@ at most 256 KiB, or eight of 32 KiB.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.dataset import Sample, Source
-from vrecompute.digest import file_sha256, sha256_json, sha256_of
+from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import (
     AnalysisError,
     BadInput,
     DamagedObject,
     MiscountedSource,
     RunError,
-    StoreError,
     UnreadableFile,
 )
 from vrecompute.execution.chunk_bounds import split
@@ -37,9 +33,10 @@ from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
+from vrecompute.execution.wholefile import check_checksum, known_digest
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
-from vrecompute.stores.objects import FORMAT, read_document, sha256_in, write_content, write_document
+from vrecompute.stores.objects import FORMAT, read_document, write_content, write_document
 
 __all__ = [
     "PreflightContext",
@@ -50,7 +47,6 @@ __all__ = [
     "preflight_failure",
     "settled",
     "told_apart",
-    "whole_sha256",
     "without_twins",
 ]
 
@@ -92,6 +88,7 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
         if known is None:
             try:
                 name = _cache_name(context, source)
+                check_checksum(store, source)
                 known = _open(context, source)
                 table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
                 known = replace(known, table=sha256_of(table))
@@ -139,7 +136,7 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
         name = _cache_name(context, source)
     except UnreadableFile:
         return None
-    if not store.exists(name):
+    if not store.exists(name) or not _is_checked(store, source):
         return None
     here = {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
     try:
@@ -155,21 +152,6 @@ def lookalikes(planned: Sequence[PlannedSource]) -> list[str]:
     for source in planned:
         paths.setdefault(replace(source, ordinal=0).identity, set()).add(source.path)
     return sorted({path for alike in paths.values() if len(alike) > 1 for path in alike})
-
-
-def whole_sha256(store_url: str, path: str) -> str:
-    """The sha256 of a whole file, on a worker; kept in the store by stamp. Raises UnreadableFile."""
-    store = open_store(store_url)
-    name = f"sources/{sha256_json([FORMAT, reader.origin_of(path)])}.sha256"
-    with contextlib.suppress(StoreError):
-        if store.exists(name):
-            return read_document(store, name, "sha256", lambda raw: sha256_in(raw["file"]))
-    try:
-        digest = file_sha256(Path(path))
-    except OSError as error:
-        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
-    write_document(store, name, "sha256", {"file": digest})
-    return digest
 
 
 def told_apart(planned: Sequence[PlannedSource], sha256: Mapping[str, str]) -> list[PlannedSource]:
@@ -277,6 +259,12 @@ def _cache_name(context: PreflightContext, source: Source) -> str:
         sorted(context.optional.get(source.sample, {})),
     ]
     return f"sources/{sha256_json(key)}.json"
+
+
+def _is_checked(store: Store, source: Source) -> bool:
+    """Whether the checksum that the dataset gives is known to be that of this file as it is."""
+    algorithm, _, wanted = (source.checksum or "").partition(":")
+    return not wanted or known_digest(store, source.path, algorithm) == wanted
 
 
 def _as_data(source: PlannedSource) -> dict[str, Any]:

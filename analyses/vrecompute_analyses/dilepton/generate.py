@@ -14,6 +14,7 @@ import numpy as np
 import uproot
 import yaml
 
+from vrecompute.digest import file_sha256
 from vrecompute.errors import UnreadableFile, UsageError
 from vrecompute_analyses.dilepton.generator import physics
 from vrecompute_analyses.dilepton.generator.events import EventBatch
@@ -212,7 +213,10 @@ def _dataset_yaml(layout: Layout, name: str, paths: tuple[Path, ...], bounds: li
                 "unit": layout.unit,
                 "weight": layout.weight,
                 "tree": layout.tree,
-                "files": [{"path": path.name, "entries": bounds[i + 1] - bounds[i]} for i, path in enumerate(paths)],
+                "files": [
+                    {"path": path.name, "entries": bounds[i + 1] - bounds[i], "sha256": file_sha256(path)}
+                    for i, path in enumerate(paths)
+                ],
             }
         ],
     }
