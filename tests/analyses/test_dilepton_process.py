@@ -202,7 +202,7 @@ def test_options_of_the_selection():
     loose = Dilepton(lepton_id="any", isolation=False, trigger=False).process(events).cutflow["ee"]
     assert loose["trigger"] == 300
     assert loose["two_leptons"] > Dilepton().process(events).cutflow["ee"]["two_leptons"]
-    with pytest.raises(ParameterError, match="mass_window_gev=100,50 is not a range lo,hi"):
+    with pytest.raises(ParameterError, match="mass_window_gev='100,50' is not two numbers low,high"):
         Dilepton(mass_window_gev="100,50")
     with pytest.raises(ParameterError, match="channel"):
         Dilepton(channel="emu")

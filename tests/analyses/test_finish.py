@@ -155,9 +155,11 @@ def test_limits_say_what_they_lack(rng, tmp_path, acceptance):
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ({"fit_range_gev": (500.0, 300.0)}, "the lower one first"),
-        ({"cl": 95}, "between 0.5 and 1"),
-        ({"limit_widths_percent": (-1.0,)}, "between 0 and 30"),
+        ({"fit_range_gev": (500.0, 300.0)}, "not two numbers low,high"),
+        ({"fit_range_gev": (500.0, 500.0)}, "two different masses"),
+        ({"cl": 95}, "below 1"),
+        ({"limit_widths_percent": (-1.0,)}, "at least 0"),
+        ({"luminosity_ifb": -5}, "at least 0"),
     ],
 )
 def test_parameters_without_sense_are_refused(tmp_path, parameters, reason):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Analysis, Client, Parameter
+from vrecompute.analysis import interval
 from vrecompute.digest import canonical_json
 from vrecompute.errors import ParameterError
 from vrecompute.execution.workkey import work_key
@@ -83,3 +84,37 @@ def test_a_parameter_is_a_finite_number(text):
     kind = tuple if isinstance(text, str) and "," in text else float
     with pytest.raises(ParameterError, match=r"parameter x_gev=.* is not a finite number: of something"):
         Parameter("x_gev", None, "of something", type=kind).parse(text)
+
+
+@pytest.mark.parametrize(
+    ("limits", "good", "bad", "says"),
+    [
+        ({"above": 0}, [1e-9, 5], [0, -1], "a number above 0"),
+        ({"below": 1}, [0.99, -5], [1, 2], "a number below 1"),
+        ({"minimum": 0.5}, [0.5, 1], [0.49], "at least 0.5"),
+        ({"maximum": 30}, [30, -1], [30.5], "at most 30"),
+    ],
+)
+@pytest.mark.parametrize("type", [float, tuple])
+def test_a_parameter_keeps_its_limits(limits, good, bad, says, type):
+    parameter = Parameter("x", None, "help", type, **limits)
+    for number in good:
+        assert parameter.parse(str(number)) == ((number,) if type is tuple else number)
+    for number in bad:
+        text = f"{good[0]},{number}" if type is tuple else str(number)
+        with pytest.raises(ParameterError, match=f"parameter x='{text}': choose {says}"):
+            parameter.parse(text)
+
+
+@pytest.mark.parametrize("text", ["2,1", "1", "1,2,3", "", "a,b", "nan,1", "1,inf"])
+def test_an_interval_is_two_ordered_finite_numbers(text):
+    parameter = Parameter("window_gev", "1,2", "help", interval)
+    assert parameter.default == (1.0, 2.0)
+    assert parameter.parse("1,1") == (1.0, 1.0)
+    with pytest.raises(ParameterError, match=r"two numbers low,high|finite"):
+        parameter.parse(text)
+
+
+def test_any_word_may_be_given_as_a_parameter():
+    with pytest.raises(ParameterError, match="has no parameter 'self'"):
+        Analysis(self=1)

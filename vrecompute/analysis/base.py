@@ -84,7 +84,7 @@ class Analysis:
     # True where a dataset is a directory that the analysis reads itself (`open_directory`).
     opens_directory: ClassVar[bool] = False
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, /, **given: Any) -> None:
         known = {p.name: p for p in self.parameters}
         for name in given:
             if name not in known:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from vrecompute.errors import ParameterError
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "interval"]
+
+
+def interval(given: Any) -> tuple[float, float]:
+    """Two numbers `low,high`, the first not above the second: a type of parameters. ValueError for anything else."""
+    low, high = _to_tuple(given)
+    if not low <= high:
+        raise ValueError(given)
+    return low, high
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of an analysis. Its unit is part of its name (`pt_min_gev`).
 
-    `type` is float, int, str, bool, or tuple for a comma-separated list of floats of any length.
+    `type` is float, int, str, bool, `interval`, or tuple for a comma-separated list of floats of any length.
+    Numbers are finite, `above` and `below` these, and from `minimum` to `maximum`, where those are given.
     `stage` says who reads it: a parameter of `finish` alone never causes a chunk to be recomputed.
     The default is read like any other value; None says that there is none.
     """
@@ -27,6 +36,10 @@ class Parameter:
     type: Callable[[str], Any] = float
     choices: tuple[Any, ...] = ()
     stage: Literal["process", "finish"] = "process"
+    above: float | None = None
+    below: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
     def __post_init__(self) -> None:
         # 20 and 20.0 are one value and two texts: without this, a part's key would depend on who wrote it
@@ -39,14 +52,27 @@ class Parameter:
             convert: Callable[[Any], Any] = _CONVERT.get(self.type, self.type)
             value = convert(text)
         except (TypeError, ValueError) as error:
-            kind = getattr(self.type, "__name__", "value")
-            raise ParameterError(f"parameter {self.name}={text!r} is not a {kind}: {self.help}") from error
+            kind = "two numbers low,high" if self.type is interval else f"a {getattr(self.type, '__name__', 'value')}"
+            raise ParameterError(f"parameter {self.name}={text!r} is not {kind}: {self.help}") from error
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise ParameterError(f"parameter {self.name}={text!r} is not a finite number: {self.help}")
+        if wrong := [limit for number in numbers for limit in self._broken(number)]:
+            raise ParameterError(f"parameter {self.name}={text!r}: choose {wrong[0]}: {self.help}")
         if self.choices and value not in self.choices:
             raise ParameterError(f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}")
         return value
+
+    def _broken(self, number: Any) -> Iterator[str]:
+        """The limits that a number does not keep, in words."""
+        if self.above is not None and not number > self.above:
+            yield f"a number above {self.above:g}"
+        if self.below is not None and not number < self.below:
+            yield f"a number below {self.below:g}"
+        if self.minimum is not None and not number >= self.minimum:
+            yield f"at least {self.minimum:g}"
+        if self.maximum is not None and not number <= self.maximum:
+            yield f"at most {self.maximum:g}"
 
 
 def _to_bool(text: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.analysis import Analysis, Parameter, SourceView
+from vrecompute.analysis import Analysis, Parameter, SourceView, interval
 from vrecompute.datasets.columns import Column, Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
-from vrecompute.errors import MissingColumn, ParameterError
+from vrecompute.errors import MissingColumn
 from vrecompute.eventloop import check_weights, to_result
 from vrecompute.kernels.loop.chunk import Collection
 from vrecompute.results.result import Result
@@ -53,8 +53,10 @@ class Dilepton(Analysis):
         Parameter("pt_min_gev", 30.0, "pT of leptons (ET of electrons) above this"),
         Parameter("eta_max", 2.5, "|eta| of all leptons below this"),
         Parameter("electron_eta_max", 2.47, "|eta| of electrons also below this"),
-        Parameter("electron_crack_eta", (1.37, 1.52), "|eta| of electrons not between lo,hi (0,0 for no gap)", tuple),
-        Parameter("mass_window_gev", (225.0, 13_000.0), "mass of the pair from lo to hi, given as lo,hi", tuple),
+        Parameter(
+            "electron_crack_eta", (1.37, 1.52), "|eta| of electrons not from low to high (0,0: no gap)", interval
+        ),
+        Parameter("mass_window_gev", (225.0, 13_000.0), "mass of the pair, low,high", interval),
         Parameter(
             "opposite_sign", "mumu", "channels that require opposite charge", str, ("mumu", "ee", "both", "none")
         ),
@@ -66,13 +68,6 @@ class Dilepton(Analysis):
         Parameter("systematics", "off", "lepton scale and resolution variations of simulation", str, ("off", "on")),
         *_FINISH_PARAMETERS,
     )
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        for name in ("electron_crack_eta", "mass_window_gev"):
-            values = self[name]
-            if len(values) != 2 or not values[0] <= values[1]:
-                raise ParameterError(f"parameter {name}={','.join(f'{v:g}' for v in values)} is not a range lo,hi")
 
     def columns(self, source: SourceView) -> Sequence[str | OptionalColumn]:
         """The columns of the first layout that fits; MissingColumn says what each one lacks."""

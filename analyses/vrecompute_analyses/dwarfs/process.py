@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView
+from vrecompute.analysis import Analysis, Grid, Opening, Parameter, SourceView, interval
 from vrecompute.datasets.columns import Columns
 from vrecompute.errors import ParameterError, UnreadableFile, UsageError
 from vrecompute.results.result import Array, Result
@@ -86,23 +86,26 @@ class Dwarfs(Analysis):
         Parameter("step", "limits", "what to compute", str,
                   ("bandwidths", "predict", "limits", "map", "estimators")),
         Parameter("metric", "sphere", "distances: great circle, or degrees as published", str, ("sphere", "planar")),
-        Parameter("bandwidth_deg", 0.0, "width s of the kernel on the sky (0: the best by leave-one-out score)"),
-        Parameter("bandwidth_ln_counts", 0.0, "width v of the kernel in ln(counts) (0: the best)"),
+        Parameter("bandwidth_deg", 0.0, "width s of the kernel on the sky (0: the best by leave-one-out score)",
+                  minimum=0, maximum=180),
+        Parameter("bandwidth_ln_counts", 0.0, "width v of the kernel in ln(counts) (0: the best)", minimum=0),
         Parameter("estimator", "kernel", "what predicts backgrounds (step=estimators compares them)", str,
                   tuple(ESTIMATORS)),
         Parameter("dwarfs", "all", "names, comma-separated, or all", str),
         Parameter("channel", "bb", f"annihilation channels, comma-separated, of {', '.join(CHANNELS)}", str),
-        Parameter("mass_range_gev", (8.0, 1000.0), "masses of the directory's list within low,high", tuple),
+        Parameter("mass_range_gev", (8.0, 1000.0), "masses of the directory's list within low,high", interval, above=0),
         Parameter("j_factor", "gaussian", "nuisance: Gaussian in log10 J, or density of samples where there are any",
                   str, ("gaussian", "samples")),
         Parameter("background", "fixed", "background as predicted, or profiled with its density", str,
                   ("fixed", "profiled")),
         Parameter("background_scaling", "factor", "how a profiled background moves in all bins: one factor on B, or "
                   "one on ln B as published; limits of the other are given beside", str, SCALINGS),
-        Parameter("pseudo_experiments", 40, "background-only experiments for expected limits", int),
-        Parameter("seed", 1, "seed of the pseudo-experiments", int),
-        Parameter("nside", 64, "HEALPix resolution of the map, a power of two", int),
-        Parameter("map_bandwidths_deg", (), "widths s of the map (none: the one of bandwidth_deg)", tuple),
+        Parameter("pseudo_experiments", 40, "background-only experiments for expected limits", int, minimum=0,
+                  maximum=100_000),
+        Parameter("seed", 1, "seed of the pseudo-experiments", int, minimum=0),
+        Parameter("nside", 64, "HEALPix resolution of the map, a power of two", int, minimum=1, maximum=4096),
+        Parameter("map_bandwidths_deg", (), "widths s of the map (none: the one of bandwidth_deg)", tuple, above=0,
+                  maximum=180),
         Parameter("stack", "Draco,Sculptor,UrsaMinor,LeoII", "dwarfs of the stack, besides that of all", str,
                   stage="finish"),
     )  # fmt: skip
