@@ -202,3 +202,15 @@ def test_another_user_reads_nothing_of_a_store(reachable):
     )  # fmt: skip
     assert (looks.returncode, looks.stdout) == (1, "")
     assert "denied" in looks.stderr
+
+
+def test_what_killed_writers_left_goes_when_it_is_old(tmp_path):
+    store = DirStore(tmp_path)
+    store.create("a/x.json", b"x")
+    old, new, other = (tmp_path / "a" / n for n in (f".x.{'0' * 16}.tmp", f".y.{'1' * 16}.tmp", ".mine.tmp"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    assert list(store.names("a")) == ["a/x.json"]
+    assert sorted(os.listdir(tmp_path / "a")) == [other.name, new.name, "x.json"]

@@ -6,10 +6,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -29,6 +30,8 @@ _NOT_SUPPORTED = frozenset(
 )
 # How long another writer's claim is respected, and how often it is looked at.
 _CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
+# The name of an object that is being written. No writer takes a day for one.
+_TEMPORARY, _SWEEP_S = re.compile(r"\..*\.[0-9a-f]{16}\.tmp"), 86_400.0
 
 
 class DirStore:
@@ -119,7 +122,7 @@ class DirStore:
         return os.path.lexists(self._path(name))
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Names below `prefix`, sorted; unfinished temporaries are never among them."""
+        """Names below `prefix`, sorted; unfinished temporaries are never among them, and go when they are a day old."""
         base = self._path(prefix) if prefix else self.root
 
         def unreadable(error: OSError) -> None:
@@ -130,6 +133,7 @@ class DirStore:
         for directory, _, files in os.walk(base, onerror=unreadable):
             relative = Path(directory).relative_to(self.root)
             found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
+            _sweep(Path(directory, f) for f in files if _TEMPORARY.fullmatch(f))
         yield from sorted(found)
 
     def children(self, prefix: str) -> list[str]:
@@ -213,6 +217,14 @@ class DirStore:
                 raise
         finally:
             os.close(descriptor)
+
+
+def _sweep(temporaries: Iterable[Path]) -> None:
+    """Remove what writers that were killed left behind."""
+    for path in temporaries:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _SWEEP_S:
+                path.unlink()
 
 
 def _is_taken(target: Path, data: bytes) -> bool:
