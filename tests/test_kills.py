@@ -1,0 +1,128 @@
+"""Kill -9 of a client, of a worker, or of everything, at a random moment: running it again makes it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
+
+CHUNKS, WORKERS, PACE_S = 24, 2, 0.15
+MARK = "VRECOMPUTE_TEST_MARK"
+SCRIPT = f"""
+import sys
+from vrecompute import Client
+
+with Client(workers={WORKERS}, store=sys.argv[1]) as client:
+    run = client.run("sums.py", "e.root", chunk_bytes=1, task_chunks=1)
+    print(run.report(timeout_s=150).result_sha256)
+"""
+# Each call of `process` that was begun leaves a line.
+COUNTED = SUM_ANALYSIS.replace(
+    'time.sleep(self["sleep_s"])',
+    'os.write(os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT), b"%d\\n" % events.start)\n'
+    f"        time.sleep({PACE_S})",
+).replace("import time", "import os\nimport time", 1)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("kills")
+    (folder / "sums.py").write_text(COUNTED)
+    (folder / "script.py").write_text(SCRIPT)
+    write_events(folder / "e.root", CHUNKS, clusters=CHUNKS)
+    return folder
+
+
+class Command:
+    """The script in a session of its own; all that it starts bears a mark in its environment."""
+
+    def __init__(self, work: Path, place: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.calls = place / "calls"
+        place.mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "script.py", str(place / "store")],
+            cwd=work,
+            env={**os.environ, MARK: self.mark, "CALLS": str(self.calls)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def everything(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def victims(self, who: str) -> list[psutil.Process]:
+        if who == "client":
+            return [psutil.Process(self.process.pid)]
+        if who == "all":
+            return self.everything()
+        workers = []
+        for process in self.everything():
+            with contextlib.suppress(psutil.Error):
+                if "spawn_main" in " ".join(process.cmdline()):
+                    workers.append(process)
+        return workers[:1]
+
+    def end(self) -> str:
+        out, err = self.process.communicate(timeout=200)
+        assert self.process.returncode == 0, err
+        return out.strip()
+
+
+def calls(place: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return len((place / "calls").read_text().splitlines())
+    return 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work, tmp_path_factory) -> tuple[str, float]:
+    """The sha256 of the result, and how long a command takes."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    sha256 = Command(work, place).end()
+    assert calls(place) == CHUNKS
+    return sha256, time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("who", ["client", "worker", "all"])
+def test_after_a_kill_the_same_bytes_and_nothing_twice_but_what_was_in_flight(
+    work, undisturbed, tmp_path, who, examples
+):
+    right, takes_s = undisturbed
+    dice = random.Random(f"kills of {who}")
+    for number in range(60 if examples(60) == 60 else 3):
+        place = tmp_path / str(number)
+        command = Command(work, place)
+        time.sleep(dice.uniform(0.3, 1.1) * takes_s)
+        for victim in command.victims(who):
+            with contextlib.suppress(psutil.Error):
+                victim.send_signal(signal.SIGKILL)
+        found = command.end() if who == "worker" else None
+        command.process.communicate()
+        assert comes_true(lambda c=command: not c.everything(), 40), [p.cmdline() for p in command.everything()]
+        assert (found or Command(work, place).end()) == right, (who, number)
+        assert calls(place) <= CHUNKS + WORKERS, (who, number)
+        left = [p for p in (place / "store").rglob("*") if p.name.startswith(".")]
+        assert len(left) <= 1 + WORKERS, left
