@@ -37,6 +37,7 @@ from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
+from vrecompute.records import from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, sha256_in, write_content, write_document
@@ -53,6 +54,9 @@ __all__ = [
     "whole_sha256",
     "without_twins",
 ]
+
+# What a dataset says of a source, and preflight does not find.
+_FROM_DATASET = ("path", "sample", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
                 table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
                 known = replace(known, table=sha256_of(table))
                 write_content(store, known.sidecar, table)
-                write_document(store, name, "source", _as_data(known))
+                seen = {key: value for key, value in to_data(known).items() if key not in _FROM_DATASET}
+                write_document(store, name, "source", seen)
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
@@ -141,9 +146,9 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
         return None
     if not store.exists(name):
         return None
-    here = {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
+    here = {key: getattr(source, key) for key in _FROM_DATASET}
     try:
-        known = read_document(store, name, "source", lambda raw: PlannedSource.from_data(raw | here))
+        known = read_document(store, name, "source", lambda raw: from_data(PlannedSource, raw | here))
         return known if store.exists(known.sidecar) else None
     except DamagedObject:
         return None  # it is only a memory of what the file says: the file is asked again
@@ -277,10 +282,6 @@ def _cache_name(context: PreflightContext, source: Source) -> str:
         sorted(context.optional.get(source.sample, {})),
     ]
     return f"sources/{sha256_json(key)}.json"
-
-
-def _as_data(source: PlannedSource) -> dict[str, Any]:
-    return {k: v for k, v in source.to_data().items() if k not in {"path", "sample", "ordinal"}}
 
 
 def preflight_failure(ended: Finished, source: Source) -> Failure:

@@ -1,0 +1,75 @@
+"""Frozen dataclasses as JSON data, and strictly back from it: what the documents of a store are made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from functools import cache
+from reprlib import repr
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["from_data", "to_data"]
+
+_T = TypeVar("_T")
+# Mistakes that a message names.
+_MOST = 3
+
+
+def to_data(value: Any) -> Any:
+    """A dataclass, with those in it and in its tuples, as mappings of field to value; anything else is as it was."""
+    if names := _names(type(value)):
+        return {name: to_data(getattr(value, name)) for name in names}
+    return [to_data(item) for item in value] if _holds_records(value) else value
+
+
+def from_data(kind: type[_T], data: Any) -> _T:
+    """The value whose `to_data` went through JSON as `data`; ValueError, with the place, for any other data.
+
+    A scalar must have the type of its field. A default is for new values: stored ones have every key, and no other.
+    """
+    from pydantic import ValidationError  # what only writes, as workers do, needs not load it
+
+    try:
+        # JSON mode: strict about scalars, while mappings and lists become dataclasses and tuples
+        made = _adapter(kind).validate_json(json.dumps(data), strict=True)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_context=False)
+        places = [".".join(map(str, error["loc"])) or "all" for error in errors[:_MOST]]
+        said = [f"{at}: {e['msg']}, found {repr(e['input'])}" for at, e in zip(places, errors, strict=False)]
+        more = f"; and {len(errors) - _MOST} more" if len(errors) > _MOST else ""
+        raise ValueError("; ".join(said) + more) from invalid
+    _check_keys(data, made)
+    return made
+
+
+def _check_keys(data: Any, made: Any) -> None:
+    if names := _names(type(made)):
+        if odd := data.keys() ^ names:
+            found = [f"{'unknown' if key in data else 'missing'} key {key!r}" for key in sorted(odd)]
+            raise ValueError(f"{type(made).__name__}: {', '.join(found[:_MOST])}")
+        for name in names:
+            if not isinstance(value := getattr(made, name), str | int):
+                _check_keys(data[name], value)
+    elif _holds_records(made):
+        for item, each in zip(data, made, strict=True):
+            _check_keys(item, each)
+
+
+def _holds_records(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and bool(_names(type(value[0])))
+
+
+@cache
+def _names(kind: type) -> dict[str, None]:
+    """The fields of a dataclass, in order; none of another type."""
+    return dict.fromkeys(f.name for f in fields(kind)) if is_dataclass(kind) else {}
+
+
+@cache
+def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
