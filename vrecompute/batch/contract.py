@@ -48,7 +48,6 @@ from vrecompute.errors import UsageError, VrecomputeError
 
 __all__ = [
     "BLAME",
-    "TERMINAL",
     "Backend",
     "Blame",
     "Capabilities",
@@ -97,7 +96,6 @@ BLAME: Mapping[State, Blame] = {
     State.NODE_FAIL: "infrastructure",
     State.CANCELLED: "infrastructure",
 }
-TERMINAL = frozenset(BLAME)
 
 
 class SubmitError(VrecomputeError):

@@ -265,7 +265,7 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
         ordinal=source.ordinal,
         content=facts.content,
         origin=origin,
-        repeated=tuple(sorted(facts.only(columns).repeated)),
+        repeated=tuple(facts.repeated_among(columns)),
     )
 
 
