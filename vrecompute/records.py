@@ -6,7 +6,7 @@ import json
 from dataclasses import fields, is_dataclass
 from functools import cache
 from reprlib import repr
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -18,9 +18,9 @@ _T = TypeVar("_T")
 _MOST = 3
 
 
-def to_data(value: Any) -> Any:
+def to_data(value: object) -> Any:
     """A dataclass, with those in it and in its tuples, as mappings of field to value; anything else is as it was."""
-    if names := _names(type(value)):
+    if names := _names(value):
         return {name: to_data(getattr(value, name)) for name in names}
     return [to_data(item) for item in value] if _holds_records(value) else value
 
@@ -34,7 +34,7 @@ def from_data(kind: type[_T], data: Any) -> _T:
 
     try:
         # JSON mode: strict about scalars, while mappings and lists become dataclasses and tuples
-        made = _adapter(kind).validate_json(json.dumps(data), strict=True)
+        made: _T = _adapter(cast("type", kind)).validate_json(json.dumps(data), strict=True)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
         places = [".".join(map(str, error["loc"])) or "all" for error in errors[:_MOST]]
@@ -45,8 +45,8 @@ def from_data(kind: type[_T], data: Any) -> _T:
     return made
 
 
-def _check_keys(data: Any, made: Any) -> None:
-    if names := _names(type(made)):
+def _check_keys(data: Any, made: object) -> None:
+    if names := _names(made):
         if odd := data.keys() ^ names:
             found = [f"{'unknown' if key in data else 'missing'} key {key!r}" for key in sorted(odd)]
             raise ValueError(f"{type(made).__name__}: {', '.join(found[:_MOST])}")
@@ -58,18 +58,22 @@ def _check_keys(data: Any, made: Any) -> None:
             _check_keys(item, each)
 
 
-def _holds_records(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and bool(_names(type(value[0])))
+def _holds_records(value: object) -> TypeGuard[tuple[object, ...]]:
+    return isinstance(value, tuple) and bool(value) and bool(_names(value[0]))
+
+
+def _names(value: object) -> dict[str, None]:
+    """The fields of a dataclass, in order; none of anything else."""
+    return _names_of(cast("type", type(value)))
 
 
 @cache
-def _names(kind: type) -> dict[str, None]:
-    """The fields of a dataclass, in order; none of another type."""
+def _names_of(kind: type) -> dict[str, None]:
     return dict.fromkeys(f.name for f in fields(kind)) if is_dataclass(kind) else {}
 
 
 @cache
-def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
+def _adapter(kind: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
