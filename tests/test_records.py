@@ -87,6 +87,8 @@ GOOD = stored(Outer("n", 1, True, (0, 2), Inner(1.5), (Inner(2.0, "b"),)))
         ("bounds", {"0": 1}, "bounds"),
         ("inner", {"number": True, "kind": "a"}, r"inner\.number"),
         ("inner", {"number": "nan", "kind": "a"}, r"inner\.number"),
+        ("inner", {"number": float("nan"), "kind": "a"}, "not JSON compliant"),
+        ("free", {"deep": [float("inf")]}, "not JSON compliant"),
         ("inner", {"number": 1.0, "kind": "c"}, r"inner\.kind"),
         ("inner", {"number": 1.0}, "Inner: missing key 'kind'"),
         ("inner", {"number": 1.0, "kind": "a", "odd": 1}, "Inner: unknown key 'odd'"),

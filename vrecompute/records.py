@@ -34,7 +34,7 @@ def from_data(kind: type[_T], data: Any) -> _T:
 
     try:
         # JSON mode: strict about scalars, while mappings and lists become dataclasses and tuples
-        made: _T = _adapter(cast("type", kind)).validate_json(json.dumps(data), strict=True)
+        made: _T = _adapter(cast("type", kind)).validate_json(json.dumps(data, allow_nan=False), strict=True)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
         places = [".".join(map(str, error["loc"])) or "all" for error in errors[:_MOST]]
