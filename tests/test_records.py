@@ -18,7 +18,7 @@ from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest, Settings
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.reading import Reading
-from vrecompute.records import from_data, to_data
+from vrecompute.records import ADDED, from_data, to_data
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.booleans() | st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False)
@@ -109,6 +109,19 @@ def test_another_type_is_refused_with_its_place(at, wrong, says):
 def test_no_key_is_left_to_its_default(key):
     with pytest.raises(ValueError, match=key):
         from_data(Outer, {k: v for k, v in GOOD.items() if k != key})
+
+
+def test_a_field_that_was_added_is_its_default_in_what_was_written_before():
+    @dataclass(frozen=True)
+    class Newer:
+        name: str
+        inner: Inner = field(default=Inner(2.0), metadata=ADDED)
+
+    assert from_data(Newer, {"name": "n"}) == Newer("n")
+    assert from_data(Newer, stored(Newer("n", Inner(1.0)))) == Newer("n", Inner(1.0))
+    for wrong in ({"name": "n", "outer": 1}, {"name": "n", "inner": {"number": 1.0}}, {}):
+        with pytest.raises(ValueError, match=r"outer|kind|name"):
+            from_data(Newer, wrong)
 
 
 @pytest.mark.parametrize("data", [None, [], [GOOD], "", 1, GOOD | {"odd": 1}])

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["from_data", "to_data"]
+__all__ = ["ADDED", "from_data", "to_data"]
 
+#: Metadata of a field that records may lack: they were written before it was there, and its default is what held then.
+ADDED = {"added": True}
 _T = TypeVar("_T")
 # Mistakes that a message names.
 _MOST = 3
@@ -28,7 +30,8 @@ def to_data(value: object) -> Any:
 def from_data(kind: type[_T], data: Any) -> _T:
     """The value whose `to_data` went through JSON as `data`; ValueError, with the place, for any other data.
 
-    A scalar must have the type of its field. A default is for new values: stored ones have every key, and no other.
+    A scalar must have the type of its field. A default is for new values: stored ones have every key that was not
+    `ADDED` since their format began, and no other.
     """
     from pydantic import ValidationError  # what only writes, as workers do, needs not load it
 
@@ -47,11 +50,11 @@ def from_data(kind: type[_T], data: Any) -> _T:
 
 def _check_keys(data: Any, made: object) -> None:
     if names := _names(made):
-        if odd := data.keys() ^ names:
+        if odd := [key for key in data.keys() ^ names if not names.get(key)]:
             found = [f"{'unknown' if key in data else 'missing'} key {key!r}" for key in sorted(odd)]
             raise ValueError(f"{type(made).__name__}: {', '.join(found[:_MOST])}")
         for name in names:
-            if not isinstance(value := getattr(made, name), str | int):
+            if name in data and not isinstance(value := getattr(made, name), str | int):
                 _check_keys(data[name], value)
     elif _holds_records(made):
         for item, each in zip(data, made, strict=True):
@@ -62,14 +65,14 @@ def _holds_records(value: object) -> TypeGuard[tuple[object, ...]]:
     return isinstance(value, tuple) and bool(value) and bool(_names(value[0]))
 
 
-def _names(value: object) -> dict[str, None]:
-    """The fields of a dataclass, in order; none of anything else."""
+def _names(value: object) -> dict[str, bool]:
+    """The fields of a dataclass, in order, and whether each is `ADDED`; none of anything else."""
     return _names_of(cast("type", type(value)))
 
 
 @cache
-def _names_of(kind: type) -> dict[str, None]:
-    return dict.fromkeys(f.name for f in fields(kind)) if is_dataclass(kind) else {}
+def _names_of(kind: type) -> dict[str, bool]:
+    return {f.name: "added" in f.metadata for f in fields(kind)} if is_dataclass(kind) else {}
 
 
 @cache
