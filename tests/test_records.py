@@ -185,7 +185,7 @@ def test_whatever_a_store_keeps_lacks_no_key_and_has_no_other(value):
         ({"dataset": Dataset((SAMPLE,), (Source("a", "s", entries=6.0),))}, r"sources\.0\.entries"),
         ({"parameters": {"label": "\ud800"}}, "Invalid JSON"),
         ({"parameters": {"cut": float("nan")}}, "not JSON compliant"),
-        ({"parameters": {"cut": object()}}, "object is not data"),
+        ({"parameters": {"cut": object()}}, "object is not"),
     ],
 )
 def test_a_run_that_another_process_could_not_read_is_not_begun(change, says):
