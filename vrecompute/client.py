@@ -284,6 +284,7 @@ class Client:
         if detach:
             script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
         else:
+            self.backend.capabilities.require("clusters", self.site.name)
             script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 

@@ -43,6 +43,7 @@ class Detached:
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
                 "or a script; save it as FILE.py and submit that"
             )
+        self.backend.capabilities.require("workers", self.site.name)
         allowance = SiteLimits(self.site)
         wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)
         attempts = allowance.attempts(wanted, job_s)

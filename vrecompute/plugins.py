@@ -1,14 +1,13 @@
-"""What other packages add: drivers, analyses and commands, found by entry point and imported when they are used."""
+"""What other packages add: drivers and analyses, found by entry point and imported when they are used."""
 
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["ANALYSES", "BACKENDS", "COMMANDS", "installed"]
+__all__ = ["ANALYSES", "BACKENDS", "installed"]
 
 ANALYSES = "vrecompute.analyses"
 BACKENDS = "vrecompute.backends"
-COMMANDS = "vrecompute.commands"
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

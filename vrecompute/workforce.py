@@ -55,6 +55,7 @@ class Workforce(WorkerControl):
         """The plain `distributed.Client`; the first use starts the workers."""
         with self._lock:
             if self._cluster is None:
+                self.backend.capabilities.require("clusters", self.site.name)
                 self._wanted = SiteLimits(self.site).workers(self.asked)
                 self._cluster = self.backend.open_cluster(self._wanted)
                 self.patience_s = self._cluster.patience_s
@@ -64,6 +65,7 @@ class Workforce(WorkerControl):
         """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
         with self._lock:
             if self._cluster is None:
+                self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
 
     def fit_threads(self, chunk_bytes: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.analyses.dilepton_toys import EDGES
 from vrecompute.errors import UnreadableFile
-from vrecompute_analyses.dilepton.response import Acceptance, core_resolution, signal_templates
+from vrecompute_analyses.dilepton.response import Acceptance, _electron_response, signal_templates
 
 FINE = np.geomspace(100, 13000, 4000)
 CENTRES = np.sqrt(FINE[1:] * FINE[:-1])
@@ -39,7 +39,7 @@ def test_width_and_resolution_widen_a_template():
 def test_core_resolution_is_the_published_one():
     """sqrt(0.00554^2 + 0.1409^2/m + (0.6444/m)^2) for electrons."""
     expected = np.sqrt(0.00554**2 + 0.1409**2 / 1000 + (0.6444 / 1000) ** 2)
-    assert core_resolution("ee", np.array([1000.0]))[0] == pytest.approx(expected, rel=1e-3)
+    assert _electron_response(np.array([1000.0])).sigma_gauss[0] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_resonance_above_the_bins_leaves_them_almost_empty():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.batch.contract import BLAME, TERMINAL, Job, JobStatus, State, SubmitError, latest
+from vrecompute.batch.contract import BLAME, Job, JobStatus, State, SubmitError, latest
 from vrecompute.errors import UsageError
 
 statuses = st.builds(JobStatus, state=st.sampled_from(State), attempt=st.integers(0, 3))
@@ -30,8 +30,8 @@ def test_silence_changes_nothing(known, attempt):
 
 
 def test_every_end_is_charged_to_somebody_and_infrastructure_is_never_code():
-    assert {s for s in State if s.terminal} == TERMINAL
-    assert {State.QUEUED, State.HELD, State.RUNNING, State.UNKNOWN} == set(State) - TERMINAL
+    assert {s for s in State if s.terminal} == set(BLAME)
+    assert {State.QUEUED, State.HELD, State.RUNNING, State.UNKNOWN} == set(State) - set(BLAME)
     for state in (State.TIMEOUT, State.PREEMPTED, State.NODE_FAIL, State.CANCELLED):
         assert BLAME[state] == "infrastructure"
     assert JobStatus(State.RUNNING).blame == "none"

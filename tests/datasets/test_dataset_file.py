@@ -11,10 +11,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from vrecompute.config.marked_yaml import parse_yaml, plain
 from vrecompute.datasets.dataset import Sample
 from vrecompute.datasets.dataset_file import BOUNDS, dataset_schema, parse_dataset, read_dataset
 from vrecompute.errors import DatasetError
-from vrecompute.sites.marked_yaml import parse_yaml, plain
 
 ROOT = Path(__file__).parents[2]
 HEAD = "schema: 1\nsamples:\n"

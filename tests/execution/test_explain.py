@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
-from vrecompute.batch.contract import SubmitError
+from vrecompute.batch.contract import Capabilities, SubmitError
 from vrecompute.errors import RunError, UsageError
 from vrecompute.sites.model import Site
+from vrecompute_backends.local.driver import LocalBackend
 
 CHUNK_BYTES = 3400
 
@@ -143,6 +145,24 @@ def test_of_a_refused_submission_nothing_is_left_unless_it_may_have_been_taken(s
     with pytest.raises(SubmitError, match="no such partition"):
         client.submit(sums, files)
     assert len(client.runs()) == transient
+
+
+def test_what_a_driver_denies_is_refused_before_anything_starts(sums, files, tmp_path, monkeypatch):
+    def only(**denied):
+        monkeypatch.setattr(LocalBackend, "capabilities", Capabilities(**denied))
+        return Client(store=tmp_path / "store")
+
+    client = only(workers=False)
+    for refused in (client.submit, partial(client.explain, detach=True)):
+        with pytest.raises(UsageError, match="site 'local': its driver starts no workers in a job"):
+            refused(sums, files)
+    assert client.explain(sums, files).sources == len(files)
+    client = only(clusters=False)
+    for refused in (client.run, client.explain, lambda *given: client.dask):
+        with pytest.raises(UsageError, match="site 'local': its driver opens no Dask cluster"):
+            refused(sums, files)
+    assert "work" in client.explain(sums, files, detach=True).script
+    assert client.runs() == []
 
 
 def test_of_a_run_whose_driver_is_not_installed_nothing_is_left(sums, files, tmp_path):

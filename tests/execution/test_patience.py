@@ -73,4 +73,4 @@ def test_tasks_of_which_none_ends_are_said_and_time_left_is_not_guessed(clock):
     text = str(Progress("work", chunks_done=1, chunks_total=2, eta_s=2.0, waiting=wait.reason, waiting_s=61.0))
     assert "2 tasks are in progress" in text
     assert "2 s left" not in text
-    assert patience.look(pool, Finished("a", "done", None, 300.0)) == Wait()
+    assert patience.look(pool, Finished("a", "done", None)) == Wait()

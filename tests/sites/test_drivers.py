@@ -10,6 +10,7 @@ from vrecompute.sites.load import examine_site, read_site
 from vrecompute.sites.schema import installed_options, site_schema
 
 MODULE = """\
+from vrecompute.batch.contract import Capabilities
 from vrecompute.sites.rules import Diagnostic, at
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,11 +30,15 @@ class Backend:
 
 class Plain:
     pass
+
+class Lone(Backend):
+    capabilities = Capabilities(clusters=False, workers=False)
 """
 ENTRY_POINTS = """\
 [vrecompute.backends]
 strangepool = strange_driver:Backend
 strangeplain = strange_driver:Plain
+strangelone = strange_driver:Lone
 strangegone = strange_driver:Gone
 strangelib = strange_driver_without_its_library:Backend
 """
@@ -41,7 +46,7 @@ strangelib = strange_driver_without_its_library:Backend
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    """An installed distribution with four drivers: good, without a model, absent, and one that cannot be imported."""
+    """An installed distribution with five drivers: good, no model, able to little, absent, without its library."""
     info = tmp_path / "strange_driver-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-driver\nVersion: 1.0\n")
@@ -96,6 +101,13 @@ def test_a_driver_s_own_rules_point_into_the_file_like_any_other():
     # while options are wrong in form, nobody asks what they mean
     found = examine_site(site_with("strangepool", "{quue: short}\nworkers: {threads: 4}"))
     assert [str(p).split(":")[1] for p in found.problems] == ["4"]
+
+
+def test_what_a_driver_cannot_do_is_advice():
+    live, detached = map(str, read_site(site_with("strangelone")).advice)
+    assert live.startswith("strangelone.yaml:3:10: backend: its driver opens no Dask cluster")
+    assert detached.startswith("strangelone.yaml:3:10: backend: its driver starts no workers in a job")
+    assert not read_site(site_with("strangepool")).advice
 
 
 def test_the_schema_has_the_options_of_installed_drivers():

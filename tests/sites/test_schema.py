@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from vrecompute.cli.site import site as command
-from vrecompute.sites.marked_yaml import parse_yaml, plain
+from vrecompute.config.marked_yaml import parse_yaml, plain
 from vrecompute.sites.reference import reference_table
 from vrecompute.sites.schema import site_schema
 from vrecompute_backends.slurm.options import SlurmOptions

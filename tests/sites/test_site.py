@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sites.written import data_of, site_of
+from vrecompute.config.marked_yaml import parse_yaml, plain
 from vrecompute.errors import SiteError
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.layers import merge
 from vrecompute.sites.leaves import leaves
 from vrecompute.sites.load import examine_site, load_site, read_site
-from vrecompute.sites.marked_yaml import parse_yaml, plain
 from vrecompute.sites.model import PortRange, Site, local_site
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
@@ -343,7 +343,7 @@ def test_reading_sites_imports_no_driver_and_a_worker_needs_no_yaml():
 
 
 def test_every_key_has_a_sentence():
-    from vrecompute.sites.check import json_schema
+    from vrecompute.config.check import json_schema
 
     def missing(schema, at):
         for key, prop in schema.get("properties", {}).items():

@@ -48,7 +48,6 @@ from vrecompute.errors import UsageError, VrecomputeError
 
 __all__ = [
     "BLAME",
-    "TERMINAL",
     "Backend",
     "Blame",
     "Capabilities",
@@ -97,7 +96,6 @@ BLAME: Mapping[State, Blame] = {
     State.NODE_FAIL: "infrastructure",
     State.CANCELLED: "infrastructure",
 }
-TERMINAL = frozenset(BLAME)
 
 
 class SubmitError(VrecomputeError):
@@ -191,19 +189,26 @@ def latest(known: JobStatus | None, seen: JobStatus) -> JobStatus:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a driver can do, so that a caller asks instead of trying. The conformance suite believes it.
+    """What a driver can do. What it denies is refused before anything starts, and is advice of `site check`.
 
-    `clusters`: `open_cluster` works. `workers`: `Job.workers` > 0 works (detached runs on many nodes).
-    `arrays`: `submit_many` costs one submission. `restarts`: attempts of one id are distinguished.
-    `memory`: peak memory is reported. `walltime`: a job that outlives `walltime_s` ends as TIMEOUT.
+    `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs.
     """
 
     clusters: bool = True
     workers: bool = True
-    arrays: bool = False
-    restarts: bool = False
-    memory: bool = False
-    walltime: bool = True
+
+    def denied(self) -> dict[str, str]:
+        """What it cannot do, as a sentence that says what to do instead."""
+        said = {
+            "clusters": "its driver opens no Dask cluster, so no run is live there; submit runs instead, with --detach",
+            "workers": "its driver starts no workers in a job, so no run is detached there; run without --detach",
+        }
+        return {name: sentence for name, sentence in said.items() if not getattr(self, name)}
+
+    def require(self, name: str, site: str) -> None:
+        """UsageError where it is denied."""
+        if name in (denied := self.denied()):
+            raise UsageError(f"site {site!r}: {denied[name]}")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from distributed import Client as DaskClient
 
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
-from vrecompute.sites.spelling import read_ports
+from vrecompute.config.spelling import read_ports
 
 __all__ = ["main"]
 

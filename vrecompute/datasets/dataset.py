@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vrecompute.errors import DatasetError
+from vrecompute.records import ADDED
 
 __all__ = ["SAMPLE_NAME", "Dataset", "Sample", "Source", "check_sample_name"]
 
@@ -84,7 +85,7 @@ class Source:
     tree: str | None = None
     entries: int | None = None
     ordinal: int = 0
-    checksum: str | None = None
+    checksum: str | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from vrecompute.config import marked_yaml
+from vrecompute.config.check import as_problem, check, json_schema, mark_of, without_null
+from vrecompute.config.marked_yaml import Bounds, Node, Problem, ScalarNode, decoded, parse_yaml, plain
+from vrecompute.config.spelling import Flag, Spelling, read_text, shown
 from vrecompute.datasets.checksum import ALGORITHMS, checksum_of
 from vrecompute.datasets.dataset import SAMPLE_NAME, Unit, check_sample_name
 from vrecompute.errors import DatasetError
 from vrecompute.regular_file import read_regular
-from vrecompute.sites import marked_yaml
-from vrecompute.sites.check import as_problem, check, json_schema, mark_of, without_null
-from vrecompute.sites.marked_yaml import Bounds, Node, Problem, ScalarNode, decoded, parse_yaml, plain
-from vrecompute.sites.spelling import Flag, Spelling, read_text, shown
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema

@@ -12,6 +12,7 @@ runs/<run>/cancel                    a client asked for an end
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from vrecompute.analysis import Grid
-from vrecompute.datasets.dataset import Dataset, Sample, Source
+from vrecompute.datasets.dataset import Dataset
+from vrecompute.digest import canonical_json
 from vrecompute.errors import DamagedObject, RunError, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
+from vrecompute.records import from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
 
@@ -102,9 +105,19 @@ class Manifest:
         """Where what preflight made of it is."""
         return f"{self.prefix}plan.json"
 
+    def as_read(self) -> Manifest:
+        """The manifest that others will read from a store; UsageError, naming the field, for what they could not read.
+
+        What users give is typed by hand: chunk_bytes=1e6, unit="TeV", half of a surrogate pair.
+        """
+        try:
+            return _manifest(json.loads(canonical_json(to_data(self))), self.run)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(f"the run cannot be kept in a store: {error}") from error
+
     def encoded(self) -> bytes:
         """The bytes that `write` makes durable."""
-        return sealed(self.object_name, "manifest", dataclasses.asdict(self))
+        return sealed(self.object_name, "manifest", to_data(self))
 
     def write(self, store: Store) -> None:
         """Make the manifest durable; RunError where the run exists already."""
@@ -124,23 +137,10 @@ def read_manifest(store: Store, run: str) -> Manifest:
 
 
 def _manifest(raw: dict[str, Any], run: str) -> Manifest:
-    if raw["run"] != run:
-        raise ValueError(f"it names run {raw['run']!r}")
-    dataset = raw.pop("dataset")
-    return Manifest(
-        **{
-            **raw,
-            "settings": Settings(**raw["settings"]),
-            "unnamed": tuple(raw.get("unnamed", ())),
-            "grids": tuple(Grid(**grid) for grid in raw["grids"]),
-        },
-        dataset=Dataset(
-            samples=tuple(Sample(**s) for s in dataset["samples"]),
-            sources=tuple(Source(**s) for s in dataset["sources"]),
-            name=dataset["name"],
-            notes=tuple(dataset.get("notes", ())),
-        ),
-    )
+    made = from_data(Manifest, raw)
+    if made.run != run:
+        raise ValueError(f"it names run {made.run!r}")
+    return made
 
 
 def new_run_id(analysis: str) -> str:

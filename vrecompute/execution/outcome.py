@@ -21,6 +21,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planwarnings import plan_warnings
 from vrecompute.execution.task import TaskReport
+from vrecompute.records import from_data, to_data
 from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary, Status
 from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
@@ -52,10 +53,10 @@ class Outcome:
             "status": self.summary.status,
             "summary": json.loads(report.dumps(self.summary)),
             "result": self.result,
-            "failures": [vars(f) for f in self.failures],
+            "failures": to_data(self.failures),
             "products": dict(self.products),
             "product_files": dict(self.product_files),
-            "chunks": [list(span) for span in self.chunks],
+            "chunks": self.chunks,
         }
 
     @classmethod
@@ -64,10 +65,10 @@ class Outcome:
         made = cls(
             summary=report.loads(json.dumps(data["summary"])),
             result=data["result"],
-            failures=tuple(Failure(**f) for f in data["failures"]),
+            failures=from_data(tuple[Failure, ...], data["failures"]),
             products=dict(data["products"]),
-            product_files=dict(data["product_files"]),
-            chunks=tuple((int(first), int(last)) for first, last in data["chunks"]),
+            product_files=from_data(dict[str, str], data["product_files"]),
+            chunks=from_data(tuple[tuple[int, int], ...], data["chunks"]),
         )
         for name, kept in made.product_files.items():
             if not kept.startswith(f"runs/{run}/products/"):

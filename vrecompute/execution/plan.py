@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import sha256_json
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.execution.reading import Reading
+from vrecompute.records import from_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import FORMAT, read_document
 
@@ -75,20 +76,6 @@ class PlannedSource:
     def key(self) -> str:
         """Identity, columns, cut and sample view: what parts of this source are filed under."""
         return sha256_json([self.identity, self.columns, self.bounds, self.view, self.reading.key])[:40]
-
-    def to_data(self) -> dict[str, Any]:
-        """The source as data, without what is computed of it."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"reading": asdict(self.reading)}
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> PlannedSource:
-        """The source of `to_data` after JSON."""
-        plain = {
-            "columns": tuple(data["columns"]),
-            "bounds": tuple(data["bounds"]),
-            "repeated": tuple(data["repeated"]),
-        }
-        return cls(**{**data, **plain, "reading": Reading.from_data(data["reading"])})
 
     @property
     def sidecar(self) -> str:
@@ -170,22 +157,7 @@ class Plan:
         """The sample of a name."""
         return next(s for s in self.samples if s.name == name)
 
-    def to_data(self) -> dict[str, Any]:
-        """The plan as data, equal for equal plans."""
-        return {
-            "work": self.work,
-            "chunk_bytes": self.chunk_bytes,
-            "samples": [{**vars(s), "metadata": dict(s.metadata)} for s in self.samples],
-            "sources": [s.to_data() for s in self.sources],
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Plan:
-        """The plan of `to_data`."""
-        sources = tuple(PlannedSource.from_data(s) for s in data["sources"])
-        return cls(data["work"], tuple(Sample(**s) for s in data["samples"]), sources, data["chunk_bytes"])
-
 
 def read_plan(store: Store, name: str) -> Plan:
     """The plan of a run; DamagedObject where it is not what was written, StoreError where there is none yet."""
-    return read_document(store, name, "plan", Plan.from_data)
+    return read_document(store, name, "plan", lambda raw: from_data(Plan, raw))

@@ -35,6 +35,7 @@ from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
 from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.execution.workkey import sample_views
+from vrecompute.records import to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import write_document
 
@@ -99,11 +100,11 @@ class Planner:
     def _settled(self, plan: Plan) -> Plan:
         """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
         name = self.manifest.plan_name
-        data = plan.to_data()
+        data = to_data(plan)
         if self.watch.over or self.tally.failures or write_document(self.store, name, "plan", data):
             return plan
         known = read_plan(self.store, name)
-        return known if known.work == plan.work and canonical_json(known.to_data()) != canonical_json(data) else plan
+        return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
 
     def _preflight(
         self, packed: Packed, context: PreflightContext, sources: Sequence[Source]

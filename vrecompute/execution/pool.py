@@ -40,7 +40,6 @@ class Finished:
     ticket: Any
     how: Literal["done", "raised", "killed", "cancelled"]
     value: Any
-    wall_s: float
 
 
 class TaskPool:
@@ -110,7 +109,8 @@ class TaskPool:
         for other in copies:
             if other is not future:
                 other.cancel()
-        return Finished(ticket, how, value, time.monotonic() - self._since.pop(ticket))
+        del self._since[ticket]
+        return Finished(ticket, how, value)
 
     def threads(self) -> int:
         """Worker threads that are there, or were half a second ago; never waits long for a scheduler that is gone.

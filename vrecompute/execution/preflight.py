@@ -34,6 +34,7 @@ from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.execution.wholefile import check_checksum, known_digest
+from vrecompute.records import from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, write_content, write_document
@@ -49,6 +50,9 @@ __all__ = [
     "told_apart",
     "without_twins",
 ]
+
+# What a dataset says of a source, and preflight does not find.
+_FROM_DATASET = ("path", "sample", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
                 table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
                 known = replace(known, table=sha256_of(table))
                 write_content(store, known.sidecar, table)
-                write_document(store, name, "source", _as_data(known))
+                seen = {key: value for key, value in to_data(known).items() if key not in _FROM_DATASET}
+                write_document(store, name, "source", seen)
             # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
             except (Exception, SystemExit) as error:
                 found.append(failure_of(error, source.path, source.sample, entries=source.entries))
@@ -138,9 +143,9 @@ def cached_source(context: PreflightContext, store: Store, source: Source) -> Pl
         return None
     if not store.exists(name) or not _is_checked(store, source):
         return None
-    here = {"path": source.path, "sample": source.sample, "ordinal": source.ordinal}
+    here = {key: getattr(source, key) for key in _FROM_DATASET}
     try:
-        known = read_document(store, name, "source", lambda raw: PlannedSource.from_data(raw | here))
+        known = read_document(store, name, "source", lambda raw: from_data(PlannedSource, raw | here))
         return known if store.exists(known.sidecar) else None
     except DamagedObject:
         return None  # it is only a memory of what the file says: the file is asked again
@@ -242,7 +247,7 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
         ordinal=source.ordinal,
         content=facts.content,
         origin=origin,
-        repeated=tuple(sorted(facts.only(columns).repeated)),
+        repeated=tuple(facts.repeated_among(columns)),
     )
 
 
@@ -265,10 +270,6 @@ def _is_checked(store: Store, source: Source) -> bool:
     """Whether the checksum that the dataset gives is known to be that of this file as it is."""
     algorithm, _, wanted = (source.checksum or "").partition(":")
     return not wanted or known_digest(store, source.path, algorithm) == wanted
-
-
-def _as_data(source: PlannedSource) -> dict[str, Any]:
-    return {k: v for k, v in source.to_data().items() if k not in {"path", "sample", "ordinal"}}
 
 
 def preflight_failure(ended: Finished, source: Source) -> Failure:

@@ -60,7 +60,7 @@ def prepare(
     kept = {name: _stored(store, name, path, keep=keep) for name, path in resources.items()}
     code = analysis.code()
     name = analysis.name or type(analysis).__name__
-    return analysis, Manifest(
+    manifest = Manifest(
         run=new_run_id(name),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         analysis=name,
@@ -77,6 +77,7 @@ def prepare(
         code_parts=dict(code.parts),
         unnamed=code.unnamed,
     )
+    return analysis, manifest.as_read()
 
 
 def _analysis_of(request: Request) -> tuple[Analysis, str]:

@@ -45,13 +45,6 @@ class Reading:
         """What of it may change a number, besides the columns that are read."""
         return [self.given, dict(self.absent), self.momenta, self.sections]
 
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Reading:
-        """The Reading whose `dataclasses.asdict` went through JSON."""
-        plain = {name: tuple(data[name]) for name in ("given", "momenta", "sections", "found")}
-        optional = tuple(tuple(names) for names in data["optional"])
-        return cls(**plain, absent=data["absent"], weight=data["weight"], optional=optional)
-
 
 def first_of(names: Iterable[str], present: Iterable[str]) -> str | None:
     """The first of `names` that is among `present`."""

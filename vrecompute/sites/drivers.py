@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from vrecompute.plugins import BACKENDS, installed
 from vrecompute.sites.model import Site
-from vrecompute.sites.rules import Diagnostic
+from vrecompute.sites.rules import Diagnostic, at
 
 __all__ = ["OptionsModel", "installed_drivers", "options_model"]
 
@@ -30,7 +31,7 @@ def installed_drivers() -> list[str]:
 
 
 def options_model(backend: str) -> OptionsModel:
-    """`options_model` and `site_rules` of the driver's class; the reason where driver or model is not there."""
+    """`options_model` and rules of the driver's class; the reason where driver or model is not there."""
     found = installed(BACKENDS).get(backend)
     if found is None:
         return OptionsModel(None, f"no driver '{backend}' is installed here")
@@ -39,7 +40,14 @@ def options_model(backend: str) -> OptionsModel:
     except (ImportError, AttributeError) as error:
         return OptionsModel(None, f"the driver '{backend}' cannot be imported here: {error}")
     model = getattr(driver, "options_model", None)
-    rules = getattr(driver, "site_rules", lambda site: ())
+    rules = partial(_rules, driver)
     if isinstance(model, type) and issubclass(model, BaseModel):
         return OptionsModel(model, rules=rules)
     return OptionsModel(None, f"the driver '{backend}' declares no options", rules)
+
+
+def _rules(driver: Any, site: Site) -> Iterator[Diagnostic]:
+    """What its `site_rules` find, and what its `capabilities` deny, as advice."""
+    yield from getattr(driver, "site_rules", lambda site: ())(site)
+    if (capabilities := getattr(driver, "capabilities", None)) is not None:
+        yield from (Diagnostic(at("backend"), denied, advice=True) for denied in capabilities.denied().values())

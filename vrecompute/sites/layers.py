@@ -10,8 +10,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vrecompute.errors import SiteError
-from vrecompute.sites.marked_yaml import (
+from vrecompute.config.marked_yaml import (
     Entry,
     MappingNode,
     Mark,
@@ -22,6 +21,7 @@ from vrecompute.sites.marked_yaml import (
     parse_yaml,
     read_text,
 )
+from vrecompute.errors import SiteError
 from vrecompute.sites.search import display, find_site_file, is_path
 
 __all__ = ["Layers", "merge", "read_layers"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from vrecompute.sites.spelling import Spelling
+from vrecompute.config.spelling import Spelling
 
 __all__ = ["KeyPath", "leaves", "spelling_of"]
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vrecompute.config import marked_yaml
+from vrecompute.config.check import Location, as_problem, check, mark_of, without_null
+from vrecompute.config.marked_yaml import Mark, Node, Problem, ScalarNode, plain
 from vrecompute.errors import SiteError
 from vrecompute.nearest import nearest
-from vrecompute.sites import leaves, marked_yaml, rules
-from vrecompute.sites.check import Location, as_problem, check, mark_of, without_null
+from vrecompute.sites import leaves, rules
 from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
 from vrecompute.sites.layers import Layers, read_layers
-from vrecompute.sites.marked_yaml import Mark, Node, Problem, ScalarNode, plain
 from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.search import display, find_site_file, is_path, site_folders
 from vrecompute.sites.secrets import find_secrets, without_secrets

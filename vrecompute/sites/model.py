@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from vrecompute.sites.spelling import (
+from vrecompute.config.spelling import (
     Count,
     Duration,
     EnvName,

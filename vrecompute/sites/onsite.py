@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from vrecompute.config.spelling import VARIABLES
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access
-from vrecompute.sites.spelling import VARIABLES
 
 __all__ = ["path_on_site", "resolve_here", "shell_word"]
 

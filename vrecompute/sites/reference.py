@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from vrecompute.config.spelling import Spelling
 from vrecompute.sites.leaves import spelling_of
 from vrecompute.sites.model import Site
-from vrecompute.sites.spelling import Spelling
 
 __all__ = ["reference_table"]
 

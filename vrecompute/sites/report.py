@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vrecompute.config.marked_yaml import Problem
 from vrecompute.errors import SiteError
 from vrecompute.sites.leaves import leaves
 from vrecompute.sites.load import ReadSite, examine_site
-from vrecompute.sites.marked_yaml import Problem
 from vrecompute.sites.search import display, list_site_files
 
 __all__ = ["Checkup", "Listed", "Shown", "check_file", "check_files", "list_sites", "show", "show_text", "table"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vrecompute.sites.check import json_schema
+from vrecompute.config.check import json_schema
 from vrecompute.sites.drivers import installed_drivers, options_model
 from vrecompute.sites.model import Site
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vrecompute.sites.marked_yaml import Entry, MappingNode, Node, Problem, ScalarNode, SequenceNode
-from vrecompute.sites.spelling import VARIABLES
+from vrecompute.config.marked_yaml import Entry, MappingNode, Node, Problem, ScalarNode, SequenceNode
+from vrecompute.config.spelling import VARIABLES
 
 __all__ = ["find_secrets", "without_secrets"]
 

@@ -181,7 +181,6 @@ class BackendContract:
 
     def test_walltime_is_a_state_of_its_own(self, backend: Backend) -> None:
         """A job that outlives its walltime is TIMEOUT, which is not the fault of the code."""
-        self.needs(backend, "walltime")
         _, status = self.end(backend, self.job("sleep", "600", walltime_s=5), self.patience_s + 180)
         assert (status.state, status.blame) == (State.TIMEOUT, "infrastructure")
         assert status.reason

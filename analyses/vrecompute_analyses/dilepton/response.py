@@ -16,7 +16,7 @@ from vrecompute.errors import UnreadableFile
 from vrecompute_analyses.dilepton.spectrum import read_table
 from vrecompute_analyses.likelihood import Floats
 
-__all__ = ["Acceptance", "core_resolution", "signal_templates"]
+__all__ = ["Acceptance", "signal_templates"]
 
 # Series of the published acceptance table: spin 0, 1, 2 of each channel.
 _SERIES = {"ee": ("y01", "y02", "y03"), "mumu": ("y04", "y05", "y06")}
@@ -65,13 +65,9 @@ def _electron_response(m: Floats) -> _Response:
         + 7.97076e-6 * log**3
         - 87.6397 / m**2
         - 1.64806e-11 * m**2,
-        sigma_gauss=_electron_core(m),
+        sigma_gauss=np.sqrt(0.00553858**2 + 0.140909**2 / m + (0.644418 / m) ** 2),
         fraction=0.347003 + 0.135768 * np.exp(-0.00372497 * m) - 2.2822e-5 * m + 5.06351e-13 * m**3,
     )
-
-
-def _electron_core(m: Floats) -> Floats:
-    return np.asarray(np.sqrt(0.00553858**2 + 0.140909**2 / m + (0.644418 / m) ** 2))
 
 
 def _muon_response(m: Floats) -> _Response:
@@ -87,18 +83,9 @@ def _muon_response(m: Floats) -> _Response:
         alpha=0.512577 + 252.922 / m - 79337.4 / m**2 + 7.31863e6 / m**3 + 0.000237883 * m,
         power=np.full_like(m, 6.08818),
         mu_gauss=-0.00410659 + 2.82352e-6 * m - 6.264e-9 * m**2 + 1.25547e-12 * m**3 - 9.94431e-17 * m**4,
-        sigma_gauss=_muon_core(m),
+        sigma_gauss=0.0214264 - 0.795058 / m + 15.4726 / m**2 + 3.38205e-5 * m - 1.64984e-9 * m**2,
         fraction=0.235477 - 31.2227 / m + 3447.34 / m**2 + 4.54408e-5 * m - 3.25374e-9 * m**2,
     )
-
-
-def _muon_core(m: Floats) -> Floats:
-    return np.asarray(0.0214264 - 0.795058 / m + 15.4726 / m**2 + 3.38205e-5 * m - 1.64984e-9 * m**2)
-
-
-def core_resolution(channel: str, mass_gev: Floats) -> Floats:
-    """Relative width of the Gaussian core of the mass response of `ee` or `mumu`."""
-    return _electron_core(mass_gev) if channel == "ee" else _muon_core(mass_gev)
 
 
 def signal_templates(channel: str, masses_gev: Floats, width_percent: float, edges_gev: Floats) -> Floats:

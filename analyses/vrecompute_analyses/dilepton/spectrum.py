@@ -48,11 +48,6 @@ class Spectrum:
         return cls(np.append(low, high[-1]), counts, counts.copy())
 
     @property
-    def centres_gev(self) -> Floats:
-        """Geometric bin centres: the published bins are logarithmic."""
-        return np.asarray(np.sqrt(self.edges_gev[1:] * self.edges_gev[:-1]))
-
-    @property
     def total(self) -> float:
         """Sum of the contents."""
         return float(self.counts.sum())

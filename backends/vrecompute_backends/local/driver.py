@@ -22,7 +22,7 @@ import dask
 from distributed import Client as DaskClient
 from distributed.utils import silence_logging_cmgr
 
-from vrecompute.batch.contract import Capabilities, Cluster
+from vrecompute.batch.contract import Cluster
 from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
@@ -46,8 +46,6 @@ _OPEN: weakref.WeakSet[LocalDask] = weakref.WeakSet()
 
 class LocalBackend(LocalJobs):
     """Worker processes of the site's shape on this machine; jobs are background processes that outlive the client."""
-
-    capabilities = Capabilities(workers=True, arrays=False, restarts=False, memory=False, walltime=True)
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

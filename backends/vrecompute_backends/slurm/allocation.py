@@ -25,8 +25,8 @@ from pathlib import Path
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, tls_environment
 from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
+from vrecompute.config.spelling import read_ports
 from vrecompute.errors import OutOfTime
-from vrecompute.sites.spelling import read_ports
 from vrecompute.workers.walltime import ATTEMPTS, allocation
 from vrecompute_backends.slurm.step import step
 

@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.contract import (
-    Capabilities,
     Cluster,
     Finding,
     Job,
@@ -77,7 +76,6 @@ _KEPT_DAYS = 60
 class SlurmBackend(QueueBackend):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`; nothing runs before the first call."""
 
-    capabilities = Capabilities(arrays=True, restarts=True, memory=True)
     options_model = SlurmOptions
     site_rules = staticmethod(slurm_rules)
 

@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from vrecompute.config import marked_yaml
+from vrecompute.config.marked_yaml import Mark, Node, Problem
+from vrecompute.config.spelling import read_count, read_flag, read_ratio, read_text, shown
 from vrecompute.nearest import did_you_mean, nearest
-from vrecompute.sites import marked_yaml
-from vrecompute.sites.marked_yaml import Mark, Node, Problem
-from vrecompute.sites.spelling import read_count, read_flag, read_ratio, read_text, shown
 
 __all__ = ["Checked", "Fault", "Location", "as_problem", "check", "json_schema", "mark_of", "without_null"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.sites.marked_yaml import CONFIGURATION, Bounds, parse_yaml, plain, read_text
+from vrecompute.config.marked_yaml import CONFIGURATION, Bounds, parse_yaml, plain, read_text
 
 
 def read(text):
