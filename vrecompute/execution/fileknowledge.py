@@ -1,7 +1,7 @@
 """`FileKnowledge`: what was found of a tree of a file, kept in the store by the file and its stamp alone.
 
 sources/<sha256 of address, stamp and tree>.json                   a file's facts besides its columns
-sources/<sha256 of names and types>.columns                        its columns' names and types: files of one kind share it
+sources/<sha256 of names and types>.columns                        names and types of its columns; shared by like files
 sources/<sha256 of address, stamp, tree and columns>.json          how these columns lie in the file
 sources/<sha256 of the table>.table                                where every basket or page of these columns lies
 
