@@ -152,7 +152,7 @@ def explain(
         threads=threads,
         seconds=int(events.sum()) / rate / threads if rate and planned else None,
         script=script,
-        why=why_anew(store, manifest, analysis, len(new) + unknown, 0 if unknown else plan.chunks),
+        why=why_anew(store, manifest, analysis, len(new) + unknown, 0 if unknown else plan.chunks, plan.sources),
         bad=tuple(str(failure) for failure in bad),
     )
 

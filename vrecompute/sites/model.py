@@ -263,7 +263,7 @@ class Site(_Section):
         default="client",
         metadata=_says(
             "Where the Dask scheduler runs: in the client, on the login node, in the allocation, behind "
-            "a gateway, or none: then only detached runs work, whose job has a scheduler of its own."
+            "a gateway, or none: then only detached runs work, each with a scheduler in its job."
         ),
     )
     network: Network = field(default_factory=Network, metadata=_says("Connections that the site's network allows."))
