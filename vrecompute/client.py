@@ -265,7 +265,9 @@ class Client:
         task_chunks: int | None = None,
         **parameters: Any,
     ) -> Explanation:
-        """What a run would read and cost, from what is known without opening anything; starts nothing.
+        """What a run would read and cost, from what is known without opening a file; starts no job.
+
+        Behind ssh the login node is asked which files there are; what is in them stays unknown.
 
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
         """

@@ -236,7 +236,7 @@ def test_an_error_in_a_library_names_the_user_s_line_and_the_log_has_the_traceba
         main(["runs", "logs", run["run"]])
     said = capsys.readouterr().out
     assert said.count("Traceback") == 1
-    assert "fails.py\", line 10, in process" in said
+    assert 'fails.py", line 10, in process' in said
     assert "json/decoder.py" in said
 
 

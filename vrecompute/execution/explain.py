@@ -1,4 +1,4 @@
-"""`explain`: what a run would read and cost, from catalogue and cache alone; it opens and starts nothing."""
+"""`explain`: what a run would read and cost, from catalogue and cache alone; it opens no file and starts no job."""
 
 from __future__ import annotations
 
