@@ -249,6 +249,17 @@ def test_why_a_sample_is_not_normalised_is_said_on_the_terminal(vrecompute, anal
     assert "  unscaled  dy: the dataset gives no cross_section_pb and luminosity_ifb" in ended.out
 
 
+def test_damage_of_the_store_is_told_once(vrecompute, analysis, muons, tmp_path, caplog):
+    assert vrecompute("run", analysis, muons, "--workers", 1).code == 0
+    part = next((tmp_path / "store").glob("work/*/parts/*.zip"))
+    part.write_bytes(part.read_bytes()[:-1])
+    again = vrecompute("run", analysis, muons, "--workers", 1)
+    assert again.code == 0
+    assert f"{part.name} was damaged in the store; it was set aside" in again.out
+    assert part.name not in again.err
+    assert not [r for r in caplog.records if r.levelname == "WARNING" and part.name in r.getMessage()]
+
+
 @pytest.fixture
 def damaged(muons, tmp_path) -> Path:
     """The three files, the second of them cut in the middle."""

@@ -71,8 +71,8 @@ class Analysis:
     figures_function: ClassVar[str | None] = None
     # Of the declared columns, those of momenta, energies and masses: `process` gets them in GeV, also of a sample with
     # `unit: MeV`. `reads_unit` is True where `process` looks at `events.sample.unit` itself.
-    momenta: tuple[str, ...] = ()
-    reads_unit: bool = False
+    momenta: ClassVar[tuple[str, ...]] = ()
+    reads_unit: ClassVar[bool] = False
     # Columns of run and luminosity section, for samples with a list of certified ones: the first pair that is there.
     sections: ClassVar[tuple[tuple[str, str], ...]] = (
         ("run", "luminosityBlock"),

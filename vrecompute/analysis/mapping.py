@@ -45,8 +45,9 @@ class MapAnalysis(Analysis):
         self.wanted = tuple(columns) if columns is not None else None
         self.combine: Combine = combine
         self.takes = takes
-        self.momenta = tuple(momenta)
-        self.reads_unit = reads_unit
+        # Of a class where one is written; a function brings its own.
+        self.momenta = tuple(momenta)  # type: ignore[misc]
+        self.reads_unit = reads_unit  # type: ignore[misc]
 
     def columns(self, source: SourceView) -> Sequence[str]:
         """Those asked for; all of the source where none were."""
