@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
+from vrecompute import Client, reader
+from vrecompute.analysis.loading import load_analysis
 from vrecompute.batch.contract import SubmitError
+from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import RunError, UsageError
+from vrecompute.execution import fileknowledge
+from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.sites.model import Site
 
 CHUNK_BYTES = 3400
@@ -91,18 +96,11 @@ def test_a_changed_cut_leaves_the_files_known_and_explain_says_what_the_run_then
 
 def test_after_a_changed_cut_no_file_is_inspected_again_and_after_another_column_each_is(sums, files, tmp_path):
     """In one process, whose every opening of a file is seen."""
-    from vrecompute.analysis.loading import load_analysis
-    from vrecompute.datasets.catalogue import resolve
-    from vrecompute.execution import fileknowledge
-    from vrecompute.execution.preflight import PreflightContext, preflight
-
     opened = []
 
     class Reader:
         def __getattr__(self, name):
             return lambda *a: (opened.append((name, a[0])), getattr(reader, name)(*a))[1]
-
-    from vrecompute import reader
 
     dataset = resolve(files)
     samples, views = {s.name: s for s in dataset.samples}, {s.name: s.process_view() for s in dataset.samples}
@@ -117,6 +115,9 @@ def test_after_a_changed_cut_no_file_is_inspected_again_and_after_another_column
             found.append(preflight(context, dataset.sources))
             seen = [path for name, path in opened if name in {"inspect", "tabulate"}]
             assert seen == [f for f in files for _ in range(2)]
+        analysis.columns = lambda source: ["Muon_pt"]
+        preflight(replace(context, analysis=analysis), dataset.sources)
+        assert [path for name, path in opened if name == "inspect"] == files * 2
     assert [s.entries for s in found[1]] == [400, 400]
     assert [s.table for s in found[0]] == [s.table for s in found[1]]
     assert [s.chunks for s in found[0]] == [4, 4]
