@@ -220,6 +220,21 @@ def test_what_preflight_reads_of_a_file_is_what_the_page_says():
         assert (asked[0][0], asked[-1][1]) == (0, size)
 
 
+def test_the_default_chunk_is_the_one_that_slurm_s_page_names():
+    from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
+
+    assert "32 MiB of columns by default" in text("docs/slurm.md")
+    assert DEFAULT_CHUNK_BYTES == 32 << 20
+
+
+def test_no_extra_and_no_description_names_what_no_code_uses():
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    drivers = set(project["entry-points"]["vrecompute.backends"])
+    for name in ("htcondor", "kubernetes", "rucio", "xrootd"):
+        assert name in drivers or (name not in project["optional-dependencies"])
+        assert name in drivers or name not in project["description"].lower()
+
+
 def test_the_plain_dask_client_is_there_and_speaks_tls():
     from distributed import Client as DaskClient
 

@@ -175,6 +175,8 @@ def test_every_example_is_right_and_needs_no_advice(path):
             ["environment.image", "network.interface"],
         ),
         ("backend: local\nscheduler_runs: login", ["scheduler_runs"]),
+        ("backend: local\naccess: {ssh: {host: a.example.org}}", ["access.ssh"]),
+        ("backend: local\nnetwork: {tls: false}", ["network.tls"]),
     ],
 )
 def test_a_key_that_nothing_uses_is_never_just_ok(folder, written, keys):

@@ -26,9 +26,9 @@ def local_rules(site: Site) -> Iterator[Diagnostic]:
         if getattr(site.network, key):
             message = "not used: scheduler and workers here listen on loopback, on any free port; remove it"
             yield Diagnostic(at(f"network.{key}", "backend"), message, advice=True)
-    if not site.network.tls:
-        message = "not used: what runs here always speaks TLS; remove it"
-        yield Diagnostic(at("network.tls", "backend"), message, advice=True)
+    if site.access.kind != "local":
+        message = "the driver local runs everything on this machine; remove access, or write the driver of the other's"
+        yield Diagnostic(at(f"access.{site.access.kind}", "backend"), message, advice=True)
     if site.scheduler_runs != "client":
         message = "not used: the scheduler runs beside its workers on this machine; remove it"
         yield Diagnostic(at("scheduler_runs", "backend"), message, advice=True)
