@@ -75,6 +75,7 @@ KINDS = {
     "sidecar": "sources/*.table",
     "resource": "blobs/*.json",
     "code": "blobs/*.py",
+    "columns": "sources/*.columns",
 }
 
 
@@ -149,6 +150,8 @@ class Site:
         )
         if kind in {"resource", "code"}:
             others = sorted(store.glob("blobs/*"))
+        if kind == "columns":  # all files share one
+            others = sorted(store.glob("sources/*.json"))
         path = mine[-1]
         return path, next(p for p in others if p.read_bytes() != path.read_bytes())
 

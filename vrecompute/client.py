@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from distributed import Client as DaskClient
 
@@ -21,14 +21,14 @@ from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import OtherFormat, RunError, StoreError, UsageError
+from vrecompute.errors import UnknownRun, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
-from vrecompute.execution.runlog import outcomes, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
+from vrecompute.runlist import RunFacts, list_runs
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
@@ -52,17 +52,6 @@ def default_store() -> str:
         return url
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return str(Path(home) / "vrecompute" / "store")
-
-
-class RunFacts(NamedTuple):
-    """One line of `client.runs()`."""
-
-    run: str
-    state: str
-    created: str
-    analysis: str
-    dataset: str
-    trouble: str = ""  # what of the run is damaged, or of another version
 
 
 class Client:
@@ -251,10 +240,13 @@ class Client:
         columns: Sequence[str] | None = None,
         combine: Literal["concat", "sum"] = "concat",
         takes: Literal["awkward", "columns"] = "awkward",
+        momenta: Sequence[str] = (),
+        reads_unit: bool = False,
         **options: Any,
     ) -> Run:
         """Run a function of the events of a chunk over a dataset; see `vrecompute.analysis.mapping.MapAnalysis`."""
-        return self.run(MapAnalysis(function, columns, combine, takes), dataset, **options)
+        made = MapAnalysis(function, columns, combine, takes, momenta, reads_unit=reads_unit)
+        return self.run(made, dataset, **options)
 
     def explain(
         self,
@@ -274,7 +266,9 @@ class Client:
         task_chunks: int | None = None,
         **parameters: Any,
     ) -> Explanation:
-        """What a run would read and cost, from what is known without opening anything; starts nothing.
+        """What a run would read and cost, from what is known without opening a file; starts no job.
+
+        Behind ssh the login node is asked which files there are; what is in them stays unknown.
 
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
         """
@@ -288,13 +282,12 @@ class Client:
             script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 
-    def runs(self) -> list[RunFacts]:
-        """All runs of the store, oldest first."""
-        store = self.store
-        return [facts for name in store.children("runs") if (facts := _run_facts(store, name)) is not None]
+    def runs(self, *, ask: bool = True) -> list[RunFacts]:
+        """All runs of the store, oldest first; with `ask`, the site is asked once about those that have not ended."""
+        return list_runs(self.store, self.site.name, (lambda ids: self.backend.poll(ids)) if ask else None)
 
     def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
-        """A run of the store, made by any process; RunError where there is none. Starts nothing.
+        """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.
 
         What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
         `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
@@ -316,7 +309,7 @@ class Client:
         names = self.store.children("runs")
         fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
         if len(fitting) > 1:
-            raise RunError(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
+            raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
         return fitting[0] if fitting else run
 
     def _carry_out(self, run: Run) -> Run:
@@ -350,18 +343,3 @@ def _close_later(workforce: Workforce, owner: int) -> None:
     """End the workers of a Client that is gone; on a thread, since it may go on Dask's own."""
     if workforce.is_open and os.getpid() == owner:
         threading.Thread(target=workforce.close, name="vrecompute-close", daemon=True).start()
-
-
-def _run_facts(store: Store, name: str) -> RunFacts | None:
-    """One line, whatever is wrong with the run; None for an empty folder, as a run leaves that is deleted."""
-    try:
-        if not store.exists(f"runs/{name}/manifest.json") and not any(True for _ in store.names(f"runs/{name}")):
-            return None
-        manifest = read_manifest(store, name)
-        facts = RunFacts(name, run_state(store, name), manifest.created, manifest.analysis, manifest.dataset.name)
-        _, damaged = outcomes(store, name)
-        return facts._replace(trouble="; ".join(map(str, damaged.values()))) if damaged else facts
-    except OtherFormat as error:
-        return RunFacts(name, "other-format", "", "", "", str(error))
-    except (StoreError, RunError) as error:
-        return RunFacts(name, "damaged", "", "", "", str(error))

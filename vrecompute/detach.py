@@ -21,7 +21,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
 from vrecompute.workers.walltime import ATTEMPTS
 
-__all__ = ["Detached", "verified_manifest"]
+__all__ = ["Detached", "submissions", "verified_manifest"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ class Detached:
 
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""
-        names = self.store.names(f"runs/{self.manifest.run}/jobs")
-        return [read_document(self.store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
+        return submissions(self.store, self.manifest.run)
 
     def status(self) -> JobStatus:
         """What the batch system says of the latest submission; UNKNOWN where it does not answer."""
@@ -98,6 +97,12 @@ class Detached:
         """What the latest submission wrote so far."""
         ids = self.ids()
         return self.backend.logs(ids[-1]) if ids else ""
+
+
+def submissions(store: Store, run: str) -> list[JobId]:
+    """Native ids of all submissions of a run, oldest first; none of a live one."""
+    names = store.names(f"runs/{run}/jobs")
+    return [read_document(store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
 
 
 def verified_manifest(store: Store, run: str, sha256: str | None) -> None:

@@ -4,6 +4,7 @@
     ├── UsageError              what was asked for makes no sense         (exit 2)
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
+    │   ├── UnknownRun          a store has no such run, or several by that name
     │   ├── SiteError           a site's YAML is wrong; carries every problem at once
     │   ├── UntrustedRun        its code, which another user stored, would run as this user
     │   └── OverBudget          more than a site lets one run use           (exit 7)
@@ -55,6 +56,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "Unavailable",
+    "UnknownRun",
     "UnreadableFile",
     "UntrustedRun",
     "UsageError",
@@ -182,6 +184,10 @@ class OtherFormat(StoreError):
 
 class RunError(VrecomputeError):
     """A run did not end as promised."""
+
+
+class UnknownRun(UsageError, RunError):
+    """A store has no run of that name, or several that it may mean."""
 
 
 class Incomplete(RunError):

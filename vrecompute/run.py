@@ -36,6 +36,7 @@ from vrecompute.reports.report import RunSummary
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
+from vrecompute.wording import grouped
 
 if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
@@ -214,8 +215,9 @@ class Run:
         outcome = self._ended(timeout_s)
         if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
             return Results.from_bytes(read_content(self.store, outcome.result))
-        reasons = "; ".join(str(f) for f in outcome.failures[:3]) or "; ".join(outcome.summary.warnings[:3])
-        more = f" and {len(outcome.failures) - 3} more" if len(outcome.failures) > 3 else ""
+        why = grouped(("" if f.chunk else "file", f.where, f"{f.kind}: {f.reason}") for f in outcome.failures)
+        reasons = "; ".join(why[:3]) or "; ".join(outcome.summary.warnings[:3])
+        more = f" and {len(why) - 3} more" if len(why) > 3 else ""
         hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
         details = "".join(f"\n\n{f.detail.rstrip()}" for f in outcome.failures[:1] if f.detail)
         raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}{details}")
@@ -239,6 +241,12 @@ class Run:
     def report(self, *, timeout_s: float | None = None) -> RunSummary:
         """What was done and what is missing, when the run has ended."""
         return self._ended(timeout_s).summary
+
+    def tracebacks(self) -> list[str]:
+        """Of errors that code of the analysis raised, by any Runner of the run; each once."""
+        ended, _ = outcomes(self.store, self.id)
+        told = [e.outcome for e in ended] or ([self._told] if self._told else [])
+        return list(dict.fromkeys(f.detail for outcome in told for f in outcome.failures if f.detail))
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-__all__ = ["bytes_text", "count_text", "duration_text", "percent_text", "printable"]
+__all__ = ["bytes_text", "count_text", "duration_text", "grouped", "percent_text", "printable"]
 
 
 def count_text(number: float) -> str:
@@ -53,6 +54,23 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = int(seconds) // 60
     return f"{minutes} min {int(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def grouped(failures: Iterable[tuple[str, str, str]], most: int = 3) -> list[str]:
+    """A line for each reason: `failures` are (kind of thing, its name, why); without a kind each has its own line.
+
+    >>> grouped([("file", "a", "no tree"), ("file", "b", "empty"), ("file", "c", "no tree"), ("", "d", "empty")])
+    ['2 files: no tree: a, c', 'b: empty', 'd: empty']
+    """
+    alike: dict[tuple[str, str, int], list[str]] = {}
+    for number, (kind, name, why) in enumerate(failures):
+        alike.setdefault((kind, why, 0 if kind else number), []).append(name)
+    lines = []
+    for (kind, why, _), names in alike.items():
+        more = f" and {count_text(len(names) - most)} more" if len(names) > most else ""
+        several = f"{count_text(len(names))} {kind}s: {why}: {', '.join(names[:most])}{more}"
+        lines.append(f"{names[0]}: {why}" if len(names) == 1 else several)
+    return lines
 
 
 def printable(line: str) -> str:

@@ -150,7 +150,7 @@ def test_usage_errors_exit_2_and_say_what_to_do(vrecompute, words, said):
 
 def test_a_run_that_does_not_exist(vrecompute):
     ended = vrecompute("runs", "show", "20260101")
-    assert ended.code == 4
+    assert ended.code == 2
     assert "there is no run" in ended.err
     assert vrecompute("runs", "list").code == 0
 
@@ -189,6 +189,75 @@ def test_run_then_look_at_it_in_every_way(vrecompute, analysis, muons, tmp_path)
     assert "is not running: complete" in vrecompute("runs", "cancel", name).out
     assert "COMPLETE" in vrecompute("runs", "attach", name).out
     assert json.loads(vrecompute("explain", analysis, muons, "-p", "pt_min_gev=25", "--json").out)["chunks_stored"] == 3
+
+
+def test_a_beginning_that_fits_several_runs_is_a_usage_error(vrecompute, tmp_path):
+    for name in ("20260101-a", "20260101-b"):
+        (tmp_path / "store" / "runs" / name).mkdir(parents=True)
+    ended = vrecompute("runs", "show", "20260101")
+    assert ended.code == 2
+    assert "fits 2 runs" in ended.err
+
+
+def test_a_missing_column_is_one_line_for_all_files_and_preflight_counts_what_it_has(
+    vrecompute, analysis, muons, tmp_path
+):
+    (tmp_path / "mine.py").write_text(analysis.read_text().replace('"Muon_eta", ', '"Muon_eta", "Muon_quality", '))
+    ended = vrecompute("run", "mine.py", muons, "--workers", 1)
+    assert ended.code == 4
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("  missing")]
+    assert "3 files: missing-column: tree 'Events' lacks 'Muon_quality'" in line
+    assert all(f"{n}.root" in line for n in range(3))
+    assert "0 of 0" not in ended.err
+    assert "preflight" in ended.err
+
+
+FAILS = """
+import json
+from vrecompute import Analysis, Result
+
+class Fails(Analysis):
+    name = "fails"
+    def columns(self, source):
+        return ["Muon_pt"]
+    def process(self, events):
+        return Result(counters=json.loads("{"))
+"""
+
+
+def test_an_error_in_a_library_names_the_user_s_line_and_the_log_has_the_traceback(vrecompute, muons, tmp_path, capsys):
+    (tmp_path / "fails.py").write_text(FAILS)
+    ended = vrecompute("run", "fails.py", muons, "--workers", 1)
+    assert ended.code == 4
+    assert "fails.py:10 in process: JSONDecodeError" in ended.out
+    (run,) = json.loads(vrecompute("runs", "list", "--json").out)
+    assert f"traceback `vrecompute runs logs {run['run']}` shows it" in ended.out
+    with pytest.raises(SystemExit):
+        main(["runs", "logs", run["run"]])
+    said = capsys.readouterr().out
+    assert said.count("Traceback") == 1
+    assert 'fails.py", line 10, in process' in said
+    assert "json/decoder.py" in said
+
+
+def test_why_a_sample_is_not_normalised_is_said_on_the_terminal(vrecompute, analysis, muons, tmp_path):
+    (tmp_path / "d.yaml").write_text(
+        f"schema: 1\nname: d\nsamples:\n  - {{name: dy, cross_section_pb: 2.0, files: ['{muons}/0.root']}}\n"
+    )
+    ended = vrecompute("run", analysis, "d.yaml", "--workers", 1)
+    assert ended.code == 0, ended.err
+    assert "  unscaled  dy: the dataset gives no cross_section_pb and luminosity_ifb" in ended.out
+
+
+def test_damage_of_the_store_is_told_once(vrecompute, analysis, muons, tmp_path, caplog):
+    assert vrecompute("run", analysis, muons, "--workers", 1).code == 0
+    part = next((tmp_path / "store").glob("work/*/parts/*.zip"))
+    part.write_bytes(part.read_bytes()[:-1])
+    again = vrecompute("run", analysis, muons, "--workers", 1)
+    assert again.code == 0
+    assert f"{part.name} was damaged in the store; it was set aside" in again.out
+    assert part.name not in again.err
+    assert not [r for r in caplog.records if r.levelname == "WARNING" and part.name in r.getMessage()]
 
 
 @pytest.fixture
@@ -284,7 +353,7 @@ def test_every_exit_code_is_in_the_table_of_the_readme_and_in_the_help(vrecomput
 
 
 def test_what_nobody_expected_is_a_sentence_a_log_and_a_code_of_its_own(vrecompute, monkeypatch):
-    def surprise(self):
+    def surprise(self, *, ask):
         raise KeyError("nobody expected this")
 
     monkeypatch.setattr("vrecompute.client.Client.runs", surprise)
@@ -308,7 +377,7 @@ def elsewhere(command, tmp_path, **streams):
     [
         ("analyses > /dev/full", 4, "Error: standard output cannot be written: No space left on device\n"),
         ("no-such-command 2> /dev/full", 2, ""),
-        ("runs show no-such-run 2>&-", 4, ""),
+        ("runs show no-such-run 2>&-", 2, ""),
         ("analyses >&-", 0, ""),
         ("analyses 1<&- 2>&-", 0, ""),
     ],
@@ -324,4 +393,4 @@ def test_a_reader_that_has_enough_does_not_change_how_a_command_ended(tmp_path):
     os.close(reading)
     ended = elsewhere("runs show no-such-run 2>&1", tmp_path, stdout=writing)
     os.close(writing)
-    assert ended.returncode == 4
+    assert ended.returncode == 2

@@ -173,6 +173,18 @@ def test_momenta_are_given_in_gev(client, spectrum, tmp_path):
         assert histogram.values().reshape(-1, 10)[0].tolist() == expected.tolist()
 
 
+def test_a_mapped_function_may_declare_momenta(client, tmp_path):
+    values = write(tmp_path / "a.root", unit_gev=0.001)
+    in_mev = dataset(tmp_path, unit="MeV")
+    run = client.map(lambda e: ak.flatten(e.Muon_pt), in_mev, columns=["Muon_pt"], momenta=["Muon_pt"])
+    assert not [w for w in run.report(timeout_s=60).warnings if "MeV" in w]
+    got = run.result()["s"].arrays["value"].values
+    assert sorted(got.tolist()) == sorted((values["pt"] / np.float32(1000.0)).tolist())
+    plain = client.map(lambda e: ak.flatten(e.Muon_pt), in_mev, columns=["Muon_pt"], reads_unit=True)
+    assert not [w for w in plain.report(timeout_s=60).warnings if "MeV" in w]
+    assert sorted(plain.result()["s"].arrays["value"].values.tolist()) == sorted(values["pt"].tolist())
+
+
 def test_momenta_that_no_analysis_names_are_a_warning(client, spectrum, tmp_path):
     write(tmp_path / "a.root")
     Path(spectrum).write_text(SPECTRUM.replace('    momenta = ("Muon_pt",)\n', ""))

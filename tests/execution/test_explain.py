@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -12,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
+from vrecompute import Client, reader
+from vrecompute.analysis.loading import load_analysis
 from vrecompute.batch.contract import Capabilities, SubmitError
+from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import RunError, UsageError
+from vrecompute.execution import fileknowledge
+from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.sites.model import Site
 from vrecompute_backends.local.driver import LocalBackend
 
@@ -48,8 +53,10 @@ def test_what_was_never_opened_is_unknown(sums, files, tmp_path):
     known = Client(store=tmp_path, workers=3).explain(sums, files, chunk_bytes=CHUNK_BYTES)
     assert (known.sources, known.sources_unknown, known.events, known.chunks) == (2, 2, 0, 0)
     assert known.seconds is None
-    assert "2 not opened yet" in str(known)
-    assert "unknown: no run in this store" in str(known)
+    text = str(known).replace("\xa0", " ")
+    assert "2 not opened yet" in text
+    for row in ("events", "chunks", "to read", "time"):
+        assert re.search(rf"^{row} +not known yet: 2 files not opened$", text, re.MULTILINE), text
     assert list(tmp_path.iterdir()) == [], "explain wrote something"
 
 
@@ -57,15 +64,66 @@ def test_what_a_run_found_is_known_afterwards(sums, files, ran):
     known = Client(store=ran[0], workers=2).explain(sums, files, chunk_bytes=CHUNK_BYTES)
     assert (known.sources, known.sources_unknown) == (2, 1)
     assert (known.events, known.chunks, known.chunks_stored) == (400, 4, 4)
-    assert known.disk_bytes > 0
-    assert known.data_bytes > 0
+    assert (known.disk_bytes, known.data_bytes) == (0, 0)
     assert known.seconds == 0.0  # all of it is durable
-    assert "4 of them stored" in str(known).replace("\xa0", " ")
+    text = str(known).replace("\xa0", " ")
+    assert "400, without 1 file not opened" in text
+    assert "4 of them stored" in text
+    whole = str(Client(store=ran[0]).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES))
+    assert re.search(r"^to read +nothing: every chunk is stored already$", whole, re.MULTILINE), whole
 
 
-def test_a_changed_cut_leaves_the_files_known_unless_their_plan_depends_on_it(sums, files, ran):
-    known = Client(store=ran[0]).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES, pt_min_gev=12)
-    assert known.chunks_stored == 0
+def test_a_column_that_files_lack_is_known_before_the_run(files, tmp_path):
+    path = tmp_path / "sums.py"
+    path.write_text(SUM_ANALYSIS)
+    with Client(workers=1, store=tmp_path / "store") as client:
+        client.run(str(path), files, chunk_bytes=CHUNK_BYTES).wait(60)
+        path.write_text(SUM_ANALYSIS.replace('["Muon_pt"', '["Muon_pT"'))
+        assert path.read_text() != SUM_ANALYSIS
+        known = client.explain(str(path), files, chunk_bytes=CHUNK_BYTES)
+    assert (known.sources, known.sources_unknown, len(known.bad)) == (2, 0, 2)
+    assert "missing-column" in known.bad[0]
+
+
+def test_a_changed_cut_leaves_the_files_known_and_explain_says_what_the_run_then_reads(sums, files, tmp_path):
+    with Client(workers=1, store=tmp_path) as client:
+        client.run(sums, files, chunk_bytes=CHUNK_BYTES).wait(60)
+        known = client.explain(sums, files, chunk_bytes=CHUNK_BYTES, pt_min_gev=12)
+        assert (known.sources_unknown, known.events, known.chunks, known.chunks_stored) == (0, 800, 8, 0)
+        ran = client.run(sums, files, chunk_bytes=CHUNK_BYTES, pt_min_gev=12).report(timeout_s=60)
+    assert (ran.chunks.computed, ran.bytes) == (known.chunks, known.disk_bytes)
+    assert known.seconds is not None
+    assert known.seconds > 0
+
+
+def test_after_a_changed_cut_no_file_is_inspected_again_and_after_another_column_each_is(sums, files, tmp_path):
+    """In one process, whose every opening of a file is seen."""
+    opened = []
+
+    class Reader:
+        def __getattr__(self, name):
+            return lambda *a: (opened.append((name, a[0])), getattr(reader, name)(*a))[1]
+
+    dataset = resolve(files)
+    samples, views = {s.name: s for s in dataset.samples}, {s.name: s.process_view() for s in dataset.samples}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fileknowledge, "reader", Reader())
+        found = []
+        for number, cut in enumerate((10.0, 12.0)):
+            analysis = load_analysis(sums, {"pt_min_gev": cut})[0]
+            context = PreflightContext(
+                analysis, samples, views, f"w{number}", CHUNK_BYTES * (1 + number), str(tmp_path)
+            )
+            found.append(preflight(context, dataset.sources))
+            seen = [path for name, path in opened if name in {"inspect", "tabulate"}]
+            assert seen == [f for f in files for _ in range(2)]
+        analysis.columns = lambda source: ["Muon_pt"]
+        preflight(replace(context, analysis=analysis), dataset.sources)
+        assert [path for name, path in opened if name == "inspect"] == files * 2
+    assert [s.entries for s in found[1]] == [400, 400]
+    assert [s.table for s in found[0]] == [s.table for s in found[1]]
+    assert [s.chunks for s in found[0]] == [4, 4]
+    assert [s.chunks for s in found[1]] == [2, 2]
 
 
 def test_without_reuse_nothing_counts_as_done(sums, files, ran):

@@ -19,7 +19,7 @@ from vrecompute.errors import Incomplete, StoreError, UsageError
 
 # The example of the documentation, as a user would save it.
 DOCUMENT = Path(__file__).parents[2] / "docs" / "column-wise.md"
-SKIM = DOCUMENT.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+SKIM = DOCUMENT.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0].replace("genWeight", "weight")
 
 
 @pytest.fixture(scope="module")

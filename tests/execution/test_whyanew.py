@@ -64,3 +64,15 @@ def test_parameters_and_settings_are_named_too(tmp_path, events):
         assert "chunk_bytes" in client.explain(str(tmp_path / "ana.py"), events, chunk_bytes=CHUNK_BYTES).why
         assert client.explain(str(tmp_path / "ana.py"), events).why == ""
         assert client.explain(str(tmp_path / "ana.py"), [events[:-6] + "other.root"]).why == ""
+
+
+def test_a_file_that_was_replaced_is_named(tmp_path):
+    file = str(write_analysis(tmp_path / "mine"))
+    files = [str(write_events(tmp_path / f"{n}.root", 400, seed=n, clusters=4)) for n in range(2)]
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+        client.run(file, files, chunk_bytes=CHUNK_BYTES).wait(120)
+        write_events(tmp_path / "1.root", 400, seed=9, clusters=4)
+        again = client.run(file, files, chunk_bytes=CHUNK_BYTES).report(timeout_s=120)
+    assert again.chunks.reused > 0
+    assert again.recomputed.startswith(f"{files[1]} was replaced since run ")
+    assert again.recomputed.endswith(f": {again.chunks.computed} of {again.chunks.total} chunks are computed anew")

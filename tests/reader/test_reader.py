@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 
@@ -19,7 +20,7 @@ from vrecompute.errors import (
     UnreadableFile,
     UsageError,
 )
-from vrecompute.reader import Identity, inspect, read
+from vrecompute.reader import FileFacts, Identity, inspect, read
 
 LENGTHS = [[0, 2, 1], [3, 0], [0, 0, 0, 4, 1]]
 
@@ -66,7 +67,11 @@ def test_inspect_says_what_planning_needs(ttree):
     alone = facts.bytes_of(["Muon_pt"]), facts.bytes_of(["Muon_charge"]), facts.bytes_of(["nMuon"])
     assert min(alone[:2]) > alone[2] > 0
     assert facts.bytes_of(["Muon_pt", "Muon_charge", "nMuon"]) == alone[0] + alone[1] - alone[2]
+    assert FileFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
     assert pickle.loads(pickle.dumps(facts)) == facts
+    few = facts.only(["Muon_pt"])
+    assert set(few.available) == {"Muon_pt", "nMuon"}
+    assert few.bytes_of(["Muon_pt"]) == alone[0]
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 10), (0, 3), (3, 5), (1, 9), (4, 4), (9, 10)])

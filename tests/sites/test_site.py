@@ -157,6 +157,36 @@ def test_every_example_is_right_and_needs_no_advice(path):
     assert site_of(data_of(found.read.site)) == found.read.site
 
 
+@pytest.mark.parametrize(
+    ("written", "keys"),
+    [
+        ("backend: slurm\nstore: {url: 's3://vre-runs/x'}", ["store.url"]),
+        (
+            "backend: slurm\nstage: {scratch: /s, mover: login, quota: 1GiB, shared: [/p]}",
+            ["stage.mover", "stage.quota", "stage.shared"],
+        ),
+        ("backend: slurm\naccounting: {watts_per_core: 6}", ["accounting"]),
+        (
+            "backend: local\nenvironment: {modules: [x], venv: /nowhere, variables: {A: b}}",
+            ["environment.modules", "environment.venv", "environment.variables"],
+        ),
+        (
+            "backend: local\nenvironment: {image: x}\nnetwork: {interface: ib9}",
+            ["environment.image", "network.interface"],
+        ),
+        ("backend: local\nscheduler_runs: login", ["scheduler_runs"]),
+        ("backend: local\naccess: {ssh: {host: a.example.org}}", ["access.ssh"]),
+        ("backend: local\nnetwork: {tls: false}", ["network.tls"]),
+    ],
+)
+def test_a_key_that_nothing_uses_is_never_just_ok(folder, written, keys):
+    path = folder / "mine.yaml"
+    path.write_text(f"schema: 1\nname: mine\n{written}\n")
+    found = examine_site(path)
+    assert found.problems == ()
+    assert sorted(str(p).split(": ")[1] for p in found.read.advice) == sorted(keys)
+
+
 def test_examples_name_only_hosts_that_cannot_exist():
     for path in EXAMPLES:
         for word in path.read_text().split():

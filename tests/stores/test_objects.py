@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import io
 import json
+import logging
 import os
 import resource
 import zipfile
@@ -109,6 +110,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, wrong, caplog, monkeypatch):
     monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
+    caplog.set_level(logging.INFO, "vrecompute")
     name = content_name("blobs", b"good", ".json")
     document = "sources/x.json"
     write_content(store, name, b"good")
@@ -124,8 +126,10 @@ def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, w
     with pytest.raises(StoreError):
         read_document(store, document, "source", dict)
     assert aside.said() == []
-    write_content(store, name, b"good")
+    write_content(store, name, b"good", loud=True)
     write_document(store, document, "source", {"x": 1})
+    # of a run's own documents its report tells
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
     assert read_content(store, name) == b"good"
     assert read_document(store, document, "source", dict) == {"x": 1}
     kept = os.listdir(tmp_path / "aside" / "blobs")

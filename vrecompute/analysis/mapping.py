@@ -25,6 +25,7 @@ class MapAnalysis(Analysis):
 
     A Result stays as it is; a histogram, number or array becomes one called `value`, a mapping of these one
     named by its keys. Histograms and numbers add up; arrays are joined end to end, or added for `combine="sum"`.
+    `momenta` and `reads_unit` are those of an Analysis: the function gets columns of `momenta` in GeV.
     """
 
     name: ClassVar[str] = "map"
@@ -35,12 +36,18 @@ class MapAnalysis(Analysis):
         columns: Sequence[str] | None = None,
         combine: Combine = "concat",
         takes: Literal["awkward", "columns"] = "awkward",
+        momenta: Sequence[str] = (),
+        *,
+        reads_unit: bool = False,
     ) -> None:
         super().__init__()
         self.function = function
         self.wanted = tuple(columns) if columns is not None else None
         self.combine: Combine = combine
         self.takes = takes
+        # Of a class where one is written; a function brings its own.
+        self.momenta = tuple(momenta)  # type: ignore[misc]
+        self.reads_unit = reads_unit  # type: ignore[misc]
 
     def columns(self, source: SourceView) -> Sequence[str]:
         """Those asked for; all of the source where none were."""

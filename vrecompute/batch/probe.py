@@ -16,6 +16,7 @@ from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
 from vrecompute.errors import Unavailable, VrecomputeError
+from vrecompute.sites.model import Site
 
 __all__ = ["judge", "probe"]
 
@@ -24,6 +25,7 @@ _WALLTIME_S = 120
 _PATIENCE_S = 240.0
 _SKEW_S = 5.0
 _STORE = "$HOME/vrecompute-store"
+_DETACHED = "submit detached, which needs no route"
 
 
 def probe(backend: QueueBackend) -> list[Finding]:
@@ -47,17 +49,20 @@ def probe(backend: QueueBackend) -> list[Finding]:
     findings.append(_queue(job_id, status, waited, backend.logs(job_id) if told is None else ""))
     if told is not None:
         store = _seen_from_here(backend, told["store"])
-        findings += judge(backend.site.network.interface, place, told, met, store)
+        findings += judge(backend.site, place, told, met, store)
     return findings
 
 
 def judge(
-    interface: str | None, place: Mapping[str, Any], told: Mapping[str, Any], met: Mapping[str, Any], store: str
+    site: Site, place: Mapping[str, Any], told: Mapping[str, Any], met: Mapping[str, Any], store: str
 ) -> list[Finding]:
-    """Findings from what the scheduler's place (`place`, `met`) and the job (`told`) said. Pure.
+    """Findings from what the login node (`place`, `met`) and the job (`told`) said. Pure.
 
-    `store` is what is wrong with the job's object as seen from here, empty if nothing.
+    `store` is what is wrong with the job's object as seen from here, empty if nothing. Routes are those between the
+    login node and a job, on any free port. A scheduler in the allocation is reached by a tunnel through the login node,
+    and calls from jobs to it are not needed.
     """
+    interface, in_job = site.network.interface, site.scheduler_runs == "allocation"
     findings = [_versions("versions where the scheduler runs", place["versions"], told["versions"], "in jobs")]
     there = told["interfaces"]
     usable = [name for name in there if name in place["interfaces"] and name != "lo"]
@@ -65,13 +70,19 @@ def judge(
     known = interface is None or interface in there
     advice = "" if known or not usable else f"network: {{interface: {usable[0]}}}"
     findings.append(Finding("interfaces", known, f"{told['host']}: {detail}", advice))
-    routes = {"route to the scheduler": told["call"], "route to a worker": met.get("error", "it was never called")}
+    if in_job:
+        # the job that could not call was never called back: then nothing is known of the way to it
+        routes = {"route to a job": met.get("error", "")}
+    else:
+        routes = {"route to the scheduler": told["call"], "route to a worker": met.get("error", "it was never called")}
     for check, error in routes.items():
         other = next((name for name in usable if name != interface), None)
         advice = f"network: {{interface: {other}}}" if error and other else ""
         if error and not advice:
-            advice = "scheduler_runs: allocation   # and submit detached, which needs no route"
-        findings.append(Finding(check, not error, error or "open", advice))
+            advice = f"scheduler_runs: allocation   # or {_DETACHED}" if not in_job else _DETACHED
+        findings.append(Finding(check, not error, error or ("not tried" if in_job and not met else "open"), advice))
+    if ports := [f"network.{key}" for key in ("worker_ports", "scheduler_ports") if getattr(site.network, key)]:
+        findings.append(Finding("ports", True, f"not tried: {' and '.join(ports)}; routes were tried on free ports"))
     if "skew_s" in met:
         skew = float(met["skew_s"])
         findings.append(

@@ -35,7 +35,8 @@ def explain(
 ) -> None:
     """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
 
-    It opens no source and starts nothing; sources that no earlier run has opened count as unknown.
+    It opens no event file and starts no job. Files that no run has opened, or that were changed since, count as
+    unknown; so do all files of a site behind ssh, whose login node is asked which files there are.
     """
     from vrecompute.client import Client
 

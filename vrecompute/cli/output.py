@@ -61,6 +61,8 @@ def _words(progress: Progress) -> str:
     if progress.waiting:
         return f"waiting for {duration_text(progress.waiting_s)}: {progress.waiting}"
     if progress.stage == "preflight":
+        if not progress.sources_total:
+            return ""
         return f"{progress.sources_done} of {progress.sources_total} sources"
     if not progress.chunks_total:
         return ""
@@ -79,7 +81,8 @@ def _lines() -> Watch:
     def watch(progress: Progress) -> None:
         tenth = int(progress.fraction * 10) if progress.stage == "work" else 0
         step = (progress.stage, tenth, progress.waiting.partition(":")[0].partition(",")[0])
-        if step not in said and progress.stage not in {"waiting", "done"}:
+        counted = progress.stage != "preflight" or progress.sources_total or progress.waiting
+        if step not in said and progress.stage not in {"waiting", "done"} and counted:
             said.add(step)
             click.echo(f"{progress.stage}  {_words(progress)}".rstrip(), err=True)
 

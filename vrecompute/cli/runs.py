@@ -42,12 +42,13 @@ def _attached(name: str, site: str | None, store: str | None, *, trust: bool = F
 
 @runs.command("list")
 @_place
+@click.option("--no-ask", is_flag=True, help="Do not ask the site; runs that have not ended are `submitted`.")
 @JSON
-def list_runs(site: str | None, store: str | None, as_json: bool) -> None:
-    """All runs of the store, oldest first."""
+def list_runs(site: str | None, store: str | None, no_ask: bool, as_json: bool) -> None:
+    """All runs of the store, oldest first; the site is asked once about those that have not ended."""
     from vrecompute.client import Client
 
-    found = Client(site, store=store).runs()
+    found = Client(site, store=store).runs(ask=not no_ask)
     if as_json:
         facts([run._asdict() for run in found])
         return
@@ -157,11 +158,14 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
     """How RUN, which has ended, ended and what is missing; exits as the run did."""
     from vrecompute.reports.report import dumps, summary_text
 
-    summary = _attached(name, site, store).report()
+    run = _attached(name, site, store)
+    summary = run.report()
     if as_json:
         facts(json.loads(dumps(summary)))
     else:
         click.echo(summary_text(summary))
+        if run.tracebacks():
+            click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
     ctx.exit(summary.exit_code)
 
 
@@ -183,7 +187,7 @@ def cancel(name: str, site: str | None, store: str | None) -> None:
 @_place
 @JSON
 def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
-    """What each Runner of RUN said, in order of time, and what its batch job wrote."""
+    """What each Runner of RUN said, in order of time, tracebacks of its errors, and what its batch job wrote."""
     from vrecompute.errors import StoreError
     from vrecompute.execution.runlog import read_event
 
@@ -203,5 +207,7 @@ def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
         writer, kind = event.pop("writer"), event.pop("event")
         said = " ".join(f"{key}={value}" for key, value in event.items())
         click.echo(printable(f"{when} {writer} {kind} {said}"))
+    for text in run.tracebacks():
+        click.echo("\n".join(map(printable, text.rstrip().splitlines())))
     if written := run.logs():
         click.echo(written)

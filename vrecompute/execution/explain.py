@@ -1,15 +1,18 @@
-"""`explain`: what a run would read and cost, from catalogue and cache alone; it opens and starts nothing."""
+"""`explain`: what a run would read and cost, from catalogue and cache alone; it opens no file and starts no job."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from vrecompute.analysis import Analysis
 from vrecompute.errors import StoreError
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.plan import Plan
-from vrecompute.execution.preflight import PreflightContext, cached_source, plan_grid, settled
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.preflight import PreflightContext, known_sources, plan_grid, settled
 from vrecompute.execution.runlog import outcomes
 from vrecompute.execution.stock import stock
 from vrecompute.execution.whyanew import why_anew
@@ -44,10 +47,10 @@ def threads_that_fit(threads: int, memory_bytes: int | None, chunk_bytes: int) -
 class Explanation:
     """What is known of a run before it starts. `sources_unknown` were never opened; they add to everything.
 
-    `dataset` says what became of each thing that the user named.
-    `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None
-    where no earlier run measured a rate. Bytes are of the declared columns. `why` says what changed since an earlier
-    run whose chunks would else be reused.
+    `dataset` says what became of each thing that the user named. `bad` are sources that the run could not use, and why.
+    `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None where no
+    earlier run measured a rate or no source is known. Bytes are of the declared columns, in chunks that are not stored
+    already. `why` says what changed since an earlier run whose chunks would else be reused.
     """
 
     dataset: tuple[str, ...]
@@ -63,33 +66,52 @@ class Explanation:
     seconds: float | None
     script: str
     why: str = ""
+    bad: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
 
+        to_read = f"{bytes_text(self.disk_bytes)} on disk, {bytes_text(self.data_bytes)} decoded"
+        if self.chunks_stored == self.chunks and not self.sources_unknown:
+            to_read = "nothing: every chunk is stored already"
+        rate = "unknown: no run in this store has measured a rate of this analysis yet"
+        time = rate if self.seconds is None else f"about {self.seconds:.0f} s on {self.threads} threads"
         rows = [
-            *(("dataset", note) for note in self.dataset[:_MOST]),
-            *([("", f"and {len(self.dataset) - _MOST} more")] if len(self.dataset) > _MOST else ()),
+            *_listed("dataset", self.dataset),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
-            ("events", count_text(self.events)),
-            ("chunks", f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them stored already"),
-            ("to read", f"{bytes_text(self.disk_bytes)} on disk, {bytes_text(self.data_bytes)} decoded"),
+            ("events", self._known(count_text(self.events))),
+            (
+                "chunks",
+                self._known(f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them stored already"),
+            ),
+            ("to read", self._known(to_read)),
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
-            ("time", _time_text(self.seconds, self.threads)),
+            ("time", time if self.seconds is None and self._known_sources else self._known(time)),
+            *_listed("bad", self.bad),
         ]
         if self.why:
             rows.append(("anew", self.why))
         if self.sources_unknown:
-            rows.append(("unknown", "events of the sources not opened yet; the run's preflight opens them"))
+            rows.append(("unknown", "what is in files that are not opened yet; the run's preflight opens them"))
         width = max(len(name) for name, _ in rows)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
         return f"{text}\n\n{self.script}" if self.script else text
 
+    @property
+    def _known_sources(self) -> int:
+        return self.sources - self.sources_unknown - len(self.bad)
 
-def _time_text(seconds: float | None, threads: int) -> str:
-    if seconds is None:
-        return "unknown: no run in this store has measured a rate of this analysis yet"
-    return f"about {seconds:.0f} s on {threads} threads"
+    def _known(self, text: str) -> str:
+        """`text` of the sources that are known, and how many are not."""
+        files = f"{self.sources_unknown} {'file' if self.sources_unknown == 1 else 'files'}"
+        if not self.sources_unknown:
+            return text
+        return f"{text}, without {files} not opened" if self._known_sources else f"not known yet: {files} not opened"
+
+
+def _listed(name: str, lines: tuple[str, ...]) -> list[tuple[str, str]]:
+    more = [("", f"and {len(lines) - _MOST} more")] if len(lines) > _MOST else []
+    return [(name, line) for line in lines[:_MOST]] + more
 
 
 def explain(
@@ -100,30 +122,38 @@ def explain(
     samples = {s.name: s for s in manifest.dataset.samples}
     work = work_key(manifest, analysis)
     context = PreflightContext(analysis, samples, views, work, manifest.settings.chunk_bytes, store.url)
-    known = settled(context, manifest.dataset.sources, lambda o, sources: [cached_source(o, store, s) for s in sources])
-    planned = [source for source in known if source is not None]
+    known = settled(context, manifest.dataset.sources, lambda c, sources: known_sources(c, store, sources))
+    planned = [source for source in known if isinstance(source, PlannedSource)]
+    bad = [source for source in known if isinstance(source, Failure)]
     planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
     found = stock(store, plan, lambda sources: {})
     plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
+    unknown = sum(source is None for source in known)
     threads = SiteLimits(site).workers(workers) * site.workers.threads
     rate = _measured_rate(store, manifest.analysis)
-    left = 1 - int(collector.have.sum()) / plan.chunks if plan.chunks else 1.0
-    missing = plan.chunks - int(collector.have.sum()) + sum(s is None for s in known)
+    new = plan.table[~collector.have]
+    events = new[:, 2] - new[:, 1]
+    shares = events / np.array([s.entries or 1 for s in plan.sources], dtype=np.float64)[new[:, 0]]
+    data_bytes, disk_bytes = (
+        int(np.rint(np.array(sizes, dtype=np.float64)[new[:, 0]] * shares).sum())
+        for sizes in ([s.data_bytes for s in plan.sources], [s.disk_bytes for s in plan.sources])
+    )
     return Explanation(
         dataset=manifest.dataset.notes,
-        sources=len(known) + len(planned) - sum(s is not None for s in known),
-        sources_unknown=sum(s is None for s in known),
+        sources=len(planned) + len(bad) + unknown,
+        sources_unknown=unknown,
         events=plan.events,
         chunks=plan.chunks,
         chunks_stored=int(collector.have.sum()),
-        data_bytes=sum(s.data_bytes for s in plan.sources),
-        disk_bytes=sum(s.disk_bytes for s in plan.sources),
+        data_bytes=data_bytes,
+        disk_bytes=disk_bytes,
         memory_bytes=_PROCESS_BYTES + _CHUNK_COPIES * manifest.settings.chunk_bytes * site.workers.threads,
         threads=threads,
-        seconds=plan.events * left / rate / threads if rate else None,
+        seconds=int(events.sum()) / rate / threads if rate and planned else None,
         script=script,
-        why=why_anew(store, manifest, analysis, missing, plan.chunks if all(known) else 0),
+        why=why_anew(store, manifest, analysis, len(new) + unknown, 0 if unknown else plan.chunks, plan.sources),
+        bad=tuple(str(failure) for failure in bad),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,12 @@ class Failure:
         return None if self.start is None else f"{self.start}-{self.stop}"
 
     def __str__(self) -> str:
-        where = f" (events {self.chunk})" if self.chunk else ""
-        return f"{self.file}{where}: {self.kind}: {self.reason}"
+        return f"{self.where}: {self.kind}: {self.reason}"
+
+    @property
+    def where(self) -> str:
+        """The file, and the events where it is not the whole of it."""
+        return f"{self.file} (events {self.chunk})" if self.chunk else self.file
 
 
 def failure_of(
@@ -65,8 +70,28 @@ def failure_of(
     elif isinstance(error, VrecomputeError):
         kind, reason = "code", str(error)
     else:
-        last = traceback.extract_tb(error.__traceback__)[-1:]
-        place = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
-        kind, reason = "code", f"{type(error).__name__}: {error}{place}"
+        kind, reason = "code", f"{_place(error)}{type(error).__name__}: {error}"
         detail = "".join(traceback.format_exception(error))
     return Failure(file, sample, kind, reason, start, stop, entries, detail)
+
+
+def _place(error: BaseException) -> str:
+    """Where the user's own code was when it was raised, however deep in libraries that was: `zmumu.py:27 in process: `.
+
+    The innermost frame where none is the user's.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((f for f in reversed(frames) if not _is_installed(f.filename)), frames[-1] if frames else None)
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: " if frame else ""
+
+
+def _is_installed(filename: str) -> bool:
+    """Whether a file is of vrecompute itself, the standard library or an installed package."""
+    if filename.startswith("<frozen"):
+        return True
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    own = {Path(__file__).resolve().parents[1], *map(Path, folders)}
+    path = Path(filename).resolve()
+    return any(path.is_relative_to(folder) for folder in own) or not {"site-packages", "dist-packages"}.isdisjoint(
+        path.parts
+    )

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from vrecompute.analysis import Grid
 from vrecompute.datasets.dataset import Dataset
 from vrecompute.digest import canonical_json
-from vrecompute.errors import DamagedObject, RunError, UsageError
+from vrecompute.errors import DamagedObject, RunError, UnknownRun, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.records import from_data, to_data
 from vrecompute.stores.base import Store
@@ -126,10 +126,10 @@ class Manifest:
 
 
 def read_manifest(store: Store, run: str) -> Manifest:
-    """The manifest of a run; RunError where there is none, DamagedObject or OtherFormat where it cannot be read."""
+    """The manifest of a run; UnknownRun where there is none, DamagedObject or OtherFormat where it cannot be read."""
     name = f"runs/{run}/manifest.json"
     if not store.exists(name):
-        raise RunError(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
+        raise UnknownRun(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
     try:
         return read_document(store, name, "manifest", lambda raw: _manifest(raw, run))
     except DamagedObject as error:

@@ -1,11 +1,11 @@
 """Preflight: every source is opened once, on workers, before anything is computed; known ones are not opened again.
 
-sources/<sha256 of address, stamp, work and chunk_bytes>.json      a PlannedSource, as data
-sources/<sha256 of the table>.table                                where its columns lie in the file
+What is found of a file is kept in the store, as `fileknowledge` says. Besides:
+
 sources/<sha256 of address, stamp and cut>.data                    digests of its columns; see `stock`
 
 A file costs the reads of its header, its list of keys and its tree's metadata, and those of `sampled_content`: one of
-at most 256 KiB, or eight of 32 KiB.
+at most 256 KiB, or eight of 32 KiB. One whose checksum the dataset gives is read whole, once.
 """
 
 from __future__ import annotations
@@ -15,33 +15,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.dataset import Sample, Source
-from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import (
     AnalysisError,
     BadInput,
-    DamagedObject,
     MiscountedSource,
     RunError,
     UnreadableFile,
 )
 from vrecompute.execution.chunk_bounds import split
 from vrecompute.execution.failure import Failure, failure_of
+from vrecompute.execution.fileknowledge import FileKnowledge
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
-from vrecompute.execution.wholefile import check_checksum, known_digest
-from vrecompute.records import from_data, to_data
+from vrecompute.execution.wholefile import check_checksum, is_checked
+from vrecompute.reader import require_columns
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
-from vrecompute.stores.objects import FORMAT, read_document, write_content, write_document
 
 __all__ = [
     "PreflightContext",
-    "cached_source",
+    "known_sources",
     "lookalikes",
     "plan_grid",
     "preflight",
@@ -50,9 +47,6 @@ __all__ = [
     "told_apart",
     "without_twins",
 ]
-
-# What a dataset says of a source, and preflight does not find.
-_FROM_DATASET = ("path", "sample", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -86,25 +80,17 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
             "give client and workers the same environment"
         )
     store = open_store(context.store_url)
-    found: list[PlannedSource | Failure] = []
-    for source in sources:
-        known = cached_source(context, store, source)
-        if known is None:
-            try:
-                name = _cache_name(context, source)
-                check_checksum(store, source)
-                known = _open(context, source)
-                table = reader.table_to_bytes(reader.tabulate(known.path, known.tree, known.columns))
-                known = replace(known, table=sha256_of(table))
-                write_content(store, known.sidecar, table)
-                seen = {key: value for key, value in to_data(known).items() if key not in _FROM_DATASET}
-                write_document(store, name, "source", seen)
-            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
-            except (Exception, SystemExit) as error:
-                found.append(failure_of(error, source.path, source.sample, entries=source.entries))
-                continue
-        found.append(known)
-    return found
+    return [found for s in sources if (found := _look(context, store, s, opens=True)) is not None]
+
+
+def known_sources(
+    context: PreflightContext, store: Store, sources: Sequence[Source]
+) -> list[PlannedSource | Failure | None]:
+    """What preflight would find of each source, from what the store knows of its file; None where that is not enough.
+
+    Opens nothing.
+    """
+    return [_look(context, store, source, opens=False) for source in sources]
 
 
 def settled(
@@ -133,22 +119,6 @@ def settled(
     kept = [i for i in found if not (isinstance(i, PlannedSource) and (i.sample, i.path, i.ordinal) in again)]
     wanted = [s for s in sources if (s.sample, s.path, s.ordinal) in again]
     return kept + find(replace(context, optional=optional), wanted)
-
-
-def cached_source(context: PreflightContext, store: Store, source: Source) -> PlannedSource | None:
-    """What an earlier preflight found of this very file, if it is unchanged since; opens nothing."""
-    try:
-        name = _cache_name(context, source)
-    except UnreadableFile:
-        return None
-    if not store.exists(name) or not _is_checked(store, source):
-        return None
-    here = {key: getattr(source, key) for key in _FROM_DATASET}
-    try:
-        known = read_document(store, name, "source", lambda raw: from_data(PlannedSource, raw | here))
-        return known if store.exists(known.sidecar) else None
-    except DamagedObject:
-        return None  # it is only a memory of what the file says: the file is asked again
 
 
 def lookalikes(planned: Sequence[PlannedSource]) -> list[str]:
@@ -213,10 +183,26 @@ def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSou
     )
 
 
-def _open(context: PreflightContext, source: Source) -> PlannedSource:
+def _look(context: PreflightContext, store: Store, source: Source, *, opens: bool) -> PlannedSource | Failure | None:
+    try:
+        return _planned(context, store, source, opens=opens)
+    # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
+    except (Exception, SystemExit) as error:
+        if not opens and isinstance(error, UnreadableFile):
+            return None  # a worker may see what this machine does not
+        return failure_of(error, source.path, source.sample, entries=source.entries)
+
+
+def _planned(context: PreflightContext, store: Store, source: Source, *, opens: bool) -> PlannedSource | None:
     sample = context.samples[source.sample]
-    origin = reader.origin_of(source.path)  # before it is opened: a file that changes meanwhile is not what this names
-    facts = reader.inspect(source.path, source.tree or sample.tree)
+    file = FileKnowledge(store, source.path, source.tree or sample.tree, opens=opens)
+    if opens:
+        check_checksum(store, source)
+    elif not is_checked(store, source):
+        return None
+    facts = file.facts()
+    if facts is None:
+        return None
     if source.entries is not None and facts.entries != source.entries:
         more = "fewer" if facts.entries < source.entries else "more"
         raise MiscountedSource(
@@ -227,9 +213,13 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
     columns = reading.columns
     if not columns:
         raise BadInput(source.path, f"analysis {context.analysis.name!r} declares no columns for it")
-    facts.require(columns)
-    clusters = [int(c) for c in facts.cluster_starts(columns)]
-    data_bytes = facts.bytes_of(columns)
+    require_columns(source.path, facts.tree, facts.available, columns)
+    found = file.layout(columns)
+    if found is None:
+        return None
+    lies, table = found
+    clusters = [int(c) for c in lies.cluster_starts(columns)]
+    data_bytes = lies.bytes_of(columns)
     return PlannedSource(
         path=source.path,
         sample=source.sample,
@@ -242,34 +232,14 @@ def _open(context: PreflightContext, source: Source) -> PlannedSource:
         bounds=split(facts.entries, clusters, data_bytes, context.chunk_bytes),
         view=context.views[source.sample],
         data_bytes=data_bytes,
-        disk_bytes=facts.compressed_bytes_of(columns),
+        disk_bytes=lies.compressed_bytes_of(columns),
         reading=reading,
         ordinal=source.ordinal,
         content=facts.content,
-        origin=origin,
-        repeated=tuple(facts.repeated_among(columns)),
+        table=table,
+        origin=file.origin,
+        repeated=tuple(sorted(lies.repeated)),
     )
-
-
-def _cache_name(context: PreflightContext, source: Source) -> str:
-    sample = context.samples[source.sample]
-    key = [
-        FORMAT,
-        reader.origin_of(source.path),
-        source.tree or sample.tree,
-        source.entries,
-        context.work,
-        context.chunk_bytes,
-        context.views[source.sample],
-        sorted(context.optional.get(source.sample, {})),
-    ]
-    return f"sources/{sha256_json(key)}.json"
-
-
-def _is_checked(store: Store, source: Source) -> bool:
-    """Whether the checksum that the dataset gives is known to be that of this file as it is."""
-    algorithm, _, wanted = (source.checksum or "").partition(":")
-    return not wanted or known_digest(store, source.path, algorithm) == wanted
 
 
 def preflight_failure(ended: Finished, source: Source) -> Failure:

@@ -126,7 +126,7 @@ def _stored(store: Store, name: str, path: Path, *, keep: bool) -> str:
         # With its suffixes: many libraries tell formats by them (.json.gz).
         stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
         if keep:
-            write_content(store, stored, path.read_bytes())
+            write_content(store, stored, path.read_bytes(), loud=True)
     except OSError as error:
         raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
     return stored

@@ -44,6 +44,8 @@ class Progress:
         stopped = f"; waiting for {self.waiting_s:.0f} s: {self.waiting}" if self.waiting else ""
         if self.stage == "waiting":
             return f"waiting: {self.waiting or 'not begun'}"
+        if self.stage == "preflight" and not self.sources_total:
+            return f"preflight{stopped}"
         if self.stage == "preflight":
             return f"preflight: {self.sources_done} of {self.sources_total} sources opened{stopped}"
         left = stopped if stopped or self.eta_s is None else f", about {self.eta_s:.0f} s left"

@@ -171,7 +171,7 @@ class Runner:
         wanted = (dict(self.manifest.resources), dict(self.manifest.numerics), self.walltime.ends)
         context = TaskContext(plan, self.analysis, self.store.url, *wanted, self.packed.code.parts)
         missing = int((~collector.have).sum())
-        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks)
+        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks, plan.sources)
         with self._stage("work"):
             self.control.needed(self.manifest.run, missing)
             self._work(context, collector)

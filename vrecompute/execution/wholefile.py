@@ -16,7 +16,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, write_document
 
-__all__ = ["check_checksum", "known_digest", "whole_digest", "whole_sha256"]
+__all__ = ["check_checksum", "is_checked", "whole_digest", "whole_sha256"]
 
 
 def whole_sha256(store_url: str, path: str) -> str:
@@ -37,9 +37,10 @@ def whole_digest(store: Store, path: str, algorithm: str) -> str:
     return digest
 
 
-def known_digest(store: Store, path: str, algorithm: str) -> str | None:
-    """The digest if the file is unchanged since it was taken; reads nothing of the file."""
-    return _kept(store, _name(path, algorithm), algorithm)
+def is_checked(store: Store, source: Source) -> bool:
+    """Whether the checksum that the dataset gives, if any, is known to be that of the file as it is; reads no file."""
+    algorithm, _, wanted = (source.checksum or "").partition(":")
+    return not wanted or _kept(store, _name(source.path, algorithm), algorithm) == wanted
 
 
 def check_checksum(store: Store, source: Source) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
 from vrecompute.errors import RunError, StoreError
 from vrecompute.execution.manifest import Manifest, read_manifest
+from vrecompute.execution.plan import PlannedSource, read_plan
 from vrecompute.stores.base import Store
 
 __all__ = ["why_anew"]
@@ -18,15 +19,25 @@ _LOOKED_AT = 20
 _NAMED = 4
 
 
-def why_anew(store: Store, manifest: Manifest, analysis: Analysis, missing: int, total: int) -> str:
+def why_anew(
+    store: Store,
+    manifest: Manifest,
+    analysis: Analysis,
+    missing: int,
+    total: int,
+    sources: Sequence[PlannedSource] = (),
+) -> str:
     """In a sentence, what made `missing` of `total` chunks new; empty where no earlier run tells, or nothing changed.
+
+    `sources` are those of the plan: a file that was another one for the earlier run is named.
 
     "cuts changed (LIMIT_GEV), pt_min_gev 20 -> 30 since run ...: 8 of 8 chunks"
     """
     previous = _previous(store, manifest) if missing else None
     if previous is None:
         return ""
-    changes = [*_code(previous, manifest), *_values(previous, manifest, analysis)]
+    replaced = _replaced(store, previous, sources)
+    changes = [*_code(previous, manifest), *_values(previous, manifest, analysis), *replaced]
     number = f"{missing} of {total} chunks are" if total else "all chunks are"
     return f"{', '.join(changes)} since run {previous.run}: {number} computed anew" if changes else ""
 
@@ -69,6 +80,20 @@ def _values(old: Manifest, new: Manifest, analysis: Analysis) -> list[str]:
         changes.append(f"chunk_bytes {old.settings.chunk_bytes} -> {new.settings.chunk_bytes}")
     resources = {n: r for n, r in new.resources.items() if not n.startswith("source:")}
     return changes + [f"{n} changed" for n, r in resources.items() if old.resources.get(n, r) != r]
+
+
+def _replaced(store: Store, old: Manifest, sources: Sequence[PlannedSource]) -> list[str]:
+    """Files that hold something else than when the earlier run opened them."""
+    try:
+        known = {s.path: _content(s) for s in read_plan(store, old.plan_name).sources} if sources else {}
+    except StoreError:  # it ended before it had a plan, or that is damaged
+        return []
+    paths = [s.path for s in sources if s.path in known and known[s.path] != _content(s)]
+    return [f"{_some(paths)} {'was' if len(paths) == 1 else 'were'} replaced"] if paths else []
+
+
+def _content(source: PlannedSource) -> tuple[str, int, int, str]:
+    return source.uuid, source.size, source.entries, source.content
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ file's metadata. All raise errors of `vrecompute.errors` that name the file and 
 from __future__ import annotations
 
 from vrecompute.reader.baskets import BasketTable
-from vrecompute.reader.facts import FileFacts, inspect
+from vrecompute.reader.facts import FileFacts, inspect, require_columns
 from vrecompute.reader.identity import Identity, origin_of, stamp_of
 from vrecompute.reader.pages import PageTable
 from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
@@ -24,6 +24,7 @@ __all__ = [
     "inspect",
     "origin_of",
     "read",
+    "require_columns",
     "stamp_of",
     "table_from_bytes",
     "table_to_bytes",

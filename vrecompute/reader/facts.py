@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +83,55 @@ class FileFacts:
         """Bytes to be read from the file for `columns` and the leaf counts that they need, over all entries."""
         return sum(self.stored[c].compressed_bytes for c in self._closure(columns))
 
-    def repeated_among(self, columns: Iterable[str]) -> list[str]:
-        """Those of `columns`, and of the leaf counts that they need, whose name several branches have."""
-        return sorted(self.repeated & set(self._closure(columns)))
+    def only(self, columns: Iterable[str]) -> FileFacts:
+        """The same facts about `columns` alone (and their leaf counts), for a plan to keep."""
+        names = self._closure(columns)
+        repeated = self.repeated & set(names)
+        used = sorted({self.stored[c].boundaries for c in names})
+        new_index = {old: new for new, old in enumerate(used)}
+        return replace(
+            self,
+            repeated=repeated,
+            available={c: self.available[c] for c in names},
+            boundaries=tuple(self.boundaries[i] for i in used),
+            stored={c: replace(self.stored[c], boundaries=new_index[self.stored[c].boundaries]) for c in names},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which `from_json` makes the same facts."""
+        stored = {
+            name: [s.boundaries, s.uncompressed_bytes, s.compressed_bytes, s.counts] for name, s in self.stored.items()
+        }
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "tree": self.tree,
+            "uuid": self.uuid,
+            "size": self.size,
+            "entries": self.entries,
+            "available": dict(self.available),
+            "boundaries": [list(b) for b in self.boundaries],
+            "stored": stored,
+            "content": self.content,
+            "repeated": sorted(self.repeated),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FileFacts:
+        """The facts that `to_json` wrote down."""
+        return cls(
+            path=data["path"],
+            kind=data["kind"],
+            tree=data["tree"],
+            uuid=data["uuid"],
+            size=data["size"],
+            entries=data["entries"],
+            available=dict(data["available"]),
+            boundaries=tuple(tuple(b) for b in data["boundaries"]),
+            stored={name: StoredColumn(*s) for name, s in data["stored"].items()},
+            content=data["content"],
+            repeated=frozenset(data["repeated"]),
+        )
 
     def _closure(self, columns: Iterable[str]) -> list[str]:
         names = list(dict.fromkeys(columns))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from typing import Any, Literal
 
-from vrecompute.wording import bytes_text, count_text, percent_text, printable
+from vrecompute.wording import bytes_text, count_text, grouped, percent_text, printable
 
 __all__ = [
     "SCHEMA",
@@ -102,6 +102,11 @@ class SampleSummary:
     unscaled_because: str = ""
 
     @property
+    def normalised(self) -> bool:
+        """Whether the dataset asks for it: it is simulation, or a cross-section or luminosity is given."""
+        return self.is_data is False or self.cross_section_pb is not None or self.luminosity_ifb is not None
+
+    @property
     def kind(self) -> str:
         """What its events are, as a word."""
         return "undeclared" if self.is_data is None else "data" if self.is_data else "simulation"
@@ -112,7 +117,8 @@ class RunSummary:
     """The facts of one run, complete or not.
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
-    `bytes` were read from sources. `recomputed` says what made chunks be computed again that an earlier run had.
+    `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
+    chunks be computed again that an earlier run had.
     """
 
     run: str
@@ -271,20 +277,25 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
         lines.append(f"  anew      {s.recomputed}")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
-    lines.append(f"  read      {bytes_text(s.bytes)}{rate}")
+    lines.append(f"  columns   {bytes_text(s.bytes)} on disk{rate}")
     if stages:
         lines.append(f"  time      {stages}")
     for channel, cuts in s.cutflow.items():
         flow = " > ".join(f"{name} {count_text(count)}" for name, count in cuts.items())
         lines.append(f"  cutflow   {channel}: {flow}")
+    unscaled = grouped(("sample", x.name, x.unscaled_because) for x in s.samples if x.unscaled_because and x.normalised)
+    lines += [f"  unscaled  {line}" for line in unscaled[:most]]
     if s.result_sha256:
         lines.append(f"  result    sha256 {s.result_sha256}")
     lines += [f"  warning   {text}" for text in s.warnings[:most]]
     if len(s.warnings) > most:
         lines.append(f"  warning   ... and {len(s.warnings) - most} more in report.json")
-    for failure in s.failures[:most]:
-        where = f" [{failure.chunk[0]}, {failure.chunk[1]})" if failure.chunk else ""
-        lines.append(f"  missing   {failure.file}{where}: {failure.kind}: {failure.reason}")
-    if len(s.failures) > most:
-        lines.append(f"  missing   ... and {len(s.failures) - most} more in report.json")
+    missing = grouped(
+        ("" if f.chunk else "file", f.file + (f" [{f.chunk[0]}, {f.chunk[1]})" if f.chunk else ""), why)
+        for f in s.failures
+        for why in (f"{f.kind}: {f.reason}",)
+    )
+    lines += [f"  missing   {line}" for line in missing[:most]]
+    if len(missing) > most:
+        lines.append(f"  missing   ... and {len(missing) - most} more in report.json")
     return "\n".join(printable(line) for line in lines)

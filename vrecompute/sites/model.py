@@ -9,7 +9,7 @@
     ├── store           where parts and results of runs are kept
     ├── stage           how input files reach compute nodes that cannot fetch them
     ├── environment     the Python environment of jobs
-    ├── limits          limits that no run may exceed
+    ├── limits          what each client keeps itself to
     └── accounting      what is charged, and the energy behind it
 
 `load_site` reads it from YAML (docs/sites.md); a quirk of a place is a value here, never an `if` in Python.
@@ -187,7 +187,7 @@ class StoreAddress(_Section):
 
     url: OnSite | None = field(
         default=None,
-        metadata=_says("s3://bucket/prefix or a folder; the user's data folder if unset."),
+        metadata=_says("A folder; the user's data folder if unset. Buckets (s3://bucket/prefix) are not served yet."),
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
@@ -201,14 +201,19 @@ class StoreAddress(_Section):
 class Stage(_Section):
     """How input files reach compute nodes, and which file systems of the site those see."""
 
-    scratch: OnSite | None = field(default=None, metadata=_says("Folder for staged data, seen by compute nodes."))
-    mover: Literal["none", "client", "login", "data", "compute"] = field(
-        default="none", metadata=_says("Host that copies inputs to scratch; with none, workers read them in place.")
+    scratch: OnSite | None = field(
+        default=None, metadata=_says("Folder that compute nodes see; scripts and logs of jobs lie in it.")
     )
-    quota: Memory | None = field(default=None, metadata=_says("Largest total size of staged data in scratch."))
+    mover: Literal["none", "client", "login", "data", "compute"] = field(
+        default="none",
+        metadata=_says("Host that would copy inputs to scratch. Not used yet: workers read them in place."),
+    )
+    quota: Memory | None = field(
+        default=None, metadata=_says("Largest total size of staged data in scratch. Not used yet.")
+    )
     shared: tuple[OnSite, ...] = field(
         default=(),
-        metadata=_says("Path prefixes that compute nodes and the client share; other files are staged."),
+        metadata=_says("Path prefixes that compute nodes and the client share. Not used yet: nothing is staged."),
     )
 
 
@@ -227,7 +232,7 @@ class Environment(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(_Section):
-    """Limits that no run may exceed, whatever it asks for."""
+    """Limits that clients of this file keep, each for itself; what binds users is the batch system's own."""
 
     max_jobs: Count | None = field(
         default=None, metadata=_says("Jobs of one live client in the queue at once, waiting or running.")
@@ -241,7 +246,7 @@ class Limits(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Accounting(_Section):
-    """What the site charges, and the energy behind it; energy is not estimated where a figure is missing."""
+    """What the site charges, and the energy behind it. Not used yet: reports tell neither."""
 
     unit: Literal["core-hour", "node-hour"] = field(default="core-hour", metadata=_says("Unit that the site charges."))
     watts_per_core: Ratio | None = field(default=None, metadata=_says("Electrical power of one busy core, in watts."))
@@ -262,7 +267,7 @@ class Site(_Section):
         default="client",
         metadata=_says(
             "Where the Dask scheduler runs: in the client, on the login node, in the allocation, behind "
-            "a gateway, or none (jobs share the work through the store)."
+            "a gateway, or none: then only detached runs work, each with a scheduler in its job."
         ),
     )
     network: Network = field(default_factory=Network, metadata=_says("Connections that the site's network allows."))
@@ -273,8 +278,8 @@ class Site(_Section):
     store: StoreAddress = field(default_factory=StoreAddress, metadata=_says("Where parts and results are kept."))
     stage: Stage = field(default_factory=Stage, metadata=_says("How input files reach compute nodes."))
     environment: Environment = field(default_factory=Environment, metadata=_says("Python environment of jobs."))
-    limits: Limits = field(default_factory=Limits, metadata=_says("Limits that no run may exceed."))
-    accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged."))
+    limits: Limits = field(default_factory=Limits, metadata=_says("Limits that each client keeps for itself."))
+    accounting: Accounting = field(default_factory=Accounting, metadata=_says("What is charged. Not used yet."))
 
 
 def local_site() -> Site:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from vrecompute.sites.leaves import KeyPath
-from vrecompute.sites.model import Credentials, Site
+from vrecompute.sites.model import Accounting, Credentials, Site
 
 __all__ = ["Diagnostic", "at", "findings"]
 
@@ -121,13 +121,6 @@ def _store(site: Site) -> Iterator[Diagnostic]:
             yield Diagnostic(at(f"store.{key}", "store.url"), "only for a bucket; write url: s3://bucket/prefix")
     if site.store.credentials:
         yield from _credentials(site.store.credentials, "store.credentials")
-    if in_bucket and site.network.compute_outbound == "none" and site.stage.mover in ("none", "compute"):
-        yield Diagnostic(
-            at("stage.mover", "network.compute_outbound", "store.url"),
-            "compute nodes have no outbound connections, and no host copies data between them and the bucket; "
-            "write mover: login or mover: data, unless the bucket is inside the site",
-            advice=True,
-        )
 
 
 def _stage(site: Site) -> Iterator[Diagnostic]:
@@ -155,6 +148,24 @@ def _accounting(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(at("accounting.pue"), "a power usage effectiveness is never below 1.0; write 1.0 or more")
 
 
+def _not_built_yet(site: Site) -> Iterator[Diagnostic]:
+    """Keys that describe what README lists as missing, and what happens instead."""
+    stage, in_place = site.stage, "inputs are not staged yet: workers read every file where it is; remove it"
+    given = {
+        "store.url": (
+            (site.store.url or "").startswith("s3://"),
+            "runs cannot be kept in a bucket yet: every command that needs the store fails; write a folder",
+        ),
+        "stage.mover": (stage.mover != "none", in_place),
+        "stage.quota": (stage.quota is not None, in_place),
+        "stage.shared": (bool(stage.shared), in_place),
+        "accounting": (site.accounting != Accounting(), "reports tell neither cost nor energy yet; it is not used"),
+    }
+    for key, (is_given, message) in given.items():
+        if is_given:
+            yield Diagnostic(at(key), message, advice=True)
+
+
 def _is_absolute(path: str) -> bool:
     return path[0] in "/$~"
 
@@ -168,4 +179,5 @@ _RULES: tuple[Callable[[Site], Iterator[Diagnostic]], ...] = (
     _stage,
     _environment,
     _accounting,
+    _not_built_yet,
 )

@@ -115,9 +115,9 @@ def sha256_in(name: str) -> str:
     return found.group()
 
 
-def write_content(store: Store, name: str, data: bytes) -> None:
-    """Make `data`, whose sha256 is in `name`, durable."""
-    _write(store, name, data, lambda: intact(store, name))
+def write_content(store: Store, name: str, data: bytes, *, loud: bool = False) -> None:
+    """Make `data`, whose sha256 is in `name`, durable. Outside a run it is `loud`: no report tells of damage there."""
+    _write(store, name, data, lambda: intact(store, name), loud=loud)
 
 
 def read_content(store: Store, name: str) -> bytes:
@@ -144,10 +144,11 @@ def intact(store: Store, name: str) -> bool:
     return True
 
 
-def set_aside(store: Store, name: str, why: object) -> None:
-    """Move what is under `name` out of the way, and say so in the log; the run says so too."""
+def set_aside(store: Store, name: str, why: object, *, loud: bool = False) -> None:
+    """Move what is under `name` out of the way. The report of the run says so; a warning only where it is `loud`."""
     kept = store.set_aside(name)
-    _log.warning("%s: it is computed again; the damaged object is kept as %s", why, kept)
+    level = logging.WARNING if loud else logging.INFO
+    _log.log(level, "%s: it is computed again; the damaged object is kept as %s", why, kept)
 
 
 class SetAside:
@@ -171,13 +172,13 @@ class SetAside:
         return [f"{n} was damaged in the store; it was set aside as {a}" for n, a in zip(names, new, strict=True)]
 
 
-def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool]) -> bool:
+def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool], *, loud: bool = False) -> bool:
     for _ in range(3):
         if store.create(name, data):
             return True
         if is_good():
             return False
-        set_aside(store, name, f"{store.url}: {name} is damaged")
+        set_aside(store, name, f"{store.url}: {name} is damaged", loud=loud)
     raise StoreError(
         f"{store.url}: {name} is damaged each time it is written; check the disk, "
         f"and see what was set aside in {ASIDE}/ there"

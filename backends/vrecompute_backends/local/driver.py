@@ -28,6 +28,7 @@ from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import private_folder
 from vrecompute_backends.local.jobs import LocalJobs
+from vrecompute_backends.local.rules import local_rules
 
 __all__ = ["LocalBackend", "LocalDask"]
 
@@ -46,6 +47,8 @@ _OPEN: weakref.WeakSet[LocalDask] = weakref.WeakSet()
 
 class LocalBackend(LocalJobs):
     """Worker processes of the site's shape on this machine; jobs are background processes that outlive the client."""
+
+    site_rules = staticmethod(local_rules)
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
