@@ -140,7 +140,8 @@ class Analysis:
 
     def code(self) -> Code:
         """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`."""
-        return code_of(self)
+        declared = type(self).resources is not Analysis.resources or self.opens_directory
+        return code_of(self, declared=declared)
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""
