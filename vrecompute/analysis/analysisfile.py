@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from vrecompute import sourcetext
-from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user
+from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user, named_module
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.stores.base import Store
@@ -219,6 +219,8 @@ def _named(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
             parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*filter(None, parts), *([node.module] if node.module else [])])
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            names = [named] if (named := named_module(node, package)) else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [match[1]] if (match := _FUNCTION.fullmatch(node.value)) else []
         for name in names:

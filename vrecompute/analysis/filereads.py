@@ -76,7 +76,7 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
     """What a function reads, each with its place and what to do instead.
 
     Where an analysis has `declared` the files that it reads, a path that the function is given is taken for one of
-    them, and only others are told.
+    them.
     """
     place = Path(found.file).name
     told = {}

@@ -65,8 +65,14 @@ def failure_of(
     elif isinstance(error, VrecomputeError):
         kind, reason = "code", str(error)
     else:
-        last = traceback.extract_tb(error.__traceback__)[-1:]
+        frames = traceback.extract_tb(error.__traceback__)
+        last = [f for f in frames if not f.filename.startswith("<frozen importlib") and f.name != "import_module"][-1:]
         place = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
         kind, reason = "code", f"{type(error).__name__}: {error}{place}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += (
+                '; workers get those of your modules that code names: write `import NAME`, or import_module("NAME") '
+                "with the name as a text. Install a library where the workers are"
+            )
         detail = "".join(traceback.format_exception(error))
     return Failure(file, sample, kind, reason, start, stop, entries, detail)

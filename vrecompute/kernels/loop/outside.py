@@ -38,7 +38,7 @@ def literal(value: Any) -> str | None:
 
 
 def function_of(value: Any) -> FunctionType | None:
-    """The plain Python function whose text is copied where it is called; None where numba has one of its own."""
+    """The plain Python function whose text is copied where it is called; None where numba has its own."""
     inner = getattr(value, "py_func", value)
     if not isinstance(inner, FunctionType) or is_ours(value) or _is_compiled(inner):
         return None
