@@ -8,8 +8,9 @@ import pytest
 
 from tests.events import write_events
 from vrecompute import Client
-from vrecompute.analysis.codedigest import code_of
+from vrecompute.analysis.codedigest import code_of, difference
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.errors import UsageError
 
 HEAD = """
 import gzip
@@ -193,3 +194,16 @@ def test_an_edited_file_gives_its_own_number_and_the_report_says_what_is_not_reu
             assert run.report().chunks.reused == 0
             assert any("a file (FILE) is read at analysis.py:" in w for w in run.report().warnings)
     assert above[0] > 0 == above[1]
+
+
+def test_a_file_that_was_read_at_import_is_read_again_when_it_has_changed(tmp_path):
+    file = write(tmp_path, "cuts.AT_IMPORT")
+    first, same = (load_analysis(str(file), {})[0] for _ in range(2))
+    assert type(first) is type(same)
+    (tmp_path / "cuts.json").write_text('{"pt_min_gev": 50.0}')
+    edited = load_analysis(str(file), {})[0]
+    assert edited.code().digest != first.code().digest
+    assert difference(first.code().parts, edited.code().parts) == ["cuts: AT_IMPORT"]
+    (tmp_path / "cuts.json").unlink()
+    with pytest.raises(UsageError, match=r"analysis\.py cannot be imported: FileNotFoundError"):
+        load_analysis(str(file), {})
