@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.events import write_events
@@ -207,3 +208,12 @@ def test_a_file_that_was_read_at_import_is_read_again_when_it_has_changed(tmp_pa
     (tmp_path / "cuts.json").unlink()
     with pytest.raises(UsageError, match=r"analysis\.py cannot be imported: FileNotFoundError"):
         load_analysis(str(file), {})
+
+
+def test_a_mapped_function_that_reads_a_file_is_told_of_too():
+    def above(events):
+        return float((events.flat("Muon_pt") > np.loadtxt("cuts.txt")).sum())
+
+    line = above.__code__.co_firstlineno + 1
+    (told,) = code_of(above).unnamed
+    assert told.startswith(f"cuts.txt is read at test_filereads.py:{line}, inside process; declare it in resources()")

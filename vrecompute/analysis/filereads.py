@@ -87,7 +87,7 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
         elif isinstance(node, ast.Call):
             read = function.read_by(node)
             if read and not function.is_known(node, read, declared=declared):
-                instead = "declare it in resources(), or read it when the module is imported"
+                instead = "declare it in resources(), or read it outside functions, at import"
                 told.setdefault(line, f"{_title(read)} is read at {line}, inside process; {instead}")
     return list(told.values())
 
