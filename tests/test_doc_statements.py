@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from vrecompute.sites.spelling import read_flag
 
 from vrecompute import Client, units
 from vrecompute.cli import main
+from vrecompute.config.spelling import read_flag
 from vrecompute.sites.drivers import OptionsModel
 from vrecompute.sites.load import examine_site
 

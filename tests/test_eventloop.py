@@ -13,6 +13,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import BadInput, MissingColumn
 from vrecompute.eventloop import declared_columns, run_loop, weight_vector
 from vrecompute.kernels.eventloop import EventLoop
+from vrecompute.kernels.loop.bounds import OutsideEvent
 
 NAMES = {"muon": "Muon_{}", "event": "Event_{}"}
 loop = EventLoop(pt=[0.0, 10.0, 20.0])
@@ -89,3 +90,17 @@ def test_lists_of_weights_are_rows_of_every_histogram():
     events = replace(events, columns={**events.columns, "LHEPdfWeight": uneven})
     with pytest.raises(BadInput, match=r"'LHEPdfWeight' has 1 weights in event 101, 2 in the one before"):
         weight_vector(events, "LHEPdfWeight")
+
+
+def test_an_index_outside_its_event_is_named_by_source_and_entry():
+    blind = EventLoop(pt=[0.0, 10.0, 20.0])
+
+    @blind.step
+    def leading(muon, pt):
+        pt.fill(muon.pt[0])
+
+    events = chunk(variations=("nominal",))
+    with pytest.raises(OutsideEvent, match=r"test_eventloop\.py:\d+: muon\.pt\[0\] .* in event 101 of dy\.root, where"):
+        run_loop(blind, events, NAMES)
+    kept = run_loop(blind, events.select(np.array([True, False, True])), NAMES)
+    assert kept.histograms["pt"].values(flow=True)[0].tolist() == [0, 1, 0, 1]

@@ -14,6 +14,7 @@ from vrecompute.datasets.columns import Columns
 from vrecompute.errors import BadInput, MissingColumn
 from vrecompute.execution.events import check_weights
 from vrecompute.kernels.eventloop import EventLoop
+from vrecompute.kernels.loop.bounds import OutsideEvent
 from vrecompute.kernels.loop.chunk import Collection, Filled, FilledHistogram
 from vrecompute.results.result import Result
 
@@ -43,7 +44,8 @@ def run_loop(
     """The Result of a loop over one chunk, all `events.variations` at once; `names` as in `declared_columns`.
 
     `weights` are variations of the weight alone, as `EventLoop.run` takes them. `event.weight` is 1 where
-    the sample has no weight column. Raises BadInput that names the event where a weight is not finite.
+    the sample has no weight column. Raises BadInput that names the event where a weight is not finite,
+    OutsideEvent where a function reads at an index that its event does not have.
     """
     needs = loop.needs()
     grouped: dict[str, dict[str, str]] = {}
@@ -62,14 +64,18 @@ def run_loop(
         check_weights(events, events.sample.weight, event["weight"])
     for name, factors in (weights or {}).items():
         check_weights(events, name, factors)
-    filled = loop.run(
-        len(events),
-        collections=collections,
-        event=event,
-        parameters=parameters,
-        variations=events.variations,
-        weights=weights,
-    )
+    try:
+        filled = loop.run(
+            len(events),
+            collections=collections,
+            event=event,
+            parameters=parameters,
+            variations=events.variations,
+            weights=weights,
+        )
+    except OutsideEvent as error:
+        error.place = f"event {events.entries[error.event]} of {events.source}"
+        raise
     return to_result(filled)
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 __all__ = ["did_you_mean", "hint", "nearest"]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is closest, if one is close.
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known word that is closest, if one is close: 1 is the same but for case and hyphens.
 
     >>> nearest("wal-time", ["walltime", "threads"])
     'walltime'
     """
     by_form = {_form(candidate): candidate for candidate in known}
-    found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=cutoff)
     return by_form[found[0]] if found else None
 
 

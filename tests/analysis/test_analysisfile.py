@@ -110,3 +110,65 @@ def test_a_source_that_was_altered_in_the_store_is_not_run(tmp_path):
     store.create(name, b"2\n")
     with pytest.raises(StoreError):
         restore(store, {"source:analysis": name}, tmp_path / "x")
+
+
+NAMED = {
+    "ana.py": """
+import tools
+from vrecompute import Analysis, Result
+
+
+class Named(Analysis):
+    name = "named"
+
+    def columns(self, source):
+        return ("Muon_pt",)
+
+    def process(self, events):
+        return Result(counters={"x": tools.cut()})
+""",
+    "tools/__init__.py": """
+import importlib
+from importlib import import_module
+
+
+def cut():
+    loose = importlib.import_module("tools.loose")
+    return loose.CUT + import_module(".tight", __package__).CUT + __import__("beside").CUT
+""",
+    "tools/loose.py": "CUT = 1.0\n",
+    "tools/tight.py": "CUT = 2.0\n",
+    "beside.py": "CUT = 4.0\n",
+}
+MADE_UP = """
+from importlib import import_module
+
+def cut():
+    return import_module("lo" + "ose").CUT
+"""
+
+
+def test_modules_that_are_imported_by_a_name_written_as_text_travel_and_count(tmp_path, events):
+    def write(name, text):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    for name, text in NAMED.items():
+        write(name, text)
+    file = tmp_path / "ana.py"
+    beside = {f"source:beside/{name}" for name in NAMED if name != "ana.py"}
+    assert set(sources_of(file)) == {"source:analysis", *beside}
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+        for edited, right in ((None, 7.0), ("tools/loose.py", 106.0), ("tools/tight.py", 204.0), ("beside.py", 300.0)):
+            if edited is not None:
+                write(edited, "CUT = 100.0\n")
+            run = client.run(str(file), events)
+            chunks = run.report(timeout_s=120).chunks
+            assert (chunks.reused, chunks.failed) == (0, 0), run.report().failures
+            assert run.result().total.counters["x"] == right * chunks.total
+        write("loose.py", "CUT = 1.0\n")
+        write("tools/__init__.py", MADE_UP)
+        run = client.run(str(file), events)
+        assert run.report(timeout_s=120).status == "failed"
+        (said, *_) = (f.reason for f in run.report().failures)
+        assert "__init__.py:5 in cut: ModuleNotFoundError: No module named 'loose'; workers get those of your modules that code names" in said

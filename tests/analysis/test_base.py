@@ -12,7 +12,7 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Analysis, Client, Parameter
 from vrecompute.analysis import interval
 from vrecompute.digest import canonical_json
-from vrecompute.errors import ParameterError
+from vrecompute.errors import ParameterError, UsageError
 from vrecompute.execution.workkey import work_key
 
 
@@ -118,3 +118,48 @@ def test_an_interval_is_two_ordered_finite_numbers(text):
 def test_any_word_may_be_given_as_a_parameter():
     with pytest.raises(ParameterError, match="has no parameter 'self'"):
         Analysis(self=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("finish", "mine:finish", 'finish_function = "MODULE:FUNCTION"'),
+        ("figures", lambda self: None, 'figures_function = "MODULE:FUNCTION"'),
+        ("finish_funtion", "mine:finish", "did you mean 'finish_function'"),
+        ("parameter", (), "did you mean 'parameters'"),
+        ("Momenta", ("Muon_pt",), "did you mean 'momenta'"),
+    ],
+)
+def test_an_attribute_that_a_run_would_overlook_is_refused_with_what_was_meant(name, value, said):
+    with pytest.raises(UsageError, match=rf"Mine\.{name} means nothing to a run: .*{said}"):
+        type("Mine", (Analysis,), {name: value})
+
+
+def test_attributes_and_methods_of_its_own_are_an_analysis_own():
+    own = {"pt_min_gev": 1.0, "column": lambda self, name: name, "finished": True, "_finish": 1, "mass": (60.0, 120.0)}
+    assert type("Mine", (Analysis,), own).pt_min_gev == 1.0
+
+
+NOT_NUMBERS = """
+import numpy as np
+
+
+def finish(results, analysis, context):
+    limits = {"observed": float("nan"), "band": np.array([1.0, np.inf, 2.0])}
+    return {"limits": limits, "many": [float("-inf")] * 4, "fine": 0.5}
+"""
+
+
+def test_what_finish_returns_that_is_no_number_is_null_and_the_report_says_so(tmp_path):
+    (tmp_path / "not_numbers.py").write_text(NOT_NUMBERS)
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS + '\n    finish_function = "not_numbers:finish"\n')
+    with Client(workers=1, store=tmp_path / "store") as client:
+        run = client.run(str(tmp_path / "sums.py"), str(write_events(tmp_path / "e.root")))
+        report = run.report(timeout_s=120)
+        assert report.status == "complete"
+        limits = {"observed": None, "band": [1.0, None, 2.0]}
+        assert run.products() == {"limits": limits, "many": [None] * 4, "fine": 0.5}
+    (warning,) = report.warnings
+    assert warning.startswith(
+        "finish returned nan as limits.observed, inf as limits.band[1], -inf as many[0] and 3 more:"
+    )

@@ -31,7 +31,7 @@ def test_canonical_json_ignores_the_order_of_keys(value, random):
 
 def test_arrays_and_paths_are_data_and_objects_are_not():
     assert canonical_json({"a": np.arange(3), "p": Path("x/y")}) == b'{"a":[0,1,2],"p":"x/y"}'
-    with pytest.raises(TypeError, match="object is not data"):
+    with pytest.raises(TypeError, match="object is not plain data"):
         canonical_json(object())
 
 

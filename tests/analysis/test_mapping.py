@@ -151,7 +151,7 @@ def test_a_function_without_source_runs_and_is_never_reused(client, files):
         assert result.counters["value"] == 800
         assert run.report().chunks.reused == 0
         (warning,) = run.report().warnings
-        assert "nothing of this run is reused" in warning
+        assert "will not be reused by another run" in warning
         assert "?: f() has no source: define it in a file or a notebook cell" in warning
 
 

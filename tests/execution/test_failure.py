@@ -6,9 +6,9 @@ import json
 import linecache
 
 import pytest
-from vrecompute.sites.spelling import read_count
 
 from vrecompute import sourcetext
+from vrecompute.config.spelling import read_count
 from vrecompute.execution.failure import failure_of
 
 LIBRARY = "def helper(text):\n    return json.loads(text)\n\n\ndef process():\n    return helper('{')\n"

@@ -47,8 +47,8 @@ class Histogram:
         self.sums[1, k] += w * w
 
 
-def run_plainly(loop, edges, events, collections, event, parameters, variation):
-    """Histograms (2, bins + 2), cut counts and counters of one variation."""
+def run_plainly(loop, edges, events, collections, event, parameters, variation, sequence=list):
+    """Histograms (2, bins + 2), cut counts and counters of one variation; a column of an event is a `sequence`."""
     histograms = {name: Histogram(np.asarray(e)) for name, e in edges.items()}
     cuts, counts = defaultdict(int), defaultdict(float)
     p = SimpleNamespace(**parameters)
@@ -57,19 +57,18 @@ def run_plainly(loop, edges, events, collections, event, parameters, variation):
         things["event"] = SimpleNamespace(**{n: v[k].item() for n, v in event.items()})
         for name, c in collections.items():
             a, b = c.offsets[k], c.offsets[k + 1]
-            columns = {n: [x.item() for x in v[a:b]] for n, v in c.columns.items()}
+            columns = {n: sequence(x.item() for x in v[a:b]) for n, v in c.columns.items()}
             raw = Objects(int(b - a), columns)
             things[name] = Objects(int(b - a), dict(columns))
             for vary in loop._varied:
                 if vary.column.startswith(f"{name}.") and variation in vary.shifts:
                     shift = vary.shifts[variation]
-                    varied = [call(vary.function, things, raw, i, shift) for i in range(len(raw))]
+                    varied = sequence(call(vary.function, things, raw, i, shift) for i in range(len(raw)))
                     setattr(things[name], vary.column.partition(".")[2], varied)
         for column, function in loop._derived.items():
             objects = things[column.partition(".")[0]]
-            setattr(
-                objects, column.partition(".")[2], [call(function, things, objects, i) for i in range(len(objects))]
-            )
+            derived = sequence(call(function, things, objects, i) for i in range(len(objects)))
+            setattr(objects, column.partition(".")[2], derived)
         results = {}
         for name, step in loop._steps.items():
             parameters_of = inspect.signature(step).parameters

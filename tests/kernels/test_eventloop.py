@@ -482,3 +482,18 @@ def test_what_is_compiled_ahead_serves_any_arrays_of_those_types():
         assert filled.histograms["ahead"].sums.sum() == 3.0
     assert list(loop._built.values()) == [built]
     assert sum(built.run.stats.cache_hits.values()) + sum(built.run.stats.cache_misses.values()) == before == 1
+
+
+def test_what_is_computed_once_is_kept_for_the_very_numbers():
+    subject = EventLoop()
+
+    @subject.once
+    def scaled(muon, factor):
+        return factor * len(muon)
+
+    @subject.step
+    def step(muon, count):
+        for factor in (0.5, 0.0, 0.75, 0.25):
+            count.x(scaled(muon, factor))
+
+    assert subject.run(60, collections=sample(1)[0]).counters["x"] == 1.5 * sample(1)[0]["muon"].offsets[-1]

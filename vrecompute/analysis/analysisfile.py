@@ -1,8 +1,8 @@
 """`FILE.py` as a separate module, with the user's modules that it imports: those beside it, and others on the path.
 
 A module beside the file is found without PYTHONPATH and never stands for an installed or a standard one. All of
-them are loaded anew when the text of one of them has changed, and from that text, not from what Python compiled
-before.
+them are loaded anew when the text of one of them has changed, or a file that one of them read when it was imported,
+and from that text, not from what Python compiled before.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from vrecompute import sourcetext
-from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user
+from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user, named_module
+from vrecompute.analysis.importreads import files_read, stamp_of
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.stores.base import Store
@@ -34,20 +36,32 @@ _SAFE = re.compile(r"([A-Za-z_]\w*/)*[A-Za-z_]\w*\.py")
 _LOCK = threading.RLock()
 # Modules by name that a file brought with it, by the file's own module.
 _families: dict[str, dict[str, ModuleType]] = {}
+# Other files that were read when it was imported, by the texts of a file and its modules.
+_read: dict[str, dict[str, Any]] = {}
 
 
 def load_file(path: Path) -> ModuleType:
     """The module of an analysis file as it is now; UsageError where it cannot be imported."""
     path = path.absolute()
     texts = {name: sha256_of(file.read_bytes()) for name, file in _family(path).items()}
-    name = f"{USER_MODULE}{sha256_json([str(path), sha256_of(path.read_bytes()), texts])[:16]}"
+    text = sha256_json([str(path), sha256_of(path.read_bytes()), texts])
     with _LOCK:
-        if name not in _families:
-            _families[name] = _load(name, path, {n.removesuffix(".py").partition("/")[0] for n in texts})
+        if (name := _name(text, {file: stamp_of(file) for file in _read.get(text, ())})) not in _families:
+            with files_read() as read:
+                family = _load(name, path, {n.removesuffix(".py").partition("/")[0] for n in texts})
+            _read[text] = read
+            again = _name(text, read)  # what it is called while those files stay as they are
+            sys.modules[again] = sys.modules[name]
+            _families[name] = _families[again] = family
+            name = again
         # Functions may import them when they are called.
         sys.modules.update({n: m for n, m in _families[name].items() if n not in sys.modules or _is_ours(n)})
         _finder.folder = path.parent
     return sys.modules[name]
+
+
+def _name(text: str, read: Mapping[str, Any]) -> str:
+    return f"{USER_MODULE}{sha256_json([text, dict(sorted(read.items()))])[:16]}"
 
 
 def sources_of(path: Path) -> dict[str, Path]:
@@ -219,6 +233,8 @@ def _named(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
             parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*filter(None, parts), *([node.module] if node.module else [])])
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            names = [named] if (named := named_module(node, package)) else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [match[1]] if (match := _FUNCTION.fullmatch(node.value)) else []
         for name in names:

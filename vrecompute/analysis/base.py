@@ -12,8 +12,8 @@ from vrecompute.analysis.codedigest import Code, code_of
 from vrecompute.analysis.parameter import Parameter
 from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
-from vrecompute.errors import ParameterError
-from vrecompute.nearest import hint
+from vrecompute.errors import ParameterError, UsageError
+from vrecompute.nearest import hint, nearest
 from vrecompute.results.result import Result
 
 __all__ = ["Analysis", "Grid", "Opening", "Parameter", "SourceView", "load_function"]
@@ -84,6 +84,12 @@ class Analysis:
     # True where a dataset is a directory that the analysis reads itself (`open_directory`).
     opens_directory: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if (meant := _meant(name, value)) is not None:
+                raise UsageError(f"{cls.__qualname__}.{name} means nothing to a run: {meant}")
+
     def __init__(self, /, **given: Any) -> None:
         known = {p.name: p for p in self.parameters}
         for name in given:
@@ -140,11 +146,26 @@ class Analysis:
 
     def code(self) -> Code:
         """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`."""
-        return code_of(self)
+        declared = type(self).resources is not Analysis.resources or self.opens_directory
+        return code_of(self, declared=declared)
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""
         return {p.name: self.values[p.name] for p in self.parameters if p.stage == "process"}
+
+
+_OF_ITS_OWN = ("finish", "figures")
+
+
+def _meant(name: str, value: Any) -> str | None:
+    """What an attribute of a class was probably meant to be, where a run would overlook it."""
+    if name.startswith("_") or hasattr(Analysis, name):
+        return None
+    if name in _OF_ITS_OWN:
+        return f'write the function in another module, and {name}_function = "MODULE:FUNCTION" in the class'
+    settings = [n for n in vars(Analysis) if not n.startswith("_") and not callable(getattr(Analysis, n))]
+    close = None if callable(value) or isinstance(value, property) else nearest(name, settings, cutoff=0.85)
+    return f"did you mean {close!r}? Another name is needed where not" if close else None
 
 
 def load_function(reference: str) -> Callable[..., Any]:

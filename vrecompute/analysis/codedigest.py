@@ -40,6 +40,7 @@ from vrecompute.analysis.coderange import (
     machinery,
     uses_of,
 )
+from vrecompute.analysis.filereads import Reads
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["Code", "code_of", "difference"]
@@ -60,7 +61,8 @@ _LONG = 200
 
 @dataclass(frozen=True)
 class Code:
-    """`parts` are sha256 by name of all that is reached. `unnamed` says what could not be digested.
+    """`parts` are sha256 by name of all that is reached. `unnamed` says what could not be digested, and which
+    files are read when it is called.
 
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
@@ -78,9 +80,12 @@ class Code:
         return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
 
 
-def code_of(thing: Any, own: str | None = None) -> Code:
-    """The code of a function, a class or an object; `own` is a package that counts also where it is installed."""
-    description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0])
+def code_of(thing: Any, own: str | None = None, *, declared: bool = False) -> Code:
+    """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
+
+    `declared`: the files that it reads are in the key by other means.
+    """
+    description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
     description.root(thing)
     return Code(
         dict(sorted({**description.parts, **machinery()}.items())),
@@ -104,8 +109,9 @@ def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 class _Description:
     """Digests by name of what is reached, in an order that depends on nothing but what is there."""
 
-    def __init__(self, own: str) -> None:
+    def __init__(self, own: str, declared: bool) -> None:
         self.own = own
+        self.reads = Reads(own, declared)
         self.parts: dict[str, str] = {}
         self.unnamed: list[str] = []
         self.distributions: set[str] = set()
@@ -120,14 +126,17 @@ class _Description:
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
         self.parts["state"] = sha256_json(self.of(thing))
+        self.unnamed += self.reads.all(id(thing))
 
-    def of(self, value: Any) -> Any:
-        """A value as data, short; what has a name is described under it."""
+    def of(self, value: Any, how: str = "") -> Any:
+        """A value as data, short; what has a name is described under it. `how` it is reached: see `Reads.edge`."""
         if type(value) in (bool, int, float, complex, type(None), type(...)):
             return [type(value).__name__, repr(value)]
         if type(value) in (str, bytes):
             data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
             return [type(value).__name__, repr(value) if len(data) < _LONG else sha256_of(data)]
+        if self._within:
+            self.reads.edge(self._within[-1], id(value), how)
         if id(value) in self._done:
             return self._done[id(value)]
         if id(value) in self._within:
@@ -228,6 +237,7 @@ class _Description:
             return self._without_name(function, _why_unknown(function.__code__))
         closure = dict(zip(function.__code__.co_freevars, map(_content, function.__closure__ or ()), strict=True))
         uses = uses_of(function.__code__, found.node, function.__globals__)
+        self.reads.function(function, found, closure)
         return [
             "function",
             sourcetext.canonical(found.node),
@@ -300,6 +310,7 @@ class _Description:
         skipped = _NOT_COUNTED
         if _is_analysis(cls):
             skipped = skipped | _NOT_OF_PROCESS
+            self.reads.analyses.add(id(cls))
         generated = any(name in vars(cls) for name in _GENERATORS)
         members = {}
         for name, value in sorted(vars(cls).items()):
@@ -307,8 +318,8 @@ class _Description:
             made = generated and (name == "__repr__" or str(getattr(code, "co_filename", "")).startswith("<"))
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
-                members[name] = self.of(value)
-        return ["class", [self.of(base) for base in cls.__bases__], self.of(type(cls)), members]
+                members[name] = self.of(value, name)
+        return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members]
 
     def _object(self, value: Any) -> Any:
         if isinstance(value, np.ufunc):
@@ -316,7 +327,7 @@ class _Description:
         if _is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
             state = {k: v for k, v in sorted(vars(value).items()) if k != "values"}
-            return ["analysis", self.of(type(value)), self.of(state)]
+            return ["analysis", self.of(type(value), "instance"), self.of(state)]
         if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
             module = str(getattr(value, "__module__", None) or "builtins")
             holder = getattr(value, "__self__", None)
@@ -332,7 +343,9 @@ class _Description:
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
         function, arguments, *rest = made
         items = [[self.of(item) for item in given or ()] for given in rest[1:3]]
-        return ["object", self.of(function), [self.of(a) for a in arguments], [self.of(s) for s in rest[:1]], items]
+        how = "instance" if function.__module__ == "copyreg" else ""
+        described = [self.of(function, "instance"), [self.of(a, how) for a in arguments]]
+        return ["object", *described, [self.of(s) for s in rest[:1]], items]
 
     def _ufunc(self, value: np.ufunc) -> Any:
         for library in ("numpy", "scipy.special"):

@@ -19,7 +19,7 @@ from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
 __all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["machinery", "uses_of"]
+__all__ += ["machinery", "named_module", "uses_of"]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
@@ -140,11 +140,22 @@ def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
         elif isinstance(each_node, ast.ImportFrom):
             base = _absolute("." * each_node.level + (each_node.module or ""), package)
             uses.imports.setdefault(base, set()).update((alias.name,) for alias in each_node.names)
+        elif isinstance(each_node, ast.Call) and (named := named_module(each_node, package)):
+            uses.imports.setdefault(named, set()).add(_chain(each_node, parents))
     for name, imported in names.items():
         # `import a.b` binds `a`: what is used of `a.b` comes after it.
         skip = 0 if name not in imported.split(".")[:1] else imported.count(".")
         uses.imports[imported] |= {chain[skip:] for chain in uses.attributes.get(name, set())}
     return uses
+
+
+def named_module(call: ast.Call, package: str) -> str | None:
+    """The module that `import_module("x.y")` or `__import__("x")` in a module of `package` names by a text."""
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+    name = call.args[0] if call.args else None
+    if function in ("import_module", "__import__") and isinstance(name, ast.Constant) and isinstance(name.value, str):
+        return _absolute(name.value, package)
+    return None
 
 
 def _absolute(name: str, package: str) -> str:
@@ -154,7 +165,7 @@ def _absolute(name: str, package: str) -> str:
         return name
 
 
-def _chain(name: ast.Name, parents: Mapping[int, ast.AST]) -> tuple[str, ...]:
+def _chain(name: ast.expr, parents: Mapping[int, ast.AST]) -> tuple[str, ...]:
     chain: list[str] = []
     node: ast.AST = name
     while isinstance(parent := parents.get(id(node)), ast.Attribute):

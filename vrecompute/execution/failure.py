@@ -71,6 +71,11 @@ def failure_of(
         kind, reason = "code", str(error)
     else:
         kind, reason = "code", f"{_place(error)}{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += (
+                '; workers get those of your modules that code names: write `import NAME`, or import_module("NAME") '
+                "with the name as a text. Install a library where the workers are"
+            )
         detail = "".join(traceback.format_exception(error))
     return Failure(file, sample, kind, reason, start, stop, entries, detail)
 

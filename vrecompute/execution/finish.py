@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import traceback
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.objects import content_name, read_content, write_content
 
 __all__ = ["FinishContext", "failed_outcome", "finish"]
+
+# How many values a warning names.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         context = FinishContext.of(Path(name), manifest, outcome.summary)
         try:
             products = load_function(analysis.finish_function)(results, analysis, context)
-            plain = json.loads(json.dumps(_finite(products), allow_nan=False))
+            absent: list[str] = []
+            plain = json.loads(json.dumps(_finite(products, "", absent), allow_nan=False))
         except Exception as error:
             return failed_outcome(outcome, _raised(analysis, error))
         files = {}
@@ -70,7 +75,8 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
             name = content_name(f"{manifest.prefix}products/{writer}", data, path.suffix)
             write_content(store, name, data)
             files[path.relative_to(context.directory).as_posix()] = name
-    return replace(outcome, products=plain, product_files=files)
+    summary = replace(outcome.summary, warnings=(*outcome.summary.warnings, *_told(absent)))
+    return replace(outcome, summary=summary, products=plain, product_files=files)
 
 
 def failed_outcome(outcome: Outcome, failure: Failure) -> Outcome:
@@ -86,14 +92,25 @@ def _raised(analysis: Analysis, error: Exception) -> Failure:
     return Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
 
 
-def _finite(value: object) -> object:
-    """JSON has no NaN or infinity: None says that there is no such number."""
+def _finite(value: object, name: str, absent: list[str]) -> object:
+    """JSON has no NaN or infinity: None says that there is no such number, and `absent` gets what was there."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): _finite(v, f"{name}.{k}" if name else str(k), absent) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [_finite(v, f"{name}[{k}]", absent) for k, v in enumerate(value)]
     if hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return _finite(value.tolist(), name, absent)
+    if isinstance(value, float) and not math.isfinite(value):
+        absent.append(f"{value} as {name or 'a whole'}")
         return None
     return value
+
+
+def _told(absent: list[str]) -> tuple[str, ...]:
+    """One warning for all numbers that are none."""
+    if not absent:
+        return ()
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    return (
+        f"finish returned {', '.join(absent[:_NAMED])}{more}: products hold null there, as JSON has no such number",
+    )

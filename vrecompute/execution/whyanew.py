@@ -60,7 +60,7 @@ def _code(old: Manifest, new: Manifest) -> list[str]:
     if old.analysis_version != new.analysis_version:
         return [f"version {old.analysis_version} -> {new.analysis_version}"]
     if new.unnamed or old.unnamed:
-        return ["code without a digest may have changed"]
+        return ["code without a digest, or a file that process reads, may have changed"]
     by_module: dict[str, list[str]] = {}
     for part in difference(old.code_parts, new.code_parts):
         module, _, name = part.partition(": ")

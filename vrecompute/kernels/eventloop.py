@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from vrecompute.errors import UsageError
 from vrecompute.kernels.loop.arguments import Arguments
 from vrecompute.kernels.loop.binning import make_axis
+from vrecompute.kernels.loop.bounds import outside
 from vrecompute.kernels.loop.chunk import Chunk, Collection, Filled
 from vrecompute.kernels.loop.generate import Prepared, Source, Step, write_source
 from vrecompute.kernels.loop.rewrite import Binding, Names, Rewritten, rewrite
@@ -133,7 +134,8 @@ class EventLoop:
         and factors: of shape (events,) for one, of shape (events, n) for n of them, `name_0` and so on. Each
         becomes one more row of every histogram, filled with the
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
-        names is not given, and AnalysisError where a function cannot be compiled.
+        names is not given, AnalysisError where a function cannot be compiled, and OutsideEvent where one reads
+        at an index that its event does not have.
         """
         names, factors = _columns_of(weights or {})
         chunk = Chunk(
@@ -149,6 +151,10 @@ class EventLoop:
             built.run(*(values[a] for a in built.source.arguments))
         except NumbaError as error:
             raise explain(error, built.source, _kinds(chunk)) from error
+        except IndexError as error:
+            if (wrong := outside(arguments.fault, tuple(built.names.sites))) is None:
+                raise
+            raise wrong from error
         return arguments.filled()
 
     def compile(self, **types: str) -> None:

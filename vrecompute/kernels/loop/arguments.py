@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vrecompute.errors import UsageError
 from vrecompute.kernels.loop.binning import Axis
+from vrecompute.kernels.loop.bounds import no_fault
 from vrecompute.kernels.loop.chunk import Chunk, Filled, FilledHistogram
 from vrecompute.kernels.loop.generate import Prepared, Step
 from vrecompute.kernels.loop.rewrite import Names
@@ -34,6 +35,7 @@ class Arguments:
         self.axes, self.shifts, self.chunk = axes, shifts, chunk
         self.cuts = np.zeros(len(names.cuts), dtype=np.int64)
         self.counters = np.zeros(len(names.counters), dtype=np.float64)
+        self.fault = no_fault()
         self.rows_of_column = self._column_rows()
         self.rows_of_step, self.rows_of_histogram = self._step_rows()
         self.sums = {
@@ -78,6 +80,7 @@ class Arguments:
     def values(self) -> dict[str, Any]:
         """Arguments by name. Raises UsageError for a column or parameter that a function names but is not given."""
         made: dict[str, Any] = {"_events": self.chunk.events, "_cuts": self.cuts, "_counters": self.counters}
+        made["_fault"] = self.fault
         made |= self._collections()
         for name, where in self.names.event.items():
             column = _given(self.chunk.event, name, f"event.{name}", where)
@@ -98,7 +101,7 @@ class Arguments:
             made["_factors"] = _input(self.chunk.factors)
         for helper in self.names.helpers.values():
             if helper.once:
-                made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1, dtype=np.int64)
+                made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1.0)
                 made[f"_kept__{helper.name}"] = np.zeros(1)
         for s in self.steps:
             states = len(self.rows_of_step[s.name])

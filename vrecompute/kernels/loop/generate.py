@@ -14,6 +14,7 @@ _HEADER = '''"""An event loop written by vrecompute from the functions of an ana
 
 import numpy as _np
 from vrecompute.kernels.loop.binning import fill as _fill, fill_weights as _fill_weights
+from vrecompute.kernels.loop.bounds import inside as _inside, item as _item
 from vrecompute.kernels.loop.inline import entry as _entry_point, inline as _inline
 '''
 _FILL_ALL = """
@@ -166,6 +167,7 @@ class _Loop:
                 "_cuts",
                 "_counters",
                 "_factors",
+                "_fault",
             ):
                 self.use(a)
         return f"{function.name}({', '.join([*function.arguments, *numbers])})"

@@ -6,12 +6,12 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
-import numpy as np
-
 from vrecompute.errors import UsageError
+from vrecompute.kernels.loop.bounds import Site
+from vrecompute.kernels.loop.outside import function_of, import_line, literal, value_of
 from vrecompute.kernels.loop.source_map import Where, define, define_once, line_map, read_function
 
 __all__ = ["Binding", "Names", "Rewritten", "rewrite"]
@@ -45,6 +45,7 @@ class Names:
     counters: dict[str, int] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     helpers: dict[tuple[Any, ...], Rewritten] = field(default_factory=dict)
+    sites: dict[Site, int] = field(default_factory=dict)
     weighted: bool = False
 
 
@@ -89,7 +90,7 @@ def rewrite(
     made = define(name, (*arguments, *numbers), body)
     if kind.get("once"):
         made = define_once(made, name, arguments, numbers)
-        arguments = (*arguments, f"_memo__{name}", f"_kept__{name}", "_entry")
+        arguments = tuple(dict.fromkeys([*arguments, f"_memo__{name}", f"_kept__{name}", "_entry"]))
     module = ast.fix_missing_locations(ast.Module(body=[*made], type_ignores=[]))
     source = ast.unparse(module)
     return Rewritten(
@@ -244,14 +245,30 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(value, ast.Attribute):
             bound = self.kind(value.value)
             if bound is not None and bound.kind == "collection":
-                if isinstance(node.slice, ast.UnaryOp) and isinstance(node.slice.op, ast.USub):
-                    self.fail(node, f"{ast.unparse(node)}: the objects of an event count from 0, up to len - 1")
-                return ast.copy_location(self.element(bound.name, value, self.visit(node.slice)), node)
+                return ast.copy_location(self.element(bound.name, value, node), node)
+        # numba checks an index that is written as a number.
+        written = node.slice.operand if isinstance(node.slice, ast.UnaryOp) else node.slice
+        if isinstance(node.ctx, ast.Load) and not isinstance(written, ast.Constant | ast.Slice):
+            site = self.site(node)
+            return ast.Call(_parse("_item"), [self.visit(value), self.visit(node.slice), *site], [])
         return self.generic_visit(node)
 
-    def element(self, collection: str, column: ast.Attribute, index: ast.expr) -> ast.expr:
-        """`muon.pt[i]`: one element, floats as float64; an unsigned index saves the test for negative ones."""
-        full = f"{collection}.{column.attr}"
+    def site(self, node: ast.Subscript, collection: str | None = None) -> list[ast.expr]:
+        """Arguments by which the loop notes that the index is outside."""
+        site = Site(self.where(node), ast.unparse(node.value), ast.unparse(node.slice), collection)
+        self.use("_fault", "_entry")
+        number = self.names.sites.setdefault(site, len(self.names.sites))
+        return [_parse("_fault"), ast.Constant(number), _parse("_entry")]
+
+    def element(self, collection: str, column: ast.Attribute, node: ast.Subscript) -> ast.expr:
+        """`muon.pt[i]`: one element, floats as float64; an unsigned index saves numpy's test for negative ones."""
+        full, text = f"{collection}.{column.attr}", ast.unparse(node)
+        if not isinstance(node.ctx, ast.Load):
+            self.fail(node, f"{text}: a column cannot be written; keep the value under a name of your own")
+        if isinstance(node.slice, ast.UnaryOp) and isinstance(node.slice.op, ast.USub):
+            self.fail(node, f"{text}: the objects of an event count from 0, up to len - 1")
+        if isinstance(node.slice, ast.Slice | ast.Tuple):
+            self.fail(node, f"{text}: give one index, {ast.unparse(column)}[i]")
         if full in self.names.prepared and not self.raw:
             array, base = f"_var__{collection}__{column.attr}", f"_row__{collection}__{column.attr}"
             self.prepared.add(full)
@@ -260,15 +277,16 @@ class _Rewriter(ast.NodeTransformer):
             array, base = f"_raw__{collection}__{column.attr}", f"_at__{collection}"
             self.names.columns.setdefault(full, self.where(column))
             is_float = full in self.names.float_columns
-        self.use(array, base)
+        self.use(array, base, f"_n__{collection}")
+        number = [_parse(f"_n__{collection}"), *self.site(node, ast.unparse(column.value))]
         made = _parse(f"{array}[_np.uint64({base} + 0)]")
-        made.slice.args[0].right = index  # type: ignore[attr-defined]
+        made.slice.args[0].right = ast.Call(_parse("_inside"), [self.visit(node.slice), *number], [])  # type: ignore[attr-defined]
         return ast.Call(_parse("_np.float64"), [made], []) if is_float else made
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         bound = self.kind(node.value)
         if bound is None:
-            return self.generic_visit(node)
+            return self.outside_attribute(node)
         if bound.kind == "collection":
             self.fail(node, f"{ast.unparse(node)} is a column: give it an index, {ast.unparse(node)}[i]")
         if bound.kind not in ("event", "parameters"):
@@ -294,13 +312,11 @@ class _Rewriter(ast.NodeTransformer):
             if node.func.id == "len" and first is not None and first.kind == "collection":
                 self.use(f"_n__{first.name}")
                 return ast.copy_location(ast.Name(f"_n__{first.name}", ast.Load()), node)
-            target = self.outside.get(node.func.id)
-            inner = getattr(target, "py_func", target)
-            if isinstance(inner, FunctionType) and not _is_ours(target):
-                return ast.copy_location(self.helper(node, target, inner), node)
+        if (function := function_of(self.value_of(node.func))) is not None:
+            return ast.copy_location(self.helper(node, function), node)
         return self.generic_visit(node)
 
-    def helper(self, node: ast.Call, target: Any, function: FunctionType) -> ast.expr:
+    def helper(self, node: ast.Call, function: FunctionType) -> ast.expr:
         """A call of another of the physicist's functions: its own copy for the collections it is given here."""
         parameters = list(inspect.signature(function).parameters)
         if node.keywords or len(node.args) != len(parameters):
@@ -346,31 +362,38 @@ class _Rewriter(ast.NodeTransformer):
         self.use(f"_of__{bound.name}")
         return ast.copy_location(ast.Name(f"_of__{bound.name}", ast.Load()), node)
 
+    def value_of(self, node: ast.AST) -> Any:
+        """Of a name, or an attribute of one, that is none of the function's own."""
+        known = {n: v for n, v in self.outside.items() if n not in self.locals and n not in self.bindings}
+        return value_of(node, known)
+
+    def outside_attribute(self, node: ast.Attribute) -> ast.AST:
+        """`cuts.pt_min_gev` as the number it is; what a library has stays by name."""
+        value = self.value_of(node)
+        if (text := literal(value)) is not None:
+            return ast.copy_location(_parse(text), node)
+        if value is not None and not callable(value) and not isinstance(value, ModuleType):
+            self.cannot_hold(node, value)
+        return self.generic_visit(node)
+
     def outside_name(self, node: ast.Name, value: Any) -> ast.expr:
         """A module, a number or a library function that the physicist's module names."""
-        if isinstance(value, bool | int | float | np.number | np.bool_):
-            return _parse(repr(value.item() if isinstance(value, np.generic) else value))
-        if isinstance(value, tuple) and all(isinstance(v, bool | int | float) for v in value):
-            return _parse(repr(value))
-        if isinstance(value, ModuleType):
-            line = f"import {value.__name__} as {node.id}"
-        elif getattr(value, "__module__", None) == "builtins":
+        if (text := literal(value)) is not None:
+            return _parse(text)
+        if getattr(value, "__module__", None) == "builtins":
             return node
-        elif _is_ours(value) or isinstance(value, BuiltinFunctionType | np.ufunc | type):
-            line = f"from {getattr(value, '__module__', None) or 'numpy'} import {value.__name__} as {node.id}"
-        else:
-            self.fail(
-                node, f"{node.id!r} is a {type(value).__name__}, which a compiled loop cannot hold: pass p.{node.id}"
-            )
+        if (line := import_line(value, node.id)) is None:
+            self.cannot_hold(node, value)
         if self.names.imports.setdefault(node.id, line) != line:
             self.fail(node, f"{node.id!r} has two different values in the functions of this loop; rename one")
         return node
 
+    def cannot_hold(self, node: ast.Name | ast.Attribute, value: Any) -> NoReturn:
+        """The loop holds numbers: of other things its machine code would keep the value of its first run."""
+        name, last = ast.unparse(node), node.id if isinstance(node, ast.Name) else node.attr
+        kind = "class" if isinstance(value, type) else type(value).__name__
+        self.fail(node, f"{name!r} is a {kind}, which a compiled loop cannot hold: pass p.{last}, or make it a tuple")
+
 
 def _returns_nothing(node: ast.Return) -> bool:
     return node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None)
-
-
-def _is_ours(value: Any) -> bool:
-    """Compiled functions that ship with vrecompute are imported, not copied; their source is in the key anyway."""
-    return hasattr(value, "py_func") and str(getattr(value, "__module__", "")).startswith("vrecompute.kernels")

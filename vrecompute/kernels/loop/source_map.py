@@ -64,8 +64,9 @@ def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbe
     keys = ["_entry", *numbers]
     same = " and ".join(f"{memo}[{k}] == {key}" for k, key in enumerate(keys))
     keep = "\n        ".join(f"{memo}[{k}] = {key}" for k, key in enumerate(keys))
+    outside = dict.fromkeys([*arguments, memo, kept, *keys])
     text = (
-        f"@_inline\ndef {name}({', '.join([*arguments, memo, kept, *keys])}):\n"
+        f"@_inline\ndef {name}({', '.join(outside)}):\n"
         f"    if not ({same}):\n        {keep}\n"
         f"        {kept}[0] = {name}__now({', '.join([*arguments, *numbers])})\n    return {kept}[0]"
     )

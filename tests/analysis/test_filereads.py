@@ -1,0 +1,219 @@
+"""A file that `process` reads by itself is in no key: parts of such a run are not reused, and the report says why."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.events import write_events
+from vrecompute import Client
+from vrecompute.analysis.codedigest import code_of, difference
+from vrecompute.analysis.loading import load_analysis
+from vrecompute.errors import UsageError
+
+HEAD = """
+import gzip
+import io
+import json
+import os
+import pathlib
+from os import environ
+from pathlib import Path
+
+import numpy as np
+
+import cuts
+from vrecompute import Analysis, Result
+from vrecompute.datasets.columns import OptionalColumn
+
+HERE = Path(__file__).parent
+FILE = HERE / "cuts.json"
+
+
+class Table:
+    def __init__(self, path):
+        self.values = json.loads(Path(path).read_text())
+
+    def open(self):
+        return self.values
+
+
+TABLE = Table(FILE)
+
+
+def again(file):
+    file = open(file)
+    return json.load(file)["pt_min_gev"]
+
+
+class A(Analysis):
+    name = "a"
+
+    def columns(self, source):
+        return ("Muon_pt",)
+
+    def process(self, events):
+        pt_min_gev = {0}
+        return Result(counters={{"above": float(np.sum(events.flat("Muon_pt") > pt_min_gev))}})
+"""
+CUTS = """
+import json
+import os
+from pathlib import Path
+
+HERE = Path(__file__).parent
+AT_IMPORT = json.loads((HERE / "cuts.json").read_text())["pt_min_gev"]
+
+
+def pt_min_gev():
+    with open(HERE / "cuts.json") as file:
+        return json.load(file)["pt_min_gev"]
+
+
+def unused():
+    return open("unused.json").read()
+
+
+def write(value):
+    with open("log.txt", "a") as file:
+        file.write(str(value))
+    with Path("log.txt").open("w") as file:
+        file.write(str(value))
+    return value
+
+
+def settled():
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return 20.0
+
+
+def read(path):
+    return json.loads(path.read_text())["pt_min_gev"]
+"""
+
+
+def write(folder, expression, more=""):
+    folder.mkdir(exist_ok=True)
+    (folder / "cuts.json").write_text('{"pt_min_gev": 20.0}')
+    (folder / "cuts.py").write_text(CUTS)
+    (folder / "analysis.py").write_text(HEAD.format(expression) + more)
+    return folder / "analysis.py"
+
+
+READ = {
+    "cuts.pt_min_gev()": "cuts.json is read at cuts.py:11",
+    "json.load(open('cuts.json'))['pt_min_gev']": "cuts.json is read at analysis.py:",
+    "json.loads(FILE.read_text())['pt_min_gev']": "a file (FILE) is read at analysis.py:",
+    "json.load(FILE.open())['pt_min_gev']": "a file (FILE) is read",
+    "json.loads(Path(__file__).with_name('cuts.json').read_bytes())['pt_min_gev']": "cuts.json is read",
+    "json.loads(pathlib.Path.read_text(FILE))['pt_min_gev']": "a file (FILE) is read",
+    "json.load(io.open(HERE / 'cuts.json'))['pt_min_gev']": "cuts.json is read",
+    "np.loadtxt('cuts.txt')": "cuts.txt is read",
+    "np.load('cuts.npy')[0]": "cuts.npy is read",
+    "json.load(gzip.open('cuts.json.gz'))": "cuts.json.gz is read",
+    "os.read(os.open('cuts.json', os.O_RDONLY), 10)": "cuts.json is read",
+    "Table(FILE).values['pt_min_gev']": "a file (Path(path)) is read",
+    "again('cuts.json')": "a file (file) is read at analysis.py:",
+    "(lambda: json.load(open('cuts.json')))()['pt_min_gev']": "cuts.json is read",
+    "cuts.read(FILE)": "a file (path) is read at cuts.py:",
+    "float(os.environ['PT_MIN'])": "an environment variable is read at analysis.py:",
+    "float(environ.get('PT_MIN', 1))": "an environment variable is read",
+    "float(os.getenv('PT_MIN', 1))": "an environment variable is read",
+}
+NOT_READ = [
+    "20.0",
+    "cuts.AT_IMPORT",
+    "cuts.write(20.0)",
+    "cuts.settled()",
+    "TABLE.values['pt_min_gev']",
+    "TABLE.open()['pt_min_gev']",
+    "json.loads('20.0')",
+    "json.loads(events.resources['cuts'].read_text())['pt_min_gev']",
+    "float(os.path.exists('/'))",
+]
+
+
+@pytest.mark.parametrize("expression", READ)
+def test_what_process_reads_is_told_by_name_and_line(tmp_path, expression):
+    code = load_analysis(str(write(tmp_path, expression)), {})[0].code()
+    (told,) = code.unnamed
+    assert told.startswith(READ[expression])
+    assert ", inside process; " in told
+    assert code.digest != code_of(load_analysis(str(tmp_path / "analysis.py"), {})[0]).digest
+
+
+@pytest.mark.parametrize("expression", NOT_READ)
+def test_what_process_does_not_read_is_not_told(tmp_path, expression):
+    assert load_analysis(str(write(tmp_path, expression)), {})[0].code().unnamed == ()
+
+
+RESOURCES = """
+    def resources(self):
+        return {"cuts": FILE}
+"""
+
+
+def test_a_declared_file_may_be_read_by_helpers_and_another_is_still_told(tmp_path):
+    known = write(tmp_path / "known", "cuts.read(events.resources['cuts'])", RESOURCES)
+    assert load_analysis(str(known), {})[0].code().unnamed == ()
+    other = write(tmp_path / "other", "cuts.read(events.resources['cuts']) + cuts.pt_min_gev()", RESOURCES)
+    (told,) = load_analysis(str(other), {})[0].code().unnamed
+    assert told.startswith("cuts.json is read at cuts.py:11")
+
+
+BEFORE = """
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.cut = json.loads(FILE.read_text())
+
+    def variations(self, sample):
+        return ("nominal", *cuts.unused())
+"""
+
+
+def test_what_is_read_before_process_is_in_the_key_by_value(tmp_path):
+    codes = []
+    for value in (20.0, 30.0):
+        file = write(tmp_path / str(value), "self.cut['pt_min_gev'] + cuts.AT_IMPORT", BEFORE)
+        (file.parent / "cuts.json").write_text(json.dumps({"pt_min_gev": value}))
+        codes.append(load_analysis(str(file), {})[0].code())
+    assert [c.unnamed for c in codes] == [(), ()]
+    assert {n for n in codes[0].parts if codes[0].parts[n] != codes[1].parts[n]} >= {"cuts: AT_IMPORT", "state"}
+
+
+def test_an_edited_file_gives_its_own_number_and_the_report_says_what_is_not_reused(tmp_path):
+    file = write(tmp_path / "a", "json.load(open(FILE))['pt_min_gev']")
+    events = write_events(tmp_path / "e.root", 200)
+    above = []
+    with Client(workers=1, store=tmp_path / "store") as client:
+        for value in (0.0, 1e6):
+            (file.parent / "cuts.json").write_text(json.dumps({"pt_min_gev": value}))
+            run = client.run(str(file), str(events))
+            above.append(run.result(timeout_s=120).total.counters["above"])
+            assert run.report().chunks.reused == 0
+            assert any("a file (FILE) is read at analysis.py:" in w for w in run.report().warnings)
+    assert above[0] > 0 == above[1]
+
+
+def test_a_file_that_was_read_at_import_is_read_again_when_it_has_changed(tmp_path):
+    file = write(tmp_path, "cuts.AT_IMPORT")
+    first, same = (load_analysis(str(file), {})[0] for _ in range(2))
+    assert type(first) is type(same)
+    (tmp_path / "cuts.json").write_text('{"pt_min_gev": 50.0}')
+    edited = load_analysis(str(file), {})[0]
+    assert edited.code().digest != first.code().digest
+    assert difference(first.code().parts, edited.code().parts) == ["cuts: AT_IMPORT"]
+    (tmp_path / "cuts.json").unlink()
+    with pytest.raises(UsageError, match=r"analysis\.py cannot be imported: FileNotFoundError"):
+        load_analysis(str(file), {})
+
+
+def test_a_mapped_function_that_reads_a_file_is_told_of_too():
+    def above(events):
+        return float((events.flat("Muon_pt") > np.loadtxt("cuts.txt")).sum())
+
+    line = above.__code__.co_firstlineno + 1
+    (told,) = code_of(above).unnamed
+    assert told.startswith(f"cuts.txt is read at test_filereads.py:{line}, inside process; declare it in resources()")

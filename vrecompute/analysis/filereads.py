@@ -1,0 +1,205 @@
+"""Files and environment variables that a function reads when it is called: no digest of code can hold them (law 4)."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from vrecompute.analysis.coderange import counts
+from vrecompute.sourcetext import Found
+
+__all__ = ["Reads"]
+
+# Last names of what libraries read files by; `read_csv` and the like, too.
+_READERS = frozenset(
+    {"ZipFile", "connect", "File", "TFile", "fromfile", "from_file", "from_parquet", "fromregex", "genfromtxt"}
+    | {"getline", "getlines", "imread", "InferenceSession", "load", "loadtxt", "memmap", "open"}
+    | {"open_binary", "open_dataset", "open_text", "urlopen"}
+)
+# What takes a file that was opened elsewhere.
+_OF_OPENED = frozenset({"cloudpickle.load", "json.load", "marshal.load", "pickle.load", "tomllib.load", "yaml.load"})
+# Of an object whose class cannot be known from the text.
+_METHODS = frozenset({"load_model", "open", "read_bytes", "read_text"})
+_ENVIRONMENT = frozenset({"os.environ", "os.getenv"})
+
+
+# Methods that an object which is there already has behind it; and those of an analysis that come before `process`.
+_MADE_BY = frozenset({"__init__", "__new__", "__post_init__"})
+_BEFORE_PROCESS = _MADE_BY | {"columns", "needs", "open_directory", "resources", "variations"}
+
+
+@dataclass
+class Reads:
+    """What the functions read that are called from a root, by way of all that one reaches from another.
+
+    `own` is the analysis' package. `declared`: it declares the files that it reads.
+    """
+
+    own: str
+    declared: bool
+    told: dict[int, list[str]] = field(default_factory=dict)
+    reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
+    analyses: set[int] = field(default_factory=set)
+
+    def edge(self, one: int, other: int, how: str) -> None:
+        """`how` is the name of a class' member, `base`, or `instance` where an object is of a class."""
+        self.reached.setdefault(one, set()).add((other, how))
+
+    def function(self, function: FunctionType, found: Found, closure: Mapping[str, Any]) -> None:
+        """A function, where it is written and what is in its closure."""
+        names = _Function(found.node, {**function.__globals__, **closure}, self.own)
+        self.told[id(function)] = _reads_of(found, names, declared=self.declared)
+
+    def all(self, root: int) -> list[str]:
+        """What is read when the root is called, or the `process` of one that is an analysis."""
+        waiting, seen, told = [(root, True)], set(), []
+        while waiting:
+            if (at := waiting.pop()) in seen:
+                continue
+            seen.add(at)
+            one, is_called = at
+            told += self.told.get(one, [])
+            skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
+            for other, how in self.reached.get(one, ()):
+                if how not in skipped:
+                    waiting.append((other, is_called if how == "base" else how != "instance"))
+        return sorted(set(told))
+
+
+def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]:
+    """What a function reads, each with its place and what to do instead.
+
+    Where an analysis has `declared` the files that it reads, a path that the function is given is taken for one of
+    them.
+    """
+    place = Path(found.file).name
+    told = {}
+    for node in ast.walk(found.node):
+        line = f"{place}:{getattr(node, 'lineno', 0)}"
+        if function.is_environment(node):
+            told[line] = f"an environment variable is read at {line}, inside process; make it a parameter"
+        elif isinstance(node, ast.Call):
+            read = function.read_by(node)
+            if read and not function.is_known(node, read, declared=declared):
+                instead = "declare it in resources(), or read it outside functions, at import"
+                told.setdefault(line, f"{_title(read)} is read at {line}, inside process; {instead}")
+    return list(told.values())
+
+
+class _Function:
+    """Where the names of a function come from; `outside` are its globals and closure."""
+
+    def __init__(self, node: ast.AST, outside: Mapping[str, Any], own: str) -> None:
+        self.own = own
+        self.outside = {**vars(builtins), **outside}
+        self.parameters: set[str] = set()
+        self.bound: dict[str, list[ast.AST]] = {}
+        self.imported: dict[str, str] = {}
+        self.written: set[int] = set()
+        for each in ast.walk(node):
+            if isinstance(each, ast.arg):
+                self.parameters.add(each.arg)
+            elif isinstance(each, ast.Import):
+                self.imported.update(
+                    (a.asname or a.name.partition(".")[0], a.name if a.asname else a.name.partition(".")[0])
+                    for a in each.names
+                )
+            elif isinstance(each, ast.ImportFrom):
+                self.imported.update((a.asname or a.name, f"{each.module}.{a.name}") for a in each.names)
+            elif isinstance(each, ast.Subscript) and not isinstance(each.ctx, ast.Load):
+                self.written.add(id(each.value))
+            for target, value in _bindings(each):
+                for name in ast.walk(target):
+                    if isinstance(name, ast.Name):
+                        self.bound.setdefault(name.id, []).append(value)
+
+    def is_environment(self, node: ast.AST) -> bool:
+        """Whether it is `os.environ` or `os.getenv`, and not written to."""
+        return id(node) not in self.written and self.name_of(node) in _ENVIRONMENT
+
+    def read_by(self, call: ast.Call) -> list[ast.expr]:
+        """The expressions that say what is read, none where the call reads no file."""
+        last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        arguments = [*call.args, *(k.value for k in call.keywords)]
+        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        if last == "open" and any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in modes):
+            return []
+        name = self.name_of(call.func)
+        if name is not None:
+            is_reader = last in _READERS | _METHODS or last.startswith("read_")
+            return arguments if is_reader and name not in _OF_OPENED else []
+        if isinstance(call.func, ast.Attribute) and last in _METHODS and not self.is_users(call.func.value):
+            return [call.func.value, *arguments]
+        return []
+
+    def is_users(self, node: ast.AST) -> bool:
+        """Whether it is the object itself, or a thing of the user's, whose own functions are looked at."""
+        if not isinstance(node, ast.Name):
+            return False
+        thing = self.outside.get(node.id)
+        module = thing.__name__ if isinstance(thing, ModuleType) else str(getattr(type(thing), "__module__", ""))
+        return node.id in ("self", "cls") or (node.id not in {*self.bound, *self.imported} and counts(module, self.own))
+
+    def name_of(self, node: ast.AST) -> str | None:
+        """The full name of what a library has, `numpy.load`; None for anything else."""
+        if isinstance(node, ast.Attribute):
+            return f"{base}.{node.attr}" if (base := self.name_of(node.value)) is not None else None
+        if not isinstance(node, ast.Name) or node.id in self.parameters or node.id in self.bound:
+            return None
+        if node.id in self.imported:
+            name = self.imported[node.id]
+        elif (thing := self.outside.get(node.id)) is os.environ:
+            return "os.environ"
+        elif isinstance(thing, ModuleType):
+            name = thing.__name__
+        elif isinstance(thing, type) or callable(thing):
+            name = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}"
+        else:
+            return None
+        modules = (name.rpartition(".")[0] or name, name.partition(".")[0])
+        return None if any(counts(module, self.own) for module in modules) else name
+
+    def is_known(self, call: ast.Call, read: list[ast.expr], *, declared: bool) -> bool:
+        """Whether what is read is one of `events.resources`, was opened before, or may be given as a declared file."""
+        for node in self.origins(read):
+            if isinstance(node, ast.Attribute) and node.attr == "resources":
+                return True
+            if isinstance(node, ast.Call) and node is not call and self.read_by(node):  # which is told itself
+                return True
+            if declared and isinstance(node, ast.Name) and node.id in self.parameters:
+                return True
+        return False
+
+    def origins(self, expressions: list[ast.expr]) -> Iterator[ast.AST]:
+        """All nodes of the expressions, and of what the names in them were bound to."""
+        waiting: list[ast.AST] = [*expressions]
+        seen: set[str] = set()
+        while waiting:
+            for node in ast.walk(waiting.pop()):
+                yield node
+                if isinstance(node, ast.Name) and node.id not in seen:
+                    seen.add(node.id)
+                    waiting += self.bound.get(node.id, [])
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    if isinstance(node, ast.Assign):
+        yield from ((target, node.value) for target in node.targets)
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
+        yield node.target, node.value
+    elif isinstance(node, ast.For | ast.comprehension):
+        yield node.target, node.iter
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        yield node.optional_vars, node.context_expr
+
+
+def _title(read: list[ast.expr]) -> str:
+    """The file by its name, if that is written there; else the expression."""
+    texts = [n.value for r in read for n in ast.walk(r) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return texts[0] if texts else f"a file ({ast.unparse(read[0])})"
