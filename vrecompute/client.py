@@ -297,7 +297,7 @@ class Client:
         manifest = read_manifest(store, self._full_name(run))
 
         def analysis() -> Analysis:
-            source = restore(store, manifest.resources, temporary_folder() / manifest.run)
+            source = restore(store, manifest.source_files, temporary_folder() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
         detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None

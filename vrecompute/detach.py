@@ -38,7 +38,7 @@ class Detached:
 
         UsageError or OverBudget for more than the site gives.
         """
-        if self.manifest.origin.startswith("live:"):
+        if self.manifest.origin.kind == "live":
             raise UsageError(
                 "only an installed analysis or a source file can run detached: this one was defined in a notebook or "
                 "script; save it as FILE.py and submit that"

@@ -24,7 +24,7 @@ from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
-from vrecompute.stores.base import Store
+from vrecompute.stores.base import NO_SPACE, Store
 from vrecompute.stores.objects import read_content
 
 __all__ = ["MARKER", "check_directory", "claim_directory", "publish"]
@@ -69,7 +69,7 @@ def publish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outco
         _write(store, manifest, analysis, outcome, beside)
         _move(beside, directory)
     except OSError as error:
-        kind = StoreFull if error.errno == 28 else StoreError
+        kind = StoreFull if error.errno in NO_SPACE else StoreError
         raise kind(f"{directory}: cannot write the outputs of run {manifest.run}: {error.strerror or error}; "
                    f"`vrecompute runs result {manifest.run} --out DIR` writes them elsewhere") from error  # fmt: skip
     finally:

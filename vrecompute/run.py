@@ -275,7 +275,7 @@ class Run:
             idle = 0
             try:
                 while self._told is None:
-                    self._progress = replace(self._progress, waiting="workers are being started")
+                    self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
                     runner = None
                     try:
                         self._runner = runner = make_runner(self._notice)

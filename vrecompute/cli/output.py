@@ -78,7 +78,7 @@ def _lines() -> Watch:
 
     def watch(progress: Progress) -> None:
         tenth = int(progress.fraction * 10) if progress.stage == "work" else 0
-        step = (progress.stage, tenth, progress.waiting.partition(":")[0].partition(",")[0])
+        step = (progress.stage, tenth, progress.waiting_for)
         if step not in said and progress.stage not in {"waiting", "done"}:
             said.add(step)
             click.echo(f"{progress.stage}  {_words(progress)}".rstrip(), err=True)

@@ -160,8 +160,16 @@ class Runner:
             return {}
         with self._stage("reuse"):
             plan, collector = self._reuse(plan)
-        wanted = (dict(self.manifest.resources), dict(self.manifest.numerics), self.walltime.ends)
-        context = TaskContext(plan, self.analysis, self.store.url, *wanted, self.packed.code.parts)
+        context = TaskContext(
+            plan,
+            self.analysis,
+            self.store.url,
+            resources=dict(self.manifest.resources),
+            certified=dict(self.manifest.certified),
+            numerics=dict(self.manifest.numerics),
+            ends=self.walltime.ends,
+            code=self.packed.code.parts,
+        )
         missing = int((~collector.have).sum())
         self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks)
         with self._stage("work"):
@@ -208,7 +216,7 @@ class Runner:
         if why := self.control.lost():
             raise ClusterLost(why)
         wait = self._patience.look(pool, ended)
-        self.report(waiting=wait.reason, waiting_s=wait.seconds)
+        self.report(waiting=wait.reason, waiting_s=wait.seconds, waiting_for=wait.kind)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
