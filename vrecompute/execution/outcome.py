@@ -25,6 +25,7 @@ from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary, Status
 from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.results.result import Result
+from vrecompute.stores.objects import sha256_in
 
 __all__ = ["Outcome", "Tally", "inside"]
 
@@ -198,7 +199,7 @@ class Tally:
         weights = [w for s in samples for w in weight_warnings(s, of[s.name], weighted=weighted[s.name])]
         warnings = [*self.warnings, *weights, *_empty_selections(results)]
         warnings += [f"nothing of this run is reused by another: {what}" for what in self.manifest.unnamed]
-        digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
+        digest = sha256_in(result) if result else None
         summary = RunSummary(
             run=self.manifest.run,
             status=self._status(merged, cancelled=cancelled),
@@ -253,7 +254,7 @@ class Tally:
 
     def _status(self, merged: int, *, cancelled: bool) -> Status:
         if cancelled or self.must_stop:
-            return "failed"
+            return "failed" if self.must_stop else "cancelled"
         # A part of nothing is nothing.
         return "complete" if not self.failures else "partial" if merged else "failed"
 

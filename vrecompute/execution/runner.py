@@ -37,7 +37,7 @@ from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.execution.workkey import work_key
 from vrecompute.execution.workloop import WorkLoop, report_work
-from vrecompute.results.file import write_results
+from vrecompute.results.file import Completeness, write_results
 from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import SetAside, content_name, set_aside, write_content
@@ -121,9 +121,10 @@ class Runner:
         finally:
             self.control.needed(self.manifest.run, 0)
         self.walltime.hand_over(self.tally)
-        name = self._kept(results)
+        cancelled = self._cancelled
+        name = self._kept(results, cancelled=cancelled)
         self.tally.warnings += self._aside.said()
-        outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+        outcome = self.tally.outcome(results, name, cancelled=cancelled)
         try:
             with self._stage("finish"):
                 outcome = self._finish(outcome)
@@ -132,7 +133,7 @@ class Runner:
         except StoreError as error:
             # What the store cannot take is told to whoever listens to this process.
             self.tally.failed(failure_of(error, self.store.url, ""))
-            outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+            outcome = self.tally.outcome(results, name, cancelled=cancelled)
         self.report(stage="done")
         return outcome
 
@@ -198,12 +199,15 @@ class Runner:
         report_work(self, found.collector)
         return found.plan, found.collector
 
-    def _kept(self, results: Mapping[str, Result]) -> str | None:
+    def _kept(self, results: Mapping[str, Result], *, cancelled: bool) -> str | None:
         """The store's name of the results of what was seen; a complete run has one even of no events at all."""
         if not results or not (self.tally.events_seen or self.tally.all_there):
             return None
+        summary = self.tally.outcome(results, None, cancelled=cancelled).summary
+        events = summary.events
+        completeness = Completeness(summary.status, events.seen, events.expected, summary.completeness_text)
         try:
-            data = write_results(results)
+            data = write_results(results, completeness)
             name = content_name(f"{self.manifest.prefix}results", data, ".zip")
             write_content(self.store, name, data)
         except StoreError as error:
