@@ -315,11 +315,13 @@ class Run:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
         job = self.job_status()
         how = "its Runner is gone" if job is None or not job.reason else job.reason
-        if damaged := outcomes(self.store, self.id)[1]:
+        kind: type[Incomplete] = Interrupted
+        if damaged := outcomes(self.store, self.id)[1]:  # it may have ended in any way
+            kind = Incomplete
             how = f"how it ended is not known: {'; '.join(map(str, damaged.values()))}"
         if job is not None and job.exit_code == OutOfTime.exit_code:
             how += "; it was out of time, and its site does not let jobs requeue themselves"
-        raise Interrupted(
+        raise kind(
             f"run {self.id} was interrupted: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
         )
