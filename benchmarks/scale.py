@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.sleeping import Sleeping
 from vrecompute.analysis import Grid
+from vrecompute.analysis.loading import Origin
 from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.digest import numerics
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id
@@ -129,7 +130,7 @@ def _manifest(chunks: int, chunk_s: float, task_s: float) -> Manifest:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         analysis=Sleeping.name,
         analysis_version=Sleeping.version,
-        origin="live",
+        origin=Origin("live", Sleeping.name),
         code="",
         parameters={"seconds": chunk_s},
         dataset=Dataset((_SAMPLE,), ()),

@@ -76,7 +76,7 @@ def test_the_notebook_lines_of_readme_run_as_they_stand(place):
 def test_the_reading_snippet_reads_what_readme_s_zmumu_run_left(place, capsys):
     (code,) = blocks("docs/result-format.md")
     exec(code, {})
-    events, cuts, filled, ends = re.match(r"(\d+) (\{.*\}) ([\d.]+) \[(.*)\]", capsys.readouterr().out).groups()
+    events, cuts, filled, ends = re.match(r"None (\d+) (\{.*\}) ([\d.]+) \[(.*)\]", capsys.readouterr().out).groups()
     assert int(events) == 40000
     assert 0 < float(filled) <= json.loads(cuts.replace("'", '"'))["opposite_sign"]
     assert ends.split() == ["60.", "120."]
@@ -115,7 +115,7 @@ def test_objects_of_a_store_prove_themselves_by_the_recipes_of_the_page(place):
         said = document.pop("sha256")
         assert hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest() == said
         assert document["format"].startswith("vrecompute-")
-        assert (document["version"], document["of"]) == (2, str(path.relative_to("store")))
+        assert (document["version"], document["of"]) == (3, str(path.relative_to("store")))
 
 
 def test_a_store_is_made_for_its_user_alone(place):
@@ -199,11 +199,11 @@ def test_the_keys_of_dataset_files_are_those_of_the_schema():
     told = {name for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     schema = json.loads(text("docs/dataset.schema.json"))
     known = set(schema["properties"])
+    of_a_file = {"path", "entries", "sha256", "adler32"}  # in the row of `files`
     for definition in schema["$defs"].values():
-        known |= set(definition.get("properties", ())) - {
-            "path",
-            "entries",
-        }  # they are of a file, in the row of `files`
+        known |= set(definition.get("properties", ())) - of_a_file
+    (row,) = re.findall(r"^\| `files` \| (.*)$", table, re.MULTILINE)
+    assert of_a_file <= set(re.findall(r"`(\w+)`", row))
     assert told | {"extends"} >= known
     assert told <= known | {"path", "entries", "tree"}
 

@@ -13,8 +13,10 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.digest import sha256_of
-from vrecompute.errors import DamagedObject, Incomplete, UsageError
+from vrecompute.errors import DamagedObject, Incomplete, ResultKept, UsageError
 from vrecompute.publish import MARKER, check_directory
+from vrecompute.results.file import Completeness
+from vrecompute.results.results import Results
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_document, sealed, write_content
 
@@ -30,7 +32,7 @@ def run(client, tmp_path, monkeypatch):
     """`run(file)`: a run that has ended, in this test's own store."""
     monkeypatch.setattr(client, "_store_given", tmp_path / "store")
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
-    return lambda file, **options: client.run(str(tmp_path / "sums.py"), str(file), **options).wait(60)
+    return lambda data, **options: client.run(str(tmp_path / "sums.py"), data, **options).wait(60)
 
 
 @pytest.fixture
@@ -43,14 +45,31 @@ def document(out: Path):
 
 
 def test_outputs_of_a_failed_run_hold_nothing_of_an_earlier_one(run, good, tmp_path):
-    out = run(good).save(tmp_path / "out")
-    assert document(out)["status"] == "complete"
+    out = run([str(good), str(tmp_path / "absent.root")], on_bad="skip").save(tmp_path / "out")
+    assert document(out)["status"] == "partial"
     assert (out / "result" / "result.zip").is_file()
     (out / "notes.txt").write_text("mine")
-    failed = run(tmp_path / "absent.root")
+    failed = run(str(tmp_path / "absent.root"))
     failed.save(out)
     assert document(out)["run"] == failed.id
     assert sorted(os.listdir(out)) == [MARKER, "notes.txt", "report.html", "report.json"]
+
+
+def test_a_failed_run_replaces_no_complete_result_and_a_partial_result_says_what_it_is(run, good, tmp_path):
+    complete = run(str(good))
+    out = complete.save(tmp_path / "out")
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    failed = run(str(tmp_path / "absent.root"))
+    with pytest.raises(ResultKept, match=rf"complete result of run {complete.id}; .*runs result {failed.id} --out"):
+        failed.save(out)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    partial = run([str(good), str(tmp_path / "absent.root")], on_bad="skip")
+    said = Results.from_bytes((partial.save(tmp_path / "other") / "result" / "result.zip").read_bytes()).incomplete
+    assert said == Completeness("partial", 100, 100, "100 of 100 events, and 1 file of unknown size not read")
+    assert partial.result(allow_partial=True).incomplete == said
+    assert complete.result().incomplete is None
+    complete.save(tmp_path / "other")
+    assert document(tmp_path / "other")["run"] == complete.id
 
 
 def test_a_folder_of_somebody_else_is_refused_before_anything_starts(run, good, tmp_path, capsys):
@@ -58,7 +77,7 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_starts(run, good, 
     (mine / "result").mkdir(parents=True)
     (mine / "result" / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match=r"mine holds files that vrecompute did not write \(result\)"):
-        run(good).save(mine)
+        run(str(good)).save(mine)
     for arguments in (["run", str(tmp_path / "sums.py"), str(good)], ["runs", "result", "last"]):
         with pytest.raises(SystemExit) as ended:
             main([*arguments, "--store", str(tmp_path / "new"), "--out", str(mine)])
@@ -70,11 +89,31 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_starts(run, good, 
         check_directory(mine / "result" / "thesis.tex")
 
 
+@pytest.mark.parametrize("where", ["file/out", "file/deep/out", "/proc/out", "/dev/null/out", "link/out"])
+def test_a_place_that_cannot_be_written_is_found_before_anything_starts(good, tmp_path, where, capsys):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere/deep")
+    there = set(tmp_path.iterdir())
+    for command in (["run", str(tmp_path / "sums.py"), str(good)], ["runs", "attach", "r"], ["runs", "result", "r"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--store", str(tmp_path / "store"), "--out", str(tmp_path / where)])
+        assert ended.value.code == 2
+        assert "outputs cannot be written there" in " ".join(capsys.readouterr().err.split())
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_looking_whether_a_place_can_be_written_leaves_nothing(tmp_path):
+    for where in (tmp_path / "a" / "b" / "c", tmp_path):
+        check_directory(where)
+        assert not list(tmp_path.iterdir())
+
+
 def test_outputs_that_cannot_be_written_leave_what_was_there(run, good, tmp_path, monkeypatch):
-    first = run(good)
+    first = run(str(good))
     out = first.save(tmp_path / "out")
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    second = run(good, pt_min_gev=20.0)
+    second = run(str(good), pt_min_gev=20.0)
     next(Path(second.store.url).glob(f"runs/{second.id}/results/*.zip")).write_bytes(b"")
     with pytest.raises(DamagedObject, match="damaged"):
         second.save(out)
@@ -85,7 +124,7 @@ def test_the_current_folder_may_be_written(run, good, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for _ in range(2):
-        run(good).save(".")
+        run(str(good)).save(".")
     assert sorted(os.listdir()) == sorted([MARKER, "report.html", "report.json", "result"])
 
 
@@ -100,7 +139,7 @@ def with_outcome(run, change) -> None:
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "", "a//b", "a\0b"])
 def test_a_product_is_never_written_outside(run, client, good, tmp_path, name):
-    ended = run(good)
+    ended = run(str(good))
     kept = content_name(f"runs/{ended.id}/products/w", b"evil", ".txt")
     write_content(ended.store, kept, b"evil")
     with_outcome(ended, lambda body: body["product_files"].update({name: kept}))
@@ -122,7 +161,7 @@ def test_a_product_is_never_written_outside(run, client, good, tmp_path, name):
     ],
 )
 def test_an_outcome_that_names_what_is_not_of_its_run_is_none(run, client, good, change):
-    ended = run(good)
+    ended = run(str(good))
     with_outcome(ended, change)
     (facts,) = client.runs()
     assert facts.state == "interrupted"
@@ -133,7 +172,7 @@ def test_an_outcome_that_names_what_is_not_of_its_run_is_none(run, client, good,
 
 
 def test_the_result_that_is_written_is_the_one_that_is_reported(run, good, tmp_path):
-    first, second = run(good), run(good, pt_min_gev=50.0)
+    first, second = run(str(good)), run(str(good), pt_min_gev=50.0)
     (mine,), (other,) = ([*Path(r.store.url).glob(f"runs/{r.id}/results/*.zip")] for r in (first, second))
     shutil.copy(other, mine)
     with pytest.raises(DamagedObject, match="its sha256 is"):

@@ -298,7 +298,7 @@ class Client:
         def analysis() -> Analysis:
             if not trust:
                 require_trust(store, manifest, self.site.store.trusted_users)
-            source = restore(store, manifest.resources, temporary_folder() / manifest.run)
+            source = restore(store, manifest.source_files, temporary_folder() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
         detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None

@@ -38,7 +38,7 @@ class Detached:
 
         UsageError or OverBudget for more than the site gives.
         """
-        if self.manifest.origin.startswith("live:"):
+        if self.manifest.origin.kind == "live":
             raise UsageError(
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
                 "or a script; save it as FILE.py and submit that"

@@ -2,6 +2,7 @@
 
     VrecomputeError
     ├── UsageError              what was asked for makes no sense         (exit 2)
+    │   ├── ResultKept          a cancelled or failed run would replace a complete result
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
     │   ├── UnknownRun          a store has no such run, or several by that name
@@ -22,6 +23,7 @@
     │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
     │   ├── Incomplete          a result was asked for that does not exist in full
+    │   │   └── Interrupted     its Runner is gone; it may be taken up        (exit 130)
     │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
     ├── OutputError             standard output cannot be written
     └── Unavailable             a site or service does not answer            (exit 5)
@@ -43,6 +45,7 @@ __all__ = [
     "DamagedObject",
     "DatasetError",
     "Incomplete",
+    "Interrupted",
     "MiscountedSource",
     "MissingColumn",
     "MissingTree",
@@ -51,6 +54,7 @@ __all__ = [
     "OutputError",
     "OverBudget",
     "ParameterError",
+    "ResultKept",
     "RunError",
     "SiteError",
     "StoreError",
@@ -74,7 +78,7 @@ EXIT_CODES = {
     7: "over budget",
     70: "a bug in vrecompute",
     75: "the job is out of time; the next one continues the run",
-    130: "interrupted",
+    130: "cancelled",
 }
 
 
@@ -104,6 +108,10 @@ class DatasetError(UsageError):
 
 class SiteError(UsageError):
     """A site's YAML is wrong; the message lists every problem with line and column."""
+
+
+class ResultKept(UsageError):
+    """A folder holds a complete result, which that of a cancelled or failed run does not replace."""
 
 
 class OverBudget(UsageError):
@@ -194,6 +202,12 @@ class Incomplete(RunError):
     """A complete result was asked for and does not exist; the message says what is missing."""
 
     exit_code = 3
+
+
+class Interrupted(Incomplete):
+    """The Runner of a run is gone before its end; what is finished is durable, and the run may be taken up."""
+
+    exit_code = 130
 
 
 class OutOfTime(RunError):

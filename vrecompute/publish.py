@@ -6,38 +6,48 @@ that the folder is ours; one that holds anything else is never touched.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vrecompute.analysis import Analysis, load_function
-from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
+from vrecompute.errors import DamagedObject, ResultKept, StoreError, StoreFull, UsageError
 from vrecompute.execution.finish import FinishContext
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, inside
 from vrecompute.execution.skim import read_piece, table_pieces
+from vrecompute.regular_file import read_regular
 from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
-from vrecompute.stores.base import Store
+from vrecompute.stores.base import NO_SPACE, Store
 from vrecompute.stores.objects import read_content
 
 __all__ = ["MARKER", "check_directory", "claim_directory", "publish"]
 
 #: Marks a folder that `publish` wrote, and may write again.
 MARKER = ".vrecompute-output"
+# No report of ours is larger.
+_MOST_BYTES = 256 << 20
 _OURS = ("report.json", "report.html", "result", "products", "figures")
 
 
 def check_directory(directory: Path) -> None:
-    """Raise UsageError unless outputs may go into `directory`: it is absent, empty, or holds those of another run."""
+    """Raise UsageError unless outputs may go into `directory`, and can: it is absent, empty, or has those of a run.
+
+    Whether it can be written is tried, and leaves nothing behind.
+    """
     try:
         others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
+        if not others or MARKER in others:
+            _try_to_write(directory)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{directory}: the outputs cannot be written there: {getattr(error, 'strerror', None) or error}"
@@ -47,6 +57,18 @@ def check_directory(directory: Path) -> None:
             f"{directory} holds files that vrecompute did not write ({', '.join(others[:3])}); "
             "choose an empty folder, or a new one"
         )
+
+
+def _try_to_write(directory: Path) -> None:
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{MARKER}-", dir=directory):
+            pass
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not made, or another process writes there by now
+                folder.rmdir()
 
 
 def claim_directory(directory: Path) -> None:
@@ -63,21 +85,37 @@ def publish(
 
     `analysis` is only asked to draw figures, after `finish`; where it raises UsageError there are none, and a warning.
 
-    Raises UsageError where there are files of others in it, StoreError where it cannot be written, DamagedObject where
+    Raises UsageError where there are files of others in it, ResultKept where there is a complete result and this run
+    was cancelled or has failed, StoreError where it cannot be written, DamagedObject where
     something to be written is not what the run ended with; then the directory is as it was.
     """
     beside = directory / f"{MARKER}-{secrets.token_hex(4)}"
+    status = outcome.summary.status
+    if status in {"failed", "cancelled"} and (complete := _complete_run_in(directory)) is not None:
+        raise ResultKept(
+            f"{directory} keeps the complete result of run {complete}; this run ended {status}: "
+            f"`vrecompute runs result {manifest.run} --out DIR` writes what it has to another folder"
+        )
     try:
         claim_directory(directory)
         beside.mkdir()
         _write(store, manifest, analysis, outcome, beside)
         _move(beside, directory)
     except OSError as error:
-        kind = StoreFull if error.errno == 28 else StoreError
+        kind = StoreFull if error.errno in NO_SPACE else StoreError
         raise kind(f"{directory}: cannot write the outputs of run {manifest.run}: {error.strerror or error}; "
                    f"`vrecompute runs result {manifest.run} --out DIR` writes them elsewhere") from error  # fmt: skip
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _complete_run_in(directory: Path) -> str | None:
+    """The run whose complete result is there, if one is."""
+    try:
+        summary = report.loads(read_regular(directory / "report.json", _MOST_BYTES).decode())
+    except (OSError, ValueError):
+        return None
+    return summary.run if summary.status == "complete" else None
 
 
 def _move(beside: Path, directory: Path) -> None:

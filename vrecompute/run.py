@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
 from vrecompute.errors import (
+    EXIT_CODES,
     ClusterLost,
     Incomplete,
+    Interrupted,
     OutOfTime,
     RunError,
     StoreError,
@@ -32,7 +34,7 @@ from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import outcomes, read_event, request_cancel, run_state, withdraw_cancel
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
-from vrecompute.reports.report import RunSummary
+from vrecompute.reports.report import RunSummary, Status
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
@@ -49,7 +51,7 @@ _POLL_S = 1.0
 _IDLE_RUNNERS = 2
 _LIVE = frozenset({"running", "queued", "unknown"})
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
-_SAID, _LAG_S = frozenset({0, 3, 4}), 70.0
+_SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a site may say nothing of a run that a client waits for.
 _SILENT_S = 3600.0
 
@@ -113,9 +115,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`; `unknown` while its site is silent.
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, `cancelled`; `unknown` while its site is
+        silent.
 
-        `cancelled` where the batch system says that its job was cancelled; it may be taken up like an interrupted one.
+        `cancelled` by Ctrl-C, by `cancel`, or in the batch system; it may be taken up like an interrupted one.
 
         `unknown` is also a run whose job ended as Runners end, where a store that lags does not show yet how.
         """
@@ -175,9 +178,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """What a command would exit with: 0 complete, 3 partial, 4 failed or interrupted."""
+        """What a command would exit with: 0 complete, 3 partial, 4 failed, 130 cancelled or interrupted."""
         outcome = self._outcome()
-        return 4 if outcome is None else outcome.summary.exit_code
+        return Interrupted.exit_code if outcome is None else outcome.summary.exit_code
 
     def progress(self) -> Progress:
         """How far the run is; of a run elsewhere, as of its last message."""
@@ -283,7 +286,7 @@ class Run:
             idle = 0
             try:
                 while self._told is None:
-                    self._progress = replace(self._progress, waiting="workers are being started")
+                    self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
                     runner = None
                     try:
                         self._runner = runner = make_runner(self._notice)
@@ -320,11 +323,13 @@ class Run:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
         job = self.job_status()
         how = "its Runner is gone" if job is None or not job.reason else job.reason
-        if damaged := outcomes(self.store, self.id)[1]:
+        kind: type[Incomplete] = Interrupted
+        if damaged := outcomes(self.store, self.id)[1]:  # it may have ended in any way
+            kind = Incomplete
             how = f"how it ended is not known: {'; '.join(map(str, damaged.values()))}"
         if job is not None and job.exit_code == OutOfTime.exit_code:
             how += "; it was out of time, and its site does not let jobs requeue themselves"
-        raise Incomplete(
+        raise kind(
             f"run {self.id} was interrupted: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
         )

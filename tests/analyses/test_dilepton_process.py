@@ -225,7 +225,7 @@ def test_uncertified_events_are_counted_and_dropped(tmp_path):
     good = ((run == 1) & (section >= 2) & (section <= 5)) | ((run == 3) & np.isin(section, [1, 9]))
     reading = reading_of(Dilepton(), SourceView(sample, dict.fromkeys(events.names, ""), "Events"))
     assert {"run", "luminosityBlock"} <= set(reading.columns)
-    result = Dilepton().process(events_given(replace(events, resources={"certified": golden}), reading))
+    result = Dilepton().process(events_given(events, reading, golden))
     assert result.counters["uncertified"] == (~good).sum()
     assert result.cutflow["ee"]["events"] == good.sum()
     assert result.counters["muons"] == np.repeat(good, np.diff(events.offsets("Muon"))).sum()

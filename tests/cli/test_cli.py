@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 import uproot
 
+from tests.patience import comes_true
 from vrecompute import errors
 from vrecompute.cli import main
 from vrecompute.errors import EXIT_CODES
@@ -341,6 +344,52 @@ def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons,
     assert "what is finished is kept" in err
     assert "cancelled by its user" in out
     assert "Traceback" not in out + err
+    (listed,) = json.loads(vrecompute("runs", "list", "--json").out)
+    assert (
+        listed["state"] == json.loads(vrecompute("runs", "show", listed["run"], "--json").out)["state"] == "cancelled"
+    )
+    told = vrecompute("runs", "report", listed["run"], "--json")
+    jsonschema.validate(report := json.loads(told.out), schema())
+    assert (told.code, report["status"], report["exit_code"]) == (130, "cancelled", 130)
+
+
+def test_ctrl_c_replaces_no_complete_result_and_what_there_is_says_what_it_is(vrecompute, muons, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "fast.py").write_text(SLOW.replace("time.sleep(0.5)", "pass").replace('"slow"', '"fast"'))
+    assert vrecompute("run", "fast.py", muons, "--workers", 1, "--out", "out").code == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    parts = set((tmp_path / "store").glob("work/*/parts/*"))
+    words = ["run", "slow.py", str(muons), "--workers", "1", "--chunk-bytes", "1KB", "--out", "out"]
+    command = [sys.executable, "-m", "vrecompute", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert comes_true(lambda: len(set((tmp_path / "store").glob("work/*/parts/*")) - parts) > 1, 60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
+    (run,) = re.findall(r"`vrecompute runs result (\S+) --out DIR`", err)
+    assert "report.html" not in out
+    assert vrecompute("runs", "result", run, "--out", "out").code == 2
+    assert vrecompute("runs", "result", run, "--out", "other").code == 130
+    head = json.loads(zipfile.ZipFile("other/result/result.zip").read("results.json"))
+    events = json.loads((tmp_path / "other" / "report.json").read_text())["events"]
+    said = head["completeness"]
+    assert (said["status"], said["events_seen"], said["events_expected"]) == ("cancelled", *events.values())
+    assert 0 < events["seen"] < events["expected"] == 3000
+    assert vrecompute("runs", "attach", run, "--workers", 1).code == 0
+
+
+def test_a_run_whose_runner_is_gone_is_interrupted_by_every_door(vrecompute, muons, tmp_path):
+    (tmp_path / "fast.py").write_text(SLOW.replace("time.sleep(0.5)", "pass"))
+    assert vrecompute("run", "fast.py", muons, "--workers", 1).code == 0
+    for path in (tmp_path / "store").glob("runs/*/outcomes"):
+        shutil.rmtree(path)
+    (listed,) = json.loads(vrecompute("runs", "list", "--json").out)
+    assert listed["state"] == "interrupted"
+    for words in (("report", listed["run"]), ("result", listed["run"], "--out", "out")):
+        ended = vrecompute("runs", *words)
+        assert ended.code == 130
+        assert "runs attach" in ended.err
 
 
 def test_every_exit_code_is_in_the_table_of_the_readme_and_in_the_help(vrecompute):

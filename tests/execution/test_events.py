@@ -46,6 +46,28 @@ class Spectrum(Analysis):
         rows = {"entry": events.entries, "muons": np.diff(events.offsets("Muon"))}
         return Result(histograms={"pt": histogram}, cutflow={"mu": {"events": len(events)}}, tables={"rows": rows})
 """
+RESOURCES = """
+from pathlib import Path
+
+from vrecompute import Analysis, Result
+
+HERE = Path({folder!r})
+NAMES = ("pileup:2018", "certified", "certified:s", "source:analysis", "source:beside/x.py", "a b/../c")
+
+
+class Resources(Analysis):
+    name = "resources"
+
+    def columns(self, source):
+        return ["Muon_pt"]
+
+    def resources(self):
+        return dict.fromkeys(NAMES, HERE / "weights.json") | {{"pileup:2018": HERE / "pileup.json"}}
+
+    def process(self, events):
+        found = {{name: float(path.read_text()) * len(events) for name, path in events.resources.items()}}
+        return Result(counters=found)
+"""
 LOOP = """
 import numpy as np
 
@@ -301,6 +323,24 @@ def test_a_file_without_events_is_a_warning_unless_events_were_promised(client, 
     assert "it holds 0 events, fewer than the 5" in told.failures[0].reason
 
 
+def test_a_resource_may_have_any_name_and_is_part_of_what_results_are_filed_under(client, tmp_path):
+    good = certified(write(tmp_path / "a.root")).sum()
+    (tmp_path / "golden.json").write_text(json.dumps(GOLDEN))
+    data = dataset(tmp_path, is_data=True, certified="golden.json")
+    (tmp_path / "resources.py").write_text(RESOURCES.format(folder=str(tmp_path)))
+    (tmp_path / "weights.json").write_text("2")
+    names = ("pileup:2018", "certified", "certified:s", "source:analysis", "source:beside/x.py", "a b/../c")
+    for pileup in ("3", "5"):
+        (tmp_path / "pileup.json").write_text(pileup)
+        run = client.run(str(tmp_path / "resources.py"), data)
+        expected = dict.fromkeys(names, 2.0 * good) | {"pileup:2018": float(pileup) * good}
+        assert run.result(timeout_s=60)["s"].counters == expected
+        assert run.report().cutflow["certified"]["certified"] == good
+        assert (run.report().chunks.reused, set(run.manifest.resources)) == (0, set(names))
+    assert run.report().recomputed.startswith("resource pileup:2018 changed since run")
+    client.attach(run.id).save(tmp_path / "out")  # the file of the run is found among its resources' names
+
+
 def chunk(mask: list[bool]) -> Columns:
     n = len(mask)
     counts = np.arange(n) % 3
@@ -330,8 +370,9 @@ def test_run_and_section_columns_and_the_channel_are_the_framework_s_own():
     events = chunk([True, False])
     with pytest.raises(BadInput, match=r"luminosity-section column 'b' holds lists, 2 values in event 50"):
         events_given(
-            Columns(events.columns, Sample("s", certified="g"), 50, 52, resources={"certified": Path("g")}),
+            Columns(events.columns, Sample("s", certified="g"), 50, 52),
             Reading(given=("x",), sections=("b", "x")),
+            Path("g"),
         )
     with pytest.raises(KeyError, match="'x' is not a declared column"):
         events_given(events, Reading(given=("b",))).flat("x")

@@ -49,7 +49,7 @@ def test_a_run_without_workers_says_why_and_gives_up_in_the_end(clock):
     assert patience.look(pool, None) == Wait()
     clock[0] = 60.0
     wait = patience.look(pool, None)
-    assert wait == Wait("no worker is connected: job 4711 is queued: the partition is full", 60.0)
+    assert wait == Wait("workers", "no worker is connected: job 4711 is queued: the partition is full", 60.0)
     assert "waiting for 60 s: no worker is connected" in str(Progress("work", waiting=wait.reason, waiting_s=60.0))
     clock[0] = 1001.0
     with pytest.raises(ClusterLost, match=r"4711 is queued.*; none connected for .*kept and reused"):

@@ -87,6 +87,18 @@ def test_an_object_whose_creation_was_not_heard_of_is_there_once(tmp_path):
     assert len(list(store.names("jobs"))) == 1
 
 
+def test_a_runner_of_another_machine_whose_name_begins_alike_is_not_taken_for_dead(tmp_path, monkeypatch):
+    store, name = DirStore(tmp_path), "a-node-of-the-large-cluster"
+    manifest = SimpleNamespace(prefix="runs/r/")
+    monkeypatch.setattr(runlog.socket, "gethostname", lambda: f"{name}-2")
+    with monkeypatch.context() as there:
+        there.setattr(runlog.os, "getpid", lambda: (1 << 22) + 1)  # none that Linux gives
+        RunLog(store, cast(Manifest, manifest)).event("started")
+    assert run_state(store, "r") == "interrupted"
+    monkeypatch.setattr(runlog.socket, "gethostname", lambda: f"{name}-1")
+    assert run_state(store, "r") == "running"
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """A store and a detached run in it that has ended complete, whose Runner was another process."""
@@ -157,7 +169,7 @@ def test_a_runner_that_spoke_a_moment_ago_is_gone_where_its_job_is(kept, monkeyp
     run = attach()
     store.create(f"runs/{run_id}/manifest.json", run.store.get(f"runs/{run_id}/manifest.json"))
     monkeypatch.setenv("VRECOMPUTE_JOB", "33")
-    monkeypatch.setattr(runlog, "_host", lambda: "elsewhere")
+    monkeypatch.setattr(runlog.socket, "gethostname", lambda: "elsewhere")
     RunLog(store, run.manifest).event("progress")
     monkeypatch.undo()
     monkeypatch.setattr(Detached, "ids", lambda self: ["32", "33"])

@@ -248,7 +248,7 @@ def test_a_cancelled_run_says_so_and_keeps_its_parts(client, files, sums, tmp_pa
         time.sleep(0.05)
     run.cancel()
     report = run.report(timeout_s=60)
-    assert report.status == "failed"
+    assert (report.status, run.status, run.exit_code) == ("cancelled", "cancelled", 130)
     assert any("cancelled" in w for w in report.warnings)
     with pytest.raises(Incomplete, match="cancelled"):
         run.result()
@@ -264,7 +264,7 @@ def test_a_run_that_is_cancelled_by_leaving_its_client_is_told_as_cancelled(file
             time.sleep(0.05)
         run.cancel()
     assert any("cancelled" in w for w in run.report(timeout_s=60).warnings)
-    assert Client(store=tmp_path).attach(run.id).status == "failed"
+    assert Client(store=tmp_path).attach(run.id).status == "cancelled"
 
 
 def test_the_list_of_runs(client, files, run):

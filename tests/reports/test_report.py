@@ -44,7 +44,7 @@ samples = st.builds(
 summaries = st.builds(
     RunSummary,
     run=texts,
-    status=st.sampled_from(["complete", "partial", "failed"]),
+    status=st.sampled_from(["complete", "partial", "failed", "cancelled"]),
     analysis=st.builds(AnalysisIdentity, texts, texts, texts),
     site=texts,
     parameters=st.dictionaries(texts, st.floats() | st.booleans() | texts | st.tuples(numbers, numbers), max_size=4),
@@ -130,7 +130,7 @@ def test_a_report_of_another_version_is_refused():
         loads("")
 
 
-@pytest.mark.parametrize(("status", "code"), [("complete", 0), ("partial", 3), ("failed", 4)])
+@pytest.mark.parametrize(("status", "code"), [("complete", 0), ("partial", 3), ("failed", 4), ("cancelled", 130)])
 def test_exit_codes(status, code):
     assert summary(status=status).exit_code == code
 

@@ -14,8 +14,10 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull
+from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.stores.directory import DirStore, open_store
 from vrecompute.stores.objects import content_name, read_content, write_content
+from vrecompute.stores.remote import AccessStore
 
 
 def test_an_object_is_created_once_and_read_back(tmp_path):
@@ -87,6 +89,29 @@ def test_a_full_disk_says_what_is_safe(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert list(store.names("")) == []
     assert store.create("x", b"data")
+
+
+class Remote(LocalAccess):
+    """A machine whose tools fail with what they say there."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def run(self, command, *, stdin=b"", timeout_s=60.0):
+        return Completed(1, b"", self.said.encode())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_elsewhere_is_told_by_its_number(number):
+    with pytest.raises(StoreFull, match="cannot be written"):
+        AccessStore(Remote(f"cat: write error: {os.strerror(number)}\ncat: -: x"), "/s").create("x", b"1")
+
+
+def test_a_folder_named_after_quotas_is_no_full_disk(tmp_path):
+    (tmp_path / "No space left, quota").write_text("a file")
+    with pytest.raises(StoreError, match="cannot be written") as refused:
+        AccessStore(LocalAccess(), str(tmp_path / "No space left, quota" / "store")).create("x", b"1")
+    assert not isinstance(refused.value, StoreFull)
 
 
 def test_a_store_is_opened_by_its_url(tmp_path):

@@ -29,8 +29,8 @@ from vrecompute.stores.objects import read_content
 
 __all__ = ["load_file", "restore", "sources_of"]
 
-# Names of a manifest's resources.
-_FILE, _BESIDE = "source:analysis", "source:beside/"
+# The analysis file's name among those of modules, none of which can have it.
+_FILE = "analysis-file.py"
 _FUNCTION = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _SAFE = re.compile(r"([A-Za-z_]\w*/)*[A-Za-z_]\w*\.py")
 _LOCK = threading.RLock()
@@ -65,27 +65,25 @@ def _name(text: str, read: Mapping[str, Any]) -> str:
 
 
 def sources_of(path: Path) -> dict[str, Path]:
-    """The files that another process needs to load an analysis file, by the name of the manifest's resource."""
-    return {_FILE: path, **{_BESIDE + name: file for name, file in _family(path.absolute()).items()}}
+    """The files that another process needs to load an analysis file, by their paths in the folder of `restore`."""
+    return {_FILE: path, **_family(path.absolute())}
 
 
-def restore(store: Store, resources: Mapping[str, str], folder: Path) -> Path | None:
+def restore(store: Store, source_files: Mapping[str, str], folder: Path) -> Path | None:
     """The analysis file of a run, written into `folder` with what it imports; None where the run had none.
 
-    Every file is verified against its name. Raises StoreError for one that is damaged, or would lie elsewhere.
+    `source_files` are store names by path in that folder. Each file is verified against its
+    name. Raises StoreError for one that is damaged, or would lie elsewhere.
     """
-    if _FILE not in resources:
+    if _FILE not in source_files:
         return None
-    for resource, stored in resources.items():
-        name = "analysis.py" if resource == _FILE else resource.removeprefix(_BESIDE)
-        if resource != _FILE and not resource.startswith(_BESIDE):
-            continue
-        if not _SAFE.fullmatch(name):
-            raise StoreError(f"{store.url}: {resource!r} is no name of a source file; it is not written")
+    for name, stored in source_files.items():
+        if name != _FILE and not _SAFE.fullmatch(name):
+            raise StoreError(f"{store.url}: {name!r} is no name of a source file; it is not written")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(read_content(store, stored))
-    return folder / "analysis.py"
+    return folder / _FILE
 
 
 def _load(name: str, path: Path, tops: set[str]) -> dict[str, ModuleType]:

@@ -15,7 +15,7 @@ from vrecompute.analysis.coderange import is_library_file
 
 __all__ = ["files_read", "stamp_of"]
 
-# Code is looked at by its text; the others are no files, or nobody's.
+# Code is looked at by its text; the others are no files, or of no user.
 _CODE = frozenset({".py", ".pyc", ".so", ".pyd", ".dylib"})
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _here = threading.local()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.analysisfile import load_file
@@ -16,11 +17,23 @@ from vrecompute.errors import UsageError
 from vrecompute.nearest import hint
 from vrecompute.plugins import ANALYSES, installed
 
-__all__ = ["check_needs", "load_analysis", "reload_analysis"]
+__all__ = ["Origin", "check_needs", "load_analysis", "reload_analysis"]
 
 
-def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[str, Any]) -> tuple[Analysis, str]:
-    """An analysis with parameters, and where its code comes from: `installed:`, `file:` or `live:` and a name.
+@dataclass(frozen=True)
+class Origin:
+    """Where the code of an analysis comes from: installed under `name`, class `name` of a file, or this process alone.
+
+    `sha256` is that of the file.
+    """
+
+    kind: Literal["installed", "file", "live"]
+    name: str
+    sha256: str = ""
+
+
+def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[str, Any]) -> tuple[Analysis, Origin]:
+    """An analysis with parameters, and where its code comes from.
 
     `given` is an installed name, a path `file.py` or `file.py:Class`, a class, or an instance (which brings
     its own parameters). Raises UsageError where it names nothing, ParameterError for a wrong parameter.
@@ -31,11 +44,11 @@ def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[st
         return given(**parameters), _origin_of(given)
     known = installed(ANALYSES)
     if given in known:
-        return _loaded(known[given])(**parameters), f"installed:{given}"
+        return _loaded(known[given])(**parameters), Origin("installed", given)
     if given.partition(":")[0].endswith(".py"):
         path, _, wanted = given.partition(":")
         found = _class_in_file(Path(path), wanted)
-        return found(**parameters), f"file:{file_sha256(Path(path))}:{found.__name__}"
+        return found(**parameters), Origin("file", found.__name__, file_sha256(Path(path)))
     names = ", ".join(known) or "none"
     raise UsageError(f"there is no analysis {given!r} (installed: {names}){hint(given, known)}")
 
@@ -49,19 +62,17 @@ def check_needs(analysis: Analysis) -> None:
             )
 
 
-def reload_analysis(origin: str, parameters: Mapping[str, Any], source: Path | None = None) -> Analysis:
+def reload_analysis(origin: Origin, parameters: Mapping[str, Any], source: Path | None = None) -> Analysis:
     """The analysis of an `origin` in another process; UsageError where only its first process had the code.
 
-    `source` is the verified source file of a `file:` origin.
+    `source` is the verified source file of an analysis that comes from one.
     """
-    kind, _, rest = origin.partition(":")
-    if kind == "installed":
-        return load_analysis(rest, parameters)[0]
-    digest, _, wanted = rest.partition(":")
-    if kind == "file" and source is not None:
-        if file_sha256(source) != digest:
-            raise UsageError(f"{source} differs from the source of this run (sha256 {digest}); it was not run")
-        return _class_in_file(source, wanted)(**parameters)
+    if origin.kind == "installed":
+        return load_analysis(origin.name, parameters)[0]
+    if origin.kind == "file" and source is not None:
+        if file_sha256(source) != origin.sha256:
+            raise UsageError(f"{source} differs from the source of this run (sha256 {origin.sha256}); it was not run")
+        return _class_in_file(source, origin.name)(**parameters)
     raise UsageError(
         "the analysis of this run was defined in a notebook or script that has ended; run it again there: "
         "finished chunks are reused"
@@ -76,11 +87,11 @@ def _loaded(point: EntryPoint) -> type[Analysis]:
     return found
 
 
-def _origin_of(cls: type[Analysis]) -> str:
+def _origin_of(cls: type[Analysis]) -> Origin:
     for name, point in installed(ANALYSES).items():
         if point.value == f"{cls.__module__}:{cls.__qualname__}":
-            return f"installed:{name}"
-    return f"live:{cls.__module__}:{cls.__qualname__}"
+            return Origin("installed", name)
+    return Origin("live", f"{cls.__module__}:{cls.__qualname__}")
 
 
 def _class_in_file(path: Path, wanted: str) -> type[Analysis]:

@@ -304,9 +304,8 @@ class QueueCluster(Cluster):
         if time.monotonic() - self._opened < _QUIET_S or any(s.state is State.RUNNING for s in statuses):
             return
         for status in statuses:
-            why = status.reason.partition(": ")[2]
-            if status.state in {State.QUEUED, State.HELD} and why not in self._told:
-                self._told.add(why)
+            if status.state in {State.QUEUED, State.HELD} and status.reason_code not in self._told:
+                self._told.add(status.reason_code)
                 _log.warning("no worker job runs yet: %s", status.reason or "the batch system gives no reason")
 
     def _no_worker_comes(self) -> bool:

@@ -147,13 +147,15 @@ class Job:
 class JobStatus:
     """One attempt of one job as the batch system knows it.
 
-    `reason` is a sentence: why a job waits, or how it died (job, node, peak memory, limit). Sizes are in
+    `reason` is a sentence: why a job waits, or how it died (job, node, peak memory, limit). `reason_code` is the
+    batch system's own word for why it waits, equal for all jobs that wait for the same. Sizes are in
     bytes, times in seconds; None is "the system does not say".
     """
 
     state: State
     attempt: int = 0
     reason: str = ""
+    reason_code: str = ""
     exit_code: int | None = None
     signal: int | None = None
     node: str = ""

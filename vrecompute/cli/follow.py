@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from vrecompute.cli.output import facts, watching
+from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
 
@@ -54,7 +55,6 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
     Ctrl-C asks the run to stop and waits for it: what is durable by then is reused by the next run. So do SIGTERM and
     SIGHUP where this process carries it out, whose jobs would stay behind; one that only looks on ends by them.
     """
-    interrupted = False
     click.echo(f"run {run.id}", err=True)
     try:
         with watching() as watch, _heeding_signals(run):
@@ -63,24 +63,29 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
                 time.sleep(_LOOK_S)
                 watch(run.progress())
     except KeyboardInterrupt:
-        interrupted = True
         run.cancel()
         with contextlib.suppress(OSError):  # a terminal that is gone
             click.echo("stopping; what is finished is kept and reused by the next run", err=True)
         deadline = time.monotonic() + _LONGEST_STOP_S
         while run.status == "running":
             if time.monotonic() > deadline:
-                return 130
+                return Interrupted.exit_code
             time.sleep(_LOOK_S)
     summary = run.report()
-    if out is not None:
-        run.save(out)
+    kept = None
+    try:
+        if out is not None:
+            run.save(out)
+    except ResultKept as error:
+        kept = error
     if as_json and not quiet:
         facts(json.loads(dumps(summary)))
     elif not quiet:
         click.echo(summary_text(summary))
         if run.tracebacks():
             click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
-        if out is not None:
+        if out is not None and kept is None:
             click.echo(f"  page      {out / 'report.html'}")
-    return 130 if interrupted else summary.exit_code
+    if kept is not None:
+        click.echo(str(kept), err=True)
+    return summary.exit_code

@@ -80,7 +80,7 @@ def _lines() -> Watch:
 
     def watch(progress: Progress) -> None:
         tenth = int(progress.fraction * 10) if progress.stage == "work" else 0
-        step = (progress.stage, tenth, progress.waiting.partition(":")[0].partition(",")[0])
+        step = (progress.stage, tenth, progress.waiting_for)
         counted = progress.stage != "preflight" or progress.sources_total or progress.waiting
         if step not in said and progress.stage not in {"waiting", "done"} and counted:
             said.add(step)

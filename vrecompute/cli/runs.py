@@ -205,6 +205,7 @@ def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     for event in events:
         when = datetime.fromtimestamp(event.pop("time"), UTC).strftime("%Y-%m-%d %H:%M:%S")
         writer, kind = event.pop("writer"), event.pop("event")
+        del event["host"], event["pid"]  # which the writer's name has
         said = " ".join(f"{key}={value}" for key, value in event.items())
         click.echo(printable(f"{when} {writer} {kind} {said}"))
     for text in run.tracebacks():

@@ -33,7 +33,7 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
     with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder, Client(workers=workers) as local:
-        source = restore(kept, manifest.resources, Path(folder))
+        source = restore(kept, manifest.source_files, Path(folder))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):

@@ -46,11 +46,11 @@ def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
         )
 
 
-def events_given(events: Columns, reading: Reading) -> Columns:
+def events_given(events: Columns, reading: Reading, certified: Path | None = None) -> Columns:
     """What `process` gets of a chunk: the columns that the analysis declared, of certified events, momenta in GeV.
 
-    Raises BadInput where run or luminosity section is not one number per event, DatasetError where the list of
-    certified sections did not reach the worker.
+    `certified` is the sample's list of certified sections. Raises BadInput where run or luminosity section is not one
+    number per event, DatasetError where the list did not reach the worker.
     """
     read = events.columns
     columns = {name: read.get(name) or _constant(reading.absent[name], len(events)) for name in reading.given}
@@ -61,7 +61,7 @@ def events_given(events: Columns, reading: Reading) -> Columns:
         columns[name] = replace(columns[name], values=columns[name].values / 1000.0)
     sample = replace(events.sample, unit="GeV") if reading.momenta else events.sample
     given = replace(events, columns=columns, sample=sample)
-    return given.select(_certified(events, reading)) if reading.sections else given
+    return given.select(_certified(events, reading, certified)) if reading.sections else given
 
 
 def count_certified(result: Result, events: Columns, read: int) -> None:
@@ -71,13 +71,13 @@ def count_certified(result: Result, events: Columns, read: int) -> None:
     result.cutflow = {CERTIFIED: {"events": float(read), CERTIFIED: float(len(events))}, **result.cutflow}
 
 
-def _certified(events: Columns, reading: Reading) -> NDArray[np.bool_]:
-    if "certified" not in events.resources:
+def _certified(events: Columns, reading: Reading, path: Path | None) -> NDArray[np.bool_]:
+    if path is None:
         raise DatasetError(
             f"sample {events.sample.name!r}: the worker does not have its list {events.sample.certified!r}"
         )
     run, section = (_one_number_per_event(events, name, "luminosity-section") for name in reading.sections)
-    return certified_mask(run, section, _golden(events.resources["certified"]))
+    return certified_mask(run, section, _golden(path))
 
 
 @lru_cache(maxsize=8)

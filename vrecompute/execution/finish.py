@@ -58,7 +58,7 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
     """The outcome with products, or failed where `finish` raised; the result itself is safe either way."""
     if analysis.finish_function is None or outcome.result is None:
         return outcome
-    if outcome.summary.status == "failed":
+    if outcome.summary.status in {"failed", "cancelled"}:
         return outcome
     results = read_results(read_content(store, outcome.result))
     with tempfile.TemporaryDirectory(prefix="vrecompute-finish-") as name:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from vrecompute.analysis import Grid
+from vrecompute.analysis.loading import Origin
 from vrecompute.datasets.dataset import Dataset
 from vrecompute.digest import canonical_json
 from vrecompute.errors import DamagedObject, RunError, UnknownRun, UsageError
@@ -68,8 +69,9 @@ class Settings:
 class Manifest:
     """One execution of an analysis on a dataset with parameters at a site.
 
-    `resources` are store names by resource name, `grids` what the analysis opened itself.
-    `origin` is where the analysis' code comes from: an installed name, a source file's digest, or `live`.
+    `resources` are store names of the analysis' resources by its names for them, `certified` those of the lists of
+    certified luminosity by sample, and `source_files` those of the code by path (see `sources_of`). `grids` are what
+    the analysis opened itself. `origin` is where the analysis' code comes from.
     `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
     could not be digested, `code` is this run's alone, and nothing of it is reused.
     """
@@ -78,12 +80,14 @@ class Manifest:
     created: str
     analysis: str
     analysis_version: str
-    origin: str
+    origin: Origin
     code: str
     parameters: Mapping[str, Any]
     dataset: Dataset
     resources: Mapping[str, str]
     numerics: Mapping[str, str]
+    certified: Mapping[str, str] = field(default_factory=dict)
+    source_files: Mapping[str, str] = field(default_factory=dict)
     site: str = "local"
     settings: Settings = field(default_factory=Settings)
     grids: tuple[Grid, ...] = ()

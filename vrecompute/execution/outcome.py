@@ -26,6 +26,7 @@ from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary, Status
 from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.results.result import Result
+from vrecompute.stores.objects import sha256_in
 
 __all__ = ["Outcome", "Tally", "inside"]
 
@@ -201,7 +202,7 @@ class Tally:
         warnings += [
             f"the parts of this run will not be reused by another run: {what}" for what in self.manifest.unnamed
         ]
-        digest = result.rsplit("/", 1)[-1].removesuffix(".zip") if result else None
+        digest = sha256_in(result) if result else None
         summary = RunSummary(
             run=self.manifest.run,
             status=self._status(merged, cancelled=cancelled),
@@ -256,7 +257,7 @@ class Tally:
 
     def _status(self, merged: int, *, cancelled: bool) -> Status:
         if cancelled or self.must_stop:
-            return "failed"
+            return "failed" if self.must_stop else "cancelled"
         # A part of nothing is nothing.
         return "complete" if not self.failures else "partial" if merged else "failed"
 

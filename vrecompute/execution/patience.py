@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vrecompute.errors import ClusterLost
 from vrecompute.execution.pool import Finished, TaskPool
+from vrecompute.execution.progress import WaitingFor
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.wording import duration_text
 
@@ -20,8 +21,9 @@ _SOON_S = 3.0
 
 @dataclass(frozen=True)
 class Wait:
-    """What a run waits for, empty while it goes on, and for how many seconds it has."""
+    """What a run waits for, also in a sentence, and for how many seconds it has; empty while it goes on."""
 
+    kind: WaitingFor = ""
     reason: str = ""
     seconds: float = 0.0
 
@@ -47,11 +49,11 @@ class Patience:
                 return Wait()
             longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
             reason = f"{len(pool)} tasks are in progress, the oldest for {duration_text(longest_s)}; none has ended"
-            return Wait(reason, now - self._task_ended)
+            return Wait("tasks", reason, now - self._task_ended)
         missing_s = now - self._worker_seen
         why = self._control.waiting()
         reason = f"no worker is connected{': ' + why if why else ''}"
         if missing_s > self._control.patience_s:
             waited = duration_text(missing_s)
             raise ClusterLost(f"{reason}; none connected for {waited}. Finished chunks are kept and reused")
-        return Wait(reason, missing_s) if missing_s > _SOON_S else Wait()
+        return Wait("workers", reason, missing_s) if missing_s > _SOON_S else Wait()

@@ -2,7 +2,7 @@
 
 analysis (name, FILE.py, class) ---> Analysis with its parameters
 dataset (paths, YAML)           ---> Dataset                          ---> Manifest
-resources, certified lists      ---> content in the store
+resources, certified lists, code ---> content in the store
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vrecompute.analysis import Analysis, Grid
 from vrecompute.analysis.analysisfile import sources_of
-from vrecompute.analysis.loading import load_analysis
+from vrecompute.analysis.loading import Origin, load_analysis
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.digest import file_sha256, numerics
@@ -53,11 +54,13 @@ def prepare(
     or DatasetError.
     """
     analysis, origin = _analysis_of(request)
-    dataset, grids, resources = _dataset_of(request, analysis, access)
-    resources = {name: Path(path) for name, path in analysis.resources().items()} | resources
-    if origin.startswith("file:") and isinstance(request.analysis, str):
-        resources |= sources_of(Path(request.analysis.partition(":")[0]))
-    kept = {name: _stored(store, name, path, keep=keep) for name, path in resources.items()}
+    dataset, grids, opened = _dataset_of(request, analysis, access)
+    resources = {name: Path(path) for name, path in analysis.resources().items()} | opened
+    lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
+    sources = {}
+    if origin.kind == "file" and isinstance(request.analysis, str):
+        sources = sources_of(Path(request.analysis.partition(":")[0]))
+    stored = partial(_stored, store, keep=keep)
     code = analysis.code()
     name = analysis.name or type(analysis).__name__
     manifest = Manifest(
@@ -69,7 +72,9 @@ def prepare(
         code=code.digest,
         parameters=dict(analysis.values),
         dataset=dataset,
-        resources=kept,
+        resources={name: stored(f"resource {name!r}", path) for name, path in resources.items()},
+        certified={name: stored(f"certified list of sample {name!r}", path) for name, path in lists.items()},
+        source_files={name: stored("source file", path) for name, path in sources.items()},
         numerics=numerics({*analysis.dependencies, *code.distributions}),
         site=site,
         settings=request.settings,
@@ -80,7 +85,7 @@ def prepare(
     return analysis, manifest.as_read()
 
 
-def _analysis_of(request: Request) -> tuple[Analysis, str]:
+def _analysis_of(request: Request) -> tuple[Analysis, Origin]:
     try:
         if isinstance(request.analysis, Analysis) and request.parameters:
             names = ", ".join(request.parameters)
@@ -96,15 +101,15 @@ def _analysis_of(request: Request) -> tuple[Analysis, str]:
 def _dataset_of(
     request: Request, analysis: Analysis, access: Access | None
 ) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
-    """The dataset, the grids that an analysis makes of a directory it opens itself, and the files that both bring."""
+    """The dataset, the grids that an analysis makes of a directory it opens itself, and the resources of that."""
     if analysis.opens_directory:
         return _open_directory(analysis, request.dataset)
     allow = request.settings.allow_duplicates
     dataset = resolve(request.dataset, tree=request.tree, allow_duplicates=allow, access=access)
-    lists = {s.name: Path(s.certified) for s in dataset.samples if s.certified is not None}
-    for path in lists.values():
-        read_golden(path)  # a broken list is an error before anything starts
-    return dataset, (), {f"certified:{name}": path for name, path in lists.items()}
+    for sample in dataset.samples:
+        if sample.certified is not None:
+            read_golden(Path(sample.certified))  # a broken list is an error before anything starts
+    return dataset, (), {}
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:
@@ -118,15 +123,15 @@ def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Gr
     return Dataset((Sample(analysis.name),), (), str(path)), tuple(opening.grids), resources
 
 
-def _stored(store: Store, name: str, path: Path, *, keep: bool) -> str:
-    """Put a resource into the store under its content, and give its name there."""
+def _stored(store: Store, what: str, path: Path, *, keep: bool) -> str:
+    """Put a file into the store under its content, and give its name there."""
     if path.exists() and not path.is_file():
-        raise UsageError(f"resource {name!r}: {path} is not a regular file")
+        raise UsageError(f"{what}: {path} is not a regular file")
     try:
         # With its suffixes: many libraries tell formats by them (.json.gz).
         stored = f"blobs/{file_sha256(path)}{''.join(path.suffixes[-2:])}"
         if keep:
             write_content(store, stored, path.read_bytes(), loud=True)
     except OSError as error:
-        raise UsageError(f"resource {name!r}: {path} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{what}: {path} cannot be read: {error.strerror or error}") from error
     return stored

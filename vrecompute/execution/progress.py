@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["SPOKEN", "Progress"]
+__all__ = ["SPOKEN", "Progress", "WaitingFor"]
+
+#: What keeps a run: workers that are being started, workers that do not come, tasks that do not end.
+WaitingFor = Literal["", "start", "workers", "tasks"]
 
 #: What a Runner tells of it in the store.
-SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected", "waiting", "waiting_s")
+SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected", "waiting", "waiting_s", "waiting_for")
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Progress:
     """How far a run is. `stage` is preflight, reuse, work, finish or done; rates are of this Runner alone.
 
     `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known. `waiting`
-    says for what, and `waiting_s` since when, where nothing goes on.
+    says for what, `waiting_for` which kind of thing that is, and `waiting_s` since when, where nothing goes on.
     """
 
     stage: str = "waiting"
@@ -30,6 +34,7 @@ class Progress:
     failures: int = 0
     waiting: str = ""
     waiting_s: float = 0.0
+    waiting_for: WaitingFor = ""
 
     @property
     def fraction(self) -> float:

@@ -48,7 +48,7 @@ class RunLog:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.prefix = manifest.prefix
-        self.writer = f"{int(time.time()):x}-{_host()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.writer = f"{int(time.time()):x}-{socket.gethostname()[:24]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._lock = threading.Lock()
         self._number = 0
         self._started = self._last = time.monotonic()
@@ -57,7 +57,8 @@ class RunLog:
         """Record one event."""
         # whose silence need not be waited for where the batch system knows that the job is over
         job = {"job": os.environ["VRECOMPUTE_JOB"]} if "VRECOMPUTE_JOB" in os.environ else {}
-        body = {"event": kind, "time": time.time(), "writer": self.writer, **job, **facts}
+        process = {"host": socket.gethostname(), "pid": os.getpid()}
+        body = {"event": kind, "time": time.time(), "writer": self.writer, **process, **job, **facts}
         with self._lock:  # the Runner and the thread that beats both speak
             name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
             self._number = create_next(self.store, name, self._number, "event", body)
@@ -114,7 +115,7 @@ class Ended(NamedTuple):
 
 
 def outcomes(store: Store, run: str) -> tuple[list[Ended], dict[str, StoreError]]:
-    """How each Runner of a run ended, the best first (complete, partial, failed; then the latest).
+    """How each Runner of a run ended, the best first (complete, then partial, then the latest).
 
     And, by writer, why it cannot be known of others. That one ended is certain; the run can be taken up again, and
     its parts prove themselves.
@@ -130,21 +131,22 @@ def outcomes(store: Store, run: str) -> tuple[list[Ended], dict[str, StoreError]
             found.append(read_document(store, name, "outcome", ended))
         except StoreError as error:
             damaged[name.split("/")[3].removesuffix(".json")] = error
-    rank = {"complete": 0, "partial": 1, "failed": 2}
-    return sorted(found, key=lambda e: (rank.get(e.outcome.summary.status, 3), -e.ended)), damaged
+    rank = {"complete": 0, "partial": 1}
+    return sorted(found, key=lambda e: (rank.get(e.outcome.summary.status, 2), -e.ended)), damaged
 
 
 def read_event(store: Store, name: str) -> dict[str, Any]:
     """What a Runner said; DamagedObject where it is not what was written."""
 
     def event(body: dict[str, Any]) -> dict[str, Any]:
-        return {**body, "event": str(body["event"]), "time": float(body["time"]), "writer": str(body["writer"])}
+        said = {"event": str(body["event"]), "time": float(body["time"]), "writer": str(body["writer"])}
+        return {**body, **said, "host": str(body["host"]), "pid": int(body["pid"])}
 
     return read_document(store, name, "event", event)
 
 
 def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False) -> str:
-    """`complete`, `partial`, `failed`, `running`, or `interrupted`: no Runner has spoken for some minutes.
+    """`complete`, `partial`, `failed`, `cancelled`, `running`, or `interrupted`: no Runner has spoken for some minutes.
 
     `over` tells of a native id whether that job has ended, with any Runner in it.
     """
@@ -160,14 +162,13 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     for writer, name in latest.items():
         if writer in writers:
             continue
-        if _gone(writer):
-            gone = True
-            continue
         try:
             event = read_event(store, name)
         except StoreError:
             continue
-        if event["event"] not in _LAST_WORDS and time.time() - event["time"] < _SILENCE_S:
+        if _gone(event):
+            gone = True
+        elif event["event"] not in _LAST_WORDS and time.time() - event["time"] < _SILENCE_S:
             if not over(str(event.get("job", ""))):
                 return "running"
             gone = True
@@ -176,14 +177,9 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     return ended[0].outcome.summary.status if ended else "interrupted"
 
 
-def _host() -> str:
-    return socket.gethostname()[:24]
-
-
-def _gone(writer: str) -> bool:
-    """Whether a writer was a process of this machine that is no more, so that its silence needs no waiting for."""
-    host, _, pid = writer.partition("-")[2].rpartition("-")[0].rpartition("-")
-    return host == _host() and pid.isdigit() and not _alive(int(pid))
+def _gone(event: Mapping[str, Any]) -> bool:
+    """Whether it is of a process of this machine that is no more, so that its silence needs no waiting for."""
+    return event["host"] == socket.gethostname() and not _alive(event["pid"])
 
 
 def _alive(pid: int) -> bool:

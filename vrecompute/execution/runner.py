@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
@@ -22,35 +21,29 @@ from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import failure_of
 from vrecompute.execution.finish import failed_outcome, finish
-from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, Tally
-from vrecompute.execution.parts import read_part
 from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planner import Planner
 from vrecompute.execution.pool import Finished, TaskPool
-from vrecompute.execution.postmortem import lost_chunk
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
-from vrecompute.execution.schedule import Schedule, Task
 from vrecompute.execution.skim import check_tables
-from vrecompute.execution.spread import window
-from vrecompute.execution.stock import Stock, rewritten
-from vrecompute.execution.task import TaskContext, TaskReport, compute
+from vrecompute.execution.stock import Stock
+from vrecompute.execution.task import TaskContext
 from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.execution.workkey import work_key
-from vrecompute.results.file import write_results
+from vrecompute.execution.workloop import WorkLoop, report_work
+from vrecompute.results.file import Completeness, write_results
 from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import SetAside, content_name, set_aside, write_content
-from vrecompute.workers.worker_exit import worker_exit
 
 __all__ = ["Runner"]
 
-_TICK_S = 0.5
 # How often the store is asked whether a client wants an end.
 _CANCEL_S = 2.0
 
@@ -85,10 +78,9 @@ class Runner:
         self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
         self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
-        self._peaks: dict[str, tuple[int, int]] = {}
         self._aside = SetAside(store)
         self._cancelled = False
-        self._looked, self._most_threads = 0.0, 0
+        self._looked = 0.0
         self._patience = Patience(self.control)
 
     def cancel(self) -> None:
@@ -129,9 +121,10 @@ class Runner:
         finally:
             self.control.needed(self.manifest.run, 0)
         self.walltime.hand_over(self.tally)
-        name = self._kept(results)
+        cancelled = self._cancelled
+        name = self._kept(results, cancelled=cancelled)
         self.tally.warnings += self._aside.said()
-        outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+        outcome = self.tally.outcome(results, name, cancelled=cancelled)
         try:
             with self._stage("finish"):
                 outcome = self._finish(outcome)
@@ -140,7 +133,7 @@ class Runner:
         except StoreError as error:
             # What the store cannot take is still reported by this process.
             self.tally.failed(failure_of(error, self.store.url, ""))
-            outcome = self.tally.outcome(results, name, cancelled=self._cancelled)
+            outcome = self.tally.outcome(results, name, cancelled=cancelled)
         self.report(stage="done")
         return outcome
 
@@ -168,13 +161,21 @@ class Runner:
             return {}
         with self._stage("reuse"):
             plan, collector = self._reuse(plan)
-        wanted = (dict(self.manifest.resources), dict(self.manifest.numerics), self.walltime.ends)
-        context = TaskContext(plan, self.analysis, self.store.url, *wanted, self.packed.code.parts)
+        context = TaskContext(
+            plan,
+            self.analysis,
+            self.store.url,
+            resources=dict(self.manifest.resources),
+            certified=dict(self.manifest.certified),
+            numerics=dict(self.manifest.numerics),
+            ends=self.walltime.ends,
+            code=self.packed.code.parts,
+        )
         missing = int((~collector.have).sum())
         self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks, plan.sources)
         with self._stage("work"):
             self.control.needed(self.manifest.run, missing)
-            self._work(context, collector)
+            WorkLoop(self, collector).run(context, self.packed)
         with self._stage("merge"):
             results = collector.results()
             self.tally.collected(plan, collector.have)
@@ -195,100 +196,18 @@ class Runner:
         if not self.settings.reuse:
             return found.plan, Collector(found.plan)
         self.tally.reused += int(found.collector.have.sum())
-        self._report_work(found.plan, found.collector)
+        report_work(self, found.collector)
         return found.plan, found.collector
 
-    def _work(self, context: TaskContext, collector: Collector) -> None:
-        plan, settings = context.plan, self.settings
-        schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
-        if schedule.exhausted:
-            return
-        pool = TaskPool(self.dask, f"{self.manifest.run}-{plan.work[:8]}", idle=lambda task_report: task_report.idle)
-        shared = pool.share(context, self.packed)
-        killed = KilledTasks(self.control.deaths)
-        doubled: set[Task] = set()
-
-        def submit(task: Task) -> None:
-            pool.submit(task, compute, shared, task.first, task.last, schedule.longest_s, from_start=task.from_start)
-
-        while not self.over and (len(pool) > 0 or len(killed) > 0 or not schedule.exhausted):
-            if self.walltime.is_up or (self.walltime.closing and len(pool) == 0):
-                break
-            threads = pool.threads()
-            self._most_threads = max(threads, self._most_threads)
-            while not self.walltime.closing and len(pool) < window(pool):
-                task = schedule.next(threads, len(pool))
-                if task is None:
-                    break
-                submit(task)
-            ended = pool.wait(_TICK_S)
-            if ended is not None:
-                self._ended(ended, schedule, plan, collector, killed)
-                self._report_work(plan, collector)
-            for task, error in killed.judge(schedule):
-                word = worker_exit(self.dask, error.last_worker, self.control.deaths, lambda: self.over)
-                self.tally.failed(lost_chunk(plan, task.first, error, self.control.deaths(), self._peaks, word))
-            self.look_around(pool, ended)
-            if any(task.alone for task, _, _ in pool.flying()):
-                for address, (used, limit) in pool.memory().items():
-                    self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
-            for task, elapsed, copies in pool.flying():
-                spare = task not in doubled and copies == 1 and len(pool) < threads
-                if spare and schedule.is_straggler(elapsed):
-                    doubled.add(task)
-                    self.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
-                    submit(task)
-        if not self.over and (self.walltime.closing or self.walltime.is_up):
-            self.walltime.not_reached(plan, pool.flying(), schedule)
-        pool.cancel()
-
-    def _ended(self, end: Finished, schedule: Schedule, plan: Plan, collector: Collector, killed: KilledTasks) -> None:
-        task: Task = end.ticket
-        if end.how == "done":
-            task_report: TaskReport = end.value
-            try:
-                nodes = read_part(self.store, task_report.part) if task_report.part else []
-                new = collector.add(nodes)
-            except ValueError as error:
-                self._failed(task, plan, AnalysisError(f"results of different chunks do not combine: {error}"))
-                return
-            self.tally.received(task_report, new)
-            self.tally.warnings += rewritten(plan, nodes)
-            left = task.last if task_report.left is None else task_report.left
-            if new:
-                self.walltime.advanced()
-            if task_report.part:
-                schedule.finished(replace(task, last=left), task_report.seconds["wall"], task_report.longest_s)
-            if left < task.last:
-                self.log.event("no-time", first=left, last=task.last, worker=task_report.worker)
-                schedule.again(replace(task, first=left))
-                if self.walltime.refused(task_report.worker, leaves=task_report.leaves, threads=self._most_threads):
-                    self.tally.failed(self.walltime.chunk(plan, replace(task, first=left), "have no time to start it"))
-        elif end.how == "killed":
-            self.log.event("deaths", first=task.first, last=task.last, reason=str(end.value))
-            killed.begin(task, end.value)
-        elif end.how == "cancelled":
-            schedule.again(task)
-        else:
-            self._failed(task, plan, end.value)
-
-    def _failed(self, task: Task, plan: Plan, error: BaseException) -> None:
-        """Every chunk of a task that gave nothing is named; trouble with code or store is named once."""
-        for number in range(task.first, task.last):
-            chunk = plan.chunk(number)
-            sample = plan.sources[int(plan.table[number, 0])].sample
-            span = {"start": chunk.start, "stop": chunk.stop, "entries": chunk.stop - chunk.start}
-            failure = failure_of(error, chunk.source, sample, **span)
-            self.tally.failed(failure)
-            if not failure.skippable:
-                break
-
-    def _kept(self, results: Mapping[str, Result]) -> str | None:
+    def _kept(self, results: Mapping[str, Result], *, cancelled: bool) -> str | None:
         """The store's name of the results of what was seen; a complete run has one even of no events at all."""
         if not results or not (self.tally.events_seen or self.tally.all_there):
             return None
+        summary = self.tally.outcome(results, None, cancelled=cancelled).summary
+        events = summary.events
+        completeness = Completeness(summary.status, events.seen, events.expected, summary.completeness_text)
         try:
-            data = write_results(results)
+            data = write_results(results, completeness)
             name = content_name(f"{self.manifest.prefix}results", data, ".zip")
             write_content(self.store, name, data)
         except StoreError as error:
@@ -301,27 +220,10 @@ class Runner:
         if why := self.control.lost():
             raise ClusterLost(why)
         wait = self._patience.look(pool, ended)
-        self.report(waiting=wait.reason, waiting_s=wait.seconds)
+        self.report(waiting=wait.reason, waiting_s=wait.seconds, waiting_for=wait.kind)
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
-
-    def _report_work(self, plan: Plan, collector: Collector) -> None:
-        done = int(collector.have.sum())
-        widths = plan.table[:, 2] - plan.table[:, 1]
-        events = int(np.sum(widths, where=collector.have))
-        elapsed = self.tally.elapsed("work")
-        rate = self.tally.events_computed / elapsed if elapsed > 0 else 0.0
-        self.report(
-            stage="work",
-            chunks_done=done,
-            chunks_total=plan.chunks,
-            events=events,
-            events_expected=plan.events,
-            events_per_s=rate,
-            eta_s=(plan.events - events) / rate if rate > 0 else None,
-            failures=len(self.tally.failures),
-        )
 
     def report(self, **changes: object) -> None:
         """Make progress known."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
 from vrecompute.datasets.columns import Column, Columns, data_digest
-from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import numerics
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
@@ -43,7 +41,7 @@ _PACE = Pace()
 
 @dataclass(frozen=True)
 class TaskContext:
-    """All that tasks of a run share; sent to each worker once. `resources` are store names by resource name.
+    """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
     seconds since 1970; None where it does not.
@@ -53,6 +51,7 @@ class TaskContext:
     analysis: Analysis
     store_url: str
     resources: Mapping[str, str] = field(default_factory=dict)
+    certified: Mapping[str, str] = field(default_factory=dict)
     numerics: Mapping[str, str] = field(default_factory=dict)
     ends: float | None = None
     code: Mapping[str, str] = field(default_factory=dict)
@@ -191,11 +190,12 @@ def process_chunk(
         start=start,
         stop=stop,
         variations=tuple(context.analysis.variations(sample)),
-        resources=_resources(context, sample, store),
+        resources={name: local_copy(store, stored) for name, stored in context.resources.items()},
         source=source.path,
     )
     weights = sum_of_weights(read, source.reading.weight)
-    events = events_given(read, source.reading)
+    certified = context.certified.get(source.sample)
+    events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
     result = check_result(context.analysis.process(events))
     result.events = stop - start
     result.sum_of_weights = weights
@@ -244,14 +244,6 @@ def _table(url: str, sidecar: str) -> reader.Table | None:
     except (StoreError, ValueError):
         pass
     return None
-
-
-def _resources(context: TaskContext, sample: Sample, store: Store) -> dict[str, Path]:
-    certified = f"certified:{sample.name}"
-    local = {n: local_copy(store, name) for n, name in context.resources.items() if ":" not in n}
-    if certified in context.resources:
-        local["certified"] = local_copy(store, context.resources[certified])
-    return local
 
 
 def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:

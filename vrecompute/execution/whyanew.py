@@ -78,8 +78,12 @@ def _values(old: Manifest, new: Manifest, analysis: Analysis) -> list[str]:
     changes += _changed(old.numerics, new.numerics)
     if old.settings.chunk_bytes != new.settings.chunk_bytes:
         changes.append(f"chunk_bytes {old.settings.chunk_bytes} -> {new.settings.chunk_bytes}")
-    resources = {n: r for n, r in new.resources.items() if not n.startswith("source:")}
-    return changes + [f"{n} changed" for n, r in resources.items() if old.resources.get(n, r) != r]
+    changes += [f"resource {n} changed" for n, r in new.resources.items() if old.resources.get(n, r) != r]
+    return changes + [
+        f"certified sections of {sample} changed"
+        for sample, kept in new.certified.items()
+        if old.certified.get(sample, kept) != kept
+    ]
 
 
 def _replaced(store: Store, old: Manifest, sources: Sequence[PlannedSource]) -> list[str]:

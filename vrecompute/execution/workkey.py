@@ -18,17 +18,14 @@ __all__ = ["sample_views", "work_key"]
 def work_key(manifest: Manifest, analysis: Analysis) -> str:
     """Names analysis code, process parameters, resources, numerics, and versions of reader and format.
 
-    Not of it: the certified-luminosity files of samples, which are in the samples' views, and the file the
-    analysis came from, whose digest counts comments that the code's does not.
+    Not of it: the certified-luminosity files of samples, which are in the samples' views, and the files the
+    analysis came from, whose digests count comments that the code's does not.
     """
-    own = {
-        name: digest for name, digest in manifest.resources.items() if not name.startswith(("certified:", "source:"))
-    }
     return sha256_json(
         {
             "analysis": [manifest.analysis, manifest.analysis_version, manifest.code],
             "parameters": analysis.process_parameters(),
-            "resources": own,
+            "resources": manifest.resources,
             "numerics": manifest.numerics,
             "reader": reader.READER_VERSION,
             "format": FORMAT,
@@ -40,12 +37,12 @@ def sample_views(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """What `process` may see of each sample, with files replaced by what they contain."""
     views = {}
     for sample in manifest.dataset.samples:
-        views[sample.name] = _view(sample, manifest.resources)
+        views[sample.name] = _view(sample, manifest.certified)
     return views
 
 
-def _view(sample: Sample, resources: Mapping[str, str]) -> dict[str, Any]:
+def _view(sample: Sample, certified: Mapping[str, str]) -> dict[str, Any]:
     view = sample.process_view()
     if sample.certified is not None:
-        view["certified"] = resources[f"certified:{sample.name}"]
+        view["certified"] = certified[sample.name]
     return view

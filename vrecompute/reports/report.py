@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from typing import Any, Literal
 
+from vrecompute.errors import EXIT_CODES
 from vrecompute.wording import bytes_text, count_text, grouped, percent_text, printable
 
 __all__ = [
@@ -32,9 +33,9 @@ __all__ = [
 ]
 
 SCHEMA = 1
-Status = Literal["complete", "partial", "failed"]
+Status = Literal["complete", "partial", "failed", "cancelled"]
 IN_TASKS = "task-"
-EXIT_CODES: Mapping[Status, int] = {"complete": 0, "partial": 3, "failed": 4}
+_EXIT_CODES = {meaning: code for code, meaning in EXIT_CODES.items()}
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """What the command line exits with: 0 complete, 3 partial, 4 failed."""
-        return EXIT_CODES[self.status]
+        """What the command line exits with."""
+        return _EXIT_CODES[self.status]
 
     @property
     def stages(self) -> dict[str, float]:

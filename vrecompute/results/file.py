@@ -13,6 +13,7 @@ import math
 import operator
 import zipfile
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +26,20 @@ from vrecompute.errors import AnalysisError, DamagedObject, StoreError
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Array, Result, TableSummary
 
-__all__ = ["FORMAT_VERSION", "pack", "read_results", "result_from_members", "result_members", "unpack", "write_results"]
+__all__ = [
+    "Completeness",
+    "pack",
+    "read_completeness",
+    "read_results",
+    "result_from_members",
+    "result_members",
+    "unpack",
+    "write_results",
+]
 
-FORMAT_VERSION = 1
+# Of results of all events, and of those of a run that says in them what it is.
+_COMPLETE, _INCOMPLETE = 1, 2
+_FORMAT = "vrecompute-results"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a ZIP can hold
 # Keys of a UHI histogram that hold arrays, in storages and in axes.
 _ARRAY_KEYS = ("counts", "edges", "indices", "sum_of_weights", "sum_of_weights_squared", "values", "variances")
@@ -38,27 +50,51 @@ _GARBLED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
 _HEADER_AT = 10
 
 
-def write_results(results: Mapping[str, Result]) -> bytes:
-    """The bytes of a results file: one directory per sample."""
+@dataclass(frozen=True)
+class Completeness:
+    """How much of what a run was to see is in its results. `text` says it in words, with what is of unknown size."""
+
+    status: str
+    events_seen: int
+    events_expected: int
+    text: str
+
+
+def write_results(results: Mapping[str, Result], completeness: Completeness | None = None) -> bytes:
+    """The bytes of a results file: one directory per sample. Results that are not complete say so."""
     members: dict[str, bytes] = {}
     index = {}
     for number, sample in enumerate(sorted(results)):
         prefix = f"s{number}/"
         index[sample] = prefix
         members |= result_members(results[sample], prefix)
-    head = {"format": "vrecompute-results", "version": FORMAT_VERSION, "samples": index}
+    head = {"format": _FORMAT, "version": _COMPLETE, "samples": index}
+    if completeness is not None and completeness.status != "complete":
+        head |= {"version": _INCOMPLETE, "completeness": asdict(completeness)}
     return pack({"results.json": canonical_json(head), **members})
 
 
 def read_results(data: bytes) -> dict[str, Result]:
     """The results of a file's bytes, by sample; DamagedObject where they are damaged or of another format."""
     members = unpack(data)
-    head = _head(members, "results.json", "vrecompute-results")
     try:
-        samples = dict(head["samples"].items())
+        samples = dict(_head(members)["samples"].items())
     except _GARBLED as error:
         raise DamagedObject(f"a result file does not name its samples: {error}") from error
     return {sample: result_from_members(members, prefix) for sample, prefix in samples.items()}
+
+
+def read_completeness(data: bytes) -> Completeness | None:
+    """What a file's results say of how much they hold; None where they hold everything. DamagedObject as above."""
+    head = _head(unpack(data))
+    if head["version"] == _COMPLETE:
+        return None
+    try:
+        said = head["completeness"]
+        seen, expected = operator.index(said["events_seen"]), operator.index(said["events_expected"])
+        return Completeness(str(said["status"]), seen, expected, str(said["text"]))
+    except _GARBLED as error:
+        raise DamagedObject(f"a result file does not say how complete it is: {error}") from error
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:
@@ -87,15 +123,16 @@ def unpack(data: bytes) -> dict[str, bytes]:
         raise DamagedObject(f"not a readable result file: {error}") from error
 
 
-def _head(members: Mapping[str, bytes], name: str, expected: str) -> dict[str, Any]:
+def _head(members: Mapping[str, bytes]) -> dict[str, Any]:
     try:
-        head: dict[str, Any] = json.loads(members[name])
+        head: dict[str, Any] = json.loads(members["results.json"])
         found = head.get("format"), head.get("version")
     except _GARBLED as error:
-        raise DamagedObject(f"not a {expected} file: it has no readable {name}") from error
-    if found != (expected, FORMAT_VERSION):
+        raise DamagedObject(f"not a {_FORMAT} file: it has no readable results.json") from error
+    if found not in {(_FORMAT, _COMPLETE), (_FORMAT, _INCOMPLETE)}:
         raise DamagedObject(
-            f"a {expected} file of version {FORMAT_VERSION} was expected, and this is {found[0]!r} version {found[1]!r}"
+            f"a {_FORMAT} file of version {_COMPLETE} or {_INCOMPLETE} was expected, "
+            f"and this is {found[0]!r} version {found[1]!r}"
         )
     return head
 

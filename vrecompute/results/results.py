@@ -7,17 +7,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vrecompute.results.file import read_results, write_results
+from vrecompute.results.file import Completeness, read_completeness, read_results, write_results
 from vrecompute.results.result import Result
 
 __all__ = ["Results"]
 
 
 class Results(Mapping[str, Result]):
-    """Result by sample name. Equal results have equal `to_bytes`."""
+    """Result by sample name. Equal results have equal `to_bytes`.
 
-    def __init__(self, samples: Mapping[str, Result]) -> None:
+    `incomplete` says what a run that did not end complete has seen; None where nothing is missing.
+    """
+
+    def __init__(self, samples: Mapping[str, Result], incomplete: Completeness | None = None) -> None:
         self._samples = dict(samples)
+        self.incomplete = incomplete
 
     def __getitem__(self, sample: str) -> Result:
         try:
@@ -33,6 +37,8 @@ class Results(Mapping[str, Result]):
 
     def __repr__(self) -> str:
         parts = [f"{name}: {r.events} events, {len(r.histograms)} histograms" for name, r in self._samples.items()]
+        if self.incomplete is not None:
+            parts.insert(0, f"{self.incomplete.status}, {self.incomplete.text}")
         return f"Results({'; '.join(parts)})"
 
     @property
@@ -45,18 +51,18 @@ class Results(Mapping[str, Result]):
 
     def to_bytes(self) -> bytes:
         """The data-only file of docs/result-format.md."""
-        return write_results(self._samples)
+        return write_results(self._samples, self.incomplete)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Results:
         """The Results of `to_bytes`; StoreError where the data are damaged."""
-        return cls(read_results(data))
+        return cls(read_results(data), read_completeness(data))
 
     def to_root(self, path: Path) -> None:
         """Export the histograms as TH1/TH2/TH3 named `<sample>/<histogram>`, one for each category of a category axis.
 
         Histograms that ROOT has no type for (more than three numeric axes) are left out. ':' and ';' become '_':
-        ROOT's paths give them meanings of their own.
+        ROOT's paths give them meanings of their own. Results of a run that is not complete have a text `incomplete`.
         """
         import numpy as np
         import uproot
@@ -64,6 +70,8 @@ class Results(Mapping[str, Result]):
         taken: set[str] = set()
         # moments of axes that reach to infinity are no numbers, and ROOT needs none
         with uproot.recreate(path) as file, np.errstate(all="ignore"):
+            if self.incomplete is not None:
+                file[_root_name("incomplete", taken)] = f"{self.incomplete.status}: {self.incomplete.text}"
             for sample, result in self._samples.items():
                 folder = _root_name(sample, taken)
                 for name, histogram in result.histograms.items():

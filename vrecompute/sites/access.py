@@ -7,6 +7,7 @@ carries one string, every argument is quoted for the POSIX shell that reads it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import socket
@@ -36,7 +37,7 @@ _PERSIST_S = 120
 # $1 is the path. A file is made whole beside its place, under a name that no other machine takes at the same moment,
 # with its final mode from the start; nothing stays behind of one that cannot be written.
 _BESIDE = (
-    'umask 077 && mkdir -p -- "${1%/*}" && new=$(mktemp -- "${1%/*}/.XXXXXXXXXXXX.tmp") || exit 1; '
+    'export LC_ALL=C; umask 077 && mkdir -p -- "${1%/*}" && new=$(mktemp -- "${1%/*}/.XXXXXXXXXXXX.tmp") || exit 1; '
     "trap 'rm -f -- \"$new\"' EXIT; "
 )
 _PUT = _BESIDE + 'cat > "$new" && chmod "$2" "$new" && mv -fT -- "$new" "$1"'
@@ -51,6 +52,8 @@ _CREATE = (
 _GET = '[ -e "$1" ] || [ -L "$1" ] || exit 2; [ -f "$1" ] || { echo "is no file" >&2; exit 1; }; cat -- "$1"'
 _LIST = '[ -e "$1" ] || exit 0; cd -- "$1" && find . ! -type d ! -name ".*" -print'
 _EXISTS, _ABSENT = 17, 2
+# A shell gives no errno, only its text as the C library has it; these tell what to do.
+_ERRORS = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT)}
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ class Access(ABC):
         self._checked(["sh", "-c", _PUT, "sh", path, f"{mode:o}"], path, stdin=data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False, and nothing changed, where it does."""
+        """Write a file that must not exist yet; False, and nothing changed, where it does.
+
+        OSError where it cannot be written, with `errno` where the file system is full.
+        """
         return self._checked(["sh", "-c", _CREATE, "sh", path], path, stdin=data, other=_EXISTS).code == 0
 
     def get(self, path: str) -> bytes | None:
@@ -113,7 +119,9 @@ class Access(ABC):
     def _checked(self, command: Sequence[str], path: str, *, stdin: bytes = b"", other: int = 0) -> Completed:
         done = self.run(command, stdin=stdin, timeout_s=600)
         if done.code not in {0, other}:
-            raise OSError(f"{self}: {path}: {done.complaint or f'exit code {done.code}'}")
+            error = OSError(f"{self}: {path}: {done.complaint or f'exit code {done.code}'}")
+            error.errno = next((number for text, number in _ERRORS.items() if text in done.complaint), None)
+            raise error
         return done
 
 

@@ -7,6 +7,7 @@ name, and a listing may lag. There are no locks and nothing is appended to.
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,12 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, StoreError
 from vrecompute.stores.ownership import Owner
 
-__all__ = ["ASIDE", "Store", "aside_name", "checked", "damage", "object_path"]
+__all__ = ["ASIDE", "NO_SPACE", "Store", "aside_name", "checked", "damage", "object_path"]
 
 #: Below this name lies what was found damaged, until a person looks at it or removes it.
 ASIDE = "aside"
+#: Error numbers of a file system that takes no more data.
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LONGEST = 255  # bytes in a part of a path
 
 

@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
-from vrecompute.stores.base import Store, aside_name, checked, damage, object_path
+from vrecompute.stores.base import NO_SPACE, Store, aside_name, checked, damage, object_path
 from vrecompute.stores.ownership import Owner, owner_of
 
 __all__ = ["DirStore", "open_store"]
@@ -199,7 +199,7 @@ class DirStore:
         return file
 
     def _translate(self, error: OSError, name: str) -> StoreError:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in NO_SPACE:
             return StoreFull(
                 f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
                 "free some space and run again, finished work is reused"

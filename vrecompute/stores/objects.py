@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 #: Version of all objects in a store. It is part of every work key, so parts of another version are never reused.
-FORMAT = 2
+FORMAT = 3
 # No document of ours is larger; the manifest of 100,000 files has about 30 MB.
 _MOST_BYTES = 256 << 20
 _ENVELOPE = ("format", "version", "of")

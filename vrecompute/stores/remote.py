@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
 from vrecompute.sites.access import Access, Completed
-from vrecompute.stores.base import aside_name, checked, object_path
+from vrecompute.stores.base import NO_SPACE, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
 
 __all__ = ["AccessStore"]
@@ -41,7 +41,7 @@ class AccessStore:
         try:
             return self.access.create(self._path(name), data)
         except OSError as error:
-            kind = StoreFull if "No space left" in str(error) or "quota" in str(error).lower() else StoreError
+            kind = StoreFull if error.errno in NO_SPACE else StoreError
             raise kind(f"{self.access}: {name!r} cannot be written: {error}") from error
 
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:

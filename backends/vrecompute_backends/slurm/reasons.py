@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PENDING_REASONS", "held", "why_waiting"]
+__all__ = ["PENDING_REASONS", "held", "reason_code", "why_waiting"]
 
 #: By the code that squeue prints; `_limit` gives the sentences of codes that name a limit.
 PENDING_REASONS: dict[str, str] = {
@@ -100,12 +100,17 @@ def why_waiting(reason: str) -> str:
     for pattern, sentence in _SAID.items():
         if re.search(pattern, reason):
             return sentence
-    return f"Slurm gives the reason {reason!r}" if code else ""
+    return f"Slurm gives the reason {reason!r}" if reason else ""
+
+
+def reason_code(reason: str) -> str:
+    """Slurm's word for it without what differs between jobs; all of a reason that comes in words."""
+    return _code(reason) or reason
 
 
 def _code(reason: str) -> str:
     """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code; words are none."""
-    found = re.match(r"\(?([A-Za-z]+)(?![ _][A-Za-z])", reason)
+    found = re.match(r"\(?([A-Za-z]++)(?![ _][A-Za-z])", reason)
     return found[1] if found else ""
 
 

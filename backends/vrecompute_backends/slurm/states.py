@@ -9,7 +9,7 @@ import re
 
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.units import to_slurm_time
-from vrecompute_backends.slurm.reasons import held, why_waiting
+from vrecompute_backends.slurm.reasons import held, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 
 __all__ = ["STATES", "is_unclear", "status_of"]
@@ -59,6 +59,7 @@ def status_of(record: Record) -> JobStatus:
         state=state,
         attempt=record.restarts,
         reason=_sentence(record, state),
+        reason_code=reason_code(record.reason) if state in {State.QUEUED, State.HELD} else "",
         exit_code=code if state.terminal else None,
         # Slurm writes 125 where control groups killed, which is no signal
         signal=record.signal if state.terminal and 0 < (record.signal or 0) <= _LAST_SIGNAL else None,

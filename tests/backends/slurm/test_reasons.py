@@ -31,6 +31,20 @@ def test_every_reason_to_wait_is_a_sentence(reason):
     assert status.reason.startswith("job 1 waits: ")
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("Priority", "Priority"),
+        ("(ReqNodeNotAvail, UnavailableNodes:c1)", "ReqNodeNotAvail"),
+        ("launch failed requeued held", "launch failed requeued held"),
+        ("", ""),
+    ],
+)
+def test_jobs_that_wait_for_the_same_have_the_same_code(reason, code):
+    assert {status_of(Record(job, "PENDING", reason=reason)).reason_code for job in ("1", "2_3")} == {code}
+    assert status_of(Record("1", "RUNNING", reason=reason)).reason_code == ""
+
+
 @pytest.mark.parametrize("reason", LIMITS)
 def test_every_limit_says_whose_it_is_and_what_to_do(reason):
     said = why_waiting(reason)
