@@ -16,6 +16,7 @@
     │   ├── ChangedFile         not the file that was planned
     │   ├── MiscountedSource    not as many events as the dataset says
     │   └── UnreadableFile      absent, or permission denied
+    │       └── TransientRead   a read that failed, also when it was tried again
     ├── AnalysisError           the analysis' own code failed; carries its traceback
     ├── StoreError              the store lost, refused or damaged an object
     │   ├── StoreFull           no space left
@@ -59,6 +60,7 @@ __all__ = [
     "SiteError",
     "StoreError",
     "StoreFull",
+    "TransientRead",
     "Unavailable",
     "UnknownRun",
     "UnreadableFile",
@@ -168,6 +170,10 @@ class UnreadableFile(BadInput):
     """The file is absent, or permission is denied."""
 
     kind = "unreadable"
+
+
+class TransientRead(UnreadableFile):
+    """The file system failed in a way that may pass; it was read again several times, and failed each time."""
 
 
 class AnalysisError(VrecomputeError):

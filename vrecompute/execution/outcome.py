@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -101,6 +101,7 @@ class Tally:
         self.bytes = 0
         self.core_s = 0.0
         self._machines: set[str] = set()
+        self._retries: list[str] = []
         self._times: dict[str, float] = defaultdict(float)
         self._entered: dict[str, float] = {}
         self._plan: Plan | None = None
@@ -167,10 +168,15 @@ class Tally:
         for stage in ("read", "process", "write"):
             self._times[f"task-{stage}"] += task_report.seconds.get(stage, 0.0)
         self._machines.add(task_report.machine)
+        self.retried(task_report.retries)
         if new_chunks:
             self.computed += new_chunks
             self.events_computed += task_report.events
             self.bytes += task_report.disk_bytes
+
+    def retried(self, reads: Sequence[str]) -> None:
+        """Reads that were tried again, each by its file and reason."""
+        self._retries += reads
 
     def collected(self, plan: Plan, have: NDArray[np.bool_]) -> None:
         """What of the plan is in the result."""
@@ -223,6 +229,8 @@ class Tally:
             files=self._files(),
             warnings=tuple(dict.fromkeys(warnings)),
             recomputed=self.recomputed,
+            read_retries=len(self._retries),
+            retried=_some(self._retries),
         )
         files = summary.files
         told = tuple(
@@ -292,6 +300,12 @@ def _cutflow(results: Mapping[str, Result]) -> dict[str, dict[str, float]]:
     for result in results.values():
         total = total + Result(cutflow=result.cutflow)
     return total.cutflow
+
+
+def _some(retries: Sequence[str]) -> str:
+    """The first three different ones, and how many more."""
+    told = list(dict.fromkeys(retries))
+    return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
 
 
 def _empty_selections(results: Mapping[str, Result]) -> list[str]:

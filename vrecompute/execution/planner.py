@@ -6,11 +6,13 @@ preflight (cached) -> files that look alike told apart -> plan -> stored parts, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from distributed import Client as DaskClient
 
+from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Source
 from vrecompute.digest import canonical_json
@@ -159,12 +161,24 @@ class Planner:
             looking(ended, done)
 
         pool = TaskPool(self.dask, f"{label}-{self.manifest.run}")
-        return spread(
+        ended = spread(
             pool,
-            function,
+            partial(_counting, function),
             pool.share(shared, packed),
             batches,
             over=lambda: self.watch.over,
             tick_s=_TICK_S,
             looking=look,
         )
+        for number, end in ended.items():
+            if end.how == "done":
+                value, retries = end.value
+                self.tally.retried(retries)
+                ended[number] = replace(end, value=value)
+        return ended
+
+
+def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str]]:
+    """What the function gives, on a worker, and the reads that were tried again for it."""
+    retries = reader.count_retries()
+    return function(shared, batch), retries

@@ -72,7 +72,8 @@ class TaskReport:
 
     `seconds` is wall time by stage (`read`, `process`, `merge`, `write`), `wall` for all of it, and its `cpu` time.
     `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
-    whether the worker makes room for another, as it does unless its time is the Runner's own.
+    whether the worker makes room for another, as it does unless its time is the Runner's own. `retries` names the file
+    and the reason of each read that was tried again.
     """
 
     part: str | None
@@ -87,6 +88,7 @@ class TaskReport:
     longest_s: float = 0.0
     left: int | None = None
     leaves: bool = False
+    retries: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -107,6 +109,7 @@ def compute(
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
+    retries = reader.count_retries()
     nodes: list[PartNode] = []
     done: list[int] = []
     failures: list[Failure] = []
@@ -156,7 +159,7 @@ def compute(
     seconds["wall"] = time.perf_counter() - began
     facts = (part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds)
     leaves = left is not None and _makes_room(context)
-    return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves)
+    return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves, tuple(retries))
 
 
 def _part_node(source: PlannedSource, node: Node, value: Result, origin: str, pieces: list[Piece]) -> PartNode:

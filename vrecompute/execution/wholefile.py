@@ -11,7 +11,7 @@ from vrecompute import reader
 from vrecompute.datasets.checksum import checksum_of, digest_of_file
 from vrecompute.datasets.dataset import Source
 from vrecompute.digest import sha256_json
-from vrecompute.errors import CorruptFile, StoreError, UnreadableFile
+from vrecompute.errors import CorruptFile, StoreError
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, write_document
@@ -29,10 +29,7 @@ def whole_digest(store: Store, path: str, algorithm: str) -> str:
     name = _name(path, algorithm)  # before it is read: a file that changes meanwhile is not what this names
     if (known := _kept(store, name, algorithm)) is not None:
         return known
-    try:
-        digest = digest_of_file(Path(path), algorithm)
-    except OSError as error:
-        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
+    digest = _digest(path, algorithm)
     write_document(store, name, algorithm, {"file": digest})
     return digest
 
@@ -55,6 +52,14 @@ def check_checksum(store: Store, source: Source) -> None:
             f"its {algorithm} is {found}, and the dataset says {wanted}: it was damaged, or is another file; "
             "copy it again, or mend the dataset",
         )
+
+
+@reader.retried(lambda path: None)
+def _digest(path: str, algorithm: str) -> str:
+    try:
+        return digest_of_file(Path(path), algorithm)
+    except OSError as error:
+        raise reader.unreadable(path, "cannot be read", error) from error
 
 
 def _name(path: str, algorithm: str) -> str:

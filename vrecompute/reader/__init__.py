@@ -12,6 +12,7 @@ from vrecompute.reader.facts import FileFacts, inspect, require_columns
 from vrecompute.reader.identity import Identity, origin_of, stamp_of
 from vrecompute.reader.pages import PageTable
 from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
+from vrecompute.reader.retry import count_retries, retried, unreadable
 from vrecompute.reader.sidecar import table_from_bytes, table_to_bytes
 
 __all__ = [
@@ -21,12 +22,15 @@ __all__ = [
     "Identity",
     "PageTable",
     "Table",
+    "count_retries",
     "inspect",
     "origin_of",
     "read",
     "require_columns",
+    "retried",
     "stamp_of",
     "table_from_bytes",
     "table_to_bytes",
     "tabulate",
+    "unreadable",
 ]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from vrecompute.errors import MissingColumn
 from vrecompute.reader import rntuple, ttree
-from vrecompute.reader.handles import Kind, open_file
+from vrecompute.reader.handles import Kind, forget, open_file
 from vrecompute.reader.identity import Identity
+from vrecompute.reader.retry import retried
 
 __all__ = ["FileFacts", "StoredColumn", "inspect", "require_columns"]
 
@@ -154,6 +155,7 @@ def require_columns(path: str, tree: str, available: Iterable[str], columns: Ite
     raise MissingColumn(path, f"tree {tree!r} lacks {', '.join(parts)}{more}")
 
 
+@retried(forget)
 def inspect(path: str, tree: str | None = None) -> FileFacts:
     """Facts about one tree of a ROOT file: `tree`, else the only one, else the first usual name that is there.
 

@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeVar
 
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
 from vrecompute.reader.identity import sampled_content, stamp_of
-from vrecompute.reader.rawfile import is_local, open_raw
+from vrecompute.reader.rawfile import forget_raw, is_local, open_raw
+from vrecompute.reader.retry import unreadable
 
-__all__ = ["Handle", "Kind", "damage", "open_file"]
+__all__ = ["Handle", "Kind", "damage", "forget", "open_file"]
 
 Kind = Literal["ttree", "rntuple"]
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def damage(path: str, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (None, errno.EINVAL, errno.EOVERFLOW):  # the latter for a position that cannot be
             raise CorruptFile(path, f"{what} cannot be decoded: {_first_line(error)}") from error
-        raise UnreadableFile(path, f"cannot be read: {error.strerror}") from error
+        raise unreadable(path, "cannot be read", error) from error
     except Exception as error:
         raise CorruptFile(path, f"{what} cannot be decoded: {_first_line(error)}") from error
 
@@ -143,7 +144,7 @@ def open_file(path: str) -> Handle:
     try:
         stat = None if remote else os.stat(path)
     except OSError as error:
-        raise UnreadableFile(path, f"cannot be opened: {error.strerror}") from error
+        raise unreadable(path, "cannot be opened", error) from error
     key: tuple[str | int, ...] = (path, *stamp_of(stat)) if stat else (path,)
     with _cache_lock:
         if key in _cache:
@@ -156,6 +157,14 @@ def open_file(path: str) -> Handle:
         while len(_cache) > _OPEN_FILES:
             _cache.popitem(last=False)  # closes with its last reference: another thread may be reading from it
     return kept
+
+
+def forget(path: str) -> None:
+    """Open the file anew next time, here and in `rawfile`."""
+    with _cache_lock:
+        for key in [key for key in _cache if key[0] == path]:
+            del _cache[key]
+    forget_raw(path)
 
 
 def _open(path: str, size: int | None) -> Handle:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrecompute.errors import UnreadableFile
+from vrecompute.reader.retry import retried, unreadable
 
 __all__ = ["Identity", "origin_of", "sampled_content", "stamp_of"]
 
@@ -53,10 +53,11 @@ def stamp_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
+@retried(lambda path: None)
 def origin_of(path: str) -> str:
     """Names a local file at its address as it is now, by its stamp. Raises UnreadableFile."""
     try:
         stamp = stamp_of(os.stat(path))
     except OSError as error:
-        raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
+        raise unreadable(path, "cannot be opened", error) from error
     return hashlib.sha256(f"{Path(path).absolute()} {stamp}".encode()).hexdigest()[:40]

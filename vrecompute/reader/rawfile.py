@@ -12,12 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.errors import CorruptFile, UnreadableFile
+from vrecompute.errors import CorruptFile, TransientRead
 from vrecompute.reader.identity import sampled_content, stamp_of
 from vrecompute.reader.kernels import AT, BYTES, SEEK
 from vrecompute.reader.memory import buffer
+from vrecompute.reader.retry import unreadable
 
-__all__ = ["RawFile", "is_local", "open_raw"]
+__all__ = ["RawFile", "forget_raw", "is_local", "open_raw"]
 
 _OPEN_FILES = 32
 _GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
@@ -92,11 +93,13 @@ class RawFile:
         try:
             while view:
                 done = os.preadv(self._descriptor, [view], position)
+                if not done and os.fstat(self._descriptor).st_size > position:
+                    raise TransientRead(self.path, f"gave nothing at byte {position}, before its end")
                 if not done:
                     raise CorruptFile(self.path, f"ends at byte {position}, in the middle of its data")
                 view, position = view[done:], position + done
         except OSError as error:
-            raise UnreadableFile(self.path, f"cannot be read at byte {position}: {error.strerror}") from error
+            raise unreadable(self.path, f"cannot be read at byte {position}", error) from error
 
 
 def open_raw(path: str) -> RawFile:
@@ -115,9 +118,16 @@ def open_raw(path: str) -> RawFile:
         descriptor = os.open(path, os.O_RDONLY)
         file = RawFile(path, descriptor, os.fstat(descriptor).st_size)
     except OSError as error:
-        raise UnreadableFile(path, f"cannot be opened: {error.strerror}") from error
+        raise unreadable(path, "cannot be opened", error) from error
     with _cache_lock:
         _cache[key] = file
         while len(_cache) > _OPEN_FILES:
             _cache.popitem(last=False)  # closes with its last reference
     return file
+
+
+def forget_raw(path: str) -> None:
+    """Open the file anew next time: a descriptor of a network file system may be stale for good."""
+    with _cache_lock:
+        for key in [key for key in _cache if key[0] == path]:
+            del _cache[key]

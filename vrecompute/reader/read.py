@@ -12,10 +12,11 @@ from vrecompute.reader.decode_baskets import read_baskets
 from vrecompute.reader.decode_pages import read_pages
 from vrecompute.reader.facts import FileFacts, require_columns
 from vrecompute.reader.flatten import share_offsets
-from vrecompute.reader.handles import Handle, damage, open_file
+from vrecompute.reader.handles import Handle, damage, forget, open_file
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.pages import PageTable, tabulate_pages
 from vrecompute.reader.rawfile import is_local, open_raw
+from vrecompute.reader.retry import retried
 
 __all__ = ["READER_VERSION", "Table", "read", "tabulate"]
 
@@ -25,6 +26,7 @@ READER_VERSION = 2
 Table = BasketTable | PageTable
 
 
+@retried(forget)
 def read(
     path: str,
     tree: str | None,
@@ -79,6 +81,7 @@ def read(
     return share_offsets({column: result[column] for column in columns})
 
 
+@retried(forget)
 def tabulate(path: str, tree: str | None, columns: Sequence[str]) -> Table:
     """Where the baskets or pages of `columns` are in a local file: for `read`, and as bytes for a sidecar.
 

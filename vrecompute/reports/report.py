@@ -119,7 +119,8 @@ class RunSummary:
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
     `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
-    chunks be computed again that an earlier run had.
+    chunks be computed again that an earlier run had. `read_retries` counts reads that failed and were
+    tried again, `retried` names some, with file and reason.
     """
 
     run: str
@@ -140,6 +141,8 @@ class RunSummary:
     files: tuple[FileSummary, ...] = ()
     warnings: tuple[str, ...] = ()
     recomputed: str = ""
+    read_retries: int = 0
+    retried: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -227,6 +230,8 @@ def loads(text: str) -> RunSummary:
             files=tuple(FileSummary(**f) for f in document["files"]),
             warnings=tuple(document["warnings"]),
             recomputed=document.get("recomputed", ""),
+            read_retries=document.get("read_retries", 0),
+            retried=document.get("retried", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
@@ -276,6 +281,9 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     )
     if s.recomputed:
         lines.append(f"  anew      {s.recomputed}")
+    if s.read_retries:
+        reads = "read" if s.read_retries == 1 else "reads"
+        lines.append(f"  retried   {count_text(s.read_retries)} {reads}: {printable(s.retried)}")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
     lines.append(f"  columns   {bytes_text(s.bytes)} on disk{rate}")
