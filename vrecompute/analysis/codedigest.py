@@ -187,7 +187,7 @@ class _Description:
             return ["cached", self.of(value.__wrapped__)]
         if isinstance(value, functools.cached_property):
             return ["cached_property", self.of(value.func)]
-        if isinstance(value, weakref.WeakKeyDictionary):  # a cache, as that of functools.singledispatch
+        if type(value) is weakref.WeakKeyDictionary:  # a cache, as that of functools.singledispatch
             return ["cache"]
         return self._object(value)
 
