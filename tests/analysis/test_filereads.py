@@ -64,6 +64,7 @@ class Holder:
 
 
 read_again = np.load
+held = functools.partial(np.load, HERE / "cuts.npy")
 
 
 def again(file):
@@ -165,6 +166,7 @@ READ = {
     "json.load(cuts.unpacked('cuts.json.gz'))": "cuts.json.gz is read",
     "[*map(np.load, ['cuts.npy'])][0]": "cuts.npy is read",
     "functools.partial(np.load, 'cuts.npy')()": "cuts.npy is read",
+    "held()[0]": "a functools.partial of numpy.load may read a file",
     "json.loads(Local(FILE).read_text())": "a file (Local(FILE)) is read",
     "json.load(Holder(FILE).path.open())": "a file (Holder(FILE).path) is read",
     "uproot.concatenate('cuts.root:t')['pt_min_gev'][0]": "cuts.root:t is read",

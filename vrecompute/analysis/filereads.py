@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,15 @@ class Reads:
         """A function, where it is written and what is in its closure."""
         names = _Function(found.node, {**function.__globals__, **closure}, self.own)
         self.told[id(function)] = _reads_of(found, names, declared=self.declared)
+
+    def partial(self, held: functools.partial[Any]) -> None:
+        """A reader with some of its arguments: what it reads when it is called is said in no text."""
+        name = _spelt(held.func)
+        if not self.declared and _is_reader(name):
+            told = (
+                f"a functools.partial of {name} may read a file when it is called, inside process; declare that file in"
+            )
+            self.told[id(held)] = [f"{told} resources(), or read it at import"]
 
     def all(self, root: int) -> list[str]:
         """What is read when the root is called, or the `process` of one that is an analysis."""
@@ -182,16 +192,14 @@ class _Function:
         elif isinstance(thing, ModuleType):
             name = thing.__name__
         elif callable(thing):
-            name = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}".removeprefix("_")
+            name = _spelt(thing)
         else:
             return None
         modules = (name.rpartition(".")[0] or name, name.partition(".")[0])
         return None if any(counts(module, self.own) for module in modules) else name
 
     def is_known(self, call: ast.Call, read: list[ast.expr], *, declared: bool) -> bool:
-        """Whether what is read is one of `events.resources`, a file of its own, was opened before, or may be given as a
-        declared file.
-        """
+        """Whether what is read is a resource, made by the function itself, opened before, or may be a declared file."""
         for node in self.origins(read):
             if isinstance(node, ast.Attribute) and node.attr == "resources":
                 return True
@@ -213,6 +221,10 @@ class _Function:
                 if isinstance(node, ast.Name) and node.id not in seen:
                     seen.add(node.id)
                     waiting += self.bound.get(node.id, [])
+
+
+def _spelt(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}".removeprefix("_")
 
 
 def _is_reader(name: str) -> bool:
