@@ -185,17 +185,20 @@ def built(folder: Path) -> tuple[Path, Path]:
 
 
 def wheel(lane: Lane, pythons: list[Path]) -> None:
-    """The wheel starts on every Python, and runs tests on the newest."""
+    """The wheel starts on every Python, and runs tests on the newest, some with workers of the one before."""
     with tempfile.TemporaryDirectory() as folder:
         made, away = built(Path(folder))
+        places: list[Path] = []
         for python in pythons:
             place = environment(python, minor(python), ROOT / "requirements" / f"{minor(python)}.txt")
             # this wheel and no other: versions do not tell wheels of two commits apart
             pip(place, "--no-deps", "--force-reinstall", str(made))
             lane.step([str(place / "vrecompute"), "--version"], where=away)
             lane.step([str(place / "vrecompute"), "analyses"], where=away)
+            places.append(place)
         tests = f"nice -n 5 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}'"
-        lane.pytest(shell(tests), where=away)
+        others = {"VRECOMPUTE_OTHER_PYTHON": str(places[-2] / "python")} if places[1:] else {}
+        lane.pytest(shell(tests), where=away, environment=others)
 
 
 def newest(lane: Lane, pythons: list[Path]) -> None:

@@ -94,6 +94,17 @@ def test_an_option_that_is_misspelt_is_answered_by_its_name(tmp_path):
         client.run(str(tmp_path / "sums.py"), str(file), onbad="skip")
 
 
+def test_without_a_compiler_nothing_is_started_and_the_variable_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    with Client(store=tmp_path / "store") as client:
+        for start in (client.run, client.submit, client.explain):
+            with pytest.raises(UsageError, match=r"switched off by NUMBA_DISABLE_JIT.*unset"):
+                start(str(tmp_path / "sums.py"), str(file))
+        assert not client.runs()
+
+
 def test_a_repr_reads_nothing_and_asks_nobody(tmp_path):
     client = Client(str(tmp_path / "absent.yaml"), store="s3://nowhere/at-all")
     assert repr(client) == f"Client({str(tmp_path / 'absent.yaml')!r}, no workers yet)"

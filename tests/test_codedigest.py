@@ -85,7 +85,7 @@ def test_runs_in_one_store_give_the_numbers_of_a_fresh_one_whatever_is_edited_be
     kept = tmp_path / "kept"
     before, chunks = finished(client, str(file), events, kept)
     assert chunks.computed == chunks.total > 1
-    for number in range(examples(100)):
+    for number in range(examples(200)):
         kind = random.choice(REACHED if number % 2 else UNREACHED)
         file = apply(file.parent, kind, random)
         bytes_now, chunks = finished(client, str(file), events, kept)

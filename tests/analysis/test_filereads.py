@@ -14,15 +14,21 @@ from vrecompute.analysis.loading import load_analysis
 from vrecompute.errors import UsageError
 
 HEAD = """
+import functools
 import gzip
 import io
 import json
 import os
 import pathlib
+import pickle
+import tempfile
+from io import StringIO
 from os import environ
 from pathlib import Path
 
 import numpy as np
+import uproot
+from numpy import load as fetched
 
 import cuts
 from vrecompute import Analysis, Result
@@ -40,7 +46,25 @@ class Table:
         return self.values
 
 
+class Opened:
+    def open(self):
+        return 20.0
+
+
 TABLE = Table(FILE)
+
+
+class Local(type(FILE)):
+    pass  # what it reads with is pathlib's
+
+
+class Holder:
+    def __init__(self, path):
+        self.path = path
+
+
+read_again = np.load
+held = functools.partial(np.load, HERE / "cuts.npy")
 
 
 def again(file):
@@ -61,6 +85,7 @@ class A(Analysis):
 CUTS = """
 import json
 import os
+from gzip import open as unpacked
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -89,6 +114,23 @@ def settled():
     return 20.0
 
 
+def through_memory(value):
+    import io
+    import numpy as np
+    memory = io.BytesIO()
+    np.save(memory, value)
+    memory.seek(0)
+    return np.load(memory)
+
+
+def through_a_file_of_its_own(value):
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "value"
+        file.write_text(str(value))
+        return float(file.read_text())
+
+
 def read(path):
     return json.loads(path.read_text())["pt_min_gev"]
 """
@@ -103,7 +145,7 @@ def write(folder, expression, more=""):
 
 
 READ = {
-    "cuts.pt_min_gev()": "cuts.json is read at cuts.py:11",
+    "cuts.pt_min_gev()": "cuts.json is read at cuts.py:12",
     "json.load(open('cuts.json'))['pt_min_gev']": "cuts.json is read at analysis.py:",
     "json.loads(FILE.read_text())['pt_min_gev']": "a file (FILE) is read at analysis.py:",
     "json.load(FILE.open())['pt_min_gev']": "a file (FILE) is read",
@@ -118,6 +160,17 @@ READ = {
     "again('cuts.json')": "a file (file) is read at analysis.py:",
     "(lambda: json.load(open('cuts.json')))()['pt_min_gev']": "cuts.json is read",
     "cuts.read(FILE)": "a file (path) is read at cuts.py:",
+    "pickle.load(open('w', 'rb'))": "w is read",
+    "fetched('cuts.npy')[0]": "cuts.npy is read",
+    "read_again('cuts.npy')[0]": "cuts.npy is read",
+    "json.load(cuts.unpacked('cuts.json.gz'))": "cuts.json.gz is read",
+    "[*map(np.load, ['cuts.npy'])][0]": "cuts.npy is read",
+    "functools.partial(np.load, 'cuts.npy')()": "cuts.npy is read",
+    "held()[0]": "a functools.partial of numpy.load may read a file",
+    "json.loads(Local(FILE).read_text())": "a file (Local(FILE)) is read",
+    "json.load(Holder(FILE).path.open())": "a file (Holder(FILE).path) is read",
+    "uproot.concatenate('cuts.root:t')['pt_min_gev'][0]": "cuts.root:t is read",
+    "[a for a in uproot.iterate('cuts.root:t')][0]": "cuts.root:t is read",
     "float(os.environ['PT_MIN'])": "an environment variable is read at analysis.py:",
     "float(environ.get('PT_MIN', 1))": "an environment variable is read",
     "float(os.getenv('PT_MIN', 1))": "an environment variable is read",
@@ -129,6 +182,15 @@ NOT_READ = [
     "cuts.settled()",
     "TABLE.values['pt_min_gev']",
     "TABLE.open()['pt_min_gev']",
+    "Opened().open()",
+    "[opened := Opened(), opened.open()][1]",
+    "np.concatenate([np.ones(1), np.ones(1)])[0]",
+    "np.loadtxt(io.StringIO('20.0'))",
+    "np.loadtxt(StringIO('20.0'))",
+    "cuts.through_memory(20.0)",
+    "cuts.through_a_file_of_its_own(20.0)",
+    "[*map(np.load, events.resources.values())][0]",
+    "isinstance(TABLE, (io.TextIOWrapper, np.memmap)) + 20.0",
     "json.loads('20.0')",
     "json.loads(events.resources['cuts'].read_text())['pt_min_gev']",
     "float(os.path.exists('/'))",
@@ -160,7 +222,7 @@ def test_a_declared_file_may_be_read_by_helpers_and_another_is_still_told(tmp_pa
     assert load_analysis(str(known), {})[0].code().unnamed == ()
     other = write(tmp_path / "other", "cuts.read(events.resources['cuts']) + cuts.pt_min_gev()", RESOURCES)
     (told,) = load_analysis(str(other), {})[0].code().unnamed
-    assert told.startswith("cuts.json is read at cuts.py:11")
+    assert told.startswith("cuts.json is read at cuts.py:12")
 
 
 BEFORE = """
@@ -208,6 +270,12 @@ def test_a_file_that_was_read_at_import_is_read_again_when_it_has_changed(tmp_pa
     (tmp_path / "cuts.json").unlink()
     with pytest.raises(UsageError, match=r"analysis\.py cannot be imported: FileNotFoundError"):
         load_analysis(str(file), {})
+
+
+def test_an_archive_that_was_opened_at_import_is_read_later_and_not_reused(tmp_path):
+    np.savez(tmp_path / "cuts.npz", pt_min_gev=20.0)
+    file = write(tmp_path, "ARCHIVE['pt_min_gev']", '\n\nARCHIVE = np.load(HERE / "cuts.npz")\n')
+    assert "has no content that could be compared" in load_analysis(str(file), {})[0].code().unnamed[0]
 
 
 def test_a_mapped_function_that_reads_a_file_is_told_of_too():

@@ -114,6 +114,16 @@ def test_a_folder_named_after_quotas_is_no_full_disk(tmp_path):
     assert not isinstance(refused.value, StoreFull)
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_store_that_cannot_be_written_says_how_to_name_another(tmp_path, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("vrecompute.stores.directory.os.open", refuse)
+    with pytest.raises(StoreError, match=rf"the store {tmp_path} cannot be written .*; name another with --store"):
+        DirStore(tmp_path).create("x", b"1")
+
+
 def test_a_store_is_opened_by_its_url(tmp_path):
     store = DirStore(tmp_path)
     store.create("x", b"1")

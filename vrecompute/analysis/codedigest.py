@@ -187,7 +187,7 @@ class _Description:
             return ["cached", self.of(value.__wrapped__)]
         if isinstance(value, functools.cached_property):
             return ["cached_property", self.of(value.func)]
-        if isinstance(value, weakref.WeakKeyDictionary):  # a cache, as that of functools.singledispatch
+        if type(value) is weakref.WeakKeyDictionary:  # a cache, as that of functools.singledispatch
             return ["cache"]
         return self._object(value)
 
@@ -324,6 +324,8 @@ class _Description:
     def _object(self, value: Any) -> Any:
         if isinstance(value, np.ufunc):
             return self._ufunc(value)
+        if isinstance(value, functools.partial):
+            self.reads.partial(value)
         if _is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
             state = {k: v for k, v in sorted(vars(value).items()) if k != "values"}

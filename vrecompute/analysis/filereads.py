@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +21,19 @@ __all__ = ["Reads"]
 _READERS = frozenset(
     {"ZipFile", "connect", "File", "TFile", "fromfile", "from_file", "from_parquet", "fromregex", "genfromtxt"}
     | {"getline", "getlines", "imread", "InferenceSession", "load", "loadtxt", "memmap", "open"}
-    | {"open_binary", "open_dataset", "open_text", "urlopen"}
+    | {"open_binary", "open_dataset", "open_text", "urlopen", "urlretrieve"}
 )
+# Those whose last name alone says nothing, by library.
+_READERS_OF = {
+    "ROOT": frozenset({"Open", "RDataFrame"}),
+    "astropy": frozenset({"getdata", "getheader", "getval", "read"}),
+    "requests": frozenset({"get", "post", "request"}),
+    "uproot": frozenset({"concatenate", "dask", "iterate"}),
+}
 # What takes a file that was opened elsewhere.
 _OF_OPENED = frozenset({"cloudpickle.load", "json.load", "marshal.load", "pickle.load", "tomllib.load", "yaml.load"})
+# Files that are in memory, or were written by `process` itself.
+_OWN_FILES = ("io.BytesIO", "io.StringIO", "tempfile.")
 # Of an object whose class cannot be known from the text.
 _METHODS = frozenset({"load_model", "open", "read_bytes", "read_text"})
 _ENVIRONMENT = frozenset({"os.environ", "os.getenv"})
@@ -55,6 +65,15 @@ class Reads:
         """A function, where it is written and what is in its closure."""
         names = _Function(found.node, {**function.__globals__, **closure}, self.own)
         self.told[id(function)] = _reads_of(found, names, declared=self.declared)
+
+    def partial(self, held: functools.partial[Any]) -> None:
+        """A reader with some of its arguments: what it reads when it is called is said in no text."""
+        name = _spelt(held.func)
+        if not self.declared and _is_reader(name):
+            told = (
+                f"a functools.partial of {name} may read a file when it is called, inside process; declare that file in"
+            )
+            self.told[id(held)] = [f"{told} resources(), or read it at import"]
 
     def all(self, root: int) -> list[str]:
         """What is read when the root is called, or the `process` of one that is an analysis."""
@@ -125,50 +144,66 @@ class _Function:
 
     def read_by(self, call: ast.Call) -> list[ast.expr]:
         """The expressions that say what is read, none where the call reads no file."""
-        last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         arguments = [*call.args, *(k.value for k in call.keywords)]
-        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        if last == "open" and any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in modes):
-            return []
         name = self.name_of(call.func)
-        if name is not None:
-            is_reader = last in _READERS | _METHODS or last.startswith("read_")
-            return arguments if is_reader and name not in _OF_OPENED else []
-        if isinstance(call.func, ast.Attribute) and last in _METHODS and not self.is_users(call.func.value):
+        modes = [*call.args[name is not None :][:1], *(k.value for k in call.keywords if k.arg == "mode")]
+        texts = [m.value for m in modes if isinstance(m, ast.Constant) and isinstance(m.value, str)]
+        if any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in texts):
+            return []
+        if name is not None and _is_reader(name):
+            return arguments
+        method = call.func.attr if isinstance(call.func, ast.Attribute) and name is None else ""
+        if isinstance(call.func, ast.Attribute) and method in _METHODS and not self.is_users(call.func.value, method):
             return [call.func.value, *arguments]
-        return []
+        given = [a for a in arguments if (n := self.name_of(a)) and _is_reader(n) and n.rpartition(".")[2].islower()]
+        return [a for a in arguments if a not in given] if given else []  # map(np.load, paths)
 
-    def is_users(self, node: ast.AST) -> bool:
+    def is_users(self, node: ast.AST, method: str, within: frozenset[str] = frozenset()) -> bool:
         """Whether it is the object itself, or a thing of the user's, whose own functions are looked at."""
+        if isinstance(node, ast.Call):  # of a class
+            made = self.thing_of(node.func)
+            return isinstance(made, type) and self.is_own(getattr(made, method, None))
         if not isinstance(node, ast.Name):
             return False
-        thing = self.outside.get(node.id)
-        module = thing.__name__ if isinstance(thing, ModuleType) else str(getattr(type(thing), "__module__", ""))
-        return node.id in ("self", "cls") or (node.id not in {*self.bound, *self.imported} and counts(module, self.own))
+        if node.id in self.bound and node.id not in {*self.parameters, *within}:
+            return all(self.is_users(value, method, within | {node.id}) for value in self.bound[node.id])
+        return node.id in ("self", "cls") or self.is_own(getattr(self.thing_of(node), method, None))
+
+    def is_own(self, function: Any) -> bool:
+        """Whether a function is the user's."""
+        return counts(getattr(function, "__module__", ""), self.own)
+
+    def thing_of(self, node: ast.AST) -> Any:
+        """What a name from outside, or an attribute of a module, is by now; None where that is not known."""
+        if isinstance(node, ast.Attribute):
+            return getattr(base, node.attr, None) if isinstance(base := self.thing_of(node.value), ModuleType) else None
+        inside = {*self.parameters, *self.bound, *self.imported}
+        return self.outside.get(node.id) if isinstance(node, ast.Name) and node.id not in inside else None
 
     def name_of(self, node: ast.AST) -> str | None:
         """The full name of what a library has, `numpy.load`; None for anything else."""
-        if isinstance(node, ast.Attribute):
-            return f"{base}.{node.attr}" if (base := self.name_of(node.value)) is not None else None
-        if not isinstance(node, ast.Name) or node.id in self.parameters or node.id in self.bound:
-            return None
-        if node.id in self.imported:
+        if isinstance(node, ast.Attribute) and (base := self.name_of(node.value)) is not None:
+            return f"{base}.{node.attr}"
+        thing = self.thing_of(node)
+        if isinstance(node, ast.Name) and node.id in self.imported and node.id not in {*self.parameters, *self.bound}:
             name = self.imported[node.id]
-        elif (thing := self.outside.get(node.id)) is os.environ:
+        elif thing is os.environ:
             return "os.environ"
         elif isinstance(thing, ModuleType):
             name = thing.__name__
-        elif isinstance(thing, type) or callable(thing):
-            name = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}"
+        elif callable(thing):
+            name = _spelt(thing)
         else:
             return None
         modules = (name.rpartition(".")[0] or name, name.partition(".")[0])
         return None if any(counts(module, self.own) for module in modules) else name
 
     def is_known(self, call: ast.Call, read: list[ast.expr], *, declared: bool) -> bool:
-        """Whether what is read is one of `events.resources`, was opened before, or may be given as a declared file."""
+        """Whether what is read is a resource, made by the function itself, opened before, or may be a declared file."""
         for node in self.origins(read):
             if isinstance(node, ast.Attribute) and node.attr == "resources":
+                return True
+            if isinstance(node, ast.Call) and (self.name_of(node.func) or "").startswith(_OWN_FILES):
                 return True
             if isinstance(node, ast.Call) and node is not call and self.read_by(node):  # which is told itself
                 return True
@@ -186,6 +221,17 @@ class _Function:
                 if isinstance(node, ast.Name) and node.id not in seen:
                     seen.add(node.id)
                     waiting += self.bound.get(node.id, [])
+
+
+def _spelt(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}".removeprefix("_")
+
+
+def _is_reader(name: str) -> bool:
+    """Whether a function of a library reads a file that it is given by name."""
+    last = name.rpartition(".")[2]
+    is_one = last in _READERS | _METHODS | _READERS_OF.get(name.partition(".")[0], frozenset())
+    return (is_one or last.startswith(("read_", "scan_"))) and name not in _OF_OPENED
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numba
+
 from vrecompute.analysis import Analysis, Grid
 from vrecompute.analysis.analysisfile import sources_of
 from vrecompute.analysis.loading import Origin, load_analysis
@@ -53,6 +55,11 @@ def prepare(
     `access` leads to the machine whose files the dataset names; None is this one. Raises UsageError, ParameterError
     or DatasetError.
     """
+    if numba.config.DISABLE_JIT:
+        raise UsageError(
+            "numba's compiler is switched off by NUMBA_DISABLE_JIT, and columns are read by what it compiles; unset "
+            "that variable"
+        )
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
     resources = {name: Path(path) for name, path in analysis.resources().items()} | opened

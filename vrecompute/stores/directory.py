@@ -70,6 +70,11 @@ class DirStore:
                 return False
             self._sync_directory(target.parent)
         except OSError as error:
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise StoreError(
+                    f"the store {self.url} cannot be written ({name!r}: {error.strerror}); name another with "
+                    "--store or Client(store=...)"
+                ) from error
             raise self._translate(error, name) from error
         finally:
             with contextlib.suppress(OSError):

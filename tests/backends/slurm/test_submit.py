@@ -40,6 +40,20 @@ def slurm(tmp_path, monkeypatch):
     return make
 
 
+LEAKS = ("SBATCH_PARTITION", "SBATCH_EXPORT", "SBATCH_TIMELIMIT", "SLURM_CLUSTERS", "SLURM_JOB_ID")
+LEAKS += ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+
+
+def test_variables_of_the_submitting_shell_reach_neither_sbatch_nor_the_job(slurm, monkeypatch, tmp_path):
+    """As of a notebook that is an element of an array: `SBATCH_*` override directives, and a job inherits `SLURM_*`."""
+    for name in LEAKS:
+        monkeypatch.setenv(name, "1")
+    backend = slurm(sbatch=f"cat > /dev/null; env > {tmp_path}/environment; echo 7", scancel=f"env > {tmp_path}/cancel")
+    backend.cancel([backend.submit(JOB)])
+    for file in ("environment", "cancel"):
+        assert not {line.partition("=")[0] for line in (tmp_path / file).read_text().splitlines()} & set(LEAKS)
+
+
 def test_the_newest_job_of_the_name_since_then_is_taken_for_it(slurm, monkeypatch):
     monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")  # a user's taste, in which "09:30" and "Tue" are times
     standard = '[ "$SLURM_TIME_FORMAT" = standard ] || exit 1; '
