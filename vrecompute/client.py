@@ -178,17 +178,19 @@ class Client:
         chunk_bytes: int | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
         """Carry out an analysis on a dataset; returns at once, a thread of this process does the work.
 
         `parameters` are the analysis' own; those whose names are options of a run go into `params`. `Settings` says
-        what the options mean and their defaults, which None stands for. Raises UsageError, ParameterError or
+        what the options mean and their defaults, which None stands for; `labels` name the run for you, and change no
+        number. Raises UsageError, ParameterError or
         DatasetError before anything is started.
         """
         self._site_workers.check()
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
-        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
         manifest.write(self.store)
@@ -209,6 +211,7 @@ class Client:
         chunk_bytes: int | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
@@ -219,7 +222,7 @@ class Client:
         allowance = SiteLimits(self.site)
         allowance.attempts(allowance.workers(self._workers), allowance.job_s(walltime_s))
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
-        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         detached = Detached(self.backend, self.site, self.store, manifest)
         manifest.write(self.store)
@@ -282,9 +285,13 @@ class Client:
             script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 
-    def runs(self, *, ask: bool = True) -> list[RunFacts]:
-        """All runs of the store, oldest first; with `ask`, the site is asked once about those that have not ended."""
-        return list_runs(self.store, self.site.name, (lambda ids: self.backend.poll(ids)) if ask else None)
+    def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
+        """Runs of the store that have all `labels`, oldest first.
+
+        With `ask`, the site is asked once about those that have not ended.
+        """
+        poll = (lambda ids: self.backend.poll(ids)) if ask else None
+        return list_runs(self.store, self.site.name, poll, labels or {})
 
     def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
         """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.

@@ -26,10 +26,11 @@ class RunFacts(NamedTuple):
     analysis: str
     dataset: str
     trouble: str = ""  # what of the run is damaged, or of another version
+    labels: Mapping[str, str] = {}
 
 
-def list_runs(store: Store, site: str, poll: Poll | None) -> list[RunFacts]:
-    """All runs of a store, oldest first.
+def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, str] = {}) -> list[RunFacts]:
+    """The runs of a store that have all `labels`, oldest first; one that is damaged has none.
 
     A detached run of `site` for which no Runner speaks is what `poll`, asked once for all, says of its job: `queued`,
     `running`, `unknown`, `cancelled` or `interrupted`. Without `poll` it is `submitted`.
@@ -38,7 +39,9 @@ def list_runs(store: Store, site: str, poll: Poll | None) -> list[RunFacts]:
     jobs: dict[str, JobId] = {}
     for name in store.children("runs"):
         facts, job = _look(store, name, site)
-        found += [facts] if facts else []
+        if facts is None or not labels.items() <= facts.labels.items():
+            continue
+        found.append(facts)
         if job is not None:
             jobs[name] = job
     said = poll(list(jobs.values())) if poll is not None and jobs else {}
@@ -56,6 +59,7 @@ def _look(store: Store, name: str, site: str) -> tuple[RunFacts | None, JobId | 
             return None, None
         manifest = read_manifest(store, name)
         facts = RunFacts(name, run_state(store, name), manifest.created, manifest.analysis, manifest.dataset.name)
+        facts = facts._replace(labels=manifest.labels)
         _, damaged = outcomes(store, name)
         facts = facts._replace(trouble="; ".join(map(str, damaged.values())))
         silent = facts.state == "interrupted" and manifest.site == site

@@ -16,6 +16,7 @@ __all__ = [
     "analysis_parameters",
     "detach_options",
     "job_options",
+    "label_option",
     "place_options",
     "read_parameters",
 ]
@@ -94,6 +95,18 @@ job_options = _all_of(
 )
 
 
+def label_option(help_text: str) -> Callable[[Command], Command]:
+    """The option `--label KEY=VALUE`, repeated, as a mapping."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=lambda ctx, param, words: read_parameters(words, "--label", "campaign=2026a"),
+        help=help_text,
+    )
+
+
 def _of_a_job(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     if value is not None and not ctx.params["detach"]:
         raise click.UsageError("--walltime sets the walltime of a detached job; add --detach", ctx)
@@ -117,14 +130,14 @@ detach_options = _all_of(
 )
 
 
-def read_parameters(words: tuple[str, ...]) -> dict[str, str]:
-    """{key: value} of the words KEY=VALUE; raises ParameterError for another shape or a key given twice."""
+def read_parameters(words: tuple[str, ...], option: str = "-p", example: str = "pt_min_gev=30") -> dict[str, str]:
+    """{key: value} of the words KEY=VALUE of `option`; ParameterError for another shape or a key given twice."""
     parameters: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (equals and key.strip()):
-            raise ParameterError(f"-p {word}: write KEY=VALUE, such as -p pt_min_gev=30")
+            raise ParameterError(f"{option} {word}: write KEY=VALUE, such as {option} {example}")
         if key.strip() in parameters:
-            raise ParameterError(f"-p {key.strip()} is given twice")
+            raise ParameterError(f"{option} {key.strip()} is given twice")
         parameters[key.strip()] = value.strip()
     return parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrecompute.cli.options import JSON, place_options
+from vrecompute.cli.options import JSON, label_option, place_options
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
@@ -43,12 +43,13 @@ def _attached(name: str, site: str | None, store: str | None, *, trust: bool = F
 @runs.command("list")
 @_place
 @click.option("--no-ask", is_flag=True, help="Do not ask the site; runs that have not ended are `submitted`.")
+@label_option("Only runs with this label; with several, those that have all.")
 @JSON
-def list_runs(site: str | None, store: str | None, no_ask: bool, as_json: bool) -> None:
+def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[str, str], as_json: bool) -> None:
     """All runs of the store, oldest first; the site is asked once about those that have not ended."""
     from vrecompute.client import Client
 
-    found = Client(site, store=store).runs(ask=not no_ask)
+    found = Client(site, store=store).runs(ask=not no_ask, labels=labels)
     if as_json:
         facts([run._asdict() for run in found])
         return
@@ -79,6 +80,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
             s.name: sum(x.sample == s.name for x in manifest.dataset.sources) for s in manifest.dataset.samples
         },
         "parameters": dict(manifest.parameters),
+        "labels": dict(manifest.labels),
         "settings": vars(manifest.settings),
         "numerics": dict(manifest.numerics),
         "progress": vars(progress),

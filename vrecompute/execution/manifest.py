@@ -25,7 +25,7 @@ from vrecompute.datasets.dataset import Dataset
 from vrecompute.digest import canonical_json
 from vrecompute.errors import DamagedObject, RunError, UnknownRun, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
-from vrecompute.records import from_data, to_data
+from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
 
@@ -73,7 +73,8 @@ class Manifest:
     certified luminosity by sample, and `source_files` those of the code by path (see `sources_of`). `grids` are what
     the analysis opened itself. `origin` is where the analysis' code comes from.
     `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
-    could not be digested, `code` is this run's alone, and nothing of it is reused.
+    could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
+    for the run: part of no key.
     """
 
     run: str
@@ -93,6 +94,7 @@ class Manifest:
     grids: tuple[Grid, ...] = ()
     code_parts: Mapping[str, str] = field(default_factory=dict)
     unnamed: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def prefix(self) -> str:

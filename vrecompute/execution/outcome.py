@@ -223,6 +223,7 @@ class Tally:
             files=self._files(),
             warnings=tuple(dict.fromkeys(warnings)),
             recomputed=self.recomputed,
+            labels=dict(self.manifest.labels),
         )
         files = summary.files
         told = tuple(

@@ -31,7 +31,7 @@ from vrecompute.stores.objects import write_content
 
 __all__ = ["Request", "prepare"]
 
-_OPTIONS = (*Settings.__dataclass_fields__, "tree", "params")
+_OPTIONS = (*Settings.__dataclass_fields__, "tree", "params", "labels")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tree: str | None = None
     settings: Settings = field(default_factory=Settings)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -53,6 +54,7 @@ def prepare(
     `access` leads to the machine whose files the dataset names; None is this one. Raises UsageError, ParameterError
     or DatasetError.
     """
+    labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
     resources = {name: Path(path) for name, path in analysis.resources().items()} | opened
@@ -81,8 +83,20 @@ def prepare(
         grids=grids,
         code_parts=dict(code.parts),
         unnamed=code.unnamed,
+        labels=labels,
     )
     return analysis, manifest.as_read()
+
+
+def _checked(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a run; UsageError for what `runs list --label KEY=VALUE` could not find again."""
+    for key, value in labels.items():
+        if not (isinstance(key, str) and isinstance(value, str) and key.strip() == key != "" and "=" not in key):
+            raise UsageError(
+                f"label {key!r}: {value!r}: labels map text to text, and a key has no '=' and no space at its ends; "
+                "write labels={'campaign': '2026a'}"
+            )
+    return dict(labels)
 
 
 def _analysis_of(request: Request) -> tuple[Analysis, Origin]:

@@ -119,7 +119,7 @@ class RunSummary:
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
     `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
-    chunks be computed again that an earlier run had.
+    chunks be computed again that an earlier run had. `labels` are the user's own words for the run.
     """
 
     run: str
@@ -140,6 +140,7 @@ class RunSummary:
     files: tuple[FileSummary, ...] = ()
     warnings: tuple[str, ...] = ()
     recomputed: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -227,6 +228,7 @@ def loads(text: str) -> RunSummary:
             files=tuple(FileSummary(**f) for f in document["files"]),
             warnings=tuple(document["warnings"]),
             recomputed=document.get("recomputed", ""),
+            labels=document.get("labels", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
@@ -274,6 +276,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
         f"  chunks    {count_text(s.chunks.total)}: {count_text(s.chunks.computed)} computed, "
         f"{count_text(s.chunks.reused)} reused, {count_text(s.chunks.failed)} failed{not_reached}"
     )
+    if s.labels:
+        lines.append(f"  labels    {', '.join(f'{key}={value}' for key, value in s.labels.items())}")
     if s.recomputed:
         lines.append(f"  anew      {s.recomputed}")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
