@@ -21,11 +21,12 @@ from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import UnknownRun, UsageError
+from vrecompute.errors import DamagedObject, UnknownRun, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
+from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
@@ -310,6 +311,27 @@ class Client:
 
         detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
+
+    def delete(self, *runs: str) -> list[str]:
+        """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
+
+        UnknownRun, and nothing is removed, where one is not there; RunError where one may yet run. One whose manifest
+        is damaged goes too.
+        """
+        names = [self._full_name(run) for run in runs]
+        for name in names:
+            if not any(True for _ in self.store.names(f"runs/{name}")):
+                read_manifest(self.store, name)
+        for name in names:
+            try:
+                run = self.attach(name)
+            except DamagedObject:
+                if run_state(self.store, name) == "running":
+                    raise
+                delete_run(self.store, name)
+            else:
+                run.delete()
+        return names
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits."""

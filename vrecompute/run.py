@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ from vrecompute.errors import (
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
-from vrecompute.execution.runlog import outcomes, read_event, request_cancel, run_state, withdraw_cancel
+from vrecompute.execution.runlog import delete_run, outcomes, read_event, request_cancel, run_state, withdraw_cancel
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
 from vrecompute.reports.report import RunSummary, Status
@@ -267,14 +266,13 @@ class Run:
         return target
 
     def delete(self) -> None:
-        """Remove the run's own objects; parts stay, since other runs may share them. RunError while it runs."""
-        if self.status == "running":
-            raise RunError(f"run {self.id} is running; cancel it first")
-        for name in list(self.store.names(f"runs/{self.id}")):
-            self.store.delete(name)
-        path = self.store.local_path(f"runs/{self.id}")
-        if path is not None:
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove the run's own objects; parts stay, since other runs may share them. RunError where it may yet run."""
+        if (state := self.status) in _LIVE:
+            told = f"is {state}" if state != "unknown" else "may be running, as its site does not answer"
+            raise RunError(
+                f"run {self.id} {told}; `vrecompute runs cancel {self.id}` ends it, and it can be deleted after that"
+            )
+        delete_run(self.store, self.id)
 
     def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.

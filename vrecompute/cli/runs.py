@@ -27,7 +27,7 @@ _TRUST = click.option("--trust", is_flag=True, help="Run the code of RUN as you,
 
 @click.group()
 def runs() -> None:
-    """List, show, attach to, cancel and report runs. RUN is a run's name, or enough of its beginning or end."""
+    """List, show, attach to, cancel, report and delete runs. RUN is a run's name, or enough of its beginning or end."""
 
 
 def _place(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,6 +182,17 @@ def cancel(name: str, site: str | None, store: str | None) -> None:
         click.echo(f"asked {run.id} to stop")
     else:
         click.echo(f"{run.id} is not running: {run.status}")
+
+
+@runs.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@_place
+def delete(names: tuple[str, ...], site: str | None, store: str | None) -> None:
+    """Remove each RUN, which must have ended; finished chunks stay for other runs (`vrecompute store gc`)."""
+    from vrecompute.client import Client
+
+    for name in Client(site, store=store).delete(*names):
+        click.echo(f"deleted {name}")
 
 
 @runs.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ __all__ = [
     "RunLog",
     "cancel_requested",
     "create_next",
+    "delete_run",
     "outcomes",
     "read_event",
     "request_cancel",
@@ -190,6 +192,15 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         pass  # another client's, and alive
     return True
+
+
+def delete_run(store: Store, run: str) -> None:
+    """Remove a run's own objects, the manifest last: a deletion that was cut short can be repeated."""
+    for name in sorted(store.names(f"runs/{run}"), key=lambda n: n.endswith("/manifest.json")):
+        store.delete(name)
+    path = store.local_path(f"runs/{run}")
+    if path is not None:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def request_cancel(store: Store, run: str) -> None:
