@@ -26,6 +26,7 @@ from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
+from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
@@ -332,6 +333,15 @@ class Client:
             else:
                 run.delete()
         return names
+
+    def unneeded(
+        self, *, older_than_s: float = 0.0, most_bytes: int | None = None, keep: Sequence[str] = ()
+    ) -> Stocktaking:
+        """What of the store no run needs, as `vrecompute store gc` shows it; its `remove()` removes it."""
+        names = [self._full_name(run) for run in keep]
+        for name in names:
+            read_manifest(self.store, name)
+        return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits."""

@@ -109,8 +109,8 @@ def test_a_deletion_that_was_cut_short_is_repeated(store, submitted, vrecompute,
             raise KeyboardInterrupt
         delete(self, name)
 
-    monkeypatch.setattr(DirStore, "delete", killed)
-    assert vrecompute("delete", run)[0] == 130
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(DirStore, "delete", killed)
+        assert vrecompute("delete", run)[0] == 130
     assert runs_in(vrecompute) == {run}
     assert vrecompute("delete", run)[0] == 0

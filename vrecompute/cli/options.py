@@ -19,6 +19,7 @@ __all__ = [
     "label_option",
     "place_options",
     "read_parameters",
+    "store_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,6 +77,11 @@ place_options = _all_of(
         "--store", metavar="PATH", help="Where runs are kept (default: the site's; here, the user data folder)."
     ),
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers to use (default: the site's)."),
+)
+
+store_options = _all_of(
+    click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine."),
+    click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's)."),
 )
 
 analysis_parameters = click.option(

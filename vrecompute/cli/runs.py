@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrecompute.cli.options import JSON, label_option, place_options
+from vrecompute.cli.options import JSON, label_option, place_options, store_options
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-_STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's).")
-_SITE = click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine.")
 RUN = click.argument("name", metavar="RUN")
 _TRUST = click.option("--trust", is_flag=True, help="Run the code of RUN as you, though another user stored it.")
 
@@ -30,10 +27,6 @@ def runs() -> None:
     """List, show, attach to, cancel, report and delete runs. RUN is a run's name, or enough of its beginning or end."""
 
 
-def _place(command: Callable[..., Any]) -> Callable[..., Any]:
-    return _SITE(_STORE(command))
-
-
 def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:
     from vrecompute.client import Client
 
@@ -41,7 +34,7 @@ def _attached(name: str, site: str | None, store: str | None, *, trust: bool = F
 
 
 @runs.command("list")
-@_place
+@store_options
 @click.option("--no-ask", is_flag=True, help="Do not ask the site; runs that have not ended are `submitted`.")
 @label_option("Only runs with this label; with several, those that have all.")
 @JSON
@@ -61,7 +54,7 @@ def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[st
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What RUN is: analysis, parameters, dataset, settings, and how far it is."""
@@ -130,7 +123,7 @@ def attach(
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @click.option(
     "--out",
     required=True,
@@ -153,7 +146,7 @@ def result(ctx: click.Context, name: str, site: str | None, store: str | None, o
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 @click.pass_context
 def report(ctx: click.Context, name: str, site: str | None, store: str | None, as_json: bool) -> None:
@@ -173,7 +166,7 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
 
 @runs.command()
 @RUN
-@_place
+@store_options
 def cancel(name: str, site: str | None, store: str | None) -> None:
     """Ask RUN to stop, wherever it is; what is finished is kept and reused."""
     run = _attached(name, site, store)
@@ -186,7 +179,7 @@ def cancel(name: str, site: str | None, store: str | None) -> None:
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@_place
+@store_options
 def delete(names: tuple[str, ...], site: str | None, store: str | None) -> None:
     """Remove each RUN, which must have ended; finished chunks stay for other runs (`vrecompute store gc`)."""
     from vrecompute.client import Client
@@ -197,7 +190,7 @@ def delete(names: tuple[str, ...], site: str | None, store: str | None) -> None:
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What each Runner of RUN said, in order of time, tracebacks of its errors, and what its batch job wrote."""

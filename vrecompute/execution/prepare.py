@@ -88,7 +88,7 @@ def prepare(
     return analysis, manifest.as_read()
 
 
-def _checked(labels: Mapping[str, str]) -> dict[str, str]:
+def _checked(labels: Mapping[Any, Any]) -> dict[str, str]:
     """The labels of a run; UsageError for what `runs list --label KEY=VALUE` could not find again."""
     for key, value in labels.items():
         if not (isinstance(key, str) and isinstance(value, str) and key.strip() == key != "" and "=" not in key):
