@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State
 from vrecompute.cli import main
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import ENDED, RunLog
 from vrecompute.stores.directory import DirStore
+
+follow = importlib.import_module("vrecompute.cli.follow")
 
 
 @pytest.fixture
@@ -114,3 +121,61 @@ def test_a_deletion_that_was_cut_short_is_repeated(store, submitted, vrecompute,
         assert vrecompute("delete", run)[0] == 130
     assert runs_in(vrecompute) == {run}
     assert vrecompute("delete", run)[0] == 0
+
+
+def test_ctrl_c_ends_the_watching_of_a_queued_run_and_not_the_run(store, submitted, vrecompute, monkeypatch):
+    run = submitted(State.QUEUED)
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follow.time, "sleep", interrupted)
+        code, out, said = vrecompute("attach", run)
+    assert (code, out) == (130, "")
+    assert f"`vrecompute runs cancel {run}` ends it" in said
+    assert "queued  its job waits in the queue" in said
+    assert not store.exists(f"runs/{run}/cancel")
+    assert json.loads(vrecompute("list", "--json")[1])[0]["state"] == "queued"
+    assert "progress: queued: its job waits in the queue" in vrecompute("show", run)[1]
+
+
+def test_an_attached_run_shows_the_attempt_that_began_last(store, submitted, vrecompute):
+    run = submitted(State.RUNNING)
+    for began, numbers in ((2, range(9)), (1, [99] * 20), (3, [1])):
+        log = RunLog(store, read_manifest(store, run))
+        log.writer = f"{0x70000000 + began:x}-{log.writer.partition('-')[2]}"
+        for number in numbers:
+            log.event("progress", stage="work", chunks_done=number, chunks_total=100)
+    shown = json.loads(vrecompute("show", run, "--json")[1])
+    assert (shown["state"], shown["progress"]["chunks_done"]) == ("running", 1)
+
+
+def test_ctrl_c_of_one_who_attached_does_not_end_the_run_of_another_process(store, tmp_path):
+    (tmp_path / "slow.py").write_text(SUM_ANALYSIS)
+    data = write_events(tmp_path / "slow.root")
+    words = ["run", str(tmp_path / "slow.py"), str(data), "--workers", "1", "--chunk-bytes", "3400B", "-p", "sleep_s=1"]
+    place = ["--store", str(store.root)]
+    with started(*words, *place) as running:
+        assert comes_true(lambda: list(store.names("work")), 120)
+        (run,) = store.children("runs")
+        with started("runs", "attach", run, *place) as attached:
+            assert attached.stderr is not None
+            assert comes_true(lambda: "work" in attached.stderr.readline(), 60)
+            attached.send_signal(signal.SIGINT)
+            said = attached.communicate(timeout=60)[1]
+        assert attached.returncode == 130
+        assert f"vrecompute runs cancel {run}" in said
+        out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert "COMPLETE" in out
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """`vrecompute ...` as a process that heeds Ctrl-C, as one in a terminal does."""
+
+    def listen():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    command = [sys.executable, "-m", "vrecompute", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)

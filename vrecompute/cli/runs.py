@@ -108,7 +108,10 @@ def attach(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Follow RUN to its end; finish it here if the process that carried it out is gone."""
+    """Follow RUN to its end; finish it here if the process that carried it out is gone.
+
+    Ctrl-C ends the watching and not the run, unless it is finished here.
+    """
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
     from vrecompute.publish import check_directory

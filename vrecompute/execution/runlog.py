@@ -26,10 +26,12 @@ __all__ = [
     "cancel_requested",
     "create_next",
     "delete_run",
+    "latest_event",
     "outcomes",
     "read_event",
     "request_cancel",
     "run_state",
+    "speaks",
     "withdraw_cancel",
 ]
 
@@ -177,6 +179,23 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     if gone:
         ended, _ = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
     return ended[0].outcome.summary.status if ended else "interrupted"
+
+
+def latest_event(store: Store, run: str) -> dict[str, Any] | None:
+    """What the Runner that began last said last, of however many that the run had; None where that is not known."""
+    names = list(store.names(f"runs/{run}/events"))
+    try:
+        # a writer's name begins with its time in hexadecimal
+        latest = max(names, key=lambda n: (int(n.split("/")[3].partition("-")[0], 16), n), default="")
+        return read_event(store, latest) if latest else None
+    except (StoreError, ValueError):
+        return None
+
+
+def speaks(event: Mapping[str, Any]) -> bool:
+    """Whether the Runner of an event is at work still, as far as the store and this machine tell."""
+    silent = time.time() - event["time"] > _SILENCE_S
+    return event["event"] not in _LAST_WORDS and not silent and not _gone(event)
 
 
 def _gone(event: Mapping[str, Any]) -> bool:
