@@ -126,7 +126,7 @@ def test_every_command_and_option_of_the_table_exists():
     table = text("README.md").split("## The command line\n\n```\n")[1].split("```")[0]
     for line in table.splitlines():
         words = line.removeprefix("vrecompute ").split()
-        for name in words[1].split("|") if words[0] in {"runs", "site"} else [""]:
+        for name in words[1].split("|") if words[0] in {"runs", "site", "store", "dataset"} else [""]:
             found = at([words[0], *([name] if name else [])])
             options = {o for p in found.params for o in p.opts}
             assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.split("   ")[0])) <= options, line

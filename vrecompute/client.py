@@ -21,11 +21,13 @@ from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import UnknownRun, UsageError
+from vrecompute.errors import DamagedObject, UnknownRun, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
+from vrecompute.execution.retention import Stocktaking, stocktaking
+from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
@@ -178,17 +180,19 @@ class Client:
         chunk_bytes: int | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
         """Carry out an analysis on a dataset; returns at once, a thread of this process does the work.
 
         `parameters` are the analysis' own; those whose names are options of a run go into `params`. `Settings` says
-        what the options mean and their defaults, which None stands for. Raises UsageError, ParameterError or
+        what the options mean and their defaults, which None stands for; `labels` name the run for you, and change no
+        number. Raises UsageError, ParameterError or
         DatasetError before anything is started.
         """
         self._site_workers.check()
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
-        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
         manifest.write(self.store)
@@ -209,6 +213,7 @@ class Client:
         chunk_bytes: int | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
@@ -219,7 +224,7 @@ class Client:
         allowance = SiteLimits(self.site)
         allowance.attempts(allowance.workers(self._workers), allowance.job_s(walltime_s))
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
-        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         detached = Detached(self.backend, self.site, self.store, manifest)
         manifest.write(self.store)
@@ -282,9 +287,13 @@ class Client:
             script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
         return explain(self.store, manifest, made, self.site, self._workers, script)
 
-    def runs(self, *, ask: bool = True) -> list[RunFacts]:
-        """All runs of the store, oldest first; with `ask`, the site is asked once about those that have not ended."""
-        return list_runs(self.store, self.site.name, (lambda ids: self.backend.poll(ids)) if ask else None)
+    def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
+        """Runs of the store that have all `labels`, oldest first.
+
+        With `ask`, the site is asked once about those that have not ended.
+        """
+        poll = (lambda ids: self.backend.poll(ids)) if ask else None
+        return list_runs(self.store, self.site.name, poll, labels or {})
 
     def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
         """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.
@@ -303,6 +312,36 @@ class Client:
 
         detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
+
+    def delete(self, *runs: str) -> list[str]:
+        """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
+
+        UnknownRun, and nothing is removed, where one is not there; RunError where one may yet run. One whose manifest
+        is damaged goes too.
+        """
+        names = [self._full_name(run) for run in runs]
+        for name in names:
+            if not any(True for _ in self.store.names(f"runs/{name}")):
+                read_manifest(self.store, name)
+        for name in names:
+            try:
+                run = self.attach(name)
+            except DamagedObject:
+                if run_state(self.store, name) == "running":
+                    raise
+                delete_run(self.store, name)
+            else:
+                run.delete()
+        return names
+
+    def unneeded(
+        self, *, older_than_s: float = 0.0, most_bytes: int | None = None, keep: Sequence[str] = ()
+    ) -> Stocktaking:
+        """What of the store no run needs, as `vrecompute store gc` shows it; its `remove()` removes it."""
+        names = [self._full_name(run) for run in keep]
+        for name in names:
+            read_manifest(self.store, name)
+        return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits."""

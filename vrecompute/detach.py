@@ -8,6 +8,7 @@ All that another process needs is in the store, and the job needs no route to th
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
@@ -99,9 +100,9 @@ class Detached:
         return self.backend.logs(ids[-1]) if ids else ""
 
 
-def submissions(store: Store, run: str) -> list[JobId]:
-    """Native ids of all submissions of a run, oldest first; none of a live one."""
-    names = store.names(f"runs/{run}/jobs")
+def submissions(store: Store, run: str, names: Sequence[str] | None = None) -> list[JobId]:
+    """Native ids of all submissions of a run, oldest first, or those under `names`; none of a live one."""
+    names = list(store.names(f"runs/{run}/jobs")) if names is None else names
     return [read_document(store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
 
 

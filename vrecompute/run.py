@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,6 @@ from vrecompute.errors import (
     Interrupted,
     OutOfTime,
     RunError,
-    StoreError,
     Unavailable,
     UsageError,
     VrecomputeError,
@@ -31,7 +29,16 @@ from vrecompute.errors import (
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
-from vrecompute.execution.runlog import outcomes, read_event, request_cancel, run_state, withdraw_cancel
+from vrecompute.execution.runlog import (
+    ENDED,
+    delete_run,
+    latest_event,
+    outcomes,
+    request_cancel,
+    run_state,
+    speaks,
+    withdraw_cancel,
+)
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
 from vrecompute.reports.report import RunSummary, Status
@@ -77,6 +84,7 @@ class Run:
         self._told: Outcome | None = None
         # What the latest look at its state gave: a repr looks at nothing.
         self._known = "state not asked yet"
+        self._heard_at = time.monotonic()
         # When the job of a Runner elsewhere was first seen to be over.
         self._seen_over: float | None = None
 
@@ -199,16 +207,19 @@ class Run:
                 raise self._error
             return self
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        heard = time.monotonic()
-        while (status := self.status) in _LIVE and (deadline is None or time.monotonic() < deadline):
-            heard = heard if status == "unknown" else time.monotonic()
-            if time.monotonic() - heard > _SILENT_S:
-                site = self.manifest.site
-                raise Unavailable(
-                    f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it"
-                )
+        self._heard_at = time.monotonic()
+        while self.is_live() and (deadline is None or time.monotonic() < deadline):
             time.sleep(_POLL_S)
         return self
+
+    def is_live(self) -> bool:
+        """Whether its end is to be waited for. Unavailable where its site has been silent for an hour of waiting."""
+        status, now = self.status, time.monotonic()
+        self._heard_at = self._heard_at if status == "unknown" else now
+        if now - self._heard_at > _SILENT_S:
+            site = self.manifest.site
+            raise Unavailable(f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it")
+        return status in _LIVE
 
     def result(self, *, allow_partial: bool = False, timeout_s: float | None = None) -> Results:
         """The Result of each sample, when the run has ended. Raises Incomplete unless it is complete.
@@ -267,14 +278,13 @@ class Run:
         return target
 
     def delete(self) -> None:
-        """Remove the run's own objects; parts stay, since other runs may share them. RunError while it runs."""
-        if self.status == "running":
-            raise RunError(f"run {self.id} is running; cancel it first")
-        for name in list(self.store.names(f"runs/{self.id}")):
-            self.store.delete(name)
-        path = self.store.local_path(f"runs/{self.id}")
-        if path is not None:
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove the run's own objects; parts stay, since other runs may share them. RunError where it may yet run."""
+        if (state := self.status) in _LIVE:
+            told = f"is {state}" if state != "unknown" else "may be running, as its site does not answer"
+            raise RunError(
+                f"run {self.id} {told}; `vrecompute runs cancel {self.id}` ends it, and it can be deleted after that"
+            )
+        delete_run(self.store, self.id)
 
     def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
@@ -335,16 +345,13 @@ class Run:
         )
 
     def _heard(self) -> Progress:
-        latest = ""
-        for name in self.store.names(f"runs/{self.id}/events"):
-            latest = max(latest, name, key=lambda n: n.rsplit("/", 1)[-1])
-        if not latest:
-            return Progress()
-        try:
-            event = read_event(self.store, latest)
-        except StoreError:
-            return Progress()
-        return Progress(**{field: event[field] for field in SPOKEN if field in event})
+        event = latest_event(self.store, self.id)
+        if event is None or (event["event"] != ENDED and not speaks(event)):
+            job = self.job_status()
+            if job is not None and job.state in {State.QUEUED, State.HELD}:
+                reason = job.reason or "its job waits in the queue"
+                return Progress("queued", waiting=reason, waiting_for="workers")
+        return Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
 
 
 class AttachedRun(Run):

@@ -21,7 +21,7 @@ import pytest
 import uproot
 
 from tests.patience import comes_true
-from vrecompute import errors
+from vrecompute import Client, errors
 from vrecompute.cli import main
 from vrecompute.errors import EXIT_CODES
 from vrecompute.reports.report import schema
@@ -192,6 +192,36 @@ def test_run_then_look_at_it_in_every_way(vrecompute, analysis, muons, tmp_path)
     assert "is not running: complete" in vrecompute("runs", "cancel", name).out
     assert "COMPLETE" in vrecompute("runs", "attach", name).out
     assert json.loads(vrecompute("explain", analysis, muons, "-p", "pt_min_gev=25", "--json").out)["chunks_stored"] == 3
+
+
+def test_labels_name_a_run_and_change_nothing(vrecompute, analysis, muons, tmp_path):
+    """Kept, shown, found again and reported; of two runs that differ in them alone the second computes nothing."""
+    again = ["run", analysis, muons, "--json"]
+    first = vrecompute(*again, "--label", "campaign=2026a", "--label", "note=a=b c", "--out", tmp_path / "out")
+    second = vrecompute(*again, "--label", "campaign=2026b")
+    third = vrecompute(*again)
+    reports = [json.loads(ended.out) for ended in (first, second, third)]
+    for report in reports:
+        jsonschema.validate(report, schema())
+    assert [r["labels"] for r in reports] == [{"campaign": "2026a", "note": "a=b c"}, {"campaign": "2026b"}, {}]
+    assert len({r["result_sha256"] for r in reports}) == 1
+    assert [r["chunks"]["computed"] > 0 for r in reports] == [True, False, False]
+    shown = json.loads(vrecompute("runs", "show", reports[0]["run"], "--json").out)
+    assert shown["labels"] == {"campaign": "2026a", "note": "a=b c"}
+    assert "campaign=2026a, note=a=b c" in vrecompute("runs", "report", reports[0]["run"]).out
+    for words, numbers in ((["campaign=2026a"], [0]), (["campaign=2026a", "note=x"], []), (["note=a=b c"], [0])):
+        options = [word for label in words for word in ("--label", label)]
+        listed = json.loads(vrecompute("runs", "list", *options, "--json").out)
+        assert [run["run"] for run in listed] == [reports[n]["run"] for n in numbers], words
+    assert len(json.loads(vrecompute("runs", "list", "--json").out)) == 3
+
+
+def test_a_label_that_could_not_be_found_again_is_refused(vrecompute, analysis, muons, tmp_path):
+    assert vrecompute("run", analysis, muons, "--label", "campaign").code == 2
+    assert vrecompute("run", analysis, muons, "--label", "a=1", "--label", "a=2").code == 2
+    for labels in ({"a": 1}, {1: "a"}, {"a=b": "c"}, {" a": "b"}, {"": "b"}, {"a": "\ud800"}):
+        with Client(store=tmp_path / "store") as client, pytest.raises(errors.UsageError):
+            client.run(str(analysis), str(muons), labels=labels)
 
 
 def test_a_beginning_that_fits_several_runs_is_a_usage_error(vrecompute, tmp_path):

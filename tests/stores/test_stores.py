@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -249,3 +250,30 @@ def test_what_killed_writers_left_goes_when_it_is_old(tmp_path):
         os.utime(path, (0, 0))
     assert list(store.names("a")) == ["a/x.json"]
     assert sorted(os.listdir(tmp_path / "a")) == [other.name, new.name, "x.json"]
+
+
+@pytest.mark.parametrize("kind", ["here", "elsewhere"])
+def test_what_is_used_again_is_not_retired(tmp_path, kind):
+    here = DirStore(tmp_path / "a store")
+    store = here if kind == "here" else AccessStore(LocalAccess(), str(here.root))
+    assert list(store.entries("")) == []
+    names = ["a/b c/1", "a/2", "a/3"]
+    for number, name in enumerate(names):
+        store.create(name, b"x" * number)
+    now = time.time()
+    for name, days in zip(names, (8, 8, 0.5), strict=True):
+        os.utime(here.root / name, (now - days * 86_400,) * 2)
+    left = here.root / "a" / f".1.{'0' * 16}.tmp"
+    left.touch()
+    os.utime(left, (now - 3 * 86_400,) * 2)
+    found = {entry.name: entry for entry in store.entries("")}
+    assert {name: entry.size for name, entry in found.items()} == dict(zip(names, range(3), strict=True))
+    assert found["a/2"].written == pytest.approx(now - 8 * 86_400, abs=1)
+    assert [entry.name for entry in store.entries("a/b c")] == names[:1]
+    assert not left.exists()
+    store.refresh("a/2")
+    store.refresh("a/3")
+    store.refresh("a/none")
+    assert [store.retire(name, now - 7 * 86_400) for name in [*names, "a/none"]] == [True, False, False, False]
+    assert list(store.names("")) == ["a/2", "a/3"]
+    assert (here.root / "a/3").stat().st_mtime == pytest.approx(now - 43_200, abs=1)  # young enough as it was

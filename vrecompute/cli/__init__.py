@@ -23,7 +23,8 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "run": ("vrecompute.cli.run:run", "Run an analysis on a dataset, and say truly how it ended."),
     "explain": ("vrecompute.cli.explain:explain", "What a run would do, read and need; starts nothing."),
-    "runs": ("vrecompute.cli.runs:runs", "List, show, attach to, cancel and report runs."),
+    "runs": ("vrecompute.cli.runs:runs", "List, show, attach to, cancel, report and delete runs."),
+    "store": ("vrecompute.cli.store:store", "Remove from a store what no run needs."),
     "work": ("vrecompute.cli.work:work", "The Runner itself, as jobs call it."),
     "warm-cache": ("vrecompute.cli.warm_cache:warm_cache", "Compile what workers run before they need it."),
     "analyses": ("vrecompute.cli.analyses:analyses", "What can be run, and its parameters."),

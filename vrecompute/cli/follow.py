@@ -20,7 +20,7 @@ from vrecompute.run import Run
 
 __all__ = ["follow"]
 
-_LOOK_S = 0.2
+_LOOK_S, _LOOK_ELSEWHERE_S = 0.2, 1.0
 #: A Runner that was asked to stop has this long; its cluster is closed after that, whatever it is at.
 _LONGEST_STOP_S = 60.0
 
@@ -53,16 +53,22 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
 
     `quiet` shows neither summary nor JSON on standard output.
     Ctrl-C asks the run to stop and waits for it: what is durable by then is reused by the next run. So do SIGTERM and
-    SIGHUP where this process carries it out, whose jobs would stay behind; one that only looks on ends by them.
+    SIGHUP where this process carries it out, whose jobs would stay behind. A run that another process or a job
+    carries out goes on: what ends is the watching, with exit code 130.
     """
     click.echo(f"run {run.id}", err=True)
     try:
         with watching() as watch, _heeding_signals(run):
-            while run.status == "running":
+            while run.is_live():
                 # not run.wait: before Python 3.13 a thread whose join was interrupted counts as ended (bpo-45274)
-                time.sleep(_LOOK_S)
                 watch(run.progress())
+                time.sleep(_LOOK_S if run.is_here else _LOOK_ELSEWHERE_S)
     except KeyboardInterrupt:
+        if not run.is_here:
+            click.echo(
+                f"run {run.id} goes on without being watched; `vrecompute runs cancel {run.id}` ends it", err=True
+            )
+            return Interrupted.exit_code
         run.cancel()
         with contextlib.suppress(OSError):  # a terminal that is gone
             click.echo("stopping; what is finished is kept and reused by the next run", err=True)

@@ -16,8 +16,10 @@ __all__ = [
     "analysis_parameters",
     "detach_options",
     "job_options",
+    "label_option",
     "place_options",
     "read_parameters",
+    "store_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -77,6 +79,11 @@ place_options = _all_of(
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers to use (default: the site's)."),
 )
 
+store_options = _all_of(
+    click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine."),
+    click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's)."),
+)
+
 analysis_parameters = click.option(
     "-p",
     "--parameter",
@@ -92,6 +99,18 @@ job_options = _all_of(
     click.option("--chunk-bytes", type=BytesType(), metavar="SIZE", help="Size of a chunk in memory, such as 100MB."),
     click.option("--allow-duplicates", is_flag=True, help="Accept sources listed twice; their events count twice."),
 )
+
+
+def label_option(help_text: str) -> Callable[[Command], Command]:
+    """The option `--label KEY=VALUE`, repeated, as a mapping."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=lambda ctx, param, words: read_parameters(words, "--label", "campaign=2026a"),
+        help=help_text,
+    )
 
 
 def _of_a_job(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
@@ -117,14 +136,14 @@ detach_options = _all_of(
 )
 
 
-def read_parameters(words: tuple[str, ...]) -> dict[str, str]:
-    """{key: value} of the words KEY=VALUE; raises ParameterError for another shape or a key given twice."""
+def read_parameters(words: tuple[str, ...], option: str = "-p", example: str = "pt_min_gev=30") -> dict[str, str]:
+    """{key: value} of the words KEY=VALUE of `option`; ParameterError for another shape or a key given twice."""
     parameters: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (equals and key.strip()):
-            raise ParameterError(f"-p {word}: write KEY=VALUE, such as -p pt_min_gev=30")
+            raise ParameterError(f"{option} {word}: write KEY=VALUE, such as {option} {example}")
         if key.strip() in parameters:
-            raise ParameterError(f"-p {key.strip()} is given twice")
+            raise ParameterError(f"{option} {key.strip()} is given twice")
         parameters[key.strip()] = value.strip()
     return parameters

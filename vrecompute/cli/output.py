@@ -58,6 +58,8 @@ def _bar() -> Iterator[Watch]:
 
 
 def _words(progress: Progress) -> str:
+    if progress.stage == "queued":
+        return progress.waiting
     if progress.waiting:
         return f"waiting for {duration_text(progress.waiting_s)}: {progress.waiting}"
     if progress.stage == "preflight":

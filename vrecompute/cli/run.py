@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vrecompute.cli.options import JSON, detach_options, job_options, place_options, read_parameters
+from vrecompute.cli.options import JSON, detach_options, job_options, label_option, place_options, read_parameters
 from vrecompute.cli.output import facts
 
 __all__ = ["run"]
@@ -32,6 +32,7 @@ __all__ = ["run"]
     help="With --on-bad skip: fail if more than this fraction of the sources is bad.",
 )
 @click.option("--no-reuse", is_flag=True, help="Reuse no stored chunk; compute all of them.")
+@label_option("A label of the run, for `vrecompute runs list --label`; may be repeated.")
 @detach_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @JSON
@@ -50,6 +51,7 @@ def run(
     on_bad: str,
     max_bad: float | None,
     no_reuse: bool,
+    labels: dict[str, str],
     detach: bool,
     walltime: int | None,
     out: Path | None,
@@ -81,6 +83,7 @@ def run(
         "reuse": not no_reuse,
         "chunk_bytes": chunk_bytes,
         "allow_duplicates": allow_duplicates,
+        "labels": labels,
     }
     with Client(site, store=store, workers=workers) as client:
         if detach:

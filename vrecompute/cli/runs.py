@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrecompute.cli.options import JSON, place_options
+from vrecompute.cli.options import JSON, label_option, place_options, store_options
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
@@ -19,19 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-_STORE = click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's).")
-_SITE = click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine.")
 RUN = click.argument("name", metavar="RUN")
 _TRUST = click.option("--trust", is_flag=True, help="Run the code of RUN as you, though another user stored it.")
 
 
 @click.group()
 def runs() -> None:
-    """List, show, attach to, cancel and report runs. RUN is a run's name, or enough of its beginning or end."""
-
-
-def _place(command: Callable[..., Any]) -> Callable[..., Any]:
-    return _SITE(_STORE(command))
+    """List, show, attach to, cancel, report and delete runs. RUN is a run's name, or enough of its beginning or end."""
 
 
 def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:
@@ -41,14 +34,15 @@ def _attached(name: str, site: str | None, store: str | None, *, trust: bool = F
 
 
 @runs.command("list")
-@_place
+@store_options
 @click.option("--no-ask", is_flag=True, help="Do not ask the site; runs that have not ended are `submitted`.")
+@label_option("Only runs with this label; with several, those that have all.")
 @JSON
-def list_runs(site: str | None, store: str | None, no_ask: bool, as_json: bool) -> None:
+def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[str, str], as_json: bool) -> None:
     """All runs of the store, oldest first; the site is asked once about those that have not ended."""
     from vrecompute.client import Client
 
-    found = Client(site, store=store).runs(ask=not no_ask)
+    found = Client(site, store=store).runs(ask=not no_ask, labels=labels)
     if as_json:
         facts([run._asdict() for run in found])
         return
@@ -60,7 +54,7 @@ def list_runs(site: str | None, store: str | None, no_ask: bool, as_json: bool) 
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What RUN is: analysis, parameters, dataset, settings, and how far it is."""
@@ -79,6 +73,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
             s.name: sum(x.sample == s.name for x in manifest.dataset.sources) for s in manifest.dataset.samples
         },
         "parameters": dict(manifest.parameters),
+        "labels": dict(manifest.labels),
         "settings": vars(manifest.settings),
         "numerics": dict(manifest.numerics),
         "progress": vars(progress),
@@ -113,7 +108,10 @@ def attach(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Follow RUN to its end; finish it here if the process that carried it out is gone."""
+    """Follow RUN to its end; finish it here if the process that carried it out is gone.
+
+    Ctrl-C ends the watching and not the run, unless it is finished here.
+    """
     from vrecompute.cli.follow import follow
     from vrecompute.client import Client
     from vrecompute.publish import check_directory
@@ -128,7 +126,7 @@ def attach(
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @click.option(
     "--out",
     required=True,
@@ -151,7 +149,7 @@ def result(ctx: click.Context, name: str, site: str | None, store: str | None, o
 
 @runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 @click.pass_context
 def report(ctx: click.Context, name: str, site: str | None, store: str | None, as_json: bool) -> None:
@@ -171,7 +169,7 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
 
 @runs.command()
 @RUN
-@_place
+@store_options
 def cancel(name: str, site: str | None, store: str | None) -> None:
     """Ask RUN to stop, wherever it is; what is finished is kept and reused."""
     run = _attached(name, site, store)
@@ -183,8 +181,19 @@ def cancel(name: str, site: str | None, store: str | None) -> None:
 
 
 @runs.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@store_options
+def delete(names: tuple[str, ...], site: str | None, store: str | None) -> None:
+    """Remove each RUN, which must have ended; finished chunks stay for other runs (`vrecompute store gc`)."""
+    from vrecompute.client import Client
+
+    for name in Client(site, store=store).delete(*names):
+        click.echo(f"deleted {name}")
+
+
+@runs.command()
 @RUN
-@_place
+@store_options
 @JSON
 def logs(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What each Runner of RUN said, in order of time, tracebacks of its errors, and what its batch job wrote."""

@@ -127,7 +127,7 @@ def explain(
     bad = [source for source in known if isinstance(source, Failure)]
     planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
-    found = stock(store, plan, lambda sources: {})
+    found = stock(store, plan, lambda sources: {}, takes=False)
     plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
     unknown = sum(source is None for source in known)
     threads = SiteLimits(site).workers(workers) * site.workers.threads

@@ -23,9 +23,9 @@ from vrecompute.analysis import Grid
 from vrecompute.analysis.loading import Origin
 from vrecompute.datasets.dataset import Dataset
 from vrecompute.digest import canonical_json
-from vrecompute.errors import DamagedObject, RunError, UnknownRun, UsageError
+from vrecompute.errors import DamagedObject, RunError, StoreError, UnknownRun, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
-from vrecompute.records import from_data, to_data
+from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
 
@@ -73,7 +73,8 @@ class Manifest:
     certified luminosity by sample, and `source_files` those of the code by path (see `sources_of`). `grids` are what
     the analysis opened itself. `origin` is where the analysis' code comes from.
     `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
-    could not be digested, `code` is this run's alone, and nothing of it is reused.
+    could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
+    for the run: part of no key.
     """
 
     run: str
@@ -93,6 +94,7 @@ class Manifest:
     grids: tuple[Grid, ...] = ()
     code_parts: Mapping[str, str] = field(default_factory=dict)
     unnamed: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def prefix(self) -> str:
@@ -132,12 +134,15 @@ class Manifest:
 def read_manifest(store: Store, run: str) -> Manifest:
     """The manifest of a run; UnknownRun where there is none, DamagedObject or OtherFormat where it cannot be read."""
     name = f"runs/{run}/manifest.json"
-    if not store.exists(name):
-        raise UnknownRun(f"there is no run {run!r} in {store.url}; `vrecompute runs list` shows those that are")
     try:
         return read_document(store, name, "manifest", lambda raw: _manifest(raw, run))
     except DamagedObject as error:
         raise DamagedObject(f"{error}; run the analysis again: what it had finished is reused") from error
+    except StoreError as error:
+        if store.exists(name):
+            raise
+        known = "`vrecompute runs list` shows those that are"
+        raise UnknownRun(f"there is no run {run!r} in {store.url}; {known}") from error
 
 
 def _manifest(raw: dict[str, Any], run: str) -> Manifest:

@@ -231,6 +231,7 @@ class Tally:
             recomputed=self.recomputed,
             read_retries=len(self._retries),
             retried=_some(self._retries),
+            labels=dict(self.manifest.labels),
         )
         files = summary.files
         told = tuple(

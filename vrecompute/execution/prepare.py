@@ -33,7 +33,7 @@ from vrecompute.stores.objects import write_content
 
 __all__ = ["Request", "prepare"]
 
-_OPTIONS = (*Settings.__dataclass_fields__, "tree", "params")
+_OPTIONS = (*Settings.__dataclass_fields__, "tree", "params", "labels")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tree: str | None = None
     settings: Settings = field(default_factory=Settings)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -60,6 +61,7 @@ def prepare(
             "numba's compiler is switched off by NUMBA_DISABLE_JIT, and columns are read by what it compiles; unset "
             "that variable"
         )
+    labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
     resources = {name: Path(path) for name, path in analysis.resources().items()} | opened
@@ -88,8 +90,20 @@ def prepare(
         grids=grids,
         code_parts=dict(code.parts),
         unnamed=code.unnamed,
+        labels=labels,
     )
     return analysis, manifest.as_read()
+
+
+def _checked(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """The labels of a run; UsageError for what `runs list --label KEY=VALUE` could not find again."""
+    for key, value in labels.items():
+        if not (isinstance(key, str) and isinstance(value, str) and key.strip() == key != "" and "=" not in key):
+            raise UsageError(
+                f"label {key!r}: {value!r}: labels map text to text, and a key has no '=' and no space at its ends; "
+                "write labels={'campaign': '2026a'}"
+            )
+    return dict(labels)
 
 
 def _analysis_of(request: Request) -> tuple[Analysis, Origin]:

@@ -16,7 +16,7 @@ SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected", "
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. `stage` is preflight, reuse, work, finish or done; rates are of this Runner alone.
+    """How far a run is. `stage` is queued, preflight, reuse, work, finish or done; rates are of this Runner alone.
 
     `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known. `waiting`
     says for what, `waiting_for` which kind of thing that is, and `waiting_s` since when, where nothing goes on.
@@ -47,6 +47,8 @@ class Progress:
 
     def __str__(self) -> str:
         stopped = f"; waiting for {self.waiting_s:.0f} s: {self.waiting}" if self.waiting else ""
+        if self.stage == "queued":
+            return f"queued: {self.waiting}"
         if self.stage == "waiting":
             return f"waiting: {self.waiting or 'not begun'}"
         if self.stage == "preflight" and not self.sources_total:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vrecompute.errors import StoreError
@@ -22,12 +23,16 @@ __all__ = [
     "OUT_OF_TIME",
     "Ended",
     "RunLog",
+    "Seen",
     "cancel_requested",
     "create_next",
+    "delete_run",
+    "latest_event",
     "outcomes",
     "read_event",
     "request_cancel",
     "run_state",
+    "speaks",
     "withdraw_cancel",
 ]
 
@@ -114,11 +119,19 @@ class Ended(NamedTuple):
     ended: float
 
 
-def outcomes(store: Store, run: str) -> tuple[list[Ended], dict[str, StoreError]]:
+class Seen(NamedTuple):
+    """What one listing of a run has shown: all its names, and how its Runners ended."""
+
+    names: Sequence[str]
+    ended: list[Ended]
+    damaged: dict[str, StoreError]
+
+
+def outcomes(store: Store, run: str, names: Sequence[str] | None = None) -> tuple[list[Ended], dict[str, StoreError]]:
     """How each Runner of a run ended, the best first (complete, then partial, then the latest).
 
     And, by writer, why it cannot be known of others. That one ended is certain; the run can be taken up again, and
-    its parts prove themselves.
+    its parts prove themselves. `names` are those of a listing of the run, if there was one.
     """
 
     def ended(body: dict[str, Any]) -> Ended:
@@ -126,7 +139,7 @@ def outcomes(store: Store, run: str) -> tuple[list[Ended], dict[str, StoreError]
 
     found: list[Ended] = []
     damaged: dict[str, StoreError] = {}
-    for name in store.names(f"runs/{run}/outcomes"):
+    for name in store.names(f"runs/{run}/outcomes") if names is None else _below(names, f"runs/{run}/outcomes/"):
         try:
             found.append(read_document(store, name, "outcome", ended))
         except StoreError as error:
@@ -145,17 +158,22 @@ def read_event(store: Store, name: str) -> dict[str, Any]:
     return read_document(store, name, "event", event)
 
 
-def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False) -> str:
+def _below(names: Sequence[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]
+
+
+def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False, seen: Seen | None = None) -> str:
     """`complete`, `partial`, `failed`, `cancelled`, `running`, or `interrupted`: no Runner has spoken for some minutes.
 
-    `over` tells of a native id whether that job has ended, with any Runner in it.
+    `over` tells of a native id whether that job has ended, with any Runner in it. `seen` is asked for no more.
     """
-    ended, damaged = outcomes(store, run)
+    ended, damaged = outcomes(store, run) if seen is None else (seen.ended, seen.damaged)
     if ended and ended[0].outcome.summary.status == "complete":
         return "complete"  # a Runner still at it adds nothing
     writers = {e.writer for e in ended} | set(damaged)
     latest: dict[str, str] = {}
-    for name in store.names(f"runs/{run}/events"):
+    prefix = f"runs/{run}/events"
+    for name in store.names(prefix) if seen is None else _below(seen.names, f"{prefix}/"):
         writer = name.split("/")[3]
         latest[writer] = max(name, latest.get(writer, ""))
     gone = False
@@ -177,6 +195,23 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     return ended[0].outcome.summary.status if ended else "interrupted"
 
 
+def latest_event(store: Store, run: str) -> dict[str, Any] | None:
+    """What the Runner that began last said last, of however many that the run had; None where that is not known."""
+    names = list(store.names(f"runs/{run}/events"))
+    try:
+        # a writer's name begins with its time in hexadecimal
+        latest = max(names, key=lambda n: (int(n.split("/")[3].partition("-")[0], 16), n), default="")
+        return read_event(store, latest) if latest else None
+    except (StoreError, ValueError):
+        return None
+
+
+def speaks(event: Mapping[str, Any]) -> bool:
+    """Whether the Runner of an event is at work still, as far as the store and this machine tell."""
+    silent = time.time() - event["time"] > _SILENCE_S
+    return event["event"] not in _LAST_WORDS and not silent and not _gone(event)
+
+
 def _gone(event: Mapping[str, Any]) -> bool:
     """Whether it is of a process of this machine that is no more, so that its silence needs no waiting for."""
     return event["host"] == socket.gethostname() and not _alive(event["pid"])
@@ -190,6 +225,15 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         pass  # another client's, and alive
     return True
+
+
+def delete_run(store: Store, run: str) -> None:
+    """Remove a run's own objects, the manifest last: a deletion that was cut short can be repeated."""
+    for name in sorted(store.names(f"runs/{run}"), key=lambda n: n.endswith("/manifest.json")):
+        store.delete(name)
+    path = store.local_path(f"runs/{run}")
+    if path is not None:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def request_cancel(store: Store, run: str) -> None:

@@ -47,9 +47,14 @@ class Stock:
 
 
 def stock(
-    store: Store, plan: Plan, prove: Callable[[Sequence[PlannedSource]], Proofs], *, settled: bool = False
+    store: Store,
+    plan: Plan,
+    prove: Callable[[Sequence[PlannedSource]], Proofs],
+    *,
+    settled: bool = False,
+    takes: bool = True,
 ) -> Stock:
-    """What the store has of `plan`; a `settled` plan stays as it is.
+    """What the store has of `plan`; a `settled` plan stays as it is. Who `takes` it has it count as used today.
 
     `prove` is asked at most once for each source; what it does not tell is not taken. Raises ValueError where stored
     Results cannot be combined.
@@ -57,7 +62,7 @@ def stock(
     proofs: Proofs = {}
     while True:
         found = Stock(plan, Collector(plan))
-        strangers = _take(store, found, proofs)
+        strangers = _take(store, found, proofs, takes=takes)
         left = {s.proof: s for s in strangers if s.proof not in proofs}
         if left:
             known = {name: digests for name in left if (digests := remembered(store, name)) is not None}
@@ -71,7 +76,7 @@ def stock(
         plan = Plan.of(plan.work, plan.samples, told, plan.chunk_bytes)
 
 
-def _take(store: Store, found: Stock, proofs: Proofs) -> list[PlannedSource]:
+def _take(store: Store, found: Stock, proofs: Proofs, *, takes: bool) -> list[PlannedSource]:
     """Collect the nodes that are known to be of their sources; the sources, not complete, that others may be of."""
     plan, collector = found.plan, found.collector
     sources: dict[str, list[PlannedSource]] = {}
@@ -79,6 +84,8 @@ def _take(store: Store, found: Stock, proofs: Proofs) -> list[PlannedSource]:
         sources.setdefault(source.key, []).append(source)
     strangers: dict[int, PlannedSource] = {}
     for name in stored_parts(store, plan.work):
+        if takes:
+            store.refresh(name)  # before it is read: from then on it is not retired; its rows likewise
         try:
             nodes = read_part(store, name)
         except DamagedObject as error:
@@ -93,14 +100,16 @@ def _take(store: Store, found: Stock, proofs: Proofs) -> list[PlannedSource]:
             doubted = [s for s in sources.get(part.source_key, ()) if not _is_of(part, s, proofs)]
             strangers |= {id(s): s for s in doubted}
             mine += [] if doubted else [part]
-        collector.add(part for part in mine if _has_rows(store, found, part))
+        collector.add(part for part in mine if _has_rows(store, found, part, takes=takes))
     complete = [bool(collector.have[a:b].all()) for a, b in zip(plan.offsets[:-1], plan.offsets[1:], strict=True)]
     return [s for s, whole in zip(plan.sources, complete, strict=True) if id(s) in strangers and not whole]
 
 
-def _has_rows(store: Store, found: Stock, part: PartNode) -> bool:
+def _has_rows(store: Store, found: Stock, part: PartNode, *, takes: bool) -> bool:
     """Whether the rows of a node are all in the store."""
     names = [piece.name(found.plan.work, part.source_key) for piece in part.pieces]
+    for name in names if takes else ():
+        store.refresh(name)
     lost = [name for name in names if not intact(store, name)]
     found.damaged |= {n: DamagedObject(f"{store.url}: {n} is damaged") for n in lost if store.exists(n)}
     return not lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Protocol
 
@@ -9,14 +10,14 @@ import numpy as np
 from distributed import Client as DaskClient
 from distributed import Future
 
-from vrecompute.errors import AnalysisError
+from vrecompute.errors import AnalysisError, DamagedObject, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import failure_of
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
-from vrecompute.execution.parts import read_part
+from vrecompute.execution.parts import PartNode, read_part
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
 from vrecompute.execution.runlog import RunLog
@@ -32,6 +33,8 @@ from vrecompute.workers.worker_exit import worker_exit
 __all__ = ["WorkLoop", "report_work"]
 
 _TICK_S = 0.5
+# So often a part may be gone before it is read.
+_MOST_VANISHED = 3
 
 
 class _Runner(Protocol):
@@ -62,6 +65,7 @@ class WorkLoop:
         self.schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
         self.killed = KilledTasks(runner.control.deaths)
         self._doubled: set[Task] = set()
+        self._vanished: Counter[Task] = Counter()
         self._threads = self._most_threads = 0
         # Memory in use and allowed, by address of the worker, while suspects run alone.
         self._peaks: dict[str, tuple[int, int]] = {}
@@ -118,7 +122,9 @@ class WorkLoop:
     def _received(self, task: Task, task_report: TaskReport) -> None:
         runner = self.runner
         try:
-            nodes = read_part(runner.store, task_report.part) if task_report.part else []
+            nodes = self._read(task, task_report.part) if task_report.part else []
+            if nodes is None:
+                return
             new = self.collector.add(nodes)
         except ValueError as error:
             self._failed(task, AnalysisError(f"results of different chunks do not combine: {error}"))
@@ -136,6 +142,20 @@ class WorkLoop:
             self.schedule.again(rest)
             if runner.walltime.refused(task_report.worker, leaves=task_report.leaves, threads=self._most_threads):
                 runner.tally.failed(runner.walltime.chunk(self.plan, rest, "have no time to start it"))
+
+    def _read(self, task: Task, name: str) -> list[PartNode] | None:
+        """The nodes of a part that a task wrote; None where it was removed since, and its chunks go out again."""
+        try:
+            return read_part(self.runner.store, name)
+        except DamagedObject:
+            raise
+        except StoreError:
+            self._vanished[task] += 1
+            if self._vanished[task] > _MOST_VANISHED or self.runner.store.exists(name):
+                raise
+        self.runner.log.event("part-vanished", part=name, first=task.first, last=task.last)
+        self.schedule.again(task)
+        return None
 
     def _failed(self, task: Task, error: BaseException) -> None:
         """Every chunk of a task that gave nothing is named; trouble with code or store is named once."""

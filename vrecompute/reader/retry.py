@@ -1,4 +1,4 @@
-"""Reads that fail in passing are tried again, a few times and not for long; how often is told."""
+"""Reads that fail in passing are tried again, a few times and not for long, and counted."""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ class RunSummary:
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
     `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
     chunks be computed again that an earlier run had. `read_retries` counts reads that failed and were
-    tried again, `retried` names some, with file and reason.
+    tried again, `retried` names some, with file and reason. `labels` are the user's
+    own words for the run.
     """
 
     run: str
@@ -143,6 +144,7 @@ class RunSummary:
     recomputed: str = ""
     read_retries: int = 0
     retried: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -232,6 +234,7 @@ def loads(text: str) -> RunSummary:
             recomputed=document.get("recomputed", ""),
             read_retries=document.get("read_retries", 0),
             retried=document.get("retried", ""),
+            labels=document.get("labels", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
@@ -279,6 +282,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
         f"  chunks    {count_text(s.chunks.total)}: {count_text(s.chunks.computed)} computed, "
         f"{count_text(s.chunks.reused)} reused, {count_text(s.chunks.failed)} failed{not_reached}"
     )
+    if s.labels:
+        lines.append(f"  labels    {', '.join(f'{key}={value}' for key, value in s.labels.items())}")
     if s.recomputed:
         lines.append(f"  anew      {s.recomputed}")
     if s.read_retries:

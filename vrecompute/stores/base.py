@@ -11,19 +11,27 @@ import errno
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, StoreError
 from vrecompute.stores.ownership import Owner
 
-__all__ = ["ASIDE", "NO_SPACE", "Store", "aside_name", "checked", "damage", "object_path"]
+__all__ = ["ASIDE", "NO_SPACE", "Entry", "Store", "aside_name", "checked", "damage", "object_path"]
 
 #: Below this name lies what was found damaged, until a person looks at it or removes it.
 ASIDE = "aside"
 #: Error numbers of a file system that takes no more data.
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LONGEST = 255  # bytes in a part of a path
+
+
+class Entry(NamedTuple):
+    """An object in a listing: its size in bytes, and when it was written or last refreshed, in seconds since 1970."""
+
+    name: str
+    size: int
+    written: float
 
 
 class Store(Protocol):
@@ -57,8 +65,17 @@ class Store(Protocol):
     def children(self, prefix: str) -> list[str]:
         """What follows `prefix/` in names below it, up to the next `/`; sorted. StoreError where it cannot be read."""
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """As `names`, with sizes and times."""
+
     def delete(self, name: str) -> None:
         """Remove an object that was found damaged, or a retired run; absent is fine."""
+
+    def refresh(self, name: str) -> None:
+        """Make an object that is used again count as written today: `retire` leaves it; absent is fine."""
+
+    def retire(self, name: str, before: float) -> bool:
+        """Remove an object that was last written or refreshed before that time; whether it was."""
 
     def owner(self, name: str) -> Owner:
         """The user whose object it is; one without a name where absent, or where the store does not know."""

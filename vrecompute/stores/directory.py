@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
-from vrecompute.stores.base import NO_SPACE, Store, aside_name, checked, damage, object_path
+from vrecompute.stores.base import NO_SPACE, Entry, Store, aside_name, checked, damage, object_path
 from vrecompute.stores.ownership import Owner, owner_of
 
 __all__ = ["DirStore", "open_store"]
@@ -32,6 +32,8 @@ _NOT_SUPPORTED = frozenset(
 _CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
 # The name of an object that is being written. No writer takes a day for one.
 _TEMPORARY, _SWEEP_S = re.compile(r"\..*\.[0-9a-f]{16}\.tmp"), 86_400.0
+# An object that was written less than this ago needs no refreshing.
+_FRESH_S = 86_400.0
 
 
 class DirStore:
@@ -150,12 +152,39 @@ class DirStore:
         except OSError as error:
             raise self._translate(error, prefix) from error
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """As `names`, with what the file system says of each."""
+        for name in self.names(prefix):
+            with contextlib.suppress(FileNotFoundError):
+                status = self._path(name).lstat()
+                yield Entry(name, status.st_size, status.st_mtime)
+
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
         try:
             self._path(name).unlink(missing_ok=True)
         except OSError as error:
             raise self._translate(error, name) from error
+
+    def refresh(self, name: str) -> None:
+        """Set the file's time of modification to now; a file system that refuses leaves it to what runs need."""
+        path = self._path(name)
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _FRESH_S:
+                os.utime(path)
+
+    def retire(self, name: str, before: float) -> bool:
+        """Remove an old file; folders that are empty then stay."""
+        path = self._path(name)
+        try:
+            old = path.lstat().st_mtime < before
+            if old:
+                path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._translate(error, name) from error
+        return old
 
     def owner(self, name: str) -> Owner:
         """The owner of the file."""

@@ -176,6 +176,7 @@ def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool], *,
     for _ in range(3):
         if store.create(name, data):
             return True
+        store.refresh(name)  # before it is looked at: from then on it is not retired
         if is_good():
             return False
         set_aside(store, name, f"{store.url}: {name} is damaged", loud=loud)

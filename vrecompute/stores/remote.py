@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull
 from vrecompute.sites.access import Access, Completed
-from vrecompute.stores.base import NO_SPACE, aside_name, checked, object_path
+from vrecompute.stores.base import NO_SPACE, Entry, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
 
 __all__ = ["AccessStore"]
@@ -18,6 +18,13 @@ _ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -f
 _EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
 _CHILDREN = '[ -e "$1" ] || exit 0; cd -- "$1" && ls'
 _OWNER = 'stat -c "%U %u" -- "$1" && id -u'
+_ENTRIES = (
+    '[ -e "$1" ] || exit 0; cd -- "$1" && find . -name ".*.tmp" -type f -mtime +0 -delete && '
+    'find . ! -type d ! -name ".*" -printf "%s %T@ %P\\n"'
+)
+# A day is long for one that is used again; $2 is a time in seconds since 1970.
+_REFRESH = 'find "$1" -maxdepth 0 -mtime +0 -exec touch -c -- {} + 2> /dev/null; true'
+_RETIRE = '[ -e "$1" ] || [ -L "$1" ] || exit 0; find "$1" -maxdepth 0 ! -newermt "@$2" -delete -print'
 _SIZE = '[ ! -f "$1" ] || stat -L -c %s -- "$1"'
 
 
@@ -84,12 +91,27 @@ class AccessStore:
         """What lies in the folder."""
         return sorted(self._sh(_CHILDREN, prefix, self._path(prefix)).text.splitlines())
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """As `names`, with what the file system there says of each; temporaries of a day ago go."""
+        folder = self._path(prefix) if prefix else str(self.root)
+        found = (line.split(" ", 2) for line in self._sh(_ENTRIES, prefix, folder).text.splitlines())
+        named = sorted((f"{prefix}/{name}" if prefix else name, int(size), float(at)) for size, at, name in found)
+        yield from (Entry(*entry) for entry in named)
+
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
         try:
             self.access.delete(self._path(name))
         except OSError as error:
             raise StoreError(f"{self.access}: {name!r} cannot be removed: {error}") from error
+
+    def refresh(self, name: str) -> None:
+        """Set the file's time of modification to now."""
+        self._sh(_REFRESH, name, self._path(name))
+
+    def retire(self, name: str, before: float) -> bool:
+        """Remove an old file."""
+        return bool(self._sh(_RETIRE, name, self._path(name), f"{before:.3f}").text)
 
     def owner(self, name: str) -> Owner:
         """The owner of the file, and whether that is the user that the site knows this one by."""

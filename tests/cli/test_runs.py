@@ -1,0 +1,181 @@
+"""`vrecompute runs`: what is done to runs of a store, whoever carries them out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
+from vrecompute import Client
+from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.cli import main
+from vrecompute.execution.manifest import read_manifest
+from vrecompute.execution.runlog import ENDED, RunLog
+from vrecompute.stores.directory import DirStore
+
+follow = importlib.import_module("vrecompute.cli.follow")
+
+
+@pytest.fixture
+def store(tmp_path) -> DirStore:
+    """An empty store."""
+    return DirStore(tmp_path / "store")
+
+
+@pytest.fixture
+def submitted(store, tmp_path, monkeypatch):
+    """`submitted(state)`: the name of a detached run whose job the batch system says to be in that state."""
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    write_events(tmp_path / "e.root", 10)
+    client = Client(store=store)
+    states: dict[JobId, State] = {}
+
+    def submit(self, job) -> JobId:
+        return JobId(str(len(states)))
+
+    monkeypatch.setattr(type(client.backend), "submit", submit)
+    monkeypatch.setattr(type(client.backend), "poll", lambda self, ids: {i: JobStatus(states[i]) for i in ids})
+    monkeypatch.setattr(
+        type(client.backend), "cancel", lambda self, ids: states.update(dict.fromkeys(ids, State.CANCELLED))
+    )
+
+    def make(state: State) -> str:
+        job = JobId(str(len(states)))
+        run = client.submit(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+        states[job] = state
+        return run.id
+
+    return make
+
+
+@pytest.fixture
+def vrecompute(store, capsys):
+    """`vrecompute(*words)`: exit code, standard output and standard error of `vrecompute runs ...`."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["runs", words[0], "--store", str(store.root), *words[1:]])
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def runs_in(vrecompute) -> set[str]:
+    return {run["run"] for run in json.loads(vrecompute("list", "--json")[1])}
+
+
+def test_runs_that_have_ended_are_deleted_and_others_are_not_touched(store, submitted, vrecompute):
+    gone, other = submitted(State.TIMEOUT), submitted(State.TIMEOUT)
+    blobs = list(store.names("blobs"))
+    assert vrecompute("delete", gone, "no-such-run")[0] == 2
+    assert runs_in(vrecompute) == {gone, other}
+    assert vrecompute("delete", gone)[:2] == (0, f"deleted {gone}\n")
+    assert runs_in(vrecompute) == {other}
+    assert list(store.names("blobs")) == blobs
+    assert list(store.names(f"runs/{gone}")) == []
+    assert vrecompute("delete", gone)[0] == 2
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.UNKNOWN])
+def test_a_run_that_may_yet_run_is_deleted_only_when_it_was_cancelled(store, submitted, vrecompute, state):
+    run = submitted(state)
+    code, _, said = vrecompute("delete", run)
+    assert code == 4
+    assert f"vrecompute runs cancel {run}" in said
+    assert runs_in(vrecompute) == {run}
+    assert vrecompute("cancel", run)[0] == 0
+    assert vrecompute("delete", run)[0] == 0
+    assert runs_in(vrecompute) == set()
+
+
+def test_a_run_whose_manifest_is_damaged_is_deleted_unless_its_runner_speaks(store, submitted, vrecompute):
+    run = submitted(State.TIMEOUT)
+    log = RunLog(store, read_manifest(store, run))
+    log.event("started")
+    Path(store.root, f"runs/{run}/manifest.json").write_text("{}")
+    assert vrecompute("delete", run)[0] == 4
+    log.event(ENDED)
+    assert vrecompute("delete", run)[0] == 0
+    assert runs_in(vrecompute) == set()
+
+
+def test_a_deletion_that_was_cut_short_is_repeated(store, submitted, vrecompute, monkeypatch):
+    run = submitted(State.TIMEOUT)
+    delete = DirStore.delete
+
+    def killed(self, name):
+        if name.endswith("manifest.json"):
+            raise KeyboardInterrupt
+        delete(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirStore, "delete", killed)
+        assert vrecompute("delete", run)[0] == 130
+    assert runs_in(vrecompute) == {run}
+    assert vrecompute("delete", run)[0] == 0
+
+
+def test_ctrl_c_ends_the_watching_of_a_queued_run_and_not_the_run(store, submitted, vrecompute, monkeypatch):
+    run = submitted(State.QUEUED)
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follow.time, "sleep", interrupted)
+        code, out, said = vrecompute("attach", run)
+    assert (code, out) == (130, "")
+    assert f"`vrecompute runs cancel {run}` ends it" in said
+    assert "queued  its job waits in the queue" in said
+    assert not store.exists(f"runs/{run}/cancel")
+    assert json.loads(vrecompute("list", "--json")[1])[0]["state"] == "queued"
+    assert "progress: queued: its job waits in the queue" in vrecompute("show", run)[1]
+
+
+def test_an_attached_run_shows_the_attempt_that_began_last(store, submitted, vrecompute):
+    run = submitted(State.RUNNING)
+    for began, numbers in ((2, range(9)), (1, [99] * 20), (3, [1])):
+        log = RunLog(store, read_manifest(store, run))
+        log.writer = f"{0x70000000 + began:x}-{log.writer.partition('-')[2]}"
+        for number in numbers:
+            log.event("progress", stage="work", chunks_done=number, chunks_total=100)
+    shown = json.loads(vrecompute("show", run, "--json")[1])
+    assert (shown["state"], shown["progress"]["chunks_done"]) == ("running", 1)
+
+
+def test_ctrl_c_of_one_who_attached_does_not_end_the_run_of_another_process(store, tmp_path):
+    (tmp_path / "slow.py").write_text(SUM_ANALYSIS)
+    data = write_events(tmp_path / "slow.root")
+    words = ["run", str(tmp_path / "slow.py"), str(data), "--workers", "1", "--chunk-bytes", "3400B", "-p", "sleep_s=1"]
+    place = ["--store", str(store.root)]
+    with started(*words, *place) as running:
+        assert comes_true(lambda: list(store.names("work")), 120)
+        (run,) = store.children("runs")
+        with started("runs", "attach", run, *place) as attached:
+            assert attached.stderr is not None
+            assert comes_true(lambda: "work" in attached.stderr.readline(), 60)
+            attached.send_signal(signal.SIGINT)
+            said = attached.communicate(timeout=60)[1]
+        assert attached.returncode == 130
+        assert f"vrecompute runs cancel {run}" in said
+        out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert "COMPLETE" in out
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """`vrecompute ...` as a process that heeds Ctrl-C, as one in a terminal does."""
+
+    def listen():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    command = [sys.executable, "-m", "vrecompute", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
