@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.reader import rntuple
+from vrecompute.reader.baskets import ordered
 from vrecompute.reader.handles import Handle, damage
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.kernels import BYTES, COUNT, FIRST, SEEK
 
-__all__ = ["CHECKSUM_BYTES", "FieldTable", "PageColumn", "PageTable", "tabulate_pages"]
+__all__ = ["CHECKSUM_BYTES", "FieldTable", "PageColumn", "PageTable", "check_pages", "tabulate_pages"]
 
 CHECKSUM_BYTES = 8
 
@@ -139,6 +140,29 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
     return PageTable(
         Identity(handle.uuid, handle.size, entries, handle.content), tree, clusters, fields, kept, unsupported
     )
+
+
+def check_pages(table: PageTable) -> None:
+    """ValueError where a table says what `tabulate_pages` never does, and reading by it would go astray."""
+    for number, column in table.columns.items():
+        bytes_of_checksum = CHECKSUM_BYTES * column.checked
+        if not (
+            column.encoding in _DTYPES
+            and ordered(column.first, int(column.clusters[-1]))
+            and len(column.clusters) == len(table.clusters)
+            and ordered(column.clusters, int(column.clusters[-1]))
+            and len(column.first) - 1 == len(column.seeks) == len(column.sizes) == len(column.checked)
+            and np.all((column.checked == 0) | (column.checked == 1))
+            and np.all((column.seeks >= 0) & (column.sizes >= bytes_of_checksum) & (column.sizes < 1 << 48))
+        ):
+            raise ValueError(f"the pages of column {number} are out of order")
+    for name, field in table.fields.items():
+        index = None if field.index is None else table.columns[field.index].dtype
+        if field.repeat < 1 or index not in (None, "<u4", "<u8") or np.dtype(field.cardinality or "u4").kind != "u":
+            raise ValueError(f"field {name!r} is none that can be read by its columns")
+    if not ordered(table.clusters, table.identity.entries):
+        raise ValueError("clusters are out of order")
+    _check(table.fields, table.columns, table.clusters)
 
 
 def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: int) -> PageColumn | str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 __all__ = ["Record", "array_tasks", "elements"]
 
 #: Slurm's own limit of MaxArraySize; a range beyond it is nonsense.
 _MOST_TASKS = 4_000_001
+#: More elements than any array of ours has; each takes a record's memory.
+_MOST_ELEMENTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -67,4 +70,4 @@ def elements(record: Record, tasks: str = "") -> dict[str, Record]:
     master, tasks = (found[1], found[2]) if found else (record.job_id, tasks)
     if not tasks:
         return {record.job_id: record}
-    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in array_tasks(tasks)}
+    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in islice(array_tasks(tasks), _MOST_ELEMENTS)}
