@@ -42,7 +42,7 @@ options:
 workers: {processes: 4, threads: 2, memory: 8GiB, walltime: 1-12:00:00, nodes: {min: 1, max: 4}, sweet_spot: 3h}
 store: {url: "$HOME/runs", trusted_users: [me]}
 stage: {scratch: "$SCRATCH/x"}
-environment: {modules: [Python], venv: "$HOME/venv", variables: {A: b}, commands: ["ulimit -n 4096"]}
+environment: {modules: [Python], venv: "$HOME/venv", variables: {A: b}}
 limits: {max_jobs: 5, core_hours: 10.5, min_poll: 30s}
 """
 PIECES = [

@@ -18,6 +18,7 @@ from vrecompute.reader.packed import packing_of
 __all__ = ["BasketTable", "BranchTable", "check_baskets", "ordered", "tabulate_baskets"]
 
 Layout = Literal["fixed", "counted", "vector"]
+_DTYPES = frozenset(np.dtype(t).str for t in ("?", *(f"{k}{n}" for k in "iu" for n in (1, 2, 4, 8)), "f2", "f4", "f8"))
 # Of positions, bytes and numbers: none that is true is as large, and sums of a few fit in 64 bits.
 _MOST = 1 << 48
 
@@ -101,13 +102,11 @@ def tabulate_baskets(handle: Handle, tree: str, columns: Sequence[str]) -> Baske
 def check_baskets(table: BasketTable) -> None:
     """ValueError where a table says what `tabulate_baskets` never does, and reading by it would go astray."""
     for name, branch in table.branches.items():
-        dtype, counter = np.dtype(branch.dtype), table.branches.get(branch.counts)
+        counter = table.branches.get(branch.counts)
         bare = branch.seeks < 0
         if not (
             branch.layout in get_args(Layout)
-            and dtype.kind in "biuf"
-            and dtype.itemsize in (1, 2, 4, 8)
-            and dtype.isnative
+            and branch.dtype in _DTYPES
             and 1 <= branch.items < _MOST
             and (branch.layout != "vector" or branch.items == 1)
             and (counter is not None and counter.layout == "fixed" if branch.layout == "counted" else not branch.counts)

@@ -158,7 +158,8 @@ def check_pages(table: PageTable) -> None:
             raise ValueError(f"the pages of column {number} are out of order")
     for name, field in table.fields.items():
         index = None if field.index is None else table.columns[field.index].dtype
-        if field.repeat < 1 or index not in (None, "<u4", "<u8") or np.dtype(field.cardinality or "u4").kind != "u":
+        known = index in (None, "<u4", "<u8") and field.cardinality in ("", "u4", "u8")
+        if not known or field.repeat < 1 or (field.values is None) != bool(field.cardinality):
             raise ValueError(f"field {name!r} is none that can be read by its columns")
     if not ordered(table.clusters, table.identity.entries):
         raise ValueError("clusters are out of order")

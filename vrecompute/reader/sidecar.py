@@ -25,6 +25,11 @@ __all__ = ["table_from_bytes", "table_to_bytes"]
 _MAGIC = b"VRECTAB\x02"
 _LENGTH = struct.Struct("<I")
 _CHECKSUM = struct.Struct("<Q")
+# What data of another shape than was written lead to.
+_GARBLED = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, StopIteration),
+    struct.error,
+)
 _BRANCH_ARRAYS = ("first", "seeks", "sizes")
 _PAGE_ARRAYS = ("first", "seeks", "sizes", "checked", "clusters")
 
@@ -66,7 +71,7 @@ def table_from_bytes(data: bytes) -> BasketTable | PageTable:
         raise StoreError("a table of baskets is damaged (checksum); make it again from the file")
     try:
         return _table(body)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, struct.error) as error:
+    except _GARBLED as error:
         raise StoreError(f"a table of baskets is garbled: {error}; make it again from the file") from error
 
 
