@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ class Checked:
             return "left out"
         before = set(self.mine())
         code, out, err = command(words)
-        told = {b.split("/")[0] for a, b in zip(words, words[1:], strict=False) if a in PLACES}
+        told = {b.split("/")[0] for a, b in pairwise(words) if a in PLACES}
         told |= {word.partition("=")[2].split("/")[0] for word in words if word.startswith(PLACES)}
         after = set(self.mine())
         for path in after - before:

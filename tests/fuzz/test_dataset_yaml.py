@@ -108,10 +108,12 @@ def check(folder, raw: bytes) -> str:
     path = folder / "d.yaml"
     path.write_bytes(raw)
     try:
-        found = resolve(path)
+        found, said = resolve(path), "1 problem"
     except DatasetError as error:
-        assert "has 0 problem" not in str(error)
-        return outcome_of(error)
+        found, said = None, str(error)
+    assert "has 0 problem" not in said
+    if found is None:
+        return outcome_of(DatasetError(said))
     for sample in found.samples:
         check_sample_name(sample.name)
     json.dumps(asdict(found), allow_nan=False).encode()

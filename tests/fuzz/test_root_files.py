@@ -1,4 +1,4 @@
-"""Any bytes in a ROOT file are its columns or an error of ours that names the file: no crash, no hang, no huge memory."""
+"""Any bytes in a ROOT file are its columns or an error of ours that names the file: no crash, hang or huge memory."""
 
 from __future__ import annotations
 
@@ -89,9 +89,11 @@ class Checked:
         self.envelopes = {len(seed): envelopes_of(seed) for seed in seeds}
 
     def __call__(self, data: bytes) -> str:
-        outcome = self.outcome(data)
-        envelopes = self.envelopes.get(len(data))
-        return outcome if not envelopes else f"{outcome} {self.outcome(mended(data, envelopes))}"
+        outcomes = [self.outcome(data)]
+        if envelopes := self.envelopes.get(len(data)):
+            outcomes.append(self.outcome(mended(data, envelopes)))
+        assert not any(outcome.startswith("False") for outcome in outcomes), "another file is named"
+        return " ".join(outcomes)
 
     def outcome(self, data: bytes) -> str:
         self.number += 1
@@ -100,8 +102,7 @@ class Checked:
         try:
             return self.read(str(path))
         except BadInput as error:
-            assert error.file == str(path)
-            return outcome_of(error)
+            return f"{error.file == str(path)} {outcome_of(error)}"
         finally:
             path.unlink()
 

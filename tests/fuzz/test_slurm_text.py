@@ -82,7 +82,8 @@ SEEDS = [
     json.dumps({"paths": {f"/{part}/v0.0.{n}/jobs/": {} for part in ("slurm", "slurmdb") for n in (42, 43)}}),
 ]
 PIECES = [
-    *("|", "||||||||||", "==== squeue 0\n", "==== sacct 0\n", "==== sacct 124\n", "7.0.end 0\n", "8_[0-4000000]", "8_["),
+    *("|", "||||||||||", "==== squeue 0\n", "==== sacct 0\n", "==== sacct 124\n"),
+    *("7.0.end 0\n", "8_[0-4000000]", "8_[",),
     *("9" * 30, "9" * 5000, "-1", "1e400", "NaN", "Infinity", "null", "[" * 3000, '{"a":' * 3000, "0x" + "f" * 2000),
     *("²", "٣", "۷|RUNNING|0|0:0|c1|1:23|4:00:00|None", "\x85", "\u2028", "\r", "\0", "\ud800", "é", "..."),
     *("99999999-99:99:99", "1.5.5G", "?", "UNLIMITED", "Min", "AssocMaxUnknown", "launch failed requeued held"),

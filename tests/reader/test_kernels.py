@@ -394,3 +394,16 @@ def test_a_sidecar_with_numbers_of_another_file_is_refused(tmp_path, number):
         wrong = replace(table, branches={"run": replace(table.branches["run"], **{array: changed})})
         with pytest.raises(StoreError, match="garbled"):
             table_from_bytes(table_to_bytes(wrong))
+
+
+@pytest.mark.parametrize("layout", ["vector", "fixed"])
+def test_entries_without_bytes_take_no_memory(tmp_path, layout):
+    path = str(write_events(tmp_path / "a.root", 60, clusters=3))
+    many = 1 << 40
+    ends = np.array([0, many])
+    mine = BranchTable(layout, "<i4", 1, "", ends, np.array([-1]), np.array([20]))
+    lists = BranchTable("counted", "<f4", 1, "n", ends, np.array([-1]), np.array([20]))
+    branches = {"n": mine} if layout == "vector" else {"n": mine, "v": lists}
+    table = BasketTable(inspect(path).identity, "Events", branches, {}, bytes(20))
+    with pytest.raises(CorruptFile, match="more or fewer values"):
+        read_baskets(open_raw(path), table, list(branches), 0, many)

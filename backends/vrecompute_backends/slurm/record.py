@@ -51,8 +51,8 @@ def array_tasks(text: str) -> Iterator[int]:
     ([1, 3, 4, 5], [0, 3, 6], [1, 4])
     """
     if re.fullmatch(r"0x[0-9A-Fa-f]+", text):
-        bits = int(text, 16)
-        yield from (n for n in range(min(bits.bit_length(), _MOST_TASKS)) if bits >> n & 1)
+        bits = reversed(f"{int(text, 16):b}")
+        yield from (n for n, bit in zip(range(_MOST_TASKS), bits, strict=False) if bit == "1")
         return
     for piece in text.partition("%")[0].split(","):
         found = re.fullmatch(r"([0-9]{1,7})(?:-([0-9]{1,7})(?::([0-9]{1,7}))?)?", piece)
@@ -70,4 +70,5 @@ def elements(record: Record, tasks: str = "") -> dict[str, Record]:
     master, tasks = (found[1], found[2]) if found else (record.job_id, tasks)
     if not tasks:
         return {record.job_id: record}
-    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in islice(array_tasks(tasks), _MOST_ELEMENTS)}
+    numbers = islice(array_tasks(tasks), _MOST_ELEMENTS)
+    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in numbers}

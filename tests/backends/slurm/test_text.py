@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from vrecompute.batch.contract import State
 from vrecompute_backends.slurm.poll import Answer, merge, read
-from vrecompute_backends.slurm.record import Record
+from vrecompute_backends.slurm.record import Record, array_tasks
 from vrecompute_backends.slurm.states import STATES, is_unclear, status_of
 from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
@@ -293,3 +294,9 @@ def test_a_number_with_thousands_of_digits_is_no_exit_code():
 def test_a_line_that_stands_for_millions_of_elements_takes_no_memory_for_them():
     found = parse_squeue("8_[0-4000000]|PENDING|0|0:0||0:00|5:00|Priority\n")
     assert len(found) == 100_000
+
+
+def test_bits_of_a_long_list_of_elements_are_counted_in_no_time():
+    begun = time.process_time()
+    assert list(array_tasks("0x8" + "0" * 200_000 + "1")) == [0, 800_007]
+    assert time.process_time() - begun < 5, "a shift of all bits for each takes a minute"
