@@ -192,7 +192,7 @@ def _local_source() -> type[Any]:
             return super().chunks([(start, self._within(start, stop)) for start, stop in ranges], notifications)
 
         def _within(self, start: int, stop: int) -> int:
-            return max(start, min(stop, self.num_bytes))
+            return max(start, min(stop, int(self.num_bytes)))
 
     return LocalSource
 

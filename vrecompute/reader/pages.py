@@ -48,6 +48,9 @@ _DTYPES = {
     0x1B: "<u8",
 }
 
+# Bytes that no codec makes out of one; the most is 128 KiB out of a block of 4 bytes, by ZSTD.
+_MOST_EXPANDED = 1 << 16
+
 
 @dataclass(frozen=True)
 class PageColumn:
@@ -203,9 +206,15 @@ def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: int
 
 
 def _check(fields: Mapping[str, FieldTable], columns: Mapping[int, PageColumn], clusters: NDArray[np.int64]) -> None:
-    """ValueError where the numbers of elements cannot belong to the numbers of entries."""
+    """ValueError where the elements of columns cannot be those of the entries, or of the bytes of the pages."""
     if clusters[0] != 0 or np.any(np.diff(clusters) < 0):
         raise ValueError("clusters are out of order")
+    for number, column in columns.items():
+        bits = 1 if column.dtype == "|b1" else 8 * np.dtype(column.dtype).itemsize
+        stored = column.sizes - CHECKSUM_BYTES * column.checked
+        beyond = np.diff(column.first) * bits // (8 * _MOST_EXPANDED) > stored
+        if np.any(beyond[1:]) or (len(beyond) and beyond[0] and stored[0]):  # the first may stand for a late beginning
+            raise ValueError(f"a page of column {number} has more elements than its bytes can hold")
     for name, field in fields.items():
         per_entry = field.index if field.index is not None else field.values
         if per_entry is None:
