@@ -133,7 +133,7 @@ class Checked:
 def target(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     seeds = [*written(folder), *[path.read_bytes() for path in sorted(SMALL.glob("*.root"))]]
-    return Target("root", seeds, Checked(folder, seeds), 150, PIECES, b"Events")
+    return Target("root", seeds, Checked(folder, seeds), 100, PIECES, b"Events")
 
 
 def test_any_bytes_are_columns_or_an_error_that_names_the_file(target):

@@ -123,4 +123,4 @@ def test_any_bytes_are_a_site_or_a_site_error(tmp_path, monkeypatch):
     (tmp_path / "base.yaml").write_text("schema: 1\nworkers: {threads: 2}\n")
     seeds = [EVERYTHING.encode(), *[path.read_bytes() for path in EXAMPLES]]
     pieces = [piece.encode("utf-8", "surrogatepass") for piece in PIECES]
-    fuzz(Target("site", seeds, partial(check, tmp_path), 250, pieces))
+    fuzz(Target("site", seeds, partial(check, tmp_path), 200, pieces))

@@ -107,7 +107,7 @@ def attempt(action, *arguments) -> str:
     try:
         action(*arguments)
     except VrecomputeError as error:
-        return outcome_of(error)
+        return outcome_of(error)[:40]
     return "answered"
 
 
@@ -121,8 +121,8 @@ def check(data: bytes) -> str:
             status = status_of(record)
             assert isinstance(status, JobStatus)
             json.dumps(asdict(status), default=str)
-            outcomes.append(f"{status.state} {status.reason_code[:8]}")
-        outcomes.append(f"{bool(answer.instead)} {answer.silent} {bool(answer.refusal)} {len(answer.gone)}")
+            outcomes.append(f"{status.state} {bool(status.reason)}")
+        outcomes.append(f"{bool(answer.instead)} {answer.silent} {bool(answer.refusal)} {bool(answer.gone)}")
     for line in text.splitlines()[:20]:
         assert isinstance(held(line), bool)
         assert isinstance(why_waiting(line), str)

@@ -134,4 +134,4 @@ def checked(site, tmp_path, monkeypatch):
 
 def test_readers_give_right_numbers_or_name_the_object(checked):
     pieces = [piece.encode("utf-8", "surrogatepass") for piece in PIECES]
-    fuzz(Target("store", checked.seeds, checked, 40, pieces, b","))
+    fuzz(Target("store", checked.seeds, checked, 25, pieces, b","))
