@@ -10,10 +10,12 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from tests.events import write_events
 from vrecompute.errors import BadInput, ChangedFile, CorruptFile, StoreError
 from vrecompute.reader import codecs, inspect, kernels, read, table_from_bytes, table_to_bytes, tabulate, ttree
 from vrecompute.reader.baskets import BasketTable, BranchTable
@@ -341,3 +343,67 @@ def test_every_error_names_the_file(tmp_path):
     with pytest.raises(BadInput) as error:
         read(path, None, ["absent"], 0, 3)
     assert error.value.file == path
+
+
+def forged(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A sidecar whose header says something else, with its length and checksum made right."""
+    length = int.from_bytes(data[8:12], "little")
+    header = data[12 : 12 + length].replace(old, new)
+    assert header != data[12 : 12 + length]
+    body = data[:8] + len(header).to_bytes(4, "little") + header + data[12 + length : -8]
+    return body + xxhash.xxh3_64_intdigest(body).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"tree"', b'"wood"'),
+        (b'"fixed"', b'"fluid"'),
+        (b'"fixed"', b'"vector"'),
+        (b'"<i4",1,', b'"<i4",0,'),
+        (b'"<i4",1,', b'"<i4",1.5,'),
+        (b'"<i4"', b'"|O"'),
+        (b'"<i4"', b'">i4"'),
+        (b'"<i4"', b'"(9,"'),
+        (b'"counted"', b'"fixed"'),
+        (b'"nMuon"]', b'"none"]'),
+        (b'"lengths":[', b'"lengths":[9,'),
+        (b'"lengths":[', b'"lengths":[-1,'),
+        (b'"lengths":[4', b'"lengths":[3'),
+        (b'"identity":[', b'"identity":[1,'),
+        (b"{", b'{"a":' * 10_000),
+        (b",", b",\xff"),
+    ],
+)
+def test_a_forged_sidecar_is_refused_and_reads_nothing(tmp_path, old, new):
+    path = write_events(tmp_path / "a.root", 60, clusters=3)
+    data = table_to_bytes(tabulate(str(path), None, ["run", "weight", "Muon_pt"]))
+    assert table_to_bytes(table_from_bytes(data)) == data
+    with pytest.raises(StoreError, match="garbled"):
+        table_from_bytes(forged(data, old, new))
+
+
+@pytest.mark.parametrize("number", [-1, -(1 << 62), 1 << 62, 5])
+def test_a_sidecar_with_numbers_of_another_file_is_refused(tmp_path, number):
+    table = tabulate(str(write_events(tmp_path / "a.root", 60, clusters=3)), None, ["run"])
+    for array, at in (("first", 0), ("first", 1), ("first", -1), ("seeks", 0), ("sizes", 1)):
+        if number == 5 and (array, at) != ("first", 0):
+            continue  # it may be true
+        changed = getattr(table.branches["run"], array).copy()
+        changed[at] = number
+        wrong = replace(table, branches={"run": replace(table.branches["run"], **{array: changed})})
+        with pytest.raises(StoreError, match="garbled"):
+            table_from_bytes(table_to_bytes(wrong))
+
+
+@pytest.mark.parametrize("layout", ["vector", "fixed"])
+def test_entries_without_bytes_take_no_memory(tmp_path, layout):
+    path = str(write_events(tmp_path / "a.root", 60, clusters=3))
+    many = 1 << 40
+    ends = np.array([0, many])
+    mine = BranchTable(layout, "<i4", 1, "", ends, np.array([-1]), np.array([20]))
+    lists = BranchTable("counted", "<f4", 1, "n", ends, np.array([-1]), np.array([20]))
+    branches = {"n": mine} if layout == "vector" else {"n": mine, "v": lists}
+    table = BasketTable(inspect(path).identity, "Events", branches, {}, bytes(20))
+    with pytest.raises(CorruptFile, match="more or fewer values"):
+        read_baskets(open_raw(path), table, list(branches), 0, many)

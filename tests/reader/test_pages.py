@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import awkward as ak
 import cramjam
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from vrecompute.errors import CorruptFile
+from vrecompute.errors import CorruptFile, StoreError
 from vrecompute.reader import inspect, kernels, read, rntuple, table_from_bytes, table_to_bytes, tabulate
 from vrecompute.reader.codecs import addresses
 from vrecompute.reader.decode_pages import read_pages
@@ -265,3 +267,29 @@ def test_bytes_and_boundaries_for_planning(tmp_path):
     assert facts.cluster_starts(["a"]).tolist() == [0, 40, 100]
     assert facts.bytes_of(["a"]) == 800
     assert facts.compressed_bytes_of(["a"]) == 800
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"first": [0, 3, 1 << 40]}, "more elements than its bytes can hold"),
+        ({"first": [0, 5, 3]}, "out of order"),
+        ({"first": [1, 3, 5]}, "out of order"),
+        ({"seeks": [-1, 200]}, "out of order"),
+        ({"sizes": [7, 20]}, "out of order"),
+        ({"checked": [2, 1]}, "out of order"),
+        ({"encoding": 0x99}, "out of order"),
+    ],
+)
+def test_a_forged_table_of_pages_is_refused(tmp_path, change, said):
+    writer = Writer()
+    ends = writer.column(0x0F, [[np.array([3, 5, 5], "u8")]])
+    values = writer.column(0x09, [[np.arange(3), np.arange(2)]])
+    fields = {"v": FieldTable(2, 1, 1, "")}
+    table = writer.table(tmp_path / "a.root", [0, 3], fields, {1: ends, 2: values})
+    changed = {key: np.array(value) if isinstance(value, list) else value for key, value in change.items()}
+    if "first" in change:
+        changed["clusters"] = np.array([0, change["first"][-1]])
+    wrong = dataclasses.replace(table, columns={1: ends, 2: dataclasses.replace(values, **changed)})
+    with pytest.raises(StoreError, match=said):
+        table_from_bytes(table_to_bytes(wrong))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import queue
 import threading
 
 import awkward as ak
@@ -21,6 +23,7 @@ from vrecompute.errors import (
     UsageError,
 )
 from vrecompute.reader import FileFacts, Identity, inspect, read
+from vrecompute.reader.handles import open_file
 
 LENGTHS = [[0, 2, 1], [3, 0], [0, 0, 0, 4, 1]]
 
@@ -223,6 +226,15 @@ def test_no_flipped_byte_is_more_than_a_named_error(tmp_path):
             continue
         assert len(columns["Muon_pt"].values) == columns["Muon_pt"].offsets[-1]
     assert uproot_models() == before  # what a damaged file says of its classes is no business of the next file
+
+
+def test_a_damaged_length_takes_no_more_memory_than_the_file_is_long(ttree):
+    source = open_file(ttree)._file.file.source
+    size = os.stat(ttree).st_size
+    (several,) = source.chunks([(10, 1 << 50)], queue.Queue())
+    for chunk, start in ((source.chunk(0, 1 << 50), 0), (several, 10), (source.chunk(1 << 40, 1 << 50), 1 << 40)):
+        chunk.wait(insist=False)
+        assert len(chunk.raw_data) == max(0, size - start)
 
 
 def uproot_models():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,12 @@ from vrecompute.reader.identity import Identity
 from vrecompute.reader.kernels import BYTES, COUNT, FIRST, SEEK
 from vrecompute.reader.packed import packing_of
 
-__all__ = ["BasketTable", "BranchTable", "tabulate_baskets"]
+__all__ = ["BasketTable", "BranchTable", "check_baskets", "ordered", "tabulate_baskets"]
 
 Layout = Literal["fixed", "counted", "vector"]
+_DTYPES = frozenset(np.dtype(t).str for t in ("?", *(f"{k}{n}" for k in "iu" for n in (1, 2, 4, 8)), "f2", "f4", "f8"))
+# Of positions, bytes and numbers: none that is true is as large, and sums of a few fit in 64 bits.
+_MOST = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,30 @@ def tabulate_baskets(handle: Handle, tree: str, columns: Sequence[str]) -> Baske
             del branches[name]
     identity = Identity(handle.uuid, handle.size, int(opened.num_entries), handle.content)
     return BasketTable(identity, tree, branches, unsupported, bytes(embedded))
+
+
+def check_baskets(table: BasketTable) -> None:
+    """ValueError where a table says what `tabulate_baskets` never does, and reading by it would go astray."""
+    for name, branch in table.branches.items():
+        counter = table.branches.get(branch.counts)
+        bare = branch.seeks < 0
+        if not (
+            branch.layout in get_args(Layout)
+            and branch.dtype in _DTYPES
+            and 1 <= branch.items < _MOST
+            and (branch.layout != "vector" or branch.items == 1)
+            and (counter is not None and counter.layout == "fixed" if branch.layout == "counted" else not branch.counts)
+            and ordered(branch.first, table.identity.entries)
+            and len(branch.first) - 1 == len(branch.seeks) == len(branch.sizes)
+            and np.all((branch.sizes >= 0) & (branch.sizes < _MOST) & (branch.seeks < _MOST))
+            and np.all(branch.sizes[bare] <= len(table.embedded) + 1 + branch.seeks[bare])
+        ):
+            raise ValueError(f"the baskets of {name!r} are out of order")
+
+
+def ordered(first: NDArray[np.int64], count: int) -> bool:
+    """Whether these are first numbers of pieces that hold `count`: from 0 to it, and never less than before."""
+    return bool(len(first) and first[0] == 0 and first[-1] == count < _MOST and np.all(np.diff(first) >= 0))
 
 
 def _shape(branch: Any) -> tuple[Layout, str, int] | str:

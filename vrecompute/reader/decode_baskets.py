@@ -59,8 +59,12 @@ class _Chunk:
         # payloads of whole baskets, and offsets out of counts and vectors: never too small
         counts = {branch.counts for branch in table.branches.values()}
         lists = [n for n in self.pieces if n in counts or table.branches[n].layout == "vector"]
-        entries = sum(int(self.pieces[n][:, kernels.COUNT].sum()) + 1 for n in lists)
-        self.slab = slab(sum(self.payload_bytes.values()) + 8 * entries + 64 * (len(self.pieces) + len(lists)))
+        entries = {n: int(self.pieces[n][:, kernels.COUNT].sum()) for n in lists}
+        for name, count in entries.items():
+            if count > self.payload_bytes[name]:  # each takes a byte at least: none more are allocated for
+                raise decode_error(self.path, name, kernels.BAD_LENGTH, int(self.pieces[name][0, kernels.FIRST]), count)
+        numbers = sum(entries.values()) + len(lists)
+        self.slab = slab(sum(self.payload_bytes.values()) + 8 * numbers + 64 * (len(self.pieces) + len(lists)))
 
     def _survey(self, name: str) -> int:
         """Uncompressed bytes of the largest basket of a column, all of whose keys make sense."""

@@ -7,9 +7,10 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
@@ -171,7 +172,7 @@ def _open(path: str, size: int | None) -> Handle:
     import uproot
 
     # never memory-mapped: a file that shrinks while it is read would kill the process by SIGBUS
-    options: dict[str, Any] = {} if size is None else {"handler": uproot.MultithreadedFileSource, "num_workers": 1}
+    options: dict[str, Any] = {} if size is None else {"handler": _local_source(), "num_workers": 1}
     options |= {"object_cache": None, "array_cache": None, "custom_classes": _own_classes()}
     if size == 0:
         raise CorruptFile(path, "is empty (0 bytes)")
@@ -185,6 +186,24 @@ def _open(path: str, size: int | None) -> Handle:
     if end > length:
         raise CorruptFile(path, f"is truncated: its header says {end} bytes, it has {length}")
     return Handle(path, file, length)
+
+
+@cache
+def _local_source() -> type[Any]:
+    """uproot's source of local files, but for memory: a damaged length never takes more than the file is long."""
+    import uproot
+
+    class LocalSource(uproot.MultithreadedFileSource):  # type: ignore[misc]  # uproot is untyped
+        def chunk(self, start: int, stop: int) -> Any:
+            return super().chunk(start, self._within(start, stop))
+
+        def chunks(self, ranges: Sequence[tuple[int, int]], notifications: Any) -> Any:
+            return super().chunks([(start, self._within(start, stop)) for start, stop in ranges], notifications)
+
+        def _within(self, start: int, stop: int) -> int:
+            return max(start, min(stop, int(self.num_bytes)))
+
+    return LocalSource
 
 
 def _own_classes() -> dict[str, Any]:

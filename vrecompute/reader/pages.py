@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.reader import rntuple
+from vrecompute.reader.baskets import ordered
 from vrecompute.reader.handles import Handle, damage
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.kernels import BYTES, COUNT, FIRST, SEEK
 
-__all__ = ["CHECKSUM_BYTES", "FieldTable", "PageColumn", "PageTable", "tabulate_pages"]
+__all__ = ["CHECKSUM_BYTES", "FieldTable", "PageColumn", "PageTable", "check_pages", "tabulate_pages"]
 
 CHECKSUM_BYTES = 8
 
@@ -46,6 +47,9 @@ _DTYPES = {
     0x1A: "<u4",
     0x1B: "<u8",
 }
+
+# Bytes that no codec makes out of one; the most is 128 KiB out of a block of 4 bytes, by ZSTD.
+_MOST_EXPANDED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,30 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
     )
 
 
+def check_pages(table: PageTable) -> None:
+    """ValueError where a table says what `tabulate_pages` never does, and reading by it would go astray."""
+    for number, column in table.columns.items():
+        bytes_of_checksum = CHECKSUM_BYTES * column.checked
+        if not (
+            column.encoding in _DTYPES
+            and ordered(column.first, int(column.clusters[-1]))
+            and len(column.clusters) == len(table.clusters)
+            and ordered(column.clusters, int(column.clusters[-1]))
+            and len(column.first) - 1 == len(column.seeks) == len(column.sizes) == len(column.checked)
+            and np.all((column.checked == 0) | (column.checked == 1))
+            and np.all((column.seeks >= 0) & (column.sizes >= bytes_of_checksum) & (column.sizes < 1 << 48))
+        ):
+            raise ValueError(f"the pages of column {number} are out of order")
+    for name, field in table.fields.items():
+        index = None if field.index is None else table.columns[field.index].dtype
+        known = index in (None, "<u4", "<u8") and field.cardinality in ("", "u4", "u8")
+        if not known or field.repeat < 1 or (field.values is None) != bool(field.cardinality):
+            raise ValueError(f"field {name!r} is none that can be read by its columns")
+    if not ordered(table.clusters, table.identity.entries):
+        raise ValueError("clusters are out of order")
+    _check(table.fields, table.columns, table.clusters)
+
+
 def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: int) -> PageColumn | str:
     """Pages of one physical column, or the reason why the kernels cannot decode it.
 
@@ -178,9 +206,15 @@ def _pages(ntuple: Any, number: int, clusters: NDArray[np.int64], per_entry: int
 
 
 def _check(fields: Mapping[str, FieldTable], columns: Mapping[int, PageColumn], clusters: NDArray[np.int64]) -> None:
-    """ValueError where the numbers of elements cannot belong to the numbers of entries."""
+    """ValueError where the elements of columns cannot be those of the entries, or of the bytes of the pages."""
     if clusters[0] != 0 or np.any(np.diff(clusters) < 0):
         raise ValueError("clusters are out of order")
+    for number, column in columns.items():
+        bits = 1 if column.dtype == "|b1" else 8 * np.dtype(column.dtype).itemsize
+        stored = column.sizes - CHECKSUM_BYTES * column.checked
+        beyond = np.diff(column.first) * bits // (8 * _MOST_EXPANDED) > stored
+        if np.any(beyond[1:]) or (len(beyond) and beyond[0] and stored[0]):  # the first may stand for a late beginning
+            raise ValueError(f"a page of column {number} has more elements than its bytes can hold")
     for name, field in fields.items():
         per_entry = field.index if field.index is not None else field.values
         if per_entry is None:

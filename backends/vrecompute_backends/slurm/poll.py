@@ -78,12 +78,12 @@ _ARGUMENTS = {
     "json": ("--json --states=all", "--json --duplicates"),
 }
 _HEAD = re.compile(r"==== (squeue|sacct) ([0-9]+)")
-_MARK = re.compile(r"([0-9]+(?:_[0-9]+)?)\.([0-9]+)\.end ([0-9]+)")
+_MARK = re.compile(r"([0-9]+(?:_[0-9]+)?)\.([0-9]{1,9})\.end ([0-9]{1,9})")
 #: What commands say that know no --json, or lack the plugins that write it (they may crash, or end with 0).
 _NO_JSON = (
     r"unrecognized (?:option|arguments?):?.{0,3}--json.*|"
     r"unable to find plugin: (?:serializer|data_parser)/.*|"
-    r"\S+ output not supported by data_parser.*"
+    r"\S{1,99} output not supported by data_parser.*"
 )
 #: By form, what says that it will never work here; its group is why.
 _REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
@@ -217,8 +217,8 @@ def _instead(section: tuple[str, Sequence[str]] | None) -> str:
 def _records(reader: Reader, text: str) -> dict[str, Record] | None:
     try:
         return reader(text)
-    except (ValueError, KeyError, TypeError, AttributeError):  # JSON of another shape than Slurm's
-        return None
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return None  # JSON of another shape than Slurm's
 
 
 _READERS: Mapping[str, tuple[Reader, Reader]] = {

@@ -33,13 +33,13 @@ ask "$3" -P -m vrecompute_backends.slurm.pyslurm_query "$2" $4 || printf '==== s
 
 def mismatch(slurm: str) -> str:
     """Why pyslurm cannot ask the Slurm whose `sinfo --version` is given, and what to do; empty if it can."""
-    there = re.search(r"(\d+)\.(\d+)", slurm)
+    there = re.search(r"([0-9]{1,4})\.([0-9]{1,4})", slurm)
     get = f"install pyslurm {there[0]} (it is built with the headers of that Slurm)" if there else "mend sinfo"
     try:
         version = metadata.version("pyslurm")
     except metadata.PackageNotFoundError:
         return f"pyslurm is not installed here; {get}"
-    here = re.match(r"(\d+)\.(\d+)", version)
+    here = re.match(r"([0-9]+)\.([0-9]+)", version)
     if here and there and (int(here[1]), int(here[2])) == (int(there[1]), int(there[2])):
         return ""
     return f"pyslurm {version} does not match {slurm.strip() or 'what `sinfo --version` says: nothing'}; {get}"
@@ -84,8 +84,11 @@ def _record(job: Any, nodes: str | None, elapsed_s: Any) -> Record:
 
 
 def parse_records(text: str) -> dict[str, Record]:
-    """Records as `main` prints them."""
-    return {r["job_id"]: Record(**{**r, "steps": tuple(r["steps"])}) for r in json.loads(text)}
+    """Records as `main` prints them; ValueError for any other text."""
+    from vrecompute.records import from_data  # the process that asks needs it not
+
+    records = [from_data(Record, found) for found in json.loads(text)]
+    return {record.job_id: record for record in records}
 
 
 def main(ids: Sequence[str], *, accounting: bool) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 __all__ = ["Record", "array_tasks", "elements"]
 
 #: Slurm's own limit of MaxArraySize; a range beyond it is nonsense.
 _MOST_TASKS = 4_000_001
+#: More elements than any array of ours has; each takes a record's memory.
+_MOST_ELEMENTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ def array_tasks(text: str) -> Iterator[int]:
     ([1, 3, 4, 5], [0, 3, 6], [1, 4])
     """
     if re.fullmatch(r"0x[0-9A-Fa-f]+", text):
-        bits = int(text, 16)
-        yield from (n for n in range(min(bits.bit_length(), _MOST_TASKS)) if bits >> n & 1)
+        bits = reversed(f"{int(text, 16):b}")
+        yield from (n for n, bit in zip(range(_MOST_TASKS), bits, strict=False) if bit == "1")
         return
     for piece in text.partition("%")[0].split(","):
         found = re.fullmatch(r"([0-9]{1,7})(?:-([0-9]{1,7})(?::([0-9]{1,7}))?)?", piece)
@@ -67,4 +70,5 @@ def elements(record: Record, tasks: str = "") -> dict[str, Record]:
     master, tasks = (found[1], found[2]) if found else (record.job_id, tasks)
     if not tasks:
         return {record.job_id: record}
-    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in array_tasks(tasks)}
+    numbers = islice(array_tasks(tasks), _MOST_ELEMENTS)
+    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in numbers}

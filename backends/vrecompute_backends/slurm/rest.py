@@ -73,7 +73,7 @@ class RestStatus:
         if done.code != 0:
             raise Unavailable(f"{self.access}: slurmrestd at {self.url}: {done.complaint or 'no answer'}")
         found = [
-            set(re.findall(rf'"/{part}/(v0\.0\.[0-9]+)/jobs/', done.text.replace("\\/", "/")))
+            set(re.findall(rf'"/{part}/(v0\.0\.[0-9]{{1,9}})/jobs/', done.text.replace("\\/", "/")))
             for part in ("slurm", "slurmdb")
         ]
         both = sorted(found[0] & found[1], key=lambda version: int(version.rpartition(".")[2]))

@@ -27,7 +27,7 @@ from vrecompute_backends.slurm.text import submitted
 __all__ = ["Submissions", "may_pass"]
 
 _LOG = logging.getLogger(__name__)
-_ID = re.compile(r"[0-9]+")
+_ID = re.compile(r"[0-9]{1,18}")
 #: Words in a complaint of Slurm's after which the same request may well be granted a little later.
 _TRANSIENT = re.compile(
     r"contact slurm controller|timed out|Zero Bytes|temporar|try again|Connection refused|JobLimit|SubmitJob|"
@@ -159,6 +159,6 @@ class Submissions:
                 age = datetime.fromisoformat(now) - datetime.fromisoformat(submitted)
                 if _ID.fullmatch(job_id) and age.total_seconds() <= elapsed_s + _SKEW_S:
                     ids.add(job_id)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # the latter for one time with its zone and one without
             raise Unavailable(f"{self.access}: squeue: no valid answer of Slurm: {done.text[:200]!r}") from error
         return sorted(ids - self._ids, key=int)

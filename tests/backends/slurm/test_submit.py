@@ -81,7 +81,9 @@ def test_nor_is_one_that_was_submitted_here(slurm):
         backend.submit(JOB)
 
 
-@pytest.mark.parametrize("squeue", ["exit 1", "echo Welcome to the cluster", f'echo "7 {NOW} and more"'])
+@pytest.mark.parametrize(
+    "squeue", ["exit 1", "echo Welcome to the cluster", f'echo "7 {NOW} and more"', f'echo "7 {NOW}+01:00"']
+)
 def test_nothing_is_submitted_before_what_may_be_there_is_found_and_cancelled(slurm, squeue):
     backend = slurm(sbatch=TIMED_OUT, squeue=squeue)
     for error in (SubmitError, Unavailable):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from vrecompute.batch.contract import State
 from vrecompute_backends.slurm.poll import Answer, merge, read
-from vrecompute_backends.slurm.record import Record
+from vrecompute_backends.slurm.record import Record, array_tasks
 from vrecompute_backends.slurm.states import STATES, is_unclear, status_of
 from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
@@ -265,3 +267,36 @@ def test_every_state_of_slurm_has_a_meaning_and_a_new_one_is_unknown(state):
     if status.state.terminal and status.state is not State.COMPLETED:
         assert "job 1 on c1" in status.reason
         assert "00:01:01" in status.reason
+
+
+def test_json_that_no_number_or_stack_can_hold_is_silence():
+    for job in ('{"job_id": 7, "time_limit": Infinity}', '{"job_id": 7, "nodes": ' + '{"a":' * 10_000):
+        text = f'==== squeue 0\n{{"jobs": [{job}]}}\n'
+        assert read(text, ["7"], "json").instead.startswith("no valid answer of Slurm"), job[:40]
+
+
+def test_records_of_another_shape_than_pyslurm_gives_are_silence():
+    whole = json.dumps([asdict(Record("7", "RUNNING"))])
+    assert set(read(f"==== squeue 0\n{whole}\n", ["7"], "pyslurm").records) == {"7"}
+    for wrong in ('"state": null', '"state": 5', '"restarts": "x"', '"steps": 1'):
+        key = wrong.partition(":")[0]
+        value = json.dumps(json.loads(whole)[0][json.loads(key)])
+        said = whole.replace(f"{key}: {value}", wrong)
+        assert said != whole
+        assert read(f"==== squeue 0\n{said}\n", ["7"], "pyslurm").instead, wrong
+
+
+def test_a_number_with_thousands_of_digits_is_no_exit_code():
+    answer = read(f"7.0.end {'9' * 5000}\n8.{'9' * 5000}.end 0\n==== squeue 0\n", ["7", "8"], "commands")
+    assert answer.records == {}
+
+
+def test_a_line_that_stands_for_millions_of_elements_takes_no_memory_for_them():
+    found = parse_squeue("8_[0-4000000]|PENDING|0|0:0||0:00|5:00|Priority\n")
+    assert len(found) == 100_000
+
+
+def test_bits_of_a_long_list_of_elements_are_counted_in_no_time():
+    begun = time.process_time()
+    assert list(array_tasks("0x8" + "0" * 200_000 + "1")) == [0, 800_007]
+    assert time.process_time() - begun < 5, "a shift of all bits for each takes a minute"
