@@ -15,7 +15,7 @@ from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 
-from vrecompute.errors import DamagedObject, StoreError, StoreFull
+from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
 from vrecompute.stores.base import NO_SPACE, Store, aside_name, checked, damage, object_path
 from vrecompute.stores.ownership import Owner, owner_of
 
@@ -269,9 +269,12 @@ def _claim(temporary: Path, target: Path, data: bytes) -> bool:
 
 
 def open_store(url: str | Path) -> Store:
-    """The store that `url` names; StoreError for a scheme that no store serves."""
+    """The store that `url` names; UsageError for a scheme that no store serves, and for what is no folder."""
     text = str(url)
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
-        raise StoreError(f"{text}: stores of the scheme {scheme!r} are not available; give a directory")
-    return DirStore(text.removeprefix("file://"))
+        raise UsageError(f"{text}: stores of the scheme {scheme!r} are not available; give a folder")
+    store = DirStore(text.removeprefix("file://"))
+    if (there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)) and not there.is_dir():
+        raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
+    return store
