@@ -54,7 +54,8 @@ def main(given: Mapping[str, Any], answers: int) -> None:
 
     dask.config.refresh(paths=[], env={})
     served: dict[str, Any] = {} if given["dashboard"] else {"distributed.scheduler.http.routes": []}
-    dask.config.set({**SETTINGS, **served})
+    # the scheduler keeps files too
+    dask.config.set({**SETTINGS, **served, "temporary-directory": given["shape"]["local_directory"]})
     # What matters of a worker comes back in its tasks' reports; its log at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(_serve(given, answer))

@@ -67,8 +67,8 @@ class LocalBackend(LocalJobs):
         most = MEMORY_LIMIT // _LEAST_BYTES
         if workers > most:
             raise UsageError(
-                f"{workers} workers were asked for, and this machine's {bytes_text(MEMORY_LIMIT)} of memory hold at most "
-                f"{most}; ask for fewer"
+                f"{workers} workers were asked for, and this machine's {bytes_text(MEMORY_LIMIT)} of memory "
+                f"hold at most {most}; ask for fewer"
             )
 
     def describe(self, workers: int) -> str:

@@ -205,14 +205,16 @@ def _semaphores(process: psutil.Process) -> set[Path]:
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are seen as files on Linux only")
 def test_no_semaphore_outlives_a_kill_of_the_cluster_process_and_its_workers():
-    program = "from vrecompute import Client; client = Client(workers=1); client.dask; print('there', flush=True); input()"
+    program = "from vrecompute import Client; it = Client(workers=1); it.dask; print('there', flush=True); input()"
     quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], text=True, start_new_session=True, **quiet) as client:
         assert client.stdout.readline() == "there\n"
         family = psutil.Process(client.pid).children(recursive=True)
         kept = [path for process in family for path in _semaphores(process) if path.exists()]
         assert kept
-        groups = {os.getpgid(process.pid) for process in family if "resource_tracker" not in " ".join(process.cmdline())}
+        groups = {
+            os.getpgid(process.pid) for process in family if "resource_tracker" not in " ".join(process.cmdline())
+        }
         for group in (client.pid, *groups):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
