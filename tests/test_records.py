@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrecompute.analysis.loading import Origin
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.errors import UsageError
 from vrecompute.execution.failure import Failure
@@ -139,7 +140,7 @@ def test_a_mistake_in_much_data_is_told_in_few_words():
 SAMPLE = Sample("s", metadata={"year": 2018})
 SOURCE = PlannedSource("a.root", "s", "ttree", "t", "u", 9, 5, ("x",), (0, 5), {}, reading=Reading(given=("x",)))
 MANIFEST = Manifest(
-    "r", "now", "a", "1", "live", "c", {"cut": 1.0}, Dataset((SAMPLE,), (Source("a.root", "s"),)), {}, {}
+    "r", "now", "a", "1", Origin("live", "A"), "c", {"cut": 1.0}, Dataset((SAMPLE,), (Source("a.root", "s"),)), {}, {}
 )
 # Fields that stored ones may lack.
 LATER = {

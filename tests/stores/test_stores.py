@@ -14,7 +14,7 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, StoreFull
+from vrecompute.errors import StoreError, StoreFull, UsageError
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.stores.directory import DirStore, open_store
 from vrecompute.stores.objects import content_name, read_content, write_content
@@ -125,11 +125,20 @@ def test_a_store_that_cannot_be_written_says_how_to_name_another(tmp_path, monke
         DirStore(tmp_path).create("x", b"1")
 
 
+def test_what_is_remembered_of_files_waits_for_no_disk(tmp_path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    DirStore(tmp_path).create("sources/x.json", b"1")
+    assert synced == []
+    DirStore(tmp_path).create("runs/x.json", b"1")
+    assert len(synced) == 2
+
+
 def test_a_store_is_opened_by_its_url(tmp_path):
     store = DirStore(tmp_path)
     store.create("x", b"1")
     assert open_store(store.url).get("x") == b"1"
-    with pytest.raises(StoreError, match="scheme 'ftp'"):
+    with pytest.raises(UsageError, match="scheme 'ftp'"):
         open_store("ftp://host/x")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from distributed.security import Security
 
+from vrecompute.errors import UsageError
+
 __all__ = ["TLS_FILE", "fresh_keys", "security_of", "tls_environment"]
 
 #: The name of the file that brings the keys to a job.
@@ -13,8 +15,17 @@ TLS_FILE = "dask-tls.pem"
 
 
 def fresh_keys() -> str:
-    """A certificate and its key, made now, as one PEM text; it signs itself, so it is its own authority."""
-    keys = Security.temporary().get_tls_config_for_role("worker")
+    """A certificate and its key, made now, as one PEM text; it signs itself, so it is its own authority.
+
+    UsageError where this environment lacks what makes them.
+    """
+    try:
+        keys = Security.temporary().get_tls_config_for_role("worker")
+    except ImportError as error:
+        raise UsageError(
+            "clusters need the package cryptography, which this Python environment lacks or cannot load: "
+            "pip install cryptography"
+        ) from error
     return str(keys["cert"] + keys["key"])
 
 

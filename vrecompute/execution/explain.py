@@ -130,9 +130,10 @@ def explain(
     found = stock(store, plan, lambda sources: {}, takes=False)
     plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
     unknown = sum(source is None for source in known)
-    threads = SiteLimits(site).workers(workers) * site.workers.threads
     rate = _measured_rate(store, manifest.analysis)
     new = plan.table[~collector.have]
+    # more than there are chunks have nothing to do
+    threads = min(SiteLimits(site).workers(workers) * site.workers.threads, max(1, len(new)))
     events = new[:, 2] - new[:, 1]
     shares = events / np.array([s.entries or 1 for s in plan.sources], dtype=np.float64)[new[:, 0]]
     data_bytes, disk_bytes = (

@@ -35,7 +35,7 @@ from numba import njit
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
-from vrecompute.stores.ownership import only_ours, private_folder, written_by_others
+from vrecompute.stores.ownership import make_private, only_ours, private_folder, written_by_others
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
 
@@ -67,9 +67,10 @@ def _usable(given: str, user: str, temporary: str) -> Path:
     root = Path(os.path.expanduser(Path(given) if given else Path(user or "~/.cache") / "vrecompute"))
     wanted = root / f"compiled-{_salt()}"
     with contextlib.suppress(OSError):
-        mode = 0o755 if given else 0o700  # one in an image is for every user there
-        root.mkdir(mode, parents=True, exist_ok=True)
-        wanted.mkdir(mode, exist_ok=True)
+        if given:  # one in an image is for every user there
+            root.mkdir(0o755, parents=True, exist_ok=True)
+            wanted.mkdir(0o755, exist_ok=True)
+        make_private(wanted)
     # a given one may belong to an administrator, another is the user's
     trusted = not written_by_others(wanted) and (bool(given) or only_ours(wanted))
     usable = trusted and only_ours(wanted) and os.access(wanted, os.W_OK | os.X_OK)

@@ -15,9 +15,9 @@ from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 
-from vrecompute.errors import DamagedObject, StoreError, StoreFull
+from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
 from vrecompute.stores.base import NO_SPACE, Entry, Store, aside_name, checked, damage, object_path
-from vrecompute.stores.ownership import Owner, owner_of
+from vrecompute.stores.ownership import Owner, make_private, owner_of
 
 __all__ = ["DirStore", "open_store"]
 
@@ -30,6 +30,8 @@ _NOT_SUPPORTED = frozenset(
 )
 # How long another writer's claim is respected, and how often it is looked at.
 _CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
+# What is known of event files: where it is lost or damaged, the file is asked again. Thousands are written at a time.
+_REMEMBERED = "sources/"
 # The name of an object that is being written. No writer takes a day for one.
 _TEMPORARY, _SWEEP_S = re.compile(r"\..*\.[0-9a-f]{16}\.tmp"), 86_400.0
 # An object that was written less than this ago needs no refreshing.
@@ -56,8 +58,11 @@ class DirStore:
         return str(self.root.absolute())
 
     def create(self, name: str, data: bytes) -> bool:
-        """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
-        target = self._path(name)
+        """Make `data` durable under `name`; False, and nothing changed, where the name is taken.
+
+        What is only remembered of event files may be lost with the machine's power, and is then found anew.
+        """
+        target, durable = self._path(name), not name.startswith(_REMEMBERED)
         if _is_taken(target, data):
             return False
         temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
@@ -67,10 +72,12 @@ class DirStore:
                 file.write(data)
                 file.flush()
                 self._share(temporary, 0o666)
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             if not _move(temporary, target, data):
                 return False
-            self._sync_directory(target.parent)
+            if durable:
+                self._sync_directory(target.parent)
         except OSError as error:
             if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise StoreError(
@@ -201,8 +208,7 @@ class DirStore:
     def _mode(self) -> int:
         """The permissions of the directory itself, made now if need be."""
         if not self.root.is_dir():
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            self.root.mkdir(mode=0o700, exist_ok=True)
+            make_private(self.root)
         return stat.S_IMODE(self.root.stat().st_mode)
 
     def _make_folder(self, folder: Path) -> None:
@@ -303,9 +309,14 @@ def _claim(temporary: Path, target: Path, data: bytes) -> bool:
 
 
 def open_store(url: str | Path) -> Store:
-    """The store that `url` names; StoreError for a scheme that no store serves."""
+    """The store that `url` names; UsageError for a scheme that no store serves, and for what is no folder."""
     text = str(url)
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
-        raise StoreError(f"{text}: stores of the scheme {scheme!r} are not available; give a directory")
-    return DirStore(text.removeprefix("file://"))
+        raise UsageError(f"{text}: stores of the scheme {scheme!r} are not available; give a folder")
+    store = DirStore(text.removeprefix("file://"))
+    if (
+        there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
+    ) and not there.is_dir():
+        raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
+    return store

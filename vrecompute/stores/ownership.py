@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Owner", "only_ours", "owner_of", "private_folder", "written_by_others"]
+__all__ = ["Owner", "make_private", "only_ours", "owner_of", "private_folder", "written_by_others"]
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -66,6 +66,12 @@ def written_by_others(folder: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` and what is missing above it, for this user alone whatever the umask. Raises OSError."""
+    for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+        place.mkdir(mode=0o700, exist_ok=True)
 
 
 def private_folder(folder: Path) -> Path:

@@ -69,6 +69,10 @@ class Dilepton(Analysis):
         *_FINISH_PARAMETERS,
     )
 
+    def needs(self) -> Mapping[str, str]:
+        """The extra 'stats', for `finish`."""
+        return dict.fromkeys(("iminuit", "scipy"), "vrecompute[stats]")
+
     def columns(self, source: SourceView) -> Sequence[str | OptionalColumn]:
         """The columns of the first layout that fits; MissingColumn says what each one lacks."""
         name = source.path or source.tree or source.sample.name

@@ -16,9 +16,11 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -43,6 +45,7 @@ _END_S = 15.0
 def main(given: Mapping[str, Any], answers: int) -> None:
     """Be what `given` says until stdin ends; `answers` is the file descriptor of the pipe to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the workers
+    _track_resources_apart()
     os.set_blocking(answers, False)  # a client that does not listen blocks nothing
 
     def answer(**words: Any) -> None:
@@ -51,10 +54,31 @@ def main(given: Mapping[str, Any], answers: int) -> None:
 
     dask.config.refresh(paths=[], env={})
     served: dict[str, Any] = {} if given["dashboard"] else {"distributed.scheduler.http.routes": []}
-    dask.config.set({**SETTINGS, **served})
+    # the scheduler keeps files too
+    dask.config.set({**SETTINGS, **served, "temporary-directory": given["shape"]["local_directory"]})
     # What matters of a worker comes back in its tasks' reports; its log at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(_serve(given, answer))
+
+
+def _track_resources_apart() -> None:
+    """Start the process that unlinks our semaphores when we are gone, in a session that outlives a kill of our group.
+
+    Where this Python's tracker is made otherwise, it starts its own as ever.
+    """
+    read, write = os.pipe()
+    code = f"from multiprocessing.resource_tracker import main; main({read})"
+    nowhere = subprocess.DEVNULL  # what it says of a kill helps no user
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        pass_fds=(read,),
+        start_new_session=True,
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+    )
+    os.close(read)
+    vars(resource_tracker._resource_tracker).update(_fd=write, _pid=process.pid)
 
 
 async def _serve(given: Mapping[str, Any], answer: Callable[..., None]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import dask
 from distributed import Client as DaskClient
+from distributed.system import MEMORY_LIMIT
 from distributed.utils import silence_logging_cmgr
 
 from vrecompute.batch.contract import Cluster
@@ -27,6 +28,7 @@ from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import private_folder
+from vrecompute.wording import bytes_text
 from vrecompute_backends.local.jobs import LocalJobs
 from vrecompute_backends.local.rules import local_rules
 
@@ -35,6 +37,8 @@ __all__ = ["LocalBackend", "LocalDask"]
 _LOG = logging.getLogger(__name__)
 # Of this machine's memory, what workers may use together; the rest is for the client and the system.
 _MEMORY_SHARE = 0.8
+# No Python process that reads events is smaller.
+_LEAST_BYTES = 64 << 20
 # The other side imports what this side can, wherever it was found.
 _BOOT = (
     "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
@@ -58,11 +62,23 @@ class LocalBackend(LocalJobs):
         shape = {"nthreads": self.site.workers.threads, "memory_limit": self._memory(workers)}
         return LocalDask(workers, shape, dashboard=self.dashboard)
 
+    def check_cluster(self, workers: int) -> None:
+        """UsageError for more workers than this machine's memory could hold."""
+        most = MEMORY_LIMIT // _LEAST_BYTES
+        if workers > most:
+            raise UsageError(
+                f"{workers} workers were asked for, and this machine's {bytes_text(MEMORY_LIMIT)} of memory "
+                f"hold at most {most}; ask for fewer"
+            )
+
+    def describe(self, workers: int) -> str:
+        """No script; UsageError as `check_cluster`."""
+        self.check_cluster(workers)
+        return ""
+
     def _memory(self, workers: int) -> int:
         if self.site.workers.memory is not None:
             return self.site.workers.memory // max(1, self.site.workers.processes)
-        from distributed.system import MEMORY_LIMIT
-
         return int(MEMORY_LIMIT * _MEMORY_SHARE / max(1, workers))
 
 

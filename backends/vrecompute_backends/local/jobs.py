@@ -24,6 +24,7 @@ from pathlib import Path
 from vrecompute.batch.contract import Backend, Cluster, Finding, Job, JobId, JobStatus, State, SubmitError
 from vrecompute.errors import OutOfTime
 from vrecompute.sites.model import Site
+from vrecompute.stores.ownership import make_private
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
 __all__ = ["LocalJobs"]
@@ -78,7 +79,7 @@ class LocalJobs(Backend):
         _check(job)
         folder = self._spool / secrets.token_hex(8)
         try:
-            folder.mkdir(parents=True, mode=0o700)
+            make_private(folder)
             (folder / "script").write_text(self.script(job))
             if job.secret_files:
                 (folder / "secrets").mkdir(mode=0o700)

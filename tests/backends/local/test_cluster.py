@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -17,7 +18,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.errors import Unavailable
+from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.model import local_site
 from vrecompute_backends.local import LocalBackend
 
@@ -194,3 +195,42 @@ def test_workers_end_with_their_client(tmp_path, way):
         said = client.communicate(timeout=60)
         assert said == ("", "")
     assert comes_true(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers))
+
+
+def _semaphores(process: psutil.Process) -> set[Path]:
+    """Those that a process has open and that have a name still."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+    return {path for line in maps if (path := Path(line.split(maxsplit=5)[-1])).name.startswith("sem.mp-")}
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are seen as files on Linux only")
+def test_no_semaphore_outlives_a_kill_of_the_cluster_process_and_its_workers():
+    program = "from vrecompute import Client; it = Client(workers=1); it.dask; print('there', flush=True); input()"
+    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], text=True, start_new_session=True, **quiet) as client:
+        assert client.stdout.readline() == "there\n"
+        family = psutil.Process(client.pid).children(recursive=True)
+        kept = [path for process in family for path in _semaphores(process) if path.exists()]
+        assert kept
+        groups = {
+            os.getpgid(process.pid) for process in family if "resource_tracker" not in " ".join(process.cmdline())
+        }
+        for group in (client.pid, *groups):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+    assert comes_true(lambda: not any(path.exists() for path in kept))
+    assert comes_true(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family))
+
+
+def test_more_workers_than_memory_holds_are_refused_at_once(sums, tmp_path):
+    for command in ("run", "explain"):
+        called_for = [*sums[:3], command, *sums[4:-1], "100000000"]
+        ran = called(called_for, tmp_path)
+        assert ran.returncode == 2, ran.stderr
+        assert "100000000 workers were asked for, and this machine's " in ran.stderr
+
+
+def test_keys_that_cannot_be_made_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match="pip install cryptography"):
+        LocalBackend(local_site()).open_cluster(1)
