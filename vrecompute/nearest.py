@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "hint", "nearest"]
+__all__ = ["did_you_mean", "hint", "nearest", "nearest_few"]
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -14,9 +14,13 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     >>> nearest("wal-time", ["walltime", "threads"])
     'walltime'
     """
+    return next(iter(nearest_few(word, known, 1, cutoff=cutoff)), None)
+
+
+def nearest_few(word: str, known: Iterable[str], most: int, *, cutoff: float) -> list[str]:
+    """The known words that are close, at most so many, the closest first."""
     by_form = {_form(candidate): candidate for candidate in known}
-    found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=cutoff)
-    return by_form[found[0]] if found else None
+    return [by_form[form] for form in difflib.get_close_matches(_form(word), by_form, n=most, cutoff=cutoff)]
 
 
 def hint(word: str, known: Iterable[str]) -> str:

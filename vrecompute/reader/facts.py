@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import reduce
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import MissingColumn
+from vrecompute.nearest import nearest_few
 from vrecompute.reader import rntuple, ttree
 from vrecompute.reader.handles import Kind, forget, open_file
 from vrecompute.reader.identity import Identity
@@ -149,7 +149,7 @@ def require_columns(path: str, tree: str, available: Iterable[str], columns: Ite
         return
     parts = []
     for name in absent[:20]:
-        near = get_close_matches(name, list(known), n=3, cutoff=0.7)
+        near = nearest_few(name, known, 3, cutoff=0.75)
         parts.append(f"{name!r}" + (f" (nearest: {', '.join(near)})" if near else ""))
     more = f" and {len(absent) - 20} more" if len(absent) > 20 else ""
     raise MissingColumn(path, f"tree {tree!r} lacks {', '.join(parts)}{more}")

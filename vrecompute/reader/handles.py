@@ -9,11 +9,11 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
+from vrecompute.nearest import nearest
 from vrecompute.reader.identity import sampled_content, stamp_of
 from vrecompute.reader.rawfile import forget_raw, is_local, open_raw
 from vrecompute.reader.retry import unreadable
@@ -100,8 +100,8 @@ class Handle:
         if tree is not None:
             if tree in kinds:
                 return tree
-            near = get_close_matches(tree, kinds, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            near = nearest(tree, kinds)
+            hint = f" (did you mean {near!r}?)" if near else ""
             raise MissingTree(self.path, f"has no tree {tree!r}{hint}; {_listing(kinds)}")
         if len(kinds) == 1:
             return next(iter(kinds))
