@@ -487,3 +487,117 @@ def test_what_dask_copies_from_worker_to_worker_keeps_its_source(tmp_path):
     again = f"; open({path!r}, 'wb').write(pickle.dumps(shared))"
     assert in_another_process(first + again) == "\n"
     assert in_another_process(first) == "\n"
+
+
+HONEST = """
+import functools
+import sys
+
+from vrecompute import Analysis, Client, Result
+
+
+class One(Analysis):
+    name = "one"
+
+    def columns(self, source):
+        return ["Muon_pt"]
+
+    def process(self, events):
+        return Result(counters={"n": int((events.flat("Muon_pt") > self.cut()).sum())})
+
+    def cut(self):
+        return 20.0
+
+
+class Two(Analysis):  # the text of its methods is that of another class
+    name = "two"
+
+    def columns(self, source):
+        return ["Muon_pt"]
+
+    def process(self, events):
+        return Result(counters={"n": int((events.flat("Muon_pt") > self.cut()).sum())})
+
+    def cut(self):
+        return 20.0
+
+
+class Three(Two):
+    name = "three"
+
+
+@functools.lru_cache(maxsize=3)
+def cached(x):
+    return 20.0 + x
+
+
+class Cached(One):
+    def cut(self):
+        return cached(0)
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+slotted = Slotted(20.0)
+
+
+class Slots(One):
+    def cut(self):
+        return slotted.x
+
+
+view = memoryview(bytes([20]))
+
+
+class View(One):
+    def cut(self):
+        return view[0]
+
+
+with Client(workers=1, store=sys.argv[1]) as client:
+    for analysis in (One, Two, Three, Cached, Slots, View):
+        print(analysis.__name__, client.run(analysis, sys.argv[2]).result(timeout_s=100).total.counters["n"])
+"""
+
+
+def test_classes_of_one_text_caches_slots_and_views_reach_workers(tmp_path, events):
+    (tmp_path / "honest.py").write_text(HONEST)
+    words = [sys.executable, str(tmp_path / "honest.py"), str(tmp_path / "store"), events]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    names, numbers = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    assert names == ("One", "Two", "Three", "Cached", "Slots", "View")
+    assert len(set(numbers)) == 1
+
+
+GIVEN = """
+import given
+from vrecompute import Analysis, Result
+
+
+class Given(Analysis):
+    name = "given"
+
+    def columns(self, source):
+        return ["Muon_pt"]
+
+    def process(self, events):
+        return Result(counters={"cut": given.CUT})
+"""
+
+
+def test_what_a_function_of_a_module_gives_counts(client, events, tmp_path):
+    (tmp_path / "ana.py").write_text(GIVEN)
+    for cut in (20.0, 30.0):
+        (tmp_path / "given.py").write_text(
+            f"def __getattr__(name):\n    if name != 'CUT':\n        raise AttributeError(name)\n    return {cut}\n"
+        )
+        run = client.run(str(tmp_path / "ana.py"), events)
+        assert run.report(timeout_s=120).status == "complete", run.report().failures
+        assert run.report().chunks.reused == 0
+        assert run.result().total.counters["cut"] == cut * run.report().chunks.total

@@ -55,8 +55,11 @@ def find(code: CodeType) -> Found | None:
     if (known := _found.get(id(code))) and known[0] is code:
         return known[1]
     for text in _candidates(code.co_filename):
-        for written in _written(text, code.co_flags & _FUTURE):
-            if written.code.co_name == code.co_name and _same(written.code, code):
+        named = [w for w in _written(text, code.co_flags & _FUTURE) if w.code.co_name == code.co_name]
+        # of several that do the same, as methods of two classes may, the one that stands where this one does
+        named.sort(key=lambda w: (w.code.co_qualname != code.co_qualname, w.line != code.co_firstlineno))
+        for written in named:
+            if _same(written.code, code):
                 keep(code.co_filename, text)
                 found = Found(code.co_filename, text, written.node, written.code.co_firstlineno)
                 _found[id(code)] = (code, found)
@@ -106,6 +109,11 @@ def _joined(pieces: list[ast.expr]) -> list[Any]:
 class _Function(NamedTuple):
     code: CodeType
     node: Written
+
+    @property
+    def line(self) -> int:
+        """Where it really stands, see `_written`."""
+        return self.code.co_firstlineno & _LINES
 
 
 @lru_cache(maxsize=512)

@@ -201,3 +201,9 @@ def test_files_of_another_machine_are_found_there(folder):
         resolve("none/*.root", access=access)
     (folder / "there.yaml").write_text(f"schema: 1\nsamples: [{{name: s, files: ['{folder}/?.root']}}]")
     assert names(resolve(folder / "there.yaml", access=access)) == ["a.root", "b.root"]
+
+
+@pytest.mark.parametrize("given", [None, 3, 2.5, object()])
+def test_what_is_no_dataset_is_named(given):
+    with pytest.raises(DatasetError, match="is not a dataset; name a file"):
+        resolve(given)

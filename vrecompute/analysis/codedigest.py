@@ -38,6 +38,7 @@ from vrecompute.analysis.coderange import (
     is_user,
     label_of,
     machinery,
+    submodule,
     uses_of,
 )
 from vrecompute.analysis.filereads import Reads
@@ -164,6 +165,8 @@ class _Description:
         return data if len(repr(data)) < _LONG else ["sha256", sha256_json(data)]
 
     def _contents(self, value: Any) -> Any:
+        if type(value) is memoryview:  # which is sent as bytes
+            return self.of(value.tobytes())
         if type(value) in (list, tuple):
             return [type(value).__name__, [self.of(item) for item in value]]
         if type(value) in (set, frozenset):
@@ -299,11 +302,14 @@ class _Description:
         described = {}
         for first, *rest in sorted(chains):
             self._travels(name, first)
-            value = members[first] if first in members else _submodule(module, first)
+            value = members[first] if first in members else submodule(module, first)
             if isinstance(value, ModuleType):
                 described[".".join([first, *rest])] = self._module(value, {tuple(rest)})
             elif first in members:
                 described[first] = self._global(first, value, members)
+            elif "__getattr__" in members:  # a function of the module gives it
+                self._travels(name, "__getattr__")
+                described[first] = self._global("__getattr__", members["__getattr__"], members)
         return ["module", label_of(name), described]
 
     def _class(self, cls: type) -> Any:
@@ -344,6 +350,8 @@ class _Description:
             module = str(getattr(value, "__module__", None) or type(value).__module__)
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
         function, arguments, *rest = made
+        if rest[:1] and type(rest[0]) is tuple and len(rest[0]) == 2 and isinstance(rest[0][1], dict):
+            rest[0] = {**(rest[0][0] or {}), **rest[0][1]}  # of __slots__, which a class that was sent has not
         items = [[self.of(item) for item in given or ()] for given in rest[1:3]]
         how = "instance" if function.__module__ == "copyreg" else ""
         described = [self.of(function, "instance"), [self.of(a, how) for a in arguments]]
@@ -377,14 +385,6 @@ def _content(cell: CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # assigned later than defined
-        return None
-
-
-def _submodule(module: ModuleType, name: str) -> ModuleType | None:
-    """A module of a package, as `from package import name` would find it."""
-    try:
-        return importlib.import_module(f"{module.__name__}.{name}") if hasattr(module, "__path__") else None
-    except ImportError:
         return None
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
 __all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["machinery", "named_module", "uses_of"]
+__all__ += ["machinery", "named_module", "submodule", "uses_of"]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
@@ -180,3 +180,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
+
+
+def submodule(module: ModuleType, name: str) -> ModuleType | None:
+    """A module of a package, as `from package import name` would find it."""
+    try:
+        return importlib.import_module(f"{module.__name__}.{name}") if "__path__" in vars(module) else None
+    except ImportError:
+        return None

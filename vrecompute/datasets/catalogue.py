@@ -45,6 +45,8 @@ def resolve(
     """
     if isinstance(given, Dataset):
         return given
+    if not isinstance(given, (str, os.PathLike, Iterable)):
+        raise DatasetError(f"{given!r} is not a dataset; name a file, folder, pattern or YAML file, or a list of these")
     items: Sequence[Any] = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     if not items:
         raise DatasetError("the dataset is an empty list: name at least one file, directory or YAML file")

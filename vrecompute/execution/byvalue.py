@@ -6,6 +6,7 @@ digest what it will run, and show its lines in a traceback.
 
 from __future__ import annotations
 
+import functools
 import io
 import secrets
 import sys
@@ -67,7 +68,11 @@ def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
     def __init__(self, buffer: io.BytesIO, code: Code) -> None:
         self._code = code
-        own: dict[type, Callable[[Any], Any]] = {CodeType: _reduce_code, ModuleType: self._reduce_module}
+        own: dict[type, Callable[[Any], Any]] = {
+            CodeType: _reduce_code,
+            ModuleType: self._reduce_module,
+            functools._lru_cache_wrapper: _reduce_cached,
+        }
         self.dispatch_table = ChainMap(own, _TABLE)
         super().__init__(buffer)  # which looks for the table
 
@@ -110,6 +115,18 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
 
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
     return kind._rebuild(**states)
+
+
+def _reduce_cached(cached: Any) -> Any:
+    """What functools.lru_cache made: with an empty cache, unless a library has it."""
+    function = cached.__wrapped__
+    if not is_user(function.__module__):
+        return cached.__reduce__()
+    return _cached, (function, cached.cache_parameters())
+
+
+def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
 
 
 def _reduce_code(code: CodeType) -> Any:
