@@ -385,3 +385,9 @@ def test_run_and_section_columns_and_the_channel_are_the_framework_s_own():
     weighted = Columns({}, Sample("s", weight="w"), 0, 2)
     with pytest.raises(KeyError, match="'w' is not a declared column of this chunk; declare it"):
         weighted.flat("w")
+
+
+def test_weights_that_add_up_to_more_than_a_number_holds_are_named():
+    heavy = Columns({"w": Column(np.full(3, 1e308))}, Sample("s", weight="w"), 5, 8, source="a.root")
+    with pytest.raises(BadInput, match=r"a\.root: weights 'w' of the events 5 to 7 add up to inf"):
+        sum_of_weights(heavy, "w")

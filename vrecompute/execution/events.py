@@ -31,7 +31,12 @@ def sum_of_weights(events: Columns, weight: str | None) -> float:
         return float(len(events))
     values = _one_number_per_event(events, weight, "weight")
     check_weights(events, weight, values)
-    return float(np.sum(values, dtype=np.float64))
+    with np.errstate(over="ignore"):
+        total = float(np.sum(values, dtype=np.float64))
+    if not np.isfinite(total):
+        last = events.stop - 1
+        raise BadInput(events.source, f"weights {weight!r} of the events {events.start} to {last} add up to {total}")
+    return total
 
 
 def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
