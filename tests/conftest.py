@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -30,7 +31,9 @@ LABS = {path.parent.name: tomllib.loads(path.read_text()) for path in (ROOT / "c
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each lab's marker."""
+    """Each lab's marker. And Ctrl-C as in a terminal, though a shell that runs this in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, lab in LABS.items():
         config.addinivalue_line("markers", f"{name}: needs {lab['about']}")
 

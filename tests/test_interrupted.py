@@ -191,6 +191,7 @@ def test_a_run_whose_scheduler_is_killed_goes_on_with_another(work, right):
         run = client.run(str(work / "sums.py"), str(work / "e.root"), **given)
         for _ in range(2):  # the second of them before anything was done perhaps
             assert comes_true(lambda: run.progress().stage == "work" or run.status != "running", pause_s=0.01)
+            assert comes_true(lambda: below(os.getpid()), pause_s=0.01)
             below(os.getpid())[0].kill()
             time.sleep(0.5)
         assert run.report(timeout_s=200).result_sha256 == right

@@ -432,7 +432,7 @@ def test_every_exit_code_is_in_the_table_of_the_readme_and_in_the_help(vrecomput
 
 
 def test_what_nobody_expected_is_a_sentence_a_log_and_a_code_of_its_own(vrecompute, monkeypatch):
-    def surprise(self, *, ask):
+    def surprise(self, **given):
         raise KeyError("nobody expected this")
 
     monkeypatch.setattr("vrecompute.client.Client.runs", surprise)

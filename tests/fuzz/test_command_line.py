@@ -188,7 +188,7 @@ def checked(site, tmp_path, monkeypatch):
         (tmp_path / name.lower()).mkdir()
     for number in range(2):
         (tmp_path / "data").mkdir(exist_ok=True)
-        shutil.copy(site.files[number], tmp_path / "data")
+        shutil.copy(site.place / f"{number}.root", tmp_path / "data")
     for name in ("kept.py", "factor.json"):
         shutil.copy(site.place / name, tmp_path)
     shutil.copytree(site.store, tmp_path / "store")

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -402,7 +403,8 @@ def test_a_job_that_computed_no_chunk_ends_the_run_and_names_one(events, sums, t
 def test_jobs_without_time_for_any_chunk_end_the_run_once_all_is_opened(events, sums, tmp_path, shared_job):
     with Client(workers=1, store=tmp_path) as client:
         client.dask.wait_for_workers(1)
-        run = waiting(client, sums, events)
+        never_opened = shutil.copy(events, tmp_path / "never_opened.root")
+        run = waiting(client, sums, never_opened)
         shared_job(client, 170, 30)
         with pytest.raises(OutOfTime):
             attempt(client, run)  # it opened the file: another job would have that behind it
