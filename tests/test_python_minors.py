@@ -54,7 +54,7 @@ def client(other_python, tmp_path):
         command += ["--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as worker:
             try:
-                dask.wait_for_workers(1, timeout=60)
+                dask.wait_for_workers(1, timeout=200)
                 with Client(workers=1, store=tmp_path / "store") as made:
                     made._workforce = Workforce(made.site, 1)
                     made._workforce._cluster = Given(dask)
