@@ -74,7 +74,7 @@ def test_a_function_of_another_module_is_copied_as_one_of_its_own_is(tmp_path, m
 
         @loop.step
         def step(muon, count):
-            count.pt(helpers.scaled(muon, 0))  # noqa: B023
+            count.pt(helpers.scaled(muon, 0))  # noqa: B023  # called before `helpers` is another
 
         assert loop.run(1, collections={"muon": MUON}).counters == {"pt": 2.0 * value}
 

@@ -46,8 +46,8 @@ class MapAnalysis(Analysis):
         self.combine: Combine = combine
         self.takes = takes
         # Of a class where one is written; a function brings its own.
-        self.momenta = tuple(momenta)  # type: ignore[misc]
-        self.reads_unit = reads_unit  # type: ignore[misc]
+        self.momenta = tuple(momenta)  # type: ignore[misc]  # a ClassVar of Analysis
+        self.reads_unit = reads_unit  # type: ignore[misc]  # likewise
 
     def columns(self, source: SourceView) -> Sequence[str]:
         """Those asked for; all of the source where none were."""
