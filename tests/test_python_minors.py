@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from random import Random
 
@@ -49,18 +50,29 @@ class Given(Cluster):
 def client(other_python, tmp_path):
     """A Client whose one worker is a process of the other Python."""
     local = {"n_workers": 0, "processes": False, "dashboard_address": None, "host": "127.0.0.1"}
-    with LocalCluster(protocol="tcp://", **local) as cluster, DaskClient(cluster) as dask:
-        command = [other_python, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
-        command += ["--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as worker:
+    log = tmp_path / "worker.log"
+    with LocalCluster(protocol="tcp://", **local) as cluster, DaskClient(cluster) as dask, log.open("wb") as stream:
+        command = [other_python, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"]
+        # A scratch folder of its own: other workers of the machine clear away what they find in the common one.
+        command += ["--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--local-directory", str(tmp_path)]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=stream, stderr=stream) as worker:
             try:
-                dask.wait_for_workers(1, timeout=200)
+                _wait_for(worker, dask, log)
                 with Client(workers=1, store=tmp_path / "store") as made:
                     made._workforce = Workforce(made.site, 1)
                     made._workforce._cluster = Given(dask)
                     yield made
             finally:
                 worker.kill()
+
+
+def _wait_for(worker: subprocess.Popen, dask: DaskClient, log: Path, patience_s: float = 200) -> None:
+    """Until the worker is the scheduler's. AssertionError with what it printed: it ended, or it took too long."""
+    until = time.monotonic() + patience_s
+    while not dask.scheduler_info()["workers"]:
+        ended = worker.poll()
+        assert ended is None and time.monotonic() < until, f"exit code {ended}: {log.read_text()}"
+        time.sleep(0.1)
 
 
 def test_edits_are_seen_and_reused_by_workers_of_another_python(client, tmp_path, examples):
