@@ -70,8 +70,8 @@ def _wait_for(worker: subprocess.Popen, dask: DaskClient, log: Path, patience_s:
     """Until the worker is the scheduler's. AssertionError with what it printed: it ended, or it took too long."""
     until = time.monotonic() + patience_s
     while not dask.scheduler_info()["workers"]:
-        ended = worker.poll()
-        assert ended is None and time.monotonic() < until, f"exit code {ended}: {log.read_text()}"
+        assert worker.poll() is None, f"exit code {worker.returncode}: {log.read_text()}"
+        assert time.monotonic() < until, log.read_text()
         time.sleep(0.1)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.kernels.plain import run_plainly
 from vrecompute.errors import AnalysisError, UsageError
 from vrecompute.kernels.eventloop import Collection, EventLoop
-from vrecompute.kernels.loop.bounds import OutsideEvent
+from vrecompute.kernels.loop.bounds import OutsideEvent, inside
 
 LIMITS = (1.0, 2.0, 4.0)
 loop = EventLoop(pt=[0.0, 10.0, 20.0, 40.0])
@@ -179,6 +179,22 @@ def test_the_message_names_the_line_the_column_the_index_and_the_event():
     assert str(caught.value) == expected
     assert str(pickle.loads(pickle.dumps(caught.value))) == expected
     assert subject.run(1, collections=muons(2)).counters == {"pt": 2.0}
+
+
+def test_one_compiled_check_serves_every_access(monkeypatch, tmp_path):
+    monkeypatch.setenv("VRECOMPUTE_CACHE", str(tmp_path))  # nothing is compiled that was kept
+    subject = EventLoop()
+
+    @subject.step
+    def four(muon, count):
+        for i in range(len(muon)):
+            count.pt(muon.pt[i] + muon.eta[i] + muon.pt[i] * muon.eta[i])
+
+    before = len(inside.signatures)
+    offsets, values = np.array([0, 2]), np.ones(2)
+    subject.run(1, collections={"muon": Collection(offsets, {"pt": values, "eta": values})})
+    assert list(tmp_path.rglob("*.nbc"))
+    assert len(inside.signatures) <= before + 1
 
 
 def test_an_error_of_the_functions_own_stays_what_it_is():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vrecompute.kernels.cache import compiled
+from vrecompute.reader.byteorder import move, swap, undelta, unsplit
 from vrecompute.reader.c_calls import int32_of_6, int32_of_lz4, int64_of_1, int64_of_2, int64_of_3, int64_of_5
 
 OK, BAD_KEY, BAD_BLOCK, BAD_STREAM, BAD_CHECKSUM, BAD_LENGTH, NO_CODEC, UNKNOWN_CODEC, NOT_VECTOR, BAD_COUNT = range(10)
@@ -27,9 +28,6 @@ LZ4_DECOMPRESS, XXH64, XXH3, SLOTS = range(6, 10)
 AT, BYTES, FIRST, COUNT, SEEK = range(5)
 
 BLOCK_HEADER, _LZ4_CHECKSUM, VECTOR_HEADER = 9, 8, 10
-
-_8, _16, _32 = np.uint64(8), np.uint64(16), np.uint64(32)
-_LOW8, _LOW16 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 
 _kernel = compiled(no_cfunc_wrapper=True)
 _inlined = compiled(inline="always")
@@ -178,28 +176,6 @@ def _payload(functions: Any, states: Any, raw: Any, piece: Any, scratch: Any) ->
 
 
 @_kernel
-def _copy(source: Any, at: int, out: Any, to: int, size: int, width: int) -> None:
-    """Copy big-endian numbers of `width` bytes in native order."""
-    if width == 1:
-        out[to : to + size] = source[at : at + size]
-    elif width == 4:
-        a32, b32 = source[at : at + size].view(np.uint32), out[to : to + size].view(np.uint32)
-        for i in range(len(b32)):
-            v = a32[i]
-            b32[i] = v >> 24 | (v >> 8 & np.uint32(0xFF00)) | (v << 8 & np.uint32(0xFF0000)) | v << 24
-    elif width == 8:
-        a64, b64 = source[at : at + size].view(np.uint64), out[to : to + size].view(np.uint64)
-        for i in range(len(b64)):
-            w = a64[i]
-            w = w >> _32 | w << _32
-            w = (w >> _16 & _LOW16) | (w & _LOW16) << _16
-            b64[i] = (w >> _8 & _LOW8) | (w & _LOW8) << _8
-    else:
-        for i in range(0, size, 2):
-            out[to + i], out[to + i + 1] = source[at + i + 1], source[at + i]
-
-
-@_kernel
 def decode_baskets(
     functions: Any,
     raw: Any,
@@ -238,9 +214,9 @@ def decode_baskets(
             status = BAD_LENGTH
             break
         if inflated:
-            _copy(scratch, (a - first) * unit, out, to, size, width)
+            swap(scratch, (a - first) * unit, out, to, size, width)
         else:
-            _copy(raw, at + (a - first) * unit, out, to, size, width)
+            swap(raw, at + (a - first) * unit, out, to, size, width)
     close_codecs(functions, states)
     return status, i
 
@@ -273,7 +249,7 @@ def decode_vectors(
             if size < 0 or size > stop - at or size > len(out) - to:
                 status = BAD_LENGTH
                 break
-            _copy(source, at, out, to, size, width)
+            swap(source, at, out, to, size, width)
             at, to, entry = at + size, to + size, entry + 1
             offsets[entry] = to // width
         if status == OK and at != stop:
@@ -282,47 +258,6 @@ def decode_vectors(
             break
     close_codecs(functions, states)
     return status, i
-
-
-@_kernel
-def _unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int, width: int, zigzag: bool) -> None:
-    """Elements [a, b) of a page of `count`, whose first bytes come first, then all second bytes, and so on."""
-    size = (b - a) * width
-    if width == 4:
-        out32 = out[to : to + size].view(np.uint32)
-        p0, p1 = source[at + a : at + b], source[at + count + a : at + count + b]
-        p2, p3 = source[at + 2 * count + a : at + 2 * count + b], source[at + 3 * count + a : at + 3 * count + b]
-        for i in range(b - a):
-            v = np.uint32(p0[i]) | np.uint32(p1[i]) << 8 | np.uint32(p2[i]) << 16 | np.uint32(p3[i]) << 24
-            out32[i] = (v >> np.uint32(1)) ^ (np.uint32(0) - (v & np.uint32(1))) if zigzag else v
-        return
-    for byte in range(width):
-        plane = source[at + byte * count + a : at + byte * count + b]
-        for i in range(b - a):
-            out[to + i * width + byte] = plane[i]
-    if zigzag and width == 8:
-        out64 = out[to : to + size].view(np.uint64)
-        for i in range(b - a):
-            w = out64[i]
-            out64[i] = (w >> np.uint64(1)) ^ (np.uint64(0) - (w & np.uint64(1)))
-    elif zigzag:
-        out16 = out[to : to + size].view(np.uint16)
-        for i in range(b - a):
-            h = out16[i]
-            out16[i] = (h >> np.uint16(1)) ^ (np.uint16(0) - (h & np.uint16(1)))
-
-
-@_kernel
-def _undelta(out: Any, to: int, count: int, width: int) -> None:
-    """Running sum over the elements of one page, whose first is absolute within its cluster."""
-    if width == 4:
-        out32 = out[to : to + count * 4].view(np.uint32)
-        for i in range(1, len(out32)):
-            out32[i] += out32[i - 1]
-    else:
-        out64 = out[to : to + count * 8].view(np.uint64)
-        for i in range(1, len(out64)):
-            out64[i] += out64[i - 1]
 
 
 @_kernel
@@ -383,12 +318,12 @@ def decode_pages(
             for k in range(a, b):
                 out[to + k - a] = source[at + (k >> 3)] >> (k & 7) & 1
         elif delta:
-            _unsplit(source, at, count, 0, b, whole, 0, width, False)
-            _undelta(whole, 0, b, width)
-            out[to : to + size] = whole[a * width : b * width]
+            unsplit(source, at, count, 0, b, whole, 0, width, False)
+            undelta(whole, 0, b, width)
+            move(whole, a * width, out, to, size)
         elif split:
-            _unsplit(source, at, count, a, b, out, to, width, zigzag)
+            unsplit(source, at, count, a, b, out, to, width, zigzag)
         else:
-            out[to : to + size] = source[at + a * width : at + b * width]
+            move(source, at + a * width, out, to, size)
     close_codecs(functions, states)
     return status, i

@@ -254,11 +254,11 @@ class _Rewriter(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def site(self, node: ast.Subscript, collection: str | None = None) -> list[ast.expr]:
-        """Arguments by which the loop notes that the index is outside."""
+        """Arguments by which the loop notes that the index is outside; numba compiles anew for a number as such."""
         site = Site(self.where(node), ast.unparse(node.value), ast.unparse(node.slice), collection)
         self.use("_fault", "_entry")
         number = self.names.sites.setdefault(site, len(self.names.sites))
-        return [_parse("_fault"), ast.Constant(number), _parse("_entry")]
+        return [_parse("_fault"), _parse(f"_np.int64({number})"), _parse("_entry")]
 
     def element(self, collection: str, column: ast.Attribute, node: ast.Subscript) -> ast.expr:
         """`muon.pt[i]`: one element, floats as float64; an unsigned index saves numpy's test for negative ones."""
@@ -279,8 +279,9 @@ class _Rewriter(ast.NodeTransformer):
             is_float = full in self.names.float_columns
         self.use(array, base, f"_n__{collection}")
         number = [_parse(f"_n__{collection}"), *self.site(node, ast.unparse(column.value))]
-        made = _parse(f"{array}[_np.uint64({base} + 0)]")
-        made.slice.args[0].right = ast.Call(_parse("_inside"), [self.visit(node.slice), *number], [])  # type: ignore[attr-defined]
+        index = ast.Call(_parse("_inside"), [self.visit(node.slice), *number], [])
+        position = ast.Call(_parse("_np.uint64"), [ast.BinOp(_parse(base), ast.Add(), index)], [])
+        made = ast.Subscript(_parse(array), position, ast.Load())
         return ast.Call(_parse("_np.float64"), [made], []) if is_float else made
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
