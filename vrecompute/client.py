@@ -8,7 +8,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -33,14 +32,13 @@ from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
-from vrecompute.sites.load import load_site
-from vrecompute.sites.model import Site, local_site
+from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.directory import open_store
 from vrecompute.stores.remote import AccessStore
-from vrecompute.workforce import Workforce
+from vrecompute.workforce import Wanted, Workforce
 
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
@@ -64,6 +62,10 @@ class Client:
     `memory_bytes` the shape of each on this machine. Nothing is started before it is needed. `dashboard` opens
     Dask's, which other users of the machine that has the scheduler can read.
 
+    Instead of a site, `dask` is a Dask cluster that you have (`LocalCluster`, `dask_jobqueue.SLURMCluster`, a
+    gateway's), a `distributed.Client` of one, or the address of its scheduler. It stays yours: workers come and go
+    as you have it. Walltimes, causes of death, TLS and detached runs need a site.
+
     Workers end with `close`, with the process, and with a Client that nothing refers to any more: a notebook cell
     that makes one may be run again. A run that is under way keeps its Client.
     """
@@ -77,16 +79,10 @@ class Client:
         threads: int | None = None,
         memory_bytes: int | None = None,
         dashboard: bool = False,
+        dask: Any = None,
     ) -> None:
-        for name, number in {"workers": workers, "threads": threads, "memory_bytes": memory_bytes}.items():
-            if number is not None and number < 1:
-                raise UsageError(f"Client({name}={number}): a run needs at least one; without {name} the site decides")
-        self._site_given = site
+        self._wanted = Wanted(site, workers, threads, memory_bytes, dashboard, dask)
         self._store_given = store
-        self._workers = workers
-        self._threads = threads
-        self._memory_bytes = memory_bytes
-        self._dashboard = dashboard
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None
@@ -94,10 +90,8 @@ class Client:
 
     def __repr__(self) -> str:
         # What was given and what is known: a repr reads no file, opens no connection and asks no site.
-        given = self._site_given
-        site = "local" if given is None else given.name if isinstance(given, Site) else str(given)
         started = self._workforce is not None and self._workforce.is_open
-        return f"Client({site!r}, {'workers started' if started else 'no workers yet'})"
+        return f"Client({self._wanted}, {'workers started' if started else 'no workers yet'})"
 
     def __enter__(self) -> Self:
         return self
@@ -126,14 +120,7 @@ class Client:
             )
         with self._lock:
             if self._workforce is None:
-                given = self._site_given
-                site = local_site() if given is None else given if isinstance(given, Site) else load_site(given)
-                workers = site.workers
-                if self._threads is not None:
-                    workers = replace(workers, threads=self._threads)
-                if self._memory_bytes is not None:
-                    workers = replace(workers, memory=self._memory_bytes * workers.processes)
-                self._workforce = Workforce(replace(site, workers=workers), self._workers, dashboard=self._dashboard)
+                self._workforce = self._wanted.workforce()
                 # Not at exit: then each cluster ends by itself, and no thread can be started.
                 weakref.finalize(self, _close_later, self._workforce, self._owner).atexit = False
             return self._workforce
@@ -221,8 +208,10 @@ class Client:
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for more than the
         site gives; then nothing of the run is left. The analysis must be installed, or a source file.
         """
+        if self._wanted.dask is not None:
+            raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
         allowance = SiteLimits(self.site)
-        allowance.attempts(allowance.workers(self._workers), allowance.job_s(walltime_s))
+        allowance.attempts(allowance.workers(self._wanted.workers), allowance.job_s(walltime_s))
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
@@ -230,7 +219,7 @@ class Client:
         manifest.write(self.store)
         run = Run(self.store, manifest, lambda: made, detached)
         try:
-            detached.submit(self._workers, walltime_s)
+            detached.submit(self._wanted.workers, walltime_s)
         except (SubmitError, UsageError) as refused:
             if not getattr(refused, "transient", False):  # else it may have been taken all the same
                 run.delete()
@@ -281,11 +270,11 @@ class Client:
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
         made, manifest = self._prepare(request, keep=False)
         if detach:
-            script = Detached(self.backend, self.site, self.store, manifest).script(self._workers, walltime_s)
+            script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
-            script = self.backend.describe(SiteLimits(self.site).workers(self._workers))
-        return explain(self.store, manifest, made, self.site, self._workers, script)
+            script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
+        return explain(self.store, manifest, made, self.site, self._wanted.workers, script)
 
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.

@@ -5,30 +5,86 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from distributed import Client as DaskClient
 
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
+from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.load import load_backend
-from vrecompute.errors import RunError
+from vrecompute.errors import RunError, UsageError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
-from vrecompute.sites.model import Site
+from vrecompute.sites.load import load_site
+from vrecompute.sites.model import Site, local_site
 
-__all__ = ["Workforce"]
+__all__ = ["Wanted", "Workforce"]
 
 _LOG = logging.getLogger(__name__)
 
 
-class Workforce(WorkerControl):
-    """Workers on a site, `asked` processes of them, or as many as the site gives for the work there is."""
+@dataclass(frozen=True)
+class Wanted:
+    """The workers that `Client(...)` was asked for. Raises UsageError for what no run could use."""
 
-    def __init__(self, site: Site, asked: int | None = None, *, dashboard: bool = False) -> None:
+    site: str | Site | None = None
+    workers: int | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
+    dashboard: bool = False
+    dask: Any = None
+
+    def __post_init__(self) -> None:
+        for name, number in {
+            "workers": self.workers,
+            "threads": self.threads,
+            "memory_bytes": self.memory_bytes,
+        }.items():
+            if number is not None and number < 1:
+                raise UsageError(f"Client({name}={number}): a run needs at least one; without {name} the site decides")
+            if number is not None and self.dask is not None:
+                raise UsageError(
+                    f"Client(dask=..., {name}=...): the workers of a Dask cluster are as its owner made them"
+                )
+        if self.dask is not None and (self.site is not None or self.dashboard):
+            name = "dashboard" if self.site is None else "site"
+            raise UsageError(
+                f"Client(dask=..., {name}=...): a Dask cluster takes the place of a site; give one of them"
+            )
+
+    def __str__(self) -> str:
+        if self.dask is not None:
+            return f"dask={type(self.dask).__name__}"
+        return repr("local" if self.site is None else self.site.name if isinstance(self.site, Site) else self.site)
+
+    def workforce(self) -> Workforce:
+        """Their owner; no worker is started. Raises what loading a site raises."""
+        if self.dask is not None:
+            return Workforce(
+                replace(local_site(), name="dask", description="a Dask cluster that was given"), given=self.dask
+            )
+        site = self.site if isinstance(self.site, Site) else load_site(self.site) if self.site else local_site()
+        shape = site.workers
+        if self.threads is not None:
+            shape = replace(shape, threads=self.threads)
+        if self.memory_bytes is not None:
+            shape = replace(shape, memory=self.memory_bytes * shape.processes)
+        return Workforce(replace(site, workers=shape), self.workers, dashboard=self.dashboard)
+
+
+class Workforce(WorkerControl):
+    """Workers on a site, `asked` processes of them, or as many as the site gives for the work there is.
+
+    Or those of a Dask cluster that the user has `given`; see `GivenDask`.
+    """
+
+    def __init__(self, site: Site, asked: int | None = None, *, dashboard: bool = False, given: Any = None) -> None:
         self.site = site
         self.asked = asked
         self._dashboard = dashboard
+        self._given = given
         self._lock = threading.RLock()
         self._backend: Backend | None = None
         self._cluster: Cluster | None = None
@@ -55,16 +111,21 @@ class Workforce(WorkerControl):
         """The plain `distributed.Client`; the first use starts the workers."""
         with self._lock:
             if self._cluster is None:
-                self.backend.capabilities.require("clusters", self.site.name)
-                self._wanted = SiteLimits(self.site).workers(self.asked)
-                self._cluster = self.backend.open_cluster(self._wanted)
+                self._cluster = self._open()
                 self.patience_s = self._cluster.patience_s
             return self._cluster.client
+
+    def _open(self) -> Cluster:
+        if self._given is not None:
+            return GivenDask(self._given)
+        self.backend.capabilities.require("clusters", self.site.name)
+        self._wanted = SiteLimits(self.site).workers(self.asked)
+        return self.backend.open_cluster(self._wanted)
 
     def check(self) -> None:
         """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
         with self._lock:
-            if self._cluster is None:
+            if self._cluster is None and self._given is None:
                 self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
 
@@ -73,7 +134,7 @@ class Workforce(WorkerControl):
         with self._lock:
             workers = self.site.workers
             threads = threads_that_fit(workers.threads, workers.memory_per_process, chunk_bytes)
-            if self._cluster is None and threads < workers.threads:
+            if self._cluster is None and self._given is None and threads < workers.threads:
                 _LOG.warning(
                     "site %s: workers run %d instead of %d threads; chunks of %d bytes would fill their memory",
                     self.site.name, threads, workers.threads, chunk_bytes,

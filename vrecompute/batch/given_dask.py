@@ -1,0 +1,116 @@
+"""`GivenDask`: a Dask cluster that its user made, however that was, and keeps; runs leave it as they found it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from importlib import metadata
+from typing import Any
+
+from distributed import Client as DaskClient
+from distributed.comm.addressing import get_address_host_port
+
+from vrecompute.batch.contract import Cluster
+from vrecompute.errors import Unavailable, UsageError
+
+__all__ = ["GivenDask"]
+
+# How long a scheduler may take to answer for the first time.
+_CONNECT_S = 30.0
+_WANTED = "give a Dask cluster, a distributed.Client or the address of a scheduler, such as tcp://10.0.0.1:8786"
+
+
+class GivenDask(Cluster):
+    """A cluster (`LocalCluster`, `SLURMCluster`, ...), a `distributed.Client`, or the address of a scheduler.
+
+    Its workers come, stay and go as its owner has it. It knows nothing of jobs: no walltime, no cause of a death.
+    Raises UsageError for what is no cluster or has another vrecompute, Unavailable where no scheduler answers.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self._is_ours = not isinstance(given, DaskClient)
+        self._client = _connected(given) if self._is_ours else given
+        try:
+            self._check()
+            self._allowed_failures = self._ask(_allowed_failures)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    @property
+    def client(self) -> DaskClient:
+        """The client that was given, or one of our own."""
+        return self._client
+
+    def scale(self, workers: int) -> None:
+        """Its owner says how many workers it has."""
+
+    def lost(self) -> str:
+        """Whether its owner has closed the client that was given."""
+        return "the distributed.Client given as Client(dask=...) was closed" if self._client.status == "closed" else ""
+
+    def close(self) -> None:
+        """Leave it as it was found; it goes on."""
+        with contextlib.suppress(Exception):  # it may be gone by now
+            self._ask(_allow_failures, self._allowed_failures)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._is_ours:
+            self._client.close(timeout=5)
+
+    def _check(self) -> None:
+        """UsageError where it cannot be used, or the vrecompute of a worker that is there by now is another one."""
+        if self._client.asynchronous:
+            raise UsageError("Client(dask=...): the distributed.Client is asynchronous; give one made without it")
+        if self._client.status != "running":
+            raise UsageError(f"Client(dask=...): the distributed.Client is {self._client.status}; give an open one")
+        here = _version()
+        for worker, version in self._client.run(_version, on_error="return").items():
+            if isinstance(version, BaseException):
+                raise UsageError(
+                    f"worker {worker} of the given Dask cluster cannot run vrecompute ({version}); {_install()}"
+                )
+            if version != here:
+                raise UsageError(f"worker {worker} of the given Dask cluster has vrecompute {version}; {_install()}")
+
+    def _ask(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return self._client.run_on_scheduler(function, *arguments)
+        except Exception as error:  # in Dask's wrapping
+            raise UsageError(
+                f"the scheduler of the given Dask cluster cannot run vrecompute ({error}); {_install()}"
+            ) from error
+
+
+def _install() -> str:
+    return f"install vrecompute {_version()}, which the client has, in the environment of its workers"
+
+
+def _connected(given: Any) -> DaskClient:
+    """A client of our own, which does not become the one that other code uses by default."""
+    address = given if isinstance(given, str) else getattr(given, "scheduler_address", None)
+    if not isinstance(address, str) or not address:
+        raise UsageError(f"Client(dask={given!r}): {_WANTED}")
+    try:
+        if isinstance(given, str):  # a client that does not come about would say so once more when it is collected
+            socket.create_connection(get_address_host_port(given), _CONNECT_S).close()
+        return DaskClient(given, set_as_default=False, timeout=_CONNECT_S)
+    except ValueError as error:
+        raise UsageError(f"Client(dask={given!r}): {error}; {_WANTED}") from error
+    except OSError as error:
+        raise Unavailable(
+            f"no Dask scheduler answered at {address} ({error}); check that it runs, and that this machine reaches it"
+        ) from error
+
+
+def _version() -> str:
+    return metadata.version("vrecompute")
+
+
+def _allowed_failures(dask_scheduler: Any = None) -> int:
+    return int(dask_scheduler.allowed_failures)
+
+
+def _allow_failures(allowed: int, dask_scheduler: Any = None) -> None:
+    dask_scheduler.allowed_failures = allowed
