@@ -59,6 +59,9 @@ def written(folder: Path) -> list[bytes]:
     return made
 
 
+CHUNK_BYTES = 1 << 26
+
+
 def mended(data: bytes, envelopes: set[tuple[int, int]]) -> bytes:
     """With the checksums of RNTuple's envelopes made right again, so that what they hold is read."""
     new = bytearray(data)
@@ -125,7 +128,9 @@ class Checked:
         table = reader.table_from_bytes(reader.table_to_bytes(reader.tabulate(path, facts.tree, names)))
         middle = facts.entries // 2
         reader.read(path, facts.tree, names, middle, min(middle + 3, facts.entries), expect=facts)
-        found = reader.read(path, facts.tree, names, 0, facts.entries, expect=facts, table=table)
+        # as much as a chunk may have: a file of 8 kB can hold 10^9 numbers that are all 0
+        stop = min(facts.entries, CHUNK_BYTES * facts.entries // max(1, facts.bytes_of(names)))
+        found = reader.read(path, facts.tree, names, 0, stop, expect=facts, table=table)
         return " ".join(sorted({str(column.values.dtype) for column in found.values()}))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
 from vrecompute.nearest import nearest
 from vrecompute.reader.identity import sampled_content, stamp_of
+from vrecompute.reader.listframes import bound_list_frames
 from vrecompute.reader.rawfile import forget_raw, is_local, open_raw
 from vrecompute.reader.retry import unreadable
 
@@ -176,6 +177,7 @@ def _open(path: str, size: int | None) -> Handle:
     options |= {"object_cache": None, "array_cache": None, "custom_classes": _own_classes()}
     if size == 0:
         raise CorruptFile(path, "is empty (0 bytes)")
+    bound_list_frames()
     with damage(path, "the file header"):
         try:
             file = uproot.open({path: None}, **options)

@@ -138,11 +138,11 @@ def tabulate_pages(handle: Handle, tree: str, columns: Sequence[str]) -> PageTab
                 else:
                     fields[name] = FieldTable(leaf.values, leaf.index, leaf.repeat, leaf.cardinality)
         kept = {n: column for n, column in physical.items() if not isinstance(column, str)}
-        with damage(handle.path, f"page lists of {tree!r}"):
-            _check(fields, kept, clusters)
-    return PageTable(
-        Identity(handle.uuid, handle.size, entries, handle.content), tree, clusters, fields, kept, unsupported
-    )
+    identity = Identity(handle.uuid, handle.size, entries, handle.content)
+    table = PageTable(identity, tree, clusters, fields, kept, unsupported)
+    with damage(handle.path, f"page lists of {tree!r}"):
+        check_pages(table)
+    return table
 
 
 def check_pages(table: PageTable) -> None:
