@@ -1,7 +1,8 @@
 """CI's lanes: at most three side by side, each within a stated budget; a table says what each of them took.
 
     unit     every test that needs no lab, on the oldest Python here (`make test`)
-    wheel    the wheel, away from the checkout, on each Python here; on the newest also tests, few examples each
+    wheel    the wheel, away from the checkout, on each Python here; on the newest also the tests that may tell them
+             apart, few examples each
     LAB      one lane for each containers/LAB/lab.toml: the lab comes up, its tests run, it goes down
     newest   the newest release of every dependency instead of the locked one: reported by name, fails nothing
 
@@ -40,6 +41,8 @@ UNSTABLE_AT_MOST = 2
 # A lane that needs this many times its budget hangs, or the machine does.
 PATIENCE = 3
 WITHOUT_LABS = "not data and not slow and not checkout and not lab"
+# Where another Python or another library may mean something else; `make test PYTHON=python3.13` runs all the rest.
+TELLING = "tests/analysis tests/kernels tests/reader tests/results tests/test_eventloop.py"
 
 
 @dataclass
@@ -196,7 +199,9 @@ def wheel(lane: Lane, pythons: list[Path]) -> None:
             lane.step([str(place / "vrecompute"), "--version"], where=away)
             lane.step([str(place / "vrecompute"), "analyses"], where=away)
             places.append(place)
-        tests = f"nice -n 5 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}'"
+        chosen = f"{TELLING} tests/backends tests/cli tests/config tests/sites tests/test_codedigest.py"
+        chosen += " tests/test_client.py tests/test_packaging.py tests/test_python_minors.py tests/test_records.py"
+        tests = f"nice -n 5 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         others = {"VRECOMPUTE_OTHER_PYTHON": str(places[-2] / "python")} if places[1:] else {}
         lane.pytest(shell(tests), where=away, environment=others)
 
@@ -208,7 +213,7 @@ def newest(lane: Lane, pythons: list[Path]) -> None:
         place = environment(pythons[-1], "newest", None)
         pip(place, "--upgrade", "--upgrade-strategy", "eager", "--force-reinstall", "--no-deps", str(made))
         pip(place, "--upgrade", "--upgrade-strategy", "eager", f"{made}[test]")
-        chosen = "tests/analysis tests/execution tests/reader tests/results tests/kernels tests/test_eventloop.py"
+        chosen = f"{TELLING} tests/execution"
         tests = f"nice -n 9 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         lane.pytest(shell(tests), where=away)
 
