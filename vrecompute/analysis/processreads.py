@@ -39,7 +39,10 @@ _THREADS = frozenset({"_thread.start_joinable_thread", "_thread.start_new_thread
 _MADE = frozenset({"os.mkdir", "os.rename"})
 _HEARD = frozenset({"import", "open"}) | _LISTINGS | _BY_NAME | _PROGRAMS | _NETWORK | _THREADS | _MADE
 # What these read is code, which counts by its text, or what was compiled from it; and how many cores there are.
-_OF_CODE = frozenset({"inspect", "traceback", "vrecompute.kernels.cache", "vrecompute.sourcetext", "warnings"})
+_OF_CODE = frozenset(
+    {"inspect", "traceback", "vrecompute.kernels.cache", "vrecompute.kernels.loop.sourcefile", "vrecompute.sourcetext"}
+    | {"warnings"}
+)
 _OF_COMPILERS = ("joblib.externals.loky.", "llvmlite.", "numba.")
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/usr/share/zoneinfo/")
 _OF_PREFIX = ("bin", "etc", "include", "lib", "lib64", "libexec", "share")
@@ -143,7 +146,7 @@ class _Call:
             self._know(path)
             return None
         file = _source_of(path)
-        _files.add(file)
+        _files.update((file, name))
         told = f"{os.path.basename(file)} is read"
         return file, told, "declare it in resources(), or read it outside functions, at import"
 
@@ -163,9 +166,11 @@ class _Call:
 
     def _writes(self, path: str, flags: int) -> bool:
         """Whether a file is opened for writing alone. From then on it is known, unless it holds what was there."""
-        makes = flags & (os.O_TRUNC | os.O_EXCL) or (flags & os.O_CREAT and not os.path.exists(path))
+        makes = flags & os.O_TRUNC or (flags & os.O_CREAT and not os.path.exists(path))
         if makes and not os.path.isdir(path):
             self._know(path)
+        if flags & os.O_EXCL:  # which says whether there is one
+            return bool(makes) or os.path.isdir(path)
         return bool(makes or flags & os.O_ACCMODE == os.O_WRONLY)
 
     def _is_own(self, path: str) -> bool:
