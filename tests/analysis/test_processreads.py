@@ -131,6 +131,10 @@ CHUNK_BYTES = 1200
 EDITED = {
     "held['open'](FILE).read()": ("cuts.txt is read", "value = "),
     "known.get('cut') or known.setdefault('cut', held['open'](FILE).read())": ("cuts.txt is read", "value = "),
+    "vars(Cut).get('cut') or setattr(Cut, 'cut', held['open'](FILE).read()) or Cut.cut": (
+        "cuts.txt is read",
+        "value = ",
+    ),
     "in_a_thread()": ("cuts.txt is read", "target="),
     "from_a_module()": ("limits.py is read", "import_module("),
     "linecache.getline(str(FILE), 1)": ("cuts.txt is read", "value = "),
