@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import json
 import linecache
 import operator
 import os
@@ -491,6 +492,7 @@ def test_what_dask_copies_from_worker_to_worker_keeps_its_source(tmp_path):
 
 HONEST = """
 import functools
+import json
 import sys
 
 from vrecompute import Analysis, Client, Result
@@ -601,3 +603,105 @@ def test_what_a_function_of_a_module_gives_counts(client, events, tmp_path):
         assert run.report(timeout_s=120).status == "complete", run.report().failures
         assert run.report().chunks.reused == 0
         assert run.result().total.counters["cut"] == cut * run.report().chunks.total
+
+
+WRITTEN = '''
+"""20.0"""
+import inspect
+import typing
+from dataclasses import dataclass
+
+from vrecompute import Analysis, Result
+
+CUT = 20.0
+T = typing.TypeVar("T")
+
+
+class Cuts:
+    pt: typing.Annotated[float, 20.0]  # CLASS
+
+
+class Pair(typing.NamedTuple):
+    pt: typing.Annotated[float, 20.0]  # TUPLE
+
+
+@dataclass
+class Table:
+    """20.0"""
+
+    pt: typing.Literal["20.0"]  # FIELD
+
+
+def given(pt: typing.Annotated[float, 20.0]) -> None:  # ARGUMENT
+    """20.0"""
+    # 20.0
+
+
+def named(pt: typing.Annotated[float, CUT]) -> list[int] | None:
+    """Nothing."""
+
+
+def quoted(pt: "typing.Annotated[float, 20.0]") -> T:  # TEXT
+    pass
+
+
+class A(Analysis):
+    name = "a"
+
+    def columns(self, source):
+        return ["run"]
+
+    def process(self, events):
+        return Result(counters={"cut": float(VALUE)})
+'''
+OF_TEXT = [
+    ("Cuts.__annotations__['pt'].__metadata__[0]", "20.0]  # CLASS"),
+    ("typing.get_type_hints(Pair, include_extras=True)['pt'].__metadata__[0]", "20.0]  # TUPLE"),
+    ("Table.__dataclass_fields__['pt'].type.__args__[0]", '20.0"]  # FIELD'),
+    ("given.__annotations__['pt'].__metadata__[0]", "20.0]) -> None:  # ARGUMENT"),
+    ("named.__annotations__['pt'].__metadata__[0]", "CUT = 20.0"),
+    ("quoted.__annotations__['pt'].split()[1].strip(']')", '20.0]") -> T:  # TEXT'),
+    ("given.__doc__", '"""20.0"""\n    #'),
+    ("Table.__doc__", '"""20.0"""\n\n    pt'),
+    ("getattr(given, '__doc__')", '"""20.0"""\n    #'),
+    ("inspect.getdoc(given)", '"""20.0"""\n    #'),
+    ("__doc__", '"""20.0"""\nimport'),
+    ("inspect.getsource(given).split()[-1]", "# 20.0\n"),
+]
+
+
+@pytest.mark.parametrize(("value", "place"), OF_TEXT)
+def test_what_is_written_for_readers_counts_where_code_reads_it(tmp_path, value, place):
+    parts = []
+    for number in ("20.0", "30.0"):
+        text = WRITTEN.replace("VALUE", value).replace(place, place.replace("20.0", number))
+        (tmp_path / "a.py").write_text(text)
+        analysis, _ = load_analysis(str(tmp_path / "a.py"), {})
+        assert analysis.process(None).counters["cut"] == float(number)
+        code = analysis.code()
+        assert not code.unnamed
+        parts.append(code.parts)
+    assert parts[0] != parts[1]
+
+
+@pytest.mark.parametrize("value", [value for value, _ in OF_TEXT])
+def test_workers_find_the_same_of_what_is_written_for_readers(tmp_path, value):
+    (tmp_path / "a.py").write_text(WRITTEN.replace("VALUE", value))
+    analysis, _ = load_analysis(str(tmp_path / "a.py"), {})
+    packed = pack(analysis)
+    command = (
+        "import cloudpickle, json, sys; a, _ = cloudpickle.load(sys.stdin.buffer); print(json.dumps(a.code().parts))"
+    )
+    found = subprocess.run([sys.executable, "-c", command], input=packed.data, capture_output=True, check=True)
+    assert difference(packed.code.parts, json.loads(found.stdout)) == []
+
+
+def test_docstrings_and_comments_that_no_code_reads_do_not_count(tmp_path):
+    digests = set()
+    for number in ("20.0", "30.0"):
+        text = WRITTEN.replace("VALUE", "(given, Table, named, quoted) and CUT")
+        for place in ('"""20.0"""\n    #', '"""20.0"""\n\n    pt', '"""20.0"""\nimport', "# 20.0\n"):
+            text = text.replace(place, place.replace("20.0", number))
+        (tmp_path / "a.py").write_text(text)
+        digests.add(load_analysis(str(tmp_path / "a.py"), {})[0].code().digest)
+    assert len(digests) == 1

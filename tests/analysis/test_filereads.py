@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
+import awkward as ak
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.analysis.codedigest import code_of, difference
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.analysis.processreads import Reads
+from vrecompute.datasets.columns import Column, Columns
+from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import UsageError
 
 HEAD = """
@@ -26,6 +31,7 @@ from io import StringIO
 from os import environ
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import uproot
 from numpy import load as fetched
@@ -49,6 +55,9 @@ class Table:
 class Opened:
     def open(self):
         return 20.0
+
+    def exists(self):
+        return True
 
 
 TABLE = Table(FILE)
@@ -101,6 +110,11 @@ def unused():
     return open("unused.json").read()
 
 
+def is_there():
+    from os.path import exists
+    return exists("cuts.json")
+
+
 def write(value):
     with open("log.txt", "a") as file:
         file.write(str(value))
@@ -139,41 +153,73 @@ def read(path):
 def write(folder, expression, more=""):
     folder.mkdir(exist_ok=True)
     (folder / "cuts.json").write_text('{"pt_min_gev": 20.0}')
+    (folder / "cuts.txt").write_text("20.0")
+    np.save(folder / "cuts.npy", [20.0])
     (folder / "cuts.py").write_text(CUTS)
     (folder / "analysis.py").write_text(HEAD.format(expression) + more)
     return folder / "analysis.py"
 
 
-READ = {
+def told(file, declared=()):
+    """What the text of an analysis tells, and what is heard while its `process` is called."""
+    analysis, _ = load_analysis(str(file), {})
+    pt = Column(np.linspace(0.0, 50.0, 6, dtype=np.float32), np.array([0, 2, 4, 6]))
+    resources = {path.stem: path for path in declared}
+    events = Columns({"Muon_pt": pt}, Sample("s"), 0, 3, resources=resources)
+    reads = Reads()
+    with contextlib.suppress(Exception), reads.watching("", declared):
+        analysis.process(events)
+    return [*analysis.code().unnamed, *reads.told]
+
+
+# Heard while `process` is called.
+HEARD = {
     "cuts.pt_min_gev()": "cuts.json is read at cuts.py:12",
     "json.load(open('cuts.json'))['pt_min_gev']": "cuts.json is read at analysis.py:",
-    "json.loads(FILE.read_text())['pt_min_gev']": "a file (FILE) is read at analysis.py:",
-    "json.load(FILE.open())['pt_min_gev']": "a file (FILE) is read",
+    "json.loads(FILE.read_text())['pt_min_gev']": "cuts.json is read at analysis.py:",
+    "json.load(FILE.open())['pt_min_gev']": "cuts.json is read",
     "json.loads(Path(__file__).with_name('cuts.json').read_bytes())['pt_min_gev']": "cuts.json is read",
-    "json.loads(pathlib.Path.read_text(FILE))['pt_min_gev']": "a file (FILE) is read",
+    "json.loads(pathlib.Path.read_text(FILE))['pt_min_gev']": "cuts.json is read",
     "json.load(io.open(HERE / 'cuts.json'))['pt_min_gev']": "cuts.json is read",
     "np.loadtxt('cuts.txt')": "cuts.txt is read",
     "np.load('cuts.npy')[0]": "cuts.npy is read",
     "json.load(gzip.open('cuts.json.gz'))": "cuts.json.gz is read",
     "os.read(os.open('cuts.json', os.O_RDONLY), 10)": "cuts.json is read",
-    "Table(FILE).values['pt_min_gev']": "a file (Path(path)) is read",
-    "again('cuts.json')": "a file (file) is read at analysis.py:",
+    "Table(FILE).values['pt_min_gev']": "cuts.json is read at analysis.py:",
+    "again('cuts.json')": "cuts.json is read at analysis.py:",
     "(lambda: json.load(open('cuts.json')))()['pt_min_gev']": "cuts.json is read",
-    "cuts.read(FILE)": "a file (path) is read at cuts.py:",
+    "cuts.read(FILE)": "cuts.json is read at cuts.py:",
     "pickle.load(open('w', 'rb'))": "w is read",
     "fetched('cuts.npy')[0]": "cuts.npy is read",
     "read_again('cuts.npy')[0]": "cuts.npy is read",
     "json.load(cuts.unpacked('cuts.json.gz'))": "cuts.json.gz is read",
     "[*map(np.load, ['cuts.npy'])][0]": "cuts.npy is read",
     "functools.partial(np.load, 'cuts.npy')()": "cuts.npy is read",
-    "held()[0]": "a functools.partial of numpy.load may read a file",
-    "json.loads(Local(FILE).read_text())": "a file (Local(FILE)) is read",
-    "json.load(Holder(FILE).path.open())": "a file (Holder(FILE).path) is read",
-    "uproot.concatenate('cuts.root:t')['pt_min_gev'][0]": "cuts.root:t is read",
-    "[a for a in uproot.iterate('cuts.root:t')][0]": "cuts.root:t is read",
+    "held()[0]": "cuts.npy is read",
+    "json.loads(Local(FILE).read_text())": "cuts.json is read",
+    "json.load(Holder(FILE).path.open())": "cuts.json is read",
+    "uproot.concatenate('cuts.root:t')['pt_min_gev'][0]": "cuts.root is read",
+    "[a for a in uproot.iterate('cuts.root:t')][0]": "cuts.root is read",
+}
+# Found in the text: nothing is heard of it.
+FOUND = {
     "float(os.environ['PT_MIN'])": "an environment variable is read at analysis.py:",
     "float(environ.get('PT_MIN', 1))": "an environment variable is read",
     "float(os.getenv('PT_MIN', 1))": "an environment variable is read",
+    "float(os.environb[b'PT_MIN'])": "an environment variable is read",
+    "float(os.path.expandvars('$PT_MIN'))": "an environment variable is read",
+    "len(os.path.expanduser('~')) + 0.0": "an environment variable is read",
+    "len(str(Path('~').expanduser())) + 0.0": "an environment variable is read",
+    "len(str(Path.home())) + 0.0": "an environment variable is read",
+    "float(os.path.exists('/'))": "/ is looked for at analysis.py:",
+    "float(os.path.getsize('cuts.json'))": "cuts.json is looked for",
+    "float(os.stat('cuts.json').st_size)": "cuts.json is looked for",
+    "float(os.access('cuts.json', os.R_OK))": "cuts.json is looked for",
+    "float(FILE.exists())": "a file (FILE) is looked for",
+    "float(FILE.stat().st_size)": "a file (FILE) is looked for",
+    "float((HERE / 'cuts.json').is_file())": "cuts.json is looked for",
+    "cuts.is_there() + 0.0": "cuts.json is looked for at cuts.py:",
+    "ak.from_parquet('cuts.parquet')[0]": "cuts.parquet is read",
 }
 NOT_READ = [
     "20.0",
@@ -184,6 +230,8 @@ NOT_READ = [
     "TABLE.open()['pt_min_gev']",
     "Opened().open()",
     "[opened := Opened(), opened.open()][1]",
+    "float(Opened().exists())",
+    "float(events.resources['cuts'].exists())",
     "np.concatenate([np.ones(1), np.ones(1)])[0]",
     "np.loadtxt(io.StringIO('20.0'))",
     "np.loadtxt(StringIO('20.0'))",
@@ -193,22 +241,26 @@ NOT_READ = [
     "isinstance(TABLE, (io.TextIOWrapper, np.memmap)) + 20.0",
     "json.loads('20.0')",
     "json.loads(events.resources['cuts'].read_text())['pt_min_gev']",
-    "float(os.path.exists('/'))",
 ]
 
 
-@pytest.mark.parametrize("expression", READ)
-def test_what_process_reads_is_told_by_name_and_line(tmp_path, expression):
-    code = load_analysis(str(write(tmp_path, expression)), {})[0].code()
-    (told,) = code.unnamed
-    assert told.startswith(READ[expression])
-    assert ", inside process; " in told
-    assert code.digest != code_of(load_analysis(str(tmp_path / "analysis.py"), {})[0]).digest
+@pytest.mark.parametrize("expression", [*HEARD, *FOUND])
+def test_what_process_reads_is_told_by_name_and_line(tmp_path, monkeypatch, expression):
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, expression)
+    first = told(file)[0]
+    assert first.startswith({**HEARD, **FOUND}[expression])
+    assert ", inside process; " in first
+    code = load_analysis(str(file), {})[0].code()
+    assert bool(code.unnamed) is (expression in FOUND)
+    assert (code.digest == load_analysis(str(file), {})[0].code().digest) is (expression in HEARD)
 
 
 @pytest.mark.parametrize("expression", NOT_READ)
-def test_what_process_does_not_read_is_not_told(tmp_path, expression):
-    assert load_analysis(str(write(tmp_path, expression)), {})[0].code().unnamed == ()
+def test_what_process_does_not_read_is_not_told(tmp_path, monkeypatch, expression):
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, expression)
+    assert told(file, [tmp_path / "cuts.json"]) == []
 
 
 RESOURCES = """
@@ -219,10 +271,10 @@ RESOURCES = """
 
 def test_a_declared_file_may_be_read_by_helpers_and_another_is_still_told(tmp_path):
     known = write(tmp_path / "known", "cuts.read(events.resources['cuts'])", RESOURCES)
-    assert load_analysis(str(known), {})[0].code().unnamed == ()
+    assert told(known, [known.parent / "cuts.json"]) == []
     other = write(tmp_path / "other", "cuts.read(events.resources['cuts']) + cuts.pt_min_gev()", RESOURCES)
-    (told,) = load_analysis(str(other), {})[0].code().unnamed
-    assert told.startswith("cuts.json is read at cuts.py:12")
+    (undeclared,) = told(other, [known.parent / "cuts.json"])
+    assert undeclared.startswith("cuts.json is read at cuts.py:12")
 
 
 BEFORE = """
@@ -230,8 +282,6 @@ BEFORE = """
         super().__init__(**given)
         self.cut = json.loads(FILE.read_text())
 
-    def variations(self, sample):
-        return ("nominal", *cuts.unused())
 """
 
 
@@ -255,7 +305,7 @@ def test_an_edited_file_gives_its_own_number_and_the_report_says_what_is_not_reu
             run = client.run(str(file), str(events))
             above.append(run.result(timeout_s=120).total.counters["above"])
             assert run.report().chunks.reused == 0
-            assert any("a file (FILE) is read at analysis.py:" in w for w in run.report().warnings)
+            assert any("cuts.json is read at analysis.py:" in w for w in run.report().warnings)
     assert above[0] > 0 == above[1]
 
 
@@ -280,8 +330,10 @@ def test_an_archive_that_was_opened_at_import_is_read_later_and_not_reused(tmp_p
 
 def test_a_mapped_function_that_reads_a_file_is_told_of_too():
     def above(events):
-        return float((events.flat("Muon_pt") > np.loadtxt("cuts.txt")).sum())
+        return float((events.flat("Muon_pt") > ak.from_parquet("cuts.parquet")).sum())
 
     line = above.__code__.co_firstlineno + 1
     (told,) = code_of(above).unnamed
-    assert told.startswith(f"cuts.txt is read at test_filereads.py:{line}, inside process; declare it in resources()")
+    assert told.startswith(
+        f"cuts.parquet is read at test_filereads.py:{line}, inside process; declare it in resources()"
+    )

@@ -1,8 +1,9 @@
 """The digest of what will run (law 3): taken from the loaded objects and all they reach, by their source.
 
-A function counts with its syntax, defaults, closure and globals, a class with its members and bases, any other
-object with what it is made of. Comments, docstrings, formatting and what is not reached do not count, nor what
-belongs to installed libraries: their versions are numerics. What has no source and no content makes a run unique.
+A function counts with its syntax, defaults, closure and globals, a class with its members, annotations and bases, any
+other object with what it is made of. Formatting and what is not reached do not count, nor comments and docstrings
+unless code that is reached reads such, nor what belongs to installed libraries: their versions are numerics. What has
+no source and no content makes a run unique.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 import copyreg
 import functools
 import importlib
+import inspect
 import secrets
 import sys
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import (
-    CellType,
-    CodeType,
     FunctionType,
     GetSetDescriptorType,
     MappingProxyType,
@@ -25,21 +25,25 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, ForwardRef, get_args
 
 import numpy as np
 
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import (
     Uses,
+    annotations_of,
+    content_of,
     counts,
     distribution_of,
-    is_library_file,
     is_user,
     label_of,
+    leads_to,
     machinery,
+    origin_of,
     submodule,
     uses_of,
+    why_unknown,
 )
 from vrecompute.analysis.filereads import Reads
 from vrecompute.digest import sha256_json, sha256_of
@@ -123,11 +127,15 @@ class _Description:
         self._within: list[int] = []
         self._kept: list[Any] = []  # so that no id is given to another object meanwhile
         self._where = ""
+        self._texts: dict[str, Any] = {}  # docstrings, and of functions the text they are in
+        self._reads_texts = False
 
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
         self.parts["state"] = sha256_json(self.of(thing))
         self.unnamed += self.reads.all(id(thing))
+        if self._reads_texts:
+            self.parts["docstrings and comments"] = sha256_json(self._texts)
 
     def of(self, value: Any, how: str = "") -> Any:
         """A value as data, short; what has a name is described under it. `how` it is reached: see `Reads.edge`."""
@@ -190,6 +198,10 @@ class _Description:
             return ["cached", self.of(value.__wrapped__)]
         if isinstance(value, functools.cached_property):
             return ["cached_property", self.of(value.func)]
+        if (origin := origin_of(value)) is not None:  # list[int]
+            return ["type", self.of(origin), [self.of(argument) for argument in get_args(value)]]
+        if isinstance(value, ForwardRef):
+            return ["type", value.__forward_arg__]
         if type(value) is weakref.WeakKeyDictionary:  # a cache, as that of functools.singledispatch
             return ["cache"]
         return self._object(value)
@@ -199,10 +211,10 @@ class _Description:
         if not self._counts(value, module):
             library = self._library(module, value.__qualname__)
             cells = getattr(value, "__closure__", None) or ()
-            if cells and not _leads_to(value, module, value.__code__.co_qualname):
+            if cells and not leads_to(value, module, value.__code__.co_qualname):
                 # A library's wrapper around what it was given, as `contextlib.contextmanager` makes one.
                 self._done[id(value)] = library
-                return ["wrapper", library, [self.of(c) for c in map(_content, cells)]]
+                return ["wrapper", library, [self.of(c) for c in map(content_of, cells)]]
             return library
         unique = f"{label_of(module)}: {name}"
         taken = sum(n == unique or n.startswith(unique + " #") for n in self._names)
@@ -211,6 +223,7 @@ class _Description:
         self._done[id(value)] = ["ref", unique]
         self._travels(module)
         outer, self._where = self._where, unique
+        self._texts[unique] = [inspect.cleandoc(str(value.__doc__ or ""))]
         self.parts[unique] = sha256_json(describe(value))
         self._where = outer
         return ["ref", unique]
@@ -221,7 +234,7 @@ class _Description:
             file = value.__code__.co_filename
             known = module in sys.modules
             return counts(module, self.own, None if file.startswith("<") else file, dynamic=not known)
-        return counts(module, self.own, dynamic=not _leads_to(value, module, value.__qualname__))
+        return counts(module, self.own, dynamic=not leads_to(value, module, value.__qualname__))
 
     def _travels(self, module: str, attribute: str | None = "") -> None:
         """A module of the user's is reached: one attribute of it, or all (None), or something that came from it."""
@@ -237,14 +250,17 @@ class _Description:
     def _function(self, function: FunctionType) -> Any:
         found = sourcetext.find(function.__code__)
         if found is None:
-            return self._without_name(function, _why_unknown(function.__code__))
-        closure = dict(zip(function.__code__.co_freevars, map(_content, function.__closure__ or ()), strict=True))
+            return self._without_name(function, why_unknown(function.__code__))
+        closure = dict(zip(function.__code__.co_freevars, map(content_of, function.__closure__ or ()), strict=True))
         uses = uses_of(function.__code__, found.node, function.__globals__)
         self.reads.function(function, found, closure)
+        self._reads_texts |= uses.text
+        self._texts[self._where].append(sha256_of(found.text.encode()))
         return [
             "function",
             sourcetext.canonical(found.node),
             self.of([function.__defaults__, function.__kwdefaults__]),
+            {name: self.of(value) for name, value in annotations_of(function).items()},
             {name: self._reached(name, value, uses) for name, value in closure.items()},
             {
                 name: self._reached(name, function.__globals__[name], uses, function.__globals__)
@@ -325,7 +341,8 @@ class _Description:
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)
-        return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members]
+        noted = {n: self.of(a) for n, a in annotations_of(cls).items() if n not in skipped}
+        return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted]
 
     def _object(self, value: Any) -> Any:
         if isinstance(value, np.ufunc):
@@ -346,6 +363,9 @@ class _Description:
             made = reduce(value) if reduce is not None else value.__reduce_ex__(4)
         except Exception:
             return self._without_name(value, "has no content that could be compared")
+        if isinstance(made, str) and type(value).__module__ == "typing":  # a TypeVar, or another new name
+            of_what = [getattr(value, n, None) for n in ("__supertype__", "__bound__", "__constraints__", "__value__")]
+            return ["typing", made, self.of(of_what)]
         if isinstance(made, str):
             module = str(getattr(value, "__module__", None) or type(value).__module__)
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
@@ -373,26 +393,5 @@ class _Description:
         return ["unnamed", type(value).__name__]
 
 
-def _leads_to(value: Any, module: str, qualname: str) -> bool:
-    """Whether a function or class is what its name in its module says."""
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found is value
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # assigned later than defined
-        return None
-
-
 def _is_analysis(cls: type) -> bool:
     return any(b.__name__ == "Analysis" and b.__module__.startswith("vrecompute.") for b in cls.__mro__)
-
-
-def _why_unknown(code: CodeType) -> str:
-    if not code.co_filename.startswith("<") and not is_library_file(code.co_filename):
-        return f"differs from {code.co_filename}, which was edited since: reload its module or restart Python"
-    return "has no source: define it in a file or a notebook cell"

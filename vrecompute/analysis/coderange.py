@@ -5,21 +5,25 @@ from __future__ import annotations
 import ast
 import dis
 import importlib.util
+import inspect
 import sys
 import sysconfig
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
 __all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["machinery", "named_module", "submodule", "uses_of"]
+__all__ += ["annotations_of", "content_of", "leads_to", "machinery", "named_module", "origin_of", "submodule"]
+__all__ += ["uses_of", "why_unknown"]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
@@ -30,6 +34,8 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+# Names by which code reads what is written of other code.
+_OF_TEXT = frozenset({"__doc__", "getcomments", "getdoc", "getsource", "getsourcelines"})
 
 
 def is_library_file(file: str) -> bool:
@@ -113,20 +119,22 @@ def machinery() -> dict[str, str]:
 @dataclass(frozen=True)
 class Uses:
     """Names that a function takes from outside. A chain of attributes, `("cuts", "select")`, is used of a name;
-    an empty one says that what it names is used as a whole. `imports` are by absolute module name.
+    an empty one says that what it names is used as a whole. `imports` are by absolute module name. `text` says
+    whether docstrings and comments are read.
     """
 
     globals: set[str] = field(default_factory=set)
     attributes: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     imports: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+    text: bool = False
 
 
 def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
     """What a function uses, as its code and its syntax say; `module` are its globals."""
-    uses = Uses()
+    uses = Uses(text=any(_OF_TEXT.intersection(_names(n)) for n in ast.walk(node)))
     for each in _codes(code):
         names_here = {i.argval for i in dis.get_instructions(each) if i.opname in _GLOBAL}
-        uses.globals.update(n for n in names_here if not (n.startswith("__") and n.endswith("__")))
+        uses.globals.update(n for n in names_here if n == "__doc__" or not (n.startswith("__") and n.endswith("__")))
     parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
     package = str(module.get("__package__") or str(module.get("__name__", "")).rpartition(".")[0])
     names: dict[str, str] = {}
@@ -147,6 +155,48 @@ def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
         skip = 0 if name not in imported.split(".")[:1] else imported.count(".")
         uses.imports[imported] |= {chain[skip:] for chain in uses.attributes.get(name, set())}
     return uses
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """What a node names: a name, an attribute, or a text that may be the name of one."""
+    yield from (n for n in (getattr(node, f, None) for f in ("id", "attr", "value", "name")) if isinstance(n, str))
+
+
+def origin_of(value: Any) -> Any:
+    """What a type with arguments is made of, whatever Python's own name for it: of `int | None` a Union."""
+    origin = typing.get_origin(value)
+    return "Union" if origin in (typing.Union, types.UnionType) else origin
+
+
+def annotations_of(thing: type | FunctionType) -> Mapping[str, Any]:
+    """The annotations of a class or function, by name."""
+    try:
+        return dict(sorted(inspect.get_annotations(thing).items()))
+    except Exception:  # of a later Python, which makes them when they are asked for
+        return {}
+
+
+def content_of(cell: CellType) -> Any:
+    """What is in a cell of a closure by now."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # assigned later than defined
+        return None
+
+
+def leads_to(value: Any, module: str, qualname: str) -> bool:
+    """Whether a function or class is what its name in its module says."""
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is value
+
+
+def why_unknown(code: CodeType) -> str:
+    """Why a function has no source."""
+    if not code.co_filename.startswith("<") and not is_library_file(code.co_filename):
+        return f"differs from {code.co_filename}, which was edited since: reload its module or restart Python"
+    return "has no source: define it in a file or a notebook cell"
 
 
 def named_module(call: ast.Call, package: str) -> str | None:

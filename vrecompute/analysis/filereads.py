@@ -1,4 +1,8 @@
-"""Files and environment variables that a function reads when it is called: no digest of code can hold them (law 4)."""
+"""What a function reads when it is called that no audit event tells of: the environment, whether a file is there, and
+files that libraries open in C. No digest of code can hold it (law 4).
+
+It is found in the text. What Python itself opens is heard of, under whatever name it is called: see `processreads`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import ast
 import builtins
 import functools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,31 +22,35 @@ from vrecompute.sourcetext import Found
 
 __all__ = ["Reads"]
 
-# Last names of what libraries read files by; `read_csv` and the like, too.
+# Last names of what libraries read files by in C; `read_parquet` and the like, too.
 _READERS = frozenset(
-    {"ZipFile", "connect", "File", "TFile", "fromfile", "from_file", "from_parquet", "fromregex", "genfromtxt"}
-    | {"getline", "getlines", "imread", "InferenceSession", "load", "loadtxt", "memmap", "open"}
-    | {"open_binary", "open_dataset", "open_text", "urlopen", "urlretrieve"}
+    {"Booster", "File", "InferenceSession", "TFile", "from_file", "from_parquet", "imread", "load_model"}
+    | {"open_dataset", "open_file"}
 )
 # Those whose last name alone says nothing, by library.
 _READERS_OF = {
     "ROOT": frozenset({"Open", "RDataFrame"}),
-    "astropy": frozenset({"getdata", "getheader", "getval", "read"}),
-    "requests": frozenset({"get", "post", "request"}),
-    "uproot": frozenset({"concatenate", "dask", "iterate"}),
+    "dbm": frozenset({"open"}),
+    "netCDF4": frozenset({"Dataset"}),
+    "pyarrow": frozenset({"OSFile", "dataset", "memory_map"}),
 }
-# What takes a file that was opened elsewhere.
-_OF_OPENED = frozenset({"cloudpickle.load", "json.load", "marshal.load", "pickle.load", "tomllib.load", "yaml.load"})
+# Of the standard library, what looks at files without opening them.
+_LOOKS = frozenset(
+    {"access", "exists", "getatime", "getctime", "getmtime", "getsize", "is_dir", "is_file", "is_mount", "is_symlink"}
+    | {"isdir", "isfile", "islink", "ismount", "lexists", "lstat", "readlink", "samefile", "stat"}
+)
+_PATHS = frozenset({"genericpath", "ntpath", "os", "pathlib", "posix", "posixpath"})
 # Files that are in memory, or were written by `process` itself.
 _OWN_FILES = ("io.BytesIO", "io.StringIO", "tempfile.")
-# Of an object whose class cannot be known from the text.
-_METHODS = frozenset({"load_model", "open", "read_bytes", "read_text"})
-_ENVIRONMENT = frozenset({"os.environ", "os.getenv"})
+# Of an object whose class cannot be known from the text; those that look at a file have no arguments.
+_METHODS = frozenset({"load_model"})
+_LOOKING_METHODS = frozenset({"exists", "is_dir", "is_file", "is_mount", "is_symlink", "lstat", "stat"})
+_ENVIRONMENT = frozenset({"environ", "environb", "expanduser", "expandvars", "getenv", "getenvb", "home"})
 
 
 # Methods that an object which is there already has behind it; and those of an analysis that come before `process`.
 _MADE_BY = frozenset({"__init__", "__new__", "__post_init__"})
-_BEFORE_PROCESS = _MADE_BY | {"columns", "needs", "open_directory", "resources", "variations"}
+_BEFORE_PROCESS = _MADE_BY | {"columns", "needs", "open_directory", "resources"}
 
 
 @dataclass
@@ -106,8 +115,11 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
         elif isinstance(node, ast.Call):
             read = function.read_by(node)
             if read and not function.is_known(node, read, declared=declared):
-                instead = "declare it in resources(), or read it outside functions, at import"
-                told.setdefault(line, f"{_title(read)} is read at {line}, inside process; {instead}")
+                how = "looked for" if function.looks(node) else "read"
+                instead = (
+                    f"declare it in resources(), or {'look' if how != 'read' else how} outside functions, at import"
+                )
+                told.setdefault(line, f"{_title(read)} is {how} at {line}, inside process; {instead}")
     return list(told.values())
 
 
@@ -139,8 +151,19 @@ class _Function:
                         self.bound.setdefault(name.id, []).append(value)
 
     def is_environment(self, node: ast.AST) -> bool:
-        """Whether it is `os.environ` or `os.getenv`, and not written to."""
-        return id(node) not in self.written and self.name_of(node) in _ENVIRONMENT
+        """Whether it is `os.environ`, `os.getenv` or `os.path.expandvars`, and not written to."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "expanduser":
+            return self.name_of(node.func) is None and not self.is_users(node.func.value, "expanduser")
+        name = self.name_of(node) or ""
+        is_one = name.rpartition(".")[2] in _ENVIRONMENT and name.partition(".")[0] in _PATHS
+        return is_one and id(node) not in self.written
+
+    def looks(self, call: ast.Call) -> bool:
+        """Whether a call asks whether a file is there, or what it is."""
+        if (name := self.name_of(call.func)) is not None:
+            return name.rpartition(".")[2] in _LOOKS and name.partition(".")[0] in _PATHS
+        is_method = isinstance(call.func, ast.Attribute) and call.func.attr in _LOOKING_METHODS
+        return is_method and not call.args and not {k.arg for k in call.keywords} - {"follow_symlinks"}
 
     def read_by(self, call: ast.Call) -> list[ast.expr]:
         """The expressions that say what is read, none where the call reads no file."""
@@ -150,13 +173,12 @@ class _Function:
         texts = [m.value for m in modes if isinstance(m, ast.Constant) and isinstance(m.value, str)]
         if any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in texts):
             return []
-        if name is not None and _is_reader(name):
+        if name is not None and (_is_reader(name) or self.looks(call)):
             return arguments
-        method = call.func.attr if isinstance(call.func, ast.Attribute) and name is None else ""
-        if isinstance(call.func, ast.Attribute) and method in _METHODS and not self.is_users(call.func.value, method):
-            return [call.func.value, *arguments]
+        if isinstance(call.func, ast.Attribute) and name is None and (call.func.attr in _METHODS or self.looks(call)):
+            return [] if self.is_users(call.func.value, call.func.attr) else [call.func.value, *arguments]
         given = [a for a in arguments if (n := self.name_of(a)) and _is_reader(n) and n.rpartition(".")[2].islower()]
-        return [a for a in arguments if a not in given] if given else []  # map(np.load, paths)
+        return [a for a in arguments if a not in given] if given else []  # map(pd.read_orc, paths)
 
     def is_users(self, node: ast.AST, method: str, within: frozenset[str] = frozenset()) -> bool:
         """Whether it is the object itself, or a thing of the user's, whose own functions are looked at."""
@@ -187,7 +209,7 @@ class _Function:
         thing = self.thing_of(node)
         if isinstance(node, ast.Name) and node.id in self.imported and node.id not in {*self.parameters, *self.bound}:
             name = self.imported[node.id]
-        elif thing is os.environ:
+        elif thing is os.environ or thing is getattr(os, "environb", os):
             return "os.environ"
         elif isinstance(thing, ModuleType):
             name = thing.__name__
@@ -229,9 +251,10 @@ def _spelt(thing: Any) -> str:
 
 def _is_reader(name: str) -> bool:
     """Whether a function of a library reads a file that it is given by name."""
-    last = name.rpartition(".")[2]
-    is_one = last in _READERS | _METHODS | _READERS_OF.get(name.partition(".")[0], frozenset())
-    return (is_one or last.startswith(("read_", "scan_"))) and name not in _OF_OPENED
+    top, last = name.partition(".")[0], name.rpartition(".")[2]
+    if last in _READERS_OF.get(top, frozenset()):
+        return True
+    return top not in sys.stdlib_module_names and (last in _READERS or last.startswith(("read_", "scan_")))
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -18,6 +18,7 @@ __all__ = ["store"]
 
 _WHAT = {
     "work/parts": "finished chunks",
+    "work/runs": "finished chunks of one run alone",
     "work/tables": "rows of tables",
     "sources": "what is known of files",
     "blobs": "resources and code",

@@ -29,6 +29,8 @@ from vrecompute.execution.manifest import Manifest
 __all__ = ["Packed", "pack", "pack_for"]
 
 
+# How cloudpickle makes classes, and which argument says that one which was made before may do.
+_TRACKED = {cloudpickle.cloudpickle._make_skeleton_class: 4, cloudpickle.cloudpickle._make_skeleton_enum: 5}
 _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatch_table
 
 
@@ -80,7 +82,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         """Functions that numba compiled go as the Python they were made of, unless a library has them."""
         if hasattr(value, "py_func") and hasattr(value, "_reduce_states"):
             return self._reduce_compiled(value)
-        return super().reducer_override(value)
+        made = super().reducer_override(value)
+        # A class is made anew each time: what an earlier run left in it on a worker is not in it.
+        if isinstance(made, tuple) and (place := _TRACKED.get(made[0])) is not None:
+            arguments = (*made[1][:place], None, *made[1][place + 1 :])
+            made = (made[0], arguments, *made[2:])
+        return made
 
     def _reduce_module(self, module: ModuleType) -> Any:
         """Of a user's module what is used of it: the rest need not be something that can be sent."""

@@ -127,7 +127,7 @@ def explain(
     bad = [source for source in known if isinstance(source, Failure)]
     planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids for s in samples.values()]
     plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
-    found = stock(store, plan, lambda sources: {}, takes=False)
+    found = stock(store, plan, manifest.run, lambda sources: {}, takes=False)
     plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
     unknown = sum(source is None for source in known)
     rate = _measured_rate(store, manifest.analysis)
@@ -153,7 +153,7 @@ def explain(
         threads=threads,
         seconds=int(events.sum()) / rate / threads if rate and planned else None,
         script=script,
-        why=why_anew(store, manifest, analysis, len(new) + unknown, 0 if unknown else plan.chunks, plan.sources),
+        why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
         bad=tuple(str(failure) for failure in bad),
     )
 

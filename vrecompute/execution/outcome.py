@@ -96,6 +96,7 @@ class Tally:
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
         self.recomputed = ""
+        self.reads: set[str] = set()
         self.reused = self.computed = self.total = 0
         self.events_seen = self.events_computed = 0
         self.bytes = 0
@@ -205,9 +206,8 @@ class Tally:
         of = {s.name: results.get(s.name, Result()) for s in samples}
         weights = [w for s in samples for w in weight_warnings(s, of[s.name], weighted=weighted[s.name])]
         warnings = [*self.warnings, *weights, *_empty_selections(results)]
-        warnings += [
-            f"the parts of this run will not be reused by another run: {what}" for what in self.manifest.unnamed
-        ]
+        unkeyed = [*self.manifest.unnamed, *sorted(self.reads)]
+        warnings += [f"the parts of this run will not be reused by another run: {what}" for what in unkeyed]
         digest = sha256_in(result) if result else None
         summary = RunSummary(
             run=self.manifest.run,

@@ -1,6 +1,7 @@
 """Parts: what a finished task leaves in the store, filed under the work that made it (law 3).
 
     work/<work>/parts/<sha256 of the object>.zip     nodes of the merge trees of some sources
+    work/<work>/runs/<run>/<sha256>.zip     the same, of a process that read what no key holds: for that run alone
     work/<work>/tables/<source key>/<table>/<start>-<stop>-<sha256>.parquet      rows of one chunk, see `Piece`
 
 `<work>` names the code, its parameters, resources and numerics; a source key names identity, columns
@@ -10,13 +11,15 @@ parts exactly where work and data are the same, and a part proves its own conten
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from vrecompute.digest import canonical_json
-from vrecompute.errors import DamagedObject
+from vrecompute.errors import DamagedObject, StoreError
 from vrecompute.results.check import TABLE_NAME
 from vrecompute.results.file import pack, result_from_members, result_members, unpack
 from vrecompute.results.result import Result, TableSummary
@@ -24,7 +27,7 @@ from vrecompute.results.tree import Node
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import FORMAT, content_name, read_content, sha256_in, write_content
 
-__all__ = ["PartNode", "Piece", "read_part", "stored_parts", "write_part"]
+__all__ = ["PartNode", "Piece", "read_part", "stored_parts", "stored_reads", "write_part"]
 
 _FORMAT = {"format": "vrecompute-part", "version": FORMAT}
 # More chunks than a source can have, in powers of two.
@@ -50,7 +53,7 @@ class Piece:
 class PartNode:
     """The Result of one node of one source's merge tree, and where the rows are that belong to it.
 
-    `origin` is the file that it was read from, at that time.
+    `origin` is the file that it was read from, at that time. `reads` is what besides may be in it that no key holds.
     """
 
     source_key: str
@@ -58,10 +61,14 @@ class PartNode:
     result: Result
     origin: str = ""
     pieces: tuple[Piece, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
-def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
-    """Make `nodes` durable as one object and give its name. Writing equal nodes again changes nothing."""
+def write_part(store: Store, work: str, nodes: Iterable[PartNode], run: str = "", reads: Sequence[str] = ()) -> str:
+    """Make `nodes` durable as one object and give its name. Writing equal nodes again changes nothing.
+
+    With `reads`, what no key holds, they are of that `run` alone.
+    """
     members: dict[str, bytes] = {}
     index = []
     for number, part in enumerate(sorted(nodes, key=lambda p: (p.source_key, p.node))):
@@ -69,8 +76,9 @@ def write_part(store: Store, work: str, nodes: Iterable[PartNode]) -> str:
         pieces = [[p.table, p.start, p.stop, p.sha256, p.summary.to_data()] for p in part.pieces]
         index.append([part.source_key, *part.node, prefix, part.origin, part.result.data_digest, pieces])
         members |= result_members(part.result, prefix)
-    data = pack({"part.json": canonical_json({**_FORMAT, "work": work, "nodes": index}), **members})
-    name = content_name(_prefix(work), data, ".zip")
+    head = {**_FORMAT, "work": work, "nodes": index} | ({"run": run, "reads": list(reads)} if reads else {})
+    data = pack({"part.json": canonical_json(head), **members})
+    name = content_name(_prefix_of(head), data, ".zip")
     write_content(store, name, data)
     return name
 
@@ -81,25 +89,40 @@ def read_part(store: Store, name: str) -> list[PartNode]:
     try:
         head = json.loads(members["part.json"])
         known = {k: head[k] for k in _FORMAT}
-        if known != _FORMAT or not name.startswith(f"{_prefix(head['work'])}/"):
+        if known != _FORMAT or name.rpartition("/")[0] != _prefix_of(head):
             raise ValueError(f"it was written as {known['format']} {known['version']} of work {head['work']}")
         nodes = []
+        reads = tuple(map(str, head.get("reads", ())))
         for key, level, position, prefix, origin, digest, pieces in head["nodes"]:
             result = replace(result_from_members(members, str(prefix)), data_digest=str(digest))
             own = tuple(_piece(*piece) for piece in pieces)
-            nodes.append(PartNode(str(key), _node(level, position), result, str(origin), own))
+            nodes.append(PartNode(str(key), _node(level, position), result, str(origin), own, reads))
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedObject(f"{name}: not a readable part: {error}") from error
     return nodes
 
 
-def stored_parts(store: Store, work: str) -> Iterator[str]:
-    """Names of all parts of a work that the store lists."""
-    return (name for name in store.names(_prefix(work)) if name.endswith(".zip"))
+def stored_parts(store: Store, work: str, run: str) -> Iterator[str]:
+    """Names of all parts of a work that the store lists and a run may take."""
+    names = chain(store.names(_prefix(work)), store.names(_prefix(work, run)))
+    return (name for name in names if name.endswith(".zip"))
 
 
-def _prefix(work: str) -> str:
-    return f"work/{work}/parts"
+def stored_reads(store: Store, work: str, run: str) -> list[str]:
+    """What is in parts of a run alone that no key holds."""
+    told: set[str] = set()
+    for name in store.names(_prefix(work, run)):
+        with contextlib.suppress(StoreError):  # a damaged part only tells less
+            told.update(*(node.reads for node in read_part(store, name)))
+    return sorted(told)
+
+
+def _prefix(work: str, run: str = "") -> str:
+    return f"work/{work}/runs/{run}" if run else f"work/{work}/parts"
+
+
+def _prefix_of(head: Mapping[str, Any]) -> str:
+    return _prefix(head["work"], str(head.get("run", "")))
 
 
 def _node(level: int, position: int) -> Node:

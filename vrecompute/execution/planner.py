@@ -95,9 +95,10 @@ class Planner:
 
         Raises ValueError where stored Results cannot be combined, StoreError where the run's plan cannot be read.
         """
-        found = stock(self.store, plan, self._prove)
+        run = self.manifest.run
+        found = stock(self.store, plan, run, self._prove)
         known = self._settled(found.plan)
-        return found if known is found.plan else stock(self.store, known, self._prove, settled=True)
+        return found if known is found.plan else stock(self.store, known, run, self._prove, settled=True)
 
     def _settled(self, plan: Plan) -> Plan:
         """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""

@@ -17,6 +17,7 @@ from distributed import Future
 from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 
+from vrecompute.analysis.processreads import Reads, forget
 from vrecompute.execution.byvalue import Packed
 
 __all__ = ["Finished", "TaskPool"]
@@ -153,9 +154,13 @@ class _Shared:
 
     def __init__(self, bare: bytes, data: bytes) -> None:
         self._packed = (bare, data)
-        analysis, modules = cloudpickle.loads(data)
+        context = cloudpickle.loads(bare)
+        forget()
+        # Making objects may call functions of the user's.
+        with getattr(context, "reads", Reads()).watching(""):
+            analysis, modules = cloudpickle.loads(data)
         sys.modules.update({module.__name__: module for module in modules})
-        self.context = replace(cloudpickle.loads(bare), analysis=analysis)
+        self.context = replace(context, analysis=analysis)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed

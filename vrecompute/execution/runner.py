@@ -170,9 +170,10 @@ class Runner:
             numerics=dict(self.manifest.numerics),
             ends=self.walltime.ends,
             code=self.packed.code.parts,
+            run=self.manifest.run,
         )
         missing = int((~collector.have).sum())
-        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, missing, plan.chunks, plan.sources)
+        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing, plan.chunks)
         with self._stage("work"):
             self.control.needed(self.manifest.run, missing)
             WorkLoop(self, collector).run(context, self.packed)
@@ -196,6 +197,7 @@ class Runner:
         if not self.settings.reuse:
             return found.plan, Collector(found.plan)
         self.tally.reused += int(found.collector.have.sum())
+        self.tally.reads |= found.reads
         report_work(self, found.collector)
         return found.plan, found.collector
 

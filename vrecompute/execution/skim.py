@@ -56,7 +56,7 @@ def table_pieces(
     if not tables:
         return {}
     plan = read_plan(store, manifest.plan_name)
-    known = _known(store, plan)
+    known = _known(store, plan, manifest.run)
     counts = Counter(source.sample for source in plan.sources)
     have = np.zeros(plan.chunks, dtype=bool)
     for first, last in chunks:
@@ -91,7 +91,7 @@ def table_pieces(
     return found
 
 
-def _known(store: Store, plan: Plan) -> dict[tuple[str, str, int, int], Piece]:
+def _known(store: Store, plan: Plan, run: str) -> dict[tuple[str, str, int, int], Piece]:
     """The pieces that parts tell of, by source key, table and range.
 
     Of several, one that is in the store; of these, one that was made of the very file that the run opened.
@@ -99,7 +99,7 @@ def _known(store: Store, plan: Plan) -> dict[tuple[str, str, int, int], Piece]:
     opened = {(source.key, source.origin) for source in plan.sources}
     keys = {key for key, _ in opened}
     known: dict[tuple[str, str, int, int], tuple[tuple[bool, bool], Piece]] = {}
-    for name in stored_parts(store, plan.work):
+    for name in stored_parts(store, plan.work, run):
         try:
             nodes = [node for node in read_part(store, name) if node.source_key in keys]
         except DamagedObject:

@@ -16,6 +16,7 @@ import numpy as np
 from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
+from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.digest import numerics
 from vrecompute.errors import BadInput, DamagedObject, StoreError
@@ -44,7 +45,7 @@ class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
-    seconds since 1970; None where it does not.
+    seconds since 1970; None where it does not. `run` is the run's id. `reads` are of this process, as its analysis is.
     """
 
     plan: Plan
@@ -55,6 +56,8 @@ class TaskContext:
     numerics: Mapping[str, str] = field(default_factory=dict)
     ends: float | None = None
     code: Mapping[str, str] = field(default_factory=dict)
+    run: str = "none"
+    reads: Reads = field(default_factory=Reads, compare=False)
 
     @cached_property
     def other(self) -> str:
@@ -152,7 +155,7 @@ def compute(
         if left is not None or (failures and not failures[-1].skippable):
             break
     clock = time.perf_counter()
-    part = write_part(store, context.plan.work, nodes) if nodes else None
+    part = write_part(store, context.plan.work, nodes, context.run, context.reads.told) if nodes else None
     _PACE.wrote(context.plan.work, time.perf_counter() - clock)
     seconds["write"] += time.perf_counter() - clock
     seconds["cpu"] = time.thread_time() - cpu
@@ -187,19 +190,16 @@ def process_chunk(
     digest = data_digest(columns)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
-    read = Columns(
-        columns=columns,
-        sample=sample,
-        start=start,
-        stop=stop,
-        variations=tuple(context.analysis.variations(sample)),
-        resources={name: local_copy(store, stored) for name, stored in context.resources.items()},
-        source=source.path,
-    )
+    resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
+    own = type(context.analysis).__module__.partition(".")[0]
+    with context.reads.watching(own):
+        variations = tuple(context.analysis.variations(sample))
+    read = Columns(columns, sample, start, stop, variations, resources, source.path)
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
-    result = check_result(context.analysis.process(events))
+    with context.reads.watching(own, resources.values()):
+        result = check_result(context.analysis.process(events))
     result.events = stop - start
     result.sum_of_weights = weights
     if source.reading.sections:

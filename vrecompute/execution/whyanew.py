@@ -9,7 +9,8 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import difference
 from vrecompute.errors import RunError, StoreError
 from vrecompute.execution.manifest import Manifest, read_manifest
-from vrecompute.execution.plan import PlannedSource, read_plan
+from vrecompute.execution.parts import stored_reads
+from vrecompute.execution.plan import Plan, PlannedSource, read_plan
 from vrecompute.stores.base import Store
 
 __all__ = ["why_anew"]
@@ -23,23 +24,27 @@ def why_anew(
     store: Store,
     manifest: Manifest,
     analysis: Analysis,
+    plan: Plan,
     missing: int,
     total: int,
-    sources: Sequence[PlannedSource] = (),
 ) -> str:
     """In a sentence, what made `missing` of `total` chunks new; empty where no earlier run tells, or nothing changed.
 
-    `sources` are those of the plan: a file that was another one for the earlier run is named.
+    A file that was another one for the earlier run is named, and what it read that no key holds.
 
-    "cuts changed (LIMIT_GEV), pt_min_gev 20 -> 30 since run ...: 8 of 8 chunks"
+    "cuts changed (LIMIT_GEV), pt_min_gev 20 -> 30 since run ...: 8 of 8 chunks are computed anew"
+    "cuts.ini is read at cuts.py:12, inside process: 8 of 8 chunks are computed anew"
     """
     previous = _previous(store, manifest) if missing else None
     if previous is None:
         return ""
-    replaced = _replaced(store, previous, sources)
+    replaced = _replaced(store, previous, plan.sources)
     changes = [*_code(previous, manifest), *_values(previous, manifest, analysis), *replaced]
+    reads = [told.partition(";")[0] for told in (*manifest.unnamed, *stored_reads(store, plan.work, previous.run))]
+    reasons = [f"{', '.join(changes)} since run {previous.run}"] if changes else []
+    reasons += [_some(reads)] if reads else []
     number = f"{missing} of {total} chunks are" if total else "all chunks are"
-    return f"{', '.join(changes)} since run {previous.run}: {number} computed anew" if changes else ""
+    return f"{'; '.join(reasons)}: {number} computed anew" if reasons else ""
 
 
 def _previous(store: Store, manifest: Manifest) -> Manifest | None:
@@ -59,8 +64,6 @@ def _previous(store: Store, manifest: Manifest) -> Manifest | None:
 def _code(old: Manifest, new: Manifest) -> list[str]:
     if old.analysis_version != new.analysis_version:
         return [f"version {old.analysis_version} -> {new.analysis_version}"]
-    if new.unnamed or old.unnamed:
-        return ["code without a digest, or a file that process reads, may have changed"]
     by_module: dict[str, list[str]] = {}
     for part in difference(old.code_parts, new.code_parts):
         module, _, name = part.partition(": ")

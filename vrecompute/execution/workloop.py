@@ -131,6 +131,7 @@ class WorkLoop:
             return
         runner.tally.received(task_report, new)
         runner.tally.warnings += rewritten(self.plan, nodes)
+        runner.tally.reads.update(*(part.reads for part in nodes))
         left = task.last if task_report.left is None else task_report.left
         if new:
             runner.walltime.advanced()
