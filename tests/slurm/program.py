@@ -1,23 +1,31 @@
 """Runs on a machine of the lab: one run of an analysis, told as lines of JSON.
 
 usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
-Settings of the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation,
-whole nodes as site.whole_node=yes, a partition as site.partition=NAME, one more directive as
-site.directive=--no-requeue. `deaths=1` shortens what needs several walltimes; `workers=0` asks for no number of them.
+SITE is `here`, `jobqueue` for a cluster of dask-jobqueue, or the name of a site. Settings of the site's workers are
+given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation, whole nodes as site.whole_node=yes, a
+partition as site.partition=NAME, one more directive as site.directive=--no-requeue. `deaths=1` shortens what needs
+several walltimes; `workers=0` asks for no number of them.
 """
 
+from __future__ import annotations
+
+import contextlib
 import json
 import logging
 import os
 import sys
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vrecompute import Client
 from vrecompute.errors import Incomplete
 from vrecompute.execution import pool
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site
+
+if TYPE_CHECKING:
+    from dask_jobqueue import SLURMCluster
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
 
@@ -42,6 +50,19 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))
 
 
+def jobqueue() -> SLURMCluster:
+    """What a user of dask-jobqueue has for this lab: four workers in jobs of their own."""
+    from dask_jobqueue import SLURMCluster
+
+    here = os.path.expanduser("~/jobqueue")
+    cluster = SLURMCluster(
+        queue="batch", account="physics", cores=1, memory="1200MB", walltime="00:10:00", interface="ib0",
+        local_directory="/tmp", log_directory=here, job_script_prologue=[f"export PATH={os.environ['PATH']}"],
+    )  # fmt: skip
+    cluster.scale(jobs=4)
+    return cluster
+
+
 def main(how: str, name: str, what: str, *settings: str) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -52,7 +73,11 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
     pool._DEATHS = int(given.pop("deaths", pool._DEATHS))
     workers = int(given.pop("workers", 4)) or None
     options = {"task_chunks": 1, "on_bad": given.pop("on_bad", "fail")}
-    with Client(site_of(name, changes), store=store, workers=workers) as client:
+    with contextlib.ExitStack() as opened:
+        if name == "jobqueue":
+            client = opened.enter_context(Client(dask=opened.enter_context(jobqueue()), store=store))
+        else:
+            client = opened.enter_context(Client(site_of(name, changes), store=store, workers=workers))
         if how in {"attach", "resume"}:
             run = client.attach(what)
             tell(before=run.status, job=str(run.job_status()))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.patience import comes_true
 from tests.slurm.runs import ANALYSIS, FILES, parts, run, started, wait_for_parts
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
@@ -26,6 +27,12 @@ def test_live_and_detached_here_and_by_ssh_give_the_same_bytes(lab, data, machin
     assert (alone["status"], there["status"]) == ("complete", "complete")
     assert there["sha"] == alone["sha"]
     assert (there["computed"], there["reused"]) == (FILES, 0)
+
+
+def test_a_cluster_of_dask_jobqueue_gives_the_same_bytes_and_ends_as_its_owner_has_it(lab, reference):
+    there = run(lab, "login", "run", "jobqueue", ANALYSIS, "/home/alice/store-jobqueue")
+    assert (there["status"], there["sha"], there["computed"]) == ("complete", reference, FILES)
+    assert comes_true(lambda: "dask-worker" not in lab.on("login", "squeue", "--me", "--noheader", "--format=%j"))
 
 
 def test_a_client_killed_after_a_detached_submit_is_not_missed(lab, reference):
