@@ -21,9 +21,18 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
-__all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["annotations_of", "content_of", "leads_to", "machinery", "named_module", "origin_of", "submodule"]
-__all__ += ["uses_of", "why_unknown"]
+__all__ = ["USER_MODULE", "Uses", "annotations_of", "content_of", "counts", "distribution_of", "is_library_file"]
+__all__ += [
+    "is_user",
+    "label_of",
+    "leads_to",
+    "machinery",
+    "named_module",
+    "origin_of",
+    "submodule",
+    "uses_of",
+    "why_unknown",
+]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
