@@ -27,17 +27,17 @@ def to_data(value: object) -> Any:
     return [to_data(item) for item in value] if _holds_records(value) else value
 
 
-def from_data(kind: type[_T], data: Any) -> _T:
+def from_data(kind: type[_T], data: Any, *, finite: bool = True) -> _T:
     """The value whose `to_data` went through JSON as `data`; ValueError, with the place, for any other data.
 
     A scalar must have the type of its field. A default is for new values: stored ones have every key that was not
-    `ADDED` since their format began, and no other.
+    `ADDED` since their format began, and no other. `finite`: a float is a number that JSON has.
     """
     from pydantic import ValidationError  # what only writes, as workers do, needs not load it
 
     try:
         # JSON mode: strict about scalars, while mappings and lists become dataclasses and tuples
-        made: _T = _adapter(cast("type", kind)).validate_json(json.dumps(data, allow_nan=False), strict=True)
+        made: _T = _adapter(cast("type", kind)).validate_json(json.dumps(data, allow_nan=not finite), strict=True)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
         places = [".".join(map(str, error["loc"])) or "all" for error in errors[:_MOST]]

@@ -165,3 +165,25 @@ def test_text_says_what_is_missing_and_cannot_be_spoofed():
     assert "all 90 > opposite_sign 12.5" in text
     assert "[10, 20): corrupt: cannot decompress" in text
     assert "and 17 more" in text
+
+
+def _leaves(document, path=()):
+    children = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in children:
+        if isinstance(value, dict | list) and value:
+            yield from _leaves(value, (*path, key))
+        elif not isinstance(value, dict | list):
+            yield (*path, key)
+
+
+@given(summaries, st.data())
+def test_a_value_of_another_kind_is_no_report(summary, data):
+    document = json.loads(dumps(summary))
+    read = [path for path in _leaves(document) if path[0] not in ("parameters", "schema", "exit_code", "completeness")]
+    *inner, last = data.draw(st.sampled_from(read))
+    holder = document
+    for key in inner:
+        holder = holder[key]
+    holder[last] = [5, "text"]
+    with pytest.raises(ValueError, match="found"):
+        loads(json.dumps(document))

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from vrecompute.errors import EXIT_CODES
+from vrecompute.records import ADDED, from_data
 from vrecompute.wording import bytes_text, count_text, grouped, percent_text, printable
 
 __all__ = [
@@ -141,10 +142,10 @@ class RunSummary:
     samples: tuple[SampleSummary, ...] = ()
     files: tuple[FileSummary, ...] = ()
     warnings: tuple[str, ...] = ()
-    recomputed: str = ""
-    read_retries: int = 0
-    retried: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    recomputed: str = field(default="", metadata=ADDED)
+    read_retries: int = field(default=0, metadata=ADDED)
+    retried: str = field(default="", metadata=ADDED)
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
@@ -210,39 +211,18 @@ def loads(text: str) -> RunSummary:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ValueError(f"report schema {document['schema']}; this vrecompute reads {SCHEMA}")
-        return RunSummary(
-            run=document["run"],
-            status=document["status"],
-            analysis=AnalysisIdentity(**document["analysis"]),
-            site=document["site"],
-            parameters=document["parameters"],
-            events=Events(**document["events"]),
-            chunks=Chunks(**document["chunks"]),
-            result_sha256=document["result_sha256"],
-            cutflow={c: {cut: float(n) for cut, n in cuts.items()} for c, cuts in document["cutflow"].items()},
-            failures=tuple(
-                ReportedFailure(f["file"], tuple(f["chunk"]) if f["chunk"] else None, f["class"], f["reason"])
-                for f in document["failures"]
-            ),
-            bytes=document["bytes"],
-            time_s=document["time_s"],
-            events_per_s_per_core=document["events_per_s_per_core"],
-            versions=document["versions"],
-            samples=tuple(_sample(s) for s in document["samples"]),
-            files=tuple(FileSummary(**f) for f in document["files"]),
-            warnings=tuple(document["warnings"]),
-            recomputed=document.get("recomputed", ""),
-            read_retries=document.get("read_retries", 0),
-            retried=document.get("retried", ""),
-            labels=document.get("labels", {}),
-        )
-    except (KeyError, TypeError) as error:
+        told = {name: value for name, value in document.items() if name not in ("schema", "exit_code", "completeness")}
+        told["failures"] = [{("kind" if k == "class" else k): v for k, v in f.items()} for f in document["failures"]]
+        told["cutflow"] = {c: {cut: _number(n) for cut, n in cuts.items()} for c, cuts in document["cutflow"].items()}
+        told["samples"] = [{**s, "sum_of_weights": _number(s["sum_of_weights"])} for s in document["samples"]]
+        return from_data(RunSummary, told, finite=False)
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
 
 
-def _sample(document: Mapping[str, Any]) -> SampleSummary:
-    events, weights = Events(**document["events"]), float(document["sum_of_weights"])
-    return SampleSummary(**{**document, "events": events, "sum_of_weights": weights})
+def _number(value: Any) -> Any:
+    """Infinities and NaN of their text, as `_plain` writes them."""
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def schema() -> dict[str, Any]:
