@@ -491,6 +491,7 @@ def test_what_dask_copies_from_worker_to_worker_keeps_its_source(tmp_path):
 
 HONEST = """
 import functools
+import numbers
 import sys
 
 from vrecompute import Analysis, Client, Result
@@ -551,6 +552,39 @@ class Slots(One):
         return slotted.x
 
 
+@functools.singledispatch
+def dispatched(x):
+    return x + 100.0
+
+
+@dispatched.register
+def _(x: numbers.Real):  # an abstract class: what functools notes of it differs from process to process
+    return 20.0 + x
+
+
+@dispatched.register
+def _(x: list):
+    return dispatched(x[0])
+
+
+class Dispatched(One):
+    def cut(self):
+        return dispatched([0])
+
+
+class ByMethod(One):
+    @functools.singledispatchmethod
+    def of(self, x):
+        return x + 100.0
+
+    @of.register
+    def _(self, x: int):
+        return 20.0 + x
+
+    def cut(self):
+        return self.of(0)
+
+
 view = memoryview(bytes([20]))
 
 
@@ -560,18 +594,18 @@ class View(One):
 
 
 with Client(workers=1, store=sys.argv[1]) as client:
-    for analysis in (One, Two, Three, Cached, Slots, View):
+    for analysis in (One, Two, Three, Cached, Slots, View, Dispatched, ByMethod):
         print(analysis.__name__, client.run(analysis, sys.argv[2]).result(timeout_s=100).total.counters["n"])
 """
 
 
-def test_classes_of_one_text_caches_slots_and_views_reach_workers(tmp_path, events):
+def test_classes_of_one_text_caches_slots_views_and_dispatchers_reach_workers(tmp_path, events):
     (tmp_path / "honest.py").write_text(HONEST)
     words = [sys.executable, str(tmp_path / "honest.py"), str(tmp_path / "store"), events]
     done = subprocess.run(words, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     names, numbers = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
-    assert names == ("One", "Two", "Three", "Cached", "Slots", "View")
+    assert names == ("One", "Two", "Three", "Cached", "Slots", "View", "Dispatched", "ByMethod")
     assert len(set(numbers)) == 1
 
 

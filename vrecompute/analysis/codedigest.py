@@ -12,7 +12,6 @@ import functools
 import importlib
 import secrets
 import sys
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import (
@@ -34,6 +33,7 @@ from vrecompute.analysis.coderange import (
     Uses,
     counts,
     distribution_of,
+    is_dispatcher,
     is_library_file,
     is_user,
     label_of,
@@ -155,7 +155,7 @@ class _Description:
     def _compound(self, value: Any) -> Any:
         if isinstance(value, ModuleType):
             return self._module(value, {()})
-        if isinstance(value, FunctionType):
+        if isinstance(value, FunctionType) and not is_dispatcher(value):
             module = str(value.__globals__.get("__name__", "?"))
             return self._named(value, module, f"{value.__code__.co_qualname}()", self._function)
         if isinstance(value, type):
@@ -188,10 +188,10 @@ class _Description:
             return ["compiled", self.of(function), self.of({k: v for k, v in options.items() if v is not None})]
         if isinstance(value, functools._lru_cache_wrapper):
             return ["cached", self.of(value.__wrapped__)]
+        if is_dispatcher(value):
+            return ["dispatcher", [self.of(list(pair)) for pair in value.registry.items()]]
         if isinstance(value, functools.cached_property):
             return ["cached_property", self.of(value.func)]
-        if type(value) is weakref.WeakKeyDictionary:  # a cache, as that of functools.singledispatch
-            return ["cache"]
         return self._object(value)
 
     def _named(self, value: Any, module: str, name: str, describe: Callable[[Any], Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import importlib.util
 import sys
 import sysconfig
@@ -19,7 +20,7 @@ from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
 __all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["machinery", "named_module", "submodule", "uses_of"]
+__all__ += ["is_dispatcher", "machinery", "named_module", "submodule", "uses_of"]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
@@ -29,6 +30,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 # What of vrecompute makes numbers, besides the analyses.
 _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
+_DISPATCHER = functools.singledispatch(lambda: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
@@ -60,6 +62,11 @@ def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> b
     if file is None:
         return dynamic and top not in sys.stdlib_module_names
     return not is_library_file(file)
+
+
+def is_dispatcher(value: Any) -> bool:
+    """Whether functools.singledispatch made it: a function of the library around those that are registered."""
+    return getattr(value, "__code__", None) is _DISPATCHER
 
 
 def _file_of(module: str) -> str | None:

@@ -21,10 +21,11 @@ import cloudpickle
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.codedigest import Code, difference
-from vrecompute.analysis.coderange import is_user
+from vrecompute.analysis.coderange import is_dispatcher, is_user
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.unsendable import said_of
 
 __all__ = ["Packed", "pack", "pack_for"]
 
@@ -47,11 +48,11 @@ def pack(analysis: Analysis) -> Packed:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
     with io.BytesIO() as buffer:
+        pickler = _Pickler(buffer, code)
         try:
-            _Pickler(buffer, code).dump((analysis, [sys.modules[name] for name in code.imported]))
+            pickler.dump((analysis, [sys.modules[name] for name in code.imported]))
         except Exception as error:
-            name = analysis.name or type(analysis).__name__
-            raise AnalysisError(f"analysis {name!r} cannot be sent to workers: {error}") from error
+            raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
         return Packed(code, buffer.getvalue())
 
 
@@ -68,6 +69,7 @@ def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
     def __init__(self, buffer: io.BytesIO, code: Code) -> None:
         self._code = code
+        self.tried: list[Any] = []
         own: dict[type, Callable[[Any], Any]] = {
             CodeType: _reduce_code,
             ModuleType: self._reduce_module,
@@ -78,6 +80,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
 
     def reducer_override(self, value: Any) -> Any:
         """Functions that numba compiled go as the Python they were made of, unless a library has them."""
+        self.tried.append(value)
+        if is_dispatcher(value):
+            state = (value.__wrapped__, dict(value.registry))
+            return _dispatcher, (value.__name__,), state, None, None, _register
         if hasattr(value, "py_func") and hasattr(value, "_reduce_states"):
             return self._reduce_compiled(value)
         return super().reducer_override(value)
@@ -115,6 +121,20 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
 
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
     return kind._rebuild(**states)
+
+
+def _dispatcher(name: str) -> Any:
+    def not_registered() -> None: ...
+
+    not_registered.__name__ = name
+    return functools.singledispatch(not_registered)
+
+
+def _register(dispatcher: Any, state: tuple[Any, Mapping[type, Any]]) -> None:
+    function, implementations = state
+    functools.update_wrapper(dispatcher, function)
+    for kind, implementation in implementations.items():
+        dispatcher.register(kind, implementation)
 
 
 def _reduce_cached(cached: Any) -> Any:
