@@ -363,7 +363,7 @@ class Client:
             site_workers = self._site_workers
             if made:
                 site_workers.leave(made[-1].dask)
-            site_workers.renew()
+            site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
             runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
             runner.tally.add_time("startup", time.monotonic() - started)

@@ -37,11 +37,13 @@ from vrecompute.analysis.coderange import (
     is_library_file,
     is_user,
     label_of,
+    leads_to,
     machinery,
     submodule,
     uses_of,
 )
 from vrecompute.analysis.filereads import Reads
+from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["Code", "code_of", "difference"]
@@ -67,6 +69,7 @@ class Code:
 
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
+    `effects` do what importing them did to libraries.
     """
 
     parts: Mapping[str, str]
@@ -74,6 +77,7 @@ class Code:
     distributions: tuple[str, ...] = ()
     modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     imported: tuple[str, ...] = ()
+    effects: tuple[FunctionType, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -81,19 +85,25 @@ class Code:
         return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
 
 
-def code_of(thing: Any, own: str | None = None, *, declared: bool = False) -> Code:
+def code_of(
+    thing: Any, own: str | None = None, *, declared: bool = False, effects: tuple[FunctionType, ...] | None = None
+) -> Code:
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
-    `declared`: the files that it reads are in the key by other means.
+    `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
     """
     description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
     description.root(thing)
+    found = effects_of(description.modules) if effects is None else Effects(effects)
+    for effect in found.functions:
+        description.of(effect)
     return Code(
         dict(sorted({**description.parts, **machinery()}.items())),
-        tuple(dict.fromkeys(description.unnamed)),
+        tuple(dict.fromkeys([*description.unnamed, *found.unnamed])),
         tuple(sorted(description.distributions)),
         {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
         tuple(sorted(description.imported)),
+        found.functions,
     )
 
 
@@ -199,7 +209,7 @@ class _Description:
         if not self._counts(value, module):
             library = self._library(module, value.__qualname__)
             cells = getattr(value, "__closure__", None) or ()
-            if cells and not _leads_to(value, module, value.__code__.co_qualname):
+            if cells and not leads_to(value, module, value.__code__.co_qualname):
                 # A library's wrapper around what it was given, as `contextlib.contextmanager` makes one.
                 self._done[id(value)] = library
                 return ["wrapper", library, [self.of(c) for c in map(_content, cells)]]
@@ -221,7 +231,7 @@ class _Description:
             file = value.__code__.co_filename
             known = module in sys.modules
             return counts(module, self.own, None if file.startswith("<") else file, dynamic=not known)
-        return counts(module, self.own, dynamic=not _leads_to(value, module, value.__qualname__))
+        return counts(module, self.own, dynamic=not leads_to(value, module, value.__qualname__))
 
     def _travels(self, module: str, attribute: str | None = "") -> None:
         """A module of the user's is reached: one attribute of it, or all (None), or something that came from it."""
@@ -334,7 +344,7 @@ class _Description:
             self.reads.partial(value)
         if _is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
-            state = {k: v for k, v in sorted(vars(value).items()) if k != "values"}
+            state = {k: v for k, v in sorted(vars(value).items()) if k not in ("values", "effects")}
             return ["analysis", self.of(type(value), "instance"), self.of(state)]
         if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
             module = str(getattr(value, "__module__", None) or "builtins")
@@ -371,14 +381,6 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
-
-
-def _leads_to(value: Any, module: str, qualname: str) -> bool:
-    """Whether a function or class is what its name in its module says."""
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found is value
 
 
 def _content(cell: CellType) -> Any:

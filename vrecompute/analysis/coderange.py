@@ -19,8 +19,8 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
-__all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_library_file", "is_user", "label_of"]
-__all__ += ["is_dispatcher", "machinery", "named_module", "submodule", "uses_of"]
+__all__ = ["USER_MODULE", "Uses", "counts", "distribution_of", "is_dispatcher", "is_library_file", "is_user"]
+__all__ += ["label_of", "leads_to", "machinery", "named_module", "submodule", "uses_of"]
 
 # Prefix of the modules that users' analysis files become.
 USER_MODULE = "vrecompute_user_"
@@ -78,6 +78,14 @@ def _file_of(module: str) -> str | None:
     except (ImportError, ValueError):
         return None
     return spec.origin if spec is not None else None
+
+
+def leads_to(value: Any, module: str, qualname: str) -> bool:
+    """Whether a function or class is what its name in its module says."""
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is value
 
 
 def label_of(module: str) -> str:

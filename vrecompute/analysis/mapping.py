@@ -63,7 +63,7 @@ class MapAnalysis(Analysis):
 
     def code(self) -> Code:
         """Of the function and all it reaches."""
-        return code_of(self.function)
+        return code_of(self.function, effects=self.effects)
 
 
 def as_result(value: Any, combine: Combine) -> Result:

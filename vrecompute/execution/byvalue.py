@@ -20,7 +20,7 @@ import cloudpickle
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.codedigest import Code, difference
+from vrecompute.analysis.codedigest import Code, code_of, difference
 from vrecompute.analysis.coderange import is_dispatcher, is_user
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
@@ -35,10 +35,14 @@ _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatc
 
 @dataclass(frozen=True)
 class Packed:
-    """An analysis as it was at one moment, whatever is edited later: its code, and a pickle for `TaskPool.share`."""
+    """An analysis as it was at one moment, whatever is edited later: its code, and a pickle for `TaskPool.share`.
+
+    `effects` names what workers do first, as importing its modules did; empty where that is nothing.
+    """
 
     code: Code
     data: bytes
+    effects: str = ""
 
 
 def pack(analysis: Analysis) -> Packed:
@@ -47,13 +51,14 @@ def pack(analysis: Analysis) -> Packed:
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
+    effects = code_of(code.effects, effects=()).digest if code.effects else ""
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:
-            pickler.dump((analysis, [sys.modules[name] for name in code.imported]))
+            pickler.dump((analysis, [sys.modules[name] for name in code.imported], code.effects, effects))
         except Exception as error:
             raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
-        return Packed(code, buffer.getvalue())
+        return Packed(code, buffer.getvalue(), effects)
 
 
 def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import queue
 import sys
 import time
@@ -17,6 +18,7 @@ from distributed import Future
 from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 
+from vrecompute.analysis.importeffects import apply
 from vrecompute.execution.byvalue import Packed
 
 __all__ = ["Finished", "TaskPool"]
@@ -153,16 +155,28 @@ class _Shared:
 
     def __init__(self, bare: bytes, data: bytes) -> None:
         self._packed = (bare, data)
-        analysis, modules = cloudpickle.loads(data)
+        analysis, modules, effects, key = cloudpickle.loads(data)
         sys.modules.update({module.__name__: module for module in modules})
+        analysis.effects = effects
+        self._variables = apply(key, effects)
         self.context = replace(cloudpickle.loads(bare), analysis=analysis)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """What a function gives where the analysis' modules have been imported."""
+        context = contextvars.copy_context()
+        for variable, value in self._variables.items():
+            context.run(variable.set, value)
+        return context.run(function, *arguments, **named)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed
 
 
 def _called(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    return function(*(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
+    shared = next((a for a in arguments if isinstance(a, _Shared)), None)
+    if shared is None:
+        return function(*arguments, **named)
+    return shared.call(function, *(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:
