@@ -49,11 +49,16 @@ _LOG = logging.getLogger("vrecompute")
 
 
 def default_store() -> str:
-    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder."""
+    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder; UsageError without one."""
     if url := os.environ.get(STORE_VARIABLE):
         return url
-    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return str(Path(home) / "vrecompute" / "store")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    if data.startswith("~"):
+        raise UsageError(
+            "this user has no home folder to keep runs in: HOME is not set; name a store with --store, "
+            f"${STORE_VARIABLE} or Client(store=...)"
+        )
+    return str(Path(data) / "vrecompute" / "store")
 
 
 class Client:
