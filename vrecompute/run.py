@@ -340,8 +340,9 @@ class Run:
             how = f"how it ended is not known: {why}"
         if job is not None and job.exit_code == OutOfTime.exit_code:
             how += "; it was out of time, and its site does not let jobs requeue themselves"
+        what = "was interrupted" if kind is Interrupted else "has no outcome"
         raise kind(
-            f"run {self.id} {'was interrupted' if kind is Interrupted else 'has no outcome'}: {how}. Finished chunks are durable; "
+            f"run {self.id} {what}: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
         )
 

@@ -30,7 +30,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 # What of vrecompute makes numbers, besides the analyses.
 _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
-_DISPATCHER = functools.singledispatch(lambda: None).__code__  # type: ignore[attr-defined]  # it is a function
+_DISPATCHER = functools.singledispatch(lambda x: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 

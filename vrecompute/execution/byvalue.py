@@ -129,7 +129,7 @@ def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
 
 
 def _dispatcher(name: str) -> Any:
-    def not_registered() -> None: ...
+    def not_registered(value: Any) -> None: ...
 
     not_registered.__name__ = name
     return functools.singledispatch(not_registered)

@@ -19,6 +19,7 @@ from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 
 from vrecompute.analysis.importeffects import apply
+from vrecompute.errors import AnalysisError
 from vrecompute.execution.byvalue import Packed
 
 __all__ = ["Finished", "TaskPool"]
@@ -174,9 +175,12 @@ class _Shared:
 
 def _called(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     shared = next((a for a in arguments if isinstance(a, _Shared)), None)
-    if shared is None:
-        return function(*arguments, **named)
-    return shared.call(function, *(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
+    try:
+        if shared is None:
+            return function(*arguments, **named)
+        return shared.call(function, *(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end this thread or its worker, with a traceback
+        raise AnalysisError(f"code of the analysis raised {type(error).__name__} on a worker") from error
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:

@@ -178,13 +178,13 @@ def _added(name: str, a: Any, b: Any) -> Any:
     return total
 
 
-def _contents(histogram: bh.Histogram) -> list[NDArray[Any]]:
-    view = np.asarray(histogram.view(flow=True))
+def _contents(histogram: bh.Histogram[Any]) -> list[NDArray[Any]]:
+    view: NDArray[Any] = np.asarray(histogram.view(flow=True))
     return [view[field] for field in view.dtype.names] if view.dtype.names else [view]
 
 
 def _sum(mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    sums = mine + others
+    sums: NDArray[Any] = mine + others
     _check_sum(mine, others, sums)
     return sums
 
