@@ -8,11 +8,17 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.data_registry import REGISTRY
+from tests.events import SUM_ANALYSIS
+
+if TYPE_CHECKING:
+    from vrecompute import Client
+    from vrecompute.run import Run
 
 ROOT = Path(__file__).parents[1]
 # Compiled kernels are kept between test runs, away from the checkout.
@@ -100,6 +106,23 @@ def reachable() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vrecompute-reachable-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of this machine with one worker."""
+    from vrecompute import Client  # once the folder of compiled kernels is known
+
+    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture
+def run(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """`run(data)`: a run of SUM_ANALYSIS that has ended, in this test's own store."""
+    monkeypatch.setattr(client, "_store_given", tmp_path / "store")
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    return lambda data, **options: client.run(str(tmp_path / "sums.py"), data, **options).wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_licence_and_metadata(unpacked):
 def test_entry_points_load_from_the_wheel(unpacked):
     (file,) = unpacked.glob("*.dist-info/entry_points.txt")
     text = file.read_text()
-    references = [f"vrecompute = {v}" for v in ("vrecompute.cli:main",)]
+    references = [f"vrecompute = {v}" for v in ("vrecompute.__main__:main",)]
     for group, entries in declared_entry_points().items():
         assert f"[{group}]" in text
         references += [f"{name} = {value}" for name, value in entries.items()]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, Incomplete, ResultKept, UsageError
@@ -19,20 +18,6 @@ from vrecompute.results.file import Completeness
 from vrecompute.results.results import Results
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_document, sealed, write_content
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
-        yield made
-
-
-@pytest.fixture
-def run(client, tmp_path, monkeypatch):
-    """`run(file)`: a run that has ended, in this test's own store."""
-    monkeypatch.setattr(client, "_store_given", tmp_path / "store")
-    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
-    return lambda data, **options: client.run(str(tmp_path / "sums.py"), data, **options).wait(60)
 
 
 @pytest.fixture

@@ -259,9 +259,7 @@ def on_the_command_line(site: Site, store: Path, command: str, out: Path, capsys
             or (found[site.runs[0]]["state"] == "interrupted")
         )
     elif ended.value.code != 0:
-        # a run without an outcome may have been interrupted
-        ended_well = any((store / "runs" / site.runs[0]).glob("outcomes/*"))
-        assert ended.value.code in {2, 3, 4, 5, *(() if ended_well else {130})}
+        assert ended.value.code in {2, 3, 4, 5}  # not 130: its Runner was not interrupted
         assert said.err.startswith("Error: ")
         assert not (out / "report.json").exists()
     elif command == "report":
@@ -339,3 +337,14 @@ def test_an_older_store_is_named_and_left_as_it_is(site, store, capsys):
     with pytest.raises(VrecomputeError, match=r"has format 1.*it is left as it is"):
         site.client.attach(site.runs[0])
     assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("command", ["report", "result"])
+def test_a_run_whose_outcome_is_gone_was_not_interrupted(site, store, tmp_path, capsys, command):
+    (outcome,) = (store / "runs" / site.runs[0] / "outcomes").iterdir()
+    outcome.unlink()
+    words = ["--out", str(tmp_path / "out")] if command == "result" else []
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", command, site.runs[0], "--store", str(store), *words])
+    assert ended.value.code == 3
+    assert f"its outcome in runs/{site.runs[0]}/outcomes is missing" in capsys.readouterr().err

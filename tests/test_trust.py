@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.errors import UntrustedRun
 from vrecompute.sites.model import Site
@@ -47,12 +46,6 @@ def stranger(request, monkeypatch):
         return "alice"
 
     return change
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
-        yield made
 
 
 @pytest.fixture

@@ -268,6 +268,7 @@ def test_a_file_rewritten_with_equal_size_and_old_date_is_opened_again(run, bad)
         ),
         ("return events.flat('Moun_pt')", "'Moun_pt' is not a declared column.*Muon_pt"),
         ("raise SystemExit(3)", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     ],
 )
 def test_trouble_in_the_code_fails_the_run_whatever_the_policy(run, good, analysis, process, reason):

@@ -1,8 +1,21 @@
-"""`python -m vrecompute`: the command line, where no `vrecompute` is on the path."""
+"""The command line: the console script `vrecompute`, and `python -m vrecompute` where none is on the path."""
 
 from __future__ import annotations
 
-from vrecompute.cli import main
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit, quietly where it is interrupted before it is loaded."""
+    try:
+        from vrecompute.cli import main as run
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

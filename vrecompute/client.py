@@ -47,11 +47,16 @@ _LOG = logging.getLogger("vrecompute")
 
 
 def default_store() -> str:
-    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder."""
+    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder; UsageError without one."""
     if url := os.environ.get(STORE_VARIABLE):
         return url
-    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return str(Path(home) / "vrecompute" / "store")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    if data.startswith("~"):
+        raise UsageError(
+            "this user has no home folder to keep runs in: HOME is not set; name a store with --store, "
+            f"${STORE_VARIABLE} or Client(store=...)"
+        )
+    return str(Path(data) / "vrecompute" / "store")
 
 
 class Client:
@@ -352,7 +357,7 @@ class Client:
             site_workers = self._site_workers
             if made:
                 site_workers.leave(made[-1].dask)
-            site_workers.renew()
+            site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
             runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
             runner.tally.add_time("startup", time.monotonic() - started)

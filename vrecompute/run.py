@@ -186,9 +186,10 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """What a command would exit with: 0 complete, 3 partial, 4 failed, 130 cancelled or interrupted."""
-        outcome = self._outcome()
-        return Interrupted.exit_code if outcome is None else outcome.summary.exit_code
+        """What a command would exit with: 0 complete, 3 partial or unknown, 4 failed, 130 cancelled or interrupted."""
+        if (outcome := self._outcome()) is not None:
+            return outcome.summary.exit_code
+        return Incomplete.exit_code if self._unknown_end() else Interrupted.exit_code
 
     def progress(self) -> Progress:
         """How far the run is; of a run elsewhere, as of its last message."""
@@ -334,15 +335,24 @@ class Run:
         job = self.job_status()
         how = "its Runner is gone" if job is None or not job.reason else job.reason
         kind: type[Incomplete] = Interrupted
-        if damaged := outcomes(self.store, self.id)[1]:  # it may have ended in any way
+        if why := self._unknown_end():  # it may have ended in any way
             kind = Incomplete
-            how = f"how it ended is not known: {'; '.join(map(str, damaged.values()))}"
+            how = f"how it ended is not known: {why}"
         if job is not None and job.exit_code == OutOfTime.exit_code:
             how += "; it was out of time, and its site does not let jobs requeue themselves"
+        what = "was interrupted" if kind is Interrupted else "has no outcome"
         raise kind(
-            f"run {self.id} was interrupted: {how}. Finished chunks are durable; "
+            f"run {self.id} {what}: {how}. Finished chunks are durable; "
             f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
         )
+
+    def _unknown_end(self) -> str:
+        """Why the store does not say how its Runner ended, though it did; empty where that was interrupted."""
+        if damaged := outcomes(self.store, self.id)[1]:
+            return "; ".join(map(str, damaged.values()))
+        event = latest_event(self.store, self.id)
+        ended = event is not None and event["event"] == ENDED
+        return f"{self.store.url}: its outcome in {self.manifest.prefix}outcomes is missing" if ended else ""
 
     def _heard(self) -> Progress:
         event = latest_event(self.store, self.id)

@@ -59,6 +59,10 @@ _KUBERNETES = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:([KMGTPE]i)|([numkMG
 _LONGEST = 32
 
 
+# An exabyte and a century: a number beyond is a slip, and would overflow where it is counted in 64 bits.
+_MOST_BYTES, _MOST_S = 2**60, 100 * 366 * 86_400
+
+
 def parse_memory(text: object) -> int:
     """Bytes from the spelling of a site file: `80GiB` = `80Gi` = `80G` (binary), `80GB` (decimal), `4096B`.
 
@@ -81,7 +85,9 @@ def parse_memory(text: object) -> int:
         raise ValueError(f"'{suffix}' is not a unit of memory; {hint}")
     amount = math.ceil(Fraction(number) * MEMORY_SUFFIXES[suffix])
     if amount == 0:
-        raise ValueError(f"'{text}' is no memory at all; leave the key out for the default")
+        raise ValueError(f"'{text}' is no memory at all; leave it out for the default")
+    if amount > _MOST_BYTES:
+        raise ValueError(f"'{text}' is more than any machine has; {example}")
     return amount
 
 
@@ -110,7 +116,9 @@ def parse_duration(text: object) -> int:
     if seconds.denominator != 1:
         raise ValueError(f"'{text}' is not a whole number of seconds; {example}")
     if seconds == 0:
-        raise ValueError(f"'{text}' is no time at all; leave the key out for the default")
+        raise ValueError(f"'{text}' is no time at all; leave it out for the default")
+    if seconds > _MOST_S:
+        raise ValueError(f"'{text}' is more than a hundred years; {example}")
     return int(seconds)
 
 

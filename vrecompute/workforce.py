@@ -91,6 +91,8 @@ class Workforce(WorkerControl):
         self._wanted = 0
         self._left: DaskClient | None = None
         self._busy: dict[str, int] = {}
+        # What its workers have done to libraries, see `vrecompute.analysis.importeffects`.
+        self._effects = ""
 
     @property
     def is_open(self) -> bool:
@@ -183,12 +185,22 @@ class Workforce(WorkerControl):
                 self._cluster.close()
                 self._cluster = None
 
-    def renew(self) -> None:
-        """Give back workers that are gone for good, which another run had; the next use of `dask` starts others."""
+    def renew(self, effects: str = "") -> None:
+        """Before a run: give back workers that are gone for good, begin those anew that changed libraries for another.
+
+        `effects` is of its Packed. Workers of a run that is under way stay as they are, and refuse this one.
+        """
         with self._lock:
             if self._cluster is not None and self._cluster.lost():
                 self._cluster.close()
                 self._cluster = None
+            if self._cluster is None:
+                self._effects = ""
+            if self._effects in ("", effects):
+                self._effects = effects
+            elif self._cluster is not None and not any(self._busy.values()):
+                self._cluster.client.restart(wait_for_workers=False)
+                self._effects = effects
 
     def close(self) -> None:
         """End the workers, if any were started."""

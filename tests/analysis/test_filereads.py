@@ -11,7 +11,8 @@ import pytest
 
 from tests.events import write_events
 from vrecompute import Client
-from vrecompute.analysis.codedigest import code_of, difference
+from vrecompute.analysis.code import difference
+from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.loading import load_analysis
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns

@@ -55,6 +55,21 @@ print(run.result()["events"].histograms["pt"].sum(flow=True).value, run.report()
 """
 
 
+DIGITS = """
+class Digits(Analysis):
+    name = "digits"
+    def columns(self, source):
+        return ["Muon_pt"]
+    def process(self, events):
+        return Result(counters={"digits": decimal.getcontext().prec, "behavior": "mine" in behavior})
+"""
+RUN_DIGITS = """
+run = client.run(Digits, FILE)
+counters = run.result()["events"].counters
+print(counters["digits"], int(counters["behavior"]), run.report().chunks.reused)
+"""
+
+
 @pytest.fixture
 def cell(tmp_path, monkeypatch):
     """`cell(text)`: what a cell of a kernel printed; its errors fail the test."""
@@ -117,6 +132,14 @@ def test_cells_that_are_run_again_after_an_edit_give_the_new_numbers(cell, tmp_p
     assert cell(RUN_LOOP) == f"{n[20.0]:.1f} 0"
     cell(LOOP.replace("> 20.0", "> 40.0"))
     assert cell(RUN_LOOP) == f"{n[40.0]:.1f} 0"
+    cell("import decimal\nfrom awkward import behavior")
+    cell(DIGITS)
+    assert cell(RUN_DIGITS) == "28 0 0"
+    cell("decimal.getcontext().prec = 50")
+    cell("behavior['mine'] = Analysis")
+    assert cell(RUN_DIGITS) == "50 1 0"
+    cell("behavior['mine'] = Analysis")
+    assert cell(RUN_DIGITS) == "50 1 1"
     said = cell("try:\n    client.submit(Muons, FILE)\nexcept Exception as error:\n    print(error)")
     assert "save it as FILE.py and submit that" in said
     cell("client.close()")

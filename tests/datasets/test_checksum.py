@@ -12,8 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client
+from tests.events import write_events
 from vrecompute.cli import cli
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.checksum import digest_of_file
@@ -41,18 +40,9 @@ def invoke(*arguments):
     return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
-        yield made
-
-
-@pytest.fixture
-def run(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "_store_given", tmp_path / "store")
-    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+@pytest.fixture(autouse=True)
+def _events(tmp_path):
     write_events(tmp_path / "a.root", 100, clusters=2)
-    return lambda data: client.run(str(tmp_path / "sums.py"), data).wait(60)
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "adler32"])

@@ -87,7 +87,8 @@ class Suicide(Analysis):
 
     def process(self, events):
         if events.start == 300:
-            os._exit(3) if self["how"] == "exit" else os.kill(os.getpid(), signal.SIGKILL)
+            codes = {"exit": 3, "exit 0": 0}
+            os._exit(codes[self["how"]]) if self["how"] in codes else os.kill(os.getpid(), signal.SIGKILL)
         return Result(counters={"events": float(len(events))})
 """
 
@@ -97,10 +98,11 @@ class Suicide(Analysis):
     ("how", "look_ms", "words", "advice"),
     [
         ("exit", 200, "ended itself with exit code 3", "run this chunk alone and find what ends the process"),
+        ("exit 0", 200, "ended itself with exit code 0", "run this chunk alone and find what ends the process"),
         ("exit", 3_600_000, "ended itself with exit code 3; its memory is not known", "run this chunk alone"),
-        ("kill", 200, "was killed by signal 9, SIGKILL; it was last seen at", "give workers more memory"),
+        ("kill", 200, "was killed by signal 9, SIGKILL; it was last seen at", "run this chunk alone and find what"),
     ],
-    ids=["exit", "exit before the first look", "kill"],
+    ids=["exit", "exit 0", "exit before the first look", "kill"],
 )
 def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, words, advice):
     def look_every(dask_worker):
@@ -164,9 +166,17 @@ def test_what_the_kernel_did_is_told_with_the_peak_and_the_limit_of_the_job():
 
 
 def test_where_the_nanny_died_too_the_last_heartbeat_is_what_is_known():
-    failure = lost_chunk(PLAN, 1, KILLED, {}, {"tcp://c1:1": (10**8, 10**9)})
-    assert "most likely memory: its worker last reported 100.0 MB of 1.0 GB in use" in failure.reason
+    failure = lost_chunk(PLAN, 1, KILLED, {}, {"tcp://c1:1": (8 * 10**8, 10**9)})
+    assert "most likely memory: its worker last reported 800.0 MB of 1.0 GB in use" in failure.reason
     assert failure.kind == "lost"
+
+
+@pytest.mark.parametrize("peaks", [{}, {"tcp://c1:1": (10**8, 10**9)}], ids=["unknown", "little"])
+@pytest.mark.parametrize("word", [None, WorkerExit("tcp://c1:1", 1, "c1", "", -9, "", 10**8, 10**9)])
+def test_memory_is_not_blamed_where_there_was_enough(peaks, word):
+    reason = lost_chunk(PLAN, 1, KILLED, {}, peaks, word).reason
+    assert "most likely memory" not in reason
+    assert "run this chunk alone and find what ends the process" in reason
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,47 @@ def test_names_that_mean_something_to_root_are_exported_under_others(tmp_path):
         }
         np.testing.assert_array_equal(file["SR_2018/m"].values(), [1, 0])
         np.testing.assert_array_equal(file["SR_2018_/m_ee"].values(), [0, 1])
+
+
+def _filled(storage, value):
+    histogram = bh.Histogram(bh.axis.Regular(2, 0, 1), storage=storage)
+    view = histogram.view(flow=True)
+    if view.dtype.names:
+        view["value"], view["variance"] = value, 1.0
+    else:
+        view[...] = value
+    return Result(histograms={"it": histogram})
+
+
+def _array(value, dtype):
+    return Result(arrays={"it": Array(np.array([value], dtype))})
+
+
+MOST = 1.5e308
+OVERFULL = {
+    "weights": Result(sum_of_weights=MOST),
+    "counter": Result(counters={"it": MOST}),
+    "cutflow": Result(cutflow={"all": {"it": MOST}}),
+    "double": _filled(bh.storage.Double(), MOST),
+    "weight": _filled(bh.storage.Weight(), MOST),
+    "int64": _filled(bh.storage.Int64(), 2**62),
+    "float64": _array(MOST, "f8"),
+    "i8": _array(2**62, "i8"),
+    "least": _array(-(2**62) - 1, "i8"),
+    "u8": _array(2**63, "u8"),
+    "i1": _array(100, "i1"),
+}
+
+
+@pytest.mark.parametrize("part", OVERFULL.values(), ids=OVERFULL)
+def test_a_sum_that_its_type_does_not_hold_is_an_error_by_name(part):
+    with pytest.raises(ValueError, match=r"(the sum of weights|'it') cannot be combined"):
+        part + part
+
+
+def test_what_is_not_finite_in_a_chunk_and_counts_beyond_64_bits_add_up():
+    infinite = _filled(bh.storage.Double(), np.inf) + _filled(bh.storage.Double(), 1.0)
+    assert np.isinf(infinite.histograms["it"].view()).all()
+    counted = Result(counters={"it": 2**63}) + Result(counters={"it": 2**63})
+    assert counted.counters["it"] == 2**64
+    assert (_array(-3, "i8") + _array(2, "i8")).arrays["it"].values.tolist() == [-1]

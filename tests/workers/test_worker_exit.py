@@ -55,3 +55,11 @@ def test_what_was_counted_before_the_worker_is_not_its_own(witness):
     witness.look()
     witness.on_exit(-9)
     assert witness.told[0]["by"] == ""
+
+
+def test_a_process_that_ends_itself_without_an_error_is_told_of(witness):
+    witness.on_exit(0)
+    assert [word["exit_code"] for word in witness.told] == [0]
+    witness.nanny.status.name = "closing_gracefully"
+    witness.on_exit(0)
+    assert len(witness.told) == 1

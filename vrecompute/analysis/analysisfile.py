@@ -124,11 +124,14 @@ def _is_ours(name: str) -> bool:
 class _Loader(SourceFileLoader):
     """Loads what the file says: what Python compiled before may be of a text of the same second and length."""
 
+    text = ""
+
     def get_code(self, fullname: str) -> CodeType:
         data = self.get_data(self.path)
         code: CodeType = self.source_to_code(data, self.path)
         with tokenize.open(self.path) as file:
-            sourcetext.keep(self.path, file.read())
+            self.text = file.read()
+        sourcetext.keep(self.path, self.text)
         return code
 
 

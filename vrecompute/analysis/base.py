@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar
 
-from vrecompute.analysis.codedigest import Code, code_of
+from vrecompute.analysis.code import Code
+from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.parameter import Parameter
 from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
@@ -83,6 +85,8 @@ class Analysis:
     )
     # True where a dataset is a directory that the analysis reads itself (`open_directory`).
     opens_directory: ClassVar[bool] = False
+    # On a worker: what its modules did to libraries when they were imported.
+    effects: tuple[FunctionType, ...] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -147,7 +151,7 @@ class Analysis:
     def code(self) -> Code:
         """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`."""
         declared = type(self).resources is not Analysis.resources or self.opens_directory
-        return code_of(self, declared=declared)
+        return code_of(self, declared=declared, effects=self.effects)
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""

@@ -12,11 +12,8 @@ import copyreg
 import functools
 import importlib
 import inspect
-import secrets
 import sys
-import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import (
     FunctionType,
     GetSetDescriptorType,
@@ -30,12 +27,14 @@ from typing import Any, ForwardRef, get_args
 import numpy as np
 
 from vrecompute import sourcetext
+from vrecompute.analysis.code import Code
 from vrecompute.analysis.coderange import (
     Uses,
     annotations_of,
     content_of,
     counts,
     distribution_of,
+    is_dispatcher,
     is_user,
     label_of,
     leads_to,
@@ -46,9 +45,10 @@ from vrecompute.analysis.coderange import (
     why_unknown,
 )
 from vrecompute.analysis.filereads import Reads
+from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.digest import sha256_json, sha256_of
 
-__all__ = ["Code", "code_of", "difference"]
+__all__ = ["code_of"]
 
 # What every class has, made of its text, and what the core reads of an analysis and `process` does not.
 _NOT_COUNTED = frozenset(
@@ -64,51 +64,26 @@ _GENERATORS = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
 _LONG = 200
 
 
-@dataclass(frozen=True)
-class Code:
-    """`parts` are sha256 by name of all that is reached. `unnamed` says what could not be digested, and which
-    files are read when it is called.
-
-    `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
-    their own names, with the attributes that are, all where None; `imported` those that functions import when called.
-    """
-
-    parts: Mapping[str, str]
-    unnamed: tuple[str, ...] = ()
-    distributions: tuple[str, ...] = ()
-    modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
-    imported: tuple[str, ...] = ()
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """Of all parts; never the same twice where something is unnamed."""
-        return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
-
-
-def code_of(thing: Any, own: str | None = None, *, declared: bool = False) -> Code:
+def code_of(
+    thing: Any, own: str | None = None, *, declared: bool = False, effects: tuple[FunctionType, ...] | None = None
+) -> Code:
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
-    `declared`: the files that it reads are in the key by other means.
+    `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
     """
     description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
     description.root(thing)
+    found = effects_of(description.modules) if effects is None else Effects(effects)
+    for effect in found.functions:
+        description.of(effect)
     return Code(
         dict(sorted({**description.parts, **machinery()}.items())),
-        tuple(dict.fromkeys(description.unnamed)),
+        tuple(dict.fromkeys([*description.unnamed, *found.unnamed])),
         tuple(sorted(description.distributions)),
         {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
         tuple(sorted(description.imported)),
+        found.functions,
     )
-
-
-def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """Names of the parts that differ: "cuts.py: select" where both have one, else with what happened to it."""
-    names = []
-    for name in sorted({*wanted, *here}):
-        if wanted.get(name) != here.get(name):
-            how = "" if name in wanted and name in here else " (new)" if name in here else " (gone)"
-            names.append(name + how)
-    return names
 
 
 class _Description:
@@ -163,7 +138,7 @@ class _Description:
     def _compound(self, value: Any) -> Any:
         if isinstance(value, ModuleType):
             return self._module(value, {()})
-        if isinstance(value, FunctionType):
+        if isinstance(value, FunctionType) and not is_dispatcher(value):
             module = str(value.__globals__.get("__name__", "?"))
             return self._named(value, module, f"{value.__code__.co_qualname}()", self._function)
         if isinstance(value, type):
@@ -196,14 +171,14 @@ class _Description:
             return ["compiled", self.of(function), self.of({k: v for k, v in options.items() if v is not None})]
         if isinstance(value, functools._lru_cache_wrapper):
             return ["cached", self.of(value.__wrapped__)]
+        if is_dispatcher(value):
+            return ["dispatcher", [self.of(list(pair)) for pair in value.registry.items()]]
         if isinstance(value, functools.cached_property):
             return ["cached_property", self.of(value.func)]
         if (origin := origin_of(value)) is not None:  # list[int]
             return ["type", self.of(origin), [self.of(argument) for argument in get_args(value)]]
         if isinstance(value, ForwardRef):
             return ["type", value.__forward_arg__]
-        if type(value) is weakref.WeakKeyDictionary:  # a cache, as that of functools.singledispatch
-            return ["cache"]
         return self._object(value)
 
     def _named(self, value: Any, module: str, name: str, describe: Callable[[Any], Any]) -> Any:
@@ -351,7 +326,7 @@ class _Description:
             self.reads.partial(value)
         if _is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
-            state = {k: v for k, v in sorted(vars(value).items()) if k != "values"}
+            state = {k: v for k, v in sorted(vars(value).items()) if k not in ("values", "effects")}
             return ["analysis", self.of(type(value), "instance"), self.of(state)]
         if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
             module = str(getattr(value, "__module__", None) or "builtins")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import importlib.util
 import inspect
 import sys
@@ -21,8 +22,9 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
-__all__ = ["USER_MODULE", "Uses", "annotations_of", "content_of", "counts", "distribution_of", "is_library_file"]
+__all__ = ["USER_MODULE", "Uses", "annotations_of", "content_of", "counts", "distribution_of", "is_dispatcher"]
 __all__ += [
+    "is_library_file",
     "is_user",
     "label_of",
     "leads_to",
@@ -42,6 +44,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 # What of vrecompute makes numbers, besides the analyses.
 _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
+_DISPATCHER = functools.singledispatch(lambda x: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 # Names by which code reads what is written of other code.
 _OF_TEXT = frozenset({"__doc__", "getcomments", "getdoc", "getsource", "getsourcelines"})
@@ -77,6 +80,11 @@ def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> b
     return not is_library_file(file)
 
 
+def is_dispatcher(value: Any) -> bool:
+    """Whether functools.singledispatch made it: a function of the library around those that are registered."""
+    return getattr(value, "__code__", None) is _DISPATCHER
+
+
 def _file_of(module: str) -> str | None:
     if (loaded := sys.modules.get(module)) is not None:
         file: str | None = getattr(loaded, "__file__", None)
@@ -86,6 +94,14 @@ def _file_of(module: str) -> str | None:
     except (ImportError, ValueError):
         return None
     return spec.origin if spec is not None else None
+
+
+def leads_to(value: Any, module: str, qualname: str) -> bool:
+    """Whether a function or class is what its name in its module says."""
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found is value
 
 
 def label_of(module: str) -> str:
@@ -191,14 +207,6 @@ def content_of(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # assigned later than defined
         return None
-
-
-def leads_to(value: Any, module: str, qualname: str) -> bool:
-    """Whether a function or class is what its name in its module says."""
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found is value
 
 
 def why_unknown(code: CodeType) -> str:

@@ -9,7 +9,8 @@ import boost_histogram as bh
 import numpy as np
 
 from vrecompute.analysis import Analysis, SourceView
-from vrecompute.analysis.codedigest import Code, code_of
+from vrecompute.analysis.code import Code
+from vrecompute.analysis.codedigest import code_of
 from vrecompute.datasets.columns import Columns
 from vrecompute.errors import AnalysisError
 from vrecompute.results.promotion import exact_array
@@ -63,7 +64,7 @@ class MapAnalysis(Analysis):
 
     def code(self) -> Code:
         """Of the function and all it reaches."""
-        return code_of(self.function)
+        return code_of(self.function, effects=self.effects)
 
 
 def as_result(value: Any, combine: Combine) -> Result:

@@ -16,7 +16,7 @@ import click
 from vrecompute.cli.bug import report_bug
 from vrecompute.cli.lazy import LazyGroup
 from vrecompute.cli.streams import guarded_streams
-from vrecompute.errors import EXIT_CODES, VrecomputeError
+from vrecompute.errors import EXIT_CODES, UsageError, VrecomputeError
 
 __all__ = ["cli", "main"]
 
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
+        _check_folder()
         code = cli.main(args=arguments, prog_name="vrecompute", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
@@ -72,3 +73,10 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         return report_bug(error)
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the folder that this shell is in was removed; go to another with cd") from error

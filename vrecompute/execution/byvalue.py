@@ -20,11 +20,13 @@ import cloudpickle
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.codedigest import Code, difference
-from vrecompute.analysis.coderange import is_user
+from vrecompute.analysis.code import Code, difference
+from vrecompute.analysis.codedigest import code_of
+from vrecompute.analysis.coderange import is_dispatcher, is_user
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.unsendable import said_of
 
 __all__ = ["Packed", "pack", "pack_for"]
 
@@ -36,10 +38,14 @@ _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatc
 
 @dataclass(frozen=True)
 class Packed:
-    """An analysis as it was at one moment, whatever is edited later: its code, and a pickle for `TaskPool.share`."""
+    """An analysis as it was at one moment, whatever is edited later: its code, and a pickle for `TaskPool.share`.
+
+    `effects` names what workers do first, as importing its modules did; empty where that is nothing.
+    """
 
     code: Code
     data: bytes
+    effects: str = ""
 
 
 def pack(analysis: Analysis) -> Packed:
@@ -48,13 +54,14 @@ def pack(analysis: Analysis) -> Packed:
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
+    effects = code_of(code.effects, effects=()).digest if code.effects else ""
     with io.BytesIO() as buffer:
+        pickler = _Pickler(buffer, code)
         try:
-            _Pickler(buffer, code).dump((analysis, [sys.modules[name] for name in code.imported]))
+            pickler.dump((analysis, [sys.modules[name] for name in code.imported], code.effects, effects))
         except Exception as error:
-            name = analysis.name or type(analysis).__name__
-            raise AnalysisError(f"analysis {name!r} cannot be sent to workers: {error}") from error
-        return Packed(code, buffer.getvalue())
+            raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
+        return Packed(code, buffer.getvalue(), effects)
 
 
 def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
@@ -70,6 +77,7 @@ def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
     def __init__(self, buffer: io.BytesIO, code: Code) -> None:
         self._code = code
+        self.tried: list[Any] = []
         own: dict[type, Callable[[Any], Any]] = {
             CodeType: _reduce_code,
             ModuleType: self._reduce_module,
@@ -80,6 +88,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
 
     def reducer_override(self, value: Any) -> Any:
         """Functions that numba compiled go as the Python they were made of, unless a library has them."""
+        self.tried.append(value)
+        if is_dispatcher(value):
+            state = (value.__wrapped__, dict(value.registry))
+            return _dispatcher, (value.__name__,), state, None, None, _register
         if hasattr(value, "py_func") and hasattr(value, "_reduce_states"):
             return self._reduce_compiled(value)
         made = super().reducer_override(value)
@@ -122,6 +134,20 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
 
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
     return kind._rebuild(**states)
+
+
+def _dispatcher(name: str) -> Any:
+    def not_registered(value: Any) -> None: ...
+
+    not_registered.__name__ = name
+    return functools.singledispatch(not_registered)
+
+
+def _register(dispatcher: Any, state: tuple[Any, Mapping[type, Any]]) -> None:
+    function, implementations = state
+    functools.update_wrapper(dispatcher, function)
+    for kind, implementation in implementations.items():
+        dispatcher.register(kind, implementation)
 
 
 def _reduce_cached(cached: Any) -> Any:

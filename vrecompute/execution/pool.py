@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import queue
 import sys
 import time
@@ -17,7 +18,9 @@ from distributed import Future
 from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 
+from vrecompute.analysis.importeffects import apply
 from vrecompute.analysis.processreads import Reads, forget
+from vrecompute.errors import AnalysisError
 from vrecompute.execution.byvalue import Packed
 
 __all__ = ["Finished", "TaskPool"]
@@ -156,18 +159,33 @@ class _Shared:
         self._packed = (bare, data)
         context = cloudpickle.loads(bare)
         forget()
-        # Making objects may call functions of the user's.
+        # Making objects, and what importing did, may call functions of the user's.
         with getattr(context, "reads", Reads()).watching(""):
-            analysis, modules = cloudpickle.loads(data)
-        sys.modules.update({module.__name__: module for module in modules})
+            analysis, modules, effects, key = cloudpickle.loads(data)
+            sys.modules.update({module.__name__: module for module in modules})
+            self._variables = apply(key, effects)
+        analysis.effects = effects
         self.context = replace(context, analysis=analysis)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """What a function gives where the analysis' modules have been imported."""
+        context = contextvars.copy_context()
+        for variable, value in self._variables.items():
+            context.run(variable.set, value)
+        return context.run(function, *arguments, **named)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed
 
 
 def _called(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    return function(*(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
+    shared = next((a for a in arguments if isinstance(a, _Shared)), None)
+    try:
+        if shared is None:
+            return function(*arguments, **named)
+        return shared.call(function, *(a.context if isinstance(a, _Shared) else a for a in arguments), **named)
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end this thread or its worker, with a traceback
+        raise AnalysisError(f"code of the analysis raised {type(error).__name__} on a worker") from error
 
 
 def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cancelled"], Any]:

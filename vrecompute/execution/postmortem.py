@@ -16,6 +16,7 @@ _FOR_MEMORY = "give workers more memory or use a smaller --chunk-bytes"
 _FOR_TIME = "ask for a longer walltime or use a smaller --chunk-bytes"
 _FOR_LUCK = "run again later: what is finished is reused"
 _FOR_CODE = "run this chunk alone and find what ends the process: the analysis or a library that it calls"
+_FOR_EITHER = f"{_FOR_CODE}; if it takes much memory at once, {_FOR_MEMORY}"
 
 
 def lost_chunk(
@@ -42,13 +43,20 @@ def lost_chunk(
         how, advice = known.reason, _FOR_TIME if known.state is State.TIMEOUT else _FOR_LUCK
     elif word is not None and (word.explains or known is None):
         how, oom = str(word), word.for_memory
-        advice = _FOR_MEMORY if oom or not word.explains else _FOR_CODE
+        advice = _FOR_MEMORY if oom else _FOR_CODE if word.explains else _sought(word.peak_bytes, word.limit_bytes)
     elif known is not None and known.reason:
         how = known.reason
     elif limit:
-        how = f"most likely memory: its worker last reported {bytes_text(used)} of {bytes_text(limit)} in use"
+        advice = _sought(used, limit)
+        likely = "most likely memory" if advice is _FOR_MEMORY else "why is not known"
+        how = f"{likely}: its worker last reported {bytes_text(used)} of {bytes_text(limit)} in use"
     else:
-        how = "most likely memory"
+        how, advice = "why is not known", _FOR_EITHER
     reason = f"its workers died repeatedly, also when it ran alone ({how}); {advice}"
     kind = "memory" if oom else "lost"
     return Failure(chunk.source, sample, kind, reason, chunk.start, chunk.stop, chunk.stop - chunk.start)
+
+
+def _sought(used: int, limit: int) -> str:
+    """What to do about a process that was killed by it is not known what, which may have had memory to spare."""
+    return _FOR_MEMORY if limit and used > limit // 2 else _FOR_EITHER

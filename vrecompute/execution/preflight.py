@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vrecompute.analysis import Analysis, Grid, SourceView
-from vrecompute.analysis.codedigest import difference
+from vrecompute.analysis.code import difference
 from vrecompute.datasets.dataset import Sample, Source
 from vrecompute.errors import (
     AnalysisError,

@@ -178,7 +178,10 @@ class Runner:
             self.control.needed(self.manifest.run, missing)
             WorkLoop(self, collector).run(context, self.packed)
         with self._stage("merge"):
-            results = collector.results()
+            try:
+                results = collector.results()
+            except ValueError as error:
+                raise AnalysisError(f"results of different files do not combine: {error}") from error
             self.tally.collected(plan, collector.have)
             check_tables(results)
         return results

@@ -15,7 +15,7 @@ import numpy as np
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.codedigest import difference
+from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.digest import numerics
@@ -136,8 +136,9 @@ def compute(
                 tree.add(Node(0, leaf), result)
                 pieces += rows
                 seconds["merge"] += time.perf_counter() - clock
-            # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
-            except (Exception, SystemExit) as error:
+            # An analysis that calls sys.exit would end this thread, and one that raises KeyboardInterrupt its worker:
+            # the task would never be heard of again.
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
                 failures.append(
                     failure_of(error, source.path, source.sample, start=start, stop=stop, entries=stop - start)
                 )

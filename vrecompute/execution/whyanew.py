@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.codedigest import difference
+from vrecompute.analysis.code import difference
 from vrecompute.errors import RunError, StoreError
 from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.execution.parts import stored_reads

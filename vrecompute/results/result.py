@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -34,8 +35,7 @@ class Array:
             return Array(np.concatenate(joined(*filled)), "concat") if filled else self
         if self.values.shape != other.values.shape:
             raise ValueError(f"cannot add arrays of shapes {self.values.shape} and {other.values.shape}")
-        mine, others = joined(self.values, other.values)
-        return Array(mine + others, "sum")
+        return Array(_sum(*joined(self.values, other.values)), "sum")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Result:
             arrays=_merge(self.arrays, other.arrays),
             summaries=_merge(self.summaries, other.summaries),
             events=self.events + other.events,
-            sum_of_weights=self.sum_of_weights + other.sum_of_weights,
+            sum_of_weights=_added("the sum of weights", self.sum_of_weights, other.sum_of_weights),
             data_digest=joined_digest(self.data_digest, other.data_digest),
         )
 
@@ -150,10 +150,7 @@ def _merge(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     merged = {}
     for name in [*a, *(n for n in b if n not in a)]:
         if name in a and name in b:
-            try:
-                merged[name] = a[name] + b[name]
-            except ValueError as error:
-                raise ValueError(f"{name!r} cannot be combined: {error}") from error
+            merged[name] = _added(repr(name), a[name], b[name])
         else:
             merged[name] = a[name] if name in a else b[name]
     return merged
@@ -163,3 +160,40 @@ def _merge_cutflow(
     a: Mapping[str, Mapping[str, float]], b: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
     return {c: _merge(a.get(c, {}), b.get(c, {})) for c in [*a, *(n for n in b if n not in a)]}
+
+
+def _added(name: str, a: Any, b: Any) -> Any:
+    """`a + b`; ValueError where they cannot be added, or where their sum is more than its type holds."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = a + b
+        if isinstance(total, float) and math.isfinite(a) and math.isfinite(b) and not math.isfinite(total):
+            raise ValueError(f"{a} and {b} add up to {total}")
+        if isinstance(total, bh.Histogram):
+            for mine, others, sums in zip(_contents(a), _contents(b), _contents(total), strict=True):
+                if sums.shape == mine.shape == others.shape:  # not with a growing category
+                    _check_sum(mine, others, sums)
+    except (ValueError, OverflowError) as error:  # an integer may be too large for the other's float
+        raise ValueError(f"{name} cannot be combined: {error}") from error
+    return total
+
+
+def _contents(histogram: bh.Histogram[Any]) -> list[NDArray[Any]]:
+    view: NDArray[Any] = np.asarray(histogram.view(flow=True))
+    return [view[field] for field in view.dtype.names] if view.dtype.names else [view]
+
+
+def _sum(mine: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    sums: NDArray[Any] = mine + others
+    _check_sum(mine, others, sums)
+    return sums
+
+
+def _check_sum(mine: NDArray[Any], others: NDArray[Any], sums: NDArray[Any]) -> None:
+    if sums.dtype.kind in "iu":
+        # around the end of its range a sum is less than what was added to it
+        wrapped = bool(((sums < mine) != (others < 0)).any())
+    else:
+        wrapped = bool((~np.isfinite(sums) & np.isfinite(mine) & np.isfinite(others)).any())
+    if wrapped:
+        raise ValueError(f"a sum is more than {sums.dtype} holds")

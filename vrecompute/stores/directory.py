@@ -79,10 +79,12 @@ class DirStore:
             if durable:
                 self._sync_directory(target.parent)
         except OSError as error:
-            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            # whatever keeps the folder itself from being made
+            refused = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} or not self.root.is_dir()
+            if refused and error.errno not in NO_SPACE:
                 raise StoreError(
                     f"the store {self.url} cannot be written ({name!r}: {error.strerror}); name another with "
-                    "--store or Client(store=...)"
+                    "--store, $VRECOMPUTE_STORE or Client(store=...)"
                 ) from error
             raise self._translate(error, name) from error
         finally:

@@ -142,7 +142,7 @@ class _ExitReporter:
 
     def on_exit(self, exit_code: int) -> None:
         """Report a death, and let the nanny do what it does then."""
-        if exit_code and self.nanny.status.name == "running":
+        if self.nanny.status.name == "running":  # else it was asked to end
             self._log_event(TOPIC, asdict(self._word(exit_code)))
         # its successor may die before the first look at it
         self.pid, self.ended_at, self.peak_bytes = None, 0, 0

@@ -227,9 +227,11 @@ def _client(address: str, keys: str) -> DaskClient:
 
 def _temporary_folder() -> Path:
     """Where workers keep files, below Dask's `temporary-directory` or the system's; only this user can enter it."""
-    folder = Path(dask.config.get("temporary-directory", None) or tempfile.gettempdir())
-    if not folder.is_dir():
-        system = Path(tempfile.gettempdir())
+    try:
+        folder = system = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise UsageError(f"there is no folder for temporary files: {error.strerror}; set TMPDIR") from error
+    if (given := dask.config.get("temporary-directory", None)) and not (folder := Path(given)).is_dir():
         _LOG.warning("Dask's temporary-directory %s is not a folder; workers keep their files in %s", folder, system)
         folder = system
     try:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vrecompute.batch.contract import Backend, Cluster, Finding, Job, JobId, JobStatus, State, SubmitError
-from vrecompute.errors import OutOfTime
+from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import make_private
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
@@ -47,8 +47,10 @@ class LocalJobs(Backend):
 
     @property
     def _spool(self) -> Path:
-        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return Path(home) / "vrecompute" / "jobs"
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        if state.startswith("~"):
+            raise UsageError("this user has no home folder to keep jobs in: HOME is not set; set XDG_STATE_HOME")
+        return Path(state) / "vrecompute" / "jobs"
 
     def script(self, job: Job) -> str:
         """A POSIX shell script whose arguments are all quoted; it expects to be run in the job's folder."""
