@@ -67,7 +67,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
@@ -247,9 +247,11 @@ class Capabilities:
     images: bool = False
     gpus: bool = False
 
-    def denied(self) -> dict[str, str]:
-        """What it cannot do of what every site needs, as a sentence that says what to do instead."""
-        return {name: _DENIED[name] for name in ("clusters", "workers") if not getattr(self, name)}
+    def denied(self, site: Site) -> Iterator[tuple[str, str]]:
+        """What it cannot do of what the site needs: the key that it is about, and what to do instead."""
+        yield from (("backend", _DENIED[name]) for name in ("clusters", "workers") if not getattr(self, name))
+        if site.workers.gpus and not self.gpus:
+            yield "workers.gpus", _DENIED["gpus"]
 
     def require(self, name: str, site: str) -> None:
         """UsageError where it is denied."""

@@ -22,9 +22,6 @@ def local_rules(site: Site) -> Iterator[Diagnostic]:
     if site.environment.variables:
         message = "only jobs of detached runs get them; workers of live runs here have the client's environment"
         yield Diagnostic(at("environment.variables", "backend"), message, advice=True)
-    if site.workers.gpus:
-        message = "not used: workers here see the GPUs that the client sees; remove it"
-        yield Diagnostic(at("workers.gpus", "backend"), message, advice=True)
     for key in _NETWORK:
         if getattr(site.network, key):
             message = "not used: scheduler and workers here listen on loopback, on any free port; remove it"
