@@ -66,6 +66,9 @@ class Detached:
             workers=wanted,
             environment={} if attempts is None else {ATTEMPTS: str(attempts)},
             requeue=attempts != 1,  # a later attempt finds what earlier ones made durable
+            gpus=self.site.workers.gpus or 0,
+            image=self.site.environment.image,
+            labels={"run": self.manifest.run, "analysis": self.manifest.analysis},
         )
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:

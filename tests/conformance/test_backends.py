@@ -12,6 +12,7 @@ from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
 from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.local import LocalBackend
+from vrecompute_backends.slurm import SlurmBackend
 
 CONTRACT = """
 import pytest
@@ -23,7 +24,7 @@ from vrecompute_backends.slurm import SlurmBackend
 class TestSlurm(BackendContract):
     @pytest.fixture
     def make_backend(self):
-        return lambda: SlurmBackend(replace(load_site("%s"), scheduler_runs="%s"))
+        return lambda **changes: SlurmBackend(replace(load_site("%s"), scheduler_runs="%s", **changes))
 """
 
 
@@ -32,7 +33,8 @@ class TestLocal(BackendContract):
     def make_backend(self, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-        return lambda: LocalBackend(replace(local_site(), environment=Environment()))
+        site = replace(local_site(), environment=Environment())
+        return lambda **changes: LocalBackend(replace(site, **changes))
 
 
 @pytest.mark.slurm
@@ -42,7 +44,13 @@ class TestSlurm(BackendContract):
 
     @pytest.fixture
     def make_backend(self, lab):  # noqa: F811 -- the fixture
-        return lab.backend
+        return lambda **changes: SlurmBackend(replace(lab.site, **changes), lab.backend().access)
+
+    def hold(self, backend, job_id):
+        """As an operator does: a running job is put back and kept."""
+        backend.access.run(["scontrol", "requeuehold", job_id])
+
+    test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the lab's machines
 
     @pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
     @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
@@ -51,4 +59,4 @@ class TestSlurm(BackendContract):
         lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=text)
         options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
         said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
-        assert "1 passed" in said, said
+        assert "3 passed" in said, said

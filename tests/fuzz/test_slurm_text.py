@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tests.fuzz.engine import Target, fuzz, outcome_of
 from tests.sites.written import site_of
+from vrecompute.batch import submissions
 from vrecompute.batch.contract import Job, JobStatus
+from vrecompute.batch.marks import read_marks
 from vrecompute.errors import VrecomputeError
 from vrecompute.sites.access import Completed, LocalAccess
-from vrecompute_backends.slurm import submit
-from vrecompute_backends.slurm.options import SlurmOptions
+from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm.poll import read
-from vrecompute_backends.slurm.probe import slurm_answers
 from vrecompute_backends.slurm.pyslurm_query import mismatch
 from vrecompute_backends.slurm.reasons import held, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 from vrecompute_backends.slurm.states import is_unclear, status_of
-from vrecompute_backends.slurm.status import StatusQuery
 
 SQUEUE = """\
 7.0.end 0
@@ -115,7 +114,7 @@ def check(data: bytes) -> str:
     outcomes = []
     text = Completed(0, data, b"").text
     for form in ("commands", "json", "rest", "pyslurm"):
-        answer = read(text, IDS, form)
+        answer = read(*read_marks(text.splitlines()), IDS, form)
         for record in answer.records.values():
             assert isinstance(is_unclear(record), bool)
             status = status_of(record)
@@ -130,9 +129,10 @@ def check(data: bytes) -> str:
     assert isinstance(mismatch(text), str)
     says = Says(data)
     for options in ({}, {"prefer": "json"}, {"prefer": "rest", "rest_url": "http://h:1"}, {"prefer": "pyslurm"}):
-        outcomes.append(attempt(StatusQuery(SITE, SlurmOptions(**options), says).ask, "/spool", IDS))
-    outcomes.append(attempt(submit.Submissions(SITE, says).submit, Job("fuzz", ("true",)), "#!/bin/sh", []))
-    slurm_answers(says)
+        backend = SlurmBackend(replace(SITE, options=options), says)
+        backend._files._path = "/spool"
+        outcomes.append(attempt(backend.ask_about, IDS))
+    outcomes += [attempt(backend.submit, Job("fuzz", ("true",))), attempt(backend.greet)]
     return " ".join(sorted(set(outcomes)))
 
 
@@ -140,7 +140,7 @@ SITE = site_of({"name": "x", "backend": "slurm"})
 
 
 def test_whatever_slurm_prints_is_an_answer_or_an_error_of_ours(monkeypatch):
-    monkeypatch.setattr(submit, "_LOOKS_S", (0.0,))
+    monkeypatch.setattr(submissions, "_LOOKS_S", (0.0,))
     monkeypatch.setenv("SLURM_JWT", "token")
     seeds = [seed.encode() for seed in SEEDS]
     fuzz(Target("slurm", seeds, check, 300, [p.encode("utf-8", "surrogatepass") for p in PIECES], b"|"))

@@ -108,6 +108,8 @@ def test_what_a_driver_cannot_do_is_advice():
     assert live.startswith("strangelone.yaml:3:10: backend: its driver opens no Dask cluster")
     assert detached.startswith("strangelone.yaml:3:10: backend: its driver starts no workers in a job")
     assert not read_site(site_with("strangepool")).advice
+    *_, gpus = map(str, read_site(site_with("strangelone", "{}\nworkers: {gpus: 2}")).advice)
+    assert gpus == "strangelone.yaml:5:17: workers.gpus: its driver asks for no GPUs; leave workers.gpus out"
 
 
 def test_the_schema_has_the_options_of_installed_drivers():

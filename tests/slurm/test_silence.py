@@ -7,9 +7,9 @@ import time
 import pytest
 
 from vrecompute.batch.contract import Job, State, SubmitError
+from vrecompute.batch.marks import LONGEST_S
 from vrecompute.errors import Unavailable
 from vrecompute.testing import BackendContract
-from vrecompute_backends.slurm.poll import LONGEST_S
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 

@@ -15,9 +15,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from distributed import Client as DaskClient
 from distributed import Scheduler
@@ -38,8 +38,6 @@ from vrecompute.sites.model import Site
 __all__ = ["QueueCluster", "check_cluster", "open_queue_cluster"]
 
 _log = logging.getLogger(__name__)
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
@@ -119,7 +117,6 @@ class QueueCluster(Cluster):
         self._spent = ""
         self._came = 0  # workers that there had been when jobs began to fail
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
-        self._asking = threading.Lock()
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -208,7 +205,7 @@ class QueueCluster(Cluster):
             self._client.status = "closed"  # or its finalizer tries once more, for two minutes
         try:
             with contextlib.suppress(Unavailable):
-                self.ask(self.backend.cancel, ids)  # all by one command, before each is closed alone
+                self.backend.cancel(ids)  # all by one command, before each is closed alone
             for job in self._jobs.workers.values():
                 job.job_id = None
             if gone:  # dask would call a scheduler that does not answer
@@ -224,11 +221,6 @@ class QueueCluster(Cluster):
         """Reconcile on a thread from now on."""
         self._thread = threading.Thread(target=self._watch, name="vrecompute-cluster", daemon=True)
         self._thread.start()
-
-    def ask(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call the Backend, one call at a time."""
-        with self._asking:
-            return function(*args, **kwargs)
 
     def reconcile(self) -> None:
         """Look once, and do what the difference between wanted and observed asks for."""
@@ -260,7 +252,7 @@ class QueueCluster(Cluster):
         options: dict[str, Any]
         if site.scheduler_runs == "allocation":
             kind, options = AllocatedScheduler, {"backend": self.backend, "workers": workers}
-            options |= {"secret_files": self.secret_files, "ask": self.ask, "over": self._over.is_set}
+            options |= {"secret_files": self.secret_files, "over": self._over.is_set}
         elif site.access.kind != "local":
             pem = self.secret_files[TLS_FILE].decode() if security is not None else None
             kind, options = LoginScheduler, {"backend": self.backend, "pem": pem}
@@ -292,7 +284,7 @@ class QueueCluster(Cluster):
         ids = {name: job.job_id for name, job in jobs.items() if job.job_id is not None}
         scheduler = self._jobs.scheduler
         own = [scheduler.job_id] if isinstance(scheduler, AllocatedScheduler) and scheduler.job_id else []
-        seen = self.ask(self.backend.poll, [*own, *ids.values()]) if own or ids else {}
+        seen = self.backend.poll([*own, *ids.values()]) if own or ids else {}
         for job_id in own:
             scheduler.observe(seen[job_id])
         self._statuses = {name: seen.get(i, JobStatus(State.UNKNOWN)) for name, i in ids.items()}
@@ -317,7 +309,7 @@ class QueueCluster(Cluster):
         told = ""
         if (job_id := self._jobs.workers[name].job_id) is not None:
             with contextlib.suppress(Unavailable, OSError):
-                told = self.ask(self.backend.logs, job_id)
+                told = self.backend.logs(job_id)
         lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
         self._spent = (
             f"no worker starts: {_HOPELESS} worker jobs in a row failed at once; the last: "

@@ -4,15 +4,46 @@
 
     script(job)          ->     pure: the only renderer; `explain` prints the same text
     submit(job)          ->     that text, handed over            ->   a native id
+    submit_many(job, n)  ->     all or none                       ->   n ids: copies that know their number
     poll([id, ...])      ->     ONE query for any number of jobs  ->   {id: JobStatus}
                                 an id that is not in the answer is UNKNOWN: never finished, never failed
-    cancel([id, ...])    ->     asks; `poll` tells what became of it
-    logs(id)             ->     what the job wrote, so far
-    open_cluster(n)      ->     n Dask workers, each in its own job or process, behind a `Cluster`
+    cancel([id, ...])    ->     ends every process of the job; `poll` tells what became of it
+    logs(id)             ->     what the job wrote, so far, while it runs too
+    open_cluster(n)      ->     n Dask workers, each in its own job or process, behind a `Cluster`:
+                                  .deaths()   how the jobs of lost workers ended, by worker
+                                  .lost()     why scheduler or workers are gone for good
+                                  .waiting()  why there is no worker yet
+    check_cluster(n)     ->     what can be said against that beforehand
+    describe(n)          ->     the scripts of that, for `explain`; pure
     probe()              ->     a one-minute job that reports what a job on this site sees
+
+       Site                      the driver's class says
+
+    options:             ->     `options_model`, a pydantic model; unknown keys are errors of `site check`
+    keys together        ->     `site_rules(site)`: errors where no run could start, advice where a key is not used
+    what it cannot do    ->     `capabilities`: such runs are refused before anything starts
+    access:              ->     commands and files go through `sites.access.open_access(site)`: here, or behind ssh
 
 A native id is a string that another process on another day can use: nothing about a job lives only in
 the `Backend` that submitted it, so attaching is calling `poll` with the id.
+
+What a job finds in its environment, besides the site's (`environment`: modules, venv, variables) and its own variables:
+
+    VRECOMPUTE_JOB          its native id
+    VRECOMPUTE_INDEX        its number among copies, from 0
+    VRECOMPUTE_ATTEMPT      how often it was started before, from 0
+    VRECOMPUTE_JOB_BEGAN    when this attempt began, and when its walltime ends, in seconds since 1970: workers
+    VRECOMPUTE_JOB_ENDS     leave and parts are written before that
+    VRECOMPUTE_SECRETS      the folder of its secret files, where it has any: each copy its own
+    DASK_*                  in jobs with workers: the scheduler's address, keys, and `dask_settings` (no spilling, no
+                            profiling, a long patience with silent workers), whatever the user's own settings are
+
+Nothing else of the submitter's environment reaches a job of a queue; on this machine jobs have the client's own.
+
+A command that ends with exit code 75 came further and ran out of time. A job with `requeue` is then started again
+under its id, as a new attempt, until `$VRECOMPUTE_JOB_ATTEMPTS` of its environment are used, if that is set.
+
+Any method may be called from any thread, also at once: runs poll from threads of their own.
 
 States, what they mean, and whom a bad end is charged to (see `BLAME`):
 
@@ -36,7 +67,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
@@ -45,6 +76,7 @@ from typing import Literal, NewType, Self
 from distributed import Client as DaskClient
 
 from vrecompute.errors import UsageError, VrecomputeError
+from vrecompute.sites.model import Site
 
 __all__ = [
     "BLAME",
@@ -119,9 +151,11 @@ class Job:
 
     `environment` is visible in the script. `secret_files` (name -> content) never enter
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
-    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends. `$VRECOMPUTE_JOB`
-    is its native id. A `controller` only looks after other jobs, for long: a system that has a place for such
-    jobs puts it there.
+    0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
+
+    `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it.
+    `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
+    jobs, for long: a system that has a place for such jobs puts it there.
     """
 
     name: str
@@ -134,12 +168,15 @@ class Job:
     secret_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     requeue: bool = False
     controller: bool = False
+    gpus: int = 0
+    image: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.command:
             raise UsageError(f"job {self.name!r} has an empty command: give the program and its arguments")
         memory = 1 if self.memory_bytes is None else self.memory_bytes
-        if min(self.cores, memory, self.walltime_s) <= 0 or self.workers < 0:
+        if min(self.cores, memory, self.walltime_s) <= 0 or min(self.workers, self.gpus) < 0:
             raise UsageError(f"job {self.name!r} asks for nothing: cores, memory_bytes and walltime_s must be positive")
 
 
@@ -189,28 +226,37 @@ def latest(known: JobStatus | None, seen: JobStatus) -> JobStatus:
     return seen
 
 
+_DENIED = {
+    "clusters": "its driver opens no Dask cluster, so no run is live there; submit runs instead, with --detach",
+    "workers": "its driver starts no workers in a job, so no run is detached there; run without --detach",
+    "images": "its driver starts no container images; write environment.venv, environment.modules or environment.cvmfs",
+    "gpus": "its driver asks for no GPUs; leave workers.gpus out",
+}
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a driver can do. What it denies is refused before anything starts, and is advice of `site check`.
 
-    `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs.
+    `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs. `images`
+    and `gpus`: jobs may have those.
     """
 
     clusters: bool = True
     workers: bool = True
+    images: bool = False
+    gpus: bool = False
 
-    def denied(self) -> dict[str, str]:
-        """What it cannot do, as a sentence that says what to do instead."""
-        said = {
-            "clusters": "its driver opens no Dask cluster, so no run is live there; submit runs instead, with --detach",
-            "workers": "its driver starts no workers in a job, so no run is detached there; run without --detach",
-        }
-        return {name: sentence for name, sentence in said.items() if not getattr(self, name)}
+    def denied(self, site: Site) -> Iterator[tuple[str, str]]:
+        """What it cannot do of what the site needs: the key that it is about, and what to do instead."""
+        yield from (("backend", _DENIED[name]) for name in ("clusters", "workers") if not getattr(self, name))
+        if site.workers.gpus and not self.gpus:
+            yield "workers.gpus", _DENIED["gpus"]
 
     def require(self, name: str, site: str) -> None:
         """UsageError where it is denied."""
-        if name in (denied := self.denied()):
-            raise UsageError(f"site {site!r}: {denied[name]}")
+        if not getattr(self, name):
+            raise UsageError(f"site {site!r}: {_DENIED[name]}")
 
 
 @dataclass(frozen=True)
@@ -270,9 +316,10 @@ class Backend(ABC):
     """A driver for one batch system, on one site. Its constructor touches neither disk, network nor process.
 
     Every method that talks to the batch system raises `Unavailable` when it cannot, except `poll`, whose
-    answer is then UNKNOWN for every id.
+    answer is then what was known before, UNKNOWN at first.
     """
 
+    site: Site
     capabilities: Capabilities = Capabilities()
     #: Whether a cluster shows Dask's dashboard, on loopback: every user of that machine can read it.
     dashboard: bool = False

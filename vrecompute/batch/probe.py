@@ -121,7 +121,8 @@ def _send(backend: QueueBackend, address: str) -> tuple[JobId, JobStatus]:
     url = backend.site.store.url or _STORE
     command = ["python", "-m", "vrecompute.batch.probe_job", "job", "--call", address, "--store", url]
     command += ["--interface", backend.site.network.interface or ""]
-    job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S))
+    image = backend.site.environment.image
+    job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S, image=image))
     deadline = time.monotonic() + _PATIENCE_S
     status = JobStatus(State.UNKNOWN)
     while time.monotonic() < deadline:

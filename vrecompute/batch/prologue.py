@@ -20,10 +20,6 @@ _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
     there = site.environment
-    if there.image is not None:
-        raise UsageError(
-            f"site {site.name!r}: backend {site.backend} starts no container images; use environment.venv or cvmfs"
-        )
     lines = []
     if there.cvmfs is not None:
         lines += ["# shellcheck source=/dev/null", f". {shell_word(there.cvmfs)} || exit 1"]

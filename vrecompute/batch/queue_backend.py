@@ -1,25 +1,67 @@
-"""`QueueBackend`: a driver of a queue, as the live clusters and the probe that all such drivers share see it."""
+"""`QueueBackend`: a batch system's own words, as the layer that all drivers of queues share sees them.
+
+                      the driver's words                              what batch/ makes of them
+    options           options_model, site_rules                       `site check`, a constructor that asks nothing
+    rendering         header, variables, preamble, granted_s          job_script: `script`, what `explain` prints
+    launcher          step                                            a detached job's allocation, workers of a live run
+    rerun             requeue                                         a command that is out of time goes on
+    submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
+    asking            is_id, ask_about                                known: what is believed; a query per min_poll
+    the end           end                                             cancel: jobs and their secrets
+    delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
+    is it there       greet                                           probe: a canary through the real queue
+
+A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right column.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
-from vrecompute.batch.contract import Backend
+from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
+from vrecompute.batch.known import Answer, Seen
+from vrecompute.batch.options import Strict
+from vrecompute.batch.queue_rules import queue_rules
+from vrecompute.batch.shape import Shape
 from vrecompute.sites.access import Access
-from vrecompute.sites.model import Site
 
-__all__ = ["QueueBackend"]
+__all__ = ["LostAnswer", "QueueBackend"]
+
+
+class LostAnswer(SubmitError):
+    """The batch system does not say whether it took the job."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=True)
 
 
 class QueueBackend(Backend):
-    """A driver whose jobs wait in a queue and leave what they write in one folder of the site."""
+    """A driver whose jobs wait in a queue and leave what they write in one folder of the site, the spool."""
 
-    site: Site
+    #: The batch system's name in sentences.
+    system: str
+    #: What `options:` of its sites may say, and what must hold between keys of such a site.
+    options_model: type[BaseModel] = Strict
+    site_rules = staticmethod(queue_rules)
+    options: Any
     access: Access
     budget: Budget
     #: Whether a job has whole nodes, and is charged for them.
     whole_node: bool = False
+    #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.
+    array: bool = False
+    #: Shell texts that give, in a job: `job` its native id, `attempt` how often it was started before, `index` its
+    #: number among copies, `began` and `ends` in seconds since 1970. Only `job` is needed.
+    variables: Mapping[str, str]
+    #: Shell lines that come first in a job, as to undo what the system left in its environment.
+    preamble: tuple[str, ...] = ()
+    #: The shell command with which a job asks to be started again under its id; empty where there is none.
+    requeue: str = ""
 
     @property
     @abstractmethod
@@ -27,5 +69,52 @@ class QueueBackend(Backend):
         """The absolute path of the folder that jobs run in; made on first use, mode 0700."""
 
     @abstractmethod
-    def step(self, nodes: int) -> list[str]:
-        """What is put before a command of `workers.cores` cores to start it once on each of a job's nodes."""
+    def header(self, job: Job, shape: Shape) -> list[str]:
+        """The directives of a job, as lines of its script. Pure."""
+
+    def granted_s(self, job: Job) -> int:
+        """The walltime that the job really gets, where the system counts in larger units."""
+        return job.walltime_s
+
+    def step(self, nodes: int, cores: int) -> list[str]:
+        """What is put before a command of so many cores to start it once on each of a job's nodes."""
+        return []
+
+    @abstractmethod
+    def hand_in(self, job: Job, script: str, count: int) -> str:
+        """Submit so many copies of a script; the id of what was taken.
+
+        SubmitError where it is refused, LostAnswer or Unavailable where that is in doubt.
+        """
+
+    def copies(self, taken: str, count: int) -> list[JobId]:
+        """The ids of the jobs in what `hand_in` gave."""
+        return [JobId(taken)] if count == 1 else [JobId(f"{taken}_{index}") for index in range(count)]
+
+    @abstractmethod
+    def ages(self, name: str) -> Mapping[str, float]:
+        """What the user has in the queue under a name: `hand_in`'s id -> seconds since it was submitted."""
+
+    @abstractmethod
+    def is_id(self, text: str) -> bool:
+        """Whether it may be an id of this system: nothing else is handed to its commands."""
+
+    @abstractmethod
+    def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:
+        """One query about all of them. Unavailable where the site does not answer."""
+
+    @abstractmethod
+    def end(self, ids: Sequence[str]) -> None:
+        """End jobs, or what `hand_in` gave. Unavailable where they may go on; ids that are over are no error."""
+
+    @abstractmethod
+    def log(self, job_id: JobId) -> str:
+        """The name of the file in the spool that the job writes to."""
+
+    @abstractmethod
+    def greet(self) -> str:
+        """The system's name and version, in its own words; Unavailable with the reason where it is not there."""
+
+    @abstractmethod
+    def announced(self, name: str) -> bytes | None:
+        """What a job wrote to the file `name` where it runs, told once; None while there is nothing."""

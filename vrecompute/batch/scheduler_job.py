@@ -13,7 +13,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
@@ -56,6 +55,8 @@ def scheduler_job(backend: QueueBackend, name: str, workers: int, secret_files: 
         environment=SETTINGS,
         secret_files=secret_files,
         controller=not beside,
+        gpus=site.workers.gpus or 0 if beside else 0,
+        image=site.environment.image,
     )
 
 
@@ -70,11 +71,10 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
         backend: QueueBackend,
         workers: int,
         secret_files: Mapping[str, bytes],
-        ask: Callable[..., Any],
         over: Callable[[], bool],
     ) -> None:
         super().__init__()
-        self.backend, self._ask, self._gone = backend, ask, over
+        self.backend, self._gone = backend, over
         self.job = scheduler_job(backend, f"vre-scheduler-{secrets.token_hex(6)}", workers, secret_files)
         self.job_id: JobId | None = None
         self._open = contextlib.ExitStack()
@@ -103,24 +103,22 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
 
     def _start(self) -> None:
         try:
-            self.job_id = self._ask(self.backend.submit, self.job)
-            self.address = self._address()
+            self.job_id = job_id = self.backend.submit(self.job)
+            self.address = self._address(job_id)
             self.external_address = self._open.enter_context(tunnelled(self.backend.access, self.address))
         except BaseException:
             self._close()
             raise
 
-    def _address(self) -> str:
-        path = f"{self.backend.spool}/{self.job.name}.json"
+    def _address(self, job_id: JobId) -> str:
         said, runs_since = "", float("inf")
         while not self._gone():
             with contextlib.suppress(Unavailable):
-                if (data := self._ask(self.backend.access.get, path)) is not None:
-                    self._ask(self.backend.access.delete, path)
+                if (data := self.backend.announced(f"{self.job.name}.json")) is not None:
                     return str(json.loads(data)["address"])
-                self.observe(self._ask(self.backend.poll, [self.job_id])[self.job_id])
+                self.observe(self.backend.poll([job_id])[job_id])
             if self.lost() or time.monotonic() - runs_since > _START_S:
-                told = self._ask(self.backend.logs, self.job_id)[-500:].strip()
+                told = self.backend.logs(job_id)[-500:].strip()
                 raise Unavailable(
                     f"{self.lost() or 'the Dask scheduler did not start in its job'}; its log: {told or '(nothing)'}"
                 )
@@ -136,4 +134,4 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
         self._open.close()
         if self.job_id is not None:
             with contextlib.suppress(Unavailable):
-                self._ask(self.backend.cancel, [self.job_id])
+                self.backend.cancel([self.job_id])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from distributed.core import Status
@@ -30,7 +30,7 @@ def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Map
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
-    command = [*backend.step(nodes=1), *worker_command(shape, address, leave=True)]
+    command = [*backend.step(1, workers.cores), *worker_command(shape, address, leave=True)]
     return Job(
         name=name,
         command=("sh", "-c", _NUMBERED, name, *command),
@@ -39,6 +39,8 @@ def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Map
         walltime_s=SiteLimits(site).job_s(),
         environment=SETTINGS,
         secret_files=secret_files,
+        gpus=workers.gpus or 0,
+        image=site.environment.image,
     )
 
 
@@ -52,9 +54,6 @@ class Owner(Protocol):
     @property
     def secret_files(self) -> Mapping[str, bytes]:
         """What is delivered to each job."""
-
-    def ask(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the Backend, one call at a time."""
 
 
 class _Batch:
@@ -72,7 +71,7 @@ class _Batch:
         """Their native ids, by number in the batch; raises what `submit_many` raises, to each of them."""
         if self._submitted is None:
             backend = self.owner.backend
-            call = asyncio.to_thread(self.owner.ask, backend.submit_many, self.job(scheduler), self.count)
+            call = asyncio.to_thread(backend.submit_many, self.job(scheduler), self.count)
             self._submitted = asyncio.create_task(call)
         return await asyncio.shield(self._submitted)
 
@@ -99,7 +98,7 @@ class _Jobs(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
         owner = self.batch.owner
         if self.job_id is not None and self.status is not Status.closed:
             with contextlib.suppress(Unavailable):
-                await asyncio.to_thread(owner.ask, owner.backend.cancel, [self.job_id])
+                await asyncio.to_thread(owner.backend.cancel, [self.job_id])
         await super().close()
 
 

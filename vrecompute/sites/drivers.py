@@ -50,4 +50,4 @@ def _rules(driver: Any, site: Site) -> Iterator[Diagnostic]:
     """What its `site_rules` find, and what its `capabilities` deny, as advice."""
     yield from getattr(driver, "site_rules", lambda site: ())(site)
     if (capabilities := getattr(driver, "capabilities", None)) is not None:
-        yield from (Diagnostic(at("backend"), denied, advice=True) for denied in capabilities.denied().values())
+        yield from (Diagnostic(at(key), denied, advice=True) for key, denied in capabilities.denied(site))

@@ -161,6 +161,7 @@ class Workers(_Section):
             "Runner. The batch system's default if unset."
         ),
     )
+    gpus: Count | None = field(default=None, metadata=_says("GPUs of one job, on each of its nodes; none if unset."))
     walltime: Duration | None = field(
         default=None, metadata=_says("Longest time a job may ask for; one hour if unset.")
     )

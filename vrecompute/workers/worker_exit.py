@@ -32,7 +32,6 @@ from vrecompute.workers.cgroup import own_group
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
 
-    from vrecompute.batch.contract import JobStatus
 
 __all__ = ["TOPIC", "WorkerExit", "dask_setup", "worker_exit", "worker_exits"]
 
@@ -179,7 +178,7 @@ def worker_exits(dask: DaskClient) -> dict[tuple[str, int], WorkerExit]:
 def worker_exit(
     dask: DaskClient,
     worker: Any,
-    deaths: Callable[[], Mapping[str, JobStatus]],
+    deaths: Callable[[], Mapping[str, object]],
     give_up: Callable[[], bool] = lambda: False,
     patience_s: float = _PATIENCE_S,
 ) -> WorkerExit | None:

@@ -54,7 +54,8 @@ class LocalJobs(Backend):
 
     def script(self, job: Job) -> str:
         """A POSIX shell script whose arguments are all quoted; it expects to be run in the job's folder."""
-        lines = ["#!/bin/sh", f"# {_comment(job.name)}"]
+        labels = ", ".join(f"{key} {value}" for key, value in job.labels.items())
+        lines = ["#!/bin/sh", f"# {_comment(f'{job.name} {labels}')}"]
         lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(self._environment(job).items())]
         command = shlex.join(self._command(job))
         lines += [
@@ -65,6 +66,7 @@ class LocalJobs(Backend):
             "trap : TERM",
             "attempts=0",
             "while",
+            '  export VRECOMPUTE_ATTEMPT="$attempts"',
             "  attempts=$((attempts + 1)) began=$(date +%s)",
             f'  export {BEGAN}="$began" {ENDS}="$((began + {job.walltime_s}))"',
             f"  timeout --kill-after=10 {job.walltime_s} {command}",

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from vrecompute.batch.options import Name, Strict
 
 __all__ = ["Directives", "SlurmOptions"]
 
-#: Names as Slurm takes them: partitions, accounts, QOS, reservations, several by comma.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@/+-]+$", max_length=255)]
 #: A whole directive, such as `--hint=nomultithread`; no line break, no quotes, no substitution.
 Directive = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$")]
 #: Directives that cannot be added, by pattern, and why.
@@ -27,11 +27,7 @@ _OWN = {
 DirectiveName = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Directives(_Strict):
+class Directives(Strict):
     """What to change in the directives that the driver writes; `drop` first, then `add`."""
 
     add: tuple[Directive, ...] = Field(
@@ -51,7 +47,7 @@ class Directives(_Strict):
         return add
 
 
-class SlurmOptions(_Strict):
+class SlurmOptions(Strict):
     """The driver's options; every one left out means that Slurm's own default holds."""
 
     partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vrecompute.batch.contract import State
+from vrecompute.batch.known import Answer
+from vrecompute.batch.marks import PATIENCE_S
 from vrecompute_backends.slurm.pyslurm_query import parse_records
 from vrecompute_backends.slurm.record import Record
-from vrecompute_backends.slurm.shell import FORGET
 from vrecompute_backends.slurm.states import STATES
 from vrecompute_backends.slurm.text import (
     SACCT,
@@ -28,33 +29,12 @@ from vrecompute_backends.slurm.text import (
     parse_squeue_json,
 )
 
-__all__ = ["LONGEST_S", "MARKS", "PATIENCE_S", "Answer", "by_commands", "merge", "read"]
+__all__ = ["Polled", "by_commands", "merge", "read"]
 
-#: Seconds that each of squeue and sacct may take, and those after which a poll is given up as a whole: both,
-#: 5 s each to be killed if they do not end when told to, and a connection.
-PATIENCE_S = 30
-LONGEST_S = 2 * (PATIENCE_S + 5) + 20.0
-
-#: How every poll begins. $1 spool, $2 ids with commas. `ask` bounds a question where coreutils are at hand. All
-#: loops over ids are awk's: a shell takes half a minute to look for 500 ids in an answer of some megabytes.
-MARKS = (
-    FORGET
-    + rf"""
-export SLURM_BITSTR_LEN=0  # lists of array elements are printed in full
-ask() {{
-  if command -v timeout > /dev/null 2>&1; then timeout -k 5 {PATIENCE_S} "$@"; else "$@"; fi
-}}
-(
-  cd -- "$1" 2> /dev/null && {{ echo "$2"; ls; }} | awk -F. '
-    NR == 1 {{ n = split($0, ids, ","); for (i = 1; i <= n; i++) wanted[ids[i]]; next }}
-    NF == 3 && $3 == "end" && $1 in wanted
-  ' | while read -r mark; do read -r code < "$mark"; echo "$mark $code"; done
-)
-"""
-)
 #: $3 and $4 arguments of squeue and sacct, $5 empty: sacct is not asked at all. Accounting is asked for whole
 #: arrays: it keeps elements that never started as one record, which asking for an element does not find.
 _COMMANDS = r"""
+export SLURM_BITSTR_LEN=0  # lists of array elements are printed in full
 alive=$(ask squeue $3 --jobs="$2" 2>&1)
 printf '==== squeue %s\n%s\n' "$?" "$alive"
 if [ -n "$5" ]; then
@@ -78,7 +58,6 @@ _ARGUMENTS = {
     "json": ("--json --states=all", "--json --duplicates"),
 }
 _HEAD = re.compile(r"==== (squeue|sacct) ([0-9]+)")
-_MARK = re.compile(r"([0-9]+(?:_[0-9]+)?)\.([0-9]{1,9})\.end ([0-9]{1,9})")
 #: What commands say that know no --json, or lack the plugins that write it (they may crash, or end with 0).
 _NO_JSON = (
     r"unrecognized (?:option|arguments?):?.{0,3}--json.*|"
@@ -98,60 +77,44 @@ Reader = Callable[[str], dict[str, Record]]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a poll learned of the jobs asked for.
+class Polled(Answer[Record]):
+    """An answer in Slurm's words. `refusal`: why this way of asking can never work here, empty if it may."""
 
-    `silent`: accounting did not answer, so that what it knows is still to come. `instead`: what came instead of
-    an answer about jobs that are not over, empty if one came. `refusal`: why this way of asking can never work
-    here, empty if it may. `gone`: ids that no source knows, although all of them answered; `accounting`: whether
-    there is any here.
-    """
-
-    records: Mapping[str, Record]
-    silent: bool = False
-    instead: str = ""
     refusal: str = ""
-    gone: frozenset[str] = frozenset()
-    accounting: bool = True
 
 
-def by_commands(
-    spool: str, ids: Sequence[str], form: str, *, accounting: bool, cluster: str | None = None
-) -> list[str]:
-    """The command that asks squeue and sacct in a form, "commands" (their text) or "json"."""
+def by_commands(form: str, *, accounting: bool, cluster: str | None = None) -> list[str]:
+    """The script that asks squeue and sacct in a form, "commands" (their text) or "json", and its arguments."""
     arguments = [f"{words} --clusters={cluster}" if cluster else words for words in _ARGUMENTS[form]]
-    return ["sh", "-c", MARKS + _COMMANDS, "sh", spool, ",".join(ids), *arguments, "accounting" if accounting else ""]
+    return [_COMMANDS, *arguments, "accounting" if accounting else ""]
 
 
-def read(text: str, ids: Sequence[str], form: str) -> Answer:
-    """What the output of a poll says of `ids`. A source that gives an error, or nonsense, counts as silent."""
-    marks: dict[str, dict[int, int]] = {}
+def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Sequence[str], form: str) -> Polled:
+    """What a poll says of `ids`. A source that gives an error, or nonsense, counts as silent."""
     sections: dict[str, tuple[str, list[str]]] = {}
-    lines: list[str] | None = None
-    for line in text.splitlines():
+    lines: list[str] = []
+    for line in said:
         if head := _HEAD.fullmatch(line):
             lines = []
             sections[head[1]] = (head[2], lines)
-        elif lines is not None:
+        else:
             lines.append(line)
-        elif mark := _MARK.fullmatch(line):
-            marks.setdefault(mark[1], {})[int(mark[2])] = int(mark[3])
     found: dict[str, dict[str, Record] | None] = {}
     refusals = []
     for name, reader in zip(("squeue", "sacct"), _READERS[form], strict=True):
-        code, said = sections.get(name, ("", []))
-        found[name] = _records(reader, "\n".join(said)) if code == "0" else None
-        if found[name] is None and form in _REFUSALS and (why := _REFUSALS[form].search("\n".join(said))):
+        code, text = sections.get(name, ("", []))
+        found[name] = _records(reader, "\n".join(text)) if code == "0" else None
+        if found[name] is None and form in _REFUSALS and (why := _REFUSALS[form].search("\n".join(text))):
             refusals.append(why[1].strip())
     queue, accounts = found["squeue"] or {}, found["sacct"] or {}
-    code, said = sections.get("sacct", ("", []))
-    without = code == _ABSENT or any(_NO_ACCOUNTING in line for line in said)
+    code, text = sections.get("sacct", ("", []))
+    without = code == _ABSENT or any(_NO_ACCOUNTING in line for line in text)
     if without:
         queue = {i: replace(r, explained=True) for i, r in queue.items()}
     wanted = frozenset(ids)
     instead = _instead(sections.get("squeue")) if found["squeue"] is None else ""
     merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in accounts.items()})
-    return Answer(
+    return Polled(
         records={i: record for i, record in merged.items() if i in wanted},
         silent="sacct" in sections and found["sacct"] is None and not without,
         instead=instead,

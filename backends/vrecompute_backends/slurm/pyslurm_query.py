@@ -1,7 +1,7 @@
 """Status from pyslurm, where it is installed and made for the Slurm of this machine: `options.prefer: pyslurm`.
 
 pyslurm holds Python's lock while it waits for Slurm, changes how its process loads libraries, and dies with
-Slurm's own. So each poll asks in a separate process, which prints what `slurm_poll.read` reads:
+Slurm's own. So each poll asks in a separate process, which prints what `poll.read` reads:
 
     python -m vrecompute_backends.slurm.pyslurm_query 12,13_0,13_1 [accounting]
 
@@ -24,7 +24,7 @@ from vrecompute_backends.slurm.record import Record, elements
 
 __all__ = ["BODY", "main", "mismatch", "parse_records", "queued", "recorded"]
 
-#: How a poll goes on after `slurm_poll.MARKS`. $2 ids with commas, $3 Python, $4 empty: accounting is not asked.
+#: How a poll goes on after the marks. $2 ids with commas, $3 Python, $4 empty: accounting is not asked.
 #: If it ends badly, what it had to say last is missing.
 BODY = """
 ask "$3" -P -m vrecompute_backends.slurm.pyslurm_query "$2" $4 || printf '==== sacct %s\\n' "$?"

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vrecompute.batch.marks import LONGEST_S, PATIENCE_S
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access
-from vrecompute_backends.slurm.poll import LONGEST_S, MARKS, PATIENCE_S
 
 __all__ = ["RestStatus"]
 
@@ -47,8 +47,8 @@ class RestStatus:
         self.cluster = cluster
         self._version: str | None = None
 
-    def question(self, spool: str, ids: Sequence[str], *, accounting: bool) -> tuple[list[str], bytes]:
-        """(command, its standard input) of one poll, whose output `slurm_poll.read` reads.
+    def question(self, ids: Sequence[str], *, accounting: bool) -> tuple[str, bytes]:
+        """(script, its standard input) of one poll, whose output `poll.read` reads.
 
         Asks slurmrestd for the newest version of its interface before the first. Unavailable where it does not answer.
         """
@@ -58,8 +58,7 @@ class RestStatus:
         asked += f"&cluster={self.cluster}" if self.cluster else ""  # accounting tells of all that it serves
         lines = [self._header(), f"{self.url}/slurm/{self._version}/jobs/"]
         lines.append(f"{self.url}/slurmdb/{self._version}/jobs/?{asked}" if accounting else "")
-        command = ["sh", "-c", MARKS + _POLL, "sh", spool, ",".join(ids)]
-        return command, "".join(f"{line}\n" for line in lines).encode()
+        return _POLL, "".join(f"{line}\n" for line in lines).encode()
 
     @staticmethod
     def advice(instead: str) -> str:

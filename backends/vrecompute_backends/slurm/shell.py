@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
 
-__all__ = ["FORGET", "complaint", "slurm"]
+__all__ = ["FORGET", "complaint", "slurm", "version"]
 
 #: Shell text, here and over ssh alike. What says where Slurm is, and who asks, stays.
 FORGET = r"""
@@ -42,3 +42,11 @@ def complaint(done: Completed) -> str:
     lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
     spoken = [line for line in lines if _SPOKEN.match(line)]
     return " ".join(" ".join(spoken or lines).split()) or f"exit code {done.code}"
+
+
+def version(access: Access) -> str:
+    """What `sinfo --version` says; Unavailable where it says none."""
+    done = slurm(access, ["sinfo", "--version"])
+    if done.code != 0:
+        raise Unavailable(f"{access}: sinfo --version: {done.text.strip() or complaint(done)}")
+    return done.text.strip() or complaint(done)

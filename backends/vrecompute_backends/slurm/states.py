@@ -6,9 +6,10 @@ Sources: squeue(1) and sacct(1), JOB STATE CODES.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
-from vrecompute.units import to_slurm_time
+from vrecompute.batch.post_mortem import how_it_ended, near_limit
 from vrecompute_backends.slurm.reasons import held, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 
@@ -43,8 +44,6 @@ STATES: dict[str, State] = {
     "OUT_OF_MEMORY": State.OOM,
 }
 
-# Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
-_NEARLY_ALL = 0.95
 _KILL = 9
 _LAST_SIGNAL = 64
 _ELSEWHERE = "name the one to use as `options.cluster`, or cancel the job"
@@ -55,19 +54,19 @@ def status_of(record: Record) -> JobStatus:
     state = _state(record)
     # a job that a signal ended has no exit code; the text form says 0 then, the others say nothing
     code = None if record.signal and not record.exit_code else record.exit_code
-    return JobStatus(
+    status = JobStatus(
         state=state,
         attempt=record.restarts,
-        reason=_sentence(record, state),
         reason_code=reason_code(record.reason) if state in {State.QUEUED, State.HELD} else "",
         exit_code=code if state.terminal else None,
         # Slurm writes 125 where control groups killed, which is no signal
         signal=record.signal if state.terminal and 0 < (record.signal or 0) <= _LAST_SIGNAL else None,
-        node=record.nodes,
+        node="" if record.nodes.startswith(("None", "(null)")) else record.nodes,
         memory_peak_bytes=record.memory_peak_bytes,
         memory_limit_bytes=record.memory_limit_bytes,
         elapsed_s=record.elapsed_s,
     )
+    return replace(status, reason=_sentence(record, status))
 
 
 def _state(record: Record) -> State:
@@ -97,55 +96,14 @@ def _killed_for_memory(record: Record) -> bool:
     """Memory kills have two shapes: OUT_OF_MEMORY with control groups, a bare SIGKILL without."""
     if any(step.startswith("OUT_OF_ME") for step in record.steps):
         return True
-    peak, limit = record.memory_peak_bytes, record.memory_limit_bytes
-    return bool(_killed(record) and peak and limit and peak >= _NEARLY_ALL * limit)
+    return _killed(record) and near_limit(record.memory_peak_bytes, record.memory_limit_bytes)
 
 
-def _sentence(record: Record, state: State) -> str:
-    if state in {State.QUEUED, State.HELD}:
+def _sentence(record: Record, status: JobStatus) -> str:
+    if status.state in {State.QUEUED, State.HELD}:
         said = why_waiting(record.reason)
         return f"job {record.job_id} waits: {said}" if said else ""
     if record.state.startswith("REVOKED"):
         return f"job {record.job_id} runs in another cluster of its federation; {_ELSEWHERE}"
-    if not state.terminal or state is State.COMPLETED:
-        return ""
-    where = f"job {record.job_id}" + (f" on {record.nodes}" if _known(record.nodes) else "")
-    after = "" if record.elapsed_s is None else f" after {to_slurm_time(int(record.elapsed_s))}"
-    peak = "" if not record.memory_peak_bytes else f" (peak memory {_mib(record.memory_peak_bytes)}{_limit(record)})"
-    match state:
-        case State.OOM:
-            return f"OOM: {where} {_memory(record)}{after}: raise `workers.memory` or use smaller chunks"
-        case State.TIMEOUT:
-            limit = f" of {to_slurm_time(record.limit_s)}" if record.limit_s else ""
-            return f"TIMEOUT: {where} reached its walltime{limit}{after}{peak}"
-        case State.PREEMPTED:
-            return f"PREEMPTED: {where} was preempted by another job{after}{peak}"
-        case State.NODE_FAIL:
-            return f"NODE_FAIL: {where} lost its node{after}{peak}"
-        case State.CANCELLED:
-            who = re.search(r"CANCELLED by (\d+)", record.state)
-            return f"CANCELLED: {where} was cancelled{f' by user {who[1]}' if who else ''}{after}{peak}"
-        case _:
-            how = f"signal {record.signal}" if record.signal else f"exit code {record.exit_code}"
-            return f"FAILED: {where} ended with {how}{after}{peak}"
-
-
-def _memory(record: Record) -> str:
-    """Peak and limit of a job killed for memory: accounting samples, and may not have seen the end of a steep rise."""
-    peak, limit = record.memory_peak_bytes, record.memory_limit_bytes
-    if peak and (not limit or peak >= _NEARLY_ALL * limit):
-        return f"used {_mib(peak)}{_limit(record)}"
-    reached = f"reached its memory limit{_limit(record)}"
-    return f"{reached}, of which accounting saw {_mib(peak)}" if peak else f"{reached}, of which accounting saw nothing"
-
-
-def _known(nodes: str) -> bool:
-    return bool(nodes) and not nodes.startswith(("None", "(null)"))
-
-
-def _limit(record: Record) -> str:
-    return f" of {_mib(record.memory_limit_bytes)}" if record.memory_limit_bytes else ""
-
-
-def _mib(n_bytes: int | None) -> str:
-    return f"{(n_bytes or 0) / 2**20:.0f} MiB"
+    who = re.search(r"CANCELLED by (\d+)", record.state)
+    return how_it_ended(record.job_id, status, limit_s=record.limit_s, by=f"user {who[1]}" if who else "")

@@ -9,94 +9,80 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vrecompute.batch.outage import Outage
-from vrecompute.errors import SiteError, Unavailable
-from vrecompute.sites.access import Access, LocalAccess
+from vrecompute.errors import SiteError
+from vrecompute.sites.access import Access, Completed, LocalAccess
 from vrecompute.sites.model import Site
 from vrecompute_backends.slurm.options import SlurmOptions
-from vrecompute_backends.slurm.poll import LONGEST_S, MARKS, Answer, by_commands, read
+from vrecompute_backends.slurm.poll import Polled, by_commands, read
 from vrecompute_backends.slurm.pyslurm_query import BODY, mismatch
 from vrecompute_backends.slurm.rest import RestStatus
-from vrecompute_backends.slurm.shell import complaint, slurm
+from vrecompute_backends.slurm.shell import FORGET, version
 
 __all__ = ["StatusQuery"]
 
 _LOG = logging.getLogger(__name__)
 #: How long accounting is left alone that let a poll wait so long for nothing: what squeue knows would come late.
 _LEFT_ALONE_S, _HUNG_S = 30.0, 5.0
+#: `QueueDriver.ask_site`.
+AskSite = Callable[..., tuple[dict[str, dict[int, int]], list[str], Completed]]
 
 
 class StatusQuery:
     """The questions of one backend. `way` is what it asks by now: commands, json, rest or pyslurm."""
 
-    def __init__(self, site: Site, options: SlurmOptions, access: Access) -> None:
-        self.site = site
-        self.access = access
-        self.cluster = options.cluster
+    def __init__(self, site: Site, options: SlurmOptions, access: Access, ask_site: AskSite) -> None:
+        self.site, self.access, self.cluster = site, access, options.cluster
         self.way: str = options.prefer
+        self._ask_site = ask_site
         self._rest: RestStatus | None = None
         if self.way == "rest":
             if options.rest_url is None:
                 raise SiteError(f"site {site.name!r}: options.prefer: rest needs options.rest_url")
             self._rest = RestStatus(access, options.rest_url, options.rest_token_file, options.cluster)
-        whom = f"slurmrestd at {options.rest_url}" if self._rest is not None else f"Slurm ({access})"
-        self._silence = Outage(f"site {site.name!r}: {whom}")
         self._matched = False
         self._silent = float("-inf")
 
-    def ask(self, spool: str, ids: Sequence[str]) -> Answer:
-        """What is known of these ids, within `slurm_poll.LONGEST_S`. Unavailable where the site does not answer."""
-        try:
-            if self.way == "pyslurm" and not self._matched:
-                self._match_pyslurm()
-            answer = self._ask(spool, ids)
-            if answer.refusal:
-                self._give_up(answer.refusal)
-                answer = self._ask(spool, ids)
-        except Unavailable as error:
-            self._keep_silence(str(error))
-            raise
-        if answer.instead:
-            self._keep_silence(answer.instead)
-        else:
-            self._silence.broken()
+    def ask(self, ids: Sequence[str]) -> Polled:
+        """What is known of these ids, within `marks.LONGEST_S`. Unavailable where the site does not answer."""
+        if self.way == "pyslurm" and not self._matched:
+            self._match_pyslurm()
+        answer = self._ask(ids)
+        if answer.refusal:
+            self._give_up(answer.refusal)
+            answer = self._ask(ids)
         return answer
 
-    def _keep_silence(self, instead: str) -> None:
-        advice = self._rest.advice(instead) if self._rest is not None else ""
-        self._silence.kept(f"{instead}; {advice}" if advice else instead)
-
-    def _ask(self, spool: str, ids: Sequence[str]) -> Answer:
+    def _ask(self, ids: Sequence[str]) -> Polled:
         now = time.monotonic()
         alone = now - self._silent < _LEFT_ALONE_S
-        command, stdin = self._question(spool, ids, accounting=not alone)
-        answer = read(self.access.run(command, stdin=stdin, timeout_s=LONGEST_S).text, ids, self.way)
+        script, arguments, stdin = self._question(ids, accounting=not alone)
+        marks, lines, _ = self._ask_site(FORGET + script, ids, *arguments, stdin=stdin)
+        answer = read(marks, lines, ids, self.way)
+        if self._rest is not None and (advice := self._rest.advice(answer.instead)):
+            answer = replace(answer, instead=f"{answer.instead}; {advice}")
         if alone:
             return replace(answer, silent=True)
         if answer.silent and time.monotonic() - now > _HUNG_S:
             self._silent = time.monotonic()
         return answer
 
-    def _question(self, spool: str, ids: Sequence[str], *, accounting: bool) -> tuple[list[str], bytes]:
+    def _question(self, ids: Sequence[str], *, accounting: bool) -> tuple[str, list[str], bytes]:
+        """The script of a poll, its arguments from $3 on, and its standard input."""
         if self.way == "rest" and self._rest is not None:
-            return self._rest.question(spool, ids, accounting=accounting)
+            script, stdin = self._rest.question(ids, accounting=accounting)
+            return script, [], stdin
         if self.way == "pyslurm":
-            words = [spool, ",".join(ids), sys.executable, "accounting" if accounting else ""]
-            return ["sh", "-c", MARKS + BODY, "sh", *words], b""
-        return by_commands(spool, ids, self.way, accounting=accounting, cluster=self.cluster), b""
+            return BODY, [sys.executable, "accounting" if accounting else ""], b""
+        script, *arguments = by_commands(self.way, accounting=accounting, cluster=self.cluster)
+        return script, arguments, b""
 
     def _match_pyslurm(self) -> None:
         if not isinstance(self.access, LocalAccess):
             self._give_up(f"pyslurm can ask only the Slurm of this machine, and this site is reached by {self.access}")
-            return
-        done = slurm(self.access, ["sinfo", "--version"])
-        if done.code != 0:
-            raise Unavailable(f"{self.access}: sinfo --version: {complaint(done)}")
-        why = mismatch(done.text)
-        if why:
+        elif why := mismatch(version(self.access)):
             self._give_up(why)
         self._matched = True
 

@@ -121,7 +121,7 @@ def test_a_poll_of_any_number_of_jobs_is_one_command(tmp_path, monkeypatch, capl
 def test_a_database_that_does_not_answer_is_silence(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "24.11.0", STAND_IN.replace("ACCOUNTING", "raise RPCError('no answer')"))
     asker = backend(tmp_path, Counted())
-    answer = asker.query.ask(asker.spool, ["7", "8", "10_1"])
+    answer = asker.query.ask(["7", "8", "10_1"])
     assert answer.silent
     assert (answer.records["7"].state, answer.records["8"].explained) == ("RUNNING", False)
     assert asker.poll(["8"])["8"].state is State.RUNNING, "why it was killed is still to come"
@@ -130,7 +130,7 @@ def test_a_database_that_does_not_answer_is_silence(tmp_path, monkeypatch):
 def test_a_process_that_dies_on_the_way_keeps_what_it_said(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "24.11.0", STAND_IN.replace("ACCOUNTING", "import os; os._exit(3)"))
     asker = backend(tmp_path, Counted())
-    answer = asker.query.ask(asker.spool, ["7", "8", "10_1"])
+    answer = asker.query.ask(["7", "8", "10_1"])
     assert answer.silent
     assert answer.records["7"].state == "RUNNING"
 
@@ -165,7 +165,7 @@ def test_a_site_behind_ssh_is_asked_by_commands(caplog):
         Site(name="far", backend="slurm", options={"prefer": "pyslurm"}), SshAccess(Ssh(host="login.invalid"))
     )
     with caplog.at_level(logging.WARNING), pytest.raises(Unavailable):
-        asker.query.ask("/spool", ["7"])
+        asker.query.ask(["7"])
     assert "this site is reached by ssh login.invalid" in caplog.text
     assert asker.query.way == "commands"
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from vrecompute.batch.contract import Job
 from vrecompute.batch.scheduler_job import scheduler_job
+from vrecompute.batch.shape import job_name, shape_of
+from vrecompute.batch.spool import secrets_folder
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.batch.worker_command import WorkerShape, worker_command
 from vrecompute.batch.worker_jobs import worker_job
@@ -22,7 +24,6 @@ from vrecompute.errors import UsageError
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange, Site, Workers
 from vrecompute.sites.onsite import shell_word
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.script import job_name, secrets_folder, shape_of
 
 SITE = Site(
     name="plain",
@@ -213,7 +214,7 @@ def test_explain_shows_the_job_of_a_scheduler_in_the_allocation(whole_node):
     assert "batch.keepalive --announce vre-scheduler.json" in few
     assert more.count("#!/bin/bash") == 2
     assert few.count("#!/bin/bash") == (1 if whole_node else 2)
-    assert ("slurm.allocation --workers 4" in few) == whole_node
+    assert ("batch.allocation --processes=4" in few) == whole_node
     assert "--cpus-per-task=1\n" in few or whole_node
     for script in more.split("#!/bin/bash")[1:]:
         shellcheck("#!/bin/bash" + script)
@@ -250,3 +251,54 @@ def shell(site, command):
     """What a command prints in a job of the site."""
     with tempfile.TemporaryDirectory() as folder:
         return run_script(SlurmBackend(site).script(Job("j", ("sh", "-c", command))), folder).stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("code", "variables", "said", "mark"),
+    [
+        (1, {}, "cannot be requeued (Requested operation is presently disabled)", "75\n"),
+        (
+            0,
+            {"ATTEMPTS": "3", "AGAIN": "2"},
+            "cannot be requeued (limits.core_hours of the site pays for 3 attempts)",
+            "75\n",
+        ),
+        (0, {"ATTEMPTS": "3", "AGAIN": "1"}, "", None),
+    ],
+)
+def test_a_command_out_of_time_has_its_job_requeued_where_that_is_allowed(tmp_path, code, variables, said, mark):
+    """A requeued job waits for Slurm to end it: an end of its own would leave a mark, which means that it is over."""
+    for name, text in {
+        "scontrol": f'echo "$@" >> asked; echo "Requested operation is presently disabled" >&2; exit {code}',
+        "sleep": 'kill -9 "$PPID"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    attempts = {"VRECOMPUTE_JOB_ATTEMPTS": variables["ATTEMPTS"]} if variables else {}
+    job = Job("j", ("sh", "-c", "exit 75"), requeue=True, environment=attempts, secret_files={"key": b"s"})
+    folder = tmp_path / f"{secrets_folder(job)}-0"
+    folder.mkdir()
+    script = SlurmBackend(Site(name="a", backend="slurm")).script(job)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = run_script(script, tmp_path, PATH=path, SLURM_RESTART_COUNT=variables.get("AGAIN", "0"))
+    assert said in done.stderr.decode()
+    assert ("`vrecompute runs attach` finishes the run" in done.stderr.decode()) == bool(said)
+    marks = list(tmp_path.glob("*.end"))
+    assert [path.read_text() for path in marks] == ([mark] if mark else [])
+    assert (tmp_path / "asked").exists() == ("pays for" not in said)
+    assert folder.exists() == (not said), "the next attempt needs its secrets"
+    plain = SlurmBackend(Site(name="a", backend="slurm")).script(replace(job, requeue=False))
+    assert "scontrol" not in plain
+
+
+def test_gpus_and_what_a_job_is_for_are_asked_for_and_an_image_is_refused():
+    site = replace(SITE, workers=replace(SITE.workers, gpus=2))
+    backend = SlurmBackend(site)
+    job = worker_job(backend, "tls://a:1", "w-0", {})
+    assert "#SBATCH --gpus-per-node=2\n" in backend.script(job)
+    assert "gpus" not in SlurmBackend(SITE).script(worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {}))
+    labelled = backend.script(replace(job, labels={"run": "a-1", "analysis": "x\n#SBATCH --evil"}))
+    assert "#SBATCH --comment=run=a-1,analysis=x-SBATCH-evil\n" in labelled
+    imaged = SlurmBackend(replace(SITE, environment=Environment(image="a.sif")))
+    with pytest.raises(UsageError, match=r"its driver starts no container images; write environment\.venv"):
+        imaged.script(worker_job(imaged, "tls://a:1", "w-0", {}))

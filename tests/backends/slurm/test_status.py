@@ -10,11 +10,13 @@ import time
 import pytest
 
 from vrecompute.batch.contract import State
+from vrecompute.batch.marks import MARKS
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
-from vrecompute_backends.slurm import SlurmBackend, driver, pyslurm_query, rest, status, submit
-from vrecompute_backends.slurm.poll import MARKS, by_commands
+from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, status, submit
+from vrecompute_backends.slurm.poll import by_commands
+from vrecompute_backends.slurm.shell import FORGET
 
 ALIVE = "7|RUNNING|0|0:0|c1|0:04|5:00|None"
 KILLED = "7|FAILED|0|0:9|c1|0:04|5:00|RaisedSignal:9(Killed)"
@@ -59,9 +61,9 @@ def program(tmp_path, monkeypatch, **texts):
 @pytest.mark.parametrize(
     "body",
     [
-        by_commands("", [], "commands", accounting=True)[2],
-        MARKS + rest._POLL,
-        MARKS + pyslurm_query.BODY,
+        MARKS + FORGET + by_commands("commands", accounting=True)[0],
+        MARKS + FORGET + rest._POLL,
+        MARKS + FORGET + pyslurm_query.BODY,
         submit._FIND,
     ],
 )
@@ -137,7 +139,7 @@ def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
 def test_silence_is_told_once_after_a_while_and_its_end_too(monkeypatch, caplog):
     """The first poll was answered, so this is an outage: a daemon that is started again is away for some seconds."""
     now = [1000.0]
-    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     alive = f"==== squeue 0\n{ALIVE}\n"
     away = "==== squeue 1\nslurm_load_jobs error: Unable to contact slurm controller\n"
     asker = backend(Told(alive, away, Unavailable("no connection"), away, away, alive, alive, away))
@@ -163,7 +165,7 @@ def test_a_slurm_that_never_answered_is_told_at_once(caplog):
 @pytest.mark.parametrize("silence", [HUNG, Unavailable("no connection")])
 def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer_than_that(monkeypatch, silence):
     now = [1000.0]
-    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     asker = backend(Told(HUNG, silence))
     for now[0] in (1000.0, 1100.0, 1200.0, 1290.0):
         assert asker.poll(["7"])["7"].state is State.RUNNING
@@ -175,7 +177,7 @@ def test_a_killed_job_waits_for_accounting_as_long_as_it_is_silent_and_no_longer
 
 def test_an_end_that_is_clear_does_not_wait_for_silent_accounting(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(driver.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     asker = backend(Told("==== squeue 0\n7|TIMEOUT|0|0:0|c1|5:04|5:00|TimeLimit\n==== sacct 124\n"))
     assert asker.poll(["7"])["7"].state is State.RUNNING
     now[0] = 1031.0

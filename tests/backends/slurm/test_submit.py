@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrecompute.batch import submissions
 from vrecompute.batch.contract import Job, JobId, State, SubmitError
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
-from vrecompute_backends.slurm import SlurmBackend, submit
+from vrecompute_backends.slurm import SlurmBackend
 from vrecompute_backends.slurm.text import submitted
 
 JOB = Job("mine", ("true",))
@@ -25,7 +26,7 @@ TIMED_OUT = "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """`slurm(sbatch=..., squeue=...)`: a backend of commands with these shell texts, each of which notes its calls."""
-    monkeypatch.setattr(submit, "_LOOKS_S", (0.0, 0.0))
+    monkeypatch.setattr(submissions, "_LOOKS_S", (0.0, 0.0))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def make(options=(), **texts):

@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.batch.contract import State
-from vrecompute_backends.slurm.poll import Answer, merge, read
+from vrecompute.batch.marks import read_marks
+from vrecompute_backends.slurm import poll
+from vrecompute_backends.slurm.poll import Polled, merge
 from vrecompute_backends.slurm.record import Record, array_tasks
 from vrecompute_backends.slurm.states import STATES, is_unclear, status_of
 from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
+
+
+def read(text, ids, form):
+    """What a poll's whole output says."""
+    return poll.read(*read_marks(text.splitlines()), ids, form)
+
 
 SQUEUE = """\
 9|FAILED|0|0:9|c2|0:01|5:00|RaisedSignal:9(Killed)
@@ -139,7 +147,7 @@ def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
     for form in ("commands", "json", "rest", "pyslurm"):
-        assert read(text, ["1", "9"], form) == Answer({}, instead="the output of the poll was cut off")
+        assert read(text, ["1", "9"], form) == Polled({}, instead="the output of the poll was cut off")
 
 
 @pytest.mark.parametrize("code", ["1", "124"])

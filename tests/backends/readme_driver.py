@@ -1,0 +1,59 @@
+"""The driver and the test file that backends/README.md prints, as modules; and the batch system that they are for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vrecompute.sites.model import Environment, Site, Stage, StoreAddress
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "backends" / "README.md"
+QQ = Path(__file__).parent / "simulated" / "qq"
+BLOCK = re.compile(r"^```python\n(# (?:[a-z_]+/)*([a-z_]+)\.py.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> dict[str, str]:
+    """Code of the README by the module that its first line names."""
+    return {found[2]: found[1] for found in BLOCK.finditer(README.read_text())}
+
+
+def module(name: str, block: str) -> ModuleType:
+    """The code of a block as an importable module; made once."""
+    if name not in sys.modules:
+        made = sys.modules[name] = ModuleType(name)
+        exec(compile(blocks()[block], f"{README}:{block}", "exec"), vars(made))
+    return sys.modules[name]
+
+
+sys.modules.setdefault("my_package", ModuleType("my_package"))
+driver = module("my_package.driver", "driver")
+suite = module("test_my_driver", "test_my_driver")
+
+
+@pytest.fixture
+def qq_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The README's site with a QQ of its own; what is still in its queue afterwards is ended."""
+    folder, home = tmp_path / "bin", tmp_path / "qq"
+    for path in (folder, home):
+        path.mkdir()
+    text = f'#!/bin/sh\nQQ_HOME={home} QQ_PATH={folder}:/usr/bin:/bin exec {sys.executable} {QQ} "$@"\n'
+    (folder / "qq").write_text(text)
+    (folder / "qq").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "HOME", str(tmp_path)
+    )  # jobs are killed while they read the user's profile, which may hold locks
+    changes = {
+        "environment": Environment(venv=sys.prefix, variables={"PATH": f"{folder}:$PATH"}),
+        "stage": Stage(scratch=str(tmp_path)),
+        "store": StoreAddress(url=str(tmp_path / "store")),
+    }
+    yield Site(**{**vars(suite.SITE), **changes})
+    for job in home.iterdir():
+        (job / "cancel").touch()

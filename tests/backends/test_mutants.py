@@ -1,0 +1,331 @@
+"""Each clause of the contract, left out by a driver: the shipped suite has a test that fails for it.
+
+What is not named here is not tested by the suite: every test of it fails for at least one of these drivers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.backends.readme_driver import driver, qq_site, suite  # noqa: F401 -- a fixture
+from vrecompute.batch.cluster import QueueCluster
+from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State
+from vrecompute.batch.known import Answer
+from vrecompute.batch.queue_backend import LostAnswer
+from vrecompute.errors import Unavailable
+
+Right = driver.MyBackend
+
+
+def scripts(name, change):
+    """A driver whose scripts are changed: `change(text)`."""
+    return type(name, (Right,), {"script": lambda self, job: change(Right.script(self, job))})
+
+
+def jobs(name, change):
+    """A driver that renders another job: `change(job)`."""
+    return type(name, (Right,), {"script": lambda self, job: Right.script(self, change(job))})
+
+
+def statuses(name, change):
+    """A driver whose polls say something else: `change(id, status)`; None leaves the job out."""
+
+    def poll(self, ids):
+        changed = {i: change(i, status) for i, status in Right.poll(self, ids).items()}
+        return {i: status for i, status in changed.items() if status is not None}
+
+    return type(name, (Right,), {"poll": poll})
+
+
+def without(pattern):
+    """A change of scripts: no line that has the pattern."""
+    return lambda text: "\n".join(line for line in text.splitlines() if not re.search(pattern, line)) + "\n"
+
+
+def renamed(state, other):
+    """A change of statuses: another word for a state."""
+    return lambda job_id, status: replace(status, state=other) if status.state is state else status
+
+
+class OneCopyOfSecrets(Right):
+    def __init__(self, site, access=None):
+        super().__init__(site, access)
+        deliver = self._files.deliver
+        self._files.deliver = lambda job, count: deliver(job, 1)
+
+
+class FindsNothing(Right):
+    def ages(self, name):
+        return {}
+
+
+class ForgetsAges(Right):
+    def ages(self, name):
+        return dict.fromkeys(super().ages(name), 0.0)
+
+
+class ManyQueries(Right):
+    def ask_about(self, ids):
+        answers = [super(ManyQueries, self).ask_about([job_id]) for job_id in ids]
+        return Answer({i: seen for answer in answers for i, seen in answer.records.items()}, accounting=False)
+
+
+class Impatient(Right):
+    def poll(self, ids):
+        self._asked = float("-inf")
+        return super().poll(ids)
+
+
+class Loud(Right):
+    def ask_about(self, ids):
+        try:
+            return super().ask_about(ids)
+        except Unavailable as error:
+            raise RuntimeError("no answer") from error
+
+
+class ForgetsOthers(Right):
+    """Knows only jobs that it submitted itself."""
+
+    mine: frozenset[str] = frozenset()
+
+    def submit(self, job):
+        job_id = super().submit(job)
+        self.mine = self.mine | {job_id}
+        return job_id
+
+    def poll(self, ids):
+        return {i: s if i in self.mine else JobStatus(State.UNKNOWN) for i, s in super().poll(ids).items()}
+
+
+class SharedState(Right):
+    """Not for several threads."""
+
+    def poll(self, ids):
+        self.wanted = list(ids)
+        time.sleep(0.01)
+        return super().poll(self.wanted)
+
+
+class SaysCancelled(Right):
+    """Cancels in its books alone."""
+
+    gone: frozenset[str] = frozenset()
+
+    def end(self, ids):
+        self.gone = self.gone | set(ids)
+
+    def poll(self, ids):
+        cancelled = JobStatus(State.CANCELLED, reason="cancelled")
+        return {i: cancelled if i in self.gone else status for i, status in super().poll(ids).items()}
+
+
+class NoCancel(Right):
+    def end(self, ids):
+        pass
+
+
+class LateLogs(Right):
+    def logs(self, job_id):
+        return super().logs(job_id) if self.poll([job_id])[job_id].state.terminal else ""
+
+
+class NoCanary(Right):
+    def probe(self):
+        return [Finding("mysystem", True, self.greet()), Finding("python", True, "not looked at")]
+
+
+class Speechless(Right):
+    def probe(self):
+        return [*super().probe(), Finding("store", False, "cannot be written")]
+
+
+class Leaks(Right):
+    def hand_in(self, job, script, count):
+        first, rest = script.split("\n", 1)
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in os.environ.items() if name.isupper()]
+        return super().hand_in(job, "\n".join([first, *exports, rest]), count)
+
+
+class Unquoted(Right):
+    def script(self, job):
+        return super().script(job).replace(shlex.join(job.command), " ".join(job.command))
+
+
+class TellsSecrets(Right):
+    def script(self, job):
+        return super().script(job) + "".join(f"# {content}\n" for content in job.secret_files.values())
+
+
+class NoDescription(Right):
+    def describe(self, workers):
+        return ""
+
+
+class Spender(Right):
+    def check_cluster(self, workers):
+        pass
+
+
+class NoCopies(Right):
+    """Its copies have one number."""
+
+    variables = Right.variables | {"index": "0"}
+
+
+class Mutes(QueueCluster):
+    def deaths(self):
+        return {}
+
+
+class NoDeaths(Right):
+    def open_cluster(self, workers):
+        cluster = super().open_cluster(workers)
+        cluster.__class__ = Mutes
+        return cluster
+
+
+#: Test of the suite -> drivers that fail it.
+MUTANTS = {
+    "test_script_is_pure_and_holds_no_secret": [
+        TellsSecrets,
+    ],
+    "test_an_unseen_id_is_unknown": [
+        statuses("LeavesOut", lambda i, s: s if s.state is not State.UNKNOWN else None),
+        statuses("Finishes", renamed(State.UNKNOWN, State.COMPLETED)),
+    ],
+    "test_a_job_completes_and_stays_completed": [
+        ForgetsOthers,
+    ],
+    "test_a_failing_command_is_failed_with_its_code": [
+        scripts("AlwaysWell", lambda text: text.replace('echo "$code" >', "echo 0 >")),
+        statuses("NoReason", lambda i, s: replace(s, reason="")),
+    ],
+    "test_arguments_and_environment_arrive_and_are_not_executed": [
+        Unquoted,
+    ],
+    "test_secret_files_are_private_and_gone_afterwards": [
+        scripts("KeepsSecrets", without("^trap")),
+        scripts("OpensSecrets", lambda text: text.replace("\ntrap", '\nchmod 755 "$VRECOMPUTE_SECRETS"\ntrap')),
+    ],
+    "test_a_cancelled_job_is_cancelled": [
+        NoCancel,
+        statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
+    ],
+    "test_many_jobs_are_told_apart": [
+        OneCopyOfSecrets,
+        NoCopies,
+        scripts("NoId", without("VRECOMPUTE_JOB=")),
+    ],
+    "test_walltime_is_a_state_of_its_own": [
+        statuses("NoWalltime", renamed(State.TIMEOUT, State.FAILED)),
+    ],
+    "test_each_copy_keeps_its_secrets_until_it_ends": [
+        scripts("SharesSecrets", lambda text: text.replace("-$VRECOMPUTE_INDEX", "-0")),
+    ],
+    "test_logs_are_there_while_the_job_runs": [
+        LateLogs,
+    ],
+    "test_a_cancel_ends_the_process_itself": [
+        SaysCancelled,
+    ],
+    "test_a_job_knows_when_it_began_and_when_it_ends": [
+        scripts("NoTimes", without("VRECOMPUTE_JOB_BEGAN")),
+        scripts("EndsNow", lambda text: text.replace("began + 240", "began")),
+    ],
+    "test_a_command_out_of_time_goes_on_in_another_attempt": [
+        type("NoRerun", (Right,), {"requeue": ""}),
+        scripts(
+            "SpendsSecrets",
+            lambda text: text.replace('if [ "$code" = 75', 'rm -r "$VRECOMPUTE_SECRETS"; if [ "$code" = 75'),
+        ),
+    ],
+    "test_no_attempt_more_than_is_paid_for": [
+        scripts("NoLimit", lambda text: text.replace("${VRECOMPUTE_JOB_ATTEMPTS:-", "${NO_LIMIT:-")),
+        jobs("AlwaysAgain", lambda job: replace(job, requeue=True)),
+    ],
+    "test_polls_at_the_same_time_answer_what_each_asked": [
+        SharedState,
+    ],
+    "test_the_site_s_variables_reach_the_job_and_its_own_win": [
+        scripts("NoVariables", without("^export VRE_SITE")),
+        scripts("SiteWins", without("^export VRE_BOTH=job")),
+    ],
+    "test_a_probe_finds_facts_and_says_what_to_write_about_bad_ones": [
+        NoCanary,
+        Speechless,
+    ],
+    "test_nothing_of_the_submitter_s_environment_is_in_the_job": [
+        Leaks,
+    ],
+    "test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job": [
+        scripts("NoVenv", without("VIRTUAL_ENV")),
+        scripts("NoModules", without("^module")),
+    ],
+    "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
+        statuses("NoHolds", renamed(State.HELD, State.QUEUED)),
+        statuses("NoCodes", lambda i, s: replace(s, reason_code="")),
+    ],
+    "test_a_submission_whose_answer_is_lost_is_one_job": [
+        FindsNothing,
+    ],
+    "test_a_submission_that_nobody_took_is_no_job": [
+        ForgetsAges,
+    ],
+    "test_a_poll_of_many_jobs_is_one_command_and_not_more_often_than_the_site_allows": [
+        ManyQueries,
+        Impatient,
+    ],
+    "test_silence_changes_nothing_and_raises_nothing": [
+        Loud,
+    ],
+    "test_what_explain_prints_is_what_would_run": [
+        NoDescription,
+    ],
+    "test_the_core_hours_of_the_site_bound_a_cluster": [
+        Spender,
+    ],
+    "test_what_the_driver_cannot_give_is_refused": [
+        jobs("Agrees", lambda job: replace(job, image=None, gpus=0)),
+        type("Claims", (Right,), {"capabilities": Capabilities(images=True, gpus=True)}),
+    ],
+    "test_a_job_with_workers_finds_them_as_any_dask_program_does": [
+        jobs("NoWorkers", lambda job: replace(job, workers=0)),
+    ],
+    "test_a_cluster_computes_scales_and_closes": [
+        scripts("NoSettings", without("^export DASK_DISTRIBUTED__WORKER")),
+    ],
+    "test_a_cluster_tells_how_the_jobs_of_lost_workers_ended": [
+        NoDeaths,
+    ],
+}
+CASES = [(mutant, name) for name, mutants in MUTANTS.items() for mutant in mutants]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("mutant", "name"), CASES, ids=[mutant.__name__ for mutant, _ in CASES])
+def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):  # noqa: F811
+    suited = suite.TestMyDriver()
+    suited.patience_s = 8
+
+    def make_backend(**changes):
+        return mutant(replace(qq_site, **changes))
+
+    given = {"make_backend": make_backend, "backend": make_backend(), "monkeypatch": monkeypatch}
+    given["lost"] = LostAnswer("no answer")
+    test = getattr(suited, name)
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        test(**{parameter: given[parameter] for parameter in inspect.signature(test).parameters})
+
+
+def test_every_test_of_the_suite_fails_for_some_driver():
+    tests = {name for name in dir(suite.TestMyDriver) if name.startswith("test_")}
+    assert set(MUTANTS) == tests

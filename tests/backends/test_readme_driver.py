@@ -1,0 +1,41 @@
+"""A driver of another batch system, as backends/README.md has it, through the whole suite that ships in the wheel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.backends.readme_driver import blocks, driver, qq_site, suite  # noqa: F401 -- a fixture
+from vrecompute.batch.contract import SubmitError
+from vrecompute.testing.clusters import ClusterContract
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestQQ(suite.TestMyDriver):
+    @pytest.fixture
+    def make_backend(self, qq_site):  # noqa: F811 -- the fixture
+        return lambda **changes: driver.MyBackend(replace(qq_site, **changes))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestItsSchedulerInAJob(ClusterContract):
+    """Live mode in the third way, with nothing more of the driver."""
+
+    @pytest.fixture
+    def make_backend(self, qq_site):  # noqa: F811 -- the fixture
+        return lambda **changes: driver.MyBackend(replace(qq_site, scheduler_runs="allocation", **changes))
+
+
+def test_a_whole_driver_is_at_most_150_lines():
+    assert len(blocks()["driver"].splitlines()) <= 150
+
+
+def test_a_refusal_keeps_no_secret(qq_site, tmp_path):  # noqa: F811 -- the fixture
+    closed = driver.MyBackend(replace(qq_site, options={"queue": "closed"}))
+    job = suite.TestMyDriver().job("true", secret_files={"key": b"s3cr3t"})
+    with pytest.raises(SubmitError, match="queue closed takes no jobs"):
+        closed.submit_many(job, 3)
+    assert not list((tmp_path / "jobs").glob("secrets-*"))

@@ -1,0 +1,104 @@
+"""The one renderer of job scripts: a pure function of a job, a site and the words of its driver.
+
+    header of the driver      what the system reads: directives, one harmless line each
+    VRECOMPUTE_*              id, attempt, number among copies, begin and end, folder of secret files
+    prologue                  what makes the site's Python start; the job's own variables
+    the command               alone, or in an allocation with a scheduler and workers
+    the end                   rerun on exit code 75 where that is allowed; secrets deleted; the mark
+
+No text of a user is ever read as shell code. Names become harmless words, arguments and values are
+quoted, and texts that a site file documents as resolved on the site keep `$NAME` and nothing else.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from vrecompute.batch.contract import Job
+from vrecompute.batch.prologue import prologue
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.shape import shape_of
+from vrecompute.batch.spool import secrets_folder
+from vrecompute.batch.tls import TLS_FILE, tls_environment
+from vrecompute.errors import OutOfTime
+from vrecompute.sites.onsite import shell_word
+from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
+
+__all__ = ["render"]
+
+
+def render(backend: QueueBackend, job: Job) -> str:
+    """The script of a job, to be run in the spool folder."""
+    site, folder = backend.site, secrets_folder(job)
+    if job.image is not None:
+        backend.capabilities.require("images", site.name)
+    if job.gpus:
+        backend.capabilities.require("gpus", site.name)
+    of = {"attempt": "0", "index": "0", "began": "", "ends": "", **backend.variables}
+    lines = ["#!/bin/bash -l", *backend.header(job, shape_of(job, site))]
+    lines += [
+        "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
+        *backend.preamble,
+        f'export VRECOMPUTE_JOB="{of["job"]}" VRECOMPUTE_ATTEMPT="{of["attempt"]}" VRECOMPUTE_INDEX="{of["index"]}"',
+        # of this attempt: a requeued job has its whole walltime again
+        f'began="{of["began"]}" ends="{of["ends"]}"',
+        "began=${began:-$(date +%s)}",
+        f'export {BEGAN}="$began" {ENDS}="${{ends:-$((began + {backend.granted_s(job)}))}}"',
+    ]
+    if folder:
+        lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
+        if not job.requeue:
+            lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
+    lines += prologue(site, job.environment)
+    if TLS_FILE in job.secret_files:
+        there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
+        lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]
+    lines += [shlex.join(_command(backend, job)), "code=$?"]
+    if job.requeue and backend.requeue:
+        lines.append(_rerun(backend.requeue))
+    if folder and job.requeue:  # an attempt that is killed may be followed by another, which needs them
+        lines.append('[ "$code" -ge 128 ] || rm -rf -- "$VRECOMPUTE_SECRETS"')
+    lines += [
+        "# an end by itself leaves a mark; what a signal ended is for the batch system to explain",
+        "mark=$VRECOMPUTE_JOB.$VRECOMPUTE_ATTEMPT.end",
+        'if [ "$code" -lt 128 ]; then echo "$code" > "$mark.part" && mv -- "$mark.part" "$mark"; fi',
+        'exit "$code"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _command(backend: QueueBackend, job: Job) -> list[str]:
+    """The job's command, inside what brings up its scheduler and workers where it has any."""
+    if not job.workers:
+        return list(job.command)
+    workers, network = backend.site.workers, backend.site.network
+    processes, nodes = min(job.workers, workers.processes), shape_of(job, backend.site).nodes
+    given = {
+        "processes": processes,
+        "threads": workers.threads,
+        "memory-bytes": workers.memory_per_process,
+        "interface": network.interface,
+        "ports": network.worker_ports,
+        "scheduler-ports": network.scheduler_ports,
+        "step": shlex.join(backend.step(nodes, processes * workers.threads)) or None,
+    }
+    command = ["python", "-m", "vrecompute.batch.allocation"]
+    command += [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return [*command, *([] if network.tls else ["--no-tls"]), "--", *job.command]
+
+
+def _rerun(requeue: str) -> str:
+    """Ask the system to start this very job again, where its command is out of time and may be tried once more.
+
+    The system then ends this attempt: returning first would look like the end of the job.
+    """
+    most = f"${{{ATTEMPTS}:-$((VRECOMPUTE_ATTEMPT + 2))}}"
+    return f"""if [ "$code" = {OutOfTime.exit_code} ]; then
+  if [ "$((VRECOMPUTE_ATTEMPT + 1))" -ge "{most}" ]; then
+    said="limits.core_hours of the site pays for ${ATTEMPTS} attempts"
+  elif said=$({requeue} 2>&1); then
+    sleep 120
+  fi
+  advice="finished chunks are kept: \\`vrecompute runs attach\\` finishes the run"
+  echo "job $VRECOMPUTE_JOB is out of time and cannot be requeued ($said); $advice" >&2
+fi"""

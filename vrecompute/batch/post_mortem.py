@@ -1,0 +1,60 @@
+"""How a job ended, as a sentence: the same words for every batch system."""
+
+from __future__ import annotations
+
+from vrecompute.batch.contract import JobStatus, State
+from vrecompute.units import to_slurm_time
+
+__all__ = ["how_it_ended", "near_limit"]
+
+# Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
+_NEARLY_ALL = 0.95
+
+
+def near_limit(peak_bytes: int | None, limit_bytes: int | None) -> bool:
+    """Whether a job that was killed may have been so for its memory."""
+    return bool(peak_bytes and limit_bytes and peak_bytes >= _NEARLY_ALL * limit_bytes)
+
+
+def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, by: str = "") -> str:
+    """Job, node, time and memory of a bad end; empty of any other state. `limit_s` is its walltime, `by` who ended it.
+
+    >>> how_it_ended("7", JobStatus(State.FAILED, exit_code=3, node="n1", elapsed_s=61))
+    'FAILED: job 7 on n1 ended with exit code 3 after 00:01:01'
+    """
+    peak, limit, elapsed_s = status.memory_peak_bytes, status.memory_limit_bytes, status.elapsed_s
+    where = f"job {job_id}" + (f" on {status.node}" if status.node else "")
+    after = "" if elapsed_s is None else f" after {to_slurm_time(int(elapsed_s))}"
+    used = f" (peak memory {_mib(peak)}{_of(limit)})" if peak else ""
+    match status.state:
+        case State.OOM:
+            return f"OOM: {where} {_memory(peak, limit)}{after}: raise `workers.memory` or use smaller chunks"
+        case State.TIMEOUT:
+            given = f" of {to_slurm_time(limit_s)}" if limit_s else ""
+            return f"TIMEOUT: {where} reached its walltime{given}{after}{used}"
+        case State.PREEMPTED:
+            return f"PREEMPTED: {where} was preempted by another job{after}{used}"
+        case State.NODE_FAIL:
+            return f"NODE_FAIL: {where} lost its node{after}{used}"
+        case State.CANCELLED:
+            return f"CANCELLED: {where} was cancelled{f' by {by}' if by else ''}{after}{used}"
+        case State.FAILED:
+            how = f"signal {status.signal}" if status.signal else f"exit code {status.exit_code}"
+            return f"FAILED: {where} ended with {how}{after}{used}"
+        case _:
+            return ""
+
+
+def _memory(peak: int | None, limit: int | None) -> str:
+    """Peak and limit of a job killed for memory: accounting samples, and may not have seen the end of a steep rise."""
+    if peak and (not limit or near_limit(peak, limit)):
+        return f"used {_mib(peak)}{_of(limit)}"
+    return f"reached its memory limit{_of(limit)}, of which accounting saw {_mib(peak) if peak else 'nothing'}"
+
+
+def _of(limit: int | None) -> str:
+    return f" of {_mib(limit)}" if limit else ""
+
+
+def _mib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.0f} MiB"

@@ -1,0 +1,174 @@
+"""`QueueDriver`: what makes a `Backend` of a batch system's words. A driver is a subclass that gives the words.
+
+A poll asks for any number of jobs with one command. A mark in the spool is believed before the system, and a job that
+nothing mentions is UNKNOWN, until all that could have answered so for long enough. Any method may be called from any
+thread; calls wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+from vrecompute.batch.budget import Budget
+from vrecompute.batch.cluster import check_cluster, open_queue_cluster
+from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus
+from vrecompute.batch.job_script import render
+from vrecompute.batch.known import Known
+from vrecompute.batch.marks import LONGEST_S, MARKS, read_marks
+from vrecompute.batch.options import read_options
+from vrecompute.batch.outage import Outage
+from vrecompute.batch.probe import probe
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
+from vrecompute.batch.spool import Spool
+from vrecompute.batch.submissions import Submissions
+from vrecompute.batch.tls import TLS_FILE
+from vrecompute.batch.worker_jobs import worker_job
+from vrecompute.errors import Unavailable
+from vrecompute.sites.access import Access, Completed, open_access
+from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.model import Site
+
+__all__ = ["QueueDriver"]
+
+_MOST_IDS = 5000
+_ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
+
+
+class QueueDriver(QueueBackend):
+    """A driver of a queue; nothing runs before the first call."""
+
+    def __init__(self, site: Site, access: Access | None = None) -> None:
+        self.site = site
+        self.options = read_options(self.options_model, site)
+        self.access = access if access is not None else open_access(site)
+        self.budget = Budget(site.limits.core_hours, site.workers.cores, SiteLimits(site).job_s())
+        self.outage = Outage(f"site {site.name!r}: {self.system} ({self.access})")
+        self._files = Spool(site, self.access)
+        self._known = Known(self.system)
+        self._submissions = Submissions(self)
+        self._asked = float("-inf")
+        self._one = threading.RLock()
+
+    @property
+    def spool(self) -> str:
+        """The spool's absolute path on the site; made on first use, mode 0700."""
+        return self._files.path
+
+    def script(self, job: Job) -> str:
+        """The script that `submit` hands in."""
+        return render(self, job)
+
+    def submit(self, job: Job) -> JobId:
+        """Submit one job; `SubmitError` carries what the system said, and whether trying later makes sense."""
+        return self._submit(job, 1)[0]
+
+    def submit_many(self, job: Job, count: int) -> list[JobId]:
+        """Submit `count` copies at once where the system has arrays, else one by one."""
+        if count < 2:
+            return [self.submit(job) for _ in range(count)]
+        return self._submit(job, count) if self.array else super().submit_many(job, count)
+
+    def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
+        """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory."""
+        asked = list(dict.fromkeys(ids))
+        with self._one:
+            open_ids = [i for i in asked if not self._known.status(i).state.terminal]
+            if open_ids and time.monotonic() - self._asked >= self.site.limits.min_poll:
+                for start in range(0, len(open_ids), _MOST_IDS):
+                    self._ask(open_ids[start : start + _MOST_IDS])
+                self._asked = time.monotonic()
+            return {i: self._known.status(i) for i in asked}
+
+    def cancel(self, ids: Iterable[JobId]) -> None:
+        """End them, and their secrets go; jobs that have ended, or never were, are no error."""
+        with self._one:
+            with contextlib.suppress(Unavailable):
+                self._submissions.settle()
+            if wanted := [i for i in ids if self.is_id(i)]:
+                self.end(wanted)
+                self._known.cancelled(wanted)
+                self._files.cancelled(wanted)
+
+    def logs(self, job_id: JobId) -> str:
+        """What the job wrote, from its file in the spool."""
+        content = self._files.read(self.log(job_id)) if self.is_id(job_id) else None
+        return (content or b"").decode(errors="replace")
+
+    def announced(self, name: str) -> bytes | None:
+        """See `QueueBackend`; it is deleted once it is read."""
+        return self._files.take(name)
+
+    def open_cluster(self, workers: int) -> Cluster:
+        """Workers in jobs of their own; the scheduler runs where the site says."""
+        return open_queue_cluster(self, workers)
+
+    def check_cluster(self, workers: int) -> None:
+        """What the site's file and this installation say against it."""
+        check_cluster(self, workers)
+
+    def describe(self, workers: int) -> str:
+        """The scripts of a live cluster's jobs; the scheduler's address and keys exist once it runs."""
+        jobs, tls = [], self.site.network.tls
+        keys = {TLS_FILE: b"made when the run starts"} if tls else {}
+        if self.site.scheduler_runs == "allocation":
+            jobs.append(scheduler_job(self, "vre-scheduler", workers, keys))
+        if workers > workers_beside(self, workers):
+            jobs.append(worker_job(self, f"{'tls' if tls else 'tcp'}://SCHEDULER:PORT", "vre-0", keys))
+        return "\n".join(map(self.script, jobs))
+
+    def probe(self) -> list[Finding]:
+        """Whether the system is there; if so, what a canary through its queue saw."""
+        try:
+            said = self.greet()
+        except Unavailable as error:
+            return [Finding(self.site.backend, False, str(error), _ACCESS.format(system=self.system))]
+        return [Finding(self.site.backend, True, f"{said} on {self.access}"), *probe(self)]
+
+    def ask_site(
+        self, script: str, ids: Sequence[str], *arguments: str, stdin: bytes = b""
+    ) -> tuple[dict[str, dict[int, int]], list[str], Completed]:
+        """(marks of these ids, the other lines, how it ended) of one command: the spool's part, then `script`.
+
+        In the script $1 is the spool, $2 the ids with commas, $3 and so on the arguments; `ask` bounds what it calls.
+        """
+        command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
+        done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
+        return *read_marks(done.text.splitlines()), done
+
+    def _submit(self, job: Job, count: int) -> list[JobId]:
+        """Deliver secret files and submit; of what is not submitted, none stays."""
+        script = self.script(job)
+        with self._one:
+            try:
+                self._files.deliver(job, count)
+                ids = self.copies(self._submissions.submit(job, script, count), count)
+            except BaseException:
+                self._files.refused(job, count)
+                raise
+            self._known.submitted(ids)
+            self._files.submitted(job, ids)
+            return ids
+
+    def _ask(self, ids: Sequence[JobId]) -> None:
+        """Update what is known of these ids; silence, of the system or of the site, changes nothing."""
+        named = [i for i in ids if self.is_id(i)]
+        if not named:
+            return
+        try:
+            answer = self.ask_about(named)
+        except Unavailable as error:
+            self.outage.kept(str(error))
+            self._known.silence()
+            return
+        if answer.instead:
+            self.outage.kept(answer.instead)
+        else:
+            self.outage.broken()
+        self._known.take(answer)
+        with contextlib.suppress(Unavailable):
+            self._submissions.settle()
+        self._files.sweep(i for i in named if self._known.status(i).blame != "none")

@@ -1,0 +1,127 @@
+"""`Spool`: the one folder of a site in which jobs run, and which holds all that they leave there.
+
+    LOG                    what a job wrote; its driver says under which name
+    ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
+    secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
+    secrets-tls-ID/        the keys that a job with workers made for itself
+    vre-NAME.json          where a scheduler listens, until its client has read it
+
+What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+from vrecompute.batch.contract import Job, JobId
+from vrecompute.errors import Unavailable, UsageError
+from vrecompute.sites.access import Access
+from vrecompute.sites.model import Site
+from vrecompute.sites.onsite import shell_word
+
+__all__ = ["Spool", "secrets_folder"]
+
+#: {folder} is a word made by `shell_word`: the spool as the site's own shell sees it. What is too old in it goes.
+_MAKE = (
+    "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
+    "{{ find . -maxdepth 1 -mtime +{days} "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
+    "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
+)
+#: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
+_COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
+_KEPT_DAYS = 60
+
+
+def secrets_folder(job: Job) -> str:
+    """The folder in the spool that the job's secret files go to, empty without any; it tells nothing of them.
+
+    Jobs of one name with the same secrets share it, and lose it together: name jobs with secrets apart.
+    """
+    if not job.secret_files:
+        return ""
+    digest = sha256(job.name.encode())
+    for name, content in sorted(job.secret_files.items()):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            raise UsageError(f"{name!r} is not a name for a secret file: use letters, digits, '.', '_' and '-'")
+        digest.update(name.encode() + b"\0" + sha256(content).digest())
+    return f"secrets-{digest.hexdigest()[:24]}"
+
+
+class Spool:
+    """The spool of one Backend."""
+
+    def __init__(self, site: Site, access: Access) -> None:
+        self.site, self.access = site, access
+        self._path: str | None = None
+        self._secrets: dict[JobId, list[str]] = {}
+        self._litter: list[str] = []
+
+    @property
+    def path(self) -> str:
+        """Its absolute path on the site; made on first use, mode 0700."""
+        if self._path is None:
+            scratch = self.site.stage.scratch
+            folder = shell_word(f"{scratch}/jobs" if scratch else f"~/.local/state/vrecompute/{self.site.backend}")
+            # a login shell, since $SCRATCH and its like are set by the site's profile
+            done = self.access.run(["bash", "-l", "-c", _MAKE.format(folder=folder, days=_KEPT_DAYS)])
+            path = done.text.strip().splitlines()[-1:] or [""]
+            if done.code != 0 or not path[0].startswith("/"):
+                raise Unavailable(f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}")
+            self._path = path[0]
+        return self._path
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content, None where there is none."""
+        return self.access.get(f"{self.path}/{name}")
+
+    def take(self, name: str) -> bytes | None:
+        """A file's content, which is then deleted; None where there is none."""
+        if (content := self.read(name)) is not None:
+            self.access.delete(f"{self.path}/{name}")
+        return content
+
+    def deliver(self, job: Job, count: int) -> None:
+        """Bring the secret files of so many copies of a job, each of which deletes its own."""
+        if not (folder := secrets_folder(job)):
+            return
+        for name, content in job.secret_files.items():
+            self.access.put(f"{self.path}/{folder}-0/{name}", content, mode=0o600)
+        if count > 1:
+            done = self.access.run(["sh", "-c", _COPIES, "sh", f"{self.path}/{folder}", str(count)])
+            if done.code != 0:
+                raise Unavailable(f"{self.access}: cannot deliver secret files to {self.path}: {done.complaint}")
+
+    def submitted(self, job: Job, ids: Sequence[JobId]) -> None:
+        """Copies of the job were taken under these ids, in their order: what is theirs."""
+        for job_id, folder in zip(ids, self._folders(job, len(ids)) or [""] * len(ids), strict=True):
+            if folders := [folder] * bool(folder) + [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers):
+                self._secrets[job_id] = folders
+
+    def refused(self, job: Job, count: int) -> None:
+        """Of what is not submitted, nothing stays."""
+        self._delete(self._folders(job, count))
+
+    def sweep(self, ids: Iterable[JobId]) -> None:
+        """Delete secrets of jobs that could not do it: they never started, or died with their node."""
+        self._delete([path for i in ids for path in self._secrets.pop(i, [])])
+
+    def cancelled(self, ids: Iterable[JobId]) -> None:
+        """Delete their secrets; of a job of another process, those are known whose folder its id names."""
+        self._delete([path for i in ids for path in self._secrets.pop(i, [f"{self.path}/secrets-tls-{i}"])])
+
+    def _folders(self, job: Job, count: int) -> list[str]:
+        """Where the secret files of so many copies of a job go."""
+        folder = secrets_folder(job)
+        return [f"{self.path}/{folder}-{index}" for index in range(count)] if folder else []
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        """Delete now, or with the next that is deleted; they are in a folder that only their owner can enter."""
+        self._litter += paths
+        if self._litter:
+            with contextlib.suppress(Unavailable, OSError):
+                self.access.delete(*self._litter)
+                self._litter.clear()

@@ -1,0 +1,205 @@
+"""`JobContract`: jobs, as tests that run real ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from vrecompute.batch.contract import Backend, JobId, State
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.errors import OutOfTime
+from vrecompute.testing.suite import Suite
+from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
+
+__all__ = ["JobContract"]
+
+_HOSTILE = ("a b", "$(echo expanded)", "`echo expanded`", "'", '"', "\\", "*", "-x", "; echo expanded", "é→∞", "")
+_TELL = "import sys; sys.stdout.write('|'.join(sys.argv[1:]))"
+_SECRET = """
+import os, stat
+folder = os.environ["VRECOMPUTE_SECRETS"]
+key = os.path.join(folder, "key")
+print("folder", folder)
+print("modes", oct(stat.S_IMODE(os.stat(folder).st_mode)), oct(stat.S_IMODE(os.stat(key).st_mode)))
+print("length", len(open(key, "rb").read()))
+"""
+_AGAIN = """
+import os, sys
+attempt = int(os.environ["VRECOMPUTE_ATTEMPT"])
+folder = os.environ.get("VRECOMPUTE_SECRETS", "")
+key = os.path.join(folder, "key")
+print("attempt", attempt, "began", open(key).read() if os.path.exists(key) else "", flush=True)
+sys.exit(0 if attempt else 75)
+"""
+# How far clocks of a site may be apart.
+_SKEW_S = 5.0
+
+
+class JobContract(Suite):
+    """One job, copies of it, and its ends."""
+
+    def test_script_is_pure_and_holds_no_secret(self, make_backend: Callable[..., Backend]) -> None:
+        """Same job, same text, in any process; nothing of a secret in it."""
+        job = self.job("true", secret_files={"key": b"canary-0815"}, environment={"A": "b"})
+        script = make_backend().script(job)
+        assert script
+        assert script == make_backend().script(replace(job))
+        assert "canary-0815" not in script
+
+    def test_an_unseen_id_is_unknown(self, backend: Backend) -> None:
+        """Outage is neither success nor failure, and whatever was asked for is answered."""
+        unseen = [JobId("999999999"), JobId("never; was")]
+        assert {i: s.state for i, s in backend.poll(unseen).items()} == dict.fromkeys(unseen, State.UNKNOWN)
+        assert backend.poll([]) == {}
+        assert backend.logs(unseen[0]) == ""
+
+    def test_a_job_completes_and_stays_completed(self, backend: Backend, make_backend: Callable[..., Backend]) -> None:
+        """The end of a job is seen by every poll with its id, now and later."""
+        job_id, status = self.end(backend, self.python("print('said so')"))
+        assert (status.state, status.exit_code, status.blame) == (State.COMPLETED, 0, "none")
+        assert "said so" in backend.logs(job_id)
+        stranger = make_backend()
+        seen = self.until(stranger, [job_id], lambda s: s.state.terminal)
+        assert seen[job_id].state is State.COMPLETED
+        assert "said so" in stranger.logs(job_id)
+        backend.cancel([job_id])
+        assert backend.poll([job_id])[job_id].state is State.COMPLETED
+        stranger.close()
+
+    def test_a_failing_command_is_failed_with_its_code(self, backend: Backend) -> None:
+        """A bad end is code's, and says what ended and how."""
+        _, status = self.end(backend, self.python("raise SystemExit(3)"))
+        assert (status.state, status.exit_code, status.blame) == (State.FAILED, 3, "code")
+        assert "3" in status.reason
+
+    def test_arguments_and_environment_arrive_and_are_not_executed(self, backend: Backend) -> None:
+        """An argument list stays one, whatever is in it; so do values."""
+        text = _TELL + "; import os; sys.stdout.write('=' + os.environ['VALUE'])"
+        job = self.python(text, *_HOSTILE, name="$(touch x) 'y", environment={"VALUE": "$HOME '\""})
+        job_id, status = self.end(backend, job)
+        assert status.state is State.COMPLETED, backend.logs(job_id)
+        assert "|".join(_HOSTILE) + "=$HOME '\"" in backend.logs(job_id)
+
+    def test_secret_files_are_private_and_gone_afterwards(self, backend: Backend) -> None:
+        """Secrets reach the job in a folder that only it can enter, and leave no trace."""
+        job_id, status = self.end(backend, self.python(_SECRET, secret_files={"key": b"canary-0815"}))
+        said = backend.logs(job_id)
+        assert status.state is State.COMPLETED, said
+        assert "modes 0o700 0o600" in said
+        assert "length 11" in said
+        assert "canary" not in said
+        folder = next(line for line in said.splitlines() if line.startswith("folder ")).removeprefix("folder ")
+        look = "import os, sys; print('there' if os.path.exists(sys.argv[1]) else 'gone')"
+        later, _ = self.end(backend, self.python(look, folder))
+        assert "gone" in backend.logs(later)
+
+    def test_a_cancelled_job_is_cancelled(self, backend: Backend) -> None:
+        """Cancelling is asked for once or often, and is no failure of the code."""
+        job_id = backend.submit(self.job("sleep", "300"))
+        self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
+        backend.cancel([job_id, JobId("999999999")])
+        seen = self.until(backend, [job_id], lambda s: s.state.terminal)
+        assert (seen[job_id].state, seen[job_id].blame) == (State.CANCELLED, "infrastructure")
+        backend.cancel([job_id])
+
+    def test_many_jobs_are_told_apart(self, backend: Backend) -> None:
+        """Copies of a job know their number and their id, each has the secrets, and one poll tells about all."""
+        tell = "import os; print('number', os.environ['VRECOMPUTE_INDEX'], 'of', os.environ['VRECOMPUTE_JOB'])"
+        tell += "; assert open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read() == 's3cr3t'"
+        ids = backend.submit_many(self.python(tell, secret_files={"key": b"s3cr3t"}), 3)
+        assert len(set(ids)) == 3
+        seen = self.until(backend, ids, lambda s: s.state.terminal)
+        assert {s.state for s in seen.values()} == {State.COMPLETED}
+        assert all(f"number {index} of {job_id}" in backend.logs(job_id) for index, job_id in enumerate(ids))
+
+    def test_walltime_is_a_state_of_its_own(self, backend: Backend) -> None:
+        """A job that outlives its walltime is TIMEOUT, which is not the fault of the code."""
+        _, status = self.end(backend, self.job("sleep", "600", walltime_s=5), self.patience_s + 180)
+        assert (status.state, status.blame) == (State.TIMEOUT, "infrastructure")
+        assert status.reason
+
+    def test_each_copy_keeps_its_secrets_until_it_ends(self, backend: Backend) -> None:
+        """The first copy to end takes nobody else's away."""
+        read = "import os, time; time.sleep(3 * int(os.environ['VRECOMPUTE_INDEX'])); "
+        read += "print('key', open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read())"
+        ids = backend.submit_many(self.python(read, secret_files={"key": b"s3cr3t"}), 2)
+        self.until(backend, ids, lambda s: s.state.terminal)
+        assert ["key s3cr3t" in backend.logs(i) for i in ids] == [True, True]
+
+    def test_logs_are_there_while_the_job_runs(self, backend: Backend) -> None:
+        """Whoever waits can see how far it came."""
+        job_id = backend.submit(self.python("import time; print('early', flush=True); time.sleep(300)"))
+        self.until_said(backend, job_id, "early")
+        assert backend.poll([job_id])[job_id].state is State.RUNNING
+        backend.cancel([job_id])
+
+    def test_a_cancel_ends_the_process_itself(self, backend: Backend) -> None:
+        """A job that is CANCELLED and goes on is charged for, and may write what nobody expects."""
+        beat = "import itertools, time\nfor n in itertools.count(): print(n, flush=True); time.sleep(0.2)"
+        job_id = backend.submit(self.python(beat))
+        self.until_said(backend, job_id, "\n5\n")
+        backend.cancel([job_id])
+        self.until(backend, [job_id], lambda s: s.state is State.CANCELLED)
+        deadline = time.monotonic() + min(60.0, self.patience_s)
+        before = ""
+        while (said := backend.logs(job_id)) != before:
+            assert time.monotonic() < deadline, f"still writing: {said[-20:]!r}"
+            before = said
+            time.sleep(2)
+
+    def test_a_job_knows_when_it_began_and_when_it_ends(self, backend: Backend) -> None:
+        """Workers leave, and parts are written, before the walltime; a system may count it in minutes."""
+        began = time.time()
+        tell = f"import os; print('times', os.environ['{BEGAN}'], os.environ['{ENDS}'], 'end')"
+        job_id, status = self.end(backend, self.python(tell, walltime_s=240))
+        assert status.state is State.COMPLETED, backend.logs(job_id)
+        words = backend.logs(job_id).partition("times ")[2].split()
+        assert began - _SKEW_S <= float(words[0]) <= time.time() + _SKEW_S
+        assert 240 <= float(words[1]) - float(words[0]) <= 300
+
+    def test_a_command_out_of_time_goes_on_in_another_attempt(self, backend: Backend) -> None:
+        """It has the same id, its secrets, and knows that it is not the first; the end is that of the last."""
+        job = self.python(_AGAIN, requeue=True, secret_files={"key": b"s3cr3t"})
+        job_id, status = self.end(backend, job, 4 * self.patience_s)
+        said = backend.logs(job_id)
+        assert (status.state, status.exit_code) == (State.COMPLETED, 0), said
+        assert "attempt 0 began" in said
+        assert "attempt 1 began" in said
+        assert said.count("s3cr3t") == 2
+
+    def test_no_attempt_more_than_is_paid_for(self, backend: Backend) -> None:
+        """The limit is the site's core-hours; without `requeue` there is one attempt."""
+        for changes in ({"requeue": True, "environment": {ATTEMPTS: "1"}}, {"requeue": False}):
+            job_id, status = self.end(backend, self.python(_AGAIN, **changes))
+            assert (status.state, status.exit_code) == (State.FAILED, OutOfTime.exit_code), backend.logs(job_id)
+
+    def test_polls_at_the_same_time_answer_what_each_asked(self, backend: Backend) -> None:
+        """Every run polls from its own thread."""
+        ids = backend.submit_many(self.job("sleep", "300"), 2)
+        asked = [[ids[n % 2], JobId(f"99999999{n}")] for n in range(24)]
+        with ThreadPoolExecutor(8) as pool:
+            seen = list(pool.map(backend.poll, asked))
+        assert [list(statuses) for statuses in seen] == asked
+        assert {statuses[i[1]].state for i, statuses in zip(asked, seen, strict=True)} == {State.UNKNOWN}
+        backend.cancel(ids)
+
+    def test_the_site_s_variables_reach_the_job_and_its_own_win(self, make_backend: Callable[..., Backend]) -> None:
+        """Values are taken as they are written, but for `$NAME`, which is resolved on the site."""
+        environment = make_backend().site.environment
+        given = {**environment.variables, "VRE_SITE": "of the 'site' `echo`", "VRE_BOTH": "site"}
+        backend = make_backend(environment=replace(environment, variables=given))
+        tell = "import os; print(os.environ['VRE_SITE'], os.environ['VRE_BOTH'], sep='|')"
+        job_id, status = self.end(backend, self.python(tell, environment={"VRE_BOTH": "job"}))
+        assert status.state is State.COMPLETED, backend.logs(job_id)
+        assert "of the 'site' `echo`|job" in backend.logs(job_id)
+        backend.close()
+
+    def test_a_probe_finds_facts_and_says_what_to_write_about_bad_ones(self, backend: Backend) -> None:
+        """It sends a job through the real queue, where there is one."""
+        findings = backend.probe()
+        assert len(findings) > 1, findings
+        assert all(f.detail and (f.ok or f.advice) for f in findings), findings
+        if isinstance(backend, QueueBackend):
+            assert {"queue": True}.items() <= {f.check: f.ok for f in findings}.items(), findings

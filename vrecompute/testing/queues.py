@@ -1,0 +1,168 @@
+"""`QueueContract`: what a driver of a queue is asked beyond jobs: environment, silence, holds, lost answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vrecompute.batch.contract import Backend, Job, State
+from vrecompute.batch.queue_backend import LostAnswer, QueueBackend
+from vrecompute.errors import OverBudget, Unavailable, UsageError
+from vrecompute.sites.model import Environment, Limits
+from vrecompute.testing.suite import Suite
+
+__all__ = ["QueueContract"]
+
+# More than clocks of a site may be apart.
+_OLDER_S = 6.0
+
+
+class QueueContract(Suite):
+    """Skipped for a driver that is no `QueueBackend`."""
+
+    def test_nothing_of_the_submitter_s_environment_is_in_the_job(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may hold secrets, and would make a job depend on the terminal that it came from."""
+        self.queue(backend)
+        monkeypatch.setenv("VRECOMPUTE_CANARY", "canary-0815")
+        job_id, status = self.end(backend, self.python("import os; print(dict(os.environ))"))
+        assert status.state is State.COMPLETED, backend.logs(job_id)
+        assert "VRECOMPUTE_JOB" in backend.logs(job_id)
+        assert "canary-0815" not in backend.logs(job_id)
+
+    def test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job(
+        self, make_backend: Callable[..., Backend]
+    ) -> None:
+        """A command that started in another environment would fail later, or compute other numbers."""
+        tell = ("sh", "-c", 'echo "command-ran $VIRTUAL_ENV path $PATH"')
+        backend = self.queue(make_backend(environment=Environment(venv="/no such/venv")))
+        job_id, _ = self.end(backend, self.job(*tell))
+        assert "command-ran /no such/venv path /no such/venv/bin:" in backend.logs(job_id)
+        other = make_backend(environment=Environment(modules=("no-such-module-0815",)))
+        job_id, status = self.end(other, self.job(*tell))
+        assert status.state is State.FAILED
+        assert "command-ran" not in other.logs(job_id), "the command was not started"
+
+    def test_a_held_job_is_held_with_its_reason_and_can_be_cancelled(self, backend: Backend) -> None:
+        """It starts only when somebody acts, so waiting for it must say so."""
+        job_id = backend.submit(self.job("sleep", "300", requeue=True))
+        self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
+        self.hold(backend, job_id)
+        status = self.until(backend, [job_id], lambda s: s.state is State.HELD)[job_id]
+        assert (bool(status.reason), bool(status.reason_code), status.blame) == (True, True, "none"), status
+        backend.cancel([job_id])
+        self.until(backend, [job_id], lambda s: s.state is State.CANCELLED)
+
+    @pytest.mark.parametrize("lost", [LostAnswer("no answer"), Unavailable("the connection broke")])
+    def test_a_submission_whose_answer_is_lost_is_one_job(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch, lost: Exception
+    ) -> None:
+        """The job that was taken is found by its name, and is the one whose id the caller has."""
+        taken = self._lose(backend, monkeypatch, lost)
+        job = self.python("print('ran')", name=f"lost-{id(lost)}")
+        job_id, status = self.end(backend, job)
+        assert ([job_id], status.state) == (taken, State.COMPLETED)
+        assert "ran" in backend.logs(job_id)
+        assert job_id in self.queue(backend).ages(job.name)
+
+    def test_a_submission_that_nobody_took_is_no_job(
+        self, make_backend: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An older job of the name, as of another process, is not taken for it."""
+        backend = self.queue(make_backend())
+        self.end(make_backend(), self.job("true", name="lost-older"))
+        time.sleep(_OLDER_S)
+
+        def fail(*given: Any) -> str:
+            raise LostAnswer("no answer")
+
+        monkeypatch.setattr(backend, "hand_in", fail)
+        with pytest.raises(LostAnswer, match="no answer"):
+            backend.submit(self.job("true", name="lost-older"))
+
+    def test_a_poll_of_many_jobs_is_one_command_and_not_more_often_than_the_site_allows(
+        self, make_backend: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Batch systems are shared: a site counts the questions of each user."""
+        backend = self.queue(make_backend(limits=Limits(min_poll=0)))
+        ids = backend.submit_many(self.job("sleep", "300"), 3)
+        calls = self._count(backend, monkeypatch)
+        backend.poll(ids)
+        assert len(calls) == 1, calls
+        slow = self.queue(make_backend(limits=Limits(min_poll=3600)))
+        slow.poll(ids)
+        calls = self._count(slow, monkeypatch)
+        slow.poll(ids)
+        assert not calls
+        backend.cancel(ids)
+
+    def test_silence_changes_nothing_and_raises_nothing(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An outage is neither an end nor an error of the run."""
+        queue = self.queue(backend)
+        job_id = backend.submit(self.job("sleep", "300"))
+        self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
+
+        def fail(*given: Any, **options: Any) -> Any:
+            raise Unavailable("no connection")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(queue.access, "run", fail)
+            assert backend.poll([job_id])[job_id].state is State.RUNNING
+            with pytest.raises(Unavailable):
+                backend.cancel([job_id])
+        backend.cancel([job_id])
+
+    def test_what_explain_prints_is_what_would_run(self, backend: Backend) -> None:
+        """The scripts of a live cluster's jobs, rendered by the one renderer."""
+        told = self.queue(backend).describe(2)
+        assert "vrecompute.workers.daskworker" in told
+        assert told == backend.describe(2)
+
+    def test_the_core_hours_of_the_site_bound_a_cluster(self, make_backend: Callable[..., Backend]) -> None:
+        """It is said before anything is submitted."""
+        with pytest.raises(OverBudget):
+            self.queue(make_backend(limits=Limits(core_hours=0.0001))).check_cluster(1)
+
+    def test_what_the_driver_cannot_give_is_refused(self, backend: Backend) -> None:
+        """A container image, GPUs: a job without them would not be the one that was asked for."""
+        queue = self.queue(backend)
+        for name, job in {"images": self.job("true", image="a.sif"), "gpus": self.job("true", gpus=1)}.items():
+            self._renders(queue, job, may=getattr(queue.capabilities, name))
+
+    def _renders(self, backend: QueueBackend, job: Job, *, may: bool) -> None:
+        if may:
+            plain = backend.script(replace(job, image=None, gpus=0))
+            assert backend.script(job) != plain
+            return
+        with pytest.raises(UsageError):
+            backend.script(job)
+
+    def _lose(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
+        """Have the answer to every submission lost; gives the ids of what was taken."""
+        queue, taken = self.queue(backend), list[str]()
+        hand_in = queue.hand_in
+
+        def lose(*given: Any) -> str:
+            taken.append(hand_in(*given))
+            raise error
+
+        monkeypatch.setattr(queue, "hand_in", lose)
+        return taken
+
+    def _count(self, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """The commands that the Backend has run from now on."""
+        run, calls = backend.access.run, list[Any]()
+
+        def count(command: Any, **options: Any) -> Any:
+            calls.append(command)
+            return run(command, **options)
+
+        monkeypatch.setattr(backend.access, "run", count)
+        return calls

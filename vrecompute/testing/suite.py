@@ -1,0 +1,82 @@
+"""`Suite`: what the tests of a driver share: jobs that are small, and waits that end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus
+from vrecompute.batch.queue_backend import QueueBackend
+
+__all__ = ["Suite"]
+
+
+class Suite:
+    """`patience_s` is how long a job may take from submission to its end on this system."""
+
+    patience_s = 90.0
+
+    @pytest.fixture
+    def make_backend(self) -> Callable[..., Backend]:
+        """A function that makes a Backend of a site with these keys changed; two of them know nothing of each other."""
+        raise NotImplementedError("override the fixture `make_backend`")
+
+    @pytest.fixture
+    def backend(self, make_backend: Callable[..., Backend]) -> Iterator[Backend]:
+        """One Backend, closed after the test."""
+        made = make_backend()
+        yield made
+        made.close()
+
+    def job(self, *command: str, **changes: Any) -> Job:
+        """A small job of one core."""
+        return replace(Job("contract", command, memory_bytes=512 << 20, walltime_s=300), **changes)
+
+    def python(self, program: str, *arguments: str, **changes: Any) -> Job:
+        """A small job that runs a Python program with the site's Python."""
+        return self.job("python", "-c", program, *arguments, **changes)
+
+    def until(
+        self, backend: Backend, ids: Sequence[JobId], fits: Callable[[JobStatus], bool], patience_s: float | None = None
+    ) -> dict[JobId, JobStatus]:
+        """Poll until every status fits; fails with what was seen last where that takes too long."""
+        deadline = time.monotonic() + (patience_s or self.patience_s)
+        while True:
+            seen = backend.poll(ids)
+            if all(fits(status) for status in seen.values()):
+                return seen
+            assert time.monotonic() < deadline, f"still {seen}"
+            time.sleep(0.5)
+
+    def end(self, backend: Backend, job: Job, patience_s: float | None = None) -> tuple[JobId, JobStatus]:
+        """Submit a job and see it to its end."""
+        job_id = backend.submit(job)
+        return job_id, self.until(backend, [job_id], lambda s: s.state.terminal, patience_s)[job_id]
+
+    def until_said(self, backend: Backend, job_id: JobId, *words: str) -> str:
+        """What the job wrote, as soon as all the words are in it."""
+        deadline = time.monotonic() + self.patience_s
+        while not all(word in (said := backend.logs(job_id)) for word in words):
+            assert time.monotonic() < deadline, f"no {words} in {said!r}"
+            time.sleep(0.3)
+        return said
+
+    def needs(self, backend: Backend, capability: str) -> None:
+        """Skip where the driver says that it cannot."""
+        if not getattr(backend.capabilities, capability):
+            pytest.skip(f"{type(backend).__name__}.capabilities.{capability} is False")
+
+    def queue(self, backend: Backend) -> QueueBackend:
+        """The Backend as a driver of a queue; a skip where it is none."""
+        if not isinstance(backend, QueueBackend):
+            pytest.skip(f"{type(backend).__name__} drives no queue")
+        return backend
+
+    def hold(self, backend: Backend, job_id: JobId) -> None:
+        """Have the system put a running job back and keep it from starting. Override it where that can be done."""
+        del job_id
+        pytest.skip(f"{type(self).__name__}.hold is not overridden: how a job is held on {type(backend).__name__}")
