@@ -36,9 +36,9 @@ from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.onsite import path_on_site, resolve_here
+from vrecompute.stores.address import StoreAddress, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
-from vrecompute.stores.directory import open_store
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Workforce
 
@@ -151,6 +151,8 @@ class Client:
             return given
         url = str(given or self.site.store.url or default_store())
         if self.site.access.kind == "local" or ("://" in url and not url.startswith("file://")):
+            if "://" in url and not given:
+                url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
             return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
             self._remote_store = AccessStore(self._access, path_on_site(self._access, url))

@@ -25,7 +25,7 @@ import psutil
 
 from vrecompute.digest import numerics
 from vrecompute.errors import StoreError
-from vrecompute.stores.directory import open_store
+from vrecompute.stores.address import open_store
 
 __all__ = ["facts_here", "main"]
 
