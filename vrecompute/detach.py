@@ -7,13 +7,15 @@ All that another process needs is in the store, and the job needs no route to th
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.digest import sha256_of
-from vrecompute.errors import UsageError
+from vrecompute.errors import StoreError, UsageError
+from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.limits import SiteLimits
@@ -75,6 +77,8 @@ class Detached:
         body = {"job": job, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
+        with contextlib.suppress(StoreError):
+            tell(self.store, self.manifest, job=job)
         return job
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
