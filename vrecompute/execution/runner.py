@@ -39,6 +39,7 @@ from vrecompute.execution.workkey import work_key
 from vrecompute.execution.workloop import WorkLoop, report_work
 from vrecompute.results.file import Completeness, write_results
 from vrecompute.results.result import Result
+from vrecompute.retries import count_retries
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import SetAside, content_name, set_aside, write_content
 
@@ -102,6 +103,7 @@ class Runner:
 
     def _execute(self) -> Outcome:
         results: dict[str, Result] = {}
+        retries = count_retries()
         try:
             self.log.event("started")
             self._aside.begin()
@@ -123,6 +125,7 @@ class Runner:
         self.walltime.hand_over(self.tally)
         cancelled = self._cancelled
         name = self._kept(results, cancelled=cancelled)
+        self.tally.retried(retries)
         self.tally.warnings += self._aside.said()
         outcome = self.tally.outcome(results, name, cancelled=cancelled)
         try:
