@@ -150,7 +150,8 @@ class Client:
         if given is not None and not isinstance(given, (str, Path)):
             return given
         url = str(given or self.site.store.url or default_store())
-        if self.site.access.kind == "local" or ("://" in url and not url.startswith("file://")):
+        here = self.site.access.kind == "local" or not self.site.store.workers_reach
+        if here or ("://" in url and not url.startswith("file://")):
             if "://" in url and not given:
                 url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
             return open_store(resolve_here(url, os.environ))
@@ -367,7 +368,16 @@ class Client:
                 site_workers.leave(made[-1].dask)
             site_workers.renew()
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
-            runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
+            runner = Runner(
+                site_workers.dask,
+                run.store,
+                run.manifest,
+                run.analysis(),
+                notice,
+                site_workers,
+                packed,
+                workers_reach=self.site.store.workers_reach,
+            )
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)
             return runner

@@ -46,6 +46,11 @@ class Detached:
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
                 "or a script; save it as FILE.py and submit that"
             )
+        if not self.site.store.workers_reach:
+            raise UsageError(
+                f"jobs of site {self.site.name!r} do not reach the store (store.workers_reach: false), where "
+                "a detached run keeps what it finished; run it live"
+            )
         self.backend.capabilities.require("workers", self.site.name)
         allowance = SiteLimits(self.site)
         wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)
