@@ -51,7 +51,7 @@ def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, s
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         unknown = [run for run in names if run not in known]
         looked = dict(zip(unknown, pool.map(lambda run: _look(store, run), unknown), strict=True))
-    ended = {run: look.facts for run, look in looked.items() if look and look.is_complete}
+    ended = {run: look.facts for run, look in looked.items() if look.facts is not None and look.is_complete}
     if ended or len(known) < len(kept):
         keep_complete_runs(store, {run: (*facts[2:5], facts.labels) for run, facts in {**known, **ended}.items()})
     found: list[RunFacts] = []

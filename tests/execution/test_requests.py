@@ -60,7 +60,9 @@ def carried_out(dask, files, store, folder: Path, monkeypatch, name: str):
 def test_a_store_that_lags_and_fails_costs_no_bit_and_few_requests(dask, files, tmp_path, monkeypatch):
     seen = {}
     for name, failing in (("sound", 0.0), ("failing", 0.05), ("bad", 0.2)):
-        double = UnreliableStore(DirStore(tmp_path / name), failing=failing, lag_s=0.3 * bool(failing), url=f"{name}://x")
+        double = UnreliableStore(
+            DirStore(tmp_path / name), failing=failing, lag_s=0.3 * bool(failing), url=f"{name}://x"
+        )
         summary = carried_out(dask, files, double, tmp_path, monkeypatch, name)
         seen[name] = summary.result_sha256
         assert bool(summary.read_retries) == bool(failing)

@@ -121,7 +121,7 @@ class StoreContract:
         assert not store.exists("a/absent")
         assert store.stat("a/absent") is None
         assert store.digest("a/absent") is None
-        assert store.children("a") == list(store.names("a")) == list(store.entries("a")) == []
+        assert (store.children("a"), list(store.names("a")), list(store.entries("a"))) == ([], [], [])
         store.delete("a/absent")
         store.refresh("a/absent")
         store.set_aside("a/absent")
@@ -130,9 +130,10 @@ class StoreContract:
     def test_other_bytes_than_asked_for_are_damage(self, store: Store) -> None:
         """By sha256 and by size."""
         store.create("x", _OTHER)
-        for how in ({"sha256": sha256_of(_GOOD)}, {"most_bytes": 2}):
-            with pytest.raises(DamagedObject, match="x"):
-                store.get("x", **how)  # type: ignore[arg-type]  # one option or the other
+        with pytest.raises(DamagedObject, match="x"):
+            store.get("x", sha256=sha256_of(_GOOD))
+        with pytest.raises(DamagedObject, match="x"):
+            store.get("x", most_bytes=2)
         assert store.digest("x") == sha256_of(_OTHER)
 
     def test_files_go_in_and_come_out_whole(self, store: Store, tmp_path: Path) -> None:
