@@ -24,9 +24,9 @@ SOURCES, CLUSTERS = 3, 8
 @pytest.fixture(scope="module")
 def dask():
     """Workers that are threads of this process, so that they count in the same store."""
-    with LocalCluster(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
-        with DaskClient(cluster, set_as_default=False) as made:
-            yield made
+    threads = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    with LocalCluster(**threads) as cluster, DaskClient(cluster, set_as_default=False) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

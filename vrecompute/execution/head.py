@@ -25,7 +25,7 @@ class _Dataset(Protocol):
     def name(self) -> str: ...
 
 
-class Described(Protocol):
+class _Described(Protocol):
     """What a head tells of a Manifest."""
 
     @property
@@ -83,7 +83,7 @@ def read_head(store: Store, run: str) -> Head | None:
 
 
 def tell(
-    store: Store, manifest: Described, *, job: str = "", writer: str = "", event: Mapping[str, Any] | None = None
+    store: Store, manifest: _Described, *, job: str = "", writer: str = "", event: Mapping[str, Any] | None = None
 ) -> None:
     """Put a submission, or what a writer said, into the head of a run, beside what is in it."""
     known = read_head(store, manifest.run) or Head(

@@ -52,7 +52,10 @@ class StoreContract:
     def listed(self, look: Callable[[], object], wanted: object) -> None:
         """Assert that `look` gives what is wanted, at the latest when a listing may lag no more."""
         deadline = time.monotonic() + self.lag_s
-        while (found := look()) != wanted and time.monotonic() < deadline:
+        while True:
+            is_late = time.monotonic() > deadline
+            if (found := look()) == wanted or is_late:
+                break
             time.sleep(0.02)
         assert found == wanted
 
