@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
-from vrecompute import Client, runlist
+from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.runlog import RunLog
 from vrecompute.runlist import list_runs
-from vrecompute.stores.directory import DirStore
+from vrecompute.testing import UnreliableStore
 
 STATES = {
     State.QUEUED: "queued",
@@ -64,54 +65,84 @@ def test_a_site_that_is_silent_leaves_them_unknown_and_another_site_is_not_asked
     assert {run.state for run in other.runs()} == {"interrupted"}
 
 
-class Counting(DirStore):
-    """A store that counts what it is asked."""
-
-    def __init__(self, root):
-        super().__init__(root)
-        self.asked: Counter[str] = Counter()
-
-    def get(self, name, **options):
-        self.asked["/".join(name.split("/")[:2])] += 1
-        return super().get(name, **options)
-
-    def exists(self, name):
-        self.asked["/".join(name.split("/")[:2])] += 1
-        return super().exists(name)
-
-    def names(self, prefix):
-        self.asked[prefix] += 1
-        return super().names(prefix)
-
-    def children(self, prefix):
-        self.asked[prefix] += 1
-        return super().children(prefix)
-
-
-def test_a_list_asks_at_most_two_objects_of_a_run_and_none_of_those_known_to_be_complete(client, monkeypatch):
-    """Of runs in all states; beside them, one listing tells of all."""
+@pytest.fixture
+def told(client, monkeypatch) -> list[str]:
+    """The names of its runs. The Runner of the first ended complete, that of the second is at work."""
     monkeypatch.setattr(client.backend, "poll", lambda ids: {i: JobStatus(State.QUEUED) for i in ids})
     runs = [facts.run for facts in client.runs(ask=False)]
     for run in runs[:2]:
         manifest = read_manifest(client.store, run)
         log = RunLog(client.store, manifest)
-        for _ in range(30):
-            log.event("progress")
+        for number in range(30):
+            log.event("progress", chunks_done=number)
         if run == runs[0]:
             outcome = Tally(manifest).outcome({}, None, cancelled=False)
             complete = replace(outcome, summary=replace(outcome.summary, status="complete"))
             log.outcome(complete.to_data(log.writer))
-    monkeypatch.setattr(runlist, "_begun", {})
-    store = Counting(client.store.root)
-    for most, complete in ((2, 2), (2, 0)):
-        store.asked.clear()
-        listed = list_runs(store, "local", client.backend.poll)
-        assert Counter(facts.state for facts in listed) == {"complete": 1, "running": 1, "queued": len(runs) - 2}
-        assert store.asked.pop("runs") == 1
-        assert store.asked[f"runs/{runs[0]}"] == complete
-        assert max(store.asked.values()) <= most
-    shutil.rmtree(client.store.root / "runs" / runs[0] / "outcomes")
-    assert {facts.run: facts.state for facts in list_runs(store, "local", None)}[runs[0]] == "running"
+    return runs
+
+
+WANTED = Counter({"complete": 1, "running": 1, "queued": len(STATES) - 2})
+
+
+def states(store, client) -> Counter[str]:
+    return Counter(facts.state for facts in list_runs(store, "local", client.backend.poll))
+
+
+def another_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("VRECOMPUTE_CACHE", str(tmp_path / f"cache-{time.monotonic_ns()}"))
+
+
+def test_a_list_costs_two_requests_a_run_one_listing_and_none_for_those_known_to_be_complete(
+    client, told, monkeypatch, tmp_path
+):
+    """However long their logs are, and where another process of this machine has listed them before."""
+    another_machine(monkeypatch, tmp_path)
+    for others in (len(told), len(told) - 1):
+        store = UnreliableStore(client.store, failing=0)
+        monkeypatch.setattr(UnreliableStore, "__repr__", lambda self: repr(self.store))
+        assert states(store, client) == WANTED
+        assert store.asked == {"list": 1, "get": 2 * others}
+    shutil.rmtree(client.store.root / "runs" / told[0] / "outcomes")
+    another_machine(monkeypatch, tmp_path)
+    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[0]] == "running"
+
+
+WRONG_HEADS = {
+    "missing": lambda path, other: path.unlink(),
+    "empty": lambda path, other: path.write_bytes(b""),
+    "of another run": lambda path, other: path.write_bytes(other.read_bytes()),
+    "flipped": lambda path, other: path.write_bytes(path.read_bytes().replace(b"progress", b"advances")),
+    "older": lambda path, other: path.write_bytes(path.read_bytes().replace(b'"version":', b'"version":1')),
+    "a folder": lambda path, other: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_HEADS)
+def test_a_head_that_cannot_be_is_read_around(client, told, monkeypatch, tmp_path, wrong):
+    another_machine(monkeypatch, tmp_path)
+    heads = [client.store.root / "runs" / run / "head.json" for run in told]
+    for path, other in zip(heads, [heads[-1].with_name("manifest.json"), *heads], strict=False):
+        WRONG_HEADS[wrong](path, other)
+    assert states(client.store, client) == WANTED
+
+
+def test_a_head_never_makes_a_run_complete(client, told, monkeypatch, tmp_path):
+    another_machine(monkeypatch, tmp_path)
+    manifest = read_manifest(client.store, told[2])
+    word = {"event": "ended", "time": time.time(), "host": "h", "pid": 1, "status": "complete"}
+    tell(client.store, manifest, writer="1-h-1-ab", event=word)
+    assert states(client.store, client) == WANTED
+    assert client.attach(told[2]).status == "queued"
+
+
+def test_a_look_at_a_run_that_is_followed_asks_no_more_the_longer_its_log_is(client, told):
+    store = UnreliableStore(client.store, failing=0)
+    run = Client(store=store).attach(told[1])
+    store.asked.clear()
+    assert run.is_live()
+    assert run.progress().chunks_done == 29
+    assert store.asked == {"get": 3}
 
 
 def test_a_store_of_two_thousand_runs_is_listed_in_seconds(client):
@@ -126,3 +157,14 @@ def test_a_store_of_two_thousand_runs_is_listed_in_seconds(client):
     began = time.process_time()
     assert len(client.runs(ask=False, labels={})) == 2000 + len(STATES)
     assert time.process_time() - began < 5
+
+
+def test_a_run_that_ended_otherwise_may_be_taken_up_and_is_asked_again(client, told, monkeypatch, tmp_path):
+    another_machine(monkeypatch, tmp_path)
+    manifest = read_manifest(client.store, told[2])
+    log = RunLog(client.store, manifest)
+    outcome = Tally(manifest).outcome({}, None, cancelled=False)
+    log.outcome(replace(outcome, summary=replace(outcome.summary, status="failed")).to_data(log.writer))
+    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[2]] == "failed"
+    RunLog(client.store, manifest).event("started")
+    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[2]] == "running"

@@ -34,9 +34,9 @@ from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
+from vrecompute.stores.address import StoreAddress, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
-from vrecompute.stores.directory import open_store
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Wanted, Workforce
 
@@ -142,7 +142,10 @@ class Client:
         if given is not None and not isinstance(given, (str, Path)):
             return given
         url = str(given or self.site.store.url or default_store())
-        if self.site.access.kind == "local" or ("://" in url and not url.startswith("file://")):
+        here = self.site.access.kind == "local" or not self.site.store.workers_reach
+        if here or ("://" in url and not url.startswith("file://")):
+            if "://" in url and not given:
+                url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
             return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
             self._remote_store = AccessStore(self._access, path_on_site(self._access, url))
@@ -359,7 +362,16 @@ class Client:
                 site_workers.leave(made[-1].dask)
             site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
-            runner = Runner(site_workers.dask, run.store, run.manifest, run.analysis(), notice, site_workers, packed)
+            runner = Runner(
+                site_workers.dask,
+                run.store,
+                run.manifest,
+                run.analysis(),
+                notice,
+                site_workers,
+                packed,
+                workers_reach=self.site.store.workers_reach,
+            )
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)
             return runner

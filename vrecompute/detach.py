@@ -7,13 +7,15 @@ All that another process needs is in the store, and the job needs no route to th
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.digest import sha256_of
-from vrecompute.errors import UsageError
+from vrecompute.errors import StoreError, UsageError
+from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.limits import SiteLimits
@@ -43,6 +45,11 @@ class Detached:
             raise UsageError(
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
                 "or a script; save it as FILE.py and submit that"
+            )
+        if not self.site.store.workers_reach:
+            raise UsageError(
+                f"jobs of site {self.site.name!r} do not reach the store (store.workers_reach: false), where "
+                "a detached run keeps what it finished; run it live"
             )
         self.backend.capabilities.require("workers", self.site.name)
         allowance = SiteLimits(self.site)
@@ -78,6 +85,8 @@ class Detached:
         body = {"job": job, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
+        with contextlib.suppress(StoreError):
+            tell(self.store, self.manifest, job=job)
         return job
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:

@@ -20,6 +20,8 @@
     ├── AnalysisError           the analysis' own code failed; carries its traceback
     ├── StoreError              the store lost, refused or damaged an object
     │   ├── StoreFull           no space left
+    │   ├── AbsentObject        there is no object of that name
+    │   ├── TransientStore      a request that failed, also when it was tried again
     │   ├── DamagedObject       an object is not what was written under its name
     │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
@@ -38,6 +40,7 @@ from __future__ import annotations
 
 __all__ = [
     "EXIT_CODES",
+    "AbsentObject",
     "AnalysisError",
     "BadInput",
     "ChangedFile",
@@ -61,6 +64,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "TransientRead",
+    "TransientStore",
     "Unavailable",
     "UnknownRun",
     "UnreadableFile",
@@ -190,6 +194,14 @@ class StoreFull(StoreError):
 
 class DamagedObject(StoreError):
     """An object is not what was written under its name; what can be made again is, and the object is set aside."""
+
+
+class AbsentObject(StoreError):
+    """A store has no object of that name."""
+
+
+class TransientStore(StoreError):
+    """A request to a store failed in passing, and again each time it was tried."""
 
 
 class OtherFormat(StoreError):

@@ -1,13 +1,15 @@
-"""What other packages add: drivers and analyses, found by entry point and imported when they are used."""
+"""What other packages add: drivers, analyses and stores, found by entry point and imported when they are used."""
 
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["ANALYSES", "BACKENDS", "installed"]
+__all__ = ["ANALYSES", "BACKENDS", "STORES", "installed"]
 
 ANALYSES = "vrecompute.analyses"
 BACKENDS = "vrecompute.backends"
+#: By scheme of their URL; each takes a StoreAddress.
+STORES = "vrecompute.stores"
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.completeruns import complete_runs, keep_complete_runs
 from vrecompute.detach import submissions
-from vrecompute.errors import OtherFormat, RunError, StoreError
-from vrecompute.execution.manifest import read_manifest
-from vrecompute.execution.runlog import Seen, outcomes, run_state
+from vrecompute.errors import DamagedObject, OtherFormat, RunError, StoreError
+from vrecompute.execution.head import read_head
+from vrecompute.execution.manifest import Manifest, read_manifest
+from vrecompute.execution.runlog import Seen, ended_complete, head_state, outcomes, run_state
 from vrecompute.stores.base import Store
 
 __all__ = ["RunFacts", "list_runs"]
@@ -30,10 +32,8 @@ class RunFacts(NamedTuple):
     labels: Mapping[str, str] = {}
 
 
-# What this process has read, by store and the documents that tell it: facts of manifests, with the site as their
-# state, and of runs that are complete.
-_begun: dict[tuple[str, ...], RunFacts] = {}
-_complete: dict[tuple[str, ...], RunFacts] = {}
+# Requests to the store that are under way at once.
+_AT_ONCE = 8
 
 
 def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, str] = {}) -> list[RunFacts]:
@@ -41,59 +41,91 @@ def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, s
 
     A detached run of `site` for which no Runner speaks is what `poll`, asked once for all, says of its job: `queued`,
     `running`, `unknown`, `cancelled` or `interrupted`. Without `poll` it is `submitted`.
+
+    Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
+    is missing, damaged or older costs a look at all that it has.
     """
+    names = store.children("runs")
+    kept = complete_runs(store)
+    known = {run: facts for run in names if (facts := _known(run, kept.get(run))) is not None}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        unknown = [run for run in names if run not in known]
+        looked = dict(zip(unknown, pool.map(lambda run: _look(store, run), unknown), strict=True))
+    ended = {run: look.facts for run, look in looked.items() if look.facts is not None and look.is_complete}
+    if ended or len(known) < len(kept):
+        keep_complete_runs(store, {run: (*facts[2:5], facts.labels) for run, facts in {**known, **ended}.items()})
     found: list[RunFacts] = []
     jobs: dict[str, JobId] = {}
-    for name, names in _listed(store).items():
-        facts, job = _look(store, name, names, site)
+    for run in names:
+        facts, job, its_site, _ = looked.get(run) or _Look(known.get(run))
         if facts is None or not labels.items() <= facts.labels.items():
             continue
         found.append(facts)
-        if job is not None:
-            jobs[name] = job
+        if job and facts.state == "interrupted" and its_site == site:
+            jobs[run] = job
     said = poll(list(jobs.values())) if poll is not None and jobs else {}
     states = {name: _word(said.get(job)) if poll is not None else "submitted" for name, job in jobs.items()}
     return [facts._replace(state=states.get(facts.run, facts.state)) for facts in found]
 
 
-def _listed(store: Store) -> dict[str, list[str] | None]:
-    """The names of all objects of each run, by one listing; None for each where some cannot be listed."""
+class _Look(NamedTuple):
+    """What was seen of a run: its line, unless there is none, its latest job, its site, and whether it stays so."""
+
+    facts: RunFacts | None
+    job: JobId | None = None
+    site: str = ""
+    is_complete: bool = False
+
+
+def _known(run: str, kept: object) -> RunFacts | None:
+    match kept:
+        case [str(created), str(analysis), str(dataset), dict(labels)]:
+            return RunFacts(run, "complete", created, analysis, dataset, labels=labels)
+    return None
+
+
+def _look(store: Store, run: str) -> _Look:
+    """One line, whatever is wrong with the run; nothing for an empty folder, which a deleted run leaves."""
     try:
-        names = store.names("runs")
-        return {run: list(those) for run, those in groupby(names, key=lambda name: name.split("/")[1])}
-    except StoreError:
-        return dict.fromkeys(store.children("runs"))
-
-
-def _look(store: Store, name: str, listed: list[str] | None, site: str) -> tuple[RunFacts | None, JobId | None]:
-    """One line, whatever is wrong with the run, and the job to ask about; nothing for an empty folder.
-
-    A run that is deleted leaves one. A run that this process has seen to be complete is not read again.
-    """
-    try:
-        names = list(store.names(f"runs/{name}")) if listed is None else listed
-        if not names:
-            return None, None
-        made = f"runs/{name}/manifest.json"
-        key = (store.url, *(n for n in names if n == made or n.startswith(f"runs/{name}/outcomes/")))
-        if (known := _complete.get(key)) is not None:
-            return known, None
-        if (facts := _begun.get((store.url, made)) if made in names else None) is None:
-            manifest = read_manifest(store, name)
-            facts = RunFacts(name, manifest.site, manifest.created, manifest.analysis, manifest.dataset.name)
-            facts = _begun[store.url, made] = facts._replace(labels=manifest.labels)
-        seen = Seen(names, *outcomes(store, name, names))
-        state, its_site = run_state(store, name, seen=seen), facts.state
-        facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
-        if state == "complete" and not facts.trouble:
-            _complete[key] = facts
-        jobs = [n for n in names if n.startswith(f"runs/{name}/jobs/")]
-        ids = submissions(store, name, jobs[-1:]) if state == "interrupted" and its_site == site else []
-        return facts, ids[-1] if ids else None
+        return _quick_look(store, run) or _full_look(store, run)
     except OtherFormat as error:
-        return RunFacts(name, "other-format", "", "", "", str(error)), None
+        return _Look(RunFacts(run, "other-format", "", "", "", str(error)))
     except (StoreError, RunError) as error:
-        return RunFacts(name, "damaged", "", "", "", str(error)), None
+        return _Look(RunFacts(run, "damaged", "", "", "", str(error)))
+
+
+def _quick_look(store: Store, run: str) -> _Look | None:
+    """By two requests; None where they do not tell."""
+    try:
+        is_complete = ended_complete(store, run)
+    except DamagedObject:
+        return None
+    if is_complete:
+        facts, site = _facts(read_manifest(store, run))
+        return _Look(facts._replace(state="complete"), site=site, is_complete=True)
+    head = read_head(store, run)
+    if head is None or (state := head_state(head)) == "complete":
+        return None
+    facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)
+    return _Look(facts, JobId(head.job) if head.job else None, head.site)
+
+
+def _full_look(store: Store, run: str) -> _Look:
+    names = list(store.names(f"runs/{run}"))
+    if not names:
+        return _Look(None)
+    facts, site = _facts(read_manifest(store, run))
+    seen = Seen(names, *outcomes(store, run, names))
+    state = run_state(store, run, seen=seen)
+    facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
+    submitted = [n for n in names if n.startswith(f"runs/{run}/jobs/")]
+    ids = submissions(store, run, submitted[-1:]) if state == "interrupted" else []
+    return _Look(facts, ids[-1] if ids else None, site, state == "complete" and not facts.trouble)
+
+
+def _facts(manifest: Manifest) -> tuple[RunFacts, str]:
+    made = (manifest.created, manifest.analysis, manifest.dataset.name)
+    return RunFacts(manifest.run, "", *made, labels=manifest.labels), manifest.site
 
 
 def _word(job: JobStatus | None) -> str:

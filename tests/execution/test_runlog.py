@@ -15,6 +15,7 @@ from tests.patience import comes_true
 from vrecompute import Client, run
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
+from vrecompute.errors import AbsentObject
 from vrecompute.execution import runlog
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import RunLog, create_next, run_state
@@ -22,11 +23,14 @@ from vrecompute.run import Run
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import read_document
 
+MANIFEST = SimpleNamespace(
+    run="r", prefix="runs/r/", created="", analysis="a", dataset=SimpleNamespace(name="d"), site="local", labels={}
+)
 FIRST, SECOND = {"job": "1"}, {"job": "2"}
 
 
 class Lagging(DirStore):
-    """A store whose next listings of outcomes come without them, as NFS may give them."""
+    """A store whose next looks at outcomes come without them, as NFS may give them."""
 
     late = 0
 
@@ -35,6 +39,12 @@ class Lagging(DirStore):
             self.late -= 1
             return iter(())
         return super().names(prefix)
+
+    def get(self, name, **options):
+        if "/outcomes/" in name and self.late > 0:
+            self.late -= 1
+            raise AbsentObject(name)
+        return super().get(name, **options)
 
 
 class Slow(DirStore):
@@ -60,8 +70,7 @@ class Deaf(DirStore):
 
 def test_no_event_is_lost_where_two_threads_speak(tmp_path):
     store = Slow(tmp_path)
-    manifest = SimpleNamespace(prefix="runs/r/")
-    log = RunLog(store, cast(Manifest, manifest))
+    log = RunLog(store, cast(Manifest, MANIFEST))
     threads = [
         threading.Thread(target=lambda who=who: [log.event("said", who=who, n=n) for n in range(50)]) for who in "ab"
     ]
@@ -89,7 +98,7 @@ def test_an_object_whose_creation_was_not_heard_of_is_there_once(tmp_path):
 
 def test_a_runner_of_another_machine_whose_name_begins_alike_is_not_taken_for_dead(tmp_path, monkeypatch):
     store, name = DirStore(tmp_path), "a-node-of-the-large-cluster"
-    manifest = SimpleNamespace(prefix="runs/r/")
+    manifest = MANIFEST
     monkeypatch.setattr(runlog.socket, "gethostname", lambda: f"{name}-2")
     with monkeypatch.context() as there:
         there.setattr(runlog.os, "getpid", lambda: (1 << 22) + 1)  # none that Linux gives
@@ -116,7 +125,7 @@ def kept(tmp_path_factory):
 
 def test_a_runner_that_ends_while_its_run_is_looked_at_has_said_how(kept):
     store, attach = kept
-    store.late = 1
+    store.late = 2
     assert run_state(store, attach().id) == "complete"
     assert store.late == 0
 

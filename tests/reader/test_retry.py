@@ -13,13 +13,14 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import reader
+from vrecompute import retries as again
 from vrecompute.errors import CorruptFile, TransientRead, UnreadableFile
-from vrecompute.reader import rawfile, retry
+from vrecompute.reader import rawfile
 
 
 @pytest.fixture
 def path(tmp_path, monkeypatch) -> str:
-    monkeypatch.setattr(retry, "_WAITS", {"wait_initial": 0.001, "wait_max": 0.001, "wait_jitter": 0.0})
+    monkeypatch.setattr(again, "_WAITS", {"wait_initial": 0.001, "wait_max": 0.001, "wait_jitter": 0.0})
     return str(write_events(tmp_path / "e.root", 100, clusters=2))
 
 

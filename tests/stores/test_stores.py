@@ -16,7 +16,8 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull, UsageError
 from vrecompute.sites.access import Completed, LocalAccess
-from vrecompute.stores.directory import DirStore, open_store
+from vrecompute.stores.address import open_store
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_content, write_content
 from vrecompute.stores.remote import AccessStore
 

@@ -48,7 +48,7 @@ def probe(backend: QueueBackend) -> list[Finding]:
         meet.wait()
     findings.append(_queue(job_id, status, waited, backend.logs(job_id) if told is None else ""))
     if told is not None:
-        store = _seen_from_here(backend, told["store"])
+        store = _seen_from_here(backend, told["store"]) if backend.site.store.workers_reach else ""
         findings += judge(backend.site, place, told, met, store)
     return findings
 
@@ -90,7 +90,8 @@ def judge(
         )
     wrong = told["store"]["error"] or store
     advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
-    findings.append(Finding("store", not wrong, wrong or "the job and this machine read the same bytes", advice))
+    right = "the job and this machine read the same bytes" if site.store.workers_reach else "jobs need not reach it"
+    findings.append(Finding("store", not wrong, wrong or right, advice))
     return findings
 
 
@@ -118,7 +119,7 @@ def _start_meeting(backend: QueueBackend) -> subprocess.Popen[bytes]:
 
 
 def _send(backend: QueueBackend, address: str) -> tuple[JobId, JobStatus]:
-    url = backend.site.store.url or _STORE
+    url = backend.site.store.url or _STORE if backend.site.store.workers_reach else ""
     command = ["python", "-m", "vrecompute.batch.probe_job", "job", "--call", address, "--store", url]
     command += ["--interface", backend.site.network.interface or ""]
     image = backend.site.environment.image

@@ -25,7 +25,7 @@ import psutil
 
 from vrecompute.digest import numerics
 from vrecompute.errors import StoreError
-from vrecompute.stores.directory import open_store
+from vrecompute.stores.address import open_store
 
 __all__ = ["facts_here", "main"]
 
@@ -106,6 +106,8 @@ def _call(address: str, message: dict[str, Any]) -> dict[str, str]:
 
 def _try_store(url: str) -> dict[str, Any]:
     """Put an object, get it back and compare; the other side looks for it under the same name."""
+    if not url:  # the site says that jobs do not reach it
+        return {"error": ""}
     name, data = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(1 << 16)
     try:
         store = open_store(os.path.expandvars(url))

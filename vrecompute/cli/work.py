@@ -27,7 +27,7 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
     from vrecompute.detach import verified_manifest
     from vrecompute.execution.manifest import read_manifest
     from vrecompute.execution.runner import Runner
-    from vrecompute.stores.directory import open_store
+    from vrecompute.stores.address import open_store
 
     kept = open_store(store)
     verified_manifest(kept, name, manifest_sha256)

@@ -2,15 +2,18 @@
 
 runs/<run>/manifest.json             this
 runs/<run>/plan.json                 what preflight made of it
+runs/<run>/head.json                 what its Runners said last; see `head`
 runs/<run>/events/<writer>/<n>.json  what each Runner did, one object an event
 runs/<run>/results/<sha256>.zip      results, by content
-runs/<run>/outcomes/<writer>.json    how each Runner ended
+runs/<run>/outcomes/complete.json    how the first Runner ended that ended complete
+runs/<run>/outcomes/<writer>.json    how each other one ended
 runs/<run>/products/<writer>/...     what `finish` made
 runs/<run>/cancel                    a client asked for an end
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -25,6 +28,7 @@ from vrecompute.datasets.dataset import Dataset
 from vrecompute.digest import canonical_json
 from vrecompute.errors import DamagedObject, RunError, StoreError, UnknownRun, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
+from vrecompute.execution.head import tell
 from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
@@ -126,9 +130,13 @@ class Manifest:
         return sealed(self.object_name, "manifest", to_data(self))
 
     def write(self, store: Store) -> None:
-        """Make the manifest durable; RunError where the run exists already."""
-        if not store.create(self.object_name, self.encoded()):
+        """Make the manifest durable, then the run's head; RunError where another run of the name exists already."""
+        data = self.encoded()
+        # a name that is taken may be so since the answer to a first try was lost
+        if not store.create(self.object_name, data) and store.get(self.object_name) != data:
             raise RunError(f"run {self.run!r} exists already in {store.url}; attach to it instead")
+        with contextlib.suppress(StoreError):
+            tell(store, self)
 
 
 def read_manifest(store: Store, run: str) -> Manifest:

@@ -18,6 +18,7 @@ from vrecompute.datasets.dataset import Source
 from vrecompute.digest import canonical_json
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.failure import Failure
+from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import Plan, PlannedSource, read_plan
@@ -60,7 +61,14 @@ class Planner:
     """Plans one run. Failures and warnings go to `tally`."""
 
     def __init__(
-        self, dask: DaskClient, store: Store, manifest: Manifest, tally: Tally, walltime: RunnerWalltime, watch: _Watch
+        self,
+        dask: DaskClient,
+        store: Store,
+        manifest: Manifest,
+        tally: Tally,
+        walltime: RunnerWalltime,
+        watch: _Watch,
+        hands: Hands | None,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -69,6 +77,9 @@ class Planner:
         self.tally = tally
         self.walltime = walltime
         self.watch = watch
+        self.hands = hands
+        # What workers open.
+        self._url = store.url if hands is None else hands.url
 
     def plan(self, analysis: Analysis, work: str, packed: Packed) -> Plan:
         """What preflight found of all sources."""
@@ -78,7 +89,7 @@ class Planner:
         planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
         if not grids:
             context = PreflightContext(
-                analysis, samples, views, work, self.settings.chunk_bytes, self.store.url, code=packed.code.parts
+                analysis, samples, views, work, self.settings.chunk_bytes, self._url, code=packed.code.parts
             )
             find = partial(self._preflight, packed)
             found = settled(context, self.manifest.dataset.sources, find)
@@ -132,13 +143,13 @@ class Planner:
     def _apart(self, planned: list[PlannedSource]) -> list[PlannedSource]:
         """The same sources; files that only their whole content can tell apart are read for it."""
         paths = lookalikes(planned)
-        ended = self._spread("alike", whole_sha256, self.store.url, paths) if paths else {}
+        ended = self._spread("alike", whole_sha256, self._url, paths) if paths else {}
         return told_apart(planned, {paths[n]: e.value for n, e in ended.items() if e.how == "done"})
 
     def _prove(self, sources: Sequence[PlannedSource]) -> Proofs:
         """What the chunks of sources hold, where all of them could be read; kept in the store."""
         batches = in_batches(sources)
-        ended = self._spread("prove", chunk_digests, self.store.url, batches)
+        ended = self._spread("prove", chunk_digests, self._url, batches)
         found: dict[str, list[str]] = {s.proof: [] for s in sources}
         for number, (source, _, _) in enumerate(batches):
             if number in ended and ended[number].how == "done":
@@ -161,7 +172,7 @@ class Planner:
             self.watch.look_around(pool, ended)
             looking(ended, done)
 
-        pool = TaskPool(self.dask, f"{label}-{self.manifest.run}")
+        pool = TaskPool(self.dask, f"{label}-{self.manifest.run}", hands=self.hands)
         ended = spread(
             pool,
             partial(_counting, function),

@@ -8,7 +8,7 @@ import contextvars
 import queue
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,8 +20,10 @@ from distributed.scheduler import KilledWorker
 
 from vrecompute.analysis.importeffects import apply
 from vrecompute.analysis.processreads import Reads, forget
-from vrecompute.errors import AnalysisError
+from vrecompute.errors import AnalysisError, StoreError
 from vrecompute.execution.byvalue import Packed
+from vrecompute.execution.hands import Hands
+from vrecompute.stores.handed import handing
 
 __all__ = ["Finished", "TaskPool"]
 
@@ -51,11 +53,20 @@ class TaskPool:
 
     `shared` is sent once as a separate task, so that Dask computes it again wherever a worker that held
     it is lost. A ticket that was sent twice ends once, with the first copy to finish that is not `idle`: one
-    whose value says that it did nothing.
+    whose value says that it did nothing. Where workers do not reach the store, `hands` brings its objects to them,
+    those named by `common` once, and theirs to it, before a task has ended.
     """
 
-    def __init__(self, dask: DaskClient, label: str, idle: Callable[[Any], bool] = lambda value: False) -> None:
+    def __init__(
+        self,
+        dask: DaskClient,
+        label: str,
+        idle: Callable[[Any], bool] = lambda value: False,
+        hands: Hands | None = None,
+        common: Iterable[str] = (),
+    ) -> None:
         self.dask = dask
+        self._hands = hands
         self.label = label
         self._idle = idle
         self._ended: queue.SimpleQueue[tuple[Any, Future]] = queue.SimpleQueue()
@@ -65,6 +76,7 @@ class TaskPool:
         self._threads, self._counted = 0, -_THREADS_S
         self._asked_at = 0.0
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
+        self._common = self.share(hands.objects(common)) if hands is not None else None
         dask.sync(dask._run_on_scheduler, _let_deaths_be_counted, _DEATHS - 1, callback_timeout=_SILENT_S)
 
     def share(self, value: Any, packed: Packed | None = None) -> Future:
@@ -78,9 +90,17 @@ class TaskPool:
         bare = cloudpickle.dumps(replace(value, analysis=None))
         return self.dask.submit(_Shared, bare, packed.data, key=key, pure=False)
 
-    def submit(self, ticket: Any, function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
-        """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it."""
+    def submit(
+        self, ticket: Any, function: Callable[..., Any], *arguments: Any, reads: Iterable[str] = (), **named: Any
+    ) -> None:
+        """Send a call, known by `ticket`; sending a ticket that is in flight makes a second copy of it.
+
+        `reads` are objects of the store that the call reads if it has them.
+        """
         self._count += 1
+        if self._hands is not None:
+            own = self._hands.those_there(reads)
+            function, arguments = handing, (function, self._common, own, *arguments)
         future = self.dask.submit(
             _called, function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
         )
@@ -106,6 +126,11 @@ class TaskPool:
         if copies is None or future not in copies:
             return None
         how, value = _outcome(future)
+        if how == "done" and self._hands is not None:
+            try:
+                value = self._hands.taken(value)
+            except StoreError as error:
+                how, value = "raised", error
         if len(copies) > 1 and (how != "done" or self._idle(value)):
             copies.remove(future)
             return None

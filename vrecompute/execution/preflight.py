@@ -33,8 +33,8 @@ from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.execution.wholefile import check_checksum, is_checked
 from vrecompute.reader import require_columns
+from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
-from vrecompute.stores.directory import open_store
 
 __all__ = [
     "PreflightContext",

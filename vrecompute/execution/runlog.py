@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vrecompute.errors import StoreError
+from vrecompute.errors import AbsentObject, StoreError, VrecomputeError
+from vrecompute.execution.head import Head, read_head, tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.stores.base import Store
@@ -27,6 +28,8 @@ __all__ = [
     "cancel_requested",
     "create_next",
     "delete_run",
+    "ended_complete",
+    "head_state",
     "latest_event",
     "outcomes",
     "read_event",
@@ -41,6 +44,7 @@ OUT_OF_TIME = "out-of-time"
 #: Its last word otherwise. How it ended is in its outcome; without one, no client needs to wait for it.
 ENDED = "ended"
 _LAST_WORDS = frozenset({OUT_OF_TIME, ENDED})
+_FOR_THE_HEAD = frozenset({"started", "progress", OUT_OF_TIME, ENDED})
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
 _BEAT_S = 5.0
@@ -52,27 +56,29 @@ class RunLog:
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
+        self.manifest = manifest
         self.prefix = manifest.prefix
         self.writer = f"{int(time.time()):x}-{socket.gethostname()[:24]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._lock = threading.Lock()
         self._number = 0
-        self._started = self._last = time.monotonic()
+        self._status: dict[str, str] = {}
+        self._started = self._told = time.monotonic()
 
     def event(self, kind: str, **facts: Any) -> None:
         """Record one event."""
         # whose silence need not be waited for where the batch system knows that the job is over
         job = {"job": os.environ["VRECOMPUTE_JOB"]} if "VRECOMPUTE_JOB" in os.environ else {}
-        process = {"host": socket.gethostname(), "pid": os.getpid()}
-        body = {"event": kind, "time": time.time(), "writer": self.writer, **process, **job, **facts}
+        body = {"event": kind, "time": time.time(), "writer": self.writer, **_process(), **job, **facts}
         with self._lock:  # the Runner and the thread that beats both speak
             name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
             self._number = create_next(self.store, name, self._number, "event", body)
-            self._last = time.monotonic()
+            if kind in _FOR_THE_HEAD:
+                self._tell(body)
 
     def beat(self, **facts: Any) -> None:
-        """Record progress, if enough time has passed since the last event."""
+        """Record progress, if enough time has passed since the run's head was told of this Runner."""
         now = time.monotonic()
-        if now - self._last >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
+        if now - self._told >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
             self.event("progress", **facts)
 
     @contextlib.contextmanager
@@ -96,9 +102,20 @@ class RunLog:
             self.event(ENDED, **facts())
 
     def outcome(self, data: Mapping[str, Any]) -> None:
-        """Record how this Runner ended."""
+        """Record how this Runner ended. The first that ended complete does so under a name that any client knows."""
+        names = [_complete(self.manifest.run)] if data["status"] == "complete" else []
         # The order of cuts in a cutflow is part of it.
-        write_document(self.store, f"{self.prefix}outcomes/{self.writer}.json", "outcome", data, ordered=True)
+        for name in [*names, f"{self.prefix}outcomes/{self.writer}.json"]:
+            if write_document(self.store, name, "outcome", data, ordered=True):
+                break
+        with self._lock:
+            self._status = {"status": data["status"]}
+            self._tell({"event": ENDED, "time": time.time(), **_process()})
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        with contextlib.suppress(VrecomputeError):  # it is a hint
+            tell(self.store, self.manifest, writer=self.writer, event={**event, **self._status})
+        self._told = time.monotonic()
 
 
 def create_next(store: Store, name: str, number: int, kind: str, body: Mapping[str, Any]) -> int:
@@ -165,8 +182,11 @@ def _below(names: Sequence[str], prefix: str) -> list[str]:
 def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False, seen: Seen | None = None) -> str:
     """`complete`, `partial`, `failed`, `cancelled`, `running`, or `interrupted`: no Runner has spoken for some minutes.
 
-    `over` tells of a native id whether that job has ended, with any Runner in it. `seen` is asked for no more.
+    `over` tells of a native id whether that job has ended, with any Runner in it. `seen` is asked for no more. Without
+    it, a run that is complete or running costs two requests, however long its log is.
     """
+    if seen is None and (quick := _quick_state(store, run, over)):
+        return quick
     ended, damaged = outcomes(store, run) if seen is None else (seen.ended, seen.damaged)
     if ended and ended[0].outcome.summary.status == "complete":
         return "complete"  # a Runner still at it adds nothing
@@ -184,12 +204,9 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
             event = read_event(store, name)
         except StoreError:
             continue
-        if _gone(event):
-            gone = True
-        elif event["event"] not in _LAST_WORDS and time.time() - event["time"] < _SILENCE_S:
-            if not over(str(event.get("job", ""))):
-                return "running"
-            gone = True
+        if (at_work := _at_work(event, over)) is True:
+            return "running"
+        gone = gone or at_work is None
     if gone:
         ended, _ = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
     return ended[0].outcome.summary.status if ended else "interrupted"
@@ -197,6 +214,9 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
 
 def latest_event(store: Store, run: str) -> dict[str, Any] | None:
     """What the Runner that began last said last, of however many that the run had; None where that is not known."""
+    head = read_head(store, run)
+    if head is not None and head.said:
+        return dict(head.latest or {})
     names = list(store.names(f"runs/{run}/events"))
     try:
         # a writer's name begins with its time in hexadecimal
@@ -210,6 +230,56 @@ def speaks(event: Mapping[str, Any]) -> bool:
     """Whether the Runner of an event is at work still, as far as the store and this machine tell."""
     silent = time.time() - event["time"] > _SILENCE_S
     return event["event"] not in _LAST_WORDS and not silent and not _gone(event)
+
+
+def _quick_state(store: Store, run: str, over: Callable[[str], bool]) -> str:
+    """`complete` or `running`; empty where only the run's log tells for certain."""
+    try:
+        if ended_complete(store, run):
+            return "complete"
+    except StoreError:
+        return ""
+    head = read_head(store, run)
+    return "running" if head is not None and head_state(head, over) == "running" else ""
+
+
+def ended_complete(store: Store, run: str) -> bool:
+    """Whether some Runner of a run ended complete, by one request. DamagedObject where it cannot be read how."""
+
+    def complete(body: dict[str, Any]) -> bool:
+        if (body["status"], body["summary"]["run"]) != ("complete", run):
+            raise ValueError(f"it is of run {body['summary']['run']!r}, which ended {body['status']!r}")
+        return True
+
+    try:
+        return read_document(store, _complete(run), "outcome", complete)
+    except AbsentObject:
+        return False
+
+
+def head_state(head: Head, over: Callable[[str], bool] = lambda job: False) -> str:
+    """The state of a run as its head tells it; where that is `complete`, it has to be looked at."""
+    ended = [str(event["status"]) for event in head.said.values() if "status" in event]
+    if any(_at_work(event, over) for event in head.said.values() if "status" not in event):
+        return "running"
+    return next((status for status in ("complete", "partial") if status in ended), (ended or ["interrupted"])[-1])
+
+
+def _at_work(event: Mapping[str, Any], over: Callable[[str], bool]) -> bool | None:
+    """Whether the Runner of an event is at work; None where its process or job is known to be gone."""
+    if _gone(event):
+        return None
+    if event["event"] in _LAST_WORDS or time.time() - event["time"] >= _SILENCE_S:
+        return False
+    return None if over(str(event.get("job", ""))) else True
+
+
+def _complete(run: str) -> str:
+    return f"runs/{run}/outcomes/complete.json"
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _gone(event: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import failure_of
 from vrecompute.execution.finish import failed_outcome, finish
+from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, Tally
 from vrecompute.execution.patience import Patience
@@ -39,6 +40,7 @@ from vrecompute.execution.workkey import work_key
 from vrecompute.execution.workloop import WorkLoop, report_work
 from vrecompute.results.file import Completeness, write_results
 from vrecompute.results.result import Result
+from vrecompute.retries import count_retries
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import SetAside, content_name, set_aside, write_content
 
@@ -52,7 +54,8 @@ class Runner:
     """One execution of one manifest.
 
     `on_progress` is called from the Runner's thread with each new Progress; `control` knows more of the workers than
-    Dask does, and gives more of them for more work. `packed` is from `pack_for`, when the run was asked for.
+    Dask does, and gives more of them for more work. `packed` is from `pack_for`, when the run was asked for. Where
+    workers do not reach the store, all of it goes through the Runner.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Runner:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         control: WorkerControl | None = None,
         packed: Packed | None = None,
+        *,
+        workers_reach: bool = True,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -77,7 +82,8 @@ class Runner:
         self.control = control or WorkerControl()
         self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
-        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self)
+        self.hands = None if workers_reach else Hands(store, manifest.run)
+        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self, self.hands)
         self._aside = SetAside(store)
         self._cancelled = False
         self._looked = 0.0
@@ -102,6 +108,7 @@ class Runner:
 
     def _execute(self) -> Outcome:
         results: dict[str, Result] = {}
+        retries = count_retries()
         try:
             self.log.event("started")
             self._aside.begin()
@@ -123,6 +130,7 @@ class Runner:
         self.walltime.hand_over(self.tally)
         cancelled = self._cancelled
         name = self._kept(results, cancelled=cancelled)
+        self.tally.retried(retries)
         self.tally.warnings += self._aside.said()
         outcome = self.tally.outcome(results, name, cancelled=cancelled)
         try:
@@ -164,7 +172,7 @@ class Runner:
         context = TaskContext(
             plan,
             self.analysis,
-            self.store.url,
+            self.store.url if self.hands is None else self.hands.url,
             resources=dict(self.manifest.resources),
             certified=dict(self.manifest.certified),
             numerics=dict(self.manifest.numerics),

@@ -20,8 +20,8 @@ from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.task import read_chunk
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
+from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
-from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import intact, read_document, write_document
 
 __all__ = ["Proofs", "Stock", "chunk_digests", "in_batches", "remember", "remembered", "rewritten", "stock"]

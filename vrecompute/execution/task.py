@@ -28,9 +28,9 @@ from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
+from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy
-from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import read_content, set_aside
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
@@ -76,7 +76,7 @@ class TaskReport:
     `seconds` is wall time by stage (`read`, `process`, `merge`, `write`), `wall` for all of it, and its `cpu` time.
     `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
     whether the worker makes room for another, as it does unless its time is the Runner's own. `retries` names the file
-    and the reason of each read that was tried again.
+    and the reason of each read or store request that was tried again.
     """
 
     part: str | None

@@ -12,8 +12,8 @@ from vrecompute.datasets.checksum import checksum_of, digest_of_file
 from vrecompute.datasets.dataset import Source
 from vrecompute.digest import sha256_json
 from vrecompute.errors import CorruptFile, StoreError
+from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
-from vrecompute.stores.directory import open_store
 from vrecompute.stores.objects import FORMAT, read_document, write_document
 
 __all__ = ["check_checksum", "is_checked", "whole_digest", "whole_sha256"]

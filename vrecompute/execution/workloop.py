@@ -14,6 +14,7 @@ from vrecompute.errors import AnalysisError, DamagedObject, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import failure_of
+from vrecompute.execution.hands import Hands
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
@@ -47,6 +48,7 @@ class _Runner(Protocol):
     walltime: RunnerWalltime
     control: WorkerControl
     log: RunLog
+    hands: Hands | None
 
     @property
     def over(self) -> bool: ...
@@ -75,7 +77,8 @@ class WorkLoop:
         if self.schedule.exhausted:
             return
         runner, label = self.runner, f"{self.runner.manifest.run}-{self.plan.work[:8]}"
-        pool = TaskPool(runner.dask, label, idle=lambda task_report: task_report.idle)
+        common = [*context.resources.values(), *context.certified.values()]
+        pool = TaskPool(runner.dask, label, lambda task_report: task_report.idle, runner.hands, common)
         shared = pool.share(context, packed)
         while not runner.over and (len(pool) > 0 or len(self.killed) > 0 or not self.schedule.exhausted):
             if runner.walltime.is_up or (runner.walltime.closing and len(pool) == 0):
@@ -105,7 +108,8 @@ class WorkLoop:
 
     def _submit(self, pool: TaskPool, shared: Future, task: Task) -> None:
         longest_s = self.schedule.longest_s
-        pool.submit(task, compute, shared, task.first, task.last, longest_s, from_start=task.from_start)
+        reads = [self.plan.sources[number].sidecar for number, _, _ in self.plan.slices(task.first, task.last)]
+        pool.submit(task, compute, shared, task.first, task.last, longest_s, from_start=task.from_start, reads=reads)
 
     def _ended(self, end: Finished) -> None:
         task: Task = end.ticket

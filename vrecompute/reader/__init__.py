@@ -12,8 +12,9 @@ from vrecompute.reader.facts import FileFacts, inspect, require_columns
 from vrecompute.reader.identity import Identity, origin_of, stamp_of
 from vrecompute.reader.pages import PageTable
 from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
-from vrecompute.reader.retry import count_retries, retried, unreadable
+from vrecompute.reader.retry import retried, unreadable
 from vrecompute.reader.sidecar import table_from_bytes, table_to_bytes
+from vrecompute.retries import count_retries
 
 __all__ = [
     "READER_VERSION",

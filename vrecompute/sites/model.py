@@ -192,6 +192,13 @@ class StoreAddress(_Section):
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))
+    workers_reach: Flag = field(
+        default=True,
+        metadata=_says(
+            "Whether workers can open the store. If not, it is one of the client's machine: live runs bring their "
+            "parts back through Dask, and the client writes them."
+        ),
+    )
     trusted_users: tuple[Name, ...] = field(
         default=(),
         metadata=_says("Users whose runs others may resume, and draw the figures of: that runs their code."),

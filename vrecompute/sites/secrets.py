@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from vrecompute.config.marked_yaml import Entry, MappingNode, Node, Problem, ScalarNode, SequenceNode
 from vrecompute.config.spelling import VARIABLES
 
-__all__ = ["find_secrets", "without_secrets"]
+__all__ = ["find_secrets", "holds_secret", "without_secrets"]
 
 #: Keys that hold a secret, unless they end as `_REFERENCE` says.
 _SECRET_KEY = re.compile(
@@ -44,6 +44,11 @@ def find_secrets(node: Node, key: str = "") -> Iterator[Problem]:
             yield from find_secrets(item, key)
     elif _is_secret(node, key):
         yield Problem(node.mark, _ADVICE)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether some of it has the shape of a secret."""
+    return _SHAPES.search(text) is not None
 
 
 def without_secrets(tree: MappingNode) -> MappingNode:

@@ -2,7 +2,8 @@
 
 The commit protocol asks four things of a store and no more: an object appears whole or not at all,
 creating an existing name changes nothing and says so, what was put can be got by any client that knows its
-name, and a listing may lag. There are no locks and nothing is appended to.
+name, and a listing may lag. There are no locks and nothing is appended to. `replace` is for hints alone: what
+nothing depends on, such as the head of a run. `vrecompute.testing.StoreContract` is this as tests.
 """
 
 from __future__ import annotations
@@ -44,11 +45,23 @@ class Store(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Make `data` what is under `name`, whole at each moment, whatever was there; it may be lost with the power."""
+
+    def put_file(self, name: str, path: Path) -> bool:
+        """As `create`, with the content of a file, which is never in memory as a whole."""
+
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
-        """The object's bytes; StoreError where absent.
+        """The object's bytes; AbsentObject where there is none.
 
         DamagedObject where they are no file, cannot be read, disagree with `sha256`, or are more than `most_bytes`.
         """
+
+    def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
+        """As `get`, into a file, which is there whole or not at all."""
+
+    def stat(self, name: str) -> Entry | None:
+        """Size and time of one object; None where absent."""
 
     def digest(self, name: str) -> str | None:
         """The sha256 of the object's bytes, taken where the store is; None where absent or unreadable."""

@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
-from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
-from vrecompute.stores.base import NO_SPACE, Entry, Store, aside_name, checked, damage, object_path
+from vrecompute.errors import AbsentObject, DamagedObject, StoreError, StoreFull, TransientStore
+from vrecompute.retries import PASSING
+from vrecompute.stores.base import NO_SPACE, Entry, aside_name, checked, damage, object_path
 from vrecompute.stores.ownership import Owner, make_private, owner_of
+from vrecompute.stores.requests import requested
 
-__all__ = ["DirStore", "open_store"]
+__all__ = ["DirStore"]
 
 # Larger objects whose sha256 is known are hashed before they are read: whatever lies there takes no memory.
 _LARGE = 64 << 20
+# Bytes of a file that are in memory while it is copied.
+_PIECE = 1 << 20
 
 # What file systems say that have no hard links, or cannot make a directory durable by itself.
 _NOT_SUPPORTED = frozenset(
@@ -57,27 +64,51 @@ class DirStore:
         """The absolute path of the directory."""
         return str(self.root.absolute())
 
+    @requested
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken.
 
         What is only remembered of event files may be lost with the machine's power, and is then found anew.
         """
+        return self._create(name, io.BytesIO(data), len(data))
+
+    @requested
+    def replace(self, name: str, data: bytes) -> None:
+        """Rename a new file onto the old one."""
+        with self._beside(name, io.BytesIO(data), durable=False) as temporary:
+            temporary.replace(self._path(name))
+
+    @requested
+    def put_file(self, name: str, path: Path) -> bool:
+        """As `create`, with the content of a file."""
+        with path.open("rb") as file:
+            return self._create(name, file, os.fstat(file.fileno()).st_size)
+
+    def _create(self, name: str, data: IO[bytes], size: int) -> bool:
         target, durable = self._path(name), not name.startswith(_REMEMBERED)
-        if _is_taken(target, data):
+        if _is_taken(target, size):
             return False
+        with self._beside(name, data, durable=durable) as temporary:
+            if not _move(temporary, target, size):
+                return False
+            if durable:
+                self._sync_directory(target.parent)
+        return True
+
+    @contextlib.contextmanager
+    def _beside(self, name: str, data: IO[bytes], *, durable: bool) -> Iterator[Path]:
+        """A temporary file with that content, in the folder of the object; StoreError for what fails meanwhile."""
+        target = self._path(name)
         temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
         try:
             self._make_folder(target.parent)
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
+                shutil.copyfileobj(data, file, _PIECE)
                 file.flush()
                 self._share(temporary, 0o666)
                 if durable:
                     os.fsync(file.fileno())
-            if not _move(temporary, target, data):
-                return False
-            if durable:
-                self._sync_directory(target.parent)
+            yield temporary
         except OSError as error:
             # whatever keeps the folder itself from being made
             refused = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} or not self.root.is_dir()
@@ -90,8 +121,8 @@ class DirStore:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        return True
 
+    @requested
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; DamagedObject where they are not what was asked for."""
         try:
@@ -107,21 +138,55 @@ class DirStore:
                     file.seek(0)
                 data = file.read()
         except FileNotFoundError as error:
-            if self.exists(name):
+            if self._path(name).is_symlink():
                 raise DamagedObject(f"{self.url}: {name!r} is damaged: it is a link to nothing") from error
-            raise StoreError(f"{self.url}: there is no object {name!r}") from error
+            raise AbsentObject(f"{self.url}: there is no object {name!r}") from error
         except OSError as error:
             raise self._translate(error, name) from error
         return checked(self.url, name, data, sha256)
 
+    @requested
+    def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
+        """Copy the file, piece by piece."""
+        part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+        try:
+            with self._open(name) as source, part.open("wb") as file:
+                shutil.copyfileobj(source, file, _PIECE)
+            if sha256 is not None and (found := _sha256(part)) != sha256:
+                raise damage(self.url, name, sha256, found)
+            part.replace(path)
+        except FileNotFoundError as error:
+            raise AbsentObject(f"{self.url}: there is no object {name!r}") from error
+        except OSError as error:
+            raise self._translate(error, name) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    @requested
+    def stat(self, name: str) -> Entry | None:
+        """What the file system says of the file."""
+        try:
+            status = self._path(name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._translate(error, name) from error
+        return Entry(name, status.st_size, status.st_mtime)
+
+    @requested
     def digest(self, name: str) -> str | None:
         """The sha256 of the object's bytes, read piece by piece; None where absent or unreadable."""
         try:
             with self._open(name) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, StoreError):
-            return None
+        except OSError as error:
+            if error.errno in PASSING:
+                raise self._translate(error, name) from error
+        except DamagedObject:
+            pass
+        return None
 
+    @requested
     def set_aside(self, name: str) -> str:
         """Rename the file, or whatever else it is."""
         aside = aside_name(name)
@@ -135,8 +200,9 @@ class DirStore:
 
     def exists(self, name: str) -> bool:
         """Whether the name is taken."""
-        return os.path.lexists(self._path(name))
+        return self.stat(name) is not None
 
+    @requested
     def names(self, prefix: str) -> Iterator[str]:
         """Names below `prefix`, sorted; unfinished temporaries are never among them, and go when they are a day old."""
         base = self._path(prefix) if prefix else self.root
@@ -152,6 +218,7 @@ class DirStore:
             _sweep(Path(directory, f) for f in files if _TEMPORARY.fullmatch(f))
         yield from sorted(found)
 
+    @requested
     def children(self, prefix: str) -> list[str]:
         """What lies in the folder."""
         try:
@@ -161,6 +228,7 @@ class DirStore:
         except OSError as error:
             raise self._translate(error, prefix) from error
 
+    @requested
     def entries(self, prefix: str) -> Iterator[Entry]:
         """As `names`, with what the file system says of each."""
         for name in self.names(prefix):
@@ -168,6 +236,7 @@ class DirStore:
                 status = self._path(name).lstat()
                 yield Entry(name, status.st_size, status.st_mtime)
 
+    @requested
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
         try:
@@ -182,6 +251,7 @@ class DirStore:
             if time.time() - path.stat().st_mtime > _FRESH_S:
                 os.utime(path)
 
+    @requested
     def retire(self, name: str, before: float) -> bool:
         """Remove an old file; folders that are empty then stay."""
         path = self._path(name)
@@ -246,7 +316,8 @@ class DirStore:
                 f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
                 "free some space and run again, finished work is reused"
             )
-        kind = DamagedObject if error.errno in {errno.EACCES, errno.EPERM} else StoreError
+        kind: type[StoreError] = DamagedObject if error.errno in {errno.EACCES, errno.EPERM} else StoreError
+        kind = TransientStore if error.errno in PASSING else kind
         return kind(f"{self.url}: {name!r}: {error.strerror or error}")
 
     @staticmethod
@@ -269,29 +340,34 @@ def _sweep(temporaries: Iterable[Path]) -> None:
                 path.unlink()
 
 
-def _is_taken(target: Path, data: bytes) -> bool:
-    """Whether there is anything; an empty file where `data` is not empty is a claim, see `_claim`."""
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_taken(target: Path, size: int) -> bool:
+    """Whether there is anything; an empty file where there is to be one of a `size` is a claim, see `_claim`."""
     try:
         status = target.lstat()
     except OSError:
         return False
-    return not stat.S_ISREG(status.st_mode) or status.st_size > 0 or not data
+    return not stat.S_ISREG(status.st_mode) or status.st_size > 0 or not size
 
 
-def _move(temporary: Path, target: Path, data: bytes) -> bool:
+def _move(temporary: Path, target: Path, size: int) -> bool:
     """Give the file its name, unless the name is taken."""
     try:
         os.link(temporary, target)
     except FileExistsError:
-        return _claim(temporary, target, data)
+        return _claim(temporary, target, size)
     except OSError as error:
         if error.errno not in _NOT_SUPPORTED:
             raise
-        return _claim(temporary, target, data)
+        return _claim(temporary, target, size)
     return True
 
 
-def _claim(temporary: Path, target: Path, data: bytes) -> bool:
+def _claim(temporary: Path, target: Path, size: int) -> bool:
     """As a link, where a file system has none: the process that makes an empty file of that name may rename onto it.
 
     For that moment a reader finds an empty object, which proves nothing and is not used. A claim that stays, since its
@@ -303,22 +379,8 @@ def _claim(temporary: Path, target: Path, data: bytes) -> bool:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             break
         except FileExistsError:
-            if _is_taken(target, data) or time.monotonic() > deadline:
+            if _is_taken(target, size) or time.monotonic() > deadline:
                 return False
             time.sleep(_CLAIM_LOOK_S)
     temporary.rename(target)
     return True
-
-
-def open_store(url: str | Path) -> Store:
-    """The store that `url` names; UsageError for a scheme that no store serves, and for what is no folder."""
-    text = str(url)
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme != "file":
-        raise UsageError(f"{text}: stores of the scheme {scheme!r} are not available; give a folder")
-    store = DirStore(text.removeprefix("file://"))
-    if (
-        there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
-    ) and not there.is_dir():
-        raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
-    return store

@@ -31,6 +31,7 @@ __all__ = [
     "sealed",
     "set_aside",
     "sha256_in",
+    "write_as_made",
     "write_content",
     "write_document",
 ]
@@ -61,7 +62,23 @@ def sealed(name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = Fal
 
 def write_document(store: Store, name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = False) -> bool:
     """Make a document durable; False where one that is intact has the name."""
+    return _write_sealed(store, name, kind, sealed(name, kind, body, ordered=ordered))
 
+
+def write_as_made(store: Store, name: str, data: bytes) -> None:
+    """Make an object durable as the process would that made it and cannot reach the store; DamagedObject for others."""
+    found = _SHA256.search(name.rpartition("/")[2])
+    if found is not None and found.group() == sha256_of(data):
+        write_content(store, name, data)
+        return
+    try:
+        kind = str(json.loads(data)["format"]).removeprefix("vrecompute-")
+    except (ValueError, LookupError, TypeError) as error:
+        raise DamagedObject(f"what came under {name!r} is neither a document nor the content of that name") from error
+    _write_sealed(store, name, kind, data)
+
+
+def _write_sealed(store: Store, name: str, kind: str, data: bytes) -> bool:
     def readable() -> bool:
         try:
             read_document(store, name, kind, lambda found: found)
@@ -73,7 +90,7 @@ def write_document(store: Store, name: str, kind: str, body: Mapping[str, Any], 
             return False  # another process set it aside
         return True
 
-    return _write(store, name, sealed(name, kind, body, ordered=ordered), readable)
+    return _write(store, name, data, readable)
 
 
 def read_document(store: Store, name: str, kind: str, make: Callable[[dict[str, Any]], _T]) -> _T:

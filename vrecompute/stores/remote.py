@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vrecompute.errors import DamagedObject, StoreError, StoreFull
+from vrecompute.errors import AbsentObject, DamagedObject, StoreError, StoreFull
 from vrecompute.sites.access import Access, Completed
 from vrecompute.stores.base import NO_SPACE, Entry, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
@@ -25,6 +25,7 @@ _ENTRIES = (
 # A day is long for one that is used again; $2 is a time in seconds since 1970.
 _REFRESH = 'find "$1" -maxdepth 0 -mtime +0 -exec touch -c -- {} + 2> /dev/null; true'
 _RETIRE = '[ -e "$1" ] || [ -L "$1" ] || exit 0; find "$1" -maxdepth 0 ! -newermt "@$2" -delete -print'
+_STAT = '[ -e "$1" ] || [ -L "$1" ] || exit 0; stat -c "%s %Y" -- "$1"'
 _SIZE = '[ ! -f "$1" ] || stat -L -c %s -- "$1"'
 
 
@@ -48,8 +49,29 @@ class AccessStore:
         try:
             return self.access.create(self._path(name), data)
         except OSError as error:
-            kind = StoreFull if error.errno in NO_SPACE else StoreError
-            raise kind(f"{self.access}: {name!r} cannot be written: {error}") from error
+            raise self._unwritten(name, error) from error
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Rename a new file onto the old one."""
+        try:
+            self.access.put(self._path(name), data)
+        except OSError as error:
+            raise self._unwritten(name, error) from error
+
+    def put_file(self, name: str, path: Path) -> bool:
+        """As `create`; the file is in memory for that."""
+        return self.create(name, path.read_bytes())
+
+    def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
+        """As `get`; the object is in memory for that."""
+        part = path.with_name(f".{path.name[:80]}.part")
+        part.write_bytes(self.get(name, sha256=sha256))
+        part.replace(path)
+
+    def stat(self, name: str) -> Entry | None:
+        """What the file system there says of the file."""
+        said = self._sh(_STAT, name, self._path(name)).text.split()
+        return Entry(name, int(said[0]), float(said[1])) if said else None
 
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; DamagedObject where they are not what was asked for."""
@@ -60,7 +82,7 @@ class AccessStore:
         except OSError as error:
             raise DamagedObject(f"{self.access}: {name!r} cannot be read: {error}") from error
         if data is None:
-            raise StoreError(f"{self.access}: {self.url} has no object {name!r}")
+            raise AbsentObject(f"{self.access}: {self.url} has no object {name!r}")
         return checked(f"{self.access}: {self.url}", name, data, sha256)
 
     def digest(self, name: str) -> str | None:
@@ -124,6 +146,10 @@ class AccessStore:
     def local_path(self, name: str) -> Path | None:
         """None: the files are elsewhere."""
         return None
+
+    def _unwritten(self, name: str, error: OSError) -> StoreError:
+        kind = StoreFull if error.errno in NO_SPACE else StoreError
+        return kind(f"{self.access}: {name!r} cannot be written: {error}")
 
     def _sh(self, script: str, name: str, *paths: str) -> Completed:
         done = self.access.run(["sh", "-c", script, "sh", *paths], timeout_s=600)

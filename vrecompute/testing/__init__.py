@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from vrecompute.testing.backends import BackendContract
+from vrecompute.testing.stores import StoreContract, UnreliableStore
 
-__all__ = ["BackendContract"]
+__all__ = ["BackendContract", "StoreContract", "UnreliableStore"]

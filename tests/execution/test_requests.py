@@ -1,0 +1,84 @@
+"""Runs over a store that lags, fails and counts: the same bytes, with requests that are bounded by a formula."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from distributed import Client as DaskClient
+from distributed import LocalCluster
+
+from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client, retries
+from vrecompute.execution.manifest import Settings
+from vrecompute.execution.prepare import Request
+from vrecompute.execution.runner import Runner
+from vrecompute.stores import address
+from vrecompute.stores.directory import DirStore
+from vrecompute.testing import UnreliableStore
+
+SOURCES, CLUSTERS = 3, 8
+
+
+@pytest.fixture(scope="module")
+def dask():
+    """Workers that are threads of this process, so that they count in the same store."""
+    threads = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    with LocalCluster(**threads) as cluster, DaskClient(cluster, set_as_default=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("files")
+    return [str(write_events(folder / f"{n}.root", 400, n, clusters=CLUSTERS)) for n in range(SOURCES)]
+
+
+def most_requests(parts: int, sources: int, seconds: float, failed: int) -> float:
+    """The bound that docs/architecture.md states."""
+    return 30 + 12 * sources + 2 * parts + 2 * seconds + 3 * failed
+
+
+def carried_out(dask, files, store, folder: Path, monkeypatch, name: str):
+    monkeypatch.setattr(retries, "_WAITS", {"wait_initial": 0.001, "wait_max": 0.001, "wait_jitter": 0.0})
+    monkeypatch.setitem(address.SCHEMES, name, lambda given: store)
+    (folder / "sums.py").write_text(SUM_ANALYSIS)
+    settings = Settings(chunk_bytes=1000, task_chunks=2)
+    made, manifest = Client(store=store)._prepare(Request(str(folder / "sums.py"), files, {}, settings=settings))
+    manifest.write(store)
+    began = time.monotonic()
+    summary = Runner(dask, store, manifest, made).execute().summary
+    parts = len(list(store.store.names("work")))
+    most = most_requests(parts, len(files), time.monotonic() - began, store.failed)
+    assert sum(store.asked.values()) <= most, store.asked
+    assert store.asked["list"] <= 6 + store.failed
+    assert (summary.status, summary.chunks.computed, summary.warnings) == ("complete", SOURCES * CLUSTERS * 2, ())
+    return summary
+
+
+def test_a_store_that_lags_and_fails_costs_no_bit_and_few_requests(dask, files, tmp_path, monkeypatch):
+    seen = {}
+    for name, failing in (("sound", 0.0), ("failing", 0.05), ("bad", 0.2)):
+        double = UnreliableStore(
+            DirStore(tmp_path / name), failing=failing, lag_s=0.3 * bool(failing), url=f"{name}://x"
+        )
+        summary = carried_out(dask, files, double, tmp_path, monkeypatch, name)
+        seen[name] = summary.result_sha256
+        assert bool(summary.read_retries) == bool(failing)
+        assert 0.7 * double.failed <= summary.read_retries <= double.failed, "the log's own thread counts none"
+    assert len(set(seen.values())) == 1
+    assert "failed in passing" in summary.retried or "was lost" in summary.retried
+
+
+def test_a_store_that_fails_for_good_ends_the_run_with_its_words(dask, files, tmp_path, monkeypatch):
+    double = UnreliableStore(DirStore(tmp_path / "store"), url="dead://x")
+    monkeypatch.setattr(retries, "_WAITS", {"wait_initial": 0.001, "wait_max": 0.001, "wait_jitter": 0.0})
+    monkeypatch.setitem(address.SCHEMES, "dead", lambda given: double)
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    made, manifest = Client(store=double)._prepare(Request(str(tmp_path / "sums.py"), files, {}))
+    manifest.write(double)
+    double.failing = 1.0
+    outcome = Runner(dask, double, manifest, made).execute()
+    assert outcome.summary.status == "failed"
+    assert "dead://x: " in outcome.failures[0].reason

@@ -1,0 +1,53 @@
+"""Runs that this machine has seen to be complete, by store: what never changes, so that a list need not ask again.
+
+    $VRECOMPUTE_CACHE or the user's cache folder
+    └── runs/<sha256 of the store>.json      lines of `runs list`, by run
+
+A run is named by time and chance, so a name never comes to mean another run; a complete one is never taken up again.
+Others that ended may be, and are not kept here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vrecompute.digest import sha256_of
+from vrecompute.kernels.cache import CACHE_VARIABLE
+from vrecompute.stores.base import Store
+from vrecompute.stores.ownership import make_private, only_ours
+
+__all__ = ["complete_runs", "keep_complete_runs"]
+
+
+def complete_runs(store: Store) -> dict[str, Any]:
+    """What was kept of the runs of a store, by run; nothing where that cannot be read, or others could write it."""
+    path = _path(store)
+    with contextlib.suppress(OSError, ValueError):
+        if only_ours(path.parent):
+            kept = json.loads(path.read_bytes())
+            return kept if isinstance(kept, dict) else {}
+    return {}
+
+
+def keep_complete_runs(store: Store, runs: Mapping[str, Any]) -> None:
+    """Keep these in place of what was kept; where nothing can be written, nothing is."""
+    path = _path(store)
+    with contextlib.suppress(OSError):
+        make_private(path.parent)
+        if only_ours(path.parent):
+            beside = path.with_name(f".{secrets.token_hex(8)}")
+            beside.write_text(json.dumps(dict(runs)))
+            beside.replace(path)
+
+
+def _path(store: Store) -> Path:
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vrecompute"
+    root = Path(os.environ.get(CACHE_VARIABLE) or user).expanduser()
+    # a path alone may be that of another machine
+    return root / "runs" / f"{sha256_of(f'{store!r} {store.url}'.encode())[:32]}.json"

@@ -1,0 +1,56 @@
+"""What fails in passing is tried again, a few times and not for long, and counted."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TypeVar
+
+import stamina
+
+__all__ = ["PASSING", "count_retries", "persistent"]
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=Exception)
+_ATTEMPTS, _LIMIT_S = 6, 60.0
+_WAITS = {"wait_initial": 0.1, "wait_max": 10.0, "wait_jitter": 0.1}
+#: What network file systems and disks under load say of a moment, not of a file.
+PASSING = frozenset(
+    number
+    for name in (
+        *("EIO", "ESTALE", "EAGAIN", "EBUSY", "ENOBUFS", "ETIMEDOUT", "EREMOTEIO", "ENOLINK", "EPIPE", "ENOTCONN"),
+        *("ECONNRESET", "ECONNABORTED", "ENETUNREACH", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "ESHUTDOWN"),
+    )
+    if (number := getattr(errno, name, None)) is not None
+)
+_counted: ContextVar[list[str] | None] = ContextVar("retries", default=None)
+
+
+def count_retries() -> list[str]:
+    """A list that gets the reason of each read or request which this thread tries again from now on."""
+    retries: list[str] = []
+    _counted.set(retries)
+    return retries
+
+
+def persistent(call: Callable[[], _T], on: type[_E], between: Callable[[_E], None] = lambda error: None) -> _T:
+    """What `call` gives, called again where it raises `on`: at most six times in a minute, with growing pauses.
+
+    `between` is called before each further try.
+    """
+    try:
+        return call()
+    except on as first:
+        failed = first
+    for attempt in stamina.retry_context(on=on, attempts=_ATTEMPTS - 1, timeout=_LIMIT_S, **_WAITS):
+        with attempt:
+            between(failed)
+            if (retries := _counted.get()) is not None:
+                retries.append(str(failed))
+            try:
+                return call()
+            except on as again:
+                failed = again
+                raise
+    raise AssertionError("a retry returns or raises")

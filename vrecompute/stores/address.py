@@ -1,0 +1,136 @@
+"""`StoreAddress`: what names a store on any machine, in one text without a secret; `open_store` opens it.
+
+    /folder                                                                     a folder
+    s3://bucket/prefix?endpoint=https://object.example.org&credentials=env:VRE  what a scheme's own store serves
+
+Where a secret is goes into the address, and the secret never does: each process that opens the store finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode
+
+from vrecompute.errors import StoreError, UsageError
+from vrecompute.plugins import STORES, installed
+from vrecompute.sites.model import Credentials
+from vrecompute.sites.secrets import holds_secret
+from vrecompute.stores.base import Store
+from vrecompute.stores.directory import DirStore
+
+__all__ = ["SCHEMES", "StoreAddress", "open_store"]
+
+#: Where the batch system's own channel puts secret files for a job.
+_SECRETS = "VRECOMPUTE_SECRETS"
+_KINDS = ("profile", "file", "env")
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """`scheme://place`, the endpoint of the service, where its credentials are, and options of the scheme's own.
+
+    `credentials` is `profile:NAME`, `file:PATH` or `env:NAME`; empty for what the service's library finds by itself.
+    """
+
+    scheme: str
+    place: str
+    endpoint: str = ""
+    credentials: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> StoreAddress:
+        """The address that `str` of it gives; UsageError, which does not show it, where it carries a secret."""
+        scheme, _, rest = text.partition("://")
+        place, _, query = rest.partition("?")
+        if holds_secret(text) or "@" in place.partition("/")[0]:
+            raise UsageError(
+                f"the address of a {scheme} store carries a user or a secret, which would be written into jobs and "
+                "reports; remove it and name where it is: ?credentials=profile:NAME, file:PATH or env:NAME"
+            )
+        given = dict(parse_qsl(query))
+        made = cls(scheme, place, given.pop("endpoint", ""), given.pop("credentials", ""), given)
+        if made.credentials and made.credentials.partition(":")[0] not in _KINDS:
+            raise UsageError(f"{scheme}://{place}: credentials are profile:NAME, file:PATH or env:NAME")
+        return made
+
+    @classmethod
+    def of(cls, url: str, endpoint: str | None, credentials: Credentials | None) -> StoreAddress:
+        """The address that a site's `store` section gives."""
+        kinds = {kind: getattr(credentials, kind, None) for kind in _KINDS}
+        named = next((f"{kind}:{name}" for kind, name in kinds.items() if name), "")
+        made = cls.parse(url)
+        return cls(made.scheme, made.place, endpoint or made.endpoint, named or made.credentials, made.options)
+
+    def __str__(self) -> str:
+        known = {"endpoint": self.endpoint, "credentials": self.credentials, **self.options}
+        query = urlencode({k: v for k, v in known.items() if v}, safe=":/", quote_via=quote)
+        return f"{self.scheme}://{self.place}" + (f"?{query}" if query else "")
+
+    def secret(self) -> str:
+        """What the variable or file holds that `credentials` names, read anew each time: secrets are renewed.
+
+        StoreError where it is missing on this machine, or where others can read it.
+        """
+        kind, _, name = self.credentials.partition(":")
+        where = f"{self.scheme}://{self.place}: on {socket.gethostname()}"
+        delivered = Path(os.environ.get(_SECRETS, "/nonexistent"), name)
+        if kind == "env":
+            if value := os.environ.get(name):
+                return value
+            if not delivered.is_file():
+                raise StoreError(
+                    f"{where} neither variable {name} is set nor is there a secret file of that name in ${_SECRETS}; "
+                    "set the variable where the client runs"
+                )
+        path = delivered if kind == "env" else Path(name).expanduser()
+        try:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise StoreError(f"{where} other users can read the secret file {path}; chmod 600 it")
+            return path.read_text().strip()
+        except OSError as error:
+            raise StoreError(f"{where} the secret file {path} cannot be read: {error.strerror}") from error
+
+
+#: Schemes of this process besides those of installed packages.
+SCHEMES: dict[str, Callable[[StoreAddress], Store]] = {}
+
+
+def open_store(url: str | Path) -> Store:
+    """The store that `url` names; UsageError for a scheme that no store serves, and for what is no folder.
+
+    A store of a scheme is opened once in a process, so that its connections and what it resolved are shared.
+    """
+    text = str(url)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme != "file":
+        return _opened(text)
+    if holds_secret(text):
+        StoreAddress.parse(text)
+    store = DirStore(text.removeprefix("file://"))
+    if (
+        there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
+    ) and not there.is_dir():
+        raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
+    return store
+
+
+@lru_cache(maxsize=64)
+def _opened(text: str) -> Store:
+    address = StoreAddress.parse(text)
+    if made := SCHEMES.get(address.scheme):
+        return made(address)
+    points = installed(STORES)
+    if address.scheme not in points:
+        raise UsageError(
+            f"{address.scheme}://{address.place}: stores of the scheme {address.scheme!r} are not available; "
+            "give a folder"
+        )
+    store: Store = points[address.scheme].load()(address)
+    return store
