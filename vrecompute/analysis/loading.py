@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -95,7 +96,7 @@ def _origin_of(cls: type[Analysis]) -> Origin:
 
 
 def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # where Path.is_file() raises OSError: a name may be too long
         raise UsageError(f"{path}: there is no such analysis file")
     module = load_file(path)
     own = {

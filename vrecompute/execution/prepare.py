@@ -137,7 +137,7 @@ def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Gr
     # The command line gives a list of what it was given.
     only = dataset[0] if isinstance(dataset, (list, tuple)) and len(dataset) == 1 else dataset
     path = Path(only) if isinstance(only, (str, os.PathLike)) else None
-    if path is None or not path.is_dir():
+    if path is None or not os.path.isdir(path):
         raise DatasetError(f"analysis {analysis.name!r} takes one directory as its dataset, not {dataset!r}")
     opening = analysis.open_directory(path)
     resources = {name: Path(p) for name, p in opening.resources.items()}
@@ -146,7 +146,7 @@ def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Gr
 
 def _stored(store: Store, what: str, path: Path, *, keep: bool) -> str:
     """Put a file into the store under its content, and give its name there."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"{what}: {path} is not a regular file")
     try:
         # With its suffixes: many libraries tell formats by them (.json.gz).

@@ -108,6 +108,8 @@ def open_store(url: str | Path) -> Store:
     A store of a scheme is opened once in a process, so that its connections and what it resolved are shared.
     """
     text = str(url)
+    if "\0" in text:
+        raise UsageError(f"store {text!r}: the path of a folder has no null byte")
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
         return _opened(text)
@@ -116,7 +118,7 @@ def open_store(url: str | Path) -> Store:
     store = DirStore(text.removeprefix("file://"))
     if (
         there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
-    ) and not there.is_dir():
+    ) and not os.path.isdir(there):
         raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
     return store
 

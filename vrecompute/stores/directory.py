@@ -111,7 +111,7 @@ class DirStore:
             yield temporary
         except OSError as error:
             # whatever keeps the folder itself from being made
-            refused = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} or not self.root.is_dir()
+            refused = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} or not os.path.isdir(self.root)
             if refused and error.errno not in NO_SPACE:
                 raise StoreError(
                     f"the store {self.url} cannot be written ({name!r}: {error.strerror}); name another with "
@@ -279,7 +279,7 @@ class DirStore:
     @cached_property
     def _mode(self) -> int:
         """The permissions of the directory itself, made now if need be."""
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):  # is_dir() raises where the name is too long
             make_private(self.root)
         return stat.S_IMODE(self.root.stat().st_mode)
 

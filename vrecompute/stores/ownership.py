@@ -70,7 +70,7 @@ def written_by_others(folder: Path) -> bool:
 
 def make_private(folder: Path) -> None:
     """Make `folder` and what is missing above it, for this user alone whatever the umask. Raises OSError."""
-    for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+    for place in reversed([place for place in (folder, *folder.parents) if not os.path.exists(place)]):
         place.mkdir(mode=0o700, exist_ok=True)
 
 
