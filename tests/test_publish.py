@@ -145,8 +145,9 @@ def test_a_product_is_never_written_outside(run, client, good, tmp_path, name):
         lambda body: body.update(chunks=[["a"]]),
     ],
 )
-def test_an_outcome_that_names_what_is_not_of_its_run_is_none(run, client, good, change):
+def test_an_outcome_that_names_what_is_not_of_its_run_is_none(run, client, good, change, tmp_path, monkeypatch):
     ended = run(str(good))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))  # where no run is known to be complete
     with_outcome(ended, change)
     (facts,) = client.runs()
     assert facts.state == "interrupted"

@@ -409,11 +409,16 @@ def test_ctrl_c_replaces_no_complete_result_and_what_there_is_says_what_it_is(vr
     assert vrecompute("runs", "attach", run, "--workers", 1).code == 0
 
 
-def test_a_run_whose_runner_is_gone_is_interrupted_by_every_door(vrecompute, muons, tmp_path):
+def test_a_run_whose_runner_is_gone_is_interrupted_by_every_door(vrecompute, muons, tmp_path, monkeypatch):
     (tmp_path / "fast.py").write_text(SLOW.replace("time.sleep(0.5)", "pass"))
     assert vrecompute("run", "fast.py", muons, "--workers", 1).code == 0
-    for path in (tmp_path / "store").glob("runs/*/outcomes"):
-        shutil.rmtree(path)
+    # as a kill would leave it
+    for name in ("outcomes", "events"):
+        for path in (tmp_path / "store").glob(f"runs/*/{name}"):
+            shutil.rmtree(path)
+    for path in (tmp_path / "store").glob("runs/*/head.json"):
+        path.unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))  # where no run is known to be complete
     (listed,) = json.loads(vrecompute("runs", "list", "--json").out)
     assert listed["state"] == "interrupted"
     for words in (("report", listed["run"]), ("result", listed["run"], "--out", "out")):

@@ -56,5 +56,5 @@ def test_a_shell_in_a_folder_that_was_removed_is_told_so(tmp_path):
         ["sh", "-c", words, sys.executable, str(tmp_path / "gone")],
         capture_output=True, text=True, timeout=60, env=environment,
     )  # fmt: skip
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "Error: the folder that this shell is in was removed; go to another with cd\n"
+    said = "Error: the folder that this shell is in was removed; go to another with cd\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", said)

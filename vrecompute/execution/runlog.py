@@ -76,7 +76,7 @@ class RunLog:
                 self._tell(body)
 
     def beat(self, **facts: Any) -> None:
-        """Record progress, if enough time has passed since the run's head was told of this Runner."""
+        """Record progress, if enough time has passed since this Runner's last entry in the run's head."""
         now = time.monotonic()
         if now - self._told >= min(max(_BEAT_S, 0.02 * (now - self._started)), _SILENCE_S / 3):
             self.event("progress", **facts)
@@ -247,8 +247,8 @@ def ended_complete(store: Store, run: str) -> bool:
     """Whether some Runner of a run ended complete, by one request. DamagedObject where it cannot be read how."""
 
     def complete(body: dict[str, Any]) -> bool:
-        if (body["status"], body["summary"]["run"]) != ("complete", run):
-            raise ValueError(f"it is of run {body['summary']['run']!r}, which ended {body['status']!r}")
+        if (status := Outcome.from_data(body, run).summary.status) != "complete":
+            raise ValueError(f"it ended {status!r}")
         return True
 
     try:

@@ -121,7 +121,7 @@ class JobContract(Suite):
         assert status.reason
 
     def test_each_copy_keeps_its_secrets_until_it_ends(self, backend: Backend) -> None:
-        """The first copy to end takes nobody else's away."""
+        """The first copy to end leaves those of the others."""
         read = "import os, time; time.sleep(3 * int(os.environ['VRECOMPUTE_INDEX'])); "
         read += "print('key', open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read())"
         ids = backend.submit_many(self.python(read, secret_files={"key": b"s3cr3t"}), 2)
@@ -129,14 +129,14 @@ class JobContract(Suite):
         assert ["key s3cr3t" in backend.logs(i) for i in ids] == [True, True]
 
     def test_logs_are_there_while_the_job_runs(self, backend: Backend) -> None:
-        """Whoever waits can see how far it came."""
+        """It can be seen how far it came."""
         job_id = backend.submit(self.python("import time; print('early', flush=True); time.sleep(300)"))
         self.until_said(backend, job_id, "early")
         assert backend.poll([job_id])[job_id].state is State.RUNNING
         backend.cancel([job_id])
 
     def test_a_cancel_ends_the_process_itself(self, backend: Backend) -> None:
-        """A job that is CANCELLED and goes on is charged for, and may write what nobody expects."""
+        """A job that is CANCELLED and goes on is charged for, and may write what is not expected."""
         beat = "import itertools, time\nfor n in itertools.count(): print(n, flush=True); time.sleep(0.2)"
         job_id = backend.submit(self.python(beat))
         self.until_said(backend, job_id, "\n5\n")

@@ -49,7 +49,7 @@ class QueueContract(Suite):
         assert "command-ran" not in other.logs(job_id), "the command was not started"
 
     def test_a_held_job_is_held_with_its_reason_and_can_be_cancelled(self, backend: Backend) -> None:
-        """It starts only when somebody acts, so waiting for it must say so."""
+        """It starts only when a person acts, so waiting for it must say so."""
         job_id = backend.submit(self.job("sleep", "300", requeue=True))
         self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
         self.hold(backend, job_id)

@@ -176,7 +176,7 @@ class StoreContract:
         assert store.create("x", _OTHER)
 
     def test_what_is_set_aside_is_kept_elsewhere(self, store: Store) -> None:
-        """Below `aside/`, where it takes nobody's name."""
+        """Below `aside/`, where it takes no other object's name."""
         store.create("a/x", _GOOD)
         aside = store.set_aside("a/x")
         assert aside.startswith("aside/a/x.")
@@ -193,7 +193,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a//b", "a/../b", ".hidden", "a/.b", "a\0b"])
     def test_names_cannot_leave_the_store(self, store: Store, name: str) -> None:
-        """Whoever asks."""
+        """Also for one that only asks."""
         for ask in (lambda: store.create(name, _GOOD), lambda: store.get(name), lambda: store.replace(name, _GOOD)):
             with pytest.raises(StoreError, match="not a name"):
                 ask()
