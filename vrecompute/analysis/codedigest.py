@@ -8,6 +8,7 @@ no source and no content makes a run unique.
 
 from __future__ import annotations
 
+import abc
 import copyreg
 import functools
 import importlib
@@ -22,24 +23,28 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any, ForwardRef, get_args
+from typing import Any, ForwardRef, Literal, get_args
 
 import numpy as np
 
 from vrecompute import sourcetext
+from vrecompute.analysis.arithmetic import arithmetic
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.coderange import (
+    MADE_BY_PYTHON,
     Uses,
     annotations_of,
     content_of,
     counts,
     distribution_of,
     is_dispatcher,
+    is_library_file,
     is_user,
     label_of,
     leads_to,
     machinery,
     origin_of,
+    python_of,
     submodule,
     uses_of,
     why_unknown,
@@ -56,11 +61,16 @@ _NOT_COUNTED = frozenset(
     | {"__module__", "__qualname__", "__slotnames__", "__static_attributes__", "__weakref__", "_abc_impl"}
 )
 _NOT_OF_PROCESS = frozenset(
-    {"name", "version", "title", "parameters", "dependencies", "steps", "opens_directory", "rehearse"}
+    {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
     | {"finish_function", "figures_function"}
 )
-# Members from which the functions without source of a class were generated.
+# Members from which functions of a class were generated.
 _GENERATORS = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
+_GENERATED = frozenset(
+    {"__delattr__", "__eq__", "__ge__", "__getnewargs__", "__getstate__", "__gt__", "__hash__", "__init__", "__le__"}
+    | {"__lt__", "__ne__", "__new__", "__replace__", "__repr__", "__setattr__", "__setstate__", "_asdict", "_make"}
+    | {"_replace"}
+)
 _LONG = 200
 
 
@@ -76,8 +86,11 @@ def code_of(
     found = effects_of(description.modules) if effects is None else Effects(effects)
     for effect in found.functions:
         description.of(effect)
+        told = description.reads.all(id(effect))
+        description.unnamed += [each.replace(", inside process", ", when its module is imported") for each in told]
+    settings = {f"arithmetic of {name}": sha256_json(state) for name, state in arithmetic().items()}
     return Code(
-        dict(sorted({**description.parts, **machinery()}.items())),
+        dict(sorted({**description.parts, **settings, **machinery()}.items())),
         tuple(dict.fromkeys([*description.unnamed, *found.unnamed])),
         tuple(sorted(description.distributions)),
         {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
@@ -104,6 +117,8 @@ class _Description:
         self._where = ""
         self._texts: dict[str, Any] = {}  # docstrings, and of functions the text they are in
         self._reads_texts = False
+        self._titles: dict[str, Any] = {}  # of analyses, which count where code that is reached reads such
+        self._attributes: set[str] = set()
 
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
@@ -111,6 +126,8 @@ class _Description:
         self.unnamed += self.reads.all(id(thing))
         if self._reads_texts:
             self.parts["docstrings and comments"] = sha256_json(self._texts)
+        if "title" in self._attributes:
+            self.parts["title"] = sha256_json(self._titles)
 
     def of(self, value: Any, how: str = "") -> Any:
         """A value as data, short; what has a name is described under it. `how` it is reached: see `Reads.edge`."""
@@ -157,16 +174,15 @@ class _Description:
         if type(value) in (dict, MappingProxyType):
             return ["dict", [[self.of(k), self.of(v)] for k, v in value.items()]]
         if type(value) is np.ndarray and not value.dtype.hasobject:
-            content = sha256_of(np.ascontiguousarray(value).tobytes())
-            return ["array", str(value.dtype.descr), list(value.shape), content]
+            order: Literal["C", "F"] = "F" if value.flags.fnc else "C"  # which `ravel(order="K")` shows
+            return ["array", str(value.dtype.descr), list(value.shape), order, sha256_of(value.tobytes(order))]
         if isinstance(value, (staticmethod, classmethod)):
             return [type(value).__name__, self.of(value.__func__)]
         if isinstance(value, property):
             return ["property", self.of([value.fget, value.fset, value.fdel])]
         if isinstance(value, MethodType):
             return ["method", self.of(value.__func__), self.of(value.__self__)]
-        function = getattr(value, "py_func", None) or getattr(getattr(value, "_dispatcher", None), "py_func", None)
-        if isinstance(function, FunctionType):  # compiled by numba
+        if (function := python_of(value)) is not None:  # compiled by numba
             options = dict(sorted(getattr(value, "targetoptions", {}).items()))
             return ["compiled", self.of(function), self.of({k: v for k, v in options.items() if v is not None})]
         if isinstance(value, functools._lru_cache_wrapper):
@@ -230,6 +246,7 @@ class _Description:
         uses = uses_of(function.__code__, found.node, function.__globals__)
         self.reads.function(function, found, closure)
         self._reads_texts |= uses.text
+        self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
         return [
             "function",
@@ -243,7 +260,7 @@ class _Description:
                 if name in function.__globals__
             },
             self._imports(uses),
-            self.of({k: v for k, v in sorted(vars(function).items()) if k != "__wrapped__"}),
+            self.of(dict(sorted(vars(function).items()))),
         ]
 
     def _reached(self, name: str, value: Any, uses: Uses, module: Mapping[str, Any] | None = None) -> Any:
@@ -288,7 +305,7 @@ class _Description:
             return self._library(name, "")
         members = vars(module)
         if () in chains:
-            chains = {(n,) for n in members if not n.startswith("__")}
+            chains = {(n,) for n in members.keys() - MADE_BY_PYTHON if n != "__doc__"}
             self._travels(name, None)
         described = {}
         for first, *rest in sorted(chains):
@@ -308,16 +325,18 @@ class _Description:
         if _is_analysis(cls):
             skipped = skipped | _NOT_OF_PROCESS
             self.reads.analyses.add(id(cls))
+            self._titles[self._where] = self.of(vars(cls).get("title"))
         generated = any(name in vars(cls) for name in _GENERATORS)
         members = {}
         for name, value in sorted(vars(cls).items()):
             code = getattr(getattr(value, "__func__", value), "__code__", None)
-            made = generated and (name == "__repr__" or str(getattr(code, "co_filename", "")).startswith("<"))
+            made = generated and name in _GENERATED and code is not None and _is_generated(code.co_filename)
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)
         noted = {n: self.of(a) for n, a in annotations_of(cls).items() if n not in skipped}
-        return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted]
+        others = sorted((self.of(c) for c in _registered(cls)), key=repr) if type(cls) is abc.ABCMeta else []
+        return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
     def _object(self, value: Any) -> Any:
         if isinstance(value, np.ufunc):
@@ -366,6 +385,15 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
+
+
+def _registered(cls: abc.ABCMeta) -> list[type]:
+    """What `cls.register` was told, which no public function says."""
+    return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
+
+
+def _is_generated(file: str) -> bool:
+    return (file.startswith("<") and not file.startswith("<ipython-input")) or is_library_file(file)
 
 
 def _is_analysis(cls: type) -> bool:

@@ -22,7 +22,16 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
-__all__ = ["USER_MODULE", "Uses", "annotations_of", "content_of", "counts", "distribution_of", "is_dispatcher"]
+__all__ = [
+    "MADE_BY_PYTHON",
+    "USER_MODULE",
+    "Uses",
+    "annotations_of",
+    "content_of",
+    "counts",
+    "distribution_of",
+    "is_dispatcher",
+]
 __all__ += [
     "is_library_file",
     "is_user",
@@ -31,6 +40,7 @@ __all__ += [
     "machinery",
     "named_module",
     "origin_of",
+    "python_of",
     "submodule",
     "uses_of",
     "why_unknown",
@@ -46,6 +56,11 @@ _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _DISPATCHER = functools.singledispatch(lambda x: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+# What every module has, of itself.
+MADE_BY_PYTHON = frozenset(
+    {"__annotations__", "__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__"}
+    | {"__spec__", "__warningregistry__"}
+)
 # Names by which code reads what is written of other code.
 _OF_TEXT = frozenset({"__doc__", "getcomments", "getdoc", "getsource", "getsourcelines"})
 
@@ -94,6 +109,21 @@ def _file_of(module: str) -> str | None:
     except (ImportError, ValueError):
         return None
     return spec.origin if spec is not None else None
+
+
+def python_of(value: Any) -> FunctionType | None:
+    """The function that numba compiled to a value; an object may answer for any name, or fail."""
+    for holder in (value, _attribute(value, "_dispatcher")):
+        if isinstance(function := _attribute(holder, "py_func"), FunctionType):
+            return function
+    return None
+
+
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 def leads_to(value: Any, module: str, qualname: str) -> bool:
@@ -145,21 +175,23 @@ def machinery() -> dict[str, str]:
 class Uses:
     """Names that a function takes from outside. A chain of attributes, `("cuts", "select")`, is used of a name;
     an empty one says that what it names is used as a whole. `imports` are by absolute module name. `text` says
-    whether docstrings and comments are read.
+    whether docstrings and comments are read. `names` are all that occur, also as texts.
     """
 
     globals: set[str] = field(default_factory=set)
     attributes: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     imports: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     text: bool = False
+    names: set[str] = field(default_factory=set)
 
 
 def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
     """What a function uses, as its code and its syntax say; `module` are its globals."""
-    uses = Uses(text=any(_OF_TEXT.intersection(_names(n)) for n in ast.walk(node)))
+    names_in_text = {name for n in ast.walk(node) for name in _names(n)}
+    uses = Uses(text=not _OF_TEXT.isdisjoint(names_in_text), names=names_in_text)
     for each in _codes(code):
         names_here = {i.argval for i in dis.get_instructions(each) if i.opname in _GLOBAL}
-        uses.globals.update(n for n in names_here if n == "__doc__" or not (n.startswith("__") and n.endswith("__")))
+        uses.globals.update(names_here - MADE_BY_PYTHON)
     parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
     package = str(module.get("__package__") or str(module.get("__name__", "")).rpartition(".")[0])
     names: dict[str, str] = {}

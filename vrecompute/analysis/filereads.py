@@ -109,7 +109,7 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
     place = Path(found.file).name
     told = {}
     for node in ast.walk(found.node):
-        line = f"{place}:{getattr(node, 'lineno', 0)}"
+        line = place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{getattr(node, 'lineno', 0)}"
         if function.is_environment(node):
             told[line] = f"an environment variable is read at {line}, inside process; make it a parameter"
         elif isinstance(node, ast.Call):

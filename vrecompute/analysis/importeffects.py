@@ -344,6 +344,7 @@ def _draws(text: _Text) -> bool:
         if isinstance(node, ast.Call):
             first, *rest = _chain(node.func)
             module = ".".join([text.imports.get(first, first), *rest[:-1]])
-            if module in ("random", "numpy.random") and rest and rest[-1] not in _GENERATORS:
+            name = rest[-1] if rest else first if first in text.imports else ""  # `from random import gauss`
+            if module in ("random", "numpy.random") and name and name not in _GENERATORS:
                 return True
     return False

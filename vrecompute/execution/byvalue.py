@@ -17,9 +17,11 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
+from numba.core.dispatcher import Dispatcher
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
+from vrecompute.analysis.arithmetic import arithmetic, with_arithmetic
 from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.coderange import is_dispatcher, is_user
@@ -58,7 +60,7 @@ def pack(analysis: Analysis) -> Packed:
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:
-            pickler.dump((analysis, [sys.modules[name] for name in code.imported], code.effects, effects))
+            pickler.dump((analysis, [sys.modules[n] for n in code.imported], code.effects, effects, arithmetic()))
         except Exception as error:
             raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
         return Packed(code, buffer.getvalue(), effects)
@@ -66,6 +68,10 @@ def pack(analysis: Analysis) -> Packed:
 
 def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
     """What workers get of a run's analysis; AnalysisError where it is not what the run was made with."""
+    return with_arithmetic(manifest.arithmetic, _packed_for, manifest, analysis)
+
+
+def _packed_for(manifest: Manifest, analysis: Analysis) -> Packed:
     if differing := difference(manifest.code_parts, analysis.code().parts):
         raise AnalysisError(
             f"run {manifest.run} was made with different code of {', '.join(differing[:3])}; run the analysis again: "
@@ -92,7 +98,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if is_dispatcher(value):
             state = (value.__wrapped__, dict(value.registry))
             return _dispatcher, (value.__name__,), state, None, None, _register
-        if hasattr(value, "py_func") and hasattr(value, "_reduce_states"):
+        if isinstance(value, Dispatcher):
             return self._reduce_compiled(value)
         made = super().reducer_override(value)
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.

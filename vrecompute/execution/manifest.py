@@ -78,7 +78,7 @@ class Manifest:
     the analysis opened itself. `origin` is where the analysis' code comes from.
     `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
     could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
-    for the run: part of no key.
+    for the run: part of no key. `arithmetic` is how the code calculates; see `vrecompute.analysis.arithmetic`.
     """
 
     run: str
@@ -99,6 +99,7 @@ class Manifest:
     code_parts: Mapping[str, str] = field(default_factory=dict)
     unnamed: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    arithmetic: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def prefix(self) -> str:

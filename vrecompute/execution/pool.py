@@ -18,6 +18,7 @@ from distributed import Future
 from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 
+from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.analysis.importeffects import apply
 from vrecompute.analysis.processreads import Reads, forget
 from vrecompute.errors import AnalysisError, StoreError
@@ -186,7 +187,7 @@ class _Shared:
         forget()
         # Making objects, and what importing did, may call functions of the user's.
         with getattr(context, "reads", Reads()).watching(""):
-            analysis, modules, effects, key = cloudpickle.loads(data)
+            analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
             sys.modules.update({module.__name__: module for module in modules})
             self._variables = apply(key, effects)
         analysis.effects = effects
@@ -197,7 +198,7 @@ class _Shared:
         context = contextvars.copy_context()
         for variable, value in self._variables.items():
             context.run(variable.set, value)
-        return context.run(function, *arguments, **named)
+        return context.run(with_arithmetic, self._arithmetic, function, *arguments, **named)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed

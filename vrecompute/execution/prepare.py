@@ -19,6 +19,7 @@ import numba
 
 from vrecompute.analysis import Analysis, Grid
 from vrecompute.analysis.analysisfile import sources_of
+from vrecompute.analysis.arithmetic import arithmetic
 from vrecompute.analysis.loading import Origin, load_analysis
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.datasets.dataset import Dataset, Sample
@@ -91,6 +92,7 @@ def prepare(
         code_parts=dict(code.parts),
         unnamed=code.unnamed,
         labels=labels,
+        arithmetic=arithmetic(),
     )
     return analysis, manifest.as_read()
 

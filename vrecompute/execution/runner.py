@@ -16,6 +16,7 @@ from dataclasses import replace
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
+from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
@@ -150,7 +151,7 @@ class Runner:
         if self.analysis.finish_function is None:
             return outcome
         try:
-            return self.walltime.in_time(finish, *arguments)
+            return self.walltime.in_time(with_arithmetic, self.manifest.arithmetic, finish, *arguments)
         except TimeoutError:
             self.walltime.not_finished(str(self.analysis.finish_function), self.tally.elapsed("finish"))
             self.walltime.hand_over(self.tally)

@@ -90,7 +90,8 @@ def _within(here: _Found) -> Iterator[_Found]:
         yield from (_Found(v, f"{name}[{n}]", user) for n, v in enumerate(value))
     elif not isinstance(value, str | bytes | int | float | CodeType):
         inner = {} if isinstance(value, FunctionType | MethodType) else getattr(value, "__dict__", {})
-        yield from (_Found(v, f"{name}.{n}", user) for n, v in inner.items())
+        if isinstance(inner, dict):  # an object may answer with anything
+            yield from (_Found(v, f"{name}.{n}", user) for n, v in inner.items())
         yield _Found(type(value), type(value).__qualname__, user)
         # of a library's function what it was made around, of any other object all that it holds
         held = getattr(value, "__closure__", None) or () if isinstance(value, FunctionType) else [value]
