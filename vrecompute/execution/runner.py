@@ -151,7 +151,7 @@ class Runner:
         if self.analysis.finish_function is None:
             return outcome
         try:
-            return self.walltime.in_time(with_arithmetic, self.manifest.arithmetic, finish, *arguments)
+            return self.walltime.in_time(lambda: with_arithmetic(self.manifest.arithmetic, finish, *arguments))
         except TimeoutError:
             self.walltime.not_finished(str(self.analysis.finish_function), self.tally.elapsed("finish"))
             self.walltime.hand_over(self.tally)
