@@ -259,3 +259,18 @@ def test_a_mapped_function_is_listened_to(client, events, tmp_path):
     read = {"it": (tmp_path / "cuts.txt").read_text}
     ended = client.map(lambda batch: float(read["it"]()), events)
     assert any("cuts.txt is read at test_processreads.py:" in w for w in ended.report(timeout_s=60).warnings)
+
+
+def test_the_analysis_own_package_counts_by_its_text_and_its_data_do_not(tmp_path, monkeypatch):
+    home = tmp_path / "ownpackage"
+    home.mkdir()
+    (home / "__init__.py").touch()
+    (home / "cuts.py").write_text("from pathlib import Path\nDATA = (Path(__file__).parent / 'cuts.txt').read_text()\n")
+    (home / "cuts.txt").write_text("20")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reads = Reads()
+    with reads.watching("ownpackage"):
+        import ownpackage.cuts
+    assert ownpackage.cuts.DATA == "20"
+    (told,) = reads.told
+    assert told.startswith("cuts.txt is read at cuts.py:2")

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
-from importlib.util import source_from_cache
+from importlib.util import find_spec, source_from_cache
 from pathlib import Path
 from threading import get_ident
 from types import FrameType
@@ -109,6 +109,7 @@ class _Call:
     def __init__(self, reads: Reads, own: str, declared: Collection[str | os.PathLike[str]]) -> None:
         self.reads = reads
         self.own = own
+        self.code = _home(own)
         self.known: set[str] = set()
         self.folders: set[str] = set()
         for path in declared:
@@ -146,6 +147,8 @@ class _Call:
             self._know(path)
             return None
         file = _source_of(path)
+        if file.endswith(".py") and any(file.startswith(f"{home}/") for home in self.code):
+            return None  # which counts by its text
         _files.update((file, name))
         told = f"{os.path.basename(file)} is read"
         return file, told, "declare it in resources(), or read it outside functions, at import"
@@ -248,8 +251,18 @@ def _is_library(path: str) -> bool:
 @lru_cache(maxsize=1)
 def _library_folders() -> tuple[str, ...]:
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    homes = {Path(p).absolute() for name in _OURS if name in sys.modules for p in sys.modules[name].__path__}
+    homes = [home for name in _OURS for home in _home(name)]
     return (*_SYSTEM, *(f"{p}/{inner}/" for p in prefixes for inner in _OF_PREFIX), *(f"{home}/" for home in homes))
+
+
+@lru_cache(maxsize=64)
+def _home(package: str) -> tuple[str, ...]:
+    """The folders of a package, imported or not; none of what is none."""
+    try:
+        spec = find_spec(package) if package and package not in _MAIN else None
+    except (ImportError, ValueError):
+        spec = None
+    return tuple(map(os.path.abspath, (spec and spec.submodule_search_locations) or ()))
 
 
 def _source_of(path: str) -> str:
@@ -270,6 +283,7 @@ def _text(value: Any) -> str:
 @lru_cache(maxsize=1)
 def _listen() -> None:
     """Once, as no audit hook can be taken back."""
+    _library_folders()  # looks for packages itself
     sys.addaudithook(_heard)
     if sys.version_info < (3, 12):  # which say by themselves that a thread starts
         start = threading._start_new_thread  # type: ignore[attr-defined]

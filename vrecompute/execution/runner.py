@@ -180,6 +180,7 @@ class Runner:
             ends=self.walltime.ends,
             code=self.packed.code.parts,
             run=self.manifest.run,
+            own=type(self.analysis).__module__.partition(".")[0],
         )
         missing = int((~collector.have).sum())
         self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing, plan.chunks)

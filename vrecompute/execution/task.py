@@ -45,7 +45,8 @@ class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
-    seconds since 1970; None where it does not. `run` is the run's id. `reads` are of this process, as its analysis is.
+    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` are of this
+    process, as its analysis is.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class TaskContext:
     ends: float | None = None
     code: Mapping[str, str] = field(default_factory=dict)
     run: str = "none"
+    own: str = ""
     reads: Reads = field(default_factory=Reads, compare=False)
 
     @cached_property
@@ -192,14 +194,13 @@ def process_chunk(
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
-    own = type(context.analysis).__module__.partition(".")[0]
-    with context.reads.watching(own):
+    with context.reads.watching(context.own):
         variations = tuple(context.analysis.variations(sample))
     read = Columns(columns, sample, start, stop, variations, resources, source.path)
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
-    with context.reads.watching(own, resources.values()):
+    with context.reads.watching(context.own, resources.values()):
         result = check_result(context.analysis.process(events))
     result.events = stop - start
     result.sum_of_weights = weights

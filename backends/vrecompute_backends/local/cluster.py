@@ -33,6 +33,8 @@ from vrecompute.batch.tls import security_of
 __all__ = ["main"]
 
 _HERE = "127.0.0.1"
+# Processes that go on when this one ends: they are not collected before, which would be warned of.
+_OUTLIVE: list[Any] = []
 # How often a worker may fail to start before that is given up for the moment, and for how long.
 _TRIES, _AGAIN_S = 3, 30.0
 # How long a nanny may be without a process before another takes its place.
@@ -78,6 +80,7 @@ def _track_resources_apart() -> None:
         stderr=nowhere,
     )
     os.close(read)
+    _OUTLIVE.append(process)
     vars(resource_tracker._resource_tracker).update(_fd=write, _pid=process.pid)
 
 
