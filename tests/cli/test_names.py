@@ -12,7 +12,10 @@ OF_RUNS = ("show", "attach", "cancel", "report", "result", "delete")
 
 
 @pytest.mark.parametrize("name", [LONG, SLASHED, SPLIT, SMILE], ids=["long", "slashed", "split", "smile"])
-def test_a_name_that_cannot_be_is_a_usage_error(name, tmp_path):
+def test_a_name_that_cannot_be_is_a_usage_error(name, tmp_path, monkeypatch):
+    inside = tmp_path / "deep" / "inside"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)  # what takes a relative path may make it
     events, store = str(write_events(tmp_path / "e.root", 20)), str(tmp_path / "store")
     run = ["run", "dilepton", events, "--store", store]
     tried = [
@@ -39,4 +42,4 @@ def test_a_name_that_cannot_be_is_a_usage_error(name, tmp_path):
     for words in tried:
         code, _, said = command(words)
         assert code != 0 or words[-2] in ("--store", "--label", "--out"), (words[:-1], said)
-    assert not list(tmp_path.parent.glob("y"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"deep", "e.root", "store"}

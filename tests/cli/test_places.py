@@ -51,7 +51,7 @@ def test_no_folder_for_temporary_files_names_the_variable(monkeypatch):
 def test_a_shell_in_a_folder_that_was_removed_is_told_so(tmp_path):
     words = 'cd "$1" && rmdir "$1" && exec "$0" -c "from vrecompute.cli import main; main()" runs list'
     (tmp_path / "gone").mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))}
     ended = subprocess.run(
         ["sh", "-c", words, sys.executable, str(tmp_path / "gone")],
         capture_output=True, text=True, timeout=60, env=environment,

@@ -388,7 +388,7 @@ class _Description:
 
 
 def _registered(cls: abc.ABCMeta) -> list[type]:
-    """What `cls.register` was told, which no public function says."""
+    """The classes that were given to `cls.register`; no public function has them."""
     return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
 
 
