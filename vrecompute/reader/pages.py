@@ -215,6 +215,7 @@ def _check(fields: Mapping[str, FieldTable], columns: Mapping[int, PageColumn], 
         beyond = np.diff(column.first) * bits // (8 * _MOST_EXPANDED) > stored
         if np.any(beyond[1:]) or (len(beyond) and beyond[0] and stored[0]):  # the first may stand for a late beginning
             raise ValueError(f"a page of column {number} has more elements than its bytes can hold")
+    lists: dict[int, NDArray[np.int64]] = {}
     for name, field in fields.items():
         per_entry = field.index if field.index is not None else field.values
         if per_entry is None:
@@ -224,3 +225,7 @@ def _check(fields: Mapping[str, FieldTable], columns: Mapping[int, PageColumn], 
             raise ValueError(f"field {name!r} has another number of elements than its clusters have entries")
         if field.values is not None and np.any(columns[field.values].clusters % field.repeat):
             raise ValueError(f"field {name!r} has a broken array of {field.repeat}")
+        if field.index is not None and field.values is not None:
+            items = columns[field.values].clusters // field.repeat
+            if not np.array_equal(lists.setdefault(field.index, items), items):
+                raise ValueError(f"field {name!r} has another number of elements than other fields of its lists")

@@ -113,6 +113,8 @@ def describe(handle: Handle, tree: str) -> Description:
             entries = int(ntuple.num_entries)
             starts = {int(s.num_first_entry) for s in summaries(handle, tree)}
             boundaries = tuple(sorted({0, *starts, entries}))
+            if not 0 <= boundaries[-1] < 1 << 48:
+                raise ValueError(f"{boundaries[-1]} entries are more than any file has")
             sizes = _column_bytes(ntuple)
             columns = {}
             for name, field in found.items():
