@@ -184,6 +184,8 @@ def built(folder: Path) -> tuple[Path, Path]:
             shutil.copytree(ROOT / name, away / name)
         else:
             shutil.copy(ROOT / name, away)
+    (away / "backends").mkdir()
+    shutil.copy(ROOT / "backends" / "README.md", away / "backends")  # its driver is a test
     return next((folder / "dist").glob("*.whl")), away
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import os
 import signal
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -65,6 +67,13 @@ def absent(name: str, reason: str) -> None:
     if name in required():
         pytest.fail(f"VRECOMPUTE_REQUIRE names {name!r}, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _arithmetic() -> Iterator[None]:
+    """An analysis that sets decimal's precision or numpy's error handling sets it for its own test."""
+    with decimal.localcontext(), np.errstate():
+        yield
 
 
 @pytest.fixture(scope="session", name="absent")

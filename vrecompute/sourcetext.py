@@ -7,15 +7,17 @@ counts as a function's only where it compiles to that very function; it is then 
 from __future__ import annotations
 
 import ast
+import contextlib
 import linecache
 import sys
+import threading
 import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "canonical", "find", "keep", "kept", "rebuilt"]
+__all__ = ["Found", "canonical", "find", "keep", "kept", "rebuilt", "syntax_of"]
 
 Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # `from __future__` statements of the text, which a compiled function remembers.
@@ -25,6 +27,9 @@ _IGNORED = frozenset({"ctx", "kind", "type_comment"})
 _LINES = 0xFFFF
 _texts: dict[str, list[str]] = {}
 _found: dict[int, tuple[CodeType, Found]] = {}
+# Python 3.11 counts how deep it is in one number for all threads, and gives SystemError where two of them parse.
+_parsing = threading.Lock()
+_PARSING_TRIES = 5
 
 
 class Found(NamedTuple):
@@ -34,6 +39,15 @@ class Found(NamedTuple):
     text: str
     node: Written
     place: int
+
+
+def syntax_of(text: str) -> ast.Module:
+    """`ast.parse`, for any number of threads; raises what that does."""
+    with _parsing:
+        for _ in range(_PARSING_TRIES - 1):
+            with contextlib.suppress(SystemError):  # a thread that is not ours parses too
+                return ast.parse(text)
+        return ast.parse(text)
 
 
 def keep(file: str, text: str) -> None:
@@ -123,7 +137,7 @@ def _written(text: str, flags: int) -> tuple[_Function, ...]:
     Several lambdas may begin on one line: each is compiled as if it stood on a separate line, far below.
     """
     try:
-        tree = ast.parse(text)
+        tree = syntax_of(text)
         lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
         for number, each in enumerate(lambdas, 1):  # those inside come after those around them
             for node in ast.walk(each):

@@ -58,12 +58,6 @@ CASES = {
 EDITS = {"a class that is registered": ("Tight.register(Mu)  # 20", ""), "an order of axes": ("'C')  # 20", "'F')")}
 
 
-@pytest.fixture(autouse=True)
-def ordinary_arithmetic():
-    with decimal.localcontext(decimal.Context()), np.errstate():
-        yield
-
-
 def code_of(tmp_path, before, value, edit=("", "")):
     file = tmp_path / "a.py"
     file.write_text(ANALYSIS.replace("BEFORE", before).replace("VALUE", value).replace(*edit))
@@ -101,6 +95,22 @@ def test_what_numba_makes_otherwise_is_no_bug_of_ours(made, tmp_path):
     file.write_text(ANALYSIS.replace("BEFORE", made).replace("VALUE", "float(kernel is None)"))
     analysis, _ = load_analysis(str(file), {})
     with pytest.raises(AnalysisError, match=r"kernel.* cannot be sent to workers"):
+        pack(analysis)
+
+
+@pytest.mark.parametrize(
+    ("before", "value"),
+    [
+        ("cuts = weakref.proxy(type('Cuts', (), {'pt': 20})())", "cuts.pt"),
+        ("inner = weakref.proxy(set([20]))\ncuts = [inner, threading.Lock()]", "cuts[0]"),
+    ],
+)
+def test_a_weak_proxy_whose_object_is_gone_is_named(before, value, tmp_path):
+    file = tmp_path / "a.py"
+    top = f"import gc, threading, weakref\n{before}\ngc.collect()"
+    file.write_text(ANALYSIS.replace("BEFORE", top).replace("VALUE", value))
+    analysis, _ = load_analysis(str(file), {})
+    with pytest.raises(AnalysisError, match=r"Reached uses a weakref.proxy whose object no longer exists"):
         pack(analysis)
 
 

@@ -188,7 +188,7 @@ def _family(path: Path) -> dict[str, Path]:
         name, file = waiting.pop()
         try:
             with tokenize.open(file) as opened:
-                tree = ast.parse(opened.read())
+                tree = sourcetext.syntax_of(opened.read())
         except (SyntaxError, UnicodeDecodeError):
             continue  # importing it says so
         except OSError as error:

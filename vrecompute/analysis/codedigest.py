@@ -52,6 +52,7 @@ from vrecompute.analysis.coderange import (
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.digest import sha256_json, sha256_of
+from vrecompute.errors import AnalysisError
 
 __all__ = ["code_of"]
 
@@ -80,7 +81,18 @@ def code_of(
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
     `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
+    Raises AnalysisError where it holds a `weakref.proxy` whose object is gone.
     """
+    try:
+        return _code_of(thing, own, declared, effects)
+    except ReferenceError as error:
+        name = getattr(thing, "__qualname__", type(thing).__qualname__)
+        raise AnalysisError(
+            f"{name} uses a weakref.proxy whose object no longer exists; keep the object, not a weak reference to it"
+        ) from error
+
+
+def _code_of(thing: Any, own: str | None, declared: bool, effects: tuple[FunctionType, ...] | None) -> Code:
     description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
     description.root(thing)
     found = effects_of(description.modules) if effects is None else Effects(effects)

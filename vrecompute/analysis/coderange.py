@@ -166,7 +166,7 @@ def machinery() -> dict[str, str]:
     found = {}
     for name in _MACHINERY:
         files = sorted((home / name).rglob("*.py"))
-        texts = {str(f.relative_to(home)): ast.parse(f.read_text(encoding="utf-8")) for f in files}
+        texts = {str(f.relative_to(home)): sourcetext.syntax_of(f.read_text(encoding="utf-8")) for f in files}
         found[f"vrecompute.{name}"] = sha256_json({f: sourcetext.canonical(t.body) for f, t in texts.items()})
     return found
 

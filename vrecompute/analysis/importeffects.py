@@ -137,7 +137,7 @@ class _Text:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         try:
-            self.tree = ast.parse(text)
+            self.tree = sourcetext.syntax_of(text)
         except (SyntaxError, ValueError, RecursionError):  # a cell with magic
             self.tree = ast.Module([], [])
         self.imports = _imports_of(self.tree)

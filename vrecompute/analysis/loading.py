@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,10 +98,10 @@ def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
     if not os.path.isfile(path):  # where Path.is_file() raises OSError: a name may be too long
         raise UsageError(f"{path}: there is no such analysis file")
     module = load_file(path)
-    own = {
+    own: dict[str, type[Analysis]] = {
         name: value
         for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, Analysis) and value.__module__ == module.__name__
+        if issubclass(type(value), type) and issubclass(value, Analysis) and value.__module__ == module.__name__
     }
     if wanted in own:
         return own[wanted]

@@ -21,7 +21,7 @@ _MAKE = "make it in `process`, or in a function that `process` calls, so that ea
 _ADVICE: tuple[tuple[tuple[Any, ...], str], ...] = (
     ((io.IOBase,), "keep what is in it, not the open file"),
     ((Generator, Coroutine), "keep a list of what it gives"),
-    ((weakref.ReferenceType,), "keep what it refers to, not a weak reference"),
+    ((weakref.ReferenceType, *weakref.ProxyTypes), "keep what it refers to, not a weak reference"),
 )
 # So many objects are looked at: an analysis may hold any number, and this is but a better message.
 _MOST = 200_000
@@ -39,12 +39,12 @@ class _Found(NamedTuple):
 
 def said_of(analysis: Any, tried: Sequence[Any], error: BaseException) -> str:
     """A sentence about what could not be pickled; `tried` are the objects that pickle began with, in order."""
-    last = [v for v in reversed(tried[-_LAST:]) if not isinstance(v, type | FunctionType | ModuleType)]
+    last = [v for v in reversed(tried[-_LAST:]) if not issubclass(type(v), type | FunctionType | ModuleType)]
     places = _places(analysis, {id(value) for value in [*tried[-1:], *last]})
     found = next((places[id(value)] for value in [*tried[-1:], *last] if id(value) in places), None)
     if found is None or found.value is analysis:
         return f"analysis {analysis.name or type(analysis).__name__!r} cannot be sent to workers: {error}"
-    advice = next((words for kinds, words in _ADVICE if isinstance(found.value, kinds)), _MAKE)
+    advice = next((words for kinds, words in _ADVICE if issubclass(type(found.value), kinds)), _MAKE)
     who = found.user.__qualname__.replace("<locals>.", "")
     return (
         f"{_file_of(found.user)}: `{found.name}`, which {who} uses, cannot be sent to workers, as it is of type "
@@ -75,6 +75,8 @@ def _places(analysis: Any, wanted: set[int]) -> dict[int, _Found]:
 
 def _within(here: _Found) -> Iterator[_Found]:
     value, name, user = here
+    if type(value) in weakref.ProxyTypes:  # one whose object is gone answers nothing, not even `isinstance`
+        return
     if isinstance(value, FunctionType) and is_user(str(value.__module__)):
         yield from (_Found(v, n, value) for n, v in _used(value).items())
     elif isinstance(value, type | ModuleType):

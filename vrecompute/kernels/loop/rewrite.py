@@ -13,6 +13,7 @@ from vrecompute.errors import UsageError
 from vrecompute.kernels.loop.bounds import Site
 from vrecompute.kernels.loop.outside import function_of, import_line, literal, value_of
 from vrecompute.kernels.loop.source_map import Where, define, define_once, line_map, read_function
+from vrecompute.sourcetext import syntax_of
 
 __all__ = ["Binding", "Names", "Rewritten", "rewrite"]
 
@@ -108,7 +109,9 @@ def rewrite(
 
 
 def _parse(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
+    statement = syntax_of(text.strip()).body[0]
+    assert isinstance(statement, ast.Expr)
+    return statement.value
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -209,13 +212,13 @@ class _Rewriter(ast.NodeTransformer):
             self.fail(call, f'write {ast.unparse(call.func)}("name of the cut")')
         slot = self.names.cuts.setdefault((call.func.attr, str(text.value)), len(self.names.cuts))
         self.use("_nominal", "_cuts")
-        return ast.parse(f"if _nominal:\n    _cuts[{slot}] += 1").body[0]
+        return syntax_of(f"if _nominal:\n    _cuts[{slot}] += 1").body[0]
 
     def do_count(self, call: ast.Call, bound: Binding) -> ast.stmt:
         assert isinstance(call.func, ast.Attribute)
         slot = self.names.counters.setdefault(call.func.attr, len(self.names.counters))
         self.use("_nominal", "_counters")
-        made = ast.parse(f"if _nominal:\n    _counters[{slot}] += 0").body[0]
+        made = syntax_of(f"if _nominal:\n    _counters[{slot}] += 0").body[0]
         assert isinstance(made, ast.If)
         assert isinstance(made.body[0], ast.AugAssign)
         made.body[0].value = self.visit(call.args[0]) if call.args else ast.Constant(1)

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from vrecompute.errors import UsageError
-from vrecompute.sourcetext import find
+from vrecompute.sourcetext import find, syntax_of
 
 __all__ = ["Where", "define", "define_once", "line_map", "read_function"]
 
@@ -48,7 +48,7 @@ def read_function(function: Callable[..., Any]) -> tuple[ast.FunctionDef, Where]
 
 def define(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> list[ast.stmt]:
     """A generated function of that body, inlined where it is called."""
-    parsed = ast.parse(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
+    parsed = syntax_of(f"@_inline\ndef {name}({', '.join(arguments)}):\n    pass")
     definition = parsed.body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.body = body
@@ -70,7 +70,7 @@ def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbe
         f"    if not ({same}):\n        {keep}\n"
         f"        {kept}[0] = {name}__now({', '.join([*arguments, *numbers])})\n    return {kept}[0]"
     )
-    outer = ast.parse(text).body
+    outer = syntax_of(text).body
     for node in outer:
         for inner in ast.walk(node):
             if hasattr(inner, "lineno"):
@@ -81,7 +81,7 @@ def define_once(made: list[ast.stmt], name: str, arguments: Sequence[str], numbe
 def line_map(module: ast.Module, source: str, where: Where) -> dict[int, Where]:
     """Generated line -> the physicist's: the unparsed text, parsed again, has the same nodes in the same order."""
     lines: dict[int, Where] = {}
-    for ours, theirs in zip(ast.walk(ast.parse(source)), ast.walk(module), strict=False):
+    for ours, theirs in zip(ast.walk(syntax_of(source)), ast.walk(module), strict=False):
         if isinstance(ours, ast.stmt) and isinstance(theirs, ast.stmt) and not isinstance(ours, ast.FunctionDef):
             lines[ours.lineno] = Where(where.file, max(theirs.lineno, where.line))
     return lines
