@@ -88,6 +88,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
             CodeType: _reduce_code,
             ModuleType: self._reduce_module,
             functools._lru_cache_wrapper: _reduce_cached,
+            functools.cached_property: _reduce_property,
         }
         self.dispatch_table = ChainMap(own, _TABLE)
         super().__init__(buffer)  # which looks for the table
@@ -166,6 +167,18 @@ def _reduce_cached(cached: Any) -> Any:
 
 def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
+
+
+def _reduce_property(prop: functools.cached_property[Any]) -> Any:
+    """Without its lock, which Python 3.11 gives it and which cannot be sent."""
+    return _property, (prop.func, prop.attrname)  # type: ignore[attr-defined]  # not in typeshed
+
+
+def _property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
+    made = functools.cached_property(function)
+    if name is not None:
+        made.__set_name__(object, name)
+    return made
 
 
 def _reduce_code(code: CodeType) -> Any:
