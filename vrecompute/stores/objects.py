@@ -165,7 +165,7 @@ def set_aside(store: Store, name: str, why: object, *, loud: bool = False) -> No
     """Move what is under `name` out of the way. The report of the run says so; a warning only where it is `loud`."""
     kept = store.set_aside(name)
     level = logging.WARNING if loud else logging.INFO
-    _log.log(level, "%s: it is computed again; the damaged object is kept as %s", why, kept)
+    _log.log(level, "%s: it is made again; the damaged object is kept as %s", why, kept)
 
 
 class SetAside:
