@@ -138,7 +138,7 @@ def shell(words: str) -> list[str]:
 def unit(lane: Lane, pythons: list[Path]) -> None:
     """Every test that needs no lab."""
     # labs have clocks of their own: the others give way to them
-    make = f"nice -n 3 make --no-print-directory PYTHON={pythons[0]} test"
+    make = f"nice -n 10 make --no-print-directory PYTHON={pythons[0]} test"
     lane.pytest(quoted(make, "-n 2 --dist loadfile -m 'not lab'"), environment={"VRECOMPUTE_REQUIRE": "data"})
 
 
@@ -203,7 +203,7 @@ def wheel(lane: Lane, pythons: list[Path]) -> None:
             places.append(place)
         chosen = f"{TELLING} tests/backends tests/cli tests/config tests/sites tests/test_codedigest.py"
         chosen += " tests/test_client.py tests/test_packaging.py tests/test_python_minors.py tests/test_records.py"
-        tests = f"nice -n 5 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
+        tests = f"nice -n 12 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         others = {"VRECOMPUTE_OTHER_PYTHON": str(places[-2] / "python")} if places[1:] else {}
         lane.pytest(shell(tests), where=away, environment=others)
 
@@ -216,7 +216,7 @@ def newest(lane: Lane, pythons: list[Path]) -> None:
         pip(place, "--upgrade", "--upgrade-strategy", "eager", "--force-reinstall", "--no-deps", str(made))
         pip(place, "--upgrade", "--upgrade-strategy", "eager", f"{made}[test]")
         chosen = f"{TELLING} tests/execution"
-        tests = f"nice -n 9 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
+        tests = f"nice -n 15 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         lane.pytest(shell(tests), where=away)
 
 
