@@ -70,10 +70,14 @@ def absent(name: str, reason: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _arithmetic() -> Iterator[None]:
-    """An analysis that sets decimal's precision or numpy's error handling sets it for its own test."""
+def _as_it_was() -> Iterator[None]:
+    """An analysis that sets decimal's precision, numpy's error handling or a variable sets it for its own test."""
+    variables = dict(os.environ)
     with decimal.localcontext(), np.errstate():
         yield
+    if dict(os.environ) != variables:
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 @pytest.fixture(scope="session", name="absent")

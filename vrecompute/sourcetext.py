@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "canonical", "find", "keep", "kept", "rebuilt", "syntax_of"]
+__all__ = ["Found", "canonical", "expression_of", "find", "keep", "kept", "rebuilt", "syntax_of"]
 
 Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # `from __future__` statements of the text, which a compiled function remembers.
@@ -48,6 +48,13 @@ def syntax_of(text: str) -> ast.Module:
             with contextlib.suppress(SystemError):  # a thread that is not ours parses too
                 return ast.parse(text)
         return ast.parse(text)
+
+
+def expression_of(text: str) -> ast.expr:
+    """The syntax of one expression."""
+    statement = syntax_of(text.strip()).body[0]
+    assert isinstance(statement, ast.Expr)
+    return statement.value
 
 
 def keep(file: str, text: str) -> None:

@@ -52,7 +52,6 @@ from vrecompute.analysis.coderange import (
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.digest import sha256_json, sha256_of
-from vrecompute.errors import AnalysisError
 
 __all__ = ["code_of"]
 
@@ -81,18 +80,7 @@ def code_of(
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
     `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
-    Raises AnalysisError where it holds a `weakref.proxy` whose object is gone.
     """
-    try:
-        return _code_of(thing, own, declared, effects)
-    except ReferenceError as error:
-        name = getattr(thing, "__qualname__", type(thing).__qualname__)
-        raise AnalysisError(
-            f"{name} uses a weakref.proxy whose object no longer exists; keep the object, not a weak reference to it"
-        ) from error
-
-
-def _code_of(thing: Any, own: str | None, declared: bool, effects: tuple[FunctionType, ...] | None) -> Code:
     description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
     description.root(thing)
     found = effects_of(description.modules) if effects is None else Effects(effects)
@@ -158,8 +146,9 @@ class _Description:
         self._within.append(id(value))
         try:
             self._done[id(value)] = self._compound(value)
-        except RecursionError:
-            self._done[id(value)] = self._without_name(value, "is nested too deeply")
+        except (RecursionError, ReferenceError) as error:
+            why = "is nested too deeply" if isinstance(error, RecursionError) else "refers weakly to what is gone"
+            self._done[id(value)] = self._without_name(value, why)
         finally:
             self._within.pop()
         return self._done[id(value)]
@@ -173,8 +162,7 @@ class _Description:
         if isinstance(value, type):
             return self._named(value, value.__module__, f"class {value.__qualname__}", self._class)
         data = self._contents(value)
-        # Short, however often it is named.
-        return data if len(repr(data)) < _LONG else ["sha256", sha256_json(data)]
+        return data if len(repr(data)) < _LONG else ["sha256", sha256_json(data)]  # short, however often it is named
 
     def _contents(self, value: Any) -> Any:
         if type(value) is memoryview:  # which is sent as bytes

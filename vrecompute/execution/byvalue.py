@@ -89,6 +89,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
             ModuleType: self._reduce_module,
             functools._lru_cache_wrapper: _reduce_cached,
             functools.cached_property: _reduce_property,
+            functools.singledispatchmethod: _reduce_method,
         }
         self.dispatch_table = ChainMap(own, _TABLE)
         super().__init__(buffer)  # which looks for the table
@@ -178,6 +179,17 @@ def _property(function: Callable[[Any], Any], name: str | None) -> functools.cac
     made = functools.cached_property(function)
     if name is not None:
         made.__set_name__(object, name)
+    return made
+
+
+def _reduce_method(method: functools.singledispatchmethod[Any]) -> Any:
+    """Without its cache of weak references, which Python 3.13 gives it and which cannot be sent."""
+    return _method, (method.func, method.dispatcher)
+
+
+def _method(function: Callable[..., Any], dispatcher: Any) -> functools.singledispatchmethod[Any]:
+    made = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
     return made
 
 

@@ -45,6 +45,8 @@ def said_of(analysis: Any, tried: Sequence[Any], error: BaseException) -> str:
     if found is None or found.value is analysis:
         return f"analysis {analysis.name or type(analysis).__name__!r} cannot be sent to workers: {error}"
     advice = next((words for kinds, words in _ADVICE if issubclass(type(found.value), kinds)), _MAKE)
+    if isinstance(error, ReferenceError):
+        advice = "keep the object that is referred to, not a weak reference to it"
     who = found.user.__qualname__.replace("<locals>.", "")
     return (
         f"{_file_of(found.user)}: `{found.name}`, which {who} uses, cannot be sent to workers, as it is of type "

@@ -13,6 +13,7 @@ from vrecompute.errors import UsageError
 from vrecompute.kernels.loop.bounds import Site
 from vrecompute.kernels.loop.outside import function_of, import_line, literal, value_of
 from vrecompute.kernels.loop.source_map import Where, define, define_once, line_map, read_function
+from vrecompute.sourcetext import expression_of as expr
 from vrecompute.sourcetext import syntax_of
 
 __all__ = ["Binding", "Names", "Rewritten", "rewrite"]
@@ -108,12 +109,6 @@ def rewrite(
     )
 
 
-def _parse(text: str) -> ast.expr:
-    statement = syntax_of(text.strip()).body[0]
-    assert isinstance(statement, ast.Expr)
-    return statement.value
-
-
 class _Rewriter(ast.NodeTransformer):
     """Rewrites one function body; collects the shared names that it needs from its caller."""
 
@@ -184,7 +179,7 @@ class _Rewriter(ast.NodeTransformer):
         return lengths.pop() if lengths else 0
 
     def absent(self) -> ast.Return:
-        return ast.Return(_parse("False, " + ", ".join(["0.0"] * (self.values or 0)) + ","))
+        return ast.Return(expr("False, " + ", ".join(["0.0"] * (self.values or 0)) + ","))
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         if not self.step or not self.values:
@@ -193,7 +188,7 @@ class _Rewriter(ast.NodeTransformer):
             return ast.copy_location(self.absent(), node)
         assert node.value is not None
         values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-        given = [ast.Call(_parse("_np.float64"), [self.visit(v)], []) for v in values]
+        given = [ast.Call(expr("_np.float64"), [self.visit(v)], []) for v in values]
         return ast.copy_location(ast.Return(ast.Tuple([ast.Constant(True), *given], ast.Load())), node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
@@ -238,7 +233,7 @@ class _Rewriter(ast.NodeTransformer):
             text = f"_fill_all(_axis__{h}, _sums__{h}, _row__{h}, 0, 0, _nominal, _factor_sums__{h}, _factors, _entry)"
         else:
             text = f"_fill(_axis__{h}, _sums__{h}, _row__{h}, 0, 0)"
-        made = _parse(text)
+        made = expr(text)
         assert isinstance(made, ast.Call)
         made.args[3:5] = [values[0], weight]
         return ast.Expr(made)
@@ -253,7 +248,7 @@ class _Rewriter(ast.NodeTransformer):
         written = node.slice.operand if isinstance(node.slice, ast.UnaryOp) else node.slice
         if isinstance(node.ctx, ast.Load) and not isinstance(written, ast.Constant | ast.Slice):
             site = self.site(node)
-            return ast.Call(_parse("_item"), [self.visit(value), self.visit(node.slice), *site], [])
+            return ast.Call(expr("_item"), [self.visit(value), self.visit(node.slice), *site], [])
         return self.generic_visit(node)
 
     def site(self, node: ast.Subscript, collection: str | None = None) -> list[ast.expr]:
@@ -261,7 +256,7 @@ class _Rewriter(ast.NodeTransformer):
         site = Site(self.where(node), ast.unparse(node.value), ast.unparse(node.slice), collection)
         self.use("_fault", "_entry")
         number = self.names.sites.setdefault(site, len(self.names.sites))
-        return [_parse("_fault"), _parse(f"_np.int64({number})"), _parse("_entry")]
+        return [expr("_fault"), expr(f"_np.int64({number})"), expr("_entry")]
 
     def element(self, collection: str, column: ast.Attribute, node: ast.Subscript) -> ast.expr:
         """`muon.pt[i]`: one element, floats as float64; an unsigned index saves numpy's test for negative ones."""
@@ -281,11 +276,11 @@ class _Rewriter(ast.NodeTransformer):
             self.names.columns.setdefault(full, self.where(column))
             is_float = full in self.names.float_columns
         self.use(array, base, f"_n__{collection}")
-        number = [_parse(f"_n__{collection}"), *self.site(node, ast.unparse(column.value))]
-        index = ast.Call(_parse("_inside"), [self.visit(node.slice), *number], [])
-        position = ast.Call(_parse("_np.uint64"), [ast.BinOp(_parse(base), ast.Add(), index)], [])
-        made = ast.Subscript(_parse(array), position, ast.Load())
-        return ast.Call(_parse("_np.float64"), [made], []) if is_float else made
+        number = [expr(f"_n__{collection}"), *self.site(node, ast.unparse(column.value))]
+        index = ast.Call(expr("_inside"), [self.visit(node.slice), *number], [])
+        position = ast.Call(expr("_np.uint64"), [ast.BinOp(expr(base), ast.Add(), index)], [])
+        made = ast.Subscript(expr(array), position, ast.Load())
+        return ast.Call(expr("_np.float64"), [made], []) if is_float else made
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         bound = self.kind(node.value)
@@ -307,7 +302,7 @@ class _Rewriter(ast.NodeTransformer):
             if isinstance(other, ast.Constant) and other.value is None and isinstance(operator, ast.Is | ast.IsNot):
                 self.use(f"_is__{bound.name}")
                 present = f"_is__{bound.name}"
-                return ast.copy_location(_parse(present if isinstance(operator, ast.IsNot) else f"not {present}"), node)
+                return ast.copy_location(expr(present if isinstance(operator, ast.IsNot) else f"not {present}"), node)
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -375,7 +370,7 @@ class _Rewriter(ast.NodeTransformer):
         """`cuts.pt_min_gev` as the number it is; what a library has stays by name."""
         value = self.value_of(node)
         if (text := literal(value)) is not None:
-            return ast.copy_location(_parse(text), node)
+            return ast.copy_location(expr(text), node)
         if value is not None and not callable(value) and not isinstance(value, ModuleType):
             self.cannot_hold(node, value)
         return self.generic_visit(node)
@@ -383,7 +378,7 @@ class _Rewriter(ast.NodeTransformer):
     def outside_name(self, node: ast.Name, value: Any) -> ast.expr:
         """A module, a number or a library function that the physicist's module names."""
         if (text := literal(value)) is not None:
-            return _parse(text)
+            return expr(text)
         if getattr(value, "__module__", None) == "builtins":
             return node
         if (line := import_line(value, node.id)) is None:
