@@ -110,9 +110,7 @@ def test_a_weak_proxy_whose_object_is_gone_is_named(before, value, tmp_path):
     top = f"import gc, threading, weakref\n{before}\ngc.collect()"
     file.write_text(ANALYSIS.replace("BEFORE", top).replace("VALUE", value))
     analysis, _ = load_analysis(str(file), {})
-    with pytest.raises(
-        AnalysisError, match=r"a\.py: `.*`, which Reached.* uses, cannot be sent .*not a weak reference"
-    ):
+    with pytest.raises(AnalysisError, match=r"a\.py: `.*`, which Reached.* uses, .*not a weak reference"):
         pack(analysis)
 
 

@@ -172,7 +172,7 @@ def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
 
 def _reduce_property(prop: functools.cached_property[Any]) -> Any:
     """Without its lock, which Python 3.11 gives it and which cannot be sent."""
-    return _property, (prop.func, prop.attrname)  # type: ignore[attr-defined]  # not in typeshed
+    return _property, (prop.func, prop.attrname)
 
 
 def _property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
