@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from importlib import metadata
 from typing import Any
@@ -11,9 +12,13 @@ from distributed import Client as DaskClient
 from distributed.comm.addressing import get_address_host_port
 
 from vrecompute.batch.contract import Cluster
+from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
+from vrecompute.stores.base import Store
 
 __all__ = ["GivenDask"]
+
+_LOG = logging.getLogger(__name__)
 
 # How long a scheduler may take to answer for the first time.
 _CONNECT_S = 30.0
@@ -48,6 +53,22 @@ class GivenDask(Cluster):
     def lost(self) -> str:
         """Whether its owner has closed the client that was given."""
         return "the distributed.Client given as Client(dask=...) was closed" if self._client.status == "closed" else ""
+
+    def reaches(self, store: Store, known: str) -> bool:
+        """Whether all workers that are there reach the store; not while there is none. `known` is an object of it.
+
+        A warning says which do not, and why.
+        """
+        there = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        wrong = unreached(self._client, store, known) if there else {}
+        if wrong:
+            worker, why = next(iter(wrong.items()))
+            _LOG.warning(
+                "%d of %d workers of the given Dask cluster do not reach the store %s, so parts come back through "
+                "Dask, and this process writes them; to spare that, name a store that they reach. Worker %s: %s",
+                len(wrong), there, store.url, worker, why,
+            )  # fmt: skip
+        return bool(there) and not wrong
 
     def close(self) -> None:
         """Leave it as it was found; it goes on."""
