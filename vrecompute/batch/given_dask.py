@@ -15,6 +15,7 @@ from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.stores.base import Store
+from vrecompute.workers.dask_hooks import allow_failures, allowed_failures
 
 __all__ = ["GivenDask"]
 
@@ -37,7 +38,7 @@ class GivenDask(Cluster):
         self._client = _connected(given) if self._is_ours else given
         try:
             self._check()
-            self._allowed_failures = self._ask(_allowed_failures)
+            self._allowed_failures = self._ask(allowed_failures)
         except BaseException:
             self._disconnect()
             raise
@@ -73,7 +74,7 @@ class GivenDask(Cluster):
     def close(self) -> None:
         """Leave it as it was found; it goes on."""
         with contextlib.suppress(Exception):  # it may be gone by now
-            self._ask(_allow_failures, self._allowed_failures)
+            self._ask(allow_failures, self._allowed_failures)
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -127,11 +128,3 @@ def _connected(given: Any) -> DaskClient:
 
 def _version() -> str:
     return metadata.version("vrecompute")
-
-
-def _allowed_failures(dask_scheduler: Any = None) -> int:
-    return int(dask_scheduler.allowed_failures)
-
-
-def _allow_failures(allowed: int, dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = allowed
