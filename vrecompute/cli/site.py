@@ -12,10 +12,11 @@ from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
-from vrecompute.errors import SiteError
+from vrecompute.errors import SiteError, UsageError
 from vrecompute.sites import report
+from vrecompute.sites.drivers import installed_drivers, options_model
 from vrecompute.sites.load import load_site, read_site
-from vrecompute.sites.reference import reference_table
+from vrecompute.sites.reference import options_table, reference_table
 from vrecompute.sites.schema import installed_options, site_schema
 from vrecompute.sites.search import find_site_file, list_site_files, site_folders
 
@@ -119,8 +120,15 @@ def init(name: str, backend: str | None, host: str | None, config: str | None, y
 
 @site.command()
 @click.option("--table", "as_table", is_flag=True, help="Print the keys as a Markdown table instead.")
-def schema(as_table: bool) -> None:
+@click.option("--options", "driver", help="Print the options of this driver as a Markdown table instead.")
+def schema(as_table: bool, driver: str | None) -> None:
     """Print the JSON schema of site files, with the options of every installed driver."""
+    if driver is not None:
+        found = options_model(driver)
+        if found.model is None:
+            raise UsageError(f"{found.reason}; drivers here: {', '.join(installed_drivers())}")
+        click.echo(options_table(found.model))
+        return
     if as_table:
         click.echo(reference_table())
         return
