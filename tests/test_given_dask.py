@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from distributed import Client as DaskClient
@@ -13,7 +15,9 @@ from distributed import LocalCluster, default_client
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
+from vrecompute.batch.given_dask import GivenDask
 from vrecompute.errors import Unavailable, UsageError
+from vrecompute.stores.directory import DirStore
 
 BLOCKED = """
 import sys
@@ -110,23 +114,121 @@ def test_a_run_is_not_submitted_to_a_cluster(events, tmp_path):
     assert not client.runs(ask=False)
 
 
-def test_workers_without_vrecompute_are_named(tmp_path):
+# What each process takes for a folder of its own working directory: one name, and for every process another store.
+OWN = Path("/proc/self/cwd/store")
+
+
+@contextlib.contextmanager
+def workers_in(cluster, *folders, options=()):
+    """A Dask worker in each folder, there once this is entered."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"]
+    command += ["--no-dashboard", "--nthreads", "1", *options]
+    with contextlib.ExitStack() as stack, DaskClient(cluster, set_as_default=False) as mine:
+        there = len(cluster.scheduler.workers)
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            log = stack.enter_context((folder / "log").open("wb"))
+            here = [*command, "--local-directory", str(folder / "scratch")]
+            worker = subprocess.Popen(here, stdout=log, stderr=log, cwd=folder, env=os.environ)
+            stack.enter_context(worker)
+            stack.callback(worker.kill)
+        mine.wait_for_workers(there + len(folders), timeout=120)
+        yield
+
+
+@pytest.fixture
+def no_workers():
     local = {"n_workers": 0, "dashboard_address": None, "host": "127.0.0.1", "protocol": "tcp://"}
+    with LocalCluster(processes=False, **local) as made:
+        yield made
+
+
+def absent(folder, store):
+    """No folder of that name."""
+
+
+def another(folder, store):
+    """A folder of that name with something else in it."""
+    (folder / "store").mkdir()
+    (folder / "store" / "mine").write_text("kept")
+
+
+def read_only(folder, store):
+    """Its objects can be read, and a new one lands elsewhere."""
+    (folder / "store").mkdir()
+    (folder / "store" / "runs").symlink_to(store / "runs")
+
+
+def unwritable(folder, store):
+    """Its objects can be read, and no new one written."""
+    read_only(folder, store)
+    (folder / "store" / "probe").write_text("no folder")
+
+
+@pytest.mark.parametrize("makes", [absent, another, read_only, unwritable])
+def test_parts_come_back_through_dask_where_workers_do_not_reach_the_store(
+    makes, no_workers, events, sums, expected, tmp_path, monkeypatch, caplog
+):
+    home, away = tmp_path / "home", tmp_path / "away"
+    (home / "store").mkdir(parents=True)
+    away.mkdir()
+    monkeypatch.chdir(home)
+    makes(away, home / "store")
+    before = {p for p in away.rglob("*") if "probe" not in p.parts}
+    with workers_in(no_workers, away), Client(dask=no_workers, store=DirStore(OWN)) as client:
+        run = client.run(sums, events, chunk_bytes=3400)
+        assert run.result(timeout_s=120).to_bytes() == expected
+        assert run.report().status == "complete"
+        assert client.run(sums, events, chunk_bytes=3400).wait(120).report().chunks.computed == 0
+    assert "1 of 1 workers of the given Dask cluster do not reach the store /proc/self/cwd/store" in caplog.text
+    ours = {p for p in away.rglob("*") if not {"log", "scratch", "probe"} & set(p.parts)}
+    assert ours == before, "nothing is left where only a worker sees it"
+    assert not list(DirStore(home / "store").names("probe"))
+
+
+def test_workers_that_all_reach_the_store_write_to_it_and_those_that_come_later_are_looked_at_then(
+    no_workers, events, sums, expected, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(GivenDask, "reaches", lambda *a, plain=GivenDask.reaches: said.append(plain(*a)) or said[-1])
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    with Client(dask=no_workers, store=DirStore(OWN)) as client:
+        first = client.run(sums, events, chunk_bytes=3400)  # while there is none, any may come
+        deadline = time.monotonic() + 60
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with workers_in(no_workers, home):
+            assert first.result(timeout_s=120).to_bytes() == expected
+            second = client.run(sums, events, chunk_bytes=3400, reuse=False)
+            assert second.result(timeout_s=120).to_bytes() == expected
+            with workers_in(no_workers, tmp_path / "away"):
+                third = client.run(sums, events, chunk_bytes=3400, reuse=False)
+                assert third.result(timeout_s=120).to_bytes() == expected
+    assert said == [False, True, False]
+
+
+def test_a_file_system_that_hangs_holds_up_neither_worker_nor_run(no_workers, events, sums, expected, tmp_path, caplog):
+    hangs = (
+        "import time, vrecompute.batch.store_reach as r\nr._ANSWER_S = 0.5\nr.open_store = lambda url: time.sleep(3)"
+    )
+    (tmp_path / "hangs.py").write_text(hangs)
+    options = ["--preload", str(tmp_path / "hangs.py")]
+    with (
+        workers_in(no_workers, tmp_path / "w", options=options),
+        Client(dask=no_workers, store=tmp_path / "s") as client,
+    ):
+        assert client.run(sums, events, chunk_bytes=3400).result(timeout_s=120).to_bytes() == expected
+    assert "did not answer within" in caplog.text
+
+
+def test_workers_without_vrecompute_are_named(no_workers, tmp_path):
     preload = tmp_path / "blocked.py"
     preload.write_text(BLOCKED)
-    with LocalCluster(processes=False, **local) as cluster, (tmp_path / "log").open("wb") as log:
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"]
-        command += ["--no-dashboard", "--preload", str(preload), "--local-directory", str(tmp_path)]
-        with subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env=os.environ) as worker:
-            try:
-                with DaskClient(cluster, set_as_default=False) as mine:
-                    mine.wait_for_workers(1, timeout=120)
-                with (
-                    pytest.raises(
-                        UsageError, match=r"cannot run vrecompute \(.*ModuleNotFoundError.*\); install vrecompute"
-                    ),
-                    Client(dask=cluster, store=tmp_path / "store") as client,
-                ):
-                    _ = client.dask
-            finally:
-                worker.kill()
+    with (
+        workers_in(no_workers, tmp_path / "w", options=["--preload", str(preload)]),
+        pytest.raises(UsageError, match=r"cannot run vrecompute \(.*ModuleNotFoundError.*\); install vrecompute"),
+        Client(dask=no_workers, store=tmp_path / "store") as client,
+    ):
+        _ = client.dask

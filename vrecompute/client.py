@@ -370,7 +370,7 @@ class Client:
                 notice,
                 site_workers,
                 packed,
-                workers_reach=self.site.store.workers_reach,
+                workers_reach=site_workers.reaches(run.store, run.manifest.object_name),
             )
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)

@@ -19,6 +19,7 @@ from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
+from vrecompute.stores.base import Store
 
 __all__ = ["Wanted", "Workforce"]
 
@@ -172,6 +173,12 @@ class Workforce(WorkerControl):
         """Why there is no worker yet, empty where unknown."""
         with self._lock:
             return "" if self._cluster is None else self._cluster.waiting()
+
+    def reaches(self, store: Store, known: str) -> bool:
+        """Whether workers write to the store themselves: as the site says, or as those of a given cluster show."""
+        with self._lock:
+            cluster = self._cluster
+        return cluster.reaches(store, known) if isinstance(cluster, GivenDask) else self.site.store.workers_reach
 
     def leave(self, dask: DaskClient) -> None:
         """Without its scheduler a cluster is of no use; the next use of `dask` starts another."""

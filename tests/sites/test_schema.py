@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from vrecompute.cli.site import site as command
 from vrecompute.config.marked_yaml import parse_yaml, plain
-from vrecompute.sites.reference import reference_table
-from vrecompute.sites.schema import site_schema
+from vrecompute.sites.reference import options_table, reference_table
+from vrecompute.sites.schema import installed_options, site_schema
 from vrecompute_backends.slurm.options import SlurmOptions
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,23 @@ def test_the_documented_keys_are_the_ones_the_code_has():
     table = text.split("<!-- keys -->\n")[1].split("\n<!-- end of keys -->")[0]
     assert table == reference_table(), "run: vrecompute site schema --table"
     assert run("schema", "--table") == (0, reference_table() + "\n")
+
+
+@pytest.mark.parametrize("driver", sorted(installed_options()))
+def test_the_documented_options_are_the_ones_the_driver_has(driver):
+    model = installed_options()[driver]
+    table = (ROOT / "docs" / f"{driver}.md").read_text().split("<!-- options -->\n")[1]
+    assert table.split("\n<!-- end of options -->")[0] == options_table(model), f"run: site schema --options {driver}"
+    assert run("schema", "--options", driver) == (0, options_table(model) + "\n")
+    for line in options_table(model).splitlines()[2:]:
+        assert len(line.split(" | ")[3]) > 10, f"no sentence: {line}"
+
+
+def test_a_driver_without_options_is_told_so():
+    for name in ("local", "nonesuch"):
+        result = CliRunner().invoke(command, ["schema", "--options", name])
+        assert result.exit_code == 2
+        assert "drivers here: " in result.output
 
 
 def test_schema_prints_a_schema():

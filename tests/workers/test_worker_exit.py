@@ -36,7 +36,7 @@ def test_a_kill_that_was_counted_seconds_before_is_the_kernels(witness):
     witness.group.count += 1
     for _ in range(20):  # four seconds: a busy node takes them to give the memory back
         witness.look()
-    witness.on_exit(-9)
+    witness.ended(-9)
     assert [(word["by"], word["group_limit_bytes"]) for word in witness.told] == [("kernel", 1000)]
 
 
@@ -44,22 +44,22 @@ def test_a_kill_that_was_counted_seconds_before_is_the_kernels(witness):
 def test_it_explains_one_death_and_not_the_next(witness, looks):
     witness.look()
     witness.group.count += 1
-    witness.on_exit(-9)
+    witness.ended(-9)
     for _ in range(looks):
         witness.look()
-    witness.on_exit(-9)
+    witness.ended(-9)
     assert [word["by"] for word in witness.told] == ["kernel", ""]
 
 
 def test_what_was_counted_before_the_worker_is_not_its_own(witness):
     witness.look()
-    witness.on_exit(-9)
+    witness.ended(-9)
     assert witness.told[0]["by"] == ""
 
 
 def test_a_process_that_ends_itself_without_an_error_is_told_of(witness):
-    witness.on_exit(0)
+    witness.ended(0)
     assert [word["exit_code"] for word in witness.told] == [0]
     witness.nanny.status.name = "closing_gracefully"
-    witness.on_exit(0)
+    witness.ended(0)
     assert len(witness.told) == 1

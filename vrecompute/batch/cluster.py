@@ -34,6 +34,7 @@ from vrecompute.batch.worker_jobs import WorkerJobs
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
+from vrecompute.workers.dask_hooks import take_for_closed
 
 __all__ = ["QueueCluster", "check_cluster", "open_queue_cluster"]
 
@@ -202,15 +203,14 @@ class QueueCluster(Cluster):
         try:
             self._client.close(timeout=5)
         except Exception:
-            self._client.status = "closed"  # or its finalizer tries once more, for two minutes
+            take_for_closed(self._client)
         try:
             with contextlib.suppress(Unavailable):
                 self.backend.cancel(ids)  # all by one command, before each is closed alone
             for job in self._jobs.workers.values():
                 job.job_id = None
             if gone:  # dask would call a scheduler that does not answer
-                self._jobs.shutdown_scheduler = False
-                self._jobs.sync(self._jobs.scheduler.close)
+                self._jobs.without_scheduler()
         finally:
             try:
                 self._jobs.close(timeout=30)

@@ -16,6 +16,7 @@
     check_cluster(n)     ->     what can be said against that beforehand
     describe(n)          ->     the scripts of that, for `explain`; pure
     probe()              ->     a one-minute job that reports what a job on this site sees
+    survey()             ->     queues and limits, for a first site file
 
        Site                      the driver's class says
 
@@ -75,6 +76,7 @@ from typing import Literal, NewType, Self
 
 from distributed import Client as DaskClient
 
+from vrecompute.batch.survey import Survey
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.sites.model import Site
 
@@ -351,6 +353,10 @@ class Backend(ABC):
     @abstractmethod
     def probe(self) -> list[Finding]:
         """Send a job of about one minute through the real queue and report what it saw."""
+
+    def survey(self) -> Survey | None:
+        """What the batch system says of its queues and limits; None for a driver that cannot ask."""
+        return None
 
     def submit_many(self, job: Job, count: int) -> list[JobId]:
         """`count` copies of the job; each reads its number, 0 to count - 1, from `$VRECOMPUTE_INDEX`.

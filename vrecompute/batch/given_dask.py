@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from importlib import metadata
 from typing import Any
@@ -11,9 +12,14 @@ from distributed import Client as DaskClient
 from distributed.comm.addressing import get_address_host_port
 
 from vrecompute.batch.contract import Cluster
+from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
+from vrecompute.stores.base import Store
+from vrecompute.workers.dask_hooks import allow_failures, allowed_failures
 
 __all__ = ["GivenDask"]
+
+_LOG = logging.getLogger(__name__)
 
 # How long a scheduler may take to answer for the first time.
 _CONNECT_S = 30.0
@@ -32,7 +38,7 @@ class GivenDask(Cluster):
         self._client = _connected(given) if self._is_ours else given
         try:
             self._check()
-            self._allowed_failures = self._ask(_allowed_failures)
+            self._allowed_failures = self._ask(allowed_failures)
         except BaseException:
             self._disconnect()
             raise
@@ -49,10 +55,26 @@ class GivenDask(Cluster):
         """Whether its owner has closed the client that was given."""
         return "the distributed.Client given as Client(dask=...) was closed" if self._client.status == "closed" else ""
 
+    def reaches(self, store: Store, known: str) -> bool:
+        """Whether all workers that are there reach the store; not while there is none. `known` is an object of it.
+
+        A warning says which do not, and why.
+        """
+        there = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        wrong = unreached(self._client, store, known) if there else {}
+        if wrong:
+            worker, why = next(iter(wrong.items()))
+            _LOG.warning(
+                "%d of %d workers of the given Dask cluster do not reach the store %s, so parts come back through "
+                "Dask, and this process writes them; to spare that, name a store that they reach. Worker %s: %s",
+                len(wrong), there, store.url, worker, why,
+            )  # fmt: skip
+        return bool(there) and not wrong
+
     def close(self) -> None:
         """Leave it as it was found; it goes on."""
         with contextlib.suppress(Exception):  # it may be gone by now
-            self._ask(_allow_failures, self._allowed_failures)
+            self._ask(allow_failures, self._allowed_failures)
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -106,11 +128,3 @@ def _connected(given: Any) -> DaskClient:
 
 def _version() -> str:
     return metadata.version("vrecompute")
-
-
-def _allowed_failures(dask_scheduler: Any = None) -> int:
-    return int(dask_scheduler.allowed_failures)
-
-
-def _allow_failures(allowed: int, dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = allowed

@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from distributed import Client as DaskClient
 
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.config.spelling import read_ports
+from vrecompute.workers.dask_hooks import other_clients
 
 __all__ = ["main"]
 
@@ -56,13 +56,9 @@ def _stay(dask: DaskClient, patience_s: float) -> None:
     last_seen = time.monotonic()
     while time.monotonic() - last_seen < patience_s:
         time.sleep(min(_LOOK_S, patience_s / 2))
-        if dask.run_on_scheduler(_others, dask.id):
+        if dask.run_on_scheduler(other_clients, dask.id):
             last_seen = time.monotonic()
     print(f"no client was connected for {patience_s:.0f} s; the scheduler ends", file=sys.stderr)
-
-
-def _others(mine: str, dask_scheduler: Any = None) -> int:
-    return len(set(dask_scheduler.clients) - {mine, "fire-and-forget"})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ def queue_rules(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(about, "only detached runs work; with 'allocation' live runs work too", advice=True)
     if site.scheduler_runs == "client" and site.access.kind != "local":
         yield Diagnostic(about, "behind access.ssh the scheduler runs on the login node; write 'login'", advice=True)
+    if site.scheduler_runs == "none" and site.limits.max_jobs:
+        message = "not used: it is for live runs, and with scheduler_runs: none there are none; remove it"
+        yield Diagnostic(at("limits.max_jobs", "scheduler_runs"), message, advice=True)
     alone = site.scheduler_runs == "allocation" and not site.options.get("whole_node")
     if alone and site.limits.max_jobs == 1:
         yield Diagnostic(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from distributed.core import Status
-from distributed.deploy.spec import ProcessInterface, SpecCluster
+from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
 
 from vrecompute.batch.contract import Job, JobId, SubmitError
@@ -16,6 +16,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
+from vrecompute.workers.dask_hooks import BatchedSpecs
 
 __all__ = ["Owner", "WorkerJobs", "worker_job"]
 
@@ -102,7 +103,7 @@ class _Jobs(ProcessInterface):  # type: ignore[misc]  # distributed is untyped
         await super().close()
 
 
-class WorkerJobs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
+class WorkerJobs(BatchedSpecs):
     """Dask's cluster of a scheduler and jobs, without Dask's own replacing. `scheduler` is its class and options."""
 
     def __init__(self, owner: Owner, name: str, security: Security | None, scheduler: Mapping[str, Any]) -> None:
@@ -110,10 +111,9 @@ class WorkerJobs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
         self.names: set[str] = set()  # of every worker there ever was
         super().__init__(scheduler=dict(scheduler), security=security, silence_logs="error", name=name)
 
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "add":
-            self.names |= {str(facts["name"]) for facts in msg["workers"].values()}
-        super(SpecCluster, self)._update_worker_status(op, msg)
+    def came(self, names: set[str]) -> None:
+        """Remember them."""
+        self.names |= names
 
     async def change(self, forget: tuple[str, ...], cancel: tuple[str, ...], submit: int) -> None:
         """Forget jobs that ended, cancel others, and submit so many more as one batch."""
@@ -126,10 +126,9 @@ class WorkerJobs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
         for name in cancel:
             self.worker_spec.pop(name, None)
         if submit:
-            batch = _Batch(self.owner, f"{self._name}-{self._i}", submit)
-            self._i += 1  # a name is never used twice: it names the folders of the jobs' secrets
+            batch = _Batch(self.owner, self.new_name(), submit)  # which names the folders of the jobs' secrets too
             self.worker_spec |= {
                 f"{batch.name}_{index}": {"cls": _Jobs, "options": {"batch": batch, "index": index}}
                 for index in range(submit)
             }
-        await self._correct_state()
+        await self.correct()

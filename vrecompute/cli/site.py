@@ -1,8 +1,9 @@
-"""`vrecompute site`: list, show, check and schema. Exit codes: 0 right, 2 something is wrong."""
+"""`vrecompute site`: list, show, check, init and schema. Exit codes: 0 right, 2 something is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -11,19 +12,20 @@ from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
-from vrecompute.errors import SiteError
+from vrecompute.errors import SiteError, UsageError
 from vrecompute.sites import report
+from vrecompute.sites.drivers import installed_drivers, options_model
 from vrecompute.sites.load import load_site, read_site
-from vrecompute.sites.reference import reference_table
+from vrecompute.sites.reference import options_table, reference_table
 from vrecompute.sites.schema import installed_options, site_schema
-from vrecompute.sites.search import find_site_file, list_site_files
+from vrecompute.sites.search import find_site_file, list_site_files, site_folders
 
 __all__ = ["site"]
 
 
 @click.group(cls=MessageGroup)
 def site() -> None:
-    """Describe the places that have cores: list, show and check site files."""
+    """Describe the places that have cores: list, show, check and begin site files."""
 
 
 @site.command("list")
@@ -94,9 +96,39 @@ def _probe(name: str) -> list[Finding]:
 
 
 @site.command()
+@click.argument("name")
+@click.option("--backend", help="Driver of its batch system; the one whose commands are here by default.")
+@click.option("--ssh", "host", help="Login node, or its alias of ~/.ssh/config, where that is not this machine.")
+@click.option("--from", "config", type=click.Path(), help="A jobqueue.yaml of dask-jobqueue to begin from.")
+@click.option("--yes", is_flag=True, help="Ask the administrator nothing: defaults where nothing else is known.")
+@click.option("--out", type=click.Path(dir_okay=False), help="File to write; in the user's folder of sites by default.")
+def init(name: str, backend: str | None, host: str | None, config: str | None, yes: bool, out: str | None) -> None:
+    """Write a first file of the site NAME from what its batch system says, or its dask-jobqueue configuration."""
+    from vrecompute.newsite.first import first_site, write_first
+
+    def ask(question: str, default: str) -> str:
+        return default if yes else str(click.prompt(question, default=default))
+
+    path = Path(out) if out else site_folders()[-2] / f"{name}.yaml"
+    text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)
+    write_first(path, text)
+    click.echo(report.check_file(path).as_text())
+    for sentence in left_out:
+        click.echo(f"  not taken over: {sentence}")
+    click.echo(f"next: read it, then run `vrecompute site check {name if not out else path} --probe`")
+
+
+@site.command()
 @click.option("--table", "as_table", is_flag=True, help="Print the keys as a Markdown table instead.")
-def schema(as_table: bool) -> None:
+@click.option("--options", "driver", help="Print the options of this driver as a Markdown table instead.")
+def schema(as_table: bool, driver: str | None) -> None:
     """Print the JSON schema of site files, with the options of every installed driver."""
+    if driver is not None:
+        found = options_model(driver)
+        if found.model is None:
+            raise UsageError(f"{found.reason}; drivers here: {', '.join(installed_drivers())}")
+        click.echo(options_table(found.model))
+        return
     if as_table:
         click.echo(reference_table())
         return

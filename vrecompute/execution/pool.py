@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextvars
 import queue
@@ -25,6 +24,7 @@ from vrecompute.errors import AnalysisError, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.hands import Hands
 from vrecompute.stores.handed import handing
+from vrecompute.workers import dask_hooks
 
 __all__ = ["Finished", "TaskPool"]
 
@@ -78,7 +78,8 @@ class TaskPool:
         self._asked_at = 0.0
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
         self._common = self.share(hands.objects(common)) if hands is not None else None
-        dask.sync(dask._run_on_scheduler, _let_deaths_be_counted, _DEATHS - 1, callback_timeout=_SILENT_S)
+        # after which the Runner decides
+        dask_hooks.ask_scheduler(dask, dask_hooks.allow_failures, _DEATHS - 1, timeout_s=_SILENT_S)
 
     def share(self, value: Any, packed: Packed | None = None) -> Future:
         """Something all tasks need, as an argument for `submit`; the `analysis` of a dataclass is what was packed."""
@@ -148,9 +149,8 @@ class TaskPool:
         Raises OSError where it could not be reached, or has been silent for long.
         """
         if self._count_asked is None and time.monotonic() - self._counted >= _THREADS_S:
-            loop = self.dask.loop.asyncio_loop
             self._asked_at = time.monotonic()
-            self._count_asked = asyncio.run_coroutine_threadsafe(self.dask.scheduler.ncores(), loop)
+            self._count_asked = dask_hooks.ask_cores(self.dask)
         if self._count_asked is not None and concurrent.futures.wait([self._count_asked], _ANSWER_S).done:
             counted, self._count_asked = self._count_asked.result(), None
             self._threads, self._counted = sum(counted.values()), time.monotonic()
@@ -230,8 +230,3 @@ def _outcome(future: Future) -> tuple[Literal["done", "raised", "killed", "cance
     if isinstance(error, TimeoutError) and future.status == "finished":
         return "cancelled", error  # its worker does not give it, another will
     return ("killed" if isinstance(error, KilledWorker) else "raised"), error
-
-
-def _let_deaths_be_counted(allowed: int, dask_scheduler: Any = None) -> None:
-    """Dask gives a task up after more deaths of its workers than this, and says so; the Runner decides then."""
-    dask_scheduler.allowed_failures = allowed

@@ -1,4 +1,4 @@
-"""Every key of a site as a table: its kind, its default and its sentence, for docs/sites.md."""
+"""Every key of a site, and every option of a driver, as a table of kinds, defaults and sentences, for docs/."""
 
 from __future__ import annotations
 
@@ -6,21 +6,57 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
+
 from vrecompute.config.spelling import Spelling
 from vrecompute.sites.leaves import spelling_of
 from vrecompute.sites.model import Site
 
-__all__ = ["reference_table"]
+__all__ = ["options_table", "reference_table"]
+
+
+_Row = tuple[str, str, str, str]
+#: Kinds of a JSON schema in words.
+_KINDS = {"boolean": "true or false", "integer": "whole number", "number": "number", "string": "text"}
 
 
 def reference_table() -> str:
     """A Markdown table of every key."""
-    rows = ["| key | kind | default | |", "|---|---|---|---|"]
-    rows += [f"| `{key}` | {kind} | {default} | {sentence} |" for key, kind, default, sentence in _keys(Site, "")]
-    return "\n".join(rows)
+    return _table(_keys(Site, ""))
 
 
-def _keys(section: type[Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def options_table(model: type[BaseModel]) -> str:
+    """A Markdown table of a driver's options."""
+    schema = model.model_json_schema()
+    return _table(_options(schema, schema.get("$defs", {}), "options."))
+
+
+def _table(rows: Iterator[_Row]) -> str:
+    lines = [f"| `{key}` | {kind} | {default} | {sentence} |" for key, kind, default, sentence in rows]
+    return "\n".join(["| key | kind | default | |", "|---|---|---|---|", *lines])
+
+
+def _options(section: Mapping[str, Any], parts: Mapping[str, Any], prefix: str) -> Iterator[_Row]:
+    for name, given in section["properties"].items():
+        place = next((each for each in given.get("anyOf", ()) if each.get("type") != "null"), given)
+        inner = parts.get(str(place.get("$ref", "")).rpartition("/")[2], {})
+        if "properties" in inner:
+            yield from _options(inner, parts, f"{prefix}{name}.")
+            continue
+        kind = ", ".join(f"`{choice}`" for choice in place.get("enum", ())) or _KINDS.get(place.get("type", ""), "text")
+        if place.get("type") == "array":
+            kind = f"list of {_KINDS.get(place['items'].get('type', ''), 'text')}"
+        default = "required" if name in section.get("required", ()) else _word(given.get("default"))
+        yield f"{prefix}{name}", kind, default, given.get("description", "")
+
+
+def _word(value: Any) -> str:
+    if value is None or value == []:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _keys(section: type[Any], prefix: str) -> Iterator[_Row]:
     hints = get_type_hints(section, include_extras=True)
     for key in dataclasses.fields(section):
         name, hint = f"{prefix}{key.name}", hints[key.name]
@@ -49,4 +85,4 @@ def _default(key: dataclasses.Field[Any], spelling: Spelling | None) -> str:
     if key.default is None or isinstance(key.default, (tuple, Mapping)):
         return ""
     value = spelling.write(key.default) if spelling else key.default
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return _word(value)

@@ -15,6 +15,7 @@ from typing import Any
 
 from distributed import get_worker
 
+from vrecompute.workers.dask_hooks import is_busy, pause, retired, unregister
 from vrecompute.workers.walltime import allocation
 
 __all__ = ["dask_setup", "leave", "leave_soon"]
@@ -64,28 +65,26 @@ async def leave(worker: Any) -> None:
     _LEAVING.add(worker.address)
     _LOG.info("worker %s leaves the cluster: its job is about to end", worker.address)
     stimulus = f"vrecompute-leave-{time.time()}"
-    worker.batched_send({"op": "worker-status-change", "status": "paused", "stimulus_id": stimulus})
+    pause(worker, stimulus)
     idle_since = time.monotonic()
     while time.monotonic() - idle_since < _SETTLE_S:
-        if worker.state.all_running_tasks or worker.state.ready or worker.state.waiting:
+        if is_busy(worker):
             idle_since = time.monotonic()
         await asyncio.sleep(_LOOK_S)
     if not await _retired(worker, stimulus):
         # There are none, and the scheduler says so to this worker some time after the answer; a worker that is
-        # closing must not hear it. It goes all the same, and expected: otherwise its end would count as a death for
-        # whatever was about to be sent here.
+        # closing must not hear it. It goes all the same.
         await asyncio.sleep(_UNDONE_S)
         with contextlib.suppress(OSError):
-            await worker.scheduler.unregister(address=worker.address, expected=True, stimulus_id=stimulus)
+            await unregister(worker, stimulus)
     await worker.close(nanny=True, reason="vrecompute-leave")
 
 
 async def _retired(worker: Any, stimulus: str) -> bool:
     """Whether others took what only this worker holds. One that stayed, paused, would keep its job to the walltime."""
-    told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
     for _ in range(_TRIES):
         try:
-            return bool(await worker.scheduler.retire_workers(workers=[worker.address], **told))
+            return await retired(worker, stimulus)
         except OSError as error:  # of a connection: that of a second call is another
             _LOG.warning("worker %s could not tell the scheduler that it leaves: %s", worker.address, error)
             await asyncio.sleep(_UNDONE_S)

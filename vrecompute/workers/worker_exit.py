@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from tornado.ioloop import PeriodicCallback
 
 from vrecompute.wording import bytes_text
 from vrecompute.workers.cgroup import own_group
+from vrecompute.workers.dask_hooks import ended_for_memory, memory_limit, watch_worker
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["TOPIC", "WorkerExit", "dask_setup", "worker_exit", "worker_exits"]
 
 TOPIC = "vrecompute-worker-exit"
-# Dask's own event of a nanny that ends its worker for memory.
-_ENDED = "worker-restart-memory"
 _LOOK_MS = 200
 # Five seconds of them: on a busy node it takes that long to end a process that has much memory to give back.
 _LOOKS = 25
@@ -114,10 +112,7 @@ class _ExitReporter:
         self.peak_bytes = 0
         self.pid: int | None = None
         self.ended_at = 0
-        self._log_event, self._on_exit = nanny.log_event, nanny._on_worker_exit_sync
-        nanny.log_event = self.log_event
-        nanny._on_worker_exit_sync = self.on_exit
-        nanny.periodic_callbacks["vrecompute-worker-exit"] = PeriodicCallback(self.look, _LOOK_MS)
+        self._log_event = watch_worker(nanny, look=self.look, every_ms=_LOOK_MS, event=self.heard, end=self.ended)
 
     def look(self) -> None:
         """Remember what the worker has; a process never gives its peak back once it is gone."""
@@ -133,14 +128,13 @@ class _ExitReporter:
         except psutil.Error:
             return
 
-    def log_event(self, topic: Any, message: Any) -> None:
-        """The nanny's own events pass; the one that says that it kills for memory is listened to."""
-        if topic == _ENDED:
-            self.pid, self.ended_at = int(message["pid"]), int(message["rss"])
-        self._log_event(topic, message)
+    def heard(self, topic: Any, message: Any) -> None:
+        """Of the nanny's events, the one that says that it kills for memory."""
+        if (killed := ended_for_memory(topic, message)) is not None:
+            self.pid, self.ended_at = killed
 
-    def on_exit(self, exit_code: int) -> None:
-        """Report a death, and let the nanny do what it does then."""
+    def ended(self, exit_code: int) -> None:
+        """Report a death."""
         if self.nanny.status.name == "running":  # else it was asked to end
             self._log_event(TOPIC, asdict(self._word(exit_code)))
         # its successor may die before the first look at it
@@ -148,7 +142,6 @@ class _ExitReporter:
         if self.group is not None:  # a kill explains one death
             self.kills.clear()
             self.kills.append(self.group.kills())
-        self._on_exit(exit_code)
 
     def _word(self, exit_code: int) -> WorkerExit:
         by, group = "nanny" if self.ended_at else "", (0, 0)
@@ -163,7 +156,7 @@ class _ExitReporter:
             exit_code=exit_code,
             by=by,
             peak_bytes=self.ended_at or self.peak_bytes,
-            limit_bytes=int(self.nanny.memory_manager.memory_limit or 0),
+            limit_bytes=memory_limit(self.nanny),
             group_peak_bytes=group[0],
             group_limit_bytes=group[1],
         )

@@ -21,7 +21,6 @@ from typing import Any
 import dask
 from distributed import Client as DaskClient
 from distributed.system import MEMORY_LIMIT
-from distributed.utils import silence_logging_cmgr
 
 from vrecompute.batch.contract import Cluster
 from vrecompute.batch.tls import fresh_keys, security_of
@@ -29,6 +28,7 @@ from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import private_folder
 from vrecompute.wording import bytes_text
+from vrecompute.workers.dask_hooks import silence_logging_cmgr, take_for_closed
 from vrecompute_backends.local.jobs import LocalJobs
 from vrecompute_backends.local.rules import local_rules
 
@@ -168,7 +168,7 @@ class LocalDask(Cluster):
             if self._client is not None:
                 self._client.close(timeout=5)
         except Exception:
-            self._client.status = "closed"  # or its finalizer tries once more
+            take_for_closed(self._client)
         finally:
             with contextlib.suppress(OSError):  # the end of its stdin is its end
                 if self._process.stdin is not None:

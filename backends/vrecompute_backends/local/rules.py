@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vrecompute.sites.model import Site
+from vrecompute.sites.model import Limits, Site
 from vrecompute.sites.rules import Diagnostic, at
 
 __all__ = ["local_rules"]
@@ -26,6 +26,14 @@ def local_rules(site: Site) -> Iterator[Diagnostic]:
         if getattr(site.network, key):
             message = "not used: scheduler and workers here listen on loopback, on any free port; remove it"
             yield Diagnostic(at(f"network.{key}", "backend"), message, advice=True)
+    unused = {
+        "options": site.options,
+        "stage.scratch": site.stage.scratch,
+        "limits.max_jobs": site.limits.max_jobs,
+        "limits.min_poll": site.limits.min_poll != Limits().min_poll,
+    }
+    for key in (key for key, given in unused.items() if given):
+        yield Diagnostic(at(key, "backend"), "not used: there is no queue on this machine; remove it", advice=True)
     if site.access.kind != "local":
         message = "the driver local runs everything on this machine; remove access, or write the driver of the other's"
         yield Diagnostic(at(f"access.{site.access.kind}", "backend"), message, advice=True)

@@ -14,6 +14,7 @@ from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.queue_driver import QueueDriver
 from vrecompute.batch.shape import Shape
+from vrecompute.batch.survey import Survey
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import submit
@@ -23,6 +24,7 @@ from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.shell import version
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
+from vrecompute_backends.slurm.survey import survey
 
 __all__ = ["SlurmBackend"]
 
@@ -100,6 +102,10 @@ class SlurmBackend(QueueDriver):
     def log(self, job_id: JobId) -> str:
         """Where Slurm writes if nothing else is said."""
         return f"slurm-{job_id}.out"
+
+    def survey(self) -> Survey:
+        """By sinfo, scontrol and sacctmgr."""
+        return survey(self.access, self.greet())
 
     def greet(self) -> str:
         """What sinfo says."""

@@ -19,6 +19,12 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
     if prefer != "rest" and given:
         yield Diagnostic(at("options.rest_url"), f"not used while prefer is {prefer}; write prefer: rest", advice=True)
+    if prefer != "rest" and site.options.get("rest_token_file"):
+        said = f"not used while prefer is {prefer}; write prefer: rest"
+        yield Diagnostic(at("options.rest_token_file"), said, advice=True)
+    if site.options.get("controller_partition") and site.scheduler_runs != "allocation":
+        said = f"not used: with scheduler_runs: {site.scheduler_runs} no job is for the scheduler alone"
+        yield Diagnostic(at("options.controller_partition", "scheduler_runs"), f"{said}; remove it", advice=True)
     if prefer == "pyslurm" and site.options.get("cluster"):
         yield Diagnostic(
             at("options.prefer", "options.cluster"), "pyslurm asks one cluster only; write prefer: commands"

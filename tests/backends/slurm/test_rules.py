@@ -55,6 +55,8 @@ def test_what_cannot_work_is_an_error_with_its_place(text, place, words):
         ("scheduler_runs: none", "5:17: scheduler_runs", "only detached runs work"),
         ("scheduler_runs: allocation\nlimits: {max_jobs: 1}", "6:20: limits.max_jobs", "live runs are refused"),
         ("options: {rest_url: 'http://head:6820'}", "5:21: options.rest_url", "write prefer: rest"),
+        ("options: {rest_token_file: ~/token}", "5:28: options.rest_token_file", "write prefer: rest"),
+        ("options: {controller_partition: long}", "5:33: options.controller_partition", "with scheduler_runs: client"),
         (
             "access: {ssh: {host: login}}\nscheduler_runs: login\noptions: {prefer: pyslurm}",
             "7:19: options.prefer",

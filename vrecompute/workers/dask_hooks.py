@@ -1,0 +1,171 @@
+"""What Dask does not promise and we rely on: private attributes, names of its events, what its objects happen to hold.
+
+Nothing else in vrecompute reaches for them. `tests/workers/test_dask_hooks.py` pins each, so that a release of
+distributed that changes one is known by it; the releases that hold all of them are the bounds in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Client as DaskClient
+from distributed.deploy.spec import SpecCluster
+from distributed.utils import silence_logging_cmgr
+from tornado.ioloop import PeriodicCallback
+
+__all__ = [
+    "BatchedSpecs",
+    "allow_failures",
+    "allowed_failures",
+    "ask_cores",
+    "ask_scheduler",
+    "ended_for_memory",
+    "is_busy",
+    "memory_limit",
+    "other_clients",
+    "pause",
+    "retired",
+    "silence_logging_cmgr",
+    "take_for_closed",
+    "unregister",
+    "watch_worker",
+]
+
+# Dask's own event of a nanny that ends its worker for memory.
+_ENDED = "worker-restart-memory"
+
+
+# ---- of a client
+
+
+def ask_scheduler(dask: DaskClient, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
+    """As `run_on_scheduler`, which waits for ever; TimeoutError."""
+    return dask.sync(dask._run_on_scheduler, function, *arguments, callback_timeout=timeout_s)
+
+
+def ask_cores(dask: DaskClient) -> concurrent.futures.Future[dict[str, int]]:
+    """Threads of each worker, once the scheduler has answered: nothing waits for that here."""
+    return asyncio.run_coroutine_threadsafe(dask.scheduler.ncores(), dask.loop.asyncio_loop)
+
+
+def take_for_closed(dask: DaskClient) -> None:
+    """A client that did not close would try once more when it is collected, for two minutes."""
+    dask.status = "closed"
+
+
+# ---- of a scheduler; called by `run_on_scheduler`
+
+
+def allowed_failures(dask_scheduler: Any = None) -> int:
+    """How many deaths of its workers a task survives."""
+    return int(dask_scheduler.allowed_failures)
+
+
+def allow_failures(allowed: int, dask_scheduler: Any = None) -> None:
+    """Dask gives a task up after more deaths of its workers than this, and says so."""
+    dask_scheduler.allowed_failures = allowed
+
+
+def other_clients(mine: str, dask_scheduler: Any = None) -> int:
+    """How many clients are connected besides that one and Dask's own."""
+    return len(set(dask_scheduler.clients) - {mine, "fire-and-forget"})
+
+
+# ---- of a worker; called in its loop
+
+
+def pause(worker: Any, stimulus: str) -> None:
+    """The scheduler sends it nothing more; the worker itself goes on with what it has."""
+    worker.batched_send({"op": "worker-status-change", "status": "paused", "stimulus_id": stimulus})
+
+
+def is_busy(worker: Any) -> bool:
+    """Whether any task runs or waits there."""
+    return bool(worker.state.all_running_tasks or worker.state.ready or worker.state.waiting)
+
+
+async def retired(worker: Any, stimulus: str) -> bool:
+    """Whether others took what only this worker holds, so that the scheduler let it go."""
+    told = {"close_workers": False, "remove": True, "stimulus_id": stimulus}
+    return bool(await worker.scheduler.retire_workers(workers=[worker.address], **told))
+
+
+async def unregister(worker: Any, stimulus: str) -> None:
+    """Go, expected: otherwise its end would count as a death for whatever was about to be sent there."""
+    await worker.scheduler.unregister(address=worker.address, expected=True, stimulus_id=stimulus)
+
+
+# ---- of a nanny
+
+
+def watch_worker(
+    nanny: Any,
+    *,
+    look: Callable[[], None],
+    every_ms: int,
+    event: Callable[[Any, Any], None],
+    end: Callable[[int], None],
+) -> Callable[[Any, Any], None]:
+    """Have a nanny call `look` so often, `event` before it logs one, and `end` with the exit code of a dead worker.
+
+    What it does then follows; gives what logs an event with the scheduler, unheard.
+    """
+    log_event, on_exit = nanny.log_event, nanny._on_worker_exit_sync
+
+    def log_heard(topic: Any, message: Any) -> None:
+        event(topic, message)
+        log_event(topic, message)
+
+    def exit_heard(exit_code: int) -> None:
+        end(exit_code)
+        on_exit(exit_code)
+
+    nanny.log_event = log_heard
+    nanny._on_worker_exit_sync = exit_heard
+    nanny.periodic_callbacks["vrecompute-watch"] = PeriodicCallback(look, every_ms)
+    return log_event  # type: ignore[no-any-return]
+
+
+def ended_for_memory(topic: Any, message: Any) -> tuple[int, int] | None:
+    """Process id and bytes of a worker that its nanny ends for memory; None for any other event."""
+    return (int(message["pid"]), int(message["rss"])) if topic == _ENDED else None
+
+
+def memory_limit(nanny: Any) -> int:
+    """Bytes that its worker may have; 0 for no limit."""
+    return int(nanny.memory_manager.memory_limit or 0)
+
+
+# ---- of a cluster
+
+
+class BatchedSpecs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
+    """Dask's cluster of a scheduler and workers as specified, which replaces none of them by itself."""
+
+    @abstractmethod
+    def came(self, names: set[str]) -> None:
+        """Workers of these names have registered."""
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        if op == "add":
+            self.came({str(facts["name"]) for facts in msg["workers"].values()})
+        super(SpecCluster, self)._update_worker_status(op, msg)  # SpecCluster's own would replace the one that went
+
+    def new_name(self) -> str:
+        """One that no worker of this cluster has had."""
+        name = f"{self._name}-{self._i}"
+        self._i += 1
+        return name
+
+    async def correct(self) -> None:
+        """Start and close workers as `worker_spec` now says."""
+        await self._correct_state()
+
+    def without_scheduler(self) -> None:
+        """Its scheduler does not answer: close its process, and let `close` not call it."""
+        self.shutdown_scheduler = False
+        self.sync(self.scheduler.close)
