@@ -200,7 +200,7 @@ def test_the_keys_of_dataset_files_are_those_of_the_schema():
     told = {name for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     schema = json.loads(text("docs/dataset.schema.json"))
     known = set(schema["properties"])
-    of_a_file = {"path", "entries", "sha256", "adler32"}  # in the row of `files`
+    of_a_file = {"path", "entries", "sha256", "adler32", "size_bytes", "replicas"}  # in the row of `files`
     for definition in schema["$defs"].values():
         known |= set(definition.get("properties", ())) - of_a_file
     (row,) = re.findall(r"^\| `files` \| (.*)$", table, re.MULTILINE)

@@ -38,6 +38,8 @@ next; causes are chained.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 __all__ = [
     "EXIT_CODES",
     "AbsentObject",
@@ -127,9 +129,14 @@ class OverBudget(UsageError):
 
 
 class BadInput(VrecomputeError):
-    """A source cannot be used. `kind` is the word reports use for the class of failure."""
+    """A source cannot be used. `kind` is the word reports use for the class of failure.
+
+    `scope` is what is at fault: this `moment`, so that the same may be tried again; this `replica`, so that another
+    may do; or the `file`, wherever it lies. Any other VrecomputeError is not of data but of code, store or site.
+    """
 
     kind = "data"
+    scope: ClassVar[Literal["moment", "replica", "file"]] = "file"
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
@@ -156,28 +163,34 @@ class CorruptFile(BadInput):
     """The file is truncated, damaged or cannot be decoded."""
 
     kind = "corrupt"
+    scope = "replica"
 
 
 class ChangedFile(BadInput):
     """The file is not the one that was planned: its UUID, size or entries differ."""
 
     kind = "changed"
+    scope = "replica"
 
 
 class MiscountedSource(BadInput):
     """The file holds another number of events than the dataset says, fewer or more."""
 
     kind = "entries"
+    scope = "replica"
 
 
 class UnreadableFile(BadInput):
     """The file is absent, or permission is denied."""
 
     kind = "unreadable"
+    scope = "replica"
 
 
 class TransientRead(UnreadableFile):
     """The file system failed in a way that may pass; it was read again several times, and failed each time."""
+
+    scope = "moment"
 
 
 class AnalysisError(VrecomputeError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
-__all__ = ["ANALYSES", "BACKENDS", "SOURCES", "STORES", "installed"]
+__all__ = ["ANALYSES", "BACKENDS", "SOURCES", "SOURCE_SCHEMES", "STORES", "installed", "serves"]
 
 ANALYSES = "vrecompute.analyses"
 BACKENDS = "vrecompute.backends"
@@ -12,8 +14,15 @@ BACKENDS = "vrecompute.backends"
 STORES = "vrecompute.stores"
 #: By scheme of their address; each takes the address and gives a ByteSource.
 SOURCES = "vrecompute.sources"
+#: Schemes of sources of this process, besides those of installed packages.
+SOURCE_SCHEMES: dict[str, Callable[[str], Any]] = {}
 
 
 def installed(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group by name, in the order of their names."""
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def serves(scheme: str) -> bool:
+    """Whether sources of the scheme can be read here."""
+    return scheme in SOURCE_SCHEMES or scheme in installed(SOURCES)

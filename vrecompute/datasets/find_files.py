@@ -3,6 +3,7 @@
     data/a.root        that file, whether it is there or not: preflight reports what is not
     data               every file *.root below it, at any depth
     data/*/x?.root     a pattern of files: `*`, `?` and `[...]` within one name, `**` for any number of folders
+    scheme://a/b.root  that file, which is not looked for
 
 Symbolic links are followed, to files and to folders; a folder is not entered again below itself. Names that begin
 with a dot match only where the pattern has the dot. What cannot be listed is an error; a folder that a pattern
@@ -22,11 +23,16 @@ from pathlib import PurePosixPath
 from vrecompute.errors import DatasetError
 from vrecompute.sites.access import Access
 
-__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern"]
+__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern", "is_url"]
 
 #: The name under which a folder describes its files itself.
 DESCRIPTION = "dataset.yaml"
 _FOLDER = "*.root"
+
+
+def is_url(address: str) -> bool:
+    """Whether an address names one file by a scheme, and no path."""
+    return "://" in address
 
 
 def is_pattern(address: str) -> bool:
@@ -167,7 +173,12 @@ def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str]
 
     Raises DatasetError where a folder or a pattern has no file.
     """
-    for address, entry in zip(addresses, disk.look(addresses), strict=True):
+    entries = iter(disk.look([address for address in addresses if not is_url(address)]))
+    for address in addresses:
+        if is_url(address):
+            yield [address], ""
+            continue
+        entry = next(entries)
         if entry.folder:
             yield _in_folder(disk, address, entry)
         elif is_pattern(address) and not entry.is_there:

@@ -33,6 +33,7 @@ from vrecompute.execution.preflight import (
     told_apart,
     without_twins,
 )
+from vrecompute.execution.replicas import note_replicas
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
@@ -143,7 +144,8 @@ class Planner:
     def _apart(self, planned: list[PlannedSource]) -> list[PlannedSource]:
         """The same sources; files that only their whole content can tell apart are read for it."""
         paths = lookalikes(planned)
-        ended = self._spread("alike", whole_sha256, self._url, paths) if paths else {}
+        places = {source.path: source.places for source in planned}
+        ended = self._spread("alike", whole_sha256, self._url, [places[p] for p in paths]) if paths else {}
         return told_apart(planned, {paths[n]: e.value for n, e in ended.items() if e.how == "done"})
 
     def _prove(self, sources: Sequence[PlannedSource]) -> Proofs:
@@ -184,13 +186,14 @@ class Planner:
         )
         for number, end in ended.items():
             if end.how == "done":
-                value, retries = end.value
+                value, retries, elsewhere = end.value
                 self.tally.retried(retries)
+                self.tally.read_elsewhere(elsewhere)
                 ended[number] = replace(end, value=value)
         return ended
 
 
-def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str]]:
-    """What the function gives, on a worker, and the reads that were tried again for it."""
-    retries = reader.count_retries()
-    return function(shared, batch), retries
+def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str], list[str]]:
+    """What the function gives, on a worker, the reads that were tried again for it, and the replicas that were read."""
+    retries, notes = reader.count_retries(), note_replicas()
+    return function(shared, batch), retries, list(notes.told)

@@ -8,7 +8,7 @@ file's metadata. All raise errors of `vrecompute.errors` that name the file and 
 from __future__ import annotations
 
 from vrecompute.reader.baskets import BasketTable
-from vrecompute.reader.bytesource import SCHEMES, ByteSource, is_served, look_at
+from vrecompute.reader.bytesource import ByteSource, look_at
 from vrecompute.reader.facts import FileFacts, inspect, require_columns
 from vrecompute.reader.identity import Identity, origin_at, origin_of
 from vrecompute.reader.localfile import stamp_of
@@ -20,7 +20,6 @@ from vrecompute.retries import count_retries
 
 __all__ = [
     "READER_VERSION",
-    "SCHEMES",
     "BasketTable",
     "ByteSource",
     "FileFacts",
@@ -29,7 +28,6 @@ __all__ = [
     "Table",
     "count_retries",
     "inspect",
-    "is_served",
     "look_at",
     "origin_at",
     "origin_of",

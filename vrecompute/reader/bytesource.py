@@ -1,7 +1,7 @@
 """`ByteSource`: the bytes of a source, by whatever the scheme of its address stands for; an address without is a path.
 
 /data/a.root                 a file of this machine
-scheme://place/a.root        what the `vrecompute.sources` entry point of that name serves
+scheme://place/a.root        what the `vrecompute.sources` entry point of that name gives for it, without reading it
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UnreadableFile
-from vrecompute.plugins import SOURCES, installed
+from vrecompute.plugins import SOURCE_SCHEMES, SOURCES, installed
 from vrecompute.reader.localfile import LocalFile
 
-__all__ = ["SCHEMES", "ByteSource", "Stamp", "is_served", "look_at", "scheme_of"]
+__all__ = ["ByteSource", "Stamp", "look_at", "scheme_of"]
 
 Stamp = tuple[int | str, ...]
 
@@ -40,18 +40,9 @@ class ByteSource(Protocol):
         """Fill `into` with the bytes [start, stop) of all `pieces`, shape (n, 2), one after another."""
 
 
-#: Schemes of this process besides those of installed packages. Each takes an address, looks, and reads nothing.
-SCHEMES: dict[str, Callable[[str], ByteSource]] = {}
-
-
 def scheme_of(address: str) -> str:
     """The scheme; empty for a path."""
     return address.partition("://")[0] if "://" in address else ""
-
-
-def is_served(scheme: str) -> bool:
-    """Whether sources of the scheme can be read here."""
-    return scheme in SCHEMES or scheme in installed(SOURCES)
 
 
 def look_at(address: str) -> ByteSource:
@@ -63,10 +54,10 @@ def look_at(address: str) -> ByteSource:
 
 
 def _serving(address: str, scheme: str) -> Callable[[str], ByteSource]:
-    if scheme not in SCHEMES:
+    if scheme not in SOURCE_SCHEMES:
         if scheme not in (points := installed(SOURCES)):
             raise UnreadableFile(
                 address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
             )
-        SCHEMES[scheme] = points[scheme].load()
-    return SCHEMES[scheme]
+        SOURCE_SCHEMES[scheme] = points[scheme].load()
+    return SOURCE_SCHEMES[scheme]
