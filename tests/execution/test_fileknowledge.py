@@ -10,6 +10,7 @@ import pytest
 
 from tests.events import write_events
 from vrecompute.execution.fileknowledge import FileKnowledge
+from vrecompute.reader import origin_of
 from vrecompute.stores.directory import DirStore
 
 COLUMNS = ("Muon_pt", "weight")
@@ -40,7 +41,7 @@ def looked_at(store: DirStore, path: Path, opens: list[str]) -> tuple[int, int, 
     began = read_calls()
     idle = read_calls() - began
     began = read_calls()
-    known = FileKnowledge(store, str(path), "Events", opens=True)
+    known = FileKnowledge(store, str(path), "Events", origin_of(str(path)), opens=True)
     planned = known.facts() is not None and known.layout(COLUMNS) is not None
     reads = read_calls() - began - idle
     ours = [name for name in opens if name.startswith(str(store.root)) and not name.endswith(".tmp")]
@@ -62,7 +63,7 @@ def test_a_file_costs_one_open_and_few_reads_and_a_known_one_none(tmp_path, open
     assert {(opened, planned) for opened, _, planned in seen} == {(1, True)}
     assert min(reads for _, reads, _ in seen) <= most_reads
     opens.clear()
-    known = FileKnowledge(store, str(path), "Events", opens=True)
+    known = FileKnowledge(store, str(path), "Events", origin_of(str(path)), opens=True)
     assert known.facts() is not None
     assert known.layout(COLUMNS) is not None
     assert str(path) not in opens

@@ -128,6 +128,8 @@ done
 """
 _ENTRIES = r"""find -H "$@" -mindepth 1 -maxdepth 1 -printf '%y%Y %D:%i %p\0'"""
 
+_STAMPS = r"""stat -L --printf '%s %i %.9Y %.9Z %n\0' -- "$@" 2> /dev/null; true"""
+
 
 @dataclass(frozen=True)
 class There(Disk):
@@ -156,6 +158,14 @@ class There(Disk):
                 found.append(Entry(path, identity if kind == "dd" else "", above=above))
         for entry, (_, above) in zip(self.look([path for path, _ in links]), links, strict=True):
             found.append(Entry(entry.path, entry.folder, above=above))
+        return found
+
+    def stamps(self, paths: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Of those that are there: size, inode, times of modification and of change in ns."""
+        found = {}
+        for size, inode, modified, changed, path in (said.split(" ", 4) for said in self._ask(_STAMPS, paths)):
+            times = (int(time.replace(".", "")) for time in (modified, changed))
+            found[path] = (int(size), int(inode), *times)
         return found
 
     def _ask(self, script: str, paths: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.code import difference
 from vrecompute.datasets.dataset import Sample, Source
@@ -58,7 +59,8 @@ class PreflightContext:
     `views` are the samples' process views by sample name, `code` digests of all that the analysis reaches, by name.
 
     `optional` holds, by sample, the optional columns that its files have, each with the path of one of these files;
-    a sample that is not in it was not looked through yet.
+    a sample that is not in it was not looked through yet. `origin_of` names a source at its address as it is now; it
+    raises UnreadableFile.
     """
 
     analysis: Analysis
@@ -69,6 +71,7 @@ class PreflightContext:
     store_url: str
     optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    origin_of: Callable[[str], str] = reader.origin_of
 
 
 def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
@@ -206,8 +209,9 @@ def _planned(
     context: PreflightContext, store: Store, source: Source, address: str, *, opens: bool
 ) -> PlannedSource | None:
     sample = context.samples[source.sample]
-    file = FileKnowledge(store, address, source.tree or sample.tree, opens=opens)
-    if not check_checksum(store, address, source.checksum, opens=opens) or (facts := file.facts()) is None:
+    origin = context.origin_of(address)  # before it is opened: a file that changes meanwhile is not what this names
+    file = FileKnowledge(store, address, source.tree or sample.tree, origin, opens=opens)
+    if not check_checksum(store, address, origin, source.checksum, opens=opens) or (facts := file.facts()) is None:
         return None
     if source.size is not None and facts.size != source.size:
         raise CorruptFile(

@@ -31,7 +31,12 @@ def whole_sha256(store_url: str, addresses: Sequence[str]) -> str:
 
 def whole_digest(store: Store, path: str, algorithm: str) -> str:
     """The hexadecimal digest of a whole file, which is read once for each address and stamp. Raises UnreadableFile."""
-    name = _name(path, algorithm)  # before it is read: a file that changes meanwhile is not what this names
+    origin = reader.origin_of(path)  # before it is read: a file that changes meanwhile is not what this names
+    return _whole_digest(store, path, origin, algorithm)
+
+
+def _whole_digest(store: Store, path: str, origin: str, algorithm: str) -> str:
+    name = _name(origin, algorithm)
     if (known := _kept(store, name, algorithm)) is not None:
         return known
     digest = digest_at(path, algorithm)
@@ -39,12 +44,12 @@ def whole_digest(store: Store, path: str, algorithm: str) -> str:
     return digest
 
 
-def kept_digest(store: Store, path: str, algorithm: str) -> str | None:
-    """The same where it was read before; None where it was not. Raises UnreadableFile."""
-    return _kept(store, _name(path, algorithm), algorithm)
+def kept_digest(store: Store, origin: str, algorithm: str) -> str | None:
+    """The same of the file of an origin, where it was read before; None where it was not."""
+    return _kept(store, _name(origin, algorithm), algorithm)
 
 
-def check_checksum(store: Store, path: str, checksum: str | None, *, opens: bool) -> bool:
+def check_checksum(store: Store, path: str, origin: str, checksum: str | None, *, opens: bool) -> bool:
     """Whether the checksum that the dataset gives, if any, is known to be that of the file.
 
     With `opens` it is read for that where it must be. Raises CorruptFile where the file has another.
@@ -52,7 +57,7 @@ def check_checksum(store: Store, path: str, checksum: str | None, *, opens: bool
     if checksum is None:
         return True
     algorithm, _, wanted = checksum.partition(":")
-    found = whole_digest(store, path, algorithm) if opens else kept_digest(store, path, algorithm)
+    found = _whole_digest(store, path, origin, algorithm) if opens else kept_digest(store, origin, algorithm)
     if found is not None and found != wanted:
         raise CorruptFile(
             path,
@@ -77,8 +82,8 @@ def digest_at(address: str, algorithm: str) -> str:
     return digest_of(pieces(), algorithm)
 
 
-def _name(path: str, algorithm: str) -> str:
-    return f"sources/{sha256_json([FORMAT, reader.origin_of(path)])}.{algorithm}"
+def _name(origin: str, algorithm: str) -> str:
+    return f"sources/{sha256_json([FORMAT, origin])}.{algorithm}"
 
 
 def _kept(store: Store, name: str, algorithm: str) -> str | None:
