@@ -75,6 +75,8 @@ __all__ = [
     "VrecomputeError",
 ]
 
+#: What is at fault: see `BadInput`.
+Scope = Literal["moment", "replica", "file"]
 
 #: What the command line exits with, and what each code means.
 EXIT_CODES = {
@@ -136,7 +138,7 @@ class BadInput(VrecomputeError):
     """
 
     kind = "data"
-    scope: ClassVar[Literal["moment", "replica", "file"]] = "file"
+    scope: ClassVar[Scope] = "file"
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
@@ -163,34 +165,34 @@ class CorruptFile(BadInput):
     """The file is truncated, damaged or cannot be decoded."""
 
     kind = "corrupt"
-    scope = "replica"
+    scope: ClassVar[Scope] = "replica"
 
 
 class ChangedFile(BadInput):
     """The file is not the one that was planned: its UUID, size or entries differ."""
 
     kind = "changed"
-    scope = "replica"
+    scope: ClassVar[Scope] = "replica"
 
 
 class MiscountedSource(BadInput):
     """The file holds another number of events than the dataset says, fewer or more."""
 
     kind = "entries"
-    scope = "replica"
+    scope: ClassVar[Scope] = "replica"
 
 
 class UnreadableFile(BadInput):
     """The file is absent, or permission is denied."""
 
     kind = "unreadable"
-    scope = "replica"
+    scope: ClassVar[Scope] = "replica"
 
 
 class TransientRead(UnreadableFile):
     """The file system failed in a way that may pass; it was read again several times, and failed each time."""
 
-    scope = "moment"
+    scope: ClassVar[Scope] = "moment"
 
 
 class AnalysisError(VrecomputeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from vrecompute.datasets.dataset import Source
 from vrecompute.execution.failure import Failure
@@ -25,8 +25,8 @@ __all__ = ["Eyes", "Planned", "planned"]
 class Eyes(Protocol):
     """What looks at sources."""
 
-    def look(self, context: PreflightContext, sources: Sequence[Source]) -> Sequence[PlannedSource | Failure | None]:
-        """What each source is; None where that is not known without opening it."""
+    def look(self, context: PreflightContext, sources: Sequence[Source]) -> list[Any]:
+        """For each source a PlannedSource, or a Failure, or None where that is not known without opening it."""
 
     def whole(self, alike: Sequence[PlannedSource]) -> Mapping[str, str | None]:
         """By path, the sha256 of whole files; None where that is not known without reading it."""

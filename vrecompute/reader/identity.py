@@ -43,7 +43,7 @@ def sampled_content(source: ByteSource) -> str:
         pieces = np.stack([starts, starts + SAMPLE_BYTES], axis=1)
     samples = np.empty(int(np.sum(pieces[:, 1] - pieces[:, 0])), dtype=np.uint8)
     source.read_ranges(pieces, samples)
-    return hashlib.sha256(samples).hexdigest()
+    return hashlib.sha256(samples.data).hexdigest()
 
 
 @retried(lambda path: None)
