@@ -221,12 +221,17 @@ def test_what_is_listed_twice_under_two_names_is_known_to_end_the_run(world):
     assert world.compare(pair, **PLAIN | {"allow_duplicates": True}).bad == ()
 
 
-def test_files_behind_ssh_are_looked_at_there_by_any_name(world, tmp_path, tmp_path_factory):
+def test_files_behind_ssh_are_looked_at_there_by_any_name(world, tmp_path, tmp_path_factory, monkeypatch):
     for path, relative in itertools.product(("a.root", "b.root"), (False, True)):
         world.compare([path], **PLAIN)
         asked = os.path.relpath(tmp_path / path, tmp_path_factory.getbasetemp() if relative else "/")
         asked = asked if relative else f"/{asked}"
         known = world.far.explain(str(tmp_path / "cuts.py"), asked, chunk_bytes=CHUNK_BYTES, weighs=True)
         assert (known.sources_unknown, known.chunks_stored) == (0, known.chunks)
+    monkeypatch.setattr("vrecompute.execution.explain._MOST_THERE", 0)
+    unseen = world.far.explain(str(tmp_path / "cuts.py"), asked, chunk_bytes=CHUNK_BYTES, weighs=True)
+    assert (unseen.sources_unknown, unseen.chunks) == (1, 0)
+    assert "what is in 1 files on ssh login: of more than 0 none is looked at there" in str(unseen)
+    monkeypatch.undo()
     gone = world.far.explain(str(tmp_path / "cuts.py"), "/nowhere/a.root", chunk_bytes=CHUNK_BYTES)
     assert gone.sources_unknown == 1

@@ -34,6 +34,8 @@ __all__ = ["Explanation", "explain", "threads_that_fit"]
 # Decoded arrays, decompression buffers and the kernel's copies, in units of `chunk_bytes` for each thread.
 _CHUNK_COPIES = 3
 _PROCESS_BYTES = 350 << 20
+# Of so many files elsewhere it is asked what a store elsewhere knows: a few commands there for each.
+_MOST_THERE = 200
 # Lines about what the user named.
 _MOST = 12
 
@@ -60,7 +62,7 @@ class Explanation:
     earlier run measured a rate or no source is known. Bytes are of the declared columns, in the `chunks_new` that are
     to be computed. At most `chunks_in_doubt` of these are in the store after all: their files are like earlier ones,
     and the run compares the data first. Where the run would compute nothing, `stops` says why. `why` says what changed
-    since an earlier run whose chunks would else be reused.
+    since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
     """
 
     dataset: tuple[str, ...]
@@ -80,6 +82,7 @@ class Explanation:
     why: str = ""
     bad: tuple[str, ...] = ()
     stops: str = ""
+    not_looked: str = ""
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -110,7 +113,8 @@ class Explanation:
         if self.why:
             rows.append(("anew", self.why))
         if self.sources_unknown:
-            rows.append(("unknown", "what is in files that are not opened yet; the run's preflight opens them"))
+            unknown = "what is in files that are not opened yet; the run's preflight opens them"
+            rows.append(("unknown", self.not_looked or unknown))
         width = max(len(name) for name, _ in rows)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
         return f"{text}\n\n{self.script}" if self.script else text
@@ -151,10 +155,20 @@ class _Memory:
         return {}
 
 
-def _origins_there(access: Access, dataset: Dataset) -> Callable[[str], str]:
-    """Origins of files as that machine sees them, which is asked once; those of other schemes as this one does."""
-    addresses = [address for source in dataset.sources for address in source.addresses]
-    stamps = There(access).stamps([address for address in addresses if not is_url(address)])
+def _origins_there(access: Access, dataset: Dataset) -> tuple[Callable[[str], str], str]:
+    """Origins of files as that machine sees them, which is asked once; and why it was not asked, if so.
+
+    Those of other schemes are as this machine sees them.
+    """
+    paths = [a for source in dataset.sources for a in source.addresses if not is_url(a)]
+    stamps, not_looked = {}, ""
+    if len(paths) > _MOST_THERE:
+        not_looked = f"what is in {len(paths)} files on {access}: of more than {_MOST_THERE} none is looked at there"
+    else:
+        try:
+            stamps = There(access).stamps(paths)
+        except ValueError:
+            not_looked = f"what is in the files on {access}: its `stat` tells no times in ns (GNU coreutils do)"
 
     def origin_of(address: str) -> str:
         if is_url(address):
@@ -163,7 +177,7 @@ def _origins_there(access: Access, dataset: Dataset) -> Callable[[str], str]:
             raise UnreadableFile(address, f"cannot be seen on {access}")
         return reader.origin_at(address, stamps[address])
 
-    return origin_of
+    return origin_of, not_looked
 
 
 def explain(
@@ -178,7 +192,7 @@ def explain(
     """What carrying out `manifest` would take; `script` is that of its jobs. With `access` the files are there."""
     samples = {s.name: s for s in manifest.dataset.samples}
     work = work_key(manifest, analysis)
-    origin_of = reader.origin_of if access is None else _origins_there(access, manifest.dataset)
+    origin_of, not_looked = (reader.origin_of, "") if access is None else _origins_there(access, manifest.dataset)
     settings = manifest.settings
     context = PreflightContext(
         analysis, samples, sample_views(manifest), work, settings.chunk_bytes, store.url, origin_of=origin_of
@@ -220,6 +234,7 @@ def explain(
         script=script,
         why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
         bad=bad,
+        not_looked=not_looked,
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 
