@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 
@@ -13,6 +14,7 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.errors import ParameterError, UsageError
+from vrecompute.execution.plan import Plan
 from vrecompute.reports.report import schema, summary_text
 from vrecompute.sites.model import Site, SiteAccess, Ssh
 
@@ -108,3 +110,17 @@ def test_without_a_compiler_nothing_is_started_and_the_variable_is_named(tmp_pat
 def test_a_repr_reads_nothing_and_asks_nobody(tmp_path):
     client = Client(str(tmp_path / "absent.yaml"), store="s3://nowhere/at-all")
     assert repr(client) == f"Client({str(tmp_path / 'absent.yaml')!r}, no workers yet)"
+
+
+def test_a_run_that_has_ended_keeps_neither_its_plan_nor_its_parts(run, tmp_path):
+    """A notebook keeps its runs; and memory of cycles is given back much later than at once."""
+    path = str(write_events(tmp_path / "kept.root"))
+    gc.disable()
+    try:
+        ended = run(path)
+        assert ended.status == "complete"
+        ended._thread.join(30)
+        held = [o for o in gc.get_objects() if type(o) is Plan and any(s.path == path for s in o.sources)]
+    finally:
+        gc.enable()
+    assert held == []

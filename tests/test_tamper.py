@@ -19,9 +19,9 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.cli.runs import runs
-from vrecompute.datasets.checksum import digest_of_file
 from vrecompute.digest import sha256_of
 from vrecompute.errors import VrecomputeError
+from vrecompute.execution.wholefile import digest_at
 
 ANALYSIS = """
 import json
@@ -135,7 +135,7 @@ class Site:
         (place / "kept.py").write_text(ANALYSIS)
         (place / "factor.json").write_text('{"factor": 1.25}')
         files = [write_events(place / f"{n}.root", 60, seed=n, clusters=3) for n in range(4)]
-        checksums = [f"{a}: '{digest_of_file(f, a)}'" for f, a in zip(files, ("sha256", "adler32") * 2, strict=True)]
+        checksums = [f"{a}: '{digest_at(str(f), a)}'" for f, a in zip(files, ("sha256", "adler32") * 2, strict=True)]
         listed = "\n".join(f"      - {{path: {f.name}, {c}}}" for f, c in zip(files, checksums, strict=True))
         (place / "dataset.yaml").write_text(f"schema: 1\nsamples:\n  - name: events\n    files:\n{listed}\n")
         self.files = str(place / "dataset.yaml")

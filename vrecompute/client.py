@@ -270,7 +270,7 @@ class Client:
     ) -> Explanation:
         """What a run would read and cost, from what is known without opening a file; starts no job.
 
-        Behind ssh the login node is asked which files there are; what is in them stays unknown.
+        Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
 
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
         """
@@ -282,7 +282,8 @@ class Client:
         else:
             self.backend.capabilities.require("clusters", self.site.name)
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
-        return explain(self.store, manifest, made, self.site, self._wanted.workers, script)
+        access = None if self.site.access.kind == "local" else self._access
+        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access)
 
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.

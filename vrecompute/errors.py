@@ -38,6 +38,8 @@ next; causes are chained.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 __all__ = [
     "EXIT_CODES",
     "AbsentObject",
@@ -73,6 +75,8 @@ __all__ = [
     "VrecomputeError",
 ]
 
+#: What is at fault: see `BadInput`.
+Scope = Literal["moment", "replica", "file"]
 
 #: What the command line exits with, and what each code means.
 EXIT_CODES = {
@@ -127,9 +131,14 @@ class OverBudget(UsageError):
 
 
 class BadInput(VrecomputeError):
-    """A source cannot be used. `kind` is the word reports use for the class of failure."""
+    """A source cannot be used. `kind` is the word reports use for the class of failure.
+
+    `scope` is what is at fault: this `moment`, so that the same may be tried again; this `replica`, so that another
+    may do; or the `file`, wherever it lies. Any other VrecomputeError is not of data but of code, store or site.
+    """
 
     kind = "data"
+    scope: ClassVar[Scope] = "file"
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
@@ -156,28 +165,34 @@ class CorruptFile(BadInput):
     """The file is truncated, damaged or cannot be decoded."""
 
     kind = "corrupt"
+    scope: ClassVar[Scope] = "replica"
 
 
 class ChangedFile(BadInput):
     """The file is not the one that was planned: its UUID, size or entries differ."""
 
     kind = "changed"
+    scope: ClassVar[Scope] = "replica"
 
 
 class MiscountedSource(BadInput):
     """The file holds another number of events than the dataset says, fewer or more."""
 
     kind = "entries"
+    scope: ClassVar[Scope] = "replica"
 
 
 class UnreadableFile(BadInput):
     """The file is absent, or permission is denied."""
 
     kind = "unreadable"
+    scope: ClassVar[Scope] = "replica"
 
 
 class TransientRead(UnreadableFile):
     """The file system failed in a way that may pass; it was read again several times, and failed each time."""
+
+    scope: ClassVar[Scope] = "moment"
 
 
 class AnalysisError(VrecomputeError):

@@ -265,8 +265,8 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""
-        if self._runner is not None:
-            self._runner.cancel()
+        if (runner := self._runner) is not None:
+            runner.cancel()
         request_cancel(self.store, self.id)
         if self._detached is not None:
             self._detached.cancel()
@@ -310,6 +310,7 @@ class Run:
             except BaseException as error:
                 self._error = error
             finally:
+                self._runner = None  # its plan and parts are large, and a notebook keeps its runs
                 self._over.set()
 
         self._thread = threading.Thread(target=work, name=f"vrecompute-{self.id}", daemon=True)

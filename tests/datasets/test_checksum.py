@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.events import write_events
 from vrecompute.cli import cli
 from vrecompute.datasets.catalogue import resolve
-from vrecompute.datasets.checksum import digest_of_file
 from vrecompute.errors import DatasetError, Incomplete
+from vrecompute.execution.wholefile import digest_at
 
 WRONG = {"sha256": "0" * 64, "adler32": "0" * 8}
 
@@ -25,8 +25,8 @@ WRONG = {"sha256": "0" * 64, "adler32": "0" * 8}
 def test_digests_are_those_of_the_whole_content(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "content"
     path.write_bytes(data)
-    assert digest_of_file(path, "sha256") == sha256(data).hexdigest()
-    assert digest_of_file(path, "adler32") == f"{zlib.adler32(data):08x}"
+    assert digest_at(str(path), "sha256") == sha256(data).hexdigest()
+    assert digest_at(str(path), "adler32") == f"{zlib.adler32(data):08x}"
 
 
 def described(tmp_path, algorithm="sha256", **file):
@@ -56,7 +56,7 @@ def test_a_damaged_file_is_a_bad_source(run, tmp_path, algorithm):
     (tmp_path / "a.root").write_bytes(data)
     bad = run(str(tmp_path / "d.yaml"))
     assert bad.status == "failed"
-    found = digest_of_file(tmp_path / "a.root", algorithm)
+    found = digest_at(str(tmp_path / "a.root"), algorithm)
     with pytest.raises(Incomplete, match=f"its {algorithm} is {found}, and the dataset says "):
         bad.result()
 
@@ -65,13 +65,13 @@ def test_a_damaged_file_is_a_bad_source(run, tmp_path, algorithm):
 def test_a_checksum_that_comes_later_is_compared_before_anything_is_reused(run, tmp_path, algorithm):
     assert run(described(tmp_path)).status == "complete"
     assert run(described(tmp_path, **{algorithm: WRONG[algorithm]})).status == "failed"
-    right = digest_of_file(tmp_path / "a.root", algorithm)
+    right = digest_at(str(tmp_path / "a.root"), algorithm)
     again = run(described(tmp_path, **{algorithm: right.upper()}))
     assert (again.status, again.report().chunks.reused) == ("complete", again.report().chunks.total)
 
 
 def test_a_file_is_read_whole_once(run, tmp_path):
-    dataset = described(tmp_path, sha256=digest_of_file(tmp_path / "a.root", "sha256"))
+    dataset = described(tmp_path, sha256=digest_at(str(tmp_path / "a.root"), "sha256"))
     first = run(dataset)
     kept = [n for n in first.store.names("sources") if n.endswith(".sha256")]
     assert len(kept) == 1
@@ -113,7 +113,7 @@ def test_what_a_dataset_says_is_kept(tmp_path):
     found, same = resolve(given), resolve(str(tmp_path / "again.yaml"))
     assert found.samples == same.samples
     assert [(s.path, s.entries, s.tree) for s in found.sources] == [(s.path, s.entries, s.tree) for s in same.sources]
-    assert same.sources[0].checksum == f"sha256:{digest_of_file(tmp_path / 'a.root', 'sha256')}"
+    assert same.sources[0].checksum == f"sha256:{digest_at(str(tmp_path / 'a.root'), 'sha256')}"
 
 
 def test_a_file_that_is_not_what_the_dataset_says_is_not_given_a_new_checksum(tmp_path):

@@ -248,10 +248,10 @@ def test_the_content_of_a_file_is_read_anew_where_what_was_kept_of_it_is_damaged
     store, contents = str(tmp_path / "store"), {}
     for name in ("other", "file"):
         (tmp_path / name).write_text(name)
-        assert whole_sha256(store, str(tmp_path / name)) == sha256_of(name.encode())
+        assert whole_sha256(store, [str(tmp_path / name)]) == sha256_of(name.encode())
         (kept,) = (p for p in (tmp_path / "store" / "sources").glob("*.sha256") if p not in contents)
         contents[kept] = kept.read_bytes()
     damage(kept, wrong, next(iter(contents.values())))
-    assert whole_sha256(store, str(tmp_path / "file")) == sha256_of(b"file")
+    assert whole_sha256(store, [str(tmp_path / "file")]) == sha256_of(b"file")
     assert kept.read_bytes() == contents[kept]
     assert len(list((tmp_path / "store" / "aside" / "sources").iterdir())) == 1

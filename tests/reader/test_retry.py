@@ -15,7 +15,7 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import reader
 from vrecompute import retries as again
 from vrecompute.errors import CorruptFile, TransientRead, UnreadableFile
-from vrecompute.reader import rawfile
+from vrecompute.reader import localfile
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def failing(monkeypatch, times: int, number: int = errno.EIO) -> list[int]:
             raise OSError(number, os.strerror(number))
         return true(descriptor, buffers, position)
 
-    monkeypatch.setattr(rawfile.os, "preadv", preadv)
+    monkeypatch.setattr(localfile.os, "preadv", preadv)
     return left
 
 
@@ -76,7 +76,7 @@ def test_a_short_read_of_a_whole_file_is_tried_again_and_a_truncated_file_is_not
     def preadv(descriptor, buffers, position):
         return nothing.pop() * 0 if nothing else true(descriptor, buffers, position)
 
-    monkeypatch.setattr(rawfile.os, "preadv", preadv)
+    monkeypatch.setattr(localfile.os, "preadv", preadv)
     assert (reader.read(path, "Events", ["Muon_pt"], 0, 100)["Muon_pt"].values == right.values).all()
     assert not nothing
     facts = reader.inspect(path)

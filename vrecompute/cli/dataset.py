@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrecompute.datasets.checksum import ALGORITHMS, checksum_of, digest_of_file
-from vrecompute.errors import OutputError, UnreadableFile, UsageError
+from vrecompute.datasets.checksum import ALGORITHMS, checksum_of
+from vrecompute.datasets.find_files import is_url
+from vrecompute.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from vrecompute.datasets.dataset import Dataset, Sample, Source
@@ -55,16 +56,15 @@ def checksum(data: tuple[str, ...], algorithm: str, threads: int, out: Path | No
 
 
 def _checksum(source: Source, algorithm: str) -> str:
+    from vrecompute.execution.wholefile import digest_at
+
     wanted, _, digits = (source.checksum or "").partition(":")
-    try:
-        if wanted and (digest := digest_of_file(Path(source.path), wanted)) != digits:
-            raise UsageError(
-                f"{source.path}: its {wanted} is {digest}, and the dataset says {digits}; copy the file again, "
-                f"or take the {wanted} out of the dataset"
-            )
-        return checksum_of(algorithm, digest_of_file(Path(source.path), algorithm))
-    except OSError as error:
-        raise UnreadableFile(source.path, f"cannot be read: {error.strerror or error}") from error
+    if wanted and (digest := digest_at(source.path, wanted)) != digits:
+        raise UsageError(
+            f"{source.path}: its {wanted} is {digest}, and the dataset says {digits}; copy the file again, "
+            f"or take the {wanted} out of the dataset"
+        )
+    return checksum_of(algorithm, digest_at(source.path, algorithm))
 
 
 class _Digits(str):
@@ -110,12 +110,16 @@ def _file(source: Source, checksum: str, folder: Path) -> dict[str, Any]:
         "entries": source.entries,
         "tree": source.tree,
         algorithm: _Digits(digits),
+        "size_bytes": source.size,
+        "replicas": [_relative(replica, folder) for replica in source.replicas] or None,
     }
     return {key: value for key, value in said.items() if value is not None}
 
 
 def _relative(path: str, folder: Path) -> str:
     """As a dataset file in `folder` names it: from there where it lies below, else from the root."""
+    if is_url(path):
+        return path
     absolute = os.path.abspath(path)
     inside = Path(absolute).is_relative_to(folder)
     return os.path.relpath(absolute, folder) if inside else absolute

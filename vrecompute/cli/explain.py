@@ -36,7 +36,7 @@ def explain(
     """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
 
     It opens no event file and starts no job. Files that no run has opened, or that were changed since, count as
-    unknown; so do all files of a site behind ssh, whose login node is asked which files there are.
+    unknown. For a site behind ssh its login node is asked which files there are, and whether they were changed.
     """
     from vrecompute.client import Client
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
-from vrecompute.datasets.find_files import Here, There, find_files, is_pattern
+from vrecompute.datasets.find_files import Here, There, find_files, is_pattern, is_url
 from vrecompute.errors import DatasetError
 from vrecompute.nearest import did_you_mean, nearest
+from vrecompute.plugins import serves
 from vrecompute.sites.access import Access
 
 if TYPE_CHECKING:
@@ -88,10 +89,7 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
         raise DatasetError(f"{text!r}: a line break, a NUL or another control character; no path can be read like that")
     address, _, only = text.partition("::")
     if _SCHEME.match(address) and not os.path.exists(address):
-        scheme = address.partition(":")[0]
-        raise DatasetError(
-            f"{address}: sources of the scheme {scheme!r} cannot be read yet; give files of this machine"
-        )
+        _check_scheme(address)
     if not ("/" in address or is_pattern(address) or address.endswith(_SUFFIXES) or os.path.exists(address)):
         address = _named(address)
     if address.endswith((".yaml", ".yml")):
@@ -159,22 +157,45 @@ def _described(
     chosen = [s for s in parsed.samples if not only or s.name == only]
     disk = Here() if access is None else There(access)
     entries = [(sample, entry) for sample in chosen for entry in sample.files]
-    places = [posixpath.join(folder, entry.path) for _, entry in entries]
+    places = [entry.path if is_url(entry.path) else posixpath.join(folder, entry.path) for _, entry in entries]
+    for place in filter(is_url, places):
+        _check_scheme(place)
+    replicas = [[r if is_url(r) else posixpath.join(folder, r) for r in entry.replicas] for _, entry in entries]
+    others = find_files(disk, [replica for several in replicas for replica in several])
     sources: list[Source] = []
-    for (sample, entry), (paths, description) in zip(entries, find_files(disk, places), strict=True):
+    for (sample, entry), (paths, description), several in zip(entries, find_files(disk, places), replicas, strict=True):
         if description:
             raise DatasetError(f"{file}: sample {sample.name!r}: {description} is a dataset file; list its data files")
-        if entry.checksum and len(paths) != 1:
+        alone = "a checksum" if entry.checksum else "a size" if entry.size_bytes else "a replica" if several else ""
+        if alone and len(paths) != 1:
             raise DatasetError(
-                f"{file}: sample {sample.name!r}: a checksum is that of one file, and {entry.path} names {len(paths)}; "
+                f"{file}: sample {sample.name!r}: {alone} is that of one file, and {entry.path} names {len(paths)}; "
                 "list them one by one (`vrecompute dataset checksum` does)"
             )
-        sources += _as_sources(paths, Source("", sample.name, entry.tree, entry.entries, checksum=entry.checksum))
+        copies = [_one_file(file, sample.name, *next(others)) for _ in several]
+        made = Source("", sample.name, entry.tree, entry.entries, checksum=entry.checksum, size=entry.size_bytes)
+        sources += _as_sources(paths, replace(made, replicas=tuple(copies)))
     samples = tuple(_sample(s, parsed, lists, tree) for s in chosen)
     note = (
         f"{file}: {_count(sources)}, samples {', '.join(names)}" if not only else f"{file}: {_count(sources)} of {only}"
     )
     return Dataset(samples, tuple(sources), parsed.name or file, (note,))
+
+
+def _one_file(file: str, sample: str, paths: Sequence[str], description: str) -> str:
+    """The only path of a replica."""
+    if len(paths) != 1:
+        named = description or ", ".join(paths[:3])
+        raise DatasetError(f"{file}: sample {sample!r}: a replica is one file, and it names {named}; name that file")
+    return paths[0]
+
+
+def _check_scheme(address: str) -> None:
+    scheme = address.partition(":")[0]
+    if not (is_url(address) and serves(scheme)):
+        raise DatasetError(
+            f"{address}: sources of the scheme {scheme!r} cannot be read yet; give files of this machine"
+        )
 
 
 def _count(files: Sequence[object]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from pathlib import Path
+from collections.abc import Iterable
 
-__all__ = ["ALGORITHMS", "checksum_of", "digest_of_file"]
+__all__ = ["ALGORITHMS", "checksum_of", "digest_of"]
 
 #: Number of hexadecimal digits by algorithm; adler32 is what WLCG storage and Rucio keep.
 ALGORITHMS = {"sha256": 64, "adler32": 8}
-_PIECE = 1 << 20
 
 
 def checksum_of(algorithm: str, digits: object) -> str:
@@ -23,12 +22,14 @@ def checksum_of(algorithm: str, digits: object) -> str:
     return f"{algorithm}:{digits.lower()}"
 
 
-def digest_of_file(path: Path, algorithm: str) -> str:
-    """The hexadecimal digest of a file's content, read in pieces. Raises OSError."""
-    with path.open("rb") as file:
-        if algorithm != "adler32":
-            return hashlib.file_digest(file, algorithm).hexdigest()
+def digest_of(pieces: Iterable[bytes | memoryview], algorithm: str) -> str:
+    """The hexadecimal digest of bytes that come in pieces."""
+    if algorithm == "adler32":
         value = 1
-        while piece := file.read(_PIECE):
+        for piece in pieces:
             value = zlib.adler32(piece, value)
-    return f"{value:08x}"
+        return f"{value:08x}"
+    digest = hashlib.new(algorithm)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

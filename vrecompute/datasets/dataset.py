@@ -75,7 +75,9 @@ class Sample:
 class Source:
     """One file (or grid) of a sample, by address. `entries` is what a catalogue says it holds, if one does.
 
-    `checksum` is that of the whole file as `sha256:DIGITS` or `adler32:DIGITS`, where the catalogue gives one.
+    `path` is its address, a path or `scheme://...`, and names it in reports; `replicas` are others of the same file,
+    each taken where the ones before fail. `size` in bytes and `checksum` (`sha256:DIGITS` or `adler32:DIGITS`) are
+    those of the whole file, where the catalogue gives them.
 
     `ordinal` tells apart the same address listed more than once (`--allow-duplicates`).
     """
@@ -86,6 +88,13 @@ class Source:
     entries: int | None = None
     ordinal: int = 0
     checksum: str | None = field(default=None, metadata=ADDED)
+    replicas: tuple[str, ...] = field(default=(), metadata=ADDED)
+    size: int | None = field(default=None, metadata=ADDED)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it is, in the order of trying."""
+        return (self.path, *self.replicas)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,10 @@ class _PathOrMapping:
     def _as_mapping(value: object) -> object:
         if not isinstance(value, (str, dict)):
             raise ValueError(f"expected a path or {{path: ..., entries: ...}}, found {shown(value)}")
-        return {"path": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"path": value}
+        # what went through here is no JSON any more, in which lists become tuples
+        return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
 
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -161,6 +164,11 @@ class FileEntry(_Section):
     sha256: _Sha256 | None = field(default=None, metadata=_says("sha256 of the whole file, read once to compare."))
     adler32: _Adler32 | None = field(
         default=None, metadata=_says("adler32 of the whole file, where no sha256 is given.")
+    )
+
+    size_bytes: _Entries | None = field(default=None, metadata=_says("Size of the file; any other is an error."))
+    replicas: tuple[_Path, ...] = field(
+        default=(), metadata=_says("Other addresses of the same file, each read where the ones before fail.")
     )
 
     @property

@@ -3,6 +3,7 @@
     data/a.root        that file, whether it is there or not: preflight reports what is not
     data               every file *.root below it, at any depth
     data/*/x?.root     a pattern of files: `*`, `?` and `[...]` within one name, `**` for any number of folders
+    scheme://a/b.root  that file, which is not looked for
 
 Symbolic links are followed, to files and to folders; a folder is not entered again below itself. Names that begin
 with a dot match only where the pattern has the dot. What cannot be listed is an error; a folder that a pattern
@@ -22,11 +23,16 @@ from pathlib import PurePosixPath
 from vrecompute.errors import DatasetError
 from vrecompute.sites.access import Access
 
-__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern"]
+__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern", "is_url"]
 
 #: The name under which a folder describes its files itself.
 DESCRIPTION = "dataset.yaml"
 _FOLDER = "*.root"
+
+
+def is_url(address: str) -> bool:
+    """Whether an address names one file by a scheme, and no path."""
+    return "://" in address
 
 
 def is_pattern(address: str) -> bool:
@@ -122,6 +128,8 @@ done
 """
 _ENTRIES = r"""find -H "$@" -mindepth 1 -maxdepth 1 -printf '%y%Y %D:%i %p\0'"""
 
+_STAMPS = r"""stat -L --printf '%s %i %.9Y %.9Z %n\0' -- "$@" 2> /dev/null; true"""
+
 
 @dataclass(frozen=True)
 class There(Disk):
@@ -152,6 +160,14 @@ class There(Disk):
             found.append(Entry(entry.path, entry.folder, above=above))
         return found
 
+    def stamps(self, paths: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Of those that are there: size, inode, times of modification and of change in ns."""
+        found = {}
+        for size, inode, modified, changed, path in (said.split(" ", 4) for said in self._ask(_STAMPS, paths)):
+            times = (int(time.replace(".", "")) for time in (modified, changed))
+            found[path] = (int(size), int(inode), *times)
+        return found
+
     def _ask(self, script: str, paths: Sequence[str]) -> list[str]:
         if not paths:
             return []
@@ -167,7 +183,12 @@ def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str]
 
     Raises DatasetError where a folder or a pattern has no file.
     """
-    for address, entry in zip(addresses, disk.look(addresses), strict=True):
+    entries = iter(disk.look([address for address in addresses if not is_url(address)]))
+    for address in addresses:
+        if is_url(address):
+            yield [address], ""
+            continue
+        entry = next(entries)
         if entry.folder:
             yield _in_folder(disk, address, entry)
         elif is_pattern(address) and not entry.is_there:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vrecompute import reader
 from vrecompute.analysis import Analysis
-from vrecompute.errors import StoreError
+from vrecompute.datasets.dataset import Dataset, Source
+from vrecompute.datasets.find_files import There, is_url
+from vrecompute.errors import StoreError, UnreadableFile
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.preflight import PreflightContext, known_sources, plan_grid, settled
+from vrecompute.execution.outcome import Tally
+from vrecompute.execution.plan import PlannedSource
+from vrecompute.execution.planning import planned
+from vrecompute.execution.preflight import PreflightContext, known_sources
 from vrecompute.execution.runlog import outcomes
-from vrecompute.execution.stock import stock
+from vrecompute.execution.stock import Proofs, stock
+from vrecompute.execution.wholefile import kept_digest
 from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.workkey import sample_views, work_key
+from vrecompute.sites.access import Access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
@@ -26,6 +34,8 @@ __all__ = ["Explanation", "explain", "threads_that_fit"]
 # Decoded arrays, decompression buffers and the kernel's copies, in units of `chunk_bytes` for each thread.
 _CHUNK_COPIES = 3
 _PROCESS_BYTES = 350 << 20
+# Of so many files elsewhere it is asked what a store elsewhere knows: a few commands there for each.
+_MOST_THERE = 200
 # Lines about what the user named.
 _MOST = 12
 
@@ -49,8 +59,10 @@ class Explanation:
 
     `dataset` says what became of each thing that the user named. `bad` are sources that the run could not use, and why.
     `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None where no
-    earlier run measured a rate or no source is known. Bytes are of the declared columns, in chunks that are not stored
-    already. `why` says what changed since an earlier run whose chunks would else be reused.
+    earlier run measured a rate or no source is known. Bytes are of the declared columns, in the `chunks_new` that are
+    to be computed. At most `chunks_in_doubt` of these are in the store after all: their files are like earlier ones,
+    and the run compares the data first. Where the run would compute nothing, `stops` says why. `why` says what changed
+    since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
     """
 
     dataset: tuple[str, ...]
@@ -59,6 +71,8 @@ class Explanation:
     events: int
     chunks: int
     chunks_stored: int
+    chunks_new: int
+    chunks_in_doubt: int
     data_bytes: int
     disk_bytes: int
     memory_bytes: int
@@ -67,6 +81,8 @@ class Explanation:
     script: str
     why: str = ""
     bad: tuple[str, ...] = ()
+    stops: str = ""
+    not_looked: str = ""
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -74,6 +90,11 @@ class Explanation:
         to_read = f"{bytes_text(self.disk_bytes)} on disk, {bytes_text(self.data_bytes)} decoded"
         if self.chunks_stored == self.chunks and not self.sources_unknown:
             to_read = "nothing: every chunk is stored already"
+        if self.chunks_in_doubt:
+            doubted = count_text(self.chunks_in_doubt)
+            to_read += f"; less for up to {doubted} chunks, if their data prove to be those of stored ones"
+        if self.stops:
+            to_read = f"nothing: {self.stops}"
         rate = "unknown: no run in this store has measured a rate of this analysis yet"
         time = rate if self.seconds is None else f"about {self.seconds:.0f} s on {self.threads} threads"
         rows = [
@@ -92,7 +113,8 @@ class Explanation:
         if self.why:
             rows.append(("anew", self.why))
         if self.sources_unknown:
-            rows.append(("unknown", "what is in files that are not opened yet; the run's preflight opens them"))
+            unknown = "what is in files that are not opened yet; the run's preflight opens them"
+            rows.append(("unknown", self.not_looked or unknown))
         width = max(len(name) for name, _ in rows)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
         return f"{text}\n\n{self.script}" if self.script else text
@@ -114,47 +136,106 @@ def _listed(name: str, lines: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(name, line) for line in lines[:_MOST]] + more
 
 
+class _Memory:
+    """The eyes of who opens nothing: what the store knows of files, by their origins."""
+
+    def __init__(self, store: Store, origin_of: Callable[[str], str]) -> None:
+        self.store = store
+        self.origin_of = origin_of
+        self.unproved: list[PlannedSource] = []
+
+    def look(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure | None]:
+        return known_sources(context, self.store, sources)
+
+    def whole(self, alike: Sequence[PlannedSource]) -> dict[str, str | None]:
+        return {s.path: kept_digest(self.store, self.origin_of(s.places[0]), "sha256") for s in alike}
+
+    def prove(self, sources: Sequence[PlannedSource]) -> Proofs:
+        self.unproved += sources
+        return {}
+
+
+def _origins_there(access: Access, dataset: Dataset) -> tuple[Callable[[str], str], str]:
+    """Origins of files as that machine sees them, which is asked once; and why it was not asked, if so.
+
+    Those of other schemes are as this machine sees them.
+    """
+    paths = [a for source in dataset.sources for a in source.addresses if not is_url(a)]
+    stamps, not_looked = {}, ""
+    if len(paths) > _MOST_THERE:
+        not_looked = f"what is in {len(paths)} files on {access}: of more than {_MOST_THERE} none is looked at there"
+    else:
+        try:
+            stamps = There(access).stamps(paths)
+        except ValueError:
+            not_looked = f"what is in the files on {access}: its `stat` tells no times in ns (GNU coreutils do)"
+
+    def origin_of(address: str) -> str:
+        if is_url(address):
+            return reader.origin_of(address)
+        if address not in stamps:
+            raise UnreadableFile(address, f"cannot be seen on {access}")
+        return reader.origin_at(address, stamps[address])
+
+    return origin_of, not_looked
+
+
 def explain(
-    store: Store, manifest: Manifest, analysis: Analysis, site: Site, workers: int | None, script: str
+    store: Store,
+    manifest: Manifest,
+    analysis: Analysis,
+    site: Site,
+    workers: int | None,
+    script: str,
+    access: Access | None = None,
 ) -> Explanation:
-    """What carrying out `manifest` would take; `script` is that of its jobs."""
-    views = sample_views(manifest)
+    """What carrying out `manifest` would take; `script` is that of its jobs. With `access` the files are there."""
     samples = {s.name: s for s in manifest.dataset.samples}
     work = work_key(manifest, analysis)
-    context = PreflightContext(analysis, samples, views, work, manifest.settings.chunk_bytes, store.url)
-    known = settled(context, manifest.dataset.sources, lambda c, sources: known_sources(c, store, sources))
-    planned = [source for source in known if isinstance(source, PlannedSource)]
-    bad = [source for source in known if isinstance(source, Failure)]
-    planned += [plan_grid(g, s, views[s.name]) for g in manifest.grids for s in samples.values()]
-    plan = Plan.of(work, manifest.dataset.samples, planned, manifest.settings.chunk_bytes)
-    found = stock(store, plan, manifest.run, lambda sources: {}, takes=False)
-    plan, collector = found.plan, found.collector if manifest.settings.reuse else Collector(plan)
-    unknown = sum(source is None for source in known)
+    origin_of, not_looked = (reader.origin_of, "") if access is None else _origins_there(access, manifest.dataset)
+    settings = manifest.settings
+    context = PreflightContext(
+        analysis, samples, sample_views(manifest), work, settings.chunk_bytes, store.url, origin_of=origin_of
+    )
+    memory, tally = _Memory(store, origin_of), Tally(manifest)
+    seen = planned(manifest, context, memory)
+    for failure in seen.failures:
+        tally.failed(failure)
+    unknown, bad = seen.unknown, tuple(map(str, seen.failures))
+    found = stock(store, seen.plan, manifest.run, memory.prove, takes=False)
+    plan, collector = found.plan, found.collector if settings.reuse else Collector(found.plan)
+    left = np.zeros(plan.chunks, dtype=bool) if tally.must_stop else ~collector.have
+    unproved = {source.proof for source in memory.unproved} if settings.reuse else set()
+    doubted = left & np.array([s.proof in unproved for s in plan.sources], dtype=bool)[plan.table[:, 0]]
     rate = _measured_rate(store, manifest.analysis)
-    new = plan.table[~collector.have]
+    new = plan.table[left]
     # more than there are chunks have nothing to do
     threads = min(SiteLimits(site).workers(workers) * site.workers.threads, max(1, len(new)))
     events = new[:, 2] - new[:, 1]
     shares = events / np.array([s.entries or 1 for s in plan.sources], dtype=np.float64)[new[:, 0]]
     data_bytes, disk_bytes = (
-        int(np.rint(np.array(sizes, dtype=np.float64)[new[:, 0]] * shares).sum())
+        int(np.rint(np.array(sizes, dtype=np.float64)[new[:, 0]] * shares).astype(np.int64).sum())  # as tasks count
         for sizes in ([s.data_bytes for s in plan.sources], [s.disk_bytes for s in plan.sources])
     )
     return Explanation(
         dataset=manifest.dataset.notes,
-        sources=len(planned) + len(bad) + unknown,
+        sources=len(plan.sources) + len(bad) + unknown,
         sources_unknown=unknown,
         events=plan.events,
         chunks=plan.chunks,
         chunks_stored=int(collector.have.sum()),
+        chunks_new=len(new),
+        chunks_in_doubt=int(doubted.sum()),
         data_bytes=data_bytes,
         disk_bytes=disk_bytes,
         memory_bytes=_PROCESS_BYTES + _CHUNK_COPIES * manifest.settings.chunk_bytes * site.workers.threads,
         threads=threads,
-        seconds=int(events.sum()) / rate / threads if rate and planned else None,
+        seconds=int(events.sum()) / rate / threads if rate and plan.sources else None,
         script=script,
         why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
-        bad=tuple(str(failure) for failure in bad),
+        bad=bad,
+        not_looked=not_looked,
+        stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 
 

@@ -29,14 +29,13 @@ _T = TypeVar("_T")
 
 
 class FileKnowledge:
-    """Of `tree` of the file at `path` as it is now; None is its only or first usual tree. Raises UnreadableFile.
+    """Of `tree` of the file at `path`, which is `origin` now; None is its only or first usual tree.
 
     With `opens`, what the store does not know is found in the file and kept; without, it is None.
     """
 
-    def __init__(self, store: Store, path: str, tree: str | None, *, opens: bool) -> None:
-        # Before it is opened: a file that changes meanwhile is not what this names.
-        self.origin = reader.origin_of(path)
+    def __init__(self, store: Store, path: str, tree: str | None, origin: str, *, opens: bool) -> None:
+        self.origin = origin
         self._store, self._path, self._tree, self._opens = store, path, tree, opens
         self._key = [FORMAT, machinery()["vrecompute.reader"], self.origin, tree]
         self._opened: FileFacts | None = None

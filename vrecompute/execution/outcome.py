@@ -103,6 +103,7 @@ class Tally:
         self.core_s = 0.0
         self._machines: set[str] = set()
         self._retries: list[str] = []
+        self._elsewhere: dict[str, None] = {}
         self._times: dict[str, float] = defaultdict(float)
         self._entered: dict[str, float] = {}
         self._plan: Plan | None = None
@@ -170,6 +171,7 @@ class Tally:
             self._times[f"task-{stage}"] += task_report.seconds.get(stage, 0.0)
         self._machines.add(task_report.machine)
         self.retried(task_report.retries)
+        self.read_elsewhere(task_report.replicas)
         if new_chunks:
             self.computed += new_chunks
             self.events_computed += task_report.events
@@ -178,6 +180,10 @@ class Tally:
     def retried(self, reads: Sequence[str]) -> None:
         """Reads that were tried again, each by its file and reason."""
         self._retries += reads
+
+    def read_elsewhere(self, replicas: Sequence[str]) -> None:
+        """Replicas that were read for others, each with the reason."""
+        self._elsewhere |= dict.fromkeys(replicas)
 
     def collected(self, plan: Plan, have: NDArray[np.bool_]) -> None:
         """What of the plan is in the result."""
@@ -199,6 +205,8 @@ class Tally:
                 f"{self._bad} of {len(self.manifest.dataset.sources)} sources are bad, more than may be skipped "
                 f"(max_bad={self.manifest.settings.max_bad:g}): mend the dataset, or raise --max-bad"
             )
+        if self._elsewhere:
+            self.warnings.append(f"replicas were read in place of others: {_some(list(self._elsewhere))}")
         if cancelled:
             self.warnings.append("cancelled by its user; finished chunks are kept, and the next run reuses them")
         samples = self.manifest.dataset.samples

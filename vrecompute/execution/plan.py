@@ -14,7 +14,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import sha256_json
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.execution.reading import Reading
-from vrecompute.records import from_data
+from vrecompute.records import ADDED, from_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import FORMAT, read_document
 
@@ -58,6 +58,12 @@ class PlannedSource:
     data: str = ""  # of files that are else alike: what tells them apart
     origin: str = ""  # address and stamp: the file as it was when it was opened; of no key
     repeated: tuple[str, ...] = ()  # declared columns whose name several branches have
+    addresses: tuple[str, ...] = field(default=(), metadata=ADDED)  # where it has replicas: all, in the order of trying
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Its addresses, in the order of trying: `origin` is of the first, where preflight found it."""
+        return self.addresses or (self.path,)
 
     @property
     def rank(self) -> str:

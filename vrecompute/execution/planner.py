@@ -6,7 +6,7 @@ preflight (cached) -> files that look alike told apart -> plan -> stored parts, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,17 +22,10 @@ from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import Plan, PlannedSource, read_plan
+from vrecompute.execution.planning import planned
 from vrecompute.execution.pool import Finished, TaskPool
-from vrecompute.execution.preflight import (
-    PreflightContext,
-    lookalikes,
-    plan_grid,
-    preflight,
-    preflight_failure,
-    settled,
-    told_apart,
-    without_twins,
-)
+from vrecompute.execution.preflight import PreflightContext, preflight, preflight_failure
+from vrecompute.execution.replicas import note_replicas
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
@@ -83,23 +76,15 @@ class Planner:
 
     def plan(self, analysis: Analysis, work: str, packed: Packed) -> Plan:
         """What preflight found of all sources."""
-        views = sample_views(self.manifest)
         samples = {s.name: s for s in self.manifest.dataset.samples}
-        grids = self.manifest.grids
-        planned = [plan_grid(grid, s, views[s.name]) for grid in grids for s in samples.values()]
-        if not grids:
-            context = PreflightContext(
-                analysis, samples, views, work, self.settings.chunk_bytes, self._url, code=packed.code.parts
-            )
-            find = partial(self._preflight, packed)
-            found = settled(context, self.manifest.dataset.sources, find)
-            for failure in (item for item in found if isinstance(item, Failure)):
-                self.tally.failed(failure)
-            planned += self._apart([item for item in found if isinstance(item, PlannedSource)])
-        planned, twins = without_twins(planned, allow=self.settings.allow_duplicates)
-        for failure in twins:
+        views = sample_views(self.manifest)
+        context = PreflightContext(
+            analysis, samples, views, work, self.settings.chunk_bytes, self._url, code=packed.code.parts
+        )
+        found = planned(self.manifest, context, _Workers(self, packed))
+        for failure in found.failures:
             self.tally.failed(failure)
-        return Plan.of(work, self.manifest.dataset.samples, planned, self.settings.chunk_bytes)
+        return found.plan
 
     def stock(self, plan: Plan) -> Stock:
         """The plan that the run keeps, and what the store has of it.
@@ -120,9 +105,10 @@ class Planner:
         known = read_plan(self.store, name)
         return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
 
-    def _preflight(
+    def preflight(
         self, packed: Packed, context: PreflightContext, sources: Sequence[Source]
     ) -> list[PlannedSource | Failure]:
+        """What workers find of sources; see `preflight`."""
         batches = [sources[i : i + _BATCH] for i in range(0, len(sources), _BATCH)]
 
         def looking(ended: Finished | None, done: int) -> None:
@@ -140,11 +126,10 @@ class Planner:
             found += end.value if end.how == "done" else [preflight_failure(end, s) for s in batches[number]]
         return found
 
-    def _apart(self, planned: list[PlannedSource]) -> list[PlannedSource]:
-        """The same sources; files that only their whole content can tell apart are read for it."""
-        paths = lookalikes(planned)
-        ended = self._spread("alike", whole_sha256, self._url, paths) if paths else {}
-        return told_apart(planned, {paths[n]: e.value for n, e in ended.items() if e.how == "done"})
+    def whole(self, alike: Sequence[PlannedSource]) -> dict[str, str | None]:
+        """The sha256 of whole files by path; one that cannot be read is not among them."""
+        ended = self._spread("alike", whole_sha256, self._url, [source.places for source in alike])
+        return {alike[number].path: end.value for number, end in ended.items() if end.how == "done"}
 
     def _prove(self, sources: Sequence[PlannedSource]) -> Proofs:
         """What the chunks of sources hold, where all of them could be read; kept in the store."""
@@ -184,13 +169,28 @@ class Planner:
         )
         for number, end in ended.items():
             if end.how == "done":
-                value, retries = end.value
+                value, retries, elsewhere = end.value
                 self.tally.retried(retries)
+                self.tally.read_elsewhere(elsewhere)
                 ended[number] = replace(end, value=value)
         return ended
 
 
-def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str]]:
-    """What the function gives, on a worker, and the reads that were tried again for it."""
-    retries = reader.count_retries()
-    return function(shared, batch), retries
+@dataclass(frozen=True)
+class _Workers:
+    """The eyes of a Runner."""
+
+    planner: Planner
+    packed: Packed
+
+    def look(self, context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
+        return self.planner.preflight(self.packed, context, sources)
+
+    def whole(self, alike: Sequence[PlannedSource]) -> dict[str, str | None]:
+        return self.planner.whole(alike)
+
+
+def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str], list[str]]:
+    """What the function gives, on a worker, the reads that were tried again for it, and the replicas that were read."""
+    retries, notes = reader.count_retries(), note_replicas()
+    return function(shared, batch), retries, list(notes.told)

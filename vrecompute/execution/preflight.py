@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.code import difference
 from vrecompute.datasets.dataset import Sample, Source
 from vrecompute.errors import (
     AnalysisError,
     BadInput,
+    CorruptFile,
     MiscountedSource,
     RunError,
     UnreadableFile,
@@ -31,7 +33,8 @@ from vrecompute.execution.fileknowledge import FileKnowledge
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
-from vrecompute.execution.wholefile import check_checksum, is_checked
+from vrecompute.execution.replicas import first_that_gives, note_elsewhere
+from vrecompute.execution.wholefile import check_checksum
 from vrecompute.reader import require_columns
 from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
@@ -56,7 +59,8 @@ class PreflightContext:
     `views` are the samples' process views by sample name, `code` digests of all that the analysis reaches, by name.
 
     `optional` holds, by sample, the optional columns that its files have, each with the path of one of these files;
-    a sample that is not in it was not looked through yet.
+    a sample that is not in it was not looked through yet. `origin_of` names a source at its address as it is now; it
+    raises UnreadableFile.
     """
 
     analysis: Analysis
@@ -67,6 +71,7 @@ class PreflightContext:
     store_url: str
     optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    origin_of: Callable[[str], str] = reader.origin_of
 
 
 def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
@@ -184,8 +189,15 @@ def plan_grid(grid: Grid, sample: Sample, view: Mapping[str, Any]) -> PlannedSou
 
 
 def _look(context: PreflightContext, store: Store, source: Source, *, opens: bool) -> PlannedSource | Failure | None:
+    def planned(address: str) -> PlannedSource | None:
+        return _planned(context, store, source, address, opens=opens)
+
     try:
-        return _planned(context, store, source, opens=opens)
+        found, number, why = first_that_gives(source.addresses, planned)
+        if found is None or not source.replicas:
+            return found
+        note_elsewhere(source.addresses, number, why)
+        return replace(found, addresses=source.addresses[number:] + source.addresses[:number])
     # An analysis that calls sys.exit would end this thread, and its task would never be heard of again.
     except (Exception, SystemExit) as error:
         if not opens and isinstance(error, UnreadableFile):
@@ -193,20 +205,24 @@ def _look(context: PreflightContext, store: Store, source: Source, *, opens: boo
         return failure_of(error, source.path, source.sample, entries=source.entries)
 
 
-def _planned(context: PreflightContext, store: Store, source: Source, *, opens: bool) -> PlannedSource | None:
+def _planned(
+    context: PreflightContext, store: Store, source: Source, address: str, *, opens: bool
+) -> PlannedSource | None:
     sample = context.samples[source.sample]
-    file = FileKnowledge(store, source.path, source.tree or sample.tree, opens=opens)
-    if opens:
-        check_checksum(store, source)
-    elif not is_checked(store, source):
+    origin = context.origin_of(address)  # before it is opened: a file that changes meanwhile is not what this names
+    file = FileKnowledge(store, address, source.tree or sample.tree, origin, opens=opens)
+    if not check_checksum(store, address, origin, source.checksum, opens=opens) or (facts := file.facts()) is None:
         return None
-    facts = file.facts()
-    if facts is None:
-        return None
+    if source.size is not None and facts.size != source.size:
+        raise CorruptFile(
+            address,
+            f"it has {facts.size} bytes, and the dataset says {source.size}: it was cut, or is another file; "
+            "copy it again, or mend the dataset",
+        )
     if source.entries is not None and facts.entries != source.entries:
         more = "fewer" if facts.entries < source.entries else "more"
         raise MiscountedSource(
-            source.path, f"it holds {facts.entries} events, {more} than the {source.entries} that the dataset says"
+            address, f"it holds {facts.entries} events, {more} than the {source.entries} that the dataset says"
         )
     view = SourceView(sample, facts.available, facts.tree, source.path)
     reading = reading_of(context.analysis, view, context.optional.get(sample.name))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -84,7 +85,7 @@ class Runner:
         self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
         self.hands = None if workers_reach else Hands(store, manifest.run)
-        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, self, self.hands)
+        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, weakref.proxy(self), self.hands)
         self._aside = SetAside(store)
         self._cancelled = False
         self._looked = 0.0

@@ -133,10 +133,13 @@ def _is_of(part: PartNode, source: PlannedSource, proofs: Mapping[str, tuple[str
     return any(value.data_digest == part.result.data_digest for value in tree.nodes.values())
 
 
-def rewritten(plan: Plan, nodes: Sequence[PartNode]) -> list[str]:
-    """Warnings about sources that were another file when they were read than when they were opened."""
+def rewritten(plan: Plan, nodes: Sequence[PartNode], replicas: Iterable[str] = ()) -> list[str]:
+    """Warnings about sources that were another file when they were read than when they were opened.
+
+    `replicas` are origins of what was read elsewhere.
+    """
     keys = {part.source_key for part in nodes}
-    opened = {s.origin for s in plan.sources if s.key in keys}
+    opened = {s.origin for s in plan.sources if s.key in keys} | set(replicas)
     others = {part.source_key for part in nodes if part.origin not in opened}
     return [
         f"{s.path} was rewritten or touched while the run read it (its size, inode or times changed): run again"

@@ -18,12 +18,13 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
-from vrecompute.digest import numerics
+from vrecompute.digest import numerics, sha256_json
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.replicas import ReplicaNotes, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
@@ -78,7 +79,8 @@ class TaskReport:
     `seconds` is wall time by stage (`read`, `process`, `merge`, `write`), `wall` for all of it, and its `cpu` time.
     `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
     whether the worker makes room for another, as it does unless its time is the Runner's own. `retries` names the file
-    and the reason of each read or store request that was tried again.
+    and the reason of each read or store request that was tried again, `replicas` those that were read in place of
+    others; `origins` are what the store has of sources that were read there, and did not change meanwhile.
     """
 
     part: str | None
@@ -94,6 +96,8 @@ class TaskReport:
     left: int | None = None
     leaves: bool = False
     retries: tuple[str, ...] = ()
+    replicas: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -114,7 +118,8 @@ def compute(
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
-    retries = reader.count_retries()
+    retries, notes = reader.count_retries(), note_replicas()
+    origins: list[str] = []
     nodes: list[PartNode] = []
     done: list[int] = []
     failures: list[Failure] = []
@@ -126,6 +131,7 @@ def compute(
         base = int(context.plan.offsets[number])
         tree: MergeTree[Result] = MergeTree(source.chunks)
         pieces: list[Piece] = []
+        notes.origins.clear()
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -153,7 +159,8 @@ def compute(
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        origin = _origin(source)
+        origin, unchanged = _origin(source, notes)
+        origins += [origin] if unchanged else []
         nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
             break
@@ -165,7 +172,8 @@ def compute(
     seconds["wall"] = time.perf_counter() - began
     facts = (part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds)
     leaves = left is not None and _makes_room(context)
-    return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves, tuple(retries))
+    told = (tuple(retries), tuple(notes.told), tuple(origins))
+    return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves, *told)
 
 
 def _part_node(source: PlannedSource, node: Node, value: Result, origin: str, pieces: list[Piece]) -> PartNode:
@@ -220,7 +228,8 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
         return {"index": Column(np.arange(start, stop, dtype=np.int64))}
     expect = reader.Identity(source.uuid, source.size, source.entries, source.content)
     table = _table(store.url, source.sidecar)
-    columns = reader.read(source.path, source.tree, source.columns, start, stop, expect=expect, table=table)
+    what = (source.tree, source.columns, start, stop)
+    columns = read_somewhere(source.places, lambda at: reader.read(at, *what, expect=expect, table=table))
     for name, column in columns.items():
         length = len(column.values) if column.offsets is None else len(column.offsets) - 1
         if length != stop - start:
@@ -228,14 +237,20 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
     return columns
 
 
-def _origin(source: PlannedSource) -> str:
-    """What the file is after it was read: where it was rewritten meanwhile, not the one that was opened."""
+def _origin(source: PlannedSource, notes: ReplicaNotes) -> tuple[str, bool]:
+    """What the file is after it was read: where it was rewritten meanwhile, not the one that was opened.
+
+    And whether it is replicas, of which each is what it was before; of several the origin is that of no single file.
+    """
     if not source.origin:
-        return ""
+        return "", False
     try:
-        return reader.origin_of(source.path)
+        now = {address: reader.origin_of(address) for address in notes.origins or source.places[:1]}
     except BadInput:
-        return "gone"
+        return "gone", False
+    before = {address: origin or source.origin for address, origin in notes.origins.items()}
+    origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
+    return origin, now == before
 
 
 @lru_cache(maxsize=128)

@@ -5,65 +5,85 @@ sources/<sha256 of address and stamp>.<algorithm>      the digest of the whole f
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from vrecompute import reader
-from vrecompute.datasets.checksum import checksum_of, digest_of_file
-from vrecompute.datasets.dataset import Source
+from vrecompute.datasets.checksum import checksum_of, digest_of
 from vrecompute.digest import sha256_json
 from vrecompute.errors import CorruptFile, StoreError
+from vrecompute.execution.replicas import read_somewhere
 from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import FORMAT, read_document, write_document
 
-__all__ = ["check_checksum", "is_checked", "whole_digest", "whole_sha256"]
+__all__ = ["check_checksum", "digest_at", "kept_digest", "whole_digest", "whole_sha256"]
+
+_PIECE_BYTES = 4 << 20
 
 
-def whole_sha256(store_url: str, path: str) -> str:
+def whole_sha256(store_url: str, addresses: Sequence[str]) -> str:
     """The sha256 of a whole file, on a worker. Raises UnreadableFile."""
-    return whole_digest(open_store(store_url), path, "sha256")
+    store = open_store(store_url)
+    return read_somewhere(addresses, lambda address: whole_digest(store, address, "sha256"))
 
 
 def whole_digest(store: Store, path: str, algorithm: str) -> str:
     """The hexadecimal digest of a whole file, which is read once for each address and stamp. Raises UnreadableFile."""
-    name = _name(path, algorithm)  # before it is read: a file that changes meanwhile is not what this names
+    origin = reader.origin_of(path)  # before it is read: a file that changes meanwhile is not what this names
+    return _whole_digest(store, path, origin, algorithm)
+
+
+def _whole_digest(store: Store, path: str, origin: str, algorithm: str) -> str:
+    name = _name(origin, algorithm)
     if (known := _kept(store, name, algorithm)) is not None:
         return known
-    digest = _digest(path, algorithm)
+    digest = digest_at(path, algorithm)
     write_document(store, name, algorithm, {"file": digest})
     return digest
 
 
-def is_checked(store: Store, source: Source) -> bool:
-    """Whether the checksum that the dataset gives, if any, is known to be that of the file as it is; reads no file."""
-    algorithm, _, wanted = (source.checksum or "").partition(":")
-    return not wanted or _kept(store, _name(source.path, algorithm), algorithm) == wanted
+def kept_digest(store: Store, origin: str, algorithm: str) -> str | None:
+    """The same of the file of an origin, where it was read before; None where it was not."""
+    return _kept(store, _name(origin, algorithm), algorithm)
 
 
-def check_checksum(store: Store, source: Source) -> None:
-    """Raise CorruptFile where the file is not the one whose checksum its catalogue gives."""
-    if source.checksum is None:
-        return
-    algorithm, _, wanted = source.checksum.partition(":")
-    found = whole_digest(store, source.path, algorithm)
-    if found != wanted:
+def check_checksum(store: Store, path: str, origin: str, checksum: str | None, *, opens: bool) -> bool:
+    """Whether the checksum that the dataset gives, if any, is known to be that of the file.
+
+    With `opens` it is read for that where it must be. Raises CorruptFile where the file has another.
+    """
+    if checksum is None:
+        return True
+    algorithm, _, wanted = checksum.partition(":")
+    found = _whole_digest(store, path, origin, algorithm) if opens else kept_digest(store, origin, algorithm)
+    if found is not None and found != wanted:
         raise CorruptFile(
-            source.path,
+            path,
             f"its {algorithm} is {found}, and the dataset says {wanted}: it was damaged, or is another file; "
             "copy it again, or mend the dataset",
         )
+    return found is not None
 
 
 @reader.retried(lambda path: None)
-def _digest(path: str, algorithm: str) -> str:
-    try:
-        return digest_of_file(Path(path), algorithm)
-    except OSError as error:
-        raise reader.unreadable(path, "cannot be read", error) from error
+def digest_at(address: str, algorithm: str) -> str:
+    """The hexadecimal digest of the whole file at an address, which is read for it. Raises UnreadableFile."""
+    source = reader.look_at(address)
+
+    def pieces() -> Iterator[memoryview]:
+        buffer = np.empty(min(_PIECE_BYTES, source.size), dtype=np.uint8)
+        for start in range(0, source.size, _PIECE_BYTES):
+            stop = min(start + _PIECE_BYTES, source.size)
+            source.read_ranges(np.array([[start, stop]]), buffer[: stop - start])
+            yield buffer[: stop - start].data
+
+    return digest_of(pieces(), algorithm)
 
 
-def _name(path: str, algorithm: str) -> str:
-    return f"sources/{sha256_json([FORMAT, reader.origin_of(path)])}.{algorithm}"
+def _name(origin: str, algorithm: str) -> str:
+    return f"sources/{sha256_json([FORMAT, origin])}.{algorithm}"
 
 
 def _kept(store: Store, name: str, algorithm: str) -> str | None:

@@ -10,8 +10,9 @@ from vrecompute.analysis.code import difference
 from vrecompute.errors import RunError, StoreError
 from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.execution.parts import stored_reads
-from vrecompute.execution.plan import Plan, PlannedSource, read_plan
+from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.stores.base import Store
+from vrecompute.stores.objects import read_document
 
 __all__ = ["why_anew"]
 
@@ -92,11 +93,16 @@ def _values(old: Manifest, new: Manifest, analysis: Analysis) -> list[str]:
 def _replaced(store: Store, old: Manifest, sources: Sequence[PlannedSource]) -> list[str]:
     """Files that hold something else than when the earlier run opened them."""
     try:
-        known = {s.path: _content(s) for s in read_plan(store, old.plan_name).sources} if sources else {}
+        known = read_document(store, old.plan_name, "plan", _contents) if sources else {}
     except StoreError:  # it ended before it had a plan, or that is damaged
         return []
     paths = [s.path for s in sources if s.path in known and known[s.path] != _content(s)]
     return [f"{_some(paths)} {'was' if len(paths) == 1 else 'were'} replaced"] if paths else []
+
+
+def _contents(plan: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Of each path of a stored plan, which is never made whole: of thousands of files it is large."""
+    return {s["path"]: (s["uuid"], s["size"], s["entries"], s["content"]) for s in plan["sources"]}
 
 
 def _content(source: PlannedSource) -> tuple[str, int, int, str]:

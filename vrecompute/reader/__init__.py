@@ -8,8 +8,10 @@ file's metadata. All raise errors of `vrecompute.errors` that name the file and 
 from __future__ import annotations
 
 from vrecompute.reader.baskets import BasketTable
+from vrecompute.reader.bytesource import ByteSource, look_at
 from vrecompute.reader.facts import FileFacts, inspect, require_columns
-from vrecompute.reader.identity import Identity, origin_of, stamp_of
+from vrecompute.reader.identity import Identity, origin_at, origin_of
+from vrecompute.reader.localfile import stamp_of
 from vrecompute.reader.pages import PageTable
 from vrecompute.reader.read import READER_VERSION, Table, read, tabulate
 from vrecompute.reader.retry import retried, unreadable
@@ -19,12 +21,15 @@ from vrecompute.retries import count_retries
 __all__ = [
     "READER_VERSION",
     "BasketTable",
+    "ByteSource",
     "FileFacts",
     "Identity",
     "PageTable",
     "Table",
     "count_retries",
     "inspect",
+    "look_at",
+    "origin_at",
     "origin_of",
     "read",
     "require_columns",

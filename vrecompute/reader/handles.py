@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -12,11 +11,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-from vrecompute.errors import CorruptFile, MissingTree, UnreadableFile, VrecomputeError
+import numpy as np
+
+from vrecompute.errors import CorruptFile, MissingTree, VrecomputeError
 from vrecompute.nearest import nearest
-from vrecompute.reader.identity import sampled_content, stamp_of
 from vrecompute.reader.listframes import bound_list_frames
-from vrecompute.reader.rawfile import forget_raw, is_local, open_raw
+from vrecompute.reader.rawfile import RawFile, forget_raw, open_raw
 from vrecompute.reader.retry import unreadable
 
 __all__ = ["Handle", "Kind", "damage", "forget", "open_file"]
@@ -27,6 +27,7 @@ T = TypeVar("T")
 _KINDS: dict[str, Kind] = {"TTree": "ttree", "TNtuple": "ttree", "TNtupleD": "ttree", "ROOT::RNTuple": "rntuple"}
 _USUAL_TREES = ("Events", "CollectionTree", "nominal", "events", "EventData")
 _OPEN_FILES = 16
+_BLOCK_BYTES = 32 * 1024
 
 _cache: OrderedDict[tuple[str | int, ...], Handle] = OrderedDict()
 _cache_lock = threading.Lock()
@@ -59,10 +60,11 @@ def _first_line(error: Exception) -> str:
 class Handle:
     """An open ROOT file. Trees are looked up once and kept; every method may be called from any thread."""
 
-    def __init__(self, path: str, file: Any, size: int) -> None:
-        self.path = path
-        self.size = size
-        self.uuid = str(file.file.uuid)
+    def __init__(self, raw: RawFile, file: Any) -> None:
+        self.path = raw.path
+        self.size = raw.size
+        self.uuid = raw.uuid
+        self.raw = raw
         self.lock = threading.RLock()
         self._file = file
         self._trees: dict[str, tuple[Kind, Any]] = {}
@@ -74,14 +76,7 @@ class Handle:
     @property
     def content(self) -> str:
         """See `sampled_content`. Raises UnreadableFile."""
-        if is_local(self.path):
-            return open_raw(self.path).content
-        return self.keep("content", self._sampled)
-
-    def _sampled(self) -> str:
-        source = self._file.file.source
-        with damage(self.path, "the file"):
-            return sampled_content(lambda start, stop: source.chunk(start, stop).raw_data.tobytes(), self.size)
+        return self.raw.content
 
     def kinds(self) -> dict[str, Kind]:
         """Trees of the file by name (the highest cycle of each), with their kind."""
@@ -142,17 +137,13 @@ def open_file(path: str) -> Handle:
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
     """
-    remote = not is_local(path)
-    try:
-        stat = None if remote else os.stat(path)
-    except OSError as error:
-        raise unreadable(path, "cannot be opened", error) from error
-    key: tuple[str | int, ...] = (path, *stamp_of(stat)) if stat else (path,)
+    raw = open_raw(path)
+    key = (path, *raw.source.stamp)
     with _cache_lock:
         if key in _cache:
             _cache.move_to_end(key)
             return _cache[key]
-    handle = _open(path, None if stat is None else stat.st_size)
+    handle = _open(raw)
     with _cache_lock:
         kept = _cache.setdefault(key, handle)
         _cache.move_to_end(key)
@@ -169,43 +160,67 @@ def forget(path: str) -> None:
     forget_raw(path)
 
 
-def _open(path: str, size: int | None) -> Handle:
+def _open(raw: RawFile) -> Handle:
     import uproot
 
-    # never memory-mapped: a file that shrinks while it is read would kill the process by SIGBUS
-    options: dict[str, Any] = {} if size is None else {"handler": _local_source(), "num_workers": 1}
-    options |= {"object_cache": None, "array_cache": None, "custom_classes": _own_classes()}
-    if size == 0:
-        raise CorruptFile(path, "is empty (0 bytes)")
+    options: dict[str, Any] = {"handler": _uproot_source(), "object_cache": None, "array_cache": None}
     bound_list_frames()
-    with damage(path, "the file header"):
-        try:
-            file = uproot.open({path: None}, **options)
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-            raise UnreadableFile(path, f"cannot be opened: {error.strerror or error}") from error
-        length = int(file.file.source.num_bytes) if size is None else size
-        end = int(file.file.fEND)
-    if end > length:
-        raise CorruptFile(path, f"is truncated: its header says {end} bytes, it has {length}")
-    return Handle(path, file, length)
+    with damage(raw.path, "the file header"):
+        return Handle(raw, uproot.open({raw.path: None}, custom_classes=_own_classes(), **options))
 
 
 @cache
-def _local_source() -> type[Any]:
-    """uproot's source of local files, but for memory: a damaged length never takes more than the file is long."""
-    import uproot
+def _uproot_source() -> type[Any]:
+    """Bytes for uproot, wherever they are: never more than the file is long, whatever length a damaged file says.
 
-    class LocalSource(uproot.MultithreadedFileSource):  # type: ignore[misc]  # uproot is untyped
+    They are read, never memory-mapped: a file that shrinks meanwhile would kill the process by SIGBUS.
+    """
+    import uproot
+    from uproot.source.chunk import Chunk
+
+    class Bytes(uproot.source.chunk.Source):  # type: ignore[misc]  # uproot is untyped
+        def __init__(self, path: str, **options: Any) -> None:
+            super().__init__()
+            self._file_path = path
+            self._raw: RawFile | None = open_raw(path)
+            self._num_bytes = self._raw.size
+            self._ahead = Chunk.wrap(self, np.empty(0, dtype=np.uint8))
+
         def chunk(self, start: int, stop: int) -> Any:
-            return super().chunk(start, self._within(start, stop))
+            """Metadata are many small pieces beside each other: a block of them is read at once."""
+            stop = max(start, min(stop, self._num_bytes))
+            ahead = self._ahead
+            if (start, stop) not in ahead:
+                (ahead,) = self._read([(start, max(stop, min(start + _BLOCK_BYTES, self._num_bytes)))])
+                self._ahead = ahead
+            return Chunk.wrap(self, ahead.raw_data[start - ahead.start : stop - ahead.start], start)
 
         def chunks(self, ranges: Sequence[tuple[int, int]], notifications: Any) -> Any:
-            return super().chunks([(start, self._within(start, stop)) for start, stop in ranges], notifications)
+            made = self._read([(start, max(start, min(stop, self._num_bytes))) for start, stop in ranges])
+            for chunk in made:
+                notifications.put(chunk)
+            return made
 
-        def _within(self, start: int, stop: int) -> int:
-            return max(start, min(stop, int(self.num_bytes)))
+        def _read(self, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+            if self._raw is None or any(start < 0 for start, _ in ranges):
+                raise ValueError("it was closed, or asked for a position before its beginning")
+            data, made, at = self._raw.read(ranges), [], 0
+            for start, stop in ranges:
+                made.append(Chunk.wrap(self, data[at : at + stop - start], start))
+                at += stop - start
+            return made
 
-    return LocalSource
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._raw = None  # uproot's objects live on until they are collected; the file is closed without them
+
+        @property
+        def closed(self) -> bool:
+            return self._raw is None
+
+    return Bytes
 
 
 def _own_classes() -> dict[str, Any]:

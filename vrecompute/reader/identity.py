@@ -1,16 +1,17 @@
-"""`Identity`: what a planned file is recognised by when it is opened again; `stamp_of`: whether it may have changed."""
+"""`Identity`: what a planned file is recognised by when it is opened again; `origin_of`: if it may have changed."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrecompute.reader.retry import retried, unreadable
+import numpy as np
 
-__all__ = ["Identity", "origin_of", "sampled_content", "stamp_of"]
+from vrecompute.reader.bytesource import ByteSource, Stamp, look_at, scheme_of
+from vrecompute.reader.retry import retried
+
+__all__ = ["Identity", "origin_at", "origin_of", "sampled_content"]
 
 # A file of up to SAMPLES * SAMPLE_BYTES is read whole, in one read; of a larger one as many pieces, evenly spread.
 SAMPLES, SAMPLE_BYTES = 8, 32 * 1024
@@ -30,34 +31,28 @@ class Identity:
     content: str = ""
 
 
-def sampled_content(read: Callable[[int, int], bytes], size: int) -> str:
-    """Hexadecimal sha256 over samples of a file of `size` bytes; `read` gives the bytes [start, stop).
+def sampled_content(source: ByteSource) -> str:
+    """Hexadecimal sha256 over samples of a source. Raises UnreadableFile.
 
     The first sample holds the file's header, the last its list of keys and, as a rule, the metadata of its trees.
     Bytes between the samples are not seen: to be certain, compare the data themselves.
     """
-    if size <= SAMPLES * SAMPLE_BYTES:
-        return hashlib.sha256(read(0, size)).hexdigest()
-    digest = hashlib.sha256()
-    for number in range(SAMPLES):
-        start = (size - SAMPLE_BYTES) * number // (SAMPLES - 1)
-        digest.update(read(start, start + SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-def stamp_of(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a local file does: size, inode, times of modification and of change in ns.
-
-    A program can put the time of modification back; none can put back the time of change.
-    """
-    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+    pieces = np.array([[0, source.size]], dtype=np.int64)
+    if source.size > SAMPLES * SAMPLE_BYTES:
+        starts = (source.size - SAMPLE_BYTES) * np.arange(SAMPLES, dtype=np.int64) // (SAMPLES - 1)
+        pieces = np.stack([starts, starts + SAMPLE_BYTES], axis=1)
+    samples = np.empty(int(np.sum(pieces[:, 1] - pieces[:, 0])), dtype=np.uint8)
+    source.read_ranges(pieces, samples)
+    return hashlib.sha256(samples.data).hexdigest()
 
 
 @retried(lambda path: None)
-def origin_of(path: str) -> str:
-    """Names a local file at its address as it is now, by its stamp. Raises UnreadableFile."""
-    try:
-        stamp = stamp_of(os.stat(path))
-    except OSError as error:
-        raise unreadable(path, "cannot be opened", error) from error
-    return hashlib.sha256(f"{Path(path).absolute()} {stamp}".encode()).hexdigest()[:40]
+def origin_of(address: str) -> str:
+    """Names a source at its address as it is now, by its stamp. Raises UnreadableFile."""
+    return origin_at(address, look_at(address).stamp)
+
+
+def origin_at(address: str, stamp: Stamp) -> str:
+    """The same for a source that was looked at."""
+    place = address if scheme_of(address) else Path(address).absolute()
+    return hashlib.sha256(f"{place} {stamp}".encode()).hexdigest()[:40]

@@ -1,24 +1,23 @@
-"""`RawFile`: a local ROOT file as bytes: its identity from the header alone, and coalesced reads."""
+"""`RawFile`: a ROOT file as bytes: its identity from the header alone, and coalesced reads."""
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid as uuids
-import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.errors import CorruptFile, TransientRead
-from vrecompute.reader.identity import sampled_content, stamp_of
+from vrecompute.errors import CorruptFile
+from vrecompute.reader.bytesource import ByteSource, look_at
+from vrecompute.reader.identity import sampled_content
 from vrecompute.reader.kernels import AT, BYTES, SEEK
 from vrecompute.reader.memory import buffer
-from vrecompute.reader.retry import unreadable
 
-__all__ = ["RawFile", "forget_raw", "is_local", "open_raw"]
+__all__ = ["RawFile", "forget_raw", "open_raw"]
 
 _OPEN_FILES = 32
 _GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
@@ -27,23 +26,19 @@ _cache: OrderedDict[tuple[str | int, ...], RawFile] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def is_local(path: str) -> bool:
-    """Whether the file is reached through the file system."""
-    return "://" not in path
-
-
 class RawFile:
     """An open file. `uuid`, `size` and `content` identify it; reading is by position, from any thread."""
 
-    def __init__(self, path: str, descriptor: int, size: int) -> None:
+    def __init__(self, path: str, source: ByteSource) -> None:
         self.path = path
-        self.size = size
-        self._descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor)
+        self.source = source
+        self.size = source.size
         self.uuid = self._identify()
 
     def _identify(self) -> str:
-        header = os.pread(self._descriptor, 75, 0)
+        if not self.size:
+            raise CorruptFile(self.path, "is empty (0 bytes)")
+        header = self.read([(0, min(75, self.size))]).tobytes()
         if header[:4] != b"root" or len(header) < 63:
             raise CorruptFile(self.path, "is not a ROOT file")
         # files beyond 2 GB have 8-byte positions, which their version number tells by an added million
@@ -57,12 +52,14 @@ class RawFile:
     @cached_property
     def content(self) -> str:
         """See `sampled_content`; read once for each opening. Raises UnreadableFile."""
-        return sampled_content(self._bytes, self.size)
+        return sampled_content(self.source)
 
-    def _bytes(self, start: int, stop: int) -> bytes:
-        data = np.empty(stop - start, dtype=np.uint8)
-        self._read(data, start)
-        return data.tobytes()
+    def read(self, ranges: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
+        """The bytes [start, stop) of all ranges, one after another. Raises UnreadableFile."""
+        pieces = np.array(ranges, dtype=np.int64).reshape(-1, 2)
+        data = np.empty(int(np.sum(pieces[:, 1] - pieces[:, 0])), dtype=np.uint8)
+        self.source.read_ranges(pieces, data)
+        return data
 
     def gather(self, pieces: NDArray[np.int64], extra: bytes = b"") -> NDArray[np.uint8]:
         """Read all pieces, in order of position and adjacent ones together, and set their AT column.
@@ -80,26 +77,12 @@ class RawFile:
         into = np.r_[0, np.cumsum(end - begin)]
         extra = extra if bare.any() else b""
         raw = buffer("raw", int(into[-1]) + len(extra))
-        for run in range(len(begin)):
-            self._read(raw[into[run] : into[run + 1]], int(begin[run]))
+        self.source.read_ranges(np.stack([begin, end], axis=1), raw[: into[-1]])
         raw[into[-1] : into[-1] + len(extra)] = np.frombuffer(extra, dtype=np.uint8)
         run_of = np.searchsorted(begin, starts, side="right") - 1
         pieces[~bare, AT] = starts - begin[run_of] + into[run_of]
         pieces[bare, AT] = into[-1] - 1 - pieces[bare, SEEK]
         return raw
-
-    def _read(self, target: NDArray[np.uint8], position: int) -> None:
-        view = target.data
-        try:
-            while view:
-                done = os.preadv(self._descriptor, [view], position)
-                if not done and os.fstat(self._descriptor).st_size > position:
-                    raise TransientRead(self.path, f"gave nothing at byte {position}, before its end")
-                if not done:
-                    raise CorruptFile(self.path, f"ends at byte {position}, in the middle of its data")
-                view, position = view[done:], position + done
-        except OSError as error:
-            raise unreadable(self.path, f"cannot be read at byte {position}", error) from error
 
 
 def open_raw(path: str) -> RawFile:
@@ -108,17 +91,13 @@ def open_raw(path: str) -> RawFile:
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
     """
-    try:
-        stat = os.stat(path)
-        key: tuple[str | int, ...] = (path, *stamp_of(stat))
-        with _cache_lock:
-            if key in _cache:
-                _cache.move_to_end(key)
-                return _cache[key]
-        descriptor = os.open(path, os.O_RDONLY)
-        file = RawFile(path, descriptor, os.fstat(descriptor).st_size)
-    except OSError as error:
-        raise unreadable(path, "cannot be opened", error) from error
+    source = look_at(path)
+    key = (path, *source.stamp)
+    with _cache_lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    file = RawFile(path, source)
     with _cache_lock:
         _cache[key] = file
         while len(_cache) > _OPEN_FILES:

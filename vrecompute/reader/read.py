@@ -15,7 +15,7 @@ from vrecompute.reader.flatten import share_offsets
 from vrecompute.reader.handles import Handle, damage, forget, open_file
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.pages import PageTable, tabulate_pages
-from vrecompute.reader.rawfile import is_local, open_raw
+from vrecompute.reader.rawfile import open_raw
 from vrecompute.reader.retry import retried
 
 __all__ = ["READER_VERSION", "Table", "read", "tabulate"]
@@ -52,7 +52,7 @@ def read(
     LZ4 and LZMA baskets); in ZSTD and uncompressed baskets, where it breaks the stream or the lengths.
     """
     names = list(dict.fromkeys(columns))
-    if table is not None and is_local(path) and _covers(table, tree, names):
+    if table is not None and _covers(table, tree, names):
         file = open_raw(path)
         found, name = Identity(file.uuid, file.size, table.identity.entries, file.content), table.tree
         _verify(path, name, table.identity, found)
@@ -61,7 +61,7 @@ def read(
         name = handle.resolve(tree)
         found = _identity(handle, name)
         require_columns(path, name, _known(handle, name), names)
-        table = _table(handle, name, names) if is_local(path) else None
+        table = _table(handle, name, names)
     _verify(path, name, expect, found)
     if not 0 <= start <= stop <= found.entries:
         raise UsageError(f"{path}: events [{start}, {stop}) are outside tree {name!r} of {found.entries} entries")
@@ -83,7 +83,7 @@ def read(
 
 @retried(forget)
 def tabulate(path: str, tree: str | None, columns: Sequence[str]) -> Table:
-    """Where the baskets or pages of `columns` are in a local file: for `read`, and as bytes for a sidecar.
+    """Where the baskets or pages of `columns` are in a file: for `read`, and as bytes for a sidecar.
 
     Raises what `inspect` raises, and MissingColumn.
     """

@@ -1,0 +1,59 @@
+"""`planned`: the plan of a run, by what looks at its sources: workers, or `explain`, which opens no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vrecompute.datasets.dataset import Source
+from vrecompute.execution.failure import Failure
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.preflight import (
+    PreflightContext,
+    lookalikes,
+    plan_grid,
+    settled,
+    told_apart,
+    without_twins,
+)
+
+__all__ = ["Eyes", "Planned", "planned"]
+
+
+class Eyes(Protocol):
+    """What looks at sources."""
+
+    def look(self, context: PreflightContext, sources: Sequence[Source]) -> list[Any]:
+        """For each source a PlannedSource, or a Failure, or None where that is not known without opening it."""
+
+    def whole(self, alike: Sequence[PlannedSource]) -> Mapping[str, str | None]:
+        """By path, the sha256 of whole files; None where that is not known without reading it."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan of the sources that are known, what is wrong with others, and how many are not known."""
+
+    plan: Plan
+    failures: tuple[Failure, ...] = ()
+    unknown: int = 0
+
+
+def planned(manifest: Manifest, context: PreflightContext, eyes: Eyes) -> Planned:
+    """The plan of what `eyes` see of the sources of a run."""
+    found: Sequence[PlannedSource | Failure | None] = []
+    if not manifest.grids:
+        found = settled(context, manifest.dataset.sources, eyes.look)
+    failures = [item for item in found if isinstance(item, Failure)]
+    sources = [item for item in found if isinstance(item, PlannedSource)]
+    if paths := lookalikes(sources):
+        sha256 = eyes.whole([next(s for s in sources if s.path == path) for path in paths])
+        sources = [source for source in sources if sha256.get(source.path, "") is not None]
+        sources = told_apart(sources, {path: digest for path, digest in sha256.items() if digest is not None})
+    sources += [plan_grid(g, s, context.views[s.name]) for g in manifest.grids for s in context.samples.values()]
+    unknown = len(found) - len(failures) - sum(s.kind != "grid" for s in sources)
+    sources, twins = without_twins(sources, allow=manifest.settings.allow_duplicates)
+    plan = Plan.of(context.work, manifest.dataset.samples, sources, manifest.settings.chunk_bytes)
+    return Planned(plan, (*failures, *twins), unknown)

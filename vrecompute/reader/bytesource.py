@@ -1,0 +1,63 @@
+"""`ByteSource`: the bytes of a source, by whatever the scheme of its address stands for; an address without is a path.
+
+/data/a.root                 a file of this machine
+scheme://place/a.root        what the `vrecompute.sources` entry point of that name gives for it, without reading it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrecompute.errors import UnreadableFile
+from vrecompute.plugins import SOURCE_SCHEMES, SOURCES, installed
+from vrecompute.reader.localfile import LocalFile
+
+__all__ = ["ByteSource", "Stamp", "look_at", "scheme_of"]
+
+Stamp = tuple[int | str, ...]
+
+
+class ByteSource(Protocol):
+    """A source as it was when it was looked at; any thread may read from it.
+
+    `stamp` is another one where the content may be another: size and times, or an ETag. Errors are those of
+    `vrecompute.errors`, with the address: TransientRead where another try may help, UnreadableFile, CorruptFile.
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Equal as long as the content is."""
+
+    def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
+        """Fill `into` with the bytes [start, stop) of all `pieces`, shape (n, 2), one after another."""
+
+
+def scheme_of(address: str) -> str:
+    """The scheme; empty for a path."""
+    return address.partition("://")[0] if "://" in address else ""
+
+
+def look_at(address: str) -> ByteSource:
+    """The source at an address as it is now. Raises UnreadableFile."""
+    scheme = scheme_of(address)
+    if not scheme:
+        return LocalFile.look(address)
+    return _serving(address, scheme)(address)
+
+
+def _serving(address: str, scheme: str) -> Callable[[str], ByteSource]:
+    if scheme not in SOURCE_SCHEMES:
+        if scheme not in (points := installed(SOURCES)):
+            raise UnreadableFile(
+                address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
+            )
+        SOURCE_SCHEMES[scheme] = points[scheme].load()
+    return SOURCE_SCHEMES[scheme]
