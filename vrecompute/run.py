@@ -287,10 +287,15 @@ class Run:
             )
         delete_run(self.store, self.id)
 
-    def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
+    def carry_out(
+        self,
+        make_runner: Callable[[Callable[[Progress], None]], Runner],
+        refusal: Callable[[], VrecomputeError | None] = lambda: None,
+    ) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
 
-        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done.
+        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done, or
+        `refusal` says why that would be of no use.
         """
 
         def work() -> None:
@@ -303,6 +308,8 @@ class Run:
                         self._runner = runner = make_runner(self._notice)
                         self._told = runner.execute()
                     except ClusterLost as lost:
+                        if (refused := refusal()) is not None:
+                            raise refused from lost
                         idle = 0 if runner is not None and runner.tally.computed else idle + 1
                         if idle > _IDLE_RUNNERS:
                             raise

@@ -13,7 +13,7 @@ from distributed import Client as DaskClient
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.load import load_backend
-from vrecompute.errors import RunError, UsageError
+from vrecompute.errors import RunError, UsageError, VrecomputeError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
@@ -167,6 +167,11 @@ class Workforce(WorkerControl):
         """Why the workers are gone for good, empty while they are there."""
         with self._lock:
             return "" if self._cluster is None else self._cluster.lost()
+
+    def refusal(self) -> VrecomputeError | None:
+        """What a run ends with where others would be lost too."""
+        with self._lock:
+            return None if self._cluster is None else self._cluster.refusal()
 
     def waiting(self) -> str:
         """Why there is no worker yet, empty where unknown."""

@@ -21,6 +21,7 @@ from distributed import Client as DaskClient
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.config.spelling import read_ports
+from vrecompute.errors import VrecomputeError
 
 __all__ = ["main"]
 
@@ -66,4 +67,8 @@ def _others(mine: str, dask_scheduler: Any = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except VrecomputeError as failed:
+        print(failed, file=sys.stderr)
+        sys.exit(failed.exit_code)
