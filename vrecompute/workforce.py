@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
+from vrecompute.sites.search import list_site_files
 
 __all__ = ["Wanted", "Workforce"]
 
@@ -87,6 +89,7 @@ class Workforce(WorkerControl):
         self._given = given
         self._lock = threading.RLock()
         self._backend: Backend | None = None
+        self._others: dict[str, Backend | None] = {}
         self._cluster: Cluster | None = None
         self._wanted = 0
         self._left: DaskClient | None = None
@@ -123,6 +126,18 @@ class Workforce(WorkerControl):
         self.backend.capabilities.require("clusters", self.site.name)
         self._wanted = SiteLimits(self.site).workers(self.asked)
         return self.backend.open_cluster(self._wanted)
+
+    def of_another(self, site: str) -> Backend | None:
+        """The driver of another site of this machine, by its name; None where there is none that can be used."""
+        with self._lock:
+            if site not in self._others:
+                with contextlib.suppress(VrecomputeError):
+                    self._others[site] = None
+                    if site in {path.stem for path in list_site_files()}:  # a store may name any path
+                        self._others[site] = load_backend(load_site(site))
+                    elif site == (here := local_site()).name:
+                        self._others[site] = load_backend(here)
+            return self._others.get(site)
 
     def check(self) -> None:
         """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
@@ -213,5 +228,6 @@ class Workforce(WorkerControl):
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None
-            if self._backend is not None:
-                self._backend.close()
+            for backend in (self._backend, *self._others.values()):
+                if backend is not None:
+                    backend.close()

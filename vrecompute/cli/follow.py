@@ -17,6 +17,7 @@ from vrecompute.cli.output import facts, watching
 from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
+from vrecompute.wording import printable
 
 __all__ = ["follow"]
 
@@ -56,7 +57,7 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
     SIGHUP where this process carries it out, whose jobs would stay behind. A run that another process or a job
     carries out goes on: what ends is the watching, with exit code 130.
     """
-    click.echo(f"run {run.id}", err=True)
+    click.echo(printable(f"run {run.id}" if run.is_here else f"run {run.id}: {run.where()}"), err=True)
     try:
         with watching() as watch, _heeding_signals(run):
             while run.is_live():
