@@ -25,6 +25,7 @@ from distributed.security import Security
 
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.login_scheduler import LoginScheduler
+from vrecompute.batch.outage import cancel_owed
 from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
@@ -223,6 +224,7 @@ class QueueCluster(Cluster):
                 self._jobs.close(timeout=30)
             except TimeoutError:
                 _log.warning("%s: Dask did not close the cluster within 30 s; its jobs are cancelled", self._jobs.name)
+            cancel_owed(self.backend)
 
     def watch(self) -> None:
         """Reconcile on a thread from now on."""

@@ -7,7 +7,7 @@
     rerun             requeue                                         a command that is out of time goes on
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
     asking            is_id, ask_about                                known: what is believed; a query per min_poll
-    the end           end                                             cancel: jobs and their secrets
+    the end           end, ending                                           cancel: jobs and their secrets
     delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
     is it there       greet                                           probe: a canary through the real queue
 
@@ -62,6 +62,14 @@ class QueueBackend(Backend):
     preamble: tuple[str, ...] = ()
     #: The shell command with which a job asks to be started again under its id; empty where there is none.
     requeue: str = ""
+
+    #: The command with which a user ends jobs by their ids.
+    ending: str = "cancel"
+
+    @property
+    @abstractmethod
+    def owed(self) -> Sequence[JobId]:
+        """Jobs that were to be cancelled while the site did not answer."""
 
     @property
     @abstractmethod
