@@ -385,7 +385,7 @@ class Client:
             made.append(runner)
             return runner
 
-        return run.carry_out(make_runner, self._site_workers.refusal)
+        return run.carry_out(make_runner, self._site_workers)
 
     def _prepare(self, request: Request, *, keep: bool = True) -> tuple[Analysis, Manifest]:
         _ = self.backend  # a driver that is not installed is an error before anything is written

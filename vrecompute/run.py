@@ -20,7 +20,6 @@ from vrecompute.errors import (
     ClusterLost,
     Incomplete,
     Interrupted,
-    OutOfTime,
     RunError,
     Unavailable,
     UsageError,
@@ -45,17 +44,20 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
 from vrecompute.whereabouts import (
     Whereabouts,
+    cancelled_early,
     heard,
     refusal_word,
     state_of_job,
     tell_refusal,
     unknown_end,
     whereabouts,
+    without_outcome,
 )
 from vrecompute.wording import grouped
 
 if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
+    from vrecompute.execution.worker_control import WorkerControl
 
 __all__ = ["AttachedRun", "Run"]
 
@@ -87,6 +89,8 @@ class Run:
         # Not the thread's own word: before Python 3.13 one whose join was interrupted counts as ended.
         self._over = threading.Event()
         self._runner: Runner | None = None
+        self._control: WorkerControl | None = None
+        self._cancelled = False
         self._progress = Progress()
         self._error: BaseException | None = None
         # How this process' Runner ended, for when the store could not be told.
@@ -285,8 +289,11 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""
+        self._cancelled = True
         if self._runner is not None:
             self._runner.cancel()
+        elif self._control is not None:
+            self._control.stop_waiting()
         request_cancel(self.store, self.id)
         if self._detached is not None:
             self._detached.cancel()
@@ -310,33 +317,37 @@ class Run:
     def carry_out(
         self,
         make_runner: Callable[[Callable[[Progress], None]], Runner],
-        refusal: Callable[[], VrecomputeError | None] = lambda: None,
+        control: WorkerControl,
     ) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
 
         When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done, or
-        `refusal` says why that would be of no use.
+        `control` says why that would be of no use.
         """
+        self._control = control
 
         def work() -> None:
             idle = 0
             try:
                 while self._told is None:
                     self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
-                    runner = None
+                    self._runner = runner = None
+                    if self._cancelled:
+                        raise cancelled_early(self.id)
                     try:
                         self._runner = runner = make_runner(self._notice)
                         self._told = runner.execute()
                     except ClusterLost as lost:
-                        if (refused := refusal()) is not None:
+                        if (refused := control.refusal()) is not None:
                             raise refused from lost
                         idle = 0 if runner is not None and runner.tally.computed else idle + 1
                         if idle > _IDLE_RUNNERS:
                             raise
                         _log.warning("run %s: %s; it goes on with new workers", self.id, lost)
             except BaseException as error:
-                self._error = error
-                tell_refusal(self.store, self.manifest, error)
+                early = self._cancelled and self._runner is None
+                self._error = cancelled_early(self.id) if early else error
+                tell_refusal(self.store, self.manifest, self._error)
             finally:
                 self._over.set()
 
@@ -360,19 +371,7 @@ class Run:
             return outcome
         if (state := self.status) in _LIVE:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
-        job, where = self.job_status(), self.where()
-        how = where.reason + (f". {where.log}" if where.log else "")
-        kind: type[Incomplete] = Interrupted
-        if why := unknown_end(self.store, self.manifest):  # it may have ended in any way
-            kind = Incomplete
-            how = f"how it ended is not known: {why}"
-        if job is not None and job.exit_code == OutOfTime.exit_code:
-            how += "; it was out of time, and its site does not let jobs requeue themselves"
-        what = "was interrupted" if kind is Interrupted else "has no outcome"
-        raise kind(
-            f"run {self.id} {what}: {how}. Finished chunks are durable; "
-            f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
-        )
+        raise without_outcome(self.store, self.manifest, self.where(), self.job_status())
 
 
 class AttachedRun(Run):

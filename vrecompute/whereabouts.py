@@ -10,14 +10,24 @@ from typing import NamedTuple
 from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
 from vrecompute.detach import Detached, submitted_at
-from vrecompute.errors import OverBudget, StoreError
+from vrecompute.errors import Incomplete, Interrupted, OutOfTime, OverBudget, StoreError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, latest_event, outcomes, speaks
 from vrecompute.stores.base import Store
 
-__all__ = ["Whereabouts", "heard", "refusal_word", "state_of_job", "tell_refusal", "unknown_end", "whereabouts"]
+__all__ = [
+    "Whereabouts",
+    "cancelled_early",
+    "heard",
+    "refusal_word",
+    "state_of_job",
+    "tell_refusal",
+    "unknown_end",
+    "whereabouts",
+    "without_outcome",
+]
 
 _WAITS = "its job waits in the queue"
 _ENDED_WITH_OUTCOME = frozenset({"complete", "partial", "failed"})
@@ -113,8 +123,32 @@ def unknown_end(store: Store, manifest: Manifest) -> str:
     return f"{store.url}: its outcome in {manifest.prefix}outcomes is missing" if ended else ""
 
 
+def without_outcome(store: Store, manifest: Manifest, where: Whereabouts, job: JobStatus | None) -> Incomplete:
+    """What is raised of a run that has ended and whose outcome is asked for, where there is none."""
+    run, what = manifest.run, "was interrupted"
+    kind: type[Incomplete] = Interrupted
+    how = where.reason + (f". {where.log}" if where.log else "")
+    if why := unknown_end(store, manifest):  # it may have ended in any way
+        kind, what, how = Incomplete, "has no outcome", f"how it ended is not known: {why}"
+    if job is not None and job.exit_code == OutOfTime.exit_code:
+        how += "; it was out of time, and its site does not let jobs requeue themselves"
+    return kind(
+        f"run {run} {what}: {how}. Finished chunks are durable; "
+        f"client.attach({run!r}).resume() or `vrecompute runs attach {run}` finishes it"
+    )
+
+
+def cancelled_early(run: str) -> Interrupted:
+    """The end of a run that was cancelled before it had workers."""
+    return Interrupted(
+        f"run {run} was cancelled before it had workers; `vrecompute runs attach {run}` takes it up again"
+    )
+
+
 def refusal_word(error: BaseException) -> str:
-    """The last word of a run that its site refused, empty of any other end."""
+    """The last word of a run that got no workers: its site refused it, or it was cancelled; empty of any other end."""
+    if isinstance(error, Interrupted):
+        return "cancelled"
     if isinstance(error, OverBudget):
         return "over-budget"
     return "refused" if isinstance(error, SubmitError) and not error.transient else ""

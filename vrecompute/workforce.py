@@ -188,6 +188,11 @@ class Workforce(WorkerControl):
         with self._lock:
             return None if self._cluster is None else self._cluster.refusal()
 
+    def stop_waiting(self) -> None:
+        """A thread that waits for workers to be started gets Unavailable."""
+        if self._cluster is None and self._backend is not None:  # that thread has the lock
+            self._backend.stop_waiting()
+
     def waiting(self) -> str:
         """Why there is no worker yet, empty where unknown."""
         with self._lock:
@@ -224,6 +229,7 @@ class Workforce(WorkerControl):
 
     def close(self) -> None:
         """End the workers, if any were started."""
+        self.stop_waiting()
         with self._lock:
             if self._cluster is not None:
                 self._cluster.close()

@@ -377,6 +377,9 @@ class Backend(ABC):
     def check_cluster(self, workers: int) -> None:  # noqa: B027 -- many have nothing to say beforehand
         """UsageError or OverBudget where `open_cluster` would raise it, as far as that is known without asking."""
 
+    def stop_waiting(self) -> None:  # noqa: B027 -- most start workers at once
+        """Have `open_cluster` in another thread wait no more: it raises Unavailable."""
+
     def describe(self, workers: int) -> str:
         """What `explain` prints of how `workers` workers would be started: the exact job script, where there is one."""
         return ""

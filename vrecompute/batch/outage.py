@@ -51,7 +51,7 @@ def cancel_owed(backend: QueueBackend) -> None:
     """Try for a while to cancel what could not be; then say which jobs may go on, and the command that ends them."""
     deadline = time.monotonic() + _CANCEL_S
     why = ""
-    while (ids := backend.owed) and time.monotonic() < deadline:
+    while (ids := sorted(backend.owed)) and time.monotonic() < deadline:
         try:
             backend.cancel([])
         except Unavailable as error:

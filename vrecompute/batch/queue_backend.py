@@ -16,6 +16,7 @@ A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +52,8 @@ class QueueBackend(Backend):
     options: Any
     access: Access
     budget: Budget
+    #: Set where nothing is to wait for jobs of a cluster that is being opened.
+    leaving: threading.Event
     #: Whether a job has whole nodes, and is charged for them.
     whole_node: bool = False
     #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.

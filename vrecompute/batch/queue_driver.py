@@ -53,6 +53,7 @@ class QueueDriver(QueueBackend):
         self._known = Known(self.system)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
+        self.leaving = threading.Event()
         self._owed: dict[JobId, None] = {}
         self._one = threading.RLock()
 
@@ -114,7 +115,12 @@ class QueueDriver(QueueBackend):
 
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
+        self.leaving.clear()
         return open_queue_cluster(self, workers)
+
+    def stop_waiting(self) -> None:
+        """See `Backend`."""
+        self.leaving.set()
 
     def check_cluster(self, workers: int) -> None:
         """What the site's file and this installation say against it."""

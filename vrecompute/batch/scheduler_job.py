@@ -115,7 +115,8 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
 
     def _address(self, job_id: JobId) -> str:
         said, runs_since, may_start = "", float("inf"), time.monotonic()
-        while not self._gone():
+        pause_s = 0.0
+        while not (self._gone() or self.backend.leaving.wait(pause_s)):
             with contextlib.suppress(Unavailable):
                 if (data := self.backend.announced(f"{self.job.name}.json")) is not None:
                     return str(json.loads(data)["address"])
@@ -132,7 +133,7 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
             elif self._seen.reason not in {"", said}:
                 said = self._seen.reason
                 _log.warning("the Dask scheduler has not started yet: %s", said)
-            time.sleep(max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll)))
+            pause_s = max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll))
         raise Unavailable(f"the client stopped waiting for job {self.job_id} of the Dask scheduler")
 
     def _close(self) -> None:

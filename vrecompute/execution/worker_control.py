@@ -27,6 +27,9 @@ class WorkerControl:
         """What a run ends with where others would be lost too."""
         return None
 
+    def stop_waiting(self) -> None:
+        """A thread that waits for workers to be started gets Unavailable."""
+
     def waiting(self) -> str:
         """Why there is no worker yet, empty where that is not known."""
         return ""
