@@ -191,7 +191,9 @@ def test_the_first_example_of_sites_is_right_and_needs_no_advice(tmp_path, monke
 
 
 def test_a_site_file_has_about_forty_lines():
-    for path in (ROOT / "site_configs").glob("*.yaml"):
+    queues = [path for path in (ROOT / "site_configs").glob("*.yaml") if path.stem != "local"]
+    assert queues
+    for path in queues:
         assert 20 <= len(path.read_text().splitlines()) <= 60, path.name
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
-from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
+from vrecompute.errors import OverBudget
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.outcome import Tally
@@ -62,7 +63,7 @@ def test_a_site_that_is_silent_leaves_them_unknown_and_another_site_is_not_asked
     assert {run.state for run in client.runs()} == {"unknown"}
     other = Client(replace(client.site, name="elsewhere"), store=client.store)
     monkeypatch.setattr(other.backend, "poll", lambda ids: pytest.fail("it was asked"))
-    assert {run.state for run in other.runs()} == {"interrupted"}
+    assert {run.state for run in other.runs()} == {"unknown"}, "site local is known here, and is silent"
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ WANTED = Counter({"complete": 1, "running": 1, "queued": len(STATES) - 2})
 
 
 def states(store, client) -> Counter[str]:
-    return Counter(facts.state for facts in list_runs(store, "local", client.backend.poll))
+    return Counter(facts.state for facts in list_runs(store, lambda site: client.backend.poll))
 
 
 def another_machine(monkeypatch, tmp_path):
@@ -105,7 +106,7 @@ def test_a_list_costs_two_requests_a_run_one_listing_and_none_for_those_known_to
         assert store.asked == {"list": 1, "get": 2 * others}
     shutil.rmtree(client.store.root / "runs" / told[0] / "outcomes")
     another_machine(monkeypatch, tmp_path)
-    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[0]] == "running"
+    assert {facts.run: facts.state for facts in list_runs(client.store, lambda site: None)}[told[0]] == "running"
 
 
 WRONG_HEADS = {
@@ -165,6 +166,59 @@ def test_a_run_that_ended_otherwise_may_be_taken_up_and_is_asked_again(client, t
     log = RunLog(client.store, manifest)
     outcome = Tally(manifest).outcome({}, None, cancelled=False)
     log.outcome(replace(outcome, summary=replace(outcome.summary, status="failed")).to_data(log.writer))
-    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[2]] == "failed"
+    assert {facts.run: facts.state for facts in list_runs(client.store, lambda site: None)}[told[2]] == "failed"
     RunLog(client.store, manifest).event("started")
-    assert {facts.run: facts.state for facts in list_runs(client.store, "local", None)}[told[2]] == "running"
+    assert {facts.run: facts.state for facts in list_runs(client.store, lambda site: None)}[told[2]] == "running"
+
+
+def test_each_site_that_this_machine_knows_is_asked_once_and_no_other(client, told, monkeypatch, tmp_path):
+    """A store may be of several sites: a run is not interrupted because the one that was named did not submit it."""
+    monkeypatch.setenv("VRECOMPUTE_SITES", str(tmp_path))
+    (tmp_path / "there.yaml").write_text("schema: 1\nname: there\nbackend: local\n")
+    asked: list[list[str]] = []
+
+    def poll(self, ids):
+        asked.append(list(ids))
+        return {i: JobStatus(State.QUEUED, reason="job waits: it is next") for i in ids}
+
+    monkeypatch.setattr(type(client.backend), "poll", poll)
+    numbers = iter(range(90, 99))
+    monkeypatch.setattr(type(client.backend), "submit", lambda self, job: JobId(str(next(numbers))))
+    for name in ("there", "there", "nowhere", str(tmp_path / "there.yaml")):
+        other = Client(replace(client.site, name=name), store=client.store)
+        other.submit(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+    monkeypatch.undo()
+    monkeypatch.setenv("VRECOMPUTE_SITES", str(tmp_path))
+    monkeypatch.setattr(type(client.backend), "poll", poll)
+    made = Client(store=client.store)
+    runs = made.runs()[-4:]
+    assert [run.state for run in runs] == ["queued", "queued", "submitted", "submitted"]
+    assert runs[0].reason == "job waits: it is next"
+    assert [run.job for run in runs] == ["90", "91", "92", "93"]
+    assert sorted(map(sorted, asked)) == [["2", "3", "4", "5"], ["90", "91"]]
+    assert [made.attach(run.run).status for run in runs] == ["queued", "queued", "submitted", "submitted"]
+    assert len(asked) == 4
+    made.close()
+
+
+@pytest.mark.parametrize(("error", "state"), [(SubmitError("no"), "refused"), (OverBudget("used"), "over budget")])
+def test_a_run_that_its_site_refused_is_told_so_by_every_door_and_may_be_taken_up(tmp_path, monkeypatch, error, state):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    write_events(tmp_path / "e.root", 10)
+    with Client(store=tmp_path / "store") as client:
+        with monkeypatch.context() as patch:
+
+            def refuse(self, workers):
+                raise error
+
+            patch.setattr(type(client.backend), "open_cluster", refuse)
+            run = client.run(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+            with pytest.raises(type(error)):
+                run.wait(60)
+        assert run.status == state
+        found = Client(store=tmp_path / "store").attach(run.id)
+        assert found.status == state
+        assert found.where().reason == str(error)
+        assert [facts.state for facts in client.runs()] == [state]
+        assert found.resume().report(timeout_s=120).status == "complete"
+        assert [facts.state for facts in client.runs()] == ["complete"]

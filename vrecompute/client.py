@@ -288,10 +288,14 @@ class Client:
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.
 
-        With `ask`, the site is asked once about those that have not ended.
+        With `ask`, each site is asked once about those that have not ended, if this machine knows it.
         """
-        poll = (lambda ids: self.backend.poll(ids)) if ask else None
-        return list_runs(self.store, self.site.name, poll, labels or {})
+
+        def poll(site: str) -> Any:
+            backend = self._backend_of(site) if ask else None
+            return None if backend is None else backend.poll
+
+        return list_runs(self.store, poll, labels or {})
 
     def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
         """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.
@@ -308,7 +312,8 @@ class Client:
             source = restore(store, manifest.source_files, temporary_folder() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
-        detached = Detached(self.backend, self.site, store, manifest) if manifest.site == self.site.name else None
+        backend = self._backend_of(manifest.site)
+        detached = None if backend is None else Detached(backend, backend.site, store, manifest)
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
 
     def delete(self, *runs: str) -> list[str]:
@@ -349,6 +354,10 @@ class Client:
             raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
         return fitting[0] if fitting else run
 
+    def _backend_of(self, site: str) -> Backend | None:
+        """The driver of the site that a run was submitted to; None where this machine has no site file of the name."""
+        return self.backend if site == self.site.name else self._site_workers.of_another(site)
+
     def _carry_out(self, run: Run) -> Run:
         made: list[Any] = []
         # Now, not when workers are there: a notebook goes on, and may change what its analysis reaches.
@@ -377,7 +386,7 @@ class Client:
             made.append(runner)
             return runner
 
-        return run.carry_out(make_runner)
+        return run.carry_out(make_runner, self._site_workers)
 
     def _prepare(self, request: Request, *, keep: bool = True) -> tuple[Analysis, Manifest]:
         _ = self.backend  # a driver that is not installed is an error before anything is written

@@ -24,7 +24,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
 from vrecompute.workers.walltime import ATTEMPTS
 
-__all__ = ["Detached", "submissions", "verified_manifest"]
+__all__ = ["Detached", "submissions", "submitted_at", "verified_manifest"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,14 @@ def submissions(store: Store, run: str, names: Sequence[str] | None = None) -> l
     """Native ids of all submissions of a run, oldest first, or those under `names`; none of a live one."""
     names = list(store.names(f"runs/{run}/jobs")) if names is None else names
     return [read_document(store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
+
+
+def submitted_at(store: Store, run: str) -> tuple[str, float | None]:
+    """(native id, seconds since 1970) of the latest submission of a run; of a live one there is none."""
+    names = list(store.names(f"runs/{run}/jobs"))
+    if not names:
+        return "", None
+    return read_document(store, names[-1], "job", lambda body: (str(body["job"]), float(body["submitted"])))
 
 
 def verified_manifest(store: Store, run: str, sha256: str | None) -> None:

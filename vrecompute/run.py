@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from vrecompute.analysis import Analysis
-from vrecompute.batch.contract import JobStatus, State
-from vrecompute.detach import Detached
+from vrecompute.batch.contract import JobStatus, State, SubmitError
+from vrecompute.detach import Detached, submissions
 from vrecompute.errors import (
     EXIT_CODES,
     ClusterLost,
     Incomplete,
     Interrupted,
-    OutOfTime,
     RunError,
     Unavailable,
     UsageError,
@@ -28,15 +27,13 @@ from vrecompute.errors import (
 )
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
-from vrecompute.execution.progress import SPOKEN, Progress
+from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import (
-    ENDED,
+    REFUSALS,
     delete_run,
-    latest_event,
     outcomes,
     request_cancel,
     run_state,
-    speaks,
     withdraw_cancel,
 )
 from vrecompute.execution.skim import piece_path, table_pieces
@@ -45,10 +42,22 @@ from vrecompute.reports.report import RunSummary, Status
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
+from vrecompute.whereabouts import (
+    Whereabouts,
+    cancelled_early,
+    heard,
+    refusal_word,
+    state_of_job,
+    tell_refusal,
+    unknown_end,
+    whereabouts,
+    without_outcome,
+)
 from vrecompute.wording import grouped
 
 if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
+    from vrecompute.execution.worker_control import WorkerControl
 
 __all__ = ["AttachedRun", "Run"]
 
@@ -56,11 +65,13 @@ _log = logging.getLogger(__name__)
 _POLL_S = 1.0
 # So many Runners in a row may lose their cluster before they get anything done.
 _IDLE_RUNNERS = 2
-_LIVE = frozenset({"running", "queued", "unknown"})
+_LIVE = frozenset({"running", "queued", "unknown", "submitted"})
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
 _SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a site may say nothing of a run that a client waits for.
 _SILENT_S = 3600.0
+# How long a job must say that waiting is of no use: a partition or a node may be away for a moment.
+_NEVER_S = 30.0
 
 
 class Run:
@@ -78,13 +89,15 @@ class Run:
         # Not the thread's own word: before Python 3.13 one whose join was interrupted counts as ended.
         self._over = threading.Event()
         self._runner: Runner | None = None
+        self._control: WorkerControl | None = None
+        self._cancelled = False
         self._progress = Progress()
         self._error: BaseException | None = None
         # How this process' Runner ended, for when the store could not be told.
         self._told: Outcome | None = None
         # What the latest look at its state gave: a repr looks at nothing.
         self._known = "state not asked yet"
-        self._heard_at = time.monotonic()
+        self._heard_at = self._may_start = time.monotonic()
         # When the job of a Runner elsewhere was first seen to be over.
         self._seen_over: float | None = None
 
@@ -123,8 +136,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, `cancelled`; `unknown` while its site is
-        silent.
+        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, `cancelled`, `refused`, `over budget`;
+        `unknown` while its site is silent, `submitted` where this machine does not know its site.
 
         `cancelled` by Ctrl-C, by `cancel`, or in the batch system; it may be taken up like an interrupted one.
 
@@ -140,13 +153,17 @@ class Run:
         if self._is_here and (outcome := self._outcome()) is not None:
             return outcome.summary.status
         if self._error is not None:
-            return "interrupted"
+            return REFUSALS.get(refusal_word(self._error), "interrupted")
         state = run_state(self.store, self.id, self._job_is_over)
         if state == "interrupted":
             state = self._site_says()
         # A Runner that ended while its site was asked has said how by now.
         said = run_state(self.store, self.id, self._job_is_over) if state in {"interrupted", "cancelled"} else state
         return state if said == "interrupted" else said
+
+    def where(self) -> Whereabouts:
+        """Its state now, its job, since when and why; after a bad end of the job also how its log ends."""
+        return whereabouts(self.store, self.manifest, self.status, self._detached, self._outcome(), self._error)
 
     def job_status(self) -> JobStatus | None:
         """What the batch system says of a detached run's latest submission; None for a live run."""
@@ -171,31 +188,24 @@ class Run:
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
         job = self.job_status()
         if job is None:
-            return "interrupted"
-        if job.state.terminal:
-            now = time.monotonic()
-            self._seen_over = now if self._seen_over is None else self._seen_over
-            if job.state is State.CANCELLED:
-                return "cancelled"
-            by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
-            return "unknown" if by_itself and now - self._seen_over < _LAG_S else "interrupted"
-        self._seen_over = None
-        if job.state in {State.QUEUED, State.HELD}:
-            return "queued"
-        return "unknown" if job.state is State.UNKNOWN else "running"
+            return "submitted" if self._detached is None and submissions(self.store, self.id) else "interrupted"
+        now = time.monotonic()
+        self._seen_over = (self._seen_over or now) if job.state.terminal else None
+        by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
+        return "unknown" if by_itself and now - (self._seen_over or now) < _LAG_S else state_of_job(job)
 
     @property
     def exit_code(self) -> int:
         """What a command would exit with: 0 complete, 3 partial or unknown, 4 failed, 130 cancelled or interrupted."""
         if (outcome := self._outcome()) is not None:
             return outcome.summary.exit_code
-        return Incomplete.exit_code if self._unknown_end() else Interrupted.exit_code
+        return Incomplete.exit_code if unknown_end(self.store, self.manifest) else Interrupted.exit_code
 
     def progress(self) -> Progress:
         """How far the run is; of a run elsewhere, as of its last message."""
         if self._is_here:
             return self._progress
-        return self._heard()
+        return heard(self.store, self.manifest, self._detached)
 
     def wait(self, timeout_s: float | None = None) -> Run:
         """Return when the run has ended, or after `timeout_s` seconds; raises what stopped its Runner, if it broke.
@@ -214,9 +224,23 @@ class Run:
         return self
 
     def is_live(self) -> bool:
-        """Whether its end is to be waited for. Unavailable where its site has been silent for an hour of waiting."""
+        """Whether its end is to be waited for.
+
+        Unavailable where its site has been silent for an hour of waiting, SubmitError where its job can never start.
+        """
         status, now = self.status, time.monotonic()
         self._heard_at = self._heard_at if status == "unknown" else now
+        job = self.job_status() if status == "queued" else None
+        if job is None or not job.never:
+            self._may_start = now
+        elif now - self._may_start > _NEVER_S:
+            cancel = f"`vrecompute runs cancel {self.id}` takes it out of the queue"
+            raise SubmitError(f"run {self.id} can never start: {job.reason}; {cancel}")
+        if status == "submitted":
+            site = self.manifest.site
+            raise UsageError(
+                f"run {self.id} waits or runs on site {site!r}, which is not known here; name it: --site FILE"
+            )
         if now - self._heard_at > _SILENT_S:
             site = self.manifest.site
             raise Unavailable(f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it")
@@ -265,8 +289,11 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""
+        self._cancelled = True
         if (runner := self._runner) is not None:
             runner.cancel()
+        elif self._control is not None:
+            self._control.stop_waiting()
         request_cancel(self.store, self.id)
         if self._detached is not None:
             self._detached.cancel()
@@ -287,28 +314,40 @@ class Run:
             )
         delete_run(self.store, self.id)
 
-    def carry_out(self, make_runner: Callable[[Callable[[Progress], None]], Runner]) -> Run:
+    def carry_out(
+        self,
+        make_runner: Callable[[Callable[[Progress], None]], Runner],
+        control: WorkerControl,
+    ) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
 
-        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done.
+        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done, or
+        `control` says why that would be of no use.
         """
+        self._control = control
 
         def work() -> None:
             idle = 0
             try:
                 while self._told is None:
                     self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
-                    runner = None
+                    self._runner = runner = None
+                    if self._cancelled:
+                        raise cancelled_early(self.id)
                     try:
                         self._runner = runner = make_runner(self._notice)
                         self._told = runner.execute()
                     except ClusterLost as lost:
+                        if (refused := control.refusal()) is not None:
+                            raise refused from lost
                         idle = 0 if runner is not None and runner.tally.computed else idle + 1
                         if idle > _IDLE_RUNNERS:
                             raise
                         _log.warning("run %s: %s; it goes on with new workers", self.id, lost)
             except BaseException as error:
-                self._error = error
+                early = self._cancelled and self._runner is None
+                self._error = cancelled_early(self.id) if early else error
+                tell_refusal(self.store, self.manifest, self._error)
             finally:
                 self._runner = None  # its plan and parts are large, and a notebook keeps its runs
                 self._over.set()
@@ -333,36 +372,7 @@ class Run:
             return outcome
         if (state := self.status) in _LIVE:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
-        job = self.job_status()
-        how = "its Runner is gone" if job is None or not job.reason else job.reason
-        kind: type[Incomplete] = Interrupted
-        if why := self._unknown_end():  # it may have ended in any way
-            kind = Incomplete
-            how = f"how it ended is not known: {why}"
-        if job is not None and job.exit_code == OutOfTime.exit_code:
-            how += "; it was out of time, and its site does not let jobs requeue themselves"
-        what = "was interrupted" if kind is Interrupted else "has no outcome"
-        raise kind(
-            f"run {self.id} {what}: {how}. Finished chunks are durable; "
-            f"client.attach({self.id!r}).resume() or `vrecompute runs attach {self.id}` finishes it"
-        )
-
-    def _unknown_end(self) -> str:
-        """Why the store does not say how its Runner ended, though it did; empty where that was interrupted."""
-        if damaged := outcomes(self.store, self.id)[1]:
-            return "; ".join(map(str, damaged.values()))
-        event = latest_event(self.store, self.id)
-        ended = event is not None and event["event"] == ENDED
-        return f"{self.store.url}: its outcome in {self.manifest.prefix}outcomes is missing" if ended else ""
-
-    def _heard(self) -> Progress:
-        event = latest_event(self.store, self.id)
-        if event is None or (event["event"] != ENDED and not speaks(event)):
-            job = self.job_status()
-            if job is not None and job.state in {State.QUEUED, State.HELD}:
-                reason = job.reason or "its job waits in the queue"
-                return Progress("queued", waiting=reason, waiting_for="workers")
-        return Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
+        raise without_outcome(self.store, self.manifest, self.where(), self.job_status())
 
 
 class AttachedRun(Run):
@@ -383,7 +393,7 @@ class AttachedRun(Run):
         """Finish the run in this process, from what is durable; a run that has ended complete is left as it is."""
         if self.status == "complete":
             return self
-        if self.status in {"running", "queued"}:
+        if self.status in {"running", "queued", "submitted"}:
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
         self.analysis()  # one that cannot be had, or is not trusted, is an error before anything changes
         withdraw_cancel(self.store, self.id)

@@ -1,4 +1,4 @@
-"""The runs of a store as a list; the site is asked once about those that have not ended."""
+"""The runs of a store as a list; each site is asked once about those that have not ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.batch.contract import JobId, JobStatus
 from vrecompute.completeruns import complete_runs, keep_complete_runs
 from vrecompute.detach import submissions
 from vrecompute.errors import DamagedObject, OtherFormat, RunError, StoreError
@@ -14,6 +14,7 @@ from vrecompute.execution.head import read_head
 from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.execution.runlog import Seen, ended_complete, head_state, outcomes, run_state
 from vrecompute.stores.base import Store
+from vrecompute.whereabouts import state_of_job
 
 __all__ = ["RunFacts", "list_runs"]
 
@@ -30,17 +31,19 @@ class RunFacts(NamedTuple):
     dataset: str
     trouble: str = ""  # what of the run is damaged, or of another version
     labels: Mapping[str, str] = {}
+    job: str = ""
+    reason: str = ""  # why its job waits, or how it ended
 
 
 # Requests to the store that are under way at once.
 _AT_ONCE = 8
 
 
-def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, str] = {}) -> list[RunFacts]:
+def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping[str, str] = {}) -> list[RunFacts]:
     """The runs of a store that have all `labels`, oldest first; one that is damaged has none.
 
-    A detached run of `site` for which no Runner speaks is what `poll`, asked once for all, says of its job: `queued`,
-    `running`, `unknown`, `cancelled` or `interrupted`. Without `poll` it is `submitted`.
+    A detached run for which no Runner speaks is what the poll of its site, by name, asked once for all of that site,
+    says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`.
 
     Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
     is missing, damaged or older costs a look at all that it has.
@@ -55,17 +58,22 @@ def list_runs(store: Store, site: str, poll: Poll | None, labels: Mapping[str, s
     if ended or len(known) < len(kept):
         keep_complete_runs(store, {run: (*facts[2:5], facts.labels) for run, facts in {**known, **ended}.items()})
     found: list[RunFacts] = []
-    jobs: dict[str, JobId] = {}
+    jobs: dict[str, dict[str, JobId]] = {}
     for run in names:
         facts, job, its_site, _ = looked.get(run) or _Look(known.get(run))
         if facts is None or not labels.items() <= facts.labels.items():
             continue
-        found.append(facts)
-        if job and facts.state == "interrupted" and its_site == site:
-            jobs[run] = job
-    said = poll(list(jobs.values())) if poll is not None and jobs else {}
-    states = {name: _word(said.get(job)) if poll is not None else "submitted" for name, job in jobs.items()}
-    return [facts._replace(state=states.get(facts.run, facts.state)) for facts in found]
+        found.append(facts._replace(job=job or ""))
+        if job and facts.state == "interrupted":
+            jobs.setdefault(its_site, {})[run] = job
+    told: dict[str, RunFacts] = {run.run: run for run in found}
+    for its_site, ids in jobs.items():
+        poll = polls(its_site)
+        said = {} if poll is None else poll(list(ids.values()))
+        for run, job in ids.items():
+            state = "submitted" if poll is None else state_of_job(said.get(job))
+            told[run] = told[run]._replace(state=state, reason=said[job].reason if job in said else "")
+    return list(told.values())
 
 
 class _Look(NamedTuple):
@@ -126,14 +134,3 @@ def _full_look(store: Store, run: str) -> _Look:
 def _facts(manifest: Manifest) -> tuple[RunFacts, str]:
     made = (manifest.created, manifest.analysis, manifest.dataset.name)
     return RunFacts(manifest.run, "", *made, labels=manifest.labels), manifest.site
-
-
-def _word(job: JobStatus | None) -> str:
-    """The state of a run for which its job alone speaks."""
-    if job is None or job.state is State.UNKNOWN:
-        return "unknown"
-    if job.state in {State.QUEUED, State.HELD}:
-        return "queued"
-    if job.state is State.CANCELLED:
-        return "cancelled"
-    return "interrupted" if job.state.terminal else "running"

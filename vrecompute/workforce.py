@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -13,12 +14,13 @@ from distributed import Client as DaskClient
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.load import load_backend
-from vrecompute.errors import RunError, UsageError
+from vrecompute.errors import RunError, UsageError, VrecomputeError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
+from vrecompute.sites.search import list_site_files
 from vrecompute.stores.base import Store
 
 __all__ = ["Wanted", "Workforce"]
@@ -88,6 +90,7 @@ class Workforce(WorkerControl):
         self._given = given
         self._lock = threading.RLock()
         self._backend: Backend | None = None
+        self._others: dict[str, Backend | None] = {}
         self._cluster: Cluster | None = None
         self._wanted = 0
         self._left: DaskClient | None = None
@@ -124,6 +127,18 @@ class Workforce(WorkerControl):
         self.backend.capabilities.require("clusters", self.site.name)
         self._wanted = SiteLimits(self.site).workers(self.asked)
         return self.backend.open_cluster(self._wanted)
+
+    def of_another(self, site: str) -> Backend | None:
+        """The driver of another site of this machine, by its name; None where there is none that can be used."""
+        with self._lock:
+            if site not in self._others:
+                with contextlib.suppress(VrecomputeError):
+                    self._others[site] = None
+                    if site in {path.stem for path in list_site_files()}:  # a store may name any path
+                        self._others[site] = load_backend(load_site(site))
+                    elif site == (here := local_site()).name:
+                        self._others[site] = load_backend(here)
+            return self._others.get(site)
 
     def check(self) -> None:
         """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
@@ -169,6 +184,16 @@ class Workforce(WorkerControl):
         with self._lock:
             return "" if self._cluster is None else self._cluster.lost()
 
+    def refusal(self) -> VrecomputeError | None:
+        """What a run ends with where others would be lost too."""
+        with self._lock:
+            return None if self._cluster is None else self._cluster.refusal()
+
+    def stop_waiting(self) -> None:
+        """A thread that waits for workers to be started gets Unavailable."""
+        if self._cluster is None and self._backend is not None:  # that thread has the lock
+            self._backend.stop_waiting()
+
     def waiting(self) -> str:
         """Why there is no worker yet, empty where unknown."""
         with self._lock:
@@ -211,9 +236,11 @@ class Workforce(WorkerControl):
 
     def close(self) -> None:
         """End the workers, if any were started."""
+        self.stop_waiting()
         with self._lock:
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None
-            if self._backend is not None:
-                self._backend.close()
+            for backend in (self._backend, *self._others.values()):
+                if backend is not None:
+                    backend.close()

@@ -7,6 +7,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,10 @@ from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State
 from vrecompute.cli import main
+from vrecompute.errors import Interrupted
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import ENDED, RunLog
+from vrecompute.sites.model import local_site
 from vrecompute.stores.directory import DirStore
 
 follow = importlib.import_module("vrecompute.cli.follow")
@@ -135,6 +140,8 @@ def test_ctrl_c_ends_the_watching_of_a_queued_run_and_not_the_run(store, submitt
     assert (code, out) == (130, "")
     assert f"`vrecompute runs cancel {run}` ends it" in said
     assert "queued  its job waits in the queue" in said
+    assert f"run {run}: queued since " in said
+    assert ", job 0: its job waits in the queue" in said
     assert not store.exists(f"runs/{run}/cancel")
     assert json.loads(vrecompute("list", "--json")[1])[0]["state"] == "queued"
     assert "progress: queued: its job waits in the queue" in vrecompute("show", run)[1]
@@ -179,3 +186,61 @@ def started(*words: str) -> subprocess.Popen[str]:
 
     command = [sys.executable, "-m", "vrecompute", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
+
+
+def test_show_gives_job_state_reason_since_when_and_how_the_log_of_a_bad_end_ends(
+    store, submitted, vrecompute, monkeypatch
+):
+    run = submitted(State.QUEUED)
+    driver = type(Client().backend)
+    why = "job 0 waits: it is next"
+    monkeypatch.setattr(driver, "poll", lambda self, ids: {i: JobStatus(State.QUEUED, reason=why) for i in ids})
+    shown = json.loads(vrecompute("show", run, "--json")[1])
+    assert (shown["state"], shown["job"], shown["reason"], shown["log"]) == ("queued", "0", why, "")
+    assert abs(datetime.fromisoformat(shown["since"]).timestamp() - time.time()) < 60
+    end = JobStatus(State.TIMEOUT, reason="TIMEOUT: job 0 reached its walltime")
+    monkeypatch.setattr(driver, "poll", lambda self, ids: dict.fromkeys(ids, end))
+    monkeypatch.setattr(driver, "logs", lambda self, job: "".join(f"line {n}\n\n" for n in range(9)))
+    told = vrecompute("show", run)[1]
+    assert "state: interrupted\nsince: " in told
+    assert "job: 0\nreason: TIMEOUT: job 0 reached its walltime\nlog: Its log ends: line 4 | line 5" in told
+    with pytest.raises(Interrupted, match=r"reached its walltime\. Its log ends: line 4 .* line 8\."):
+        Client(store=store).attach(run).result()
+
+
+def test_show_of_a_run_that_has_ended_gives_the_totals_of_its_outcome(store, tmp_path, vrecompute):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    write_events(tmp_path / "e.root", 100, clusters=4)
+    with Client(store=store, workers=1) as client:
+        run = client.run(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+        assert run.report(timeout_s=120).status == "complete"
+    # as the head is where the Runner could not write its last event
+    log = RunLog(store, read_manifest(store, run.id))
+    log.event(ENDED)
+    told = vrecompute("show", run.id)[1]
+    assert "state: complete" in told
+    assert "progress: done: 1 of 1 chunks, 100 of 100 events" in told
+    assert json.loads(vrecompute("show", run.id, "--json")[1])["progress"]["chunks_total"] == 1
+
+
+def test_attaching_to_a_run_whose_job_can_never_start_ends(store, submitted, vrecompute, monkeypatch):
+    run = submitted(State.QUEUED)
+    waits = JobStatus(State.QUEUED, reason="job 0 waits: no node has what it asks for", never=True)
+    monkeypatch.setattr(type(Client().backend), "poll", lambda self, ids: dict.fromkeys(ids, waits))
+    monkeypatch.setattr("vrecompute.run._NEVER_S", 1.0)
+    code, _, said = vrecompute("attach", run)
+    assert code == 2
+    assert f"can never start: job 0 waits: no node has what it asks for; `vrecompute runs cancel {run}`" in said
+
+
+def test_a_run_of_a_site_that_is_not_known_here_is_neither_taken_up_nor_called_interrupted(
+    store, submitted, vrecompute, tmp_path
+):
+    submitted(State.QUEUED)
+    there = Client(replace(local_site(), name="far away"), store=store)
+    run = there.submit(str(tmp_path / "sums.py"), str(tmp_path / "e.root")).id
+    assert "state: submitted" in vrecompute("show", run)[1]
+    for command in ("attach", "cancel", "delete"):
+        code, _, said = vrecompute(command, run)
+        assert code in {2, 4}
+        assert "far away" in said or "is submitted" in said

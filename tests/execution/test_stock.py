@@ -181,7 +181,7 @@ def test_a_file_rewritten_while_it_is_read_is_a_warning_and_no_harm_later(run, t
         .replace("class", "touched = []\n\n\nclass", 1)
         .replace("        x =", step + "        x =", 1)
     )
-    ended = run(path)
+    ended = run(path, task_chunks=1)
     assert any("one.root was rewritten or touched while the run read it" in text for text in ended.report().warnings)
     again = run(path)
     assert numbers(again) == ("complete", EVENTS, 0, CHUNKS)

@@ -12,7 +12,7 @@ from tests.patience import comes_true
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 SPOOL = ".local/state/vrecompute/slurm"
-PENDING = "schema: 1\nname: pending\nextends: lab-slurm\noptions: {partition: closed}\n"
+PENDING = "schema: 1\nname: pending\nextends: lab-slurm\noptions: {directives: {add: [--begin=now+1hour]}}\n"
 SLEEPY = """
 import time
 from vrecompute import Analysis, Result
@@ -81,3 +81,77 @@ def test_a_detached_run_that_another_process_cancels_is_cancelled_at_once_and_le
     assert time.monotonic() - began < 120, "not after the silence of its Runner"
     assert comes_true(lambda: queue(made) == [], 60)
     assert keys(made) <= before
+
+
+def scratch(lab):
+    """Files that jobs and clients left in /tmp, without Dask's two locks."""
+    looked = "find /tmp -user alice -type f ! -name '*.lock' 2> /dev/null; true"
+    return {f"{m}: {line}" for m in ("root@login", "c1", "c2") for line in lab.on(m, "sh", "-c", looked).splitlines()}
+
+
+def submitted(lab, *more):
+    """(name of a detached run that is at work, its job, where it is kept)."""
+    place = ["--site", "lab-slurm", "--store", "/home/alice/store-left"]
+    command = ["run", "left/sleepy.py", "left/dataset.yaml", *place, "--detach", "--no-reuse", *more]
+    run = lab.on("login", "python", "-m", "vrecompute", *command).split()[-1]
+    events = f"ls store-left/runs/{run}/events 2> /dev/null; true"
+    assert comes_true(lambda: lab.on("login", "sh", "-c", events).strip() != "", 240)
+    return run, queue(lab)[0], place
+
+
+def state_of(lab, run, place):
+    return json.loads(lab.on("login", "python", "-m", "vrecompute", "runs", "show", run, *place, "--json"))
+
+
+ENDS = {
+    "killed": ["sh", "-c", "scancel --full --signal=KILL $0"],
+    "requeued": ["sh", "-c", "scontrol requeue $0; sleep 5; scancel $0"],
+    "held": ["sh", "-c", "scontrol requeuehold $0; sleep 5; scancel $0"],
+    "terminated": ["sh", "-c", "scancel --batch --signal=TERM $0"],
+}
+
+
+@pytest.mark.parametrize(
+    "end", ["killed", "requeued", *(pytest.param(end, marks=pytest.mark.acceptance) for end in ("held", "terminated"))]
+)
+def test_a_detached_run_whose_job_ends_in_another_way_leaves_nothing(made, end):
+    before, files = keys(made), scratch(made)
+    run, job, place = submitted(made)
+    made.on("login", *ENDS[end], job, check=False)
+    assert comes_true(lambda: queue(made) == [], 120)
+    assert comes_true(lambda: state_of(made, run, place)["state"] in {"cancelled", "interrupted"}, 40)
+    shown = state_of(made, run, place)
+    assert (shown["job"], bool(shown["reason"])) == (job, True)
+    assert comes_true(lambda: keys(made) <= before, 3), keys(made) - before
+    assert scratch(made) <= files
+
+
+def test_a_job_that_can_never_start_is_refused_and_one_that_waits_is_queued(made):
+    never = "schema: 1\nname: never\nextends: lab-slurm\noptions: {partition: closed}\n"
+    made.on("login", "sh", "-c", "cat > left/never.yaml", stdin=never)
+    command = ["python", "-m", "vrecompute", "run", "dilepton", "left", "--site", "left/never.yaml"]
+    client = made.start("login", *command, "--store", "store-left", "-p", "channel=mumu")
+    said = client.communicate(timeout=150)[0]
+    assert client.returncode == 2, said
+    assert "no job of this run can ever start" in said
+    assert "options.partition" in said
+    assert queue(made) == []
+
+
+def test_as_many_jobs_as_the_account_may_have_do_the_work(made):
+    """MaxSubmitJobs is below what the run grows to; a run that starts with more is refused with the number."""
+    many = "schema: 1\nname: many\nextends: lab-slurm\nworkers: {{processes: 1, memory: 500MiB, nodes: {{min: {}}}}}\n"
+    limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
+    made.on("head", *limit, "MaxSubmitJobs=2")
+    try:
+        for least, code, words in ((1, 0, "goes on with 2 jobs"), (4, 5, "takes 2 of the 4 jobs")):
+            made.on("login", "sh", "-c", f"cat > left/many{least}.yaml", stdin=many.format(least))
+            command = ["python", "-m", "vrecompute", "run", "dilepton", "left", "--site", f"left/many{least}.yaml"]
+            command += ["--workers", "4"] * (least == 1)
+            client = made.start("login", *command, "--no-reuse", "--store", "store-left", "-p", "channel=mumu")
+            said = client.communicate(timeout=240)[0]
+            assert client.returncode == code, said
+            assert words in said
+            assert queue(made) == []
+    finally:
+        made.on("head", *limit, "MaxSubmitJobs=-1")

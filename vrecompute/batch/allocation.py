@@ -25,6 +25,7 @@ from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, tls_environment
 from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
 from vrecompute.config.spelling import read_ports
+from vrecompute.errors import VrecomputeError
 from vrecompute.workers.walltime import allocation
 
 __all__ = ["main"]
@@ -113,4 +114,8 @@ def _kept_running(command: list[str]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except VrecomputeError as failed:
+        print(failed, file=sys.stderr)
+        sys.exit(failed.exit_code)

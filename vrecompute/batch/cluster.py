@@ -25,10 +25,12 @@ from distributed.security import Security
 
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.login_scheduler import LoginScheduler
+from vrecompute.batch.outage import cancel_owed
+from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import free_port
-from vrecompute.batch.scheduler_job import AllocatedScheduler, workers_beside
+from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.batch.worker_jobs import WorkerJobs
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
@@ -44,8 +46,8 @@ _LEAST_POLL_S = 1.0
 _START_S = 60.0
 # How long jobs may wait before a warning says why.
 _QUIET_S = 15.0
-# Jobs that fail at once this often in a row, while no worker comes, would do so for ever. Lines of a log to show then.
-_HOPELESS, _LOG_LINES = 3, 5
+# Jobs that end without a worker this often in a row, while no worker comes, would do so for ever.
+_HOPELESS = 3
 # This long before its walltime a job whose worker is gone may be one that the batch system is ending for it.
 _NEAR_END_S = 10.0
 
@@ -115,7 +117,8 @@ class QueueCluster(Cluster):
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
-        self._spent = ""
+        self._refusal: VrecomputeError | None = None
+        self._never_since: float | None = None
         self._came = 0  # workers that there had been when jobs began to fail
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._deciding = threading.Lock()
@@ -130,7 +133,8 @@ class QueueCluster(Cluster):
         except RuntimeError as error:  # dask's, around what its scheduler raised
             if isinstance(error.__cause__, VrecomputeError):
                 raise error.__cause__ from None
-            raise
+            why = f"site {site.name!r}: the Dask scheduler does not start: {error.__cause__ or error}; check `network`"
+            raise Unavailable(why) from error
         except BaseException:
             self._over.set()  # a wait for the scheduler's job ends
             raise
@@ -176,7 +180,11 @@ class QueueCluster(Cluster):
         """Why the scheduler is gone, or workers for good, as of the last look; empty while they are there."""
         scheduler = self._jobs.scheduler
         lost = scheduler.lost() if isinstance(scheduler, (LoginScheduler, AllocatedScheduler)) else ""
-        return lost or self._spent
+        return lost or str(self._refusal or "")
+
+    def refusal(self) -> VrecomputeError | None:
+        """Why another cluster would come to the same: its workers cannot start, or core-hours are used."""
+        return self._refusal
 
     def waiting(self) -> str:
         """Why the first job that does not run is not running."""
@@ -216,6 +224,7 @@ class QueueCluster(Cluster):
                 self._jobs.close(timeout=30)
             except TimeoutError:
                 _log.warning("%s: Dask did not close the cluster within 30 s; its jobs are cancelled", self._jobs.name)
+            cancel_owed(self.backend)
 
     def watch(self) -> None:
         """Reconcile on a thread from now on."""
@@ -229,23 +238,56 @@ class QueueCluster(Cluster):
             now = time.monotonic()
             if not self._reconciler.failures:
                 self._came = len(self._jobs.names)
-            actions = self._reconciler.decide(self._wanted, self._statuses, now)
+            if self._refusal is None and self._will_never_start(now):
+                self._give_up_waiting()
+            barren = self._barren()
+            actions = self._reconciler.decide(self._wanted, self._statuses, now, barren)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
-                self._spent = f"core-hour limit reached ({self.backend.budget}); no worker jobs are left"
+                self._refusal = OverBudget(f"core-hour limit reached ({self.backend.budget}); no worker jobs are left")
             for name in actions.forget:
                 self._note_death(name)
-            if self._reconciler.failures >= _HOPELESS and not self._spent and self._no_worker_comes():
-                self._give_up(actions.forget)
+            if self._reconciler.failures >= _HOPELESS and self._refusal is None and self._no_worker_comes():
+                self._give_up_starting(actions.forget, barren)
                 actions = replace(actions, submit=0)
-            self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, actions.submit)
-            refusals = [job.refusal for job in self._jobs.workers.values() if job.refusal is not None]
-            if refusals:
+            self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, 0)
+            if actions.submit:
+                self._submit(actions.submit, now)
+
+    def _submit(self, count: int, now: float) -> None:
+        """As many jobs as the system takes, in halves where it takes no more at once; the others with a later look."""
+        size = left = count
+        while left > 0:
+            size = min(size, left)
+            self._jobs.sync(self._jobs.change, (), (), size)
+            refused = {name: e for name, job in self._jobs.workers.items() if (e := job.refusal) is not None}
+            if not refused:
+                left -= size
+                continue
+            self._jobs.sync(self._jobs.change, tuple(refused), (), 0)
+            error = next(iter(refused.values()))
+            if not getattr(error, "too_many", False) or size == 1:
                 self._reconciler.refused(now)
-                refused = tuple(name for name, job in self._jobs.workers.items() if job.refusal is not None)
-                self._jobs.sync(self._jobs.change, refused, (), 0)
-                if not getattr(refusals[0], "transient", True) or self._thread is None:
-                    raise refusals[0]
-                _log.warning("%s", refusals[0])
+                self._refused(error)
+                return
+            size //= 2
+
+    def _refused(self, error: Exception) -> None:
+        """Go on with the jobs that were taken, where a run may start with so few; raises what it cannot go on with."""
+        site, taken, too_many = self.backend.site, len(self._jobs.workers), getattr(error, "too_many", False)
+        least = min(site.workers.nodes.min - bool(self._beside), self._wanted)
+        if self._thread is None and taken < max(1, least):  # the cluster is being opened
+            if not (too_many and taken):
+                raise error
+            raise SubmitError(
+                f"site {site.name!r}: {self.backend.system} takes {taken} of the {least} jobs that a run starts with "
+                f"(workers.nodes.min): {error}",
+                transient=getattr(error, "transient", True),
+            ) from error
+        if not (too_many or getattr(error, "transient", True)):
+            raise error
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            _log.warning("%s; the run goes on with %d jobs, and asks for others later", error, taken)
 
     def _start(self, site: Site, security: Security | None, workers: int) -> WorkerJobs:
         kind: type[Any]
@@ -293,9 +335,12 @@ class QueueCluster(Cluster):
     def _tell_what_is_waited_for(self) -> None:
         """Once for each reason, while nothing runs: a run that waits for ever must not be silent about why."""
         statuses = self._statuses.values()
-        if time.monotonic() - self._opened < _QUIET_S or any(s.state is State.RUNNING for s in statuses):
+        if any(s.state is State.RUNNING for s in statuses):
             return
+        quiet = time.monotonic() - self._opened < _QUIET_S
         for status in statuses:
+            if quiet and not status.never:
+                continue
             if status.state in {State.QUEUED, State.HELD} and status.reason_code not in self._told:
                 self._told.add(status.reason_code)
                 _log.warning("no worker job runs yet: %s", status.reason or "the batch system gives no reason")
@@ -303,17 +348,36 @@ class QueueCluster(Cluster):
     def _no_worker_comes(self) -> bool:
         return len(self._jobs.names) == self._came and not self._jobs.scheduler_info["workers"]
 
-    def _give_up(self, ended: Sequence[str]) -> None:
+    def _barren(self) -> set[str]:
+        """Jobs that ended by themselves, or at their walltime, before any worker of theirs was connected."""
+        came = {w for name in list(self._jobs.names) for w in (name, name.rpartition("-")[0])}
+        ends = {State.COMPLETED, State.FAILED, State.OOM, State.TIMEOUT}
+        return {name for name, status in self._statuses.items() if status.state in ends and name not in came}
+
+    def _will_never_start(self, now: float) -> bool:
+        """Whether all jobs have said for a while that waiting is of no use, and there is no worker."""
+        alive = [s for s in self._statuses.values() if not s.state.terminal]
+        if not alive or not all(s.never for s in alive) or self._jobs.scheduler_info["workers"]:
+            self._never_since = None
+            return False
+        self._never_since = now if self._never_since is None else self._never_since
+        return now - self._never_since >= NEVER_S
+
+    def _give_up_waiting(self) -> None:
+        """As where the system refuses a job: it took this one, and would keep it for ever."""
+        reason = next(s.reason for s in self._statuses.values() if s.never)
+        self._refusal = never_starts(self.backend, reason)
+        self._wanted = 0
+
+    def _give_up_starting(self, ended: Sequence[str], barren: set[str]) -> None:
         """Say how the last job failed, with the end of its log, and ask for no other."""
-        name = next(n for n in ended if self._statuses[n].blame in {"code", "memory"})
-        told = ""
-        if (job_id := self._jobs.workers[name].job_id) is not None:
-            with contextlib.suppress(Unavailable, OSError):
-                told = self.backend.logs(job_id)
-        lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
-        self._spent = (
-            f"no worker starts: {_HOPELESS} worker jobs in a row failed at once; the last: "
-            f"{self._statuses[name].reason}. Its log ends: {' | '.join(lines) or '(nothing)'}. Mend `environment` of "
+        name = next(n for n in ended if n in barren or self._statuses[n].blame in {"code", "memory"})
+        job_id = self._jobs.workers[name].job_id
+        status = self._statuses[name]
+        how = status.reason or f"job {job_id} is {status.state}"
+        self._refusal = Unavailable(
+            f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {how}. "
+            f"{log_ends(self.backend, job_id)}. Mend `environment` or `network` of "
             f"site {self.backend.site.name!r}, then run again"
         )
         self._wanted = 0

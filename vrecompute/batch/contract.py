@@ -12,6 +12,7 @@
     open_cluster(n)      ->     n Dask workers, each in its own job or process, behind a `Cluster`:
                                   .deaths()   how the jobs of lost workers ended, by worker
                                   .lost()     why scheduler or workers are gone for good
+                                  .refusal()  why another cluster would come to the same end
                                   .waiting()  why there is no worker yet
     check_cluster(n)     ->     what can be said against that beforehand
     describe(n)          ->     the scripts of that, for `explain`; pure
@@ -133,11 +134,11 @@ BLAME: Mapping[State, Blame] = {
 
 
 class SubmitError(VrecomputeError):
-    """The batch system took no job. `transient` says whether the same job may be taken later."""
+    """The batch system took no job. `transient`: it may take the same job later. `too_many`: it may take fewer now."""
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, too_many: bool = False) -> None:
         super().__init__(message)
-        self.transient = transient
+        self.transient, self.too_many = transient, too_many
         self.exit_code = 5 if transient else 2
 
 
@@ -187,14 +188,15 @@ class JobStatus:
     """One attempt of one job as the batch system knows it.
 
     `reason` is a sentence: why a job waits, or how it died (job, node, peak memory, limit). `reason_code` is the
-    batch system's own word for why it waits, equal for all jobs that wait for the same. Sizes are in
-    bytes, times in seconds; None is "the system does not say".
+    batch system's own word for why it waits, equal for all jobs that wait for the same; `never`: waiting alone will
+    not start it. Sizes are in bytes, times in seconds; None is "the system does not say".
     """
 
     state: State
     attempt: int = 0
     reason: str = ""
     reason_code: str = ""
+    never: bool = False
     exit_code: int | None = None
     signal: int | None = None
     node: str = ""
@@ -301,6 +303,10 @@ class Cluster(ABC):
         """Why the cluster is gone for good, as when the job that held its scheduler ended; empty while it is there."""
         return ""
 
+    def refusal(self) -> VrecomputeError | None:
+        """What a run ends with where the cluster is lost and another one would be too."""
+        return None
+
     def waiting(self) -> str:
         """Why there is no worker yet, as far as this side knows: a queue's reason, a start that failed; else empty."""
         return ""
@@ -376,6 +382,9 @@ class Backend(ABC):
 
     def check_cluster(self, workers: int) -> None:  # noqa: B027 -- many have nothing to say beforehand
         """UsageError or OverBudget where `open_cluster` would raise it, as far as that is known without asking."""
+
+    def stop_waiting(self) -> None:  # noqa: B027 -- most start workers at once
+        """Have `open_cluster` in another thread wait no more: it raises Unavailable."""
 
     def describe(self, workers: int) -> str:
         """What `explain` prints of how `workers` workers would be started: the exact job script, where there is one."""

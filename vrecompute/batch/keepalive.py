@@ -20,6 +20,7 @@ from distributed import Client as DaskClient
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.config.spelling import read_ports
+from vrecompute.errors import VrecomputeError
 from vrecompute.workers.dask_hooks import other_clients
 
 __all__ = ["main"]
@@ -62,4 +63,8 @@ def _stay(dask: DaskClient, patience_s: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except VrecomputeError as failed:
+        print(failed, file=sys.stderr)
+        sys.exit(failed.exit_code)

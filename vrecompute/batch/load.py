@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vrecompute.batch.contract import Backend
-from vrecompute.errors import UsageError
+from vrecompute.errors import Unavailable, UsageError
 from vrecompute.nearest import hint
 from vrecompute.plugins import BACKENDS, installed
 from vrecompute.sites.model import Site
@@ -12,7 +12,7 @@ __all__ = ["load_backend"]
 
 
 def load_backend(site: Site) -> Backend:
-    """The driver of a site; UsageError says what to install where its library is missing."""
+    """The driver of a site; UsageError where there is none, Unavailable with what to install where it cannot load."""
     known = installed(BACKENDS)
     if site.backend not in known:
         names = ", ".join(known)
@@ -21,7 +21,7 @@ def load_backend(site: Site) -> Backend:
     try:
         driver = known[site.backend].load()
     except ImportError as error:
-        raise UsageError(
+        raise Unavailable(
             f"site {site.name!r}: backend {site.backend!r} needs {error.name}: pip install 'vrecompute[{site.backend}]'"
         ) from error
     backend: Backend = driver(site)

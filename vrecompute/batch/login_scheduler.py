@@ -49,7 +49,10 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
         self._open.callback(process.wait)
         if process.stdin is not None:
             self._open.callback(process.stdin.close)
-        self.address = address_from(process, site.network.interface, site.network.scheduler_ports, self.pem)
+        try:
+            self.address = address_from(process, site.network.interface, site.network.scheduler_ports, self.pem)
+        except Unavailable as error:
+            raise Unavailable(f"site {site.name!r}, {access}: {error}") from error
         if not self.address:
             raise Unavailable(
                 f"{access}: the Dask scheduler did not start; check `environment` and `network` of site {site.name!r}"

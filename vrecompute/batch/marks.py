@@ -1,11 +1,11 @@
-"""How a poll begins: the exit codes that jobs left in the spool, read by the same command that asks the system."""
+"""How a poll begins: exit codes and keys that jobs left in the spool, by the same command that asks the system."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-__all__ = ["LONGEST_S", "MARKS", "PATIENCE_S", "read_marks"]
+__all__ = ["LONGEST_S", "MARKS", "PATIENCE_S", "read_keys", "read_marks"]
 
 #: Seconds that each of a poll's questions may take, and those after which it is given up as a whole: two questions,
 #: 5 s each to be killed if they do not end when told to, and a connection.
@@ -22,17 +22,37 @@ ask() {{
   cd -- "$1" 2> /dev/null && {{ echo "$2"; ls; }} | awk '
     NR == 1 {{ n = split($0, ids, ","); for (i = 1; i <= n; i++) wanted[ids[i]]; next }}
     match($0, /\.[0-9]+\.end$/) && substr($0, 1, RSTART - 1) in wanted
-  ' | while read -r mark; do read -r code < "$mark"; echo "$mark $code"; done
+    /^secrets-tls-/ && substr($0, 13) in wanted
+  ' | while read -r mark; do
+    case $mark in secrets-*) echo "$mark" ;; *) read -r code < "$mark"; echo "$mark $code" ;; esac
+  done
 )
 """
+_KEYS = re.compile(r"secrets-tls-([A-Za-z0-9_.@-]+)")
 _MARK = re.compile(r"([A-Za-z0-9_.@-]+)\.([0-9]{1,9})\.end ([0-9]{1,9})")
 
 
 def read_marks(lines: Iterable[str]) -> tuple[dict[str, dict[int, int]], list[str]]:
-    """({id: {attempt: exit code}} of the marks that come first, the lines after them)."""
-    marks: dict[str, dict[int, int]] = {}
-    said = list(lines)
-    while said and (found := _MARK.fullmatch(said[0])):
-        marks.setdefault(found[1], {})[int(found[2])] = int(found[3])
-        del said[0]
+    """({id: {attempt: exit code}} of the marks that come first, the lines after what is said of the spool)."""
+    marks, _, said = _read(lines)
     return marks, said
+
+
+def read_keys(lines: Iterable[str]) -> set[str]:
+    """Ids of jobs whose own keys are in the spool."""
+    return _read(lines)[1]
+
+
+def _read(lines: Iterable[str]) -> tuple[dict[str, dict[int, int]], set[str], list[str]]:
+    marks: dict[str, dict[int, int]] = {}
+    keys: set[str] = set()
+    said = list(lines)
+    while said:
+        if found := _MARK.fullmatch(said[0]):
+            marks.setdefault(found[1], {})[int(found[2])] = int(found[3])
+        elif found := _KEYS.fullmatch(said[0]):
+            keys.add(found[1])
+        else:
+            break
+        del said[0]
+    return marks, keys, said

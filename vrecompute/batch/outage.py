@@ -1,15 +1,23 @@
-"""`Outage`: says once that the batch system does not answer, with what it said instead, and once that it is back."""
+"""`Outage`: says once that the batch system does not answer, with what it said instead, and once that it is back.
+
+`cancel_owed`: what becomes of jobs that were to end in the meantime.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 
-__all__ = ["Outage"]
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.errors import Unavailable
+
+__all__ = ["Outage", "cancel_owed"]
 
 _LOG = logging.getLogger(__name__)
 #: A daemon that restarts may be away this long without a warning.
 _PATIENCE_S = 30.0
+#: How long, and how often, jobs are cancelled again whose owner is leaving.
+_CANCEL_S, _AGAIN_S = 20.0, 2.0
 
 
 class Outage:
@@ -37,3 +45,20 @@ class Outage:
         if self._told and self._since is not None:
             _LOG.warning("%s answers again, after %.0f s", self.whom, time.monotonic() - self._since)
         self._since, self._told, self._heard = None, False, True
+
+
+def cancel_owed(backend: QueueBackend) -> None:
+    """Try for a while to cancel what could not be; then say which jobs may go on, and the command that ends them."""
+    deadline = time.monotonic() + _CANCEL_S
+    why = ""
+    while (ids := sorted(backend.owed)) and time.monotonic() < deadline:
+        try:
+            backend.cancel([])
+        except Unavailable as error:
+            if not why:
+                _LOG.warning("trying for %.0f s to cancel jobs %s: %s", _CANCEL_S, ", ".join(ids), error)
+            why = str(error)
+            time.sleep(_AGAIN_S)
+    if ids:
+        command = f"{backend.ending} {' '.join(ids)}"
+        _LOG.warning("%s: jobs that could not be cancelled may go on; `%s` ends them: %s", backend.access, command, why)

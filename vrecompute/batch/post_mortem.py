@@ -1,14 +1,18 @@
-"""How a job ended, as a sentence: the same words for every batch system."""
+"""How a job ended, or that it will never start, as a sentence: the same words for every batch system."""
 
 from __future__ import annotations
 
-from vrecompute.batch.contract import JobStatus, State
+import contextlib
+
+from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitError
+from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["how_it_ended", "near_limit"]
+__all__ = ["how_it_ended", "log_ends", "near_limit", "never_starts"]
 
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
+_LOG_LINES = 5
 
 
 def near_limit(peak_bytes: int | None, limit_bytes: int | None) -> bool:
@@ -43,6 +47,23 @@ def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, 
             return f"FAILED: {where} ended with {how}{after}{used}"
         case _:
             return ""
+
+
+def never_starts(backend: Backend, reason: str) -> SubmitError:
+    """What a run ends with whose jobs the system took and will never start."""
+    return SubmitError(
+        f"site {backend.site.name!r}: no job of this run can ever start, so they are cancelled: {reason}"
+    )
+
+
+def log_ends(backend: Backend, job_id: JobId | None) -> str:
+    """The last lines of what a job wrote, in one; "(nothing)" also where the site does not give them."""
+    told = ""
+    if job_id is not None:
+        with contextlib.suppress(Unavailable, OSError):
+            told = backend.logs(job_id)
+    lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
+    return f"Its log ends: {' | '.join(lines) or '(nothing)'}"
 
 
 def _memory(peak: int | None, limit: int | None) -> str:

@@ -126,13 +126,14 @@ def _send(backend: QueueBackend, address: str) -> tuple[JobId, JobStatus]:
     job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S, image=image))
     deadline = time.monotonic() + _PATIENCE_S
     status = JobStatus(State.UNKNOWN)
-    while time.monotonic() < deadline:
-        status = backend.poll([job_id])[job_id]
-        if status.state.terminal:
-            return job_id, status
-        time.sleep(0.5)
-    with contextlib.suppress(Unavailable):
-        backend.cancel([job_id])
+    try:
+        while time.monotonic() < deadline and not status.state.terminal:
+            time.sleep(0.5)
+            status = backend.poll([job_id])[job_id]
+    finally:
+        if not status.state.terminal:
+            with contextlib.suppress(Unavailable):
+                backend.cancel([job_id])
     return job_id, status
 
 

@@ -7,7 +7,7 @@
     rerun             requeue                                         a command that is out of time goes on
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
     asking            is_id, ask_about                                known: what is believed; a query per min_poll
-    the end           end                                             cancel: jobs and their secrets
+    the end           end, ending                                           cancel: jobs and their secrets
     delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
     is it there       greet                                           probe: a canary through the real queue
 
@@ -16,6 +16,7 @@ A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +52,8 @@ class QueueBackend(Backend):
     options: Any
     access: Access
     budget: Budget
+    #: Set where nothing is to wait for jobs of a cluster that is being opened.
+    leaving: threading.Event
     #: Whether a job has whole nodes, and is charged for them.
     whole_node: bool = False
     #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.
@@ -62,6 +65,14 @@ class QueueBackend(Backend):
     preamble: tuple[str, ...] = ()
     #: The shell command with which a job asks to be started again under its id; empty where there is none.
     requeue: str = ""
+
+    #: The command with which a user ends jobs by their ids.
+    ending: str = "cancel"
+
+    @property
+    @abstractmethod
+    def owed(self) -> Sequence[JobId]:
+        """Jobs that were to be cancelled while the site did not answer."""
 
     @property
     @abstractmethod

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.cluster import check_cluster, open_queue_cluster
-from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus
+from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus, State
 from vrecompute.batch.job_script import render
 from vrecompute.batch.known import Known
-from vrecompute.batch.marks import LONGEST_S, MARKS, read_marks
+from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
 from vrecompute.batch.options import read_options
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.probe import probe
@@ -35,6 +35,8 @@ from vrecompute.sites.model import Site
 __all__ = ["QueueDriver"]
 
 _MOST_IDS = 5000
+#: Ends after which the system may start a job again by itself.
+_AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
 _ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
 
 
@@ -51,6 +53,8 @@ class QueueDriver(QueueBackend):
         self._known = Known(self.system)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
+        self.leaving = threading.Event()
+        self._owed: dict[JobId, None] = {}
         self._one = threading.RLock()
 
     @property
@@ -88,10 +92,17 @@ class QueueDriver(QueueBackend):
         with self._one:
             with contextlib.suppress(Unavailable):
                 self._submissions.settle()
-            if wanted := [i for i in ids if self.is_id(i)]:
+            self._owed |= dict.fromkeys(i for i in ids if self.is_id(i))
+            if wanted := list(self._owed):
                 self.end(wanted)
+                self._owed.clear()
                 self._known.cancelled(wanted)
                 self._files.cancelled(wanted)
+
+    @property
+    def owed(self) -> list[JobId]:
+        """Jobs whose cancellation the site did not take; it is asked again with each later question."""
+        return list(self._owed)
 
     def logs(self, job_id: JobId) -> str:
         """What the job wrote, from its file in the spool."""
@@ -104,7 +115,12 @@ class QueueDriver(QueueBackend):
 
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
+        self.leaving.clear()
         return open_queue_cluster(self, workers)
+
+    def stop_waiting(self) -> None:
+        """See `Backend`."""
+        self.leaving.set()
 
     def check_cluster(self, workers: int) -> None:
         """What the site's file and this installation say against it."""
@@ -137,7 +153,9 @@ class QueueDriver(QueueBackend):
         """
         command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
         done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
-        return *read_marks(done.text.splitlines()), done
+        lines = done.text.splitlines()
+        self._files.seen(read_keys(lines))
+        return *read_marks(lines), done
 
     def _submit(self, job: Job, count: int) -> list[JobId]:
         """Deliver secret files and submit; of what is not submitted, none stays."""
@@ -170,5 +188,8 @@ class QueueDriver(QueueBackend):
             self.outage.broken()
         self._known.take(answer)
         with contextlib.suppress(Unavailable):
-            self._submissions.settle()
-        self._files.sweep(i for i in named if self._known.status(i).blame != "none")
+            self.cancel([])
+        ended = {i: self._known.status(i) for i in named if self._known.status(i).state.terminal}
+        self._files.sweep(i for i, status in ended.items() if status.blame != "none")
+        # another process' too, unless an attempt that follows may be using them
+        self._files.sweep_keys(i for i, status in ended.items() if status.state not in _AGAIN)

@@ -10,7 +10,7 @@ as they start would be replaced for ever, so each such failure doubles the wait 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from vrecompute.batch.budget import Budget
@@ -36,7 +36,7 @@ class Actions:
 class Reconciler:
     """Decides what to submit and cancel; the caller carries it out.
 
-    `strikes` counts what went wrong since a job last did well, `failures` those that were jobs ending badly at once.
+    `strikes` counts what went wrong since a job last did well, `failures` those that were jobs of no use.
     """
 
     max_jobs: int | None = None
@@ -45,12 +45,17 @@ class Reconciler:
     failures: int = field(default=0, init=False)
     _not_before_s: float = field(default=float("-inf"), init=False)
 
-    def decide(self, wanted: int, observed: Mapping[str, JobStatus], now_s: float) -> Actions:
-        """The difference between what is wanted and what is there. `now_s` is any clock that only goes forward."""
+    def decide(
+        self, wanted: int, observed: Mapping[str, JobStatus], now_s: float, barren: Collection[str] = ()
+    ) -> Actions:
+        """The difference between what is wanted and what is there. `now_s` is any clock that only goes forward.
+
+        `barren` are jobs that ended without having brought what they were for, however long they took.
+        """
         limit = wanted if self.max_jobs is None else min(wanted, self.max_jobs)
         over = tuple(name for name, status in observed.items() if status.state.terminal)
         alive = {name: status for name, status in observed.items() if not status.state.terminal}
-        self._judge(observed, now_s)
+        self._judge(observed, now_s, failed=bool(barren))
         self.budget.ended(observed[name] for name in over)
         excess = len(alive) - limit
         if excess > 0:
@@ -72,10 +77,11 @@ class Reconciler:
         self.strikes += 1
         self._not_before_s = now_s + min(_LONGEST_WAIT_S, 2.0**self.strikes)
 
-    def _judge(self, observed: Mapping[str, JobStatus], now_s: float) -> None:
+    def _judge(self, observed: Mapping[str, JobStatus], now_s: float, *, failed: bool) -> None:
         if any(s.state is State.RUNNING and (s.elapsed_s or 0) >= _QUICK_S for s in observed.values()):
             self.strikes = self.failures = 0
-        failed = any(s.blame in {"code", "memory"} and (s.elapsed_s or 0) < _QUICK_S for s in observed.values())
+        at_once = [s for s in observed.values() if s.blame in {"code", "memory"} and (s.elapsed_s or 0) < _QUICK_S]
+        failed = failed or bool(at_once)
         # one that is gone without a trace may have worked for long
         lost = [s.elapsed_s for s in observed.values() if s.state is State.NODE_FAIL and s.elapsed_s is not None]
         self.failures += failed

@@ -22,6 +22,7 @@ import dask
 from distributed import Scheduler
 
 from vrecompute.batch.tls import security_of
+from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
@@ -33,14 +34,20 @@ _GRACE_S = 30.0
 def address_from(
     process: subprocess.Popen[bytes], interface: str | None, ports: PortRange | None, pem: str | None
 ) -> str:
-    """Tell a scheduler that was started with pipes what to be; its address, empty where it did not start."""
+    """Tell a scheduler that was started with pipes what to be; its address, empty where nothing comes of it.
+
+    Unavailable where it says why it cannot start.
+    """
     if process.stdin is None or process.stdout is None:
         return ""
     wanted = {"interface": interface, "ports": ports and [ports.first, ports.last], "tls": pem}
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(wanted).encode() + b"\n")
         process.stdin.flush()
-    return str(first_facts(process.stdout).get("address", ""))
+    facts = first_facts(process.stdout)
+    if "error" in facts:
+        raise Unavailable(f"the Dask scheduler does not start: {facts['error']}")
+    return str(facts.get("address", ""))
 
 
 def first_facts(stream: IO[bytes]) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def scheduler_beside(interface: str | None, ports: PortRange | None, pem: Path |
         address = address_from(process, interface, ports, pem.read_text() if pem else None)
         if not address:
             where = f"interface {interface or 'any'}, ports {ports or 'any'}"
-            raise OSError(f"the Dask scheduler did not start on {where}; check the site's `network`")
+            raise Unavailable(f"the Dask scheduler did not start on {where}; check the site's `network`")
         yield address
     finally:
         if stdin is not None:
@@ -84,7 +91,7 @@ def tunnelled(access: Access, address: str) -> Iterator[str]:
 
 
 def free_port(first: int, last: int) -> int:
-    """A port of the range that nothing listens on; OSError where all are taken."""
+    """A port of the range that nothing listens on; Unavailable where all are taken."""
     for port in range(first, last + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +101,7 @@ def free_port(first: int, last: int) -> int:
                 continue
             return port
     where = f"{first}-{last} on {socket.gethostname()}"
-    raise OSError(f"the scheduler could not open a port in {where}; widen network.scheduler_ports")
+    raise Unavailable(f"the scheduler could not open a port in {where}; widen network.scheduler_ports")
 
 
 async def _serve(wanted: dict[str, Any]) -> None:
@@ -114,5 +121,9 @@ async def _serve(wanted: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # its stderr is the user's terminal
-    asyncio.run(_serve(json.loads(sys.stdin.readline())))
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its stderr is the user's terminal
+    try:
+        asyncio.run(_serve(json.loads(sys.stdin.readline())))
+    except (VrecomputeError, OSError, ValueError) as failed:  # ValueError: no such interface
+        print(json.dumps({"error": str(failed)}), flush=True)
+        sys.exit(Unavailable.exit_code)

@@ -17,19 +17,22 @@ from collections.abc import Callable, Mapping
 from distributed.deploy.spec import ProcessInterface
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State
+from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import tunnelled
 from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
 
-__all__ = ["AllocatedScheduler", "scheduler_job", "workers_beside"]
+__all__ = ["NEVER_S", "AllocatedScheduler", "scheduler_job", "workers_beside"]
 
 _log = logging.getLogger(__name__)
 _SCHEDULER_BYTES = 1 << 30
 _LEAST_POLL_S = 1.0
 # How long a job that runs may take to say where its scheduler listens.
 _START_S = 180.0
+#: How long jobs must say that waiting is of no use: a partition or a node may be away for a moment.
+NEVER_S = 30.0
 
 
 def workers_beside(backend: QueueBackend, workers: int) -> int:
@@ -111,23 +114,26 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
             raise
 
     def _address(self, job_id: JobId) -> str:
-        said, runs_since = "", float("inf")
-        while not self._gone():
+        said, runs_since, may_start = "", float("inf"), time.monotonic()
+        pause_s = 0.0
+        while not (self._gone() or self.backend.leaving.wait(pause_s)):
             with contextlib.suppress(Unavailable):
                 if (data := self.backend.announced(f"{self.job.name}.json")) is not None:
                     return str(json.loads(data)["address"])
                 self.observe(self.backend.poll([job_id])[job_id])
             if self.lost() or time.monotonic() - runs_since > _START_S:
-                told = self.backend.logs(job_id)[-500:].strip()
-                raise Unavailable(
-                    f"{self.lost() or 'the Dask scheduler did not start in its job'}; its log: {told or '(nothing)'}"
-                )
+                how = self.lost() or "the Dask scheduler did not start in its job"
+                raise Unavailable(f"{how}. {log_ends(self.backend, job_id)}")
+            if not self._seen.never:
+                may_start = time.monotonic()
+            elif time.monotonic() - may_start > NEVER_S:
+                raise never_starts(self.backend, self._seen.reason)
             if self._seen.state is State.RUNNING:
                 runs_since = min(runs_since, time.monotonic())
             elif self._seen.reason not in {"", said}:
                 said = self._seen.reason
                 _log.warning("the Dask scheduler has not started yet: %s", said)
-            time.sleep(max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll)))
+            pause_s = max(_LEAST_POLL_S, min(10.0, self.backend.site.limits.min_poll))
         raise Unavailable(f"the client stopped waiting for job {self.job_id} of the Dask scheduler")
 
     def _close(self) -> None:

@@ -59,6 +59,7 @@ class Spool:
         self._path: str | None = None
         self._secrets: dict[JobId, list[str]] = {}
         self._litter: list[str] = []
+        self._keys: set[str] = set()
 
     @property
     def path(self) -> str:
@@ -108,6 +109,16 @@ class Spool:
     def sweep(self, ids: Iterable[JobId]) -> None:
         """Delete secrets of jobs that could not do it: they never started, or died with their node."""
         self._delete([path for i in ids for path in self._secrets.pop(i, [])])
+
+    def seen(self, keys: Iterable[str]) -> None:
+        """A look at the spool found keys that these jobs made for themselves."""
+        self._keys |= set(keys)
+
+    def sweep_keys(self, ids: Iterable[JobId]) -> None:
+        """Delete keys that jobs made and could not delete: they were killed outright."""
+        left = self._keys & set(ids)
+        self._keys -= left
+        self._delete([f"{self.path}/secrets-tls-{job_id}" for job_id in sorted(left)])
 
     def cancelled(self, ids: Iterable[JobId]) -> None:
         """Delete their secrets; of a job of another process, those are known whose folder its id names."""

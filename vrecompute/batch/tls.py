@@ -6,7 +6,7 @@ from pathlib import Path
 
 from distributed.security import Security
 
-from vrecompute.errors import UsageError
+from vrecompute.errors import Unavailable
 
 __all__ = ["TLS_FILE", "fresh_keys", "security_of", "tls_environment"]
 
@@ -17,12 +17,12 @@ TLS_FILE = "dask-tls.pem"
 def fresh_keys() -> str:
     """A certificate and its key, made now, as one PEM text; it signs itself, so it is its own authority.
 
-    UsageError where this environment lacks what makes them.
+    Unavailable where this environment lacks what makes them.
     """
     try:
         keys = Security.temporary().get_tls_config_for_role("worker")
     except ImportError as error:
-        raise UsageError(
+        raise Unavailable(
             "clusters need the package cryptography, which this Python environment lacks or cannot load: "
             "pip install cryptography"
         ) from error

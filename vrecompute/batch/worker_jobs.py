@@ -109,7 +109,7 @@ class WorkerJobs(BatchedSpecs):
     def __init__(self, owner: Owner, name: str, security: Security | None, scheduler: Mapping[str, Any]) -> None:
         self.owner = owner
         self.names: set[str] = set()  # of every worker there ever was
-        super().__init__(scheduler=dict(scheduler), security=security, silence_logs="error", name=name)
+        super().__init__(scheduler=dict(scheduler), security=security, silence_logs="critical", name=name)
 
     def came(self, names: set[str]) -> None:
         """Remember them."""

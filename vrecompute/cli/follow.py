@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,6 +13,7 @@ from vrecompute.cli.output import facts, watching
 from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
+from vrecompute.wording import printable
 
 __all__ = ["follow"]
 
@@ -25,40 +22,16 @@ _LOOK_S, _LOOK_ELSEWHERE_S = 0.2, 1.0
 _LONGEST_STOP_S = 60.0
 
 
-@contextlib.contextmanager
-def _heeding_signals(run: Run) -> Iterator[None]:
-    """SIGTERM and SIGHUP (unless ignored, as by nohup) are a Ctrl-C while this process carries the run out."""
-
-    told = False
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal told
-        if not told:  # the end that follows is not cut short by another one
-            told = True
-            raise KeyboardInterrupt
-
-    here = run.is_here and threading.current_thread() is threading.main_thread()
-    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(n) is signal.SIG_DFL]
-    for number in heeded:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in () if told else heeded:
-            signal.signal(number, signal.SIG_DFL)
-
-
 def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: bool = False) -> int:
     """The run's exit code, after its progress and its summary have been shown and its outputs written.
 
     `quiet` shows neither summary nor JSON on standard output.
-    Ctrl-C asks the run to stop and waits for it: what is durable by then is reused by the next run. So do SIGTERM and
-    SIGHUP where this process carries it out, whose jobs would stay behind. A run that another process or a job
-    carries out goes on: what ends is the watching, with exit code 130.
+    Ctrl-C, or another of `signals.heeded`, asks the run to stop and waits for it: what is durable by then is reused by
+    the next run. A run that another process or a job carries out goes on: the watching ends, with exit code 130.
     """
-    click.echo(f"run {run.id}", err=True)
+    click.echo(printable(f"run {run.id}" if run.is_here else f"run {run.id}: {run.where()}"), err=True)
     try:
-        with watching() as watch, _heeding_signals(run):
+        with watching() as watch:
             while run.is_live():
                 # not run.wait: before Python 3.13 a thread whose join was interrupted counts as ended (bpo-45274)
                 watch(run.progress())

@@ -46,7 +46,7 @@ def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[st
     if as_json:
         facts([run._asdict() for run in found])
         return
-    table(["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET"], [run[:5] for run in found])
+    table(["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET", "WHY"], [(*run[:5], run.reason) for run in found])
     for run in found:
         if run.trouble:
             click.echo(printable(f"{run.run}: {run.trouble}"))
@@ -60,10 +60,14 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     """What RUN is: analysis, parameters, dataset, settings, and how far it is."""
     run = _attached(name, site, store)
     manifest = run.manifest
-    progress = run.progress()
+    progress, where = run.progress(), run.where()
     document: dict[str, Any] = {
         "run": run.id,
-        "state": run.status,
+        "state": where.state,
+        "since": where.since and datetime.fromtimestamp(where.since, UTC).isoformat(timespec="seconds"),
+        "job": where.job,
+        "reason": where.reason,
+        "log": where.log,
         "created": manifest.created,
         "analysis": f"{manifest.analysis} {manifest.analysis_version}",
         "code": manifest.code,
@@ -83,6 +87,8 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
         return
     document["progress"] = str(progress)
     for key, value in document.items():
+        if key in {"since", "job", "reason", "log"} and not value:
+            continue
         if isinstance(value, dict):
             click.echo(f"{key}:")
             for inner, item in value.items():
@@ -113,14 +119,15 @@ def attach(
     Ctrl-C ends the watching and not the run, unless it is finished here.
     """
     from vrecompute.cli.follow import follow
+    from vrecompute.cli.signals import heeded
     from vrecompute.client import Client
     from vrecompute.publish import check_directory
 
     if out is not None:
         check_directory(out)
-    with Client(site, store=store, workers=workers) as client:
+    with heeded(), Client(site, store=store, workers=workers) as client:
         run = client.attach(name, trust=trust)
-        followed = run if run.status in {"running", "queued", "unknown", "complete"} else run.resume()
+        followed = run if run.status in {"running", "queued", "unknown", "submitted", "complete"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
 
@@ -172,10 +179,14 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
 @store_options
 def cancel(name: str, site: str | None, store: str | None) -> None:
     """Ask RUN to stop, wherever it is; what is finished is kept and reused."""
+    from vrecompute.errors import UsageError
+
     run = _attached(name, site, store)
     if run.status in {"running", "queued", "unknown"}:
         run.cancel()
         click.echo(f"asked {run.id} to stop")
+    elif run.status == "submitted":
+        raise UsageError(f"run {run.id} waits or runs on site {run.manifest.site!r}; name it: --site FILE")
     else:
         click.echo(f"{run.id} is not running: {run.status}")
 

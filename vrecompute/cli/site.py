@@ -12,6 +12,7 @@ from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON
 from vrecompute.cli.output import facts
+from vrecompute.cli.signals import heeded
 from vrecompute.errors import SiteError, UsageError
 from vrecompute.sites import report
 from vrecompute.sites.drivers import installed_drivers, options_model
@@ -90,7 +91,8 @@ def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: 
 def _probe(name: str) -> list[Finding]:
     backend = load_backend(load_site(name))
     try:
-        return backend.probe()
+        with heeded():  # or its job would stay
+            return backend.probe()
     finally:
         backend.close()
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vrecompute.errors import AbsentObject, StoreError, VrecomputeError
@@ -22,6 +22,7 @@ from vrecompute.stores.objects import read_document, sealed, write_document
 __all__ = [
     "ENDED",
     "OUT_OF_TIME",
+    "REFUSALS",
     "Ended",
     "RunLog",
     "Seen",
@@ -43,8 +44,10 @@ __all__ = [
 OUT_OF_TIME = "out-of-time"
 #: Its last word otherwise. How it ended is in its outcome; without one, no client needs to wait for it.
 ENDED = "ended"
-_LAST_WORDS = frozenset({OUT_OF_TIME, ENDED})
-_FOR_THE_HEAD = frozenset({"started", "progress", OUT_OF_TIME, ENDED})
+#: The last word of a client whose run got no workers -> the state that the run is in.
+REFUSALS = {"refused": "refused", "over-budget": "over budget", "cancelled": "cancelled"}
+_LAST_WORDS = frozenset({OUT_OF_TIME, ENDED, *REFUSALS})
+_FOR_THE_HEAD = _LAST_WORDS | {"started", "progress"}
 # A writer that has said nothing for this long is taken for dead.
 _SILENCE_S = 180.0
 _BEAT_S = 5.0
@@ -180,7 +183,9 @@ def _below(names: Sequence[str], prefix: str) -> list[str]:
 
 
 def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False, seen: Seen | None = None) -> str:
-    """`complete`, `partial`, `failed`, `cancelled`, `running`, or `interrupted`: no Runner has spoken for some minutes.
+    """`complete`, `partial`, `failed`, `cancelled`, `running`, `refused`, `over budget`, or `interrupted`.
+
+    That is, no Runner has spoken for some minutes.
 
     `over` tells of a native id whether that job has ended, with any Runner in it. `seen` is asked for no more. Without
     it, a run that is complete or running costs two requests, however long its log is.
@@ -196,7 +201,7 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
     for name in store.names(prefix) if seen is None else _below(seen.names, f"{prefix}/"):
         writer = name.split("/")[3]
         latest[writer] = max(name, latest.get(writer, ""))
-    gone = False
+    gone, said = False, []
     for writer, name in latest.items():
         if writer in writers:
             continue
@@ -204,12 +209,18 @@ def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: 
             event = read_event(store, name)
         except StoreError:
             continue
+        said.append(event)
         if (at_work := _at_work(event, over)) is True:
             return "running"
         gone = gone or at_work is None
     if gone:
         ended, _ = outcomes(store, run)  # one that ended since the first look, and is gone, has said how
-    return ended[0].outcome.summary.status if ended else "interrupted"
+    return ended[0].outcome.summary.status if ended else _without_outcome(said)
+
+
+def _without_outcome(said: Iterable[Mapping[str, Any]]) -> str:
+    last: Mapping[str, Any] = max(said, key=lambda event: event["time"], default={"event": ""})
+    return REFUSALS.get(last["event"], "interrupted")
 
 
 def latest_event(store: Store, run: str) -> dict[str, Any] | None:
@@ -262,7 +273,8 @@ def head_state(head: Head, over: Callable[[str], bool] = lambda job: False) -> s
     ended = [str(event["status"]) for event in head.said.values() if "status" in event]
     if any(_at_work(event, over) for event in head.said.values() if "status" not in event):
         return "running"
-    return next((status for status in ("complete", "partial") if status in ended), (ended or ["interrupted"])[-1])
+    best = next((status for status in ("complete", "partial") if status in ended), "")
+    return best or (ended[-1] if ended else _without_outcome(head.said.values()))
 
 
 def _at_work(event: Mapping[str, Any], over: Callable[[str], bool]) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vrecompute.batch.contract import Cluster, JobStatus
+from vrecompute.errors import VrecomputeError
 
 __all__ = ["WorkerControl"]
 
@@ -21,6 +22,13 @@ class WorkerControl:
     def lost(self) -> str:
         """Why the workers are gone for good, empty while they are there."""
         return ""
+
+    def refusal(self) -> VrecomputeError | None:
+        """What a run ends with where others would be lost too."""
+        return None
+
+    def stop_waiting(self) -> None:
+        """A thread that waits for workers to be started gets Unavailable."""
 
     def waiting(self) -> str:
         """Why there is no worker yet, empty where that is not known."""

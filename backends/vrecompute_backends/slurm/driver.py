@@ -56,6 +56,7 @@ class SlurmBackend(QueueDriver):
 
     def __init__(self, site: Site, access: Access | None = None) -> None:
         super().__init__(site, access)
+        self.ending = f"scancel --clusters={self.options.cluster}" if self.options.cluster else "scancel"
         self.whole_node, self.array = self.options.whole_node, self.options.array
         self.query = StatusQuery(site, self.options, self.access, self.ask_site)
         if self.options.prefer == "rest":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PENDING_REASONS", "held", "reason_code", "why_waiting"]
+__all__ = ["PENDING_REASONS", "held", "never", "reason_code", "why_waiting"]
 
 #: By the code that squeue prints; `_limit` gives the sentences of codes that name a limit.
 PENDING_REASONS: dict[str, str] = {
@@ -66,6 +66,12 @@ PENDING_REASONS: dict[str, str] = {
 }
 #: Codes of jobs that will not start before they are released; others come in words: "launch failed requeued held".
 _HELD = frozenset({"DependencyNeverSatisfied", "ReservationDeleted"})
+#: Codes of jobs that no end of another job lets start: only a change of the job, of the site file or of the site.
+_NEVER = frozenset(
+    {"PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit", "PartitionConfig",
+     "BadConstraints", "InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "MaxMemPerLimit",
+     "ReservationDeleted", "ReservationInvalid", "DependencyNeverSatisfied"}
+)  # fmt: skip
 _WORDS_OF_HOLDING = re.compile(r"JobHeld|JobHold|[ _](?:held|special[ _]exit)(?![a-z])")
 _SAID = {
     r"launch.fail": "Slurm could not start it on a node, put it back and holds it; ask the site, or `scontrol release`",
@@ -90,6 +96,11 @@ _LOWER = {"jobs": "limits.max_jobs", "jobs in the queue": "limits.max_jobs", "ti
 def held(reason: str) -> bool:
     """Whether a pending job with this reason will not start before it is released."""
     return _code(reason) in _HELD or bool(_WORDS_OF_HOLDING.search(reason))
+
+
+def never(reason: str) -> bool:
+    """Whether waiting alone will not start a pending job with this reason."""
+    return _code(reason) in _NEVER
 
 
 def why_waiting(reason: str) -> str:

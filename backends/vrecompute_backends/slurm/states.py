@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.batch.post_mortem import how_it_ended, near_limit
-from vrecompute_backends.slurm.reasons import held, reason_code, why_waiting
+from vrecompute_backends.slurm.reasons import held, never, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 
 __all__ = ["STATES", "is_unclear", "status_of"]
@@ -58,6 +58,7 @@ def status_of(record: Record) -> JobStatus:
         state=state,
         attempt=record.restarts,
         reason_code=reason_code(record.reason) if state in {State.QUEUED, State.HELD} else "",
+        never=state in {State.QUEUED, State.HELD} and never(record.reason),
         exit_code=code if state.terminal else None,
         # Slurm writes 125 where control groups killed, which is no signal
         signal=record.signal if state.terminal and 0 < (record.signal or 0) <= _LAST_SIGNAL else None,

@@ -30,6 +30,8 @@ _TRANSIENT = re.compile(
 )
 #: Those of them that say nothing about whether it was granted already.
 _LOST = re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE)
+#: Those that are about how many jobs there are, or are in one array: fewer may be taken.
+_TOO_MANY = re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE)
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and
 #: when it was submitted.
 _FIND = (
@@ -63,7 +65,11 @@ def hand_in(site: Site, access: Access, cluster: str | None, job: Job, script: s
         raise LostAnswer(f"{access}: sbatch does not say whether it took job {job.name!r}: {said} ({advice})")
     transient = may_pass(said)
     advice = "try again later" if transient else f"`explain` shows the script; mend site {site.name!r}"
-    raise SubmitError(f"{access}: sbatch refused job {job.name!r}: {said} ({advice})", transient=transient)
+    raise SubmitError(
+        f"{access}: sbatch refused job {job.name!r}: {said} ({advice})",
+        transient=transient,
+        too_many=bool(_TOO_MANY.search(said)),
+    )
 
 
 def cancel(access: Access, cluster: str | None, ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.errors import Unavailable, UsageError
+from vrecompute.errors import Unavailable
 from vrecompute.sites.model import local_site
 from vrecompute_backends.local import LocalBackend
 
@@ -232,5 +232,5 @@ def test_more_workers_than_memory_holds_are_refused_at_once(sums, tmp_path):
 
 def test_keys_that_cannot_be_made_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(UsageError, match="pip install cryptography"):
+    with pytest.raises(Unavailable, match="pip install cryptography"):
         LocalBackend(local_site()).open_cluster(1)

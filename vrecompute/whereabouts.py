@@ -1,0 +1,167 @@
+"""`Whereabouts`: the state of a run with its job, since when and why, in the words of every door."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import datetime
+from typing import NamedTuple
+
+from vrecompute.batch.contract import JobStatus, State, SubmitError
+from vrecompute.batch.post_mortem import log_ends
+from vrecompute.detach import Detached, submitted_at
+from vrecompute.errors import Incomplete, Interrupted, OutOfTime, OverBudget, StoreError
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import Outcome
+from vrecompute.execution.progress import SPOKEN, Progress
+from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, latest_event, outcomes, speaks
+from vrecompute.stores.base import Store
+
+__all__ = [
+    "Whereabouts",
+    "cancelled_early",
+    "heard",
+    "refusal_word",
+    "state_of_job",
+    "tell_refusal",
+    "unknown_end",
+    "whereabouts",
+    "without_outcome",
+]
+
+_WAITS = "its job waits in the queue"
+_ENDED_WITH_OUTCOME = frozenset({"complete", "partial", "failed"})
+
+
+class Whereabouts(NamedTuple):
+    """Where a run is. `since` is in seconds since 1970, None where that is not known; `job` its latest submission."""
+
+    state: str
+    job: str = ""
+    since: float | None = None
+    reason: str = ""
+    log: str = ""  # how the log of a job ends that ended badly
+
+    def __str__(self) -> str:
+        """In one line, in the time of this machine."""
+        job = f", job {self.job}" if self.job else ""
+        since = "" if self.since is None else f" since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S}"
+        return ": ".join(filter(None, [f"{self.state}{since}{job}", self.reason, self.log]))
+
+
+def state_of_job(job: JobStatus | None) -> str:
+    """The state of a run for which its job alone speaks."""
+    if job is None or job.state is State.UNKNOWN:
+        return "unknown"
+    if job.state in {State.QUEUED, State.HELD}:
+        return "queued"
+    if job.state is State.CANCELLED:
+        return "cancelled"
+    return "interrupted" if job.state.terminal else "running"
+
+
+def whereabouts(
+    store: Store,
+    manifest: Manifest,
+    state: str,
+    detached: Detached | None,
+    outcome: Outcome | None,
+    error: BaseException | None,
+) -> Whereabouts:
+    """What store and site say of a run in that state; `error` is what stopped its Runner in this process."""
+    job_id, at = submitted_at(store, manifest.run)
+    job = detached.status() if detached is not None and job_id else None
+    if outcome is not None and state in {*_ENDED_WITH_OUTCOME, "cancelled"}:
+        ended = outcomes(store, manifest.run)[0]
+        why = "; ".join([str(failure) for failure in outcome.failures][:1] or outcome.summary.warnings[:1])
+        return Whereabouts(state, job_id, ended[0].ended if ended else None, why)
+    event = latest_event(store, manifest.run) or {}
+    heard = event.get("time")
+    if error is not None or event.get("event") in REFUSALS:
+        return Whereabouts(state, job_id, heard, str(error or event.get("reason", "")))
+    if state in {"queued", "submitted", "unknown"}:
+        return Whereabouts(state, job_id, at, _why_not_running(state, manifest, job))
+    if state == "running":
+        began: float | None = int(str(event["writer"]).partition("-")[0], 16) if "writer" in event else None
+        began = time.time() - job.elapsed_s if job is not None and job.elapsed_s is not None else began
+        return Whereabouts(state, job_id, began, str(event.get("waiting", "")))
+    log = ""
+    if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
+        log = log_ends(detached.backend, detached.ids()[-1])
+    return Whereabouts(state, job_id, heard or at, job.reason if job and job.reason else "its Runner is gone", log)
+
+
+def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progress:
+    """How far a run elsewhere is: as its Runner said last, as it ended, or why its job waits."""
+    event = latest_event(store, manifest.run)
+    if event is not None and event["event"] == ENDED and (ended := outcomes(store, manifest.run)[0]):
+        of = ended[0].outcome.summary
+        done = of.chunks.computed + of.chunks.reused
+        return Progress(
+            "done",
+            done,
+            of.chunks.total,
+            failures=len(ended[0].outcome.failures),
+            events=of.events.seen,
+            events_expected=of.events.expected,
+        )
+    if detached is not None and (event is None or not speaks(event)) and submitted_at(store, manifest.run)[0]:
+        job = detached.status()
+        if job.state in {State.QUEUED, State.HELD}:
+            return Progress("queued", waiting=job.reason or _WAITS, waiting_for="workers")
+    return Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
+
+
+def _why_not_running(state: str, manifest: Manifest, job: JobStatus | None) -> str:
+    if state == "queued":
+        return job.reason if job is not None and job.reason else _WAITS
+    if state == "submitted":
+        return f"site {manifest.site!r} was not asked: it is not known here"
+    return (job.reason if job is not None else "") or f"site {manifest.site!r} does not say what became of its job"
+
+
+def unknown_end(store: Store, manifest: Manifest) -> str:
+    """Why the store does not say how the run's Runner ended, though it did; empty where that was interrupted."""
+    if damaged := outcomes(store, manifest.run)[1]:
+        return "; ".join(map(str, damaged.values()))
+    event = latest_event(store, manifest.run)
+    ended = event is not None and event["event"] == ENDED
+    return f"{store.url}: its outcome in {manifest.prefix}outcomes is missing" if ended else ""
+
+
+def without_outcome(store: Store, manifest: Manifest, where: Whereabouts, job: JobStatus | None) -> Incomplete:
+    """What is raised of a run that has ended and whose outcome is asked for, where there is none."""
+    run, what = manifest.run, "was interrupted"
+    kind: type[Incomplete] = Interrupted
+    how = where.reason + (f". {where.log}" if where.log else "")
+    if why := unknown_end(store, manifest):  # it may have ended in any way
+        kind, what, how = Incomplete, "has no outcome", f"how it ended is not known: {why}"
+    if job is not None and job.exit_code == OutOfTime.exit_code:
+        how += "; it was out of time, and its site does not let jobs requeue themselves"
+    return kind(
+        f"run {run} {what}: {how}. Finished chunks are durable; "
+        f"client.attach({run!r}).resume() or `vrecompute runs attach {run}` finishes it"
+    )
+
+
+def cancelled_early(run: str) -> Interrupted:
+    """The end of a run that was cancelled before it had workers."""
+    return Interrupted(
+        f"run {run} was cancelled before it had workers; `vrecompute runs attach {run}` takes it up again"
+    )
+
+
+def refusal_word(error: BaseException) -> str:
+    """The last word of a run that got no workers: its site refused it, or it was cancelled; empty of any other end."""
+    if isinstance(error, Interrupted):
+        return "cancelled"
+    if isinstance(error, OverBudget):
+        return "over-budget"
+    return "refused" if isinstance(error, SubmitError) and not error.transient else ""
+
+
+def tell_refusal(store: Store, manifest: Manifest, error: BaseException) -> None:
+    """Have the store tell other processes that the site gave a run no workers, and why."""
+    if word := refusal_word(error):
+        with contextlib.suppress(StoreError):
+            RunLog(store, manifest).event(word, reason=str(error))
