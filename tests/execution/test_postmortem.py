@@ -106,7 +106,7 @@ class Suicide(Analysis):
 )
 def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, words, advice):
     def look_every(dask_worker):
-        dask_worker.periodic_callbacks["vrecompute-worker-exit"].callback_time = look_ms
+        dask_worker.periodic_callbacks["vrecompute-watch"].callback_time = look_ms
 
     write_events(tmp_path / "a.root")
     (tmp_path / "suicide.py").write_text(SUICIDE)

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vrecompute.cli.site import site as command
@@ -183,6 +183,8 @@ keys = st.sampled_from(
 )
 
 
+@example("slurm", {"worker-extra-args": False})
+@example("htcondor", {"extra": "--nthreads '2"})
 @given(st.sampled_from(SYSTEMS), st.dictionaries(keys | st.text(min_size=1, max_size=8), values, max_size=6))
 def test_whatever_a_section_holds_becomes_a_right_site_or_is_named(system, given_):
     draft = from_jobqueue(system, given_)

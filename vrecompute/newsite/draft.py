@@ -50,7 +50,7 @@ class Draft:
     def settle(self) -> str:
         """The text, which `site check` finds right. What was found in another file and is wrong here is left out.
 
-        SiteError with every problem of what somebody answered.
+        Raises SiteError with every problem of what was answered.
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "site.yaml"

@@ -154,8 +154,12 @@ class _Reading:
             self.out.drop(f"{origin}: {line.strip()}", "jobs run modules, a set-up script, a venv and variables only")
 
     def _worker_arguments(self, key: str) -> None:
-        given = self.left.pop(key, [])
-        words = shlex.split(given) if isinstance(given, str) else [str(word) for word in given]
+        given = self.left.pop(key, None)
+        try:
+            words = shlex.split(given) if isinstance(given, str) else [str(w) for w in ([] if given is None else given)]
+        except (TypeError, ValueError):
+            self.out.drop(f"{self.origin(key)}: {_shown(given)}", "expected arguments of a command, as in a shell")
+            return
         while words:
             name, has_value, value = words.pop(0).partition("=")
             if not has_value and words and not words[0].startswith("-"):
