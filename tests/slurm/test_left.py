@@ -106,7 +106,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(
-    "end", ["killed", "requeued", *(pytest.param(end, marks=pytest.mark.acceptance) for end in ("held", "terminated"))]
+    "end", ["killed", *(pytest.param(end, marks=pytest.mark.acceptance) for end in ("requeued", "held", "terminated"))]
 )
 def test_a_detached_run_whose_job_ends_in_another_way_leaves_no_job_and_no_key(made, end):
     before = keys(made)

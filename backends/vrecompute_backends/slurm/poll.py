@@ -71,6 +71,8 @@ _NO_ACCOUNTING = "accounting storage is disabled"
 _ABSENT = "127"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"
+#: The last that accounting may ever say of a job that was cancelled after it was put back; squeue shows it if it waits.
+_PUT_BACK = "REQUEUED"
 _COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
 
 Reader = Callable[[str], dict[str, Record]]
@@ -114,6 +116,8 @@ def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Seque
     wanted = frozenset(ids)
     instead = _instead(sections.get("squeue")) if found["squeue"] is None else ""
     merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in accounts.items()})
+    if not instead:
+        merged = {i: record for i, record in merged.items() if i in queue or record.state != _PUT_BACK}
     return Polled(
         records={i: record for i, record in merged.items() if i in wanted},
         silent="sacct" in sections and found["sacct"] is None and not without,

@@ -209,6 +209,8 @@ def polled(asker, clock, after_s):
         ("==== squeue 0\n\n==== sacct 1\nSlurm accounting storage is disabled", 31),
         # with accounting, which may have much to catch up with
         (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n", 601),
+        # it was put back, and cancelled before it began again: accounting may never say more
+        (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n7|REQUEUED|0|0:0|c1|4|5|50M||1|1\n", 601),
     ],
 )
 def test_a_job_that_nobody_knows_any_more_has_ended_and_is_charged_to_nobody(clock, gone, last_s):
@@ -219,6 +221,13 @@ def test_a_job_that_nobody_knows_any_more_has_ended_and_is_charged_to_nobody(clo
     ended = polled(asker, clock, 2)
     assert (ended.state, ended.blame) == (State.NODE_FAIL, "infrastructure")
     assert "job 7 has ended without an exit code and is in no queue" in ended.reason
+
+
+def test_a_job_that_was_put_back_is_queued_while_squeue_has_it_or_does_not_answer(clock):
+    put_back = "==== sacct 0\n7|REQUEUED|0|0:0|c1|4|5|50M||1|1\n"
+    waits = f"==== squeue 0\n7|PENDING|1|0:0||0:00|5:00|BeginTime\n{put_back}"
+    asker = backend(Told(waits, f"==== squeue 124\n\n{put_back}"))
+    assert [polled(asker, clock, s).state for s in (0, 400, 400)] == [State.QUEUED] * 3
 
 
 def test_a_job_of_another_process_is_found_ended_too(clock):
