@@ -117,15 +117,21 @@ def test_a_client_that_is_told_to_end_while_its_jobs_work(place, scheduler_runs)
     assert comes_true(lambda: place.left() == [], 10, 0.5), place.left()
 
 
+def broken(place):
+    """Have no command of the batch system work once jobs wait; gives what mends them."""
+    assert comes_true(lambda: "WAIT" in place.states())
+    program = place.tmp / "bin" / "qq"
+    text = program.read_text()
+    program.write_text("#!/bin/sh\necho 'qq: no answer' >&2; exit 1\n")
+    return lambda: program.write_text(text)
+
+
 def test_a_client_that_cannot_cancel_says_which_jobs_and_how(place):
     with place.run(options="{queue: busy}") as client:
-        assert comes_true(lambda: "WAIT" in place.states())
-        broken = place.tmp / "bin" / "qq"
-        text = broken.read_text()
-        broken.write_text("#!/bin/sh\necho 'qq: no answer' >&2; exit 1\n")
+        mend = broken(place)
         client.terminate()
         said = client.communicate(timeout=90)[0]
-        broken.write_text(text)
+        mend()
     assert client.returncode == 130, said
     assert "`qq cancel 1_0 1_1` ends them" in said
     subprocess.run(["qq", "cancel", "1"], check=True)
@@ -133,14 +139,11 @@ def test_a_client_that_cannot_cancel_says_which_jobs_and_how(place):
 
 def test_a_site_that_answers_again_in_time_has_its_jobs_cancelled(place):
     with place.run(options="{queue: busy}") as client:
-        assert comes_true(lambda: "WAIT" in place.states())
-        broken = place.tmp / "bin" / "qq"
-        text = broken.read_text()
-        broken.write_text("#!/bin/sh\necho 'qq: no answer' >&2; exit 1\n")
+        mend = broken(place)
         client.terminate()
         line = next((line for line in client.stdout if "trying for" in line), "")
         assert "1_0, 1_1" in line
-        broken.write_text(text)
+        mend()
         said = client.communicate(timeout=90)[0]
     assert "may go on" not in said
     assert comes_true(lambda: place.left() == [], 10, 0.5), place.left()
