@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from distributed import Client as DaskClient
-from distributed import LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,13 +37,6 @@ class Cuts(Analysis):
 # Odd on purpose: shares of a file's bytes that are no whole numbers.
 EVENTS, CLUSTERS, CHUNK_BYTES = 331, 7, 900
 NAMES = ("a.root", "b.root", "c.root")
-
-
-@pytest.fixture(scope="module")
-def dask():
-    threads = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(**threads) as cluster, DaskClient(cluster, set_as_default=False) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

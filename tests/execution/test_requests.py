@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from distributed import Client as DaskClient
-from distributed import LocalCluster
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client, retries
@@ -19,14 +17,6 @@ from vrecompute.stores.directory import DirStore
 from vrecompute.testing import UnreliableStore
 
 SOURCES, CLUSTERS = 3, 8
-
-
-@pytest.fixture(scope="module")
-def dask():
-    """Workers that are threads of this process, so that they count in the same store."""
-    threads = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(**threads) as cluster, DaskClient(cluster, set_as_default=False) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

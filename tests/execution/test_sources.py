@@ -12,8 +12,6 @@ from collections import OrderedDict
 from pathlib import Path
 
 import pytest
-from distributed import Client as DaskClient
-from distributed import LocalCluster
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.sources import Doubles
@@ -36,14 +34,6 @@ from vrecompute.execution.wholefile import digest_at
 from vrecompute.reader import handles, rawfile
 
 CHUNK_BYTES = 2000
-
-
-@pytest.fixture(scope="module")
-def dask():
-    """Workers that are threads of this process, so that they have its schemes."""
-    threads = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(**threads) as cluster, DaskClient(cluster, set_as_default=False) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
