@@ -21,6 +21,7 @@ from tests.events import SUM_ANALYSIS
 if TYPE_CHECKING:
     from vrecompute import Client
     from vrecompute.run import Run
+    from vrecompute.sites.model import Site
 
 ROOT = Path(__file__).parents[1]
 # Compiled kernels are kept between test runs, away from the checkout.
@@ -142,3 +143,11 @@ def run(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 def examples() -> Callable[[int], int]:
     """The function `examples(full)`: `full` repetitions in `make acceptance`, a twentieth (at least 5) otherwise."""
     return lambda full: full if ACCEPTANCE else max(5, full // 20)
+
+
+@pytest.fixture
+def qq_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The site of the driver that backends/README.md prints, with a simulated queue; its code is run only here."""
+    from tests.backends.readme_driver import site_of_qq
+
+    yield from site_of_qq(tmp_path, monkeypatch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -36,8 +37,7 @@ driver = module("my_package.driver", "driver")
 suite = module("test_my_driver", "test_my_driver")
 
 
-@pytest.fixture
-def qq_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site_of_qq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The README's site with a QQ of its own; what is still in its queue afterwards is ended."""
     folder, home = tmp_path / "bin", tmp_path / "qq"
     for path in (folder, home):

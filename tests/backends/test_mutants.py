@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.backends.readme_driver import driver, qq_site, suite  # noqa: F401 -- a fixture
+from tests.backends.readme_driver import driver, suite
 from vrecompute.batch.cluster import QueueCluster
 from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State
 from vrecompute.batch.known import Answer
@@ -312,7 +312,7 @@ CASES = [(mutant, name) for name, mutants in MUTANTS.items() for mutant in mutan
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("mutant", "name"), CASES, ids=[mutant.__name__ for mutant, _ in CASES])
-def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):  # noqa: F811
+def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):
     suited = suite.TestMyDriver()
     suited.patience_s = 8
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.backends.readme_driver import blocks, driver, qq_site, suite  # noqa: F401 -- a fixture
+from tests.backends.readme_driver import blocks, driver, suite
 from vrecompute.batch.contract import SubmitError
 from vrecompute.testing.clusters import ClusterContract
 
@@ -15,7 +15,7 @@ from vrecompute.testing.clusters import ClusterContract
 @pytest.mark.timeout(300)
 class TestQQ(suite.TestMyDriver):
     @pytest.fixture
-    def make_backend(self, qq_site):  # noqa: F811 -- the fixture
+    def make_backend(self, qq_site):
         return lambda **changes: driver.MyBackend(replace(qq_site, **changes))
 
 
@@ -25,7 +25,7 @@ class TestItsSchedulerInAJob(ClusterContract):
     """Live mode in the third way, with nothing more of the driver."""
 
     @pytest.fixture
-    def make_backend(self, qq_site):  # noqa: F811 -- the fixture
+    def make_backend(self, qq_site):
         return lambda **changes: driver.MyBackend(replace(qq_site, scheduler_runs="allocation", **changes))
 
 
@@ -33,7 +33,7 @@ def test_a_whole_driver_is_at_most_150_lines():
     assert len(blocks()["driver"].splitlines()) <= 150
 
 
-def test_a_refusal_keeps_no_secret(qq_site, tmp_path):  # noqa: F811 -- the fixture
+def test_a_refusal_keeps_no_secret(qq_site, tmp_path):
     closed = driver.MyBackend(replace(qq_site, options={"queue": "closed"}))
     job = suite.TestMyDriver().job("true", secret_files={"key": b"s3cr3t"})
     with pytest.raises(SubmitError, match="queue closed takes no jobs"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.readme_driver import blocks, qq_site  # noqa: F401 -- a fixture
+from tests.backends.readme_driver import blocks
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 
@@ -88,7 +88,7 @@ class Place:
 
 
 @pytest.fixture
-def place(qq_site, tmp_path):  # noqa: F811 -- the fixture
+def place(qq_site, tmp_path):
     return Place(tmp_path)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.backends.readme_driver import driver, qq_site  # noqa: F401 -- a fixture
+from tests.backends.readme_driver import driver
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def client(qq_site, tmp_path, monkeypatch):  # noqa: F811 -- the fixture
+def client(qq_site, tmp_path, monkeypatch):
     """`client(asked, **changes)`: one of a QQ whose site is changed so."""
     monkeypatch.setattr("vrecompute.workforce.load_backend", driver.MyBackend)
     monkeypatch.setattr(cluster, "_LEAST_POLL_S", 0.3)
@@ -81,7 +81,7 @@ def test_jobs_that_can_never_start_end_the_run_as_a_refusal_does(client, tmp_pat
     assert comes_true(lambda: alive() == [], 20)
 
 
-def test_as_many_jobs_as_the_system_takes_do_the_work_of_more(client, qq_site, tmp_path, caplog):  # noqa: F811
+def test_as_many_jobs_as_the_system_takes_do_the_work_of_more(client, qq_site, tmp_path, caplog):
     qq("limit", "2", "100")
     with client(**nodes(qq_site, min=1, max=5), asked=5) as few:
         few.dask.wait_for_workers(2, timeout=60)
@@ -93,13 +93,13 @@ def test_as_many_jobs_as_the_system_takes_do_the_work_of_more(client, qq_site, t
     assert "goes on with 2 jobs" in caplog.text
 
 
-def test_more_copies_than_one_submission_may_have_are_several(client, qq_site):  # noqa: F811 -- the fixture
+def test_more_copies_than_one_submission_may_have_are_several(client, qq_site):
     qq("limit", "100", "2")
     with client(**nodes(qq_site, min=5)) as parts:
         parts.dask.wait_for_workers(5, timeout=60)
 
 
-def test_fewer_jobs_than_a_run_starts_with_are_refused_with_the_number(client, qq_site, tmp_path):  # noqa: F811
+def test_fewer_jobs_than_a_run_starts_with_are_refused_with_the_number(client, qq_site, tmp_path):
     qq("limit", "2", "100")
     with (
         client(**nodes(qq_site, min=3)) as few,
