@@ -193,7 +193,10 @@ def test_a_cluster_of_specs_names_its_workers_once_and_replaces_none():
         cluster.sync(cluster.correct)
         assert set(cluster.workers) == set(names)
         assert cluster.names == set(names), lacks("'add' with 'workers' for _update_worker_status", "BatchedSpecs")
-        cluster._update_worker_status("remove", next(iter(cluster.scheduler_info["workers"])))
+        gone = next(iter(cluster.scheduler_info["workers"]))
+        cluster._update_worker_status("remove", gone)
+        cluster._update_worker_status("remove", gone)  # the scheduler says it again when the worker really ends
+        assert gone not in cluster.scheduler_info["workers"]
         assert len(cluster.worker_spec) == 2
         cluster.without_scheduler()
         assert cluster.shutdown_scheduler is False

@@ -153,6 +153,8 @@ class BatchedSpecs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "add":
             self.came({str(facts["name"]) for facts in msg["workers"].values()})
+        elif msg not in self.scheduler_info["workers"]:
+            return  # Dask's own raises for a worker that has gone already, or that was never told of
         super(SpecCluster, self)._update_worker_status(op, msg)  # SpecCluster's own would replace the one that went
 
     def new_name(self) -> str:
