@@ -113,6 +113,10 @@ class TaskPool:
     def __len__(self) -> int:
         return len(self._flying)
 
+    def tickets(self) -> Iterable[Any]:
+        """Those in flight."""
+        return self._flying.keys()
+
     def flying(self) -> list[tuple[Any, float, int]]:
         """(ticket, seconds since submitted, copies) of everything in flight."""
         now = time.monotonic()

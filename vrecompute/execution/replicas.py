@@ -33,6 +33,7 @@ class ReplicaNotes:
 _noted: ContextVar[ReplicaNotes | None] = ContextVar("replicas", default=None)
 # Of sources with replicas, in this process: which address gave last, and why not the first.
 _gave: dict[tuple[str, ...], tuple[int, str]] = {}
+_MOST_KNOWN = 10_000
 
 
 def note_replicas() -> ReplicaNotes:
@@ -83,6 +84,8 @@ def read_somewhere(addresses: Sequence[str], read: Callable[[str], _T]) -> _T:
     begin, before = _gave.get(key := tuple(addresses), (0, ""))
     given, number, why = first_that_gives(addresses, noting, begin)
     if len(addresses) > 1:
+        if len(_gave) >= _MOST_KNOWN:
+            _gave.clear()
         _gave[key] = number, why or before
     note_elsewhere(addresses, number, why or before)
     return given

@@ -181,15 +181,16 @@ class WorkLoop:
             runner.tally.failed(lost_chunk(self.plan, task.first, error, deaths(), self._peaks, word))
 
     def _note_memory(self, pool: TaskPool) -> None:
-        if any(task.alone for task, _, _ in pool.flying()):
+        if any(task.alone for task in pool.tickets()):
             for address, (used, limit) in pool.memory().items():
                 self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
 
     def _double_stragglers(self, pool: TaskPool, shared: Future) -> None:
         """Send a second copy of a task that takes far longer than usual, once, where cores idle."""
+        if len(pool) >= self._threads:
+            return
         for task, elapsed, copies in pool.flying():
-            spare = task not in self._doubled and copies == 1 and len(pool) < self._threads
-            if spare and self.schedule.is_straggler(elapsed):
+            if copies == 1 and self.schedule.is_straggler(elapsed) and task not in self._doubled:
                 self._doubled.add(task)
                 self.runner.log.event("straggler", first=task.first, last=task.last, elapsed_s=elapsed)
                 self._submit(pool, shared, task)
