@@ -99,6 +99,22 @@ def code_of(
     )
 
 
+# What is found in the text of a function, which stays as it is: each run of a worker asks for the same ones.
+_texts: dict[tuple[int, str], tuple[sourcetext.Found, Any, Uses]] = {}
+_MOST_TEXTS = 4096
+
+
+def _written(function: FunctionType, found: sourcetext.Found) -> tuple[Any, Uses]:
+    """The syntax of a function as data, and what it uses."""
+    key = id(found.node), str(function.__globals__.get("__package__") or function.__globals__.get("__name__"))
+    if key not in _texts:
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        uses = uses_of(function.__code__, found.node, function.__globals__)
+        _texts[key] = found, sourcetext.canonical(found.node), uses
+    return _texts[key][1:]
+
+
 class _Description:
     """Digests by name of what is reached, in an order that depends on nothing but what is there."""
 
@@ -243,14 +259,14 @@ class _Description:
         if found is None:
             return self._without_name(function, why_unknown(function.__code__))
         closure = dict(zip(function.__code__.co_freevars, map(content_of, function.__closure__ or ()), strict=True))
-        uses = uses_of(function.__code__, found.node, function.__globals__)
+        text, uses = _written(function, found)
         self.reads.function(function, found, closure)
         self._reads_texts |= uses.text
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
         return [
             "function",
-            sourcetext.canonical(found.node),
+            text,
             self.of([function.__defaults__, function.__kwdefaults__]),
             {name: self.of(value) for name, value in annotations_of(function).items()},
             {name: self._reached(name, value, uses) for name, value in closure.items()},
