@@ -148,10 +148,13 @@ class Analysis:
         `vrecompute warm-cache` calls it with default parameters. Nothing to do without compiled kernels.
         """
 
-    def code(self) -> Code:
-        """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`."""
+    def code(self, *, looks: bool = True) -> Code:
+        """All that `process` can reach, digested as it is now: see `vrecompute.analysis.codedigest`.
+
+        `looks`: whether files that it reads are looked for, which a comparison of digests does without.
+        """
         declared = type(self).resources is not Analysis.resources or self.opens_directory
-        return code_of(self, declared=declared, effects=self.effects)
+        return code_of(self, declared=declared, effects=self.effects, looks=looks)
 
     def process_parameters(self) -> dict[str, Any]:
         """The parameters that belong to the key of a part, by name."""

@@ -75,18 +75,24 @@ _LONG = 200
 
 
 def code_of(
-    thing: Any, own: str | None = None, *, declared: bool = False, effects: tuple[FunctionType, ...] | None = None
+    thing: Any,
+    own: str | None = None,
+    *,
+    declared: bool = False,
+    effects: tuple[FunctionType, ...] | None = None,
+    looks: bool = True,
 ) -> Code:
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
     `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
+    `looks`: whether what it reads is looked for; no digest depends on that.
     """
     description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
-    description.root(thing)
+    description.root(thing, looks=looks)
     found = effects_of(description.modules) if effects is None else Effects(effects)
     for effect in found.functions:
         description.of(effect)
-        told = description.reads.all(id(effect))
+        told = description.reads.all(id(effect)) if looks else []
         description.unnamed += [each.replace(", inside process", ", when its module is imported") for each in told]
     settings = {f"arithmetic of {name}": sha256_json(state) for name, state in arithmetic().items()}
     return Code(
@@ -136,10 +142,11 @@ class _Description:
         self._titles: dict[str, Any] = {}  # of analyses, which count where code that is reached reads such
         self._attributes: set[str] = set()
 
-    def root(self, thing: Any) -> None:
+    def root(self, thing: Any, *, looks: bool) -> None:
         """Describe a function, a class, or an object whose class and state count."""
         self.parts["state"] = sha256_json(self.of(thing))
-        self.unnamed += self.reads.all(id(thing))
+        if looks:
+            self.unnamed += self.reads.all(id(thing))
         if self._reads_texts:
             self.parts["docstrings and comments"] = sha256_json(self._texts)
         if "title" in self._attributes:

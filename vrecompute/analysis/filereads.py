@@ -62,6 +62,7 @@ class Reads:
 
     own: str
     declared: bool
+    functions: dict[int, tuple[Found, dict[str, Any]]] = field(default_factory=dict)
     told: dict[int, list[str]] = field(default_factory=dict)
     reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
     analyses: set[int] = field(default_factory=set)
@@ -72,8 +73,7 @@ class Reads:
 
     def function(self, function: FunctionType, found: Found, closure: Mapping[str, Any]) -> None:
         """A function, where it is written and what is in its closure."""
-        names = _Function(found.node, {**function.__globals__, **closure}, self.own)
-        self.told[id(function)] = _reads_of(found, names, declared=self.declared)
+        self.functions[id(function)] = found, {**function.__globals__, **closure}
 
     def partial(self, held: functools.partial[Any]) -> None:
         """A reader with some of its arguments: what it reads when it is called is said in no text."""
@@ -92,6 +92,10 @@ class Reads:
                 continue
             seen.add(at)
             one, is_called = at
+            if one in self.functions:
+                found, outside = self.functions.pop(one)
+                names = _Function(found.node, outside, self.own)
+                self.told[one] = _reads_of(found, names, declared=self.declared)
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
             for other, how in self.reached.get(one, ()):

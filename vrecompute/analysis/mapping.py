@@ -62,9 +62,9 @@ class MapAnalysis(Analysis):
         """All that was given besides the function, whose source is the code."""
         return {"columns": self.wanted, "combine": self.combine, "takes": self.takes}
 
-    def code(self) -> Code:
+    def code(self, *, looks: bool = True) -> Code:
         """Of the function and all it reaches."""
-        return code_of(self.function, effects=self.effects)
+        return code_of(self.function, effects=self.effects, looks=looks)
 
 
 def as_result(value: Any, combine: Combine) -> Result:

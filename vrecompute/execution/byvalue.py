@@ -72,7 +72,7 @@ def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:
 
 
 def _packed_for(manifest: Manifest, analysis: Analysis) -> Packed:
-    if differing := difference(manifest.code_parts, analysis.code().parts):
+    if differing := difference(manifest.code_parts, analysis.code(looks=False).parts):
         raise AnalysisError(
             f"run {manifest.run} was made with different code of {', '.join(differing[:3])}; run the analysis again: "
             "what it had finished under this code is reused"

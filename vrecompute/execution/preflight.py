@@ -79,7 +79,7 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
 
     Raises AnalysisError where the code here is not the Runner's: what it finds would be kept under the other's name.
     """
-    if context.code and (differing := difference(context.code, context.analysis.code().parts)):
+    if context.code and (differing := difference(context.code, context.analysis.code(looks=False).parts)):
         raise AnalysisError(
             f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; "
             "give client and workers the same environment"

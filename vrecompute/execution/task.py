@@ -68,7 +68,7 @@ class TaskContext:
         here = numerics(self.numerics)
         if self.numerics and here != self.numerics:
             return _difference(self.numerics, here)
-        differing = difference(self.code, self.analysis.code().parts) if self.code else []
+        differing = difference(self.code, self.analysis.code(looks=False).parts) if self.code else []
         return f"different code of {', '.join(differing[:3])}" if differing else ""
 
 
