@@ -219,8 +219,8 @@ def wheel(lane: Lane, pythons: list[Path]) -> None:
             lane.step([str(place / "vrecompute"), "--version"], where=away)
             lane.step([str(place / "vrecompute"), "analyses"], where=away)
             places.append(place)
-        chosen = f"{TELLING} tests/backends tests/cli tests/config tests/sites tests/test_codedigest.py"
-        chosen += " tests/test_client.py tests/test_packaging.py tests/test_python_minors.py tests/test_records.py"
+        chosen = f"{TELLING} tests/config tests/test_codedigest.py tests/test_packaging.py"
+        chosen += " tests/test_python_minors.py tests/test_records.py tests/execution/test_byvalue.py"
         tests = f"nice -n 12 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         others = {"VRECOMPUTE_OTHER_PYTHON": str(places[-2] / "python")} if places[1:] else {}
         lane.pytest(shell(tests), where=away, environment=others)
@@ -233,7 +233,7 @@ def newest(lane: Lane, pythons: list[Path]) -> None:
         place = environment(pythons[-1], "newest", None)
         pip(place, "--upgrade", "--upgrade-strategy", "eager", "--force-reinstall", "--no-deps", str(made))
         pip(place, "--upgrade", "--upgrade-strategy", "eager", f"{made}[test]")
-        chosen = f"{TELLING} tests/execution"
+        chosen = f"{TELLING} tests/execution/test_runner.py tests/workers/test_dask_hooks.py"
         tests = f"nice -n 15 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         lane.pytest(shell(tests), where=away)
 
