@@ -167,7 +167,7 @@ def in_job(passed_s: float, left_s: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task_chunks", [1, 4])
+@pytest.mark.parametrize("task_chunks", [pytest.param(1, marks=pytest.mark.acceptance), 4])
 def test_what_a_worker_has_no_time_for_is_computed_by_another(events, sums, tmp_path, reference, task_chunks):
     with Client(workers=2, store=tmp_path) as client:
         client.dask.wait_for_workers(2)
@@ -254,7 +254,7 @@ def test_an_idle_worker_leaves_at_the_end_of_its_time(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [1, 1000])
+@pytest.mark.parametrize("lost", [pytest.param(1, marks=pytest.mark.acceptance), 1000])
 def test_it_leaves_although_its_connections_break(tmp_path, lost):
     with Client(workers=2, store=tmp_path) as client:
         client.dask.wait_for_workers(2)
