@@ -17,7 +17,7 @@ from vrecompute.execution.runner import Runner
 DATASET = "schema: 1\nname: d\nsamples:\n  - {name: mc, unit: GeV, is_data: true, files: [data/0.root]}\n"
 SLURM = "schema: 1\nname: cluster\nbackend: slurm\nworkers: {memory: 1GiB, walltime: 1h}\nstore: {url: store}\n"
 SEEDS = [
-    *("--version", "--help", "runs", "runs list --store store --json", "runs list --site cluster --no-ask"),
+    *("--version", "--help", "runs", "runs list --store store --json", "runs list --site cluster --no-ask", "-- --"),
     *("runs show RUN --store store --json", "runs report RUN --store store --json", "runs logs RUN --store store"),
     *(
         "runs result RUN --store store --out out",

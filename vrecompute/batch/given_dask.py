@@ -15,7 +15,7 @@ from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.stores.base import Store
-from vrecompute.workers.dask_hooks import allow_failures, allowed_failures
+from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, workers_of
 
 __all__ = ["GivenDask"]
 
@@ -60,7 +60,7 @@ class GivenDask(Cluster):
 
         A warning says which do not, and why.
         """
-        there = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        there = len(workers_of(self._client))
         wrong = unreached(self._client, store, known) if there else {}
         if wrong:
             worker, why = next(iter(wrong.items()))

@@ -53,12 +53,13 @@ class LazyGroup(MessageGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest command named where there is none."""
+        named = args[0]  # click takes `--` off the list before it says that it is no command
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             known = self.list_commands(ctx)
-            meant = hint(args[0], known) or f"; there are: {', '.join(known)}"
-            raise click.UsageError(f"no command {args[0]!r}{meant}", ctx) from error
+            meant = hint(named, known) or f"; there are: {', '.join(known)}"
+            raise click.UsageError(f"no command {named!r}{meant}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands with a line each, without importing ours."""

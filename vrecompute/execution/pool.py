@@ -164,10 +164,9 @@ class TaskPool:
 
     def memory(self) -> dict[str, tuple[int, int]]:
         """(bytes in use, bytes allowed) of each worker as of its last heartbeat, by address."""
-        workers = self.dask.scheduler_info(n_workers=-1)["workers"]
         return {
             address: (int(w.get("metrics", {}).get("memory", 0)), int(w.get("memory_limit") or 0))
-            for address, w in workers.items()
+            for address, w in dask_hooks.workers_of(self.dask).items()
         }
 
     def cancel(self) -> None:

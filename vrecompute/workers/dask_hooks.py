@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Client as DaskClient
@@ -33,6 +33,7 @@ __all__ = [
     "take_for_closed",
     "unregister",
     "watch_worker",
+    "workers_of",
 ]
 
 # Dask's own event of a nanny that ends its worker for memory.
@@ -50,6 +51,12 @@ def ask_scheduler(dask: DaskClient, function: Callable[..., Any], *arguments: An
 def ask_cores(dask: DaskClient) -> concurrent.futures.Future[dict[str, int]]:
     """Threads of each worker, once the scheduler has answered: nothing waits for that here."""
     return asyncio.run_coroutine_threadsafe(dask.scheduler.ncores(), dask.loop.asyncio_loop)
+
+
+def workers_of(dask: DaskClient) -> Mapping[str, Mapping[str, Any]]:
+    """What the scheduler last said of each worker, by address; empty where it was lost or is connected to anew."""
+    workers: Mapping[str, Mapping[str, Any]] = dask.scheduler_info(n_workers=-1).get("workers", {})
+    return workers
 
 
 def take_for_closed(dask: DaskClient) -> None:

@@ -27,7 +27,7 @@ import psutil
 
 from vrecompute.wording import bytes_text
 from vrecompute.workers.cgroup import own_group
-from vrecompute.workers.dask_hooks import ended_for_memory, memory_limit, watch_worker
+from vrecompute.workers.dask_hooks import ended_for_memory, memory_limit, watch_worker, workers_of
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
@@ -193,7 +193,7 @@ def worker_exit(
 def _lives_on(dask: DaskClient, worker: Any) -> bool:
     """Whether its nanny has started another worker: then it was that process alone, and no job has ended."""
     # the dead one is no longer among the scheduler's workers
-    return any(w["nanny"] == worker.nanny for w in dask.scheduler_info(n_workers=-1)["workers"].values())
+    return any(w["nanny"] == worker.nanny for w in workers_of(dask).values())
 
 
 def _end_text(exit_code: int) -> str:

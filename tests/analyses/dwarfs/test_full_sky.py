@@ -41,7 +41,7 @@ def test_workers_and_a_kill_change_no_byte(data_dir, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     killed = subprocess.Popen([sys.executable, tmp_path / "program.py", tables, tmp_path / "killed"], env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list((tmp_path / "killed").glob("work/*/parts/*.zip"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     killed.kill()
