@@ -7,7 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,7 @@ from vrecompute.batch.post_mortem import log_ends
 from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
+from vrecompute.batch.survey import Survey
 from vrecompute.batch.tls import TLS_FILE, fresh_keys
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.limits import SiteLimits
@@ -55,15 +56,18 @@ class Seen:
     store: str = ""
 
 
-def fly(backend: QueueBackend, patience_s: float, tell: Callable[[str], None]) -> Seen:
-    """Send a canary and wait for its end; what waiting cannot mend, and a wait above `patience_s`, ends it."""
+def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: Callable[[str], None]) -> Seen:
+    """Send a canary and wait for its end; what waiting cannot mend, and a wait above `patience_s`, ends it.
+
+    It asks for less than any limit of `survey`: that jobs of runs ask for more is told elsewhere.
+    """
     site, where = backend.site, str(backend.access)
     keys = fresh_keys() if site.network.tls else None
     with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
-            job_id = backend.submit(_canary(backend, place.get("address", ""), keys))
+            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys))
         except (SubmitError, Unavailable) as error:
             return Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
         status = _await(backend, job_id, patience_s, tell)
@@ -85,7 +89,7 @@ def fly(backend: QueueBackend, patience_s: float, tell: Callable[[str], None]) -
     )
 
 
-def _canary(backend: QueueBackend, address: str, keys: str | None) -> Job:
+def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None) -> Job:
     site, network = backend.site, backend.site.network
     given = {
         "--call": address,
@@ -98,7 +102,7 @@ def _canary(backend: QueueBackend, address: str, keys: str | None) -> Job:
     command = ["python", "-m", "vrecompute.batch.probe_job", "job"]
     command += [f"{flag}={value}" for flag, value in given.items() if value]
     command += ["--holds-scheduler"] if site.scheduler_runs == "allocation" else []
-    return Job(
+    job = Job(
         "vre-probe",
         tuple(command),
         memory_bytes=None,
@@ -106,6 +110,11 @@ def _canary(backend: QueueBackend, address: str, keys: str | None) -> Job:
         secret_files={TLS_FILE: keys.encode()} if keys else {},
         image=site.environment.image,
     )
+    if survey is None:
+        return job
+    most = [queue.walltime_s for queue in survey.named(backend.queues_of(job)) if queue.walltime_s]
+    most += [limit.most for limit in survey.limits if limit.of == "walltime"]
+    return replace(job, walltime_s=min([job.walltime_s, *most]))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from vrecompute.batch.planned import Planned, planned_detached, planned_live
 from vrecompute.batch.probe_job import facts_here
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
+from vrecompute.batch.survey import Survey
 from vrecompute.batch.system_limits import judge_limits
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.model import PortRange, Site
@@ -32,10 +33,13 @@ _DETACHED = "submit detached, which needs no route"
 def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None]) -> list[Finding]:
     """Everything that is wrong, and what was found right. The batch system must be there."""
     planned, findings = _planned(backend)
-    findings += _limits(backend, planned)
+    survey, asked = _survey(backend)
+    findings += asked
+    if survey is not None:
+        findings += judge_limits(backend.site, survey, planned, backend.queues_of)
     findings += [rehearse(backend, each) for each in planned]
     try:
-        seen = fly(backend, patience_s, tell)
+        seen = fly(backend, survey, patience_s, tell)
     except VrecomputeError as error:
         return [*findings, Finding("queue", False, str(error), "mend what the message names, then probe again")]
     return [*findings, *judge(backend.site, facts_here(), seen)]
@@ -53,14 +57,16 @@ def _planned(backend: QueueBackend) -> tuple[list[Planned], list[Finding]]:
     return planned, findings
 
 
-def _limits(backend: QueueBackend, planned: list[Planned]) -> list[Finding]:
+def _survey(backend: QueueBackend) -> tuple[Survey | None, list[Finding]]:
+    """The system's limits, or why they are not known."""
     try:
         survey = backend.survey()
     except Unavailable as error:
-        return [Finding("limits", False, f"not read: {error}", "mend what the message names, then probe again")]
+        return None, [Finding("limits", False, f"not read: {error}", "mend what the message names, then probe again")]
     if survey is None:
-        return [Finding("limits", True, f"not read: the driver {backend.site.backend} cannot ask {backend.system}")]
-    return judge_limits(backend.site, survey, planned, backend.queues_of)
+        said = f"not read: the driver {backend.site.backend} cannot ask {backend.system}"
+        return None, [Finding("limits", True, said)]
+    return survey, []
 
 
 def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
@@ -145,7 +151,9 @@ def _ports(site: Site, told: Mapping[str, Any]) -> Iterator[Finding]:
     network, free = site.network, told["free"]
     if network.worker_ports is not None:
         needed = 2 * site.workers.processes
-        yield _port_finding("worker", network.worker_ports, told["host"], free["worker"] + free["nanny"] >= needed, needed)
+        yield _port_finding(
+            "worker", network.worker_ports, told["host"], free["worker"] + free["nanny"] >= needed, needed
+        )
     if network.scheduler_ports is not None:
         yield _port_finding("scheduler", network.scheduler_ports, told["host"], free["scheduler"] > 0, 1)
 
@@ -155,7 +163,9 @@ def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed
     if is_free:
         return Finding(check, True, f"{needed} of {ports} can be opened")
     said = f"{needed} of {ports} cannot be opened on {host}: other programs use them"
-    return Finding(check, False, f"{said}; widen {key}", yaml_line(key, f"{ports.first}-{min(65535, ports.last + 100)}"))
+    return Finding(
+        check, False, f"{said}; widen {key}", yaml_line(key, f"{ports.first}-{min(65535, ports.last + 100)}")
+    )
 
 
 def _store(site: Site, seen: Seen) -> Finding:

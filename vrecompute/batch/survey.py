@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,6 +66,12 @@ class Survey:
         """The one to use where nothing else is said: the default, else the first that starts jobs."""
         ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, not queue.is_default))
         return ranked[0] if ranked else None
+
+    def named(self, names: Sequence[str]) -> list[Queue]:
+        """Those of these names that are known, the default one where no name is given."""
+        if not names:
+            return [self.queue] if self.queue is not None else []
+        return [queue for queue in self.queues if queue.name in names]
 
     @property
     def most_jobs(self) -> int | None:

@@ -21,14 +21,13 @@ __all__ = ["judge_limits"]
 
 #: The names of the queues that a job may go to, one of them; none for the system's default.
 QueuesOf = Callable[[Job], Sequence[str]]
-#: What a number of each kind is called after it.
-_UNITS = {
-    "jobs": " jobs in the queue",
-    "array": " jobs in an array",
-    "nodes": " nodes",
-    "cores": " cores",
-    "cores of a node": " cores on a node",
-    "memory of a node": " on a node",
+#: What numbers of each kind count, and where.
+_COUNTED = {
+    "jobs": ("job", " in the queue"),
+    "array": ("job", " in an array"),
+    "nodes": ("node", ""),
+    "cores": ("core", ""),
+    "cores of a node": ("core", " on a node"),
 }
 
 
@@ -62,12 +61,9 @@ def judge_limits(site: Site, survey: Survey, planned: Iterable[Planned], queues_
 
 def _faults(site: Site, survey: Survey, each: Planned, queues_of: QueuesOf) -> Iterator[tuple[_Fault, str]]:
     yield from _above(site, survey.limits, each)
-    names, known = queues_of(each.job), {queue.name: queue for queue in survey.queues}
-    queues = [known[name] for name in names if name in known]
-    if not names and survey.queue is not None:
-        queues = [survey.queue]
+    found = [list(_of_queue(site, survey, queue, each)) for queue in survey.named(queues_of(each.job))]
     # a job for several queues starts in any that gives what it asks for
-    yield from min((list(_of_queue(site, survey, queue, each)) for queue in queues), key=len, default=[])
+    yield from min(found, key=len, default=[])
 
 
 def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterator[tuple[_Fault, str]]:
@@ -77,7 +73,10 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
     account = site.options.get("account")
     if queue.accounts and account and account not in queue.accounts:
         takes = ", ".join(queue.accounts)
-        yield _Fault(f"{name} takes no jobs of the account {account}, only of {takes}", yaml_line("options.account")), ""
+        yield (
+            _Fault(f"{name} takes no jobs of the account {account}, only of {takes}", yaml_line("options.account")),
+            "",
+        )
     given = [
         ("walltime", queue.walltime_s, name),
         ("nodes", queue.nodes, name),
@@ -106,7 +105,9 @@ def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple
 
 
 def _exceeded(site: Site, limit: Limit, asked: int) -> _Fault:
-    says = f"{limit.rule} gives at most {_text(limit.of, limit.most)}{_UNITS.get(limit.of, '')}"
+    noun, where = _COUNTED.get(limit.of, ("", ""))
+    says = f"{limit.rule} gives at most {_text(limit.of, limit.most)}"
+    says += f" {noun}{'s' * (limit.most != 1)}{where}" if noun else ""
     if limit.of == "walltime":
         return _Fault(says, yaml_line("workers.walltime", format_duration(limit.most)))
     if limit.of == "cores of a node":

@@ -107,7 +107,9 @@ def never(reason: str) -> bool:
 
 def _of_the_job(kind: str, counted: str, per: str | None) -> bool:
     """Whether the limit is one of a single job, which no end of another job changes."""
-    return kind == "Min" or (kind == "Max" and (per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time")))
+    return kind == "Min" or (
+        kind == "Max" and (per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time"))
+    )
 
 
 def why_waiting(reason: str) -> str:
