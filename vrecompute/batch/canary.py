@@ -1,4 +1,4 @@
-"""The canary of a probe: a small job through the real queue, and a process where the scheduler would be that meets it."""
+"""The canary of a probe: a small job through the real queue, and the process that meets it near the scheduler."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["Planned", "planned_detached", "planned_live"]
 
 @dataclass(frozen=True)
 class Planned:
-    """`count` copies of a job that a run would submit at once; `what` names them in sentences. `live`: of a live run."""
+    """`count` copies of a job that a run would submit at once; `what` names them. `live`: they are of a live run."""
 
     what: str
     job: Job

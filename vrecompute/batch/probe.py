@@ -104,8 +104,7 @@ def _queue(seen: Seen) -> Finding:
     if seen.refusal:
         return Finding("queue", False, seen.refusal, yaml_line(seen.mend) if seen.mend else "options: {...}")
     if seen.ran and seen.told:
-        return Finding("queue", True, f"job {seen.job_id} ran on {seen.told['host']}, {seen.waited_s:.0f} s after it was "
-                       "submitted")  # fmt: skip
+        return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
         return Finding("queue", False, f"job {seen.job_id} ended without an answer. {seen.log}", _PYTHON)
     return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")

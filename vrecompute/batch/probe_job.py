@@ -164,11 +164,11 @@ def _call(address: str, message: dict[str, Any], tls: str | None) -> str:
     """What is wrong with the way to the address, empty if nothing."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=_CALL_S) as plain:
-            with _secured(plain, tls, server=False) as call:
-                call.sendall(json.dumps(message).encode() + b"\n")
-                with contextlib.suppress(TimeoutError):
-                    call.recv(16)
+        plain = socket.create_connection((host, int(port)), timeout=_CALL_S)
+        with plain, _secured(plain, tls, server=False) as call:
+            call.sendall(json.dumps(message).encode() + b"\n")
+            with contextlib.suppress(TimeoutError):
+                call.recv(16)
     except OSError as error:
         return f"{address}: {_named(error)}"
     return ""

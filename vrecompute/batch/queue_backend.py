@@ -10,7 +10,7 @@
     the end           end, ending                                           cancel: jobs and their secrets
     delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
     is it there       greet                                           probe: a canary through the real queue
-    what may start    dry_run, queues_of, survey                      probe: refusals and limits, before any run meets them
+    what may start    dry_run, queues_of, survey                      probe: refusals and limits before a run meets them
 
 A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right column.
 """

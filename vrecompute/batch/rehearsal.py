@@ -1,4 +1,4 @@
-"""What the batch system would say to the jobs of a site's runs, without any of them: refusals, and jobs that never start.
+"""What the batch system would say to the jobs of a site's runs: refusals, and jobs that it would never start.
 
 A driver that can ask its system gives `dry_run`. Else jobs of the same shape are submitted, looked at until the system
 says what becomes of them, and cancelled.

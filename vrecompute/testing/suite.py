@@ -77,7 +77,7 @@ class Suite:
         return backend
 
     def never_starts(self) -> Mapping[str, Any]:
-        """Changes of the site with which the system takes jobs and never starts them. Override it where there are any."""
+        """Changes of the site with which jobs are taken and never started. Override it where there are any."""
         pytest.skip(f"{type(self).__name__}.never_starts is not overridden: of what jobs never start here")
 
     def waits_long(self) -> Mapping[str, Any]:

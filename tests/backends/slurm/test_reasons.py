@@ -99,6 +99,6 @@ def test_a_job_that_is_itself_above_a_limit_never_starts(reason):
     assert status_of(Record("1", "PENDING", reason=reason)).never
 
 
-@pytest.mark.parametrize("reason", ["QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit", "AssocMaxCpuPerUser", "QOSGrpNodeLimit"])
+@pytest.mark.parametrize("reason", ["QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit", "AssocMaxCpuPerUser"])
 def test_a_job_that_others_keep_below_a_limit_may_start(reason):
     assert not status_of(Record("1", "PENDING", reason=reason)).never
