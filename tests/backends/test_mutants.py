@@ -327,6 +327,9 @@ MUTANTS = {
     "test_the_core_hours_of_the_site_bound_a_cluster": [
         Spender,
     ],
+    "test_a_command_of_a_job_with_an_image_runs_in_it": [
+        jobs("Outside", lambda job: replace(job, image=None)),
+    ],
     "test_what_the_driver_cannot_give_is_refused": [
         jobs("Agrees", lambda job: replace(job, image=None, gpus=0)),
         type("Claims", (Right,), {"capabilities": Capabilities(images=True, gpus=True)}),

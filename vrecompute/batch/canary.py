@@ -13,7 +13,7 @@ from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import in_image, prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
 from vrecompute.batch.survey import Survey
@@ -129,7 +129,7 @@ def _meeting(
         "tls": keys,
         "wait_s": wait_s,
     }
-    script = [*prologue(backend.site, {}), "exec python -m vrecompute.batch.probe_job meet"]
+    script = [*prologue(backend.site, {}), f"exec {in_image(backend.site)}python -m vrecompute.batch.probe_job meet"]
     # what it complains of is asked for again where it does not start
     meet = backend.access.start(["bash", "-l", "-c", "\n".join(script)])
     try:
@@ -145,7 +145,8 @@ def _meeting(
 
 def _why_no_python(backend: QueueBackend) -> str:
     """What Python says instead of meeting, its last line."""
-    script = [*prologue(backend.site, {}), "exec python -c 'import vrecompute.batch.probe_job'"]
+    python = f"{in_image(backend.site)}python -c 'import vrecompute.batch.probe_job'"
+    script = [*prologue(backend.site, {}), f"exec {python}"]
     try:
         done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
     except Unavailable as error:

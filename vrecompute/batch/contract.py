@@ -161,7 +161,8 @@ class Job:
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
     0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
 
-    `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it.
+    `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it; `step`
+    is what starts the command on the job's nodes, from outside of the image.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
     jobs, for long: a system that has a place for such jobs puts it there.
     """
@@ -178,6 +179,7 @@ class Job:
     controller: bool = False
     gpus: int = 0
     image: str | None = None
+    step: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -47,5 +47,7 @@ def planned_live(backend: QueueBackend) -> Iterator[Planned]:
 
 def planned_detached(backend: QueueBackend) -> Iterator[Planned]:
     """The job of a detached run with as many workers as a run begins with; OverBudget where it may not be."""
-    if backend.capabilities.workers and backend.site.store.workers_reach:
-        yield Planned("detached job", detached_job(backend.site, "vre-detached", ("true",)), live=False)
+    site = backend.site
+    in_image = site.environment.image is not None and backend.step(site.workers.nodes.min, site.workers.cores)
+    if backend.capabilities.workers and site.store.workers_reach and not in_image:
+        yield Planned("detached job", detached_job(site, "vre-detached", ("true",)), live=False)

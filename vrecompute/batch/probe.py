@@ -76,7 +76,7 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
     is reached by a tunnel through the login node, and calls from jobs to it are not needed.
     """
     findings = list(_place(site, here, seen))
-    findings.append(_queue(seen))
+    findings.append(_queue(site, seen))
     if seen.told:
         findings.append(_versions("versions in jobs", here["versions"], seen.told["versions"], "in jobs"))
         findings.append(_interfaces(site, seen.told, seen.place))
@@ -86,12 +86,19 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
     return findings
 
 
+def _python(site: Site) -> str:
+    image = "environment: {image: ..., image_command: [...]}   # which start Python with vrecompute"
+    return image if site.environment.image else _PYTHON
+
+
 def _place(site: Site, here: Mapping[str, Any], seen: Seen) -> Iterator[Finding]:
     """Where the scheduler of a live run would be, or a tunnel to it begin."""
     needed = site.scheduler_runs in {"client", "login"}
     if not seen.place:
         said = f"vrecompute does not start on {seen.where}{f': {seen.complaint}' if seen.complaint else ''}"
-        yield Finding("python", not needed, said if needed else f"{said}; nothing needs it there", _PYTHON * needed)
+        yield Finding(
+            "python", not needed, said if needed else f"{said}; nothing needs it there", _python(site) * needed
+        )
         return
     check = f"versions on {seen.where}"
     yield _versions(check, here["versions"], seen.place["versions"], f"on {seen.where}")
@@ -100,13 +107,13 @@ def _place(site: Site, here: Mapping[str, Any], seen: Seen) -> Iterator[Finding]
         yield _port_finding("scheduler", ports, seen.place["host"], seen.place["taken"] is False, 1)
 
 
-def _queue(seen: Seen) -> Finding:
+def _queue(site: Site, seen: Seen) -> Finding:
     if seen.refusal:
         return Finding("queue", False, seen.refusal, yaml_line(seen.mend) if seen.mend else "options: {...}")
     if seen.ran and seen.told:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
-        return Finding("queue", False, f"job {seen.job_id} ended without an answer. {seen.log}", _PYTHON)
+        return Finding("queue", False, f"job {seen.job_id} ended without an answer. {seen.log}", _python(site))
     return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
-from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
+from vrecompute.batch.contract import Backend, Capabilities, Job, JobId, SubmitError
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.options import Strict
 from vrecompute.batch.queue_rules import queue_rules
@@ -50,6 +50,8 @@ class QueueBackend(Backend):
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
     site_rules = staticmethod(queue_rules)
+    #: Commands are put into images by the script of their job.
+    capabilities = Capabilities(images=True)
     options: Any
     access: Access
     budget: Budget

@@ -35,7 +35,7 @@ class SlurmBackend(QueueDriver):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`."""
 
     system = "Slurm"
-    capabilities = Capabilities(gpus=True)
+    capabilities = Capabilities(images=True, gpus=True)
     options_model = SlurmOptions
     site_rules = staticmethod(slurm_rules)
     options: SlurmOptions
