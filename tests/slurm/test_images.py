@@ -1,7 +1,7 @@
 """Runs whose Python is in a container image: the same bytes as without one, and a probe that says what is missing.
 
-The lab has no apptainer, which Debian has in none of its releases. `in-image` stands for it: a root folder of its own, in
-user and mount namespaces as an unprivileged apptainer makes them, with the paths that a command needs bound into it.
+The lab has no apptainer, which no release of Debian has. `in-image` stands for it: another root folder, in user and
+mount namespaces as an unprivileged apptainer makes them, with the paths that a command needs bound into it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ exec unshare --user --map-root-user --mount sh -c '
     elif [ -d "/$part" ]; then mkdir "$root/$part" && mount --rbind "/$part" "$root/$part" || exit 255; fi
   done
   echo "$root $(hostname)" >> /home/alice/in-image.log
-  exec chroot "$root" sh -c '\''cd "$0" && exec "$@"'\'' "$PWD" "$@"' in-image "$@"
+  exec /usr/sbin/chroot "$root" sh -c '\''cd "$0" && exec "$@"'\'' "$PWD" "$@"' in-image "$@"
 """
 SITE = """schema: 1
 name: imaged

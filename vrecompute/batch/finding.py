@@ -21,7 +21,7 @@ class Finding:
 
 
 def no_word(line: str) -> None:
-    """What is told while a probe waits, told to nobody."""
+    """What a probe calls with a line while it waits, where nothing is to be printed."""
     del line
 
 

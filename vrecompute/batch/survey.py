@@ -69,9 +69,7 @@ class Survey:
 
     def named(self, names: Sequence[str]) -> list[Queue]:
         """Those of these names that are known, the default one where no name is given."""
-        if not names:
-            return [self.queue] if self.queue is not None else []
-        return [queue for queue in self.queues if queue.name in names]
+        return [queue for queue in self.queues if (queue.name in names if names else queue.is_default)]
 
     @property
     def most_jobs(self) -> int | None:
