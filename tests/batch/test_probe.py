@@ -18,7 +18,7 @@ TOLD = {
     "versions": {"numpy": "2.4.6"},
     "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.2", "eth0": "10.1.0.2"},
     "call": "",
-    "free": {"scheduler": 1, "worker": 1, "nanny": 1},
+    "free": {"scheduler": True, "workers": 1},
     "store": {"error": ""},
 }
 MET = {"called": True, "error": "", "skew_s": 0.1}
@@ -75,7 +75,7 @@ def test_a_scheduler_in_the_allocation_needs_no_call_from_jobs_and_is_not_advise
 
 
 def test_ports_that_are_taken_are_named_with_their_machine():
-    free = {"scheduler": 0, "worker": 1, "nanny": 0}
+    free = {"scheduler": False, "workers": 0}
     judged = wrong(network=PORTS, place={**PLACE, "taken": True}, told={**TOLD, "free": free})
     assert set(judged) == {"scheduler ports on login", "scheduler ports on c1", "worker ports on c1"}
     assert judged["scheduler ports on login"].detail == (

@@ -109,6 +109,7 @@ def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: st
         walltime_s=min(_WALLTIME_S, SiteLimits(site).job_s()),
         secret_files={TLS_FILE: keys.encode()} if keys else {},
         image=site.environment.image,
+        step=tuple(backend.step(1, 1)),  # as workers are started
     )
     if survey is None:
         return job

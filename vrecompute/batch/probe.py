@@ -156,12 +156,11 @@ def _ports(site: Site, told: Mapping[str, Any]) -> Iterator[Finding]:
     """Ports that can be opened on a compute node: of its workers, and of the scheduler of a detached run."""
     network, free = site.network, told["free"]
     if network.worker_ports is not None:
-        needed = 2 * site.workers.processes
-        yield _port_finding(
-            "worker", network.worker_ports, told["host"], free["worker"] + free["nanny"] >= needed, needed
-        )
+        processes = site.workers.processes
+        is_free = free["workers"] >= processes
+        yield _port_finding("worker", network.worker_ports, told["host"], is_free, 2 * processes)
     if network.scheduler_ports is not None:
-        yield _port_finding("scheduler", network.scheduler_ports, told["host"], free["scheduler"] > 0, 1)
+        yield _port_finding("scheduler", network.scheduler_ports, told["host"], free["scheduler"], 1)
 
 
 def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed: int) -> Finding:

@@ -15,21 +15,24 @@ import json
 import os
 import platform
 import secrets
+import select
 import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from vrecompute.batch.scheduler import free_port
 from vrecompute.batch.tls import TLS_FILE, security_of
+from vrecompute.batch.worker_command import halves
 from vrecompute.config.spelling import read_ports
 from vrecompute.digest import numerics
-from vrecompute.errors import StoreError
+from vrecompute.errors import StoreError, Unavailable
 from vrecompute.sites.model import PortRange
 from vrecompute.stores.address import open_store
 
@@ -66,9 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _meet(wanted: dict[str, Any]) -> dict[str, Any]:
     ports = None if wanted["ports"] is None else PortRange(*wanted["ports"])
-    with _listening(wanted["interface"], ports) as (listener, taken):
-        print(json.dumps({**facts_here(), "address": _address(listener), "taken": taken}), flush=True)
-        listener.settimeout(wanted["wait_s"])
+    port = _scheduler_port(ports)
+    with socket.create_server((_host(wanted["interface"]), port or 0)) as listener:
+        print(json.dumps({**facts_here(), "address": _address(listener), "taken": port is None}), flush=True)
+        if listener not in select.select([listener, sys.stdin], [], [], wanted["wait_s"])[0]:
+            return {}  # whoever started this waits no more: the end of stdin
         said, skew, error = {}, 0.0, ""
         with listener.accept()[0] as plain:
             try:
@@ -87,14 +92,13 @@ def _meet(wanted: dict[str, Any]) -> dict[str, Any]:
 def _job(given: argparse.Namespace) -> dict[str, Any]:
     pem = Path(os.environ.get("VRECOMPUTE_SECRETS", os.devnull)) / TLS_FILE
     tls = pem.read_text() if pem.is_file() else None
-    worker, nanny = _halves(given.worker_ports)
-    free = {
-        "scheduler": _free(given.interface, given.scheduler_ports, 1),
-        "worker": _free(given.interface, worker, given.processes),
-        "nanny": _free(given.interface, nanny, given.processes),
-    }
+    worker, nanny = (None, None) if given.worker_ports is None else halves(given.worker_ports)
+    host, port = _host(given.interface), _scheduler_port(given.scheduler_ports)
+    workers, nannies = (_free(host, ports, given.processes) for ports in (worker, nanny))
+    free = {"scheduler": port is not None, "workers": min(len(workers), len(nannies))}
     call = "" if given.call else None
-    with _listening(given.interface, given.scheduler_ports if given.holds_scheduler else worker) as (listener, _):
+    port = (port if given.holds_scheduler else workers[0] if workers else None) or 0
+    with socket.create_server((host, port)) as listener:
         if given.call:
             call = _call(given.call, {"time": time.time(), "address": _address(listener)}, tls)
             listener.settimeout(_CALL_S)
@@ -103,43 +107,33 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
     return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store)}
 
 
-def _halves(ports: PortRange | None) -> tuple[PortRange | None, PortRange | None]:
-    """Those of a node's workers, and those of the processes that watch them."""
+def _scheduler_port(ports: PortRange | None) -> int | None:
+    """A port as a scheduler would take it here: 0 where any will do, None where all of the range are taken."""
     if ports is None:
-        return None, None
-    middle = (ports.first + ports.last) // 2
-    return PortRange(ports.first, middle), PortRange(min(middle + 1, ports.last), ports.last)
+        return 0
+    with contextlib.suppress(Unavailable):
+        return free_port(ports.first, ports.last)
+    return None
 
 
-def _free(interface: str, ports: PortRange | None, enough: int) -> int:
-    """How many ports of the range can be bound here, up to `enough`; all of them where none are named."""
+def _free(host: str, ports: PortRange | None, enough: int) -> list[int]:
+    """Ports of the range that can be bound at once, up to `enough`; zeros where none are named."""
     if ports is None:
-        return enough
-    count = 0
+        return [0] * enough
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
         for port in range(ports.first, ports.last + 1):
-            if count == enough:
+            if len(found) == enough:
                 break
             with contextlib.suppress(OSError):
-                stack.enter_context(socket.create_server((_interfaces().get(interface, ""), port)))
-                count += 1
-    return count
+                stack.enter_context(socket.create_server((host, port)))
+                found.append(port)
+    return found
 
 
-@contextlib.contextmanager
-def _listening(interface: str, ports: PortRange | None) -> Iterator[tuple[socket.socket, bool]]:
-    """A socket that listens on the interface, on all where there is no such; and whether all ports were taken.
-
-    It then has another port, so that the rest can be tried.
-    """
-    host, listener = _interfaces().get(interface, ""), None
-    for port in range(ports.first, ports.last + 1) if ports else ():
-        with contextlib.suppress(OSError):
-            listener = socket.create_server((host, port))
-            break
-    taken = ports is not None and listener is None
-    with listener or socket.create_server((host, 0)) as there:
-        yield there, taken
+def _host(interface: str) -> str:
+    """The address of the interface; every one where there is no such."""
+    return _interfaces().get(interface, "")
 
 
 def _address(listener: socket.socket) -> str:

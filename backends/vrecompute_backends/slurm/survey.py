@@ -145,10 +145,10 @@ def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
         yield Limit("walltime", seconds, f"MaxWall {whose}")
     for each in fields[3].split(","):
         name, _, amount = each.partition("=")
-        if (kind := _TRES.get(name)) is not None and amount:
-            most = from_slurm(amount) if kind == "memory" else _whole(amount)
+        if (counted := _TRES.get(name)) is not None and amount:
+            most = from_slurm(amount) if counted == "memory" else _whole(amount)
             if most is not None:
-                yield Limit(kind, most, f"MaxTRES {whose}")  # type: ignore[arg-type]
+                yield Limit(counted, most, f"MaxTRES {whose}")  # type: ignore[arg-type]
 
 
 def _rules(text: str) -> dict[str, dict[str, str]]:
