@@ -59,7 +59,7 @@ class Seen:
 def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: Callable[[str], None]) -> Seen:
     """Send a canary and wait for its end; what waiting cannot mend, and a wait above `patience_s`, ends it.
 
-    It asks for less than any limit of `survey`: that jobs of runs ask for more is told elsewhere.
+    It asks for less than any limit of `survey`: `system_limits` says which of them the jobs of runs exceed.
     """
     site, where = backend.site, str(backend.access)
     keys = fresh_keys() if site.network.tls else None

@@ -1,7 +1,7 @@
 """What runs of a site ask for beside what the batch system says that it gives: pure functions of a `Survey`.
 
-A system may take a job that is above a limit, and never start it. So limits are compared one by one, and all that are
-exceeded are told.
+A system may take a job that is above a limit, and never start it. So limits are compared one by one, and a
+finding names each that is exceeded.
 """
 
 from __future__ import annotations

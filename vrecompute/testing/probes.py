@@ -32,7 +32,7 @@ class ProbeContract(Suite):
         assert all(f.advice for f in findings if not f.ok), findings
 
     def test_a_probe_ends_at_once_where_waiting_is_of_no_use(self, make_backend: Callable[..., Backend]) -> None:
-        """A queue that starts nothing is told with the system's reason, long before the patience is over."""
+        """A queue that starts nothing is a finding with the system's reason, long before the patience is over."""
         self.queue(make_backend())
         backend = make_backend(environment=_NO_PYTHON, **self.never_starts())
         began = time.monotonic()
