@@ -114,8 +114,8 @@ STATIC = {
 #: what is wrong: (lines of a site that extends the lab's, {check of the probe: what is said})
 PROBED = {
     "walltime over the partition's": (
-        "options: {partition: short}\nworkers: {nodes: {min: 1}}\n",
-        {"limits": "partition short gives at most 1m: the worker job asks for 10m, the detached job asks for 10m"},
+        "workers: {walltime: 3h}\n",
+        {"limits": "partition batch gives at most 1h: the worker job asks for 3h, .*the detached job asks for 3h"},
     ),
     "memory over the node": (
         "workers: {memory: 9GiB}\n",
