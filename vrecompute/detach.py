@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
+from vrecompute.batch.detached_job import detached_job
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
-from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
-from vrecompute.workers.walltime import ATTEMPTS
 
 __all__ = ["Detached", "submissions", "submitted_at", "verified_manifest"]
 
@@ -52,30 +51,14 @@ class Detached:
                 "a detached run keeps what it finished; run it live"
             )
         self.backend.capabilities.require("workers", self.site.name)
-        allowance = SiteLimits(self.site)
-        wanted, job_s = allowance.workers(workers), allowance.job_s(walltime_s)
-        attempts = allowance.attempts(wanted, job_s)
-        return Job(
-            name=f"vre-{self.manifest.run}",
-            command=(
-                "python",
-                "-m",
-                "vrecompute",
-                "work",
-                self.manifest.run,
-                "--store",
-                self.store.url,
-                "--manifest-sha256",
-                digest,
-            ),
-            memory_bytes=None,
-            walltime_s=job_s,
-            workers=wanted,
-            environment={} if attempts is None else {ATTEMPTS: str(attempts)},
-            requeue=attempts != 1,  # a later attempt finds what earlier ones made durable
-            gpus=self.site.workers.gpus or 0,
-            image=self.site.environment.image,
-            labels={"run": self.manifest.run, "analysis": self.manifest.analysis},
+        run, address = self.manifest.run, self.store.url
+        return detached_job(
+            self.site,
+            name=f"vre-{run}",
+            command=("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest),
+            workers=workers,
+            walltime_s=walltime_s,
+            labels={"run": run, "analysis": self.manifest.analysis},
         )
 
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:

@@ -138,13 +138,37 @@ class LateLogs(Right):
 
 
 class NoCanary(Right):
-    def probe(self):
+    def probe(self, *given):
         return [Finding("mysystem", True, self.greet()), Finding("python", True, "not looked at")]
 
 
+class AgreesToAll(Right):
+    def dry_run(self, job, script, count):
+        return "would be taken"
+
+
+class HidesTheRest(Right):
+    def probe(self, *given):
+        findings = super().probe(*given)
+        last = next((n for n, f in enumerate(findings) if not f.ok), len(findings))
+        return findings[: last + 1]
+
+
+class Silent(Right):
+    def probe(self, patience_s=60.0, tell=None):
+        return super().probe(patience_s)
+
+
+class Restless(Right):
+    """Has no patience, whatever it is given."""
+
+    def probe(self, patience_s=60.0, tell=None):
+        return super().probe(0.0, tell)
+
+
 class Speechless(Right):
-    def probe(self):
-        return [*super().probe(), Finding("store", False, "cannot be written")]
+    def probe(self, *given):
+        return [*super().probe(*given), Finding("store", False, "cannot be written")]
 
 
 class Leaks(Right):
@@ -262,6 +286,17 @@ MUTANTS = {
         NoCanary,
         Speechless,
     ],
+    "test_a_probe_tells_all_that_keeps_a_run_from_starting": [
+        AgreesToAll,
+        HidesTheRest,
+    ],
+    "test_a_probe_ends_at_once_where_waiting_is_of_no_use": [
+        statuses("NeverSaysNever", lambda i, s: replace(s, never=False)),
+    ],
+    "test_a_probe_says_what_it_waits_for_and_no_longer_than_it_may": [
+        Silent,
+        Restless,
+    ],
     "test_nothing_of_the_submitter_s_environment_is_in_the_job": [
         Leaks,
     ],
@@ -291,6 +326,9 @@ MUTANTS = {
     ],
     "test_the_core_hours_of_the_site_bound_a_cluster": [
         Spender,
+    ],
+    "test_a_command_of_a_job_with_an_image_runs_in_it": [
+        jobs("Outside", lambda job: replace(job, image=None)),
     ],
     "test_what_the_driver_cannot_give_is_refused": [
         jobs("Agrees", lambda job: replace(job, image=None, gpus=0)),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from tests.backends.readme_driver import blocks, driver, suite
 from vrecompute.batch.contract import SubmitError
+from vrecompute.batch.planned import Planned
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.rehearsal import rehearse
+from vrecompute.sites.model import Workers
 from vrecompute.testing.clusters import ClusterContract
 
 
@@ -39,3 +44,29 @@ def test_a_refusal_keeps_no_secret(qq_site, tmp_path):
     with pytest.raises(SubmitError, match="queue closed takes no jobs"):
         closed.submit_many(job, 3)
     assert not list((tmp_path / "jobs").glob("secrets-*"))
+
+
+class WithoutDryRun(driver.MyBackend):
+    """A system that cannot be asked what it would say."""
+
+    dry_run = QueueBackend.dry_run
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"options": {"queue": "void"}}, "would never start it: job .* no machine of its queue may run it"),
+        ({"options": {"queue": "closed"}}, "queue closed takes no jobs"),
+        ({"workers": Workers(memory=1 << 50)}, "no machine has so much memory"),
+    ],
+    ids=["right", "never starts", "refused", "too large"],
+)
+def test_a_system_that_cannot_be_asked_is_shown_such_jobs_for_a_moment(qq_site, changes, said):
+    backend = WithoutDryRun(replace(qq_site, **changes))
+    job = suite.TestMyDriver().job("true", memory_bytes=changes.get("workers", Workers()).memory)
+    found = rehearse(backend, Planned("worker job", job, 2))
+    assert found.ok == (not said)
+    assert re.search(said, found.detail), found
+    left = [line[1] for line in backend._lines("list")]
+    suite.TestMyDriver().until(backend, left, lambda status: status.state.terminal, 30)

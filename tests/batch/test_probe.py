@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from vrecompute.batch.canary import Seen
 from vrecompute.batch.probe import judge
 from vrecompute.sites.model import Network, PortRange, Site
 
-PLACE = {"host": "login", "versions": {"numpy": "2.4.6"}, "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.1"}}
+HERE = {"versions": {"numpy": "2.4.6"}}
+PLACE = {
+    "host": "login",
+    "versions": {"numpy": "2.4.6"},
+    "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.1"},
+    "taken": False,
+}
 TOLD = {
     "host": "c1",
     "versions": {"numpy": "2.4.6"},
     "interfaces": {"lo": "127.0.0.1", "ib0": "10.0.0.2", "eth0": "10.1.0.2"},
     "call": "",
-    "called_back": True,
+    "free": {"scheduler": True, "workers": 1},
     "store": {"error": ""},
 }
-MET = {"called": True, "called_back": True, "error": "", "skew_s": 0.1}
+MET = {"called": True, "error": "", "skew_s": 0.1}
+PORTS = {"scheduler_ports": PortRange(8786, 8786), "worker_ports": PortRange(9000, 9001)}
 
 
 def site(interface="ib0", **more):
@@ -22,19 +30,28 @@ def site(interface="ib0", **more):
     return Site(name="x", backend="slurm", network=network, **more)
 
 
-def wrong(interface="ib0", place=PLACE, told=TOLD, met=MET, store="", **more):
-    return {f.check: f for f in judge(site(interface, **more), place, told, met, store) if not f.ok}
+def found(interface="ib0", place=PLACE, told=TOLD, met=MET, store="", seen=None, **more):
+    base = {"where": "login", "place": place, "told": told, "met": met, "job_id": "7", "ran": True, "store": store}
+    return judge(site(interface, **more), HERE, Seen(**base | (seen or {})))
+
+
+def wrong(*given, **more):
+    judged = [f for f in found(*given, **more) if not f.ok]
+    assert all(f.detail and f.advice for f in judged), judged
+    return {f.check: f for f in judged}
 
 
 def test_a_site_that_is_right_has_nothing_to_mend():
     assert wrong() == {}
-    assert not any(f.advice for f in judge(site(), PLACE, TOLD, MET, ""))
+    assert wrong(network=PORTS) == {}
+    assert not any(f.advice for f in found(network=PORTS))
 
 
-def test_versions_that_differ_are_named():
-    found = wrong(told={**TOLD, "versions": {"numpy": "2.5.0"}})["versions where the scheduler runs"]
-    assert found.detail == "numpy 2.4.6, in jobs 2.5.0"
-    assert found.advice.startswith("environment:")
+def test_versions_that_differ_are_named_wherever_they_do():
+    judged = wrong(told={**TOLD, "versions": {"numpy": "2.5.0"}}, place={**PLACE, "versions": {"numpy": "2.3"}})
+    assert judged["versions in jobs"].detail == "numpy 2.4.6 here, in jobs 2.5.0"
+    assert judged["versions on login"].detail == "numpy 2.4.6 here, on login 2.3"
+    assert judged["versions in jobs"].advice.startswith("environment:")
 
 
 def test_an_interface_that_is_not_there_is_replaced_by_one_that_both_sides_have():
@@ -51,20 +68,41 @@ def test_a_closed_route_names_another_interface_or_a_mode_without_routes():
 def test_a_scheduler_in_the_allocation_needs_no_call_from_jobs_and_is_not_advised_again():
     closed = {**TOLD, "call": "10.0.0.1:1: timed out"}
     assert wrong(told=closed, met={}, scheduler_runs="allocation") == {}
-    found = wrong(met={**MET, "error": "refused"}, scheduler_runs="allocation")
-    assert list(found) == ["route to a job"]
-    assert "allocation" not in found["route to a job"].advice
-    assert "detached" in found["route to a job"].advice
+    judged = wrong(met={**MET, "error": "refused"}, scheduler_runs="allocation")
+    assert list(judged) == ["route to a job"]
+    assert "allocation" not in judged["route to a job"].advice
+    assert "detached" in judged["route to a job"].advice
 
 
-def test_ports_that_a_site_names_are_said_not_to_be_tried():
-    judged = judge(site(network={"scheduler_ports": PortRange(8786, 8790)}), PLACE, TOLD, MET, "")
-    assert [f.detail for f in judged if f.check == "ports"] == [
-        "not tried: network.scheduler_ports; routes were tried on free ports"
-    ]
+def test_ports_that_are_taken_are_named_with_their_machine():
+    free = {"scheduler": False, "workers": 0}
+    judged = wrong(network=PORTS, place={**PLACE, "taken": True}, told={**TOLD, "free": free})
+    assert set(judged) == {"scheduler ports on login", "scheduler ports on c1", "worker ports on c1"}
+    assert judged["scheduler ports on login"].detail == (
+        "1 of 8786 cannot be opened on login: other programs use them; widen network.scheduler_ports"
+    )
+    assert judged["worker ports on c1"].advice == "network: {worker_ports: 9000-9101}"
 
 
 def test_clocks_and_stores_that_disagree_are_named():
     assert "+61.0 s" in wrong(met={**MET, "skew_s": 61.0})["clock"].detail
     assert wrong(store="not what is seen")["store"].advice.startswith("store:")
     assert wrong(told={**TOLD, "store": {"error": "denied"}})["store"].detail == "denied"
+
+
+def test_a_login_node_without_python_matters_only_where_the_scheduler_would_be_there():
+    blind = {"place": {}, "complaint": "No module named vrecompute"}
+    told = {**TOLD, "call": None}
+    assert "No module named vrecompute" in wrong(seen=blind, told=told, scheduler_runs="login")["python"].detail
+    assert wrong(seen=blind, told=told, scheduler_runs="allocation") == {}
+
+
+def test_a_job_that_was_refused_or_did_not_run_hides_nothing_of_the_login_node():
+    other = {**PLACE, "versions": {"numpy": "2.3"}}
+    refused = wrong(seen={"told": {}, "ran": False, "refusal": "no such partition", "mend": "options.partition"})
+    assert refused["queue"].advice == "options: {partition: ...}"
+    late = wrong(place=other, seen={"told": {}, "ran": False, "reason": "its partition is down"})
+    assert set(late) == {"versions on login", "queue"}
+    dead = wrong(seen={"told": {}, "log": "Its log ends: python: not found"})
+    assert "python: not found" in dead["queue"].detail
+    assert dead["queue"].advice.startswith("environment:")

@@ -50,6 +50,12 @@ class TestSlurm(BackendContract):
         """As an operator does: a running job is put back and kept."""
         backend.access.run(["scontrol", "requeuehold", job_id])
 
+    def never_starts(self):
+        return {"options": {"partition": "closed", "account": "physics"}}
+
+    def waits_long(self):
+        return {"options": {"partition": "batch", "account": "physics", "directives": {"add": ["--begin=now+1hour"]}}}
+
     test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the lab's machines
 
     @pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])

@@ -26,7 +26,7 @@ def test_a_site_that_is_right_is_found_right(lab, machine, site):
     found = probe(lab, machine, site)
     assert {
         "slurm",
-        "versions of this client",
+        "versions in jobs",
         "queue",
         "interfaces",
         "route to the scheduler",

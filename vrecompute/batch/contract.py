@@ -16,8 +16,9 @@
                                   .waiting()  why there is no worker yet
     check_cluster(n)     ->     what can be said against that beforehand
     describe(n)          ->     the scripts of that, for `explain`; pure
-    probe()              ->     a one-minute job that reports what a job on this site sees
-    survey()             ->     queues and limits, for a first site file
+    probe(patience)      ->     all that would keep a run from starting: what the system says to the jobs of a run,
+                                its limits, and a one-minute job that reports what a job on this site sees
+    survey()             ->     queues and limits, for a first site file and for the probe
 
        Site                      the driver's class says
 
@@ -69,7 +70,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
@@ -77,6 +78,7 @@ from typing import Literal, NewType, Self
 
 from distributed import Client as DaskClient
 
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.batch.survey import Survey
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.sites.model import Site
@@ -134,11 +136,14 @@ BLAME: Mapping[State, Blame] = {
 
 
 class SubmitError(VrecomputeError):
-    """The batch system took no job. `transient`: it may take the same job later. `too_many`: it may take fewer now."""
+    """The batch system took no job. `transient`: it may take the same job later. `too_many`: it may take fewer now.
 
-    def __init__(self, message: str, *, transient: bool = False, too_many: bool = False) -> None:
+    `mend` is the key of the site's file that the refusal is about, with dots, where that is known.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, too_many: bool = False, mend: str = "") -> None:
         super().__init__(message)
-        self.transient, self.too_many = transient, too_many
+        self.transient, self.too_many, self.mend = transient, too_many, mend
         self.exit_code = 5 if transient else 2
 
 
@@ -156,7 +161,8 @@ class Job:
     a script, an argument list, a log or a repr: the backend brings them, mode 0600, to a folder of mode
     0700 that the job finds in `$VRECOMPUTE_SECRETS`, and that is deleted when the job ends.
 
-    `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it.
+    `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it; `step`
+    is what starts the command on the job's nodes, from outside of the image.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
     jobs, for long: a system that has a place for such jobs puts it there.
     """
@@ -173,6 +179,7 @@ class Job:
     controller: bool = False
     gpus: int = 0
     image: str | None = None
+    step: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -263,16 +270,6 @@ class Capabilities:
             raise UsageError(f"site {site!r}: {_DENIED[name]}")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One fact a probe found. `advice` is the YAML line that would mend it, empty where nothing is wrong."""
-
-    check: str
-    ok: bool
-    detail: str
-    advice: str = ""
-
-
 class Cluster(ABC):
     """Dask workers on a site, for as long as it is open. Use it as a context manager."""
 
@@ -357,8 +354,13 @@ class Backend(ABC):
         """`workers` Dask worker processes in the site's shape. Returns once the scheduler answers."""
 
     @abstractmethod
-    def probe(self) -> list[Finding]:
-        """Send a job of about one minute through the real queue and report what it saw."""
+    def probe(self, patience_s: float = PROBE_PATIENCE_S, tell: Callable[[str], None] = no_word) -> list[Finding]:
+        """Everything found that would keep a run of the site from starting, and what was found right.
+
+        A job of about one minute goes through the real queue; it may wait there `patience_s`, and `tell` is given a
+        line from time to time that says for what. What waiting cannot mend is reported at once, and nothing that was
+        found hides anything else. No job is left.
+        """
 
     def survey(self) -> Survey | None:
         """What the batch system says of its queues and limits; None for a driver that cannot ask."""

@@ -15,12 +15,12 @@ from __future__ import annotations
 import shlex
 
 from vrecompute.batch.contract import Job
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import in_image, prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import shape_of
 from vrecompute.batch.spool import secrets_folder
 from vrecompute.batch.tls import TLS_FILE, tls_environment
-from vrecompute.errors import OutOfTime
+from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.onsite import shell_word
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
@@ -53,7 +53,7 @@ def render(backend: QueueBackend, job: Job) -> str:
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
         lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]
-    lines += [shlex.join(_command(backend, job)), "code=$?"]
+    lines += [_started(backend, job), "code=$?"]
     if job.requeue and backend.requeue:
         lines.append(_rerun(backend.requeue))
     if folder and job.requeue:  # an attempt that is killed may be followed by another, which needs them
@@ -67,12 +67,24 @@ def render(backend: QueueBackend, job: Job) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _started(backend: QueueBackend, job: Job) -> str:
+    """The job's command with what starts it on its nodes, and in its image."""
+    step = f"{shlex.join(job.step)} " if job.step else ""
+    return step + (in_image(backend.site) if job.image is not None else "") + shlex.join(_command(backend, job))
+
+
 def _command(backend: QueueBackend, job: Job) -> list[str]:
     """The job's command, inside what brings up its scheduler and workers where it has any."""
     if not job.workers:
         return list(job.command)
     workers, network = backend.site.workers, backend.site.network
     processes, nodes = min(job.workers, workers.processes), shape_of(job, backend.site).nodes
+    step = backend.step(nodes, processes * workers.threads)
+    if step and job.image is not None:
+        raise UsageError(
+            f"site {backend.site.name!r}: a detached run would start its workers by {step[0]} from inside of the image "
+            f"{job.image}, which has none; run it live, or on one node without {step[0]}"
+        )
     given = {
         "processes": processes,
         "threads": workers.threads,
@@ -80,7 +92,7 @@ def _command(backend: QueueBackend, job: Job) -> list[str]:
         "interface": network.interface,
         "ports": network.worker_ports,
         "scheduler-ports": network.scheduler_ports,
-        "step": shlex.join(backend.step(nodes, processes * workers.threads)) or None,
+        "step": shlex.join(step) or None,
     }
     command = ["python", "-m", "vrecompute.batch.allocation"]
     command += [f"--{name}={value}" for name, value in given.items() if value is not None]

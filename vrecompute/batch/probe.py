@@ -1,175 +1,185 @@
-"""`probe`: one small job through the real queue, and what it saw, as findings with the YAML line that would help."""
+"""`probe`: all that would keep a run of a site from starting, as findings with the YAML line that would help.
+
+    limits     what the jobs of a run ask for beside what the batch system says it gives     system_limits
+    refusals   what the system says to each of these jobs, taking none                       rehearsal
+    canary     a small job through the real queue, called from where the scheduler would be  canary
+
+Each is looked at whatever the others found.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import time
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from vrecompute.batch.contract import Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.canary import Seen, fly
+from vrecompute.batch.finding import Finding, yaml_line
+from vrecompute.batch.planned import Planned, planned_detached, planned_live
 from vrecompute.batch.probe_job import facts_here
-from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
-from vrecompute.batch.scheduler import first_facts
+from vrecompute.batch.rehearsal import rehearse
+from vrecompute.batch.survey import Survey
+from vrecompute.batch.system_limits import judge_limits
 from vrecompute.errors import Unavailable, VrecomputeError
-from vrecompute.sites.model import Site
+from vrecompute.sites.model import PortRange, Site
 
 __all__ = ["judge", "probe"]
 
-_WALLTIME_S = 120
-# How long the probe job may wait in the queue.
-_PATIENCE_S = 240.0
 _SKEW_S = 5.0
-_STORE = "$HOME/vrecompute-store"
+_PYTHON = "environment: {venv: ...}   # or modules, or cvmfs: a Python with vrecompute, the same for client and jobs"
 _DETACHED = "submit detached, which needs no route"
 
 
-def probe(backend: QueueBackend) -> list[Finding]:
-    """Send the probe job and judge what it and the scheduler's place say; without Python there, none is sent."""
-    findings = []
-    meet = _start_meeting(backend)
+def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None]) -> list[Finding]:
+    """Everything that is wrong, and what was found right. The batch system must be there."""
+    planned, findings = _planned(backend)
+    survey, asked = _survey(backend)
+    findings += asked
+    if survey is not None:
+        findings += judge_limits(backend.site, survey, planned, backend.queues_of)
+    findings += [rehearse(backend, each) for each in planned]
     try:
-        if meet.stdout is None or not (place := first_facts(meet.stdout)):
-            return [_no_python(backend)]
-        findings.append(
-            _versions("versions of this client", facts_here()["versions"], place["versions"], "at the site")
-        )
-        started = time.monotonic()
-        job_id, status = _send(backend, place["address"])
-        waited = time.monotonic() - started
-        told = _told(backend, job_id)
-        met = _met(meet)
-    finally:
-        meet.kill()
-        meet.wait()
-    findings.append(_queue(job_id, status, waited, backend.logs(job_id) if told is None else ""))
-    if told is not None:
-        store = _seen_from_here(backend, told["store"]) if backend.site.store.workers_reach else ""
-        findings += judge(backend.site, place, told, met, store)
+        seen = fly(backend, survey, patience_s, tell)
+    except VrecomputeError as error:
+        return [*findings, Finding("queue", False, str(error), "mend what the message names, then probe again")]
+    return [*findings, *judge(backend.site, facts_here(), seen)]
+
+
+def _planned(backend: QueueBackend) -> tuple[list[Planned], list[Finding]]:
+    """The jobs of runs; and why there can be no live, or no detached ones."""
+    planned: list[Planned] = []
+    findings = []
+    for kind, jobs in {"live runs": planned_live, "detached runs": planned_detached}.items():
+        try:
+            planned += jobs(backend)
+        except VrecomputeError as error:
+            findings.append(Finding(kind, False, str(error), "limits: ...   # or `workers`, as the message says"))
+    return planned, findings
+
+
+def _survey(backend: QueueBackend) -> tuple[Survey | None, list[Finding]]:
+    """The system's limits, or why they are not known."""
+    try:
+        survey = backend.survey()
+    except Unavailable as error:
+        return None, [Finding("limits", False, f"not read: {error}", "mend what the message names, then probe again")]
+    if survey is None:
+        said = f"not read: the driver {backend.site.backend} cannot ask {backend.system}"
+        return None, [Finding("limits", True, said)]
+    return survey, []
+
+
+def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
+    """Findings from what this client, the place of the scheduler and the job said. Pure.
+
+    Routes are those between the login node and a job, on the ports that the site names. A scheduler in the allocation
+    is reached by a tunnel through the login node, and calls from jobs to it are not needed.
+    """
+    findings = list(_place(site, here, seen))
+    findings.append(_queue(site, seen))
+    if seen.told:
+        findings.append(_versions("versions in jobs", here["versions"], seen.told["versions"], "in jobs"))
+        findings.append(_interfaces(site, seen.told, seen.place))
+        findings += _routes(site, seen)
+        findings += _ports(site, seen.told)
+        findings.append(_store(site, seen))
     return findings
 
 
-def judge(
-    site: Site, place: Mapping[str, Any], told: Mapping[str, Any], met: Mapping[str, Any], store: str
-) -> list[Finding]:
-    """Findings from what the login node (`place`, `met`) and the job (`told`) said. Pure.
+def _python(site: Site) -> str:
+    image = "environment: {image: ..., image_command: [...]}   # which start Python with vrecompute"
+    return image if site.environment.image else _PYTHON
 
-    `store` is what is wrong with the job's object as seen from here, empty if nothing. Routes are those between the
-    login node and a job, on any free port. A scheduler in the allocation is reached by a tunnel through the login node,
-    and calls from jobs to it are not needed.
-    """
-    interface, in_job = site.network.interface, site.scheduler_runs == "allocation"
-    findings = [_versions("versions where the scheduler runs", place["versions"], told["versions"], "in jobs")]
-    there = told["interfaces"]
-    usable = [name for name in there if name in place["interfaces"] and name != "lo"]
+
+def _place(site: Site, here: Mapping[str, Any], seen: Seen) -> Iterator[Finding]:
+    """Where the scheduler of a live run would be, or a tunnel to it begin."""
+    needed = site.scheduler_runs in {"client", "login"}
+    if not seen.place:
+        said = f"vrecompute does not start on {seen.where}{f': {seen.complaint}' if seen.complaint else ''}"
+        yield Finding(
+            "python", not needed, said if needed else f"{said}; nothing needs it there", _python(site) * needed
+        )
+        return
+    check = f"versions on {seen.where}"
+    yield _versions(check, here["versions"], seen.place["versions"], f"on {seen.where}")
+    ports = site.network.scheduler_ports
+    if ports is not None and needed:
+        yield _port_finding("scheduler", ports, seen.place["host"], seen.place["taken"] is False, 1)
+
+
+def _queue(site: Site, seen: Seen) -> Finding:
+    if seen.refusal:
+        return Finding("queue", False, seen.refusal, yaml_line(seen.mend) if seen.mend else "options: {...}")
+    if seen.ran and seen.told:
+        return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
+    if seen.ran:
+        return Finding("queue", False, f"job {seen.job_id} ended without an answer. {seen.log}", _python(site))
+    return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")
+
+
+def _interfaces(site: Site, told: Mapping[str, Any], place: Mapping[str, Any]) -> Finding:
+    interface, there = site.network.interface, told["interfaces"]
     detail = ", ".join(f"{name} {address}" for name, address in there.items() if name != "lo")
-    known = interface is None or interface in there
-    advice = "" if known or not usable else f"network: {{interface: {usable[0]}}}"
-    findings.append(Finding("interfaces", known, f"{told['host']}: {detail}", advice))
+    if interface is None or interface in there:
+        return Finding("interfaces", True, f"{told['host']}: {detail}")
+    usable = [name for name in there if name in place.get("interfaces", there) and name != "lo"]
+    advice = yaml_line("network.interface", usable[0] if usable else "...")
+    return Finding("interfaces", False, f"{told['host']} has no interface {interface}, only {detail}", advice)
+
+
+def _routes(site: Site, seen: Seen) -> Iterator[Finding]:
+    """Those that a live run needs; none is known where nothing called or was called."""
+    told, met, in_job = seen.told, seen.met, site.scheduler_runs == "allocation"
+    if told["call"] is None:
+        yield Finding("routes", True, "not tried, as nothing listened where the scheduler would be")
+        return
     if in_job:
         # the job that could not call was never called back: then nothing is known of the way to it
         routes = {"route to a job": met.get("error", "")}
     else:
         routes = {"route to the scheduler": told["call"], "route to a worker": met.get("error", "it was never called")}
+    usable = [name for name in told["interfaces"] if name in seen.place["interfaces"] and name != "lo"]
+    open_way = "open, with TLS" if site.network.tls else "open"
     for check, error in routes.items():
-        other = next((name for name in usable if name != interface), None)
-        advice = f"network: {{interface: {other}}}" if error and other else ""
+        other = next((name for name in usable if name != site.network.interface), None)
+        advice = yaml_line("network.interface", other) if error and other else ""
         if error and not advice:
             advice = f"scheduler_runs: allocation   # or {_DETACHED}" if not in_job else _DETACHED
-        findings.append(Finding(check, not error, error or ("not tried" if in_job and not met else "open"), advice))
-    if ports := [f"network.{key}" for key in ("worker_ports", "scheduler_ports") if getattr(site.network, key)]:
-        findings.append(Finding("ports", True, f"not tried: {' and '.join(ports)}; routes were tried on free ports"))
+        yield Finding(check, not error, error or ("not tried" if in_job and not met else open_way), advice)
     if "skew_s" in met:
         skew = float(met["skew_s"])
-        findings.append(
-            Finding("clock", abs(skew) < _SKEW_S, f"{skew:+.1f} s between the scheduler and {told['host']}")
-        )
-    wrong = told["store"]["error"] or store
+        right, detail = abs(skew) < _SKEW_S, f"{skew:+.1f} s between {seen.place['host']} and {told['host']}"
+        yield Finding("clock", right, detail, "" if right else "have the site set the clocks of its nodes (NTP)")
+
+
+def _ports(site: Site, told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Ports that can be opened on a compute node: of its workers, and of the scheduler of a detached run."""
+    network, free = site.network, told["free"]
+    if network.worker_ports is not None:
+        processes = site.workers.processes
+        is_free = free["workers"] >= processes
+        yield _port_finding("worker", network.worker_ports, told["host"], is_free, 2 * processes)
+    if network.scheduler_ports is not None:
+        yield _port_finding("scheduler", network.scheduler_ports, told["host"], free["scheduler"], 1)
+
+
+def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed: int) -> Finding:
+    check, key = f"{whose} ports on {host}", f"network.{whose}_ports"
+    if is_free:
+        return Finding(check, True, f"{needed} of {ports} can be opened")
+    said = f"{needed} of {ports} cannot be opened on {host}: other programs use them"
+    return Finding(
+        check, False, f"{said}; widen {key}", yaml_line(key, f"{ports.first}-{min(65535, ports.last + 100)}")
+    )
+
+
+def _store(site: Site, seen: Seen) -> Finding:
+    wrong = seen.told["store"]["error"] or seen.store
     advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
     right = "the job and this machine read the same bytes" if site.store.workers_reach else "jobs need not reach it"
-    findings.append(Finding("store", not wrong, wrong or right, advice))
-    return findings
+    return Finding("store", not wrong, wrong or right, advice)
 
 
 def _versions(check: str, here: Mapping[str, str], there: Mapping[str, str], where: str) -> Finding:
-    differ = [f"{n} {mine}, {where} {there.get(n)}" for n, mine in sorted(here.items()) if there.get(n) != mine]
-    advice = "environment: {venv: ...}   # the same environment for client and jobs" if differ else ""
-    return Finding(check, not differ, "; ".join(differ) or f"as {where}", advice)
-
-
-def _no_python(backend: QueueBackend) -> Finding:
-    """The meeting did not begin: what Python says instead."""
-    script = [*prologue(backend.site, {}), "exec python -c 'import vrecompute.batch.probe_job'"]
-    done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
-    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-    said = f": {last[0]}" if last else ""
-    lines = "environment.venv, environment.modules or environment.cvmfs"
-    return Finding("python", False, f"vrecompute does not start on {backend.access}{said}", f"mend {lines}")
-
-
-def _start_meeting(backend: QueueBackend) -> subprocess.Popen[bytes]:
-    command = ["exec", "python", "-m", "vrecompute.batch.probe_job", "meet"]
-    script = [*prologue(backend.site, {}), " ".join(command) + ' --interface "$1"']
-    # what it complains of is asked for again where it does not start
-    return backend.access.start(["bash", "-l", "-c", "\n".join(script), "bash", backend.site.network.interface or ""])
-
-
-def _send(backend: QueueBackend, address: str) -> tuple[JobId, JobStatus]:
-    url = backend.site.store.url or _STORE if backend.site.store.workers_reach else ""
-    command = ["python", "-m", "vrecompute.batch.probe_job", "job", "--call", address, "--store", url]
-    command += ["--interface", backend.site.network.interface or ""]
-    image = backend.site.environment.image
-    job_id = backend.submit(Job("vre-probe", tuple(command), memory_bytes=None, walltime_s=_WALLTIME_S, image=image))
-    deadline = time.monotonic() + _PATIENCE_S
-    status = JobStatus(State.UNKNOWN)
-    try:
-        while time.monotonic() < deadline and not status.state.terminal:
-            time.sleep(0.5)
-            status = backend.poll([job_id])[job_id]
-    finally:
-        if not status.state.terminal:
-            with contextlib.suppress(Unavailable):
-                backend.cancel([job_id])
-    return job_id, status
-
-
-def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any] | None:
-    for line in reversed(backend.logs(job_id).splitlines()):
-        with contextlib.suppress(json.JSONDecodeError):
-            found = json.loads(line)
-            if isinstance(found, dict) and "versions" in found:
-                return found
-    return None
-
-
-def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The last line of the meeting; nothing where the job never called."""
-    try:
-        said = meet.communicate(timeout=15)[0].splitlines()[-1:]
-        return dict(json.loads(said[0])) if said else {}
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        return {}
-
-
-def _queue(job_id: JobId, status: JobStatus, waited_s: float, log: str) -> Finding:
-    if status.state is State.COMPLETED and not log:
-        return Finding("queue", True, f"job {job_id} ran on {status.node}, {waited_s:.0f} s after it was submitted")
-    why = status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s"
-    return Finding("queue", False, f"{why} {log[-500:]}".strip(), "options: {partition: ...}   # or see the reason")
-
-
-def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
-    if stored["error"]:
-        return ""
-    try:
-        data = backend.access.get(stored["path"])
-        backend.access.delete(stored["path"])
-    except (OSError, VrecomputeError) as error:
-        return f"{backend.access}: {error}"
-    if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        return f"{stored['path']} differs between the compute node and {backend.access}"
-    return ""
+    differ = [f"{n} {mine} here, {where} {there.get(n)}" for n, mine in sorted(here.items()) if there.get(n) != mine]
+    return Finding(check, not differ, "; ".join(differ) or "as of this client", _PYTHON if differ else "")

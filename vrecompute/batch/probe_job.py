@@ -3,7 +3,8 @@
     meet:  listens, prints its address, waits for the job to call, and calls back to where the job listens
     job:   calls the address it is given, is called back, and tells what a job here sees
 
-Routes are tried in both directions, since a scheduler connects to its workers too.
+Routes are tried in both directions, since a scheduler connects to its workers too: on ports that the site names, and
+with the keys of a run where it asks for TLS. `meet` reads from its stdin what it needs to know, as JSON.
 """
 
 from __future__ import annotations
@@ -14,22 +15,29 @@ import json
 import os
 import platform
 import secrets
+import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from vrecompute.batch.scheduler import free_port
+from vrecompute.batch.tls import TLS_FILE, security_of
+from vrecompute.batch.worker_command import halves
+from vrecompute.config.spelling import read_ports
 from vrecompute.digest import numerics
-from vrecompute.errors import StoreError
+from vrecompute.errors import StoreError, Unavailable
+from vrecompute.sites.model import PortRange
 from vrecompute.stores.address import open_store
 
 __all__ = ["facts_here", "main"]
 
-_WAIT_S = 300.0
 _CALL_S = 10.0
 
 
@@ -47,42 +55,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["meet", "job"])
     parser.add_argument("--interface", default="")
-    parser.add_argument("--call", default="")
+    parser.add_argument("--call", default="", help="where the other part listens; not called if empty")
     parser.add_argument("--store", default="")
+    parser.add_argument("--processes", type=int, default=1, help="worker processes that need ports on a node")
+    parser.add_argument("--scheduler-ports", type=read_ports)
+    parser.add_argument("--worker-ports", type=read_ports)
+    parser.add_argument("--holds-scheduler", action="store_true", help="the scheduler of a live run would be in a job")
     given = parser.parse_args(arguments)
-    facts = _meet(given.interface) if given.part == "meet" else _job(given.interface, given.call, given.store)
+    facts = _meet(json.loads(sys.stdin.readline())) if given.part == "meet" else _job(given)
     print(json.dumps(facts), flush=True)
     return 0
 
 
-def _meet(interface: str) -> dict[str, Any]:
-    with _listening(interface) as listener:
-        print(json.dumps({**facts_here(), "address": _address(listener)}), flush=True)
-        listener.settimeout(_WAIT_S)
-        with listener.accept()[0] as call:
-            said = json.loads(call.makefile().readline())
-            skew = time.time() - said["time"]
-            call.sendall(b"heard\n")
-        back = _call(said["address"], {"time": time.time()})
-        return {"called": True, "called_back": back["error"] == "", "error": back["error"], "skew_s": skew}
+def _meet(wanted: dict[str, Any]) -> dict[str, Any]:
+    ports = None if wanted["ports"] is None else PortRange(*wanted["ports"])
+    port = _scheduler_port(ports)
+    with socket.create_server((_host(wanted["interface"]), port or 0)) as listener:
+        print(json.dumps({**facts_here(), "address": _address(listener), "taken": port is None}), flush=True)
+        if listener not in select.select([listener, sys.stdin], [], [], wanted["wait_s"])[0]:
+            return {}  # whoever started this waits no more: the end of stdin
+        said, skew, error = {}, 0.0, ""
+        with listener.accept()[0] as plain:
+            try:
+                with _secured(plain, wanted["tls"], server=True) as call:
+                    said = json.loads(call.makefile().readline())
+                    skew = time.time() - said["time"]
+                    call.sendall(b"heard\n")
+            except (OSError, ValueError) as failed:
+                error = _named(failed)
+        if not said:
+            return {"called": False, "error": error}
+        back = _call(said["address"], {"time": time.time()}, wanted["tls"])
+        return {"called": True, "error": back, "skew_s": skew}
 
 
-def _job(interface: str, address: str, store: str) -> dict[str, Any]:
-    with _listening(interface) as listener:
-        call = _call(address, {"time": time.time(), "address": _address(listener)})
-        heard = False
-        listener.settimeout(_CALL_S)
-        with contextlib.suppress(OSError):
-            listener.accept()[0].close()
-            heard = True
-    return {**facts_here(), "call": call["error"], "called_back": heard, "store": _try_store(store)}
+def _job(given: argparse.Namespace) -> dict[str, Any]:
+    pem = Path(os.environ.get("VRECOMPUTE_SECRETS", os.devnull)) / TLS_FILE
+    tls = pem.read_text() if pem.is_file() else None
+    worker, nanny = (None, None) if given.worker_ports is None else halves(given.worker_ports)
+    host, port = _host(given.interface), _scheduler_port(given.scheduler_ports)
+    workers, nannies = (_free(host, ports, given.processes) for ports in (worker, nanny))
+    free = {"scheduler": port is not None, "workers": min(len(workers), len(nannies))}
+    call = "" if given.call else None
+    port = (port if given.holds_scheduler else workers[0] if workers else None) or 0
+    with socket.create_server((host, port)) as listener:
+        if given.call:
+            call = _call(given.call, {"time": time.time(), "address": _address(listener)}, tls)
+            listener.settimeout(_CALL_S)
+            with contextlib.suppress(OSError), _secured(listener.accept()[0], tls, server=True) as back:
+                back.recv(1 << 12)
+    return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store)}
 
 
-@contextlib.contextmanager
-def _listening(interface: str) -> Any:
-    """A listening socket on the interface, on every one where there is no such."""
-    with socket.create_server((_interfaces().get(interface, ""), 0)) as listener:
-        yield listener
+def _scheduler_port(ports: PortRange | None) -> int | None:
+    """A port as a scheduler would take it here: 0 where any will do, None where all of the range are taken."""
+    if ports is None:
+        return 0
+    with contextlib.suppress(Unavailable):
+        return free_port(ports.first, ports.last)
+    return None
+
+
+def _free(host: str, ports: PortRange | None, enough: int) -> list[int]:
+    """Ports of the range that can be bound at once, up to `enough`; zeros where none are named."""
+    if ports is None:
+        return [0] * enough
+    found: list[int] = []
+    with contextlib.ExitStack() as stack:
+        for port in range(ports.first, ports.last + 1):
+            if len(found) == enough:
+                break
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server((host, port)))
+                found.append(port)
+    return found
+
+
+def _host(interface: str) -> str:
+    """The address of the interface; every one where there is no such."""
+    return _interfaces().get(interface, "")
 
 
 def _address(listener: socket.socket) -> str:
@@ -92,16 +143,35 @@ def _address(listener: socket.socket) -> str:
     return f"{host}:{port}"
 
 
-def _call(address: str, message: dict[str, Any]) -> dict[str, str]:
+def _secured(plain: socket.socket, tls: str | None, *, server: bool) -> socket.socket:
+    """The connection as Dask makes it, with the keys of a run; as it is where there are none."""
+    if tls is None:
+        return plain
+    security = security_of(tls)
+    found = security.get_listen_args("scheduler") if server else security.get_connection_args("worker")
+    context: ssl.SSLContext = found["ssl_context"]
+    plain.settimeout(_CALL_S)
+    return context.wrap_socket(plain, server_side=server)
+
+
+def _call(address: str, message: dict[str, Any], tls: str | None) -> str:
+    """What is wrong with the way to the address, empty if nothing."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=_CALL_S) as call:
+        plain = socket.create_connection((host, int(port)), timeout=_CALL_S)
+        with plain, _secured(plain, tls, server=False) as call:
             call.sendall(json.dumps(message).encode() + b"\n")
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(TimeoutError):
                 call.recv(16)
     except OSError as error:
-        return {"error": f"{address}: {error.strerror or error}"}
-    return {"error": ""}
+        return f"{address}: {_named(error)}"
+    return ""
+
+
+def _named(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _try_store(url: str) -> dict[str, Any]:

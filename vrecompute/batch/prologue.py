@@ -10,8 +10,9 @@ from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import shell_word
 
-__all__ = ["prologue"]
+__all__ = ["in_image", "prologue"]
 
+_APPTAINER = ("apptainer", "exec")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
 _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -31,6 +32,14 @@ def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     lines += [f"export {_variable(name)}={shell_word(value)}" for name, value in sorted(there.variables.items())]
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     return lines
+
+
+def in_image(site: Site) -> str:
+    """Shell words that put the command after them into the site's image, with a space; empty where there is none."""
+    there = site.environment
+    if there.image is None:
+        return ""
+    return " ".join(map(shell_word, (*(there.image_command or _APPTAINER), there.image))) + " "
 
 
 def _variable(name: str) -> str:

@@ -10,6 +10,7 @@
     the end           end, ending                                           cancel: jobs and their secrets
     delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
     is it there       greet                                           probe: a canary through the real queue
+    what may start    dry_run, queues_of, survey                      probe: refusals and limits before a run meets them
 
 A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right column.
 """
@@ -24,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
-from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
+from vrecompute.batch.contract import Backend, Capabilities, Job, JobId, SubmitError
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.options import Strict
 from vrecompute.batch.queue_rules import queue_rules
@@ -49,6 +50,8 @@ class QueueBackend(Backend):
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
     site_rules = staticmethod(queue_rules)
+    #: Commands are put into images by the script of their job.
+    capabilities = Capabilities(images=True)
     options: Any
     access: Access
     budget: Budget
@@ -97,6 +100,19 @@ class QueueBackend(Backend):
 
         SubmitError where it is refused, LostAnswer or Unavailable where that is in doubt.
         """
+
+    def dry_run(self, job: Job, script: str, count: int) -> str | None:
+        """What the system says to so many copies of a script, taking none; None where it cannot be asked that.
+
+        SubmitError where it would refuse them. Without an answer, a probe submits such jobs for a moment.
+        """
+        del job, script, count
+        return None
+
+    def queues_of(self, job: Job) -> Sequence[str]:
+        """The queues that a job may go to, as `survey` names them; empty for the system's default. Pure."""
+        del job
+        return ()
 
     def copies(self, taken: str, count: int) -> list[JobId]:
         """The ids of the jobs in what `hand_in` gave."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.cluster import check_cluster, open_queue_cluster
-from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus, State
+from vrecompute.batch.contract import Cluster, Job, JobId, JobStatus, State
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.batch.job_script import render
 from vrecompute.batch.known import Known
 from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
@@ -136,13 +137,13 @@ class QueueDriver(QueueBackend):
             jobs.append(worker_job(self, f"{'tls' if tls else 'tcp'}://SCHEDULER:PORT", "vre-0", keys))
         return "\n".join(map(self.script, jobs))
 
-    def probe(self) -> list[Finding]:
-        """Whether the system is there; if so, what a canary through its queue saw."""
+    def probe(self, patience_s: float = PROBE_PATIENCE_S, tell: Callable[[str], None] = no_word) -> list[Finding]:
+        """Whether the system is there; if so, all else."""
         try:
             said = self.greet()
         except Unavailable as error:
             return [Finding(self.site.backend, False, str(error), _ACCESS.format(system=self.system))]
-        return [Finding(self.site.backend, True, f"{said} on {self.access}"), *probe(self)]
+        return [Finding(self.site.backend, True, f"{said} on {self.access}"), *probe(self, patience_s, tell)]
 
     def ask_site(
         self, script: str, ids: Sequence[str], *arguments: str, stdin: bytes = b""

@@ -13,9 +13,6 @@ __all__ = ["queue_rules"]
 def queue_rules(site: Site) -> Iterator[Diagnostic]:
     """Errors where no job could be made or asked about, advice where something given is not used. Pure."""
     driver = f"the driver {site.backend}"
-    if site.environment.image:
-        message = f"{driver} starts no container images; write environment.venv, environment.modules or "
-        yield Diagnostic(at("environment.image"), message + "environment.cvmfs")
     if site.access.unicore:
         message = f"{driver} runs commands on a login node; write access: {{ssh: {{host: ...}}}}, or leave access "
         yield Diagnostic(at("access.unicore"), message + "empty if this machine has them")

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Queue", "Survey"]
+__all__ = ["Limit", "Queue", "Survey"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `most` of what `of` says, by a rule that the system's users know as `rule`: "MaxSubmitJobs of account x".
+
+    `of` is "jobs" of a user in the queue at once, "running jobs" (others wait), jobs of one "array"; or what one job
+    asks for: "walltime" in seconds, "nodes", "cores" and bytes of "memory" on all of them, or on each.
+    """
+
+    of: Literal[
+        "jobs", "running jobs", "array", "walltime", "nodes", "cores", "memory", "cores of a node", "memory of a node"
+    ]
+    most: int
+    rule: str
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue or partition, and the smallest of its nodes. None is unlimited, or not said."""
+    """A queue or partition, and the smallest of its nodes. None is unlimited, or not said.
+
+    `accounts` are those whose jobs it takes, empty for all; `limits` are further ones of jobs in it.
+    """
 
     name: str
     is_default: bool = False
@@ -20,6 +38,10 @@ class Queue:
     nodes: int | None = None
     cores: int | None = None
     memory_bytes: int | None = None
+    largest_cores: int | None = None
+    largest_memory_bytes: int | None = None
+    accounts: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -27,13 +49,14 @@ class Survey:
     """`queue_option` is the key of `options:` that names a queue; `options` are others that follow from the answers.
 
     `interfaces` are those of the machine that was asked. `unknown` says what could not be asked, each with the reason.
+    `limits` hold in every queue.
     """
 
     system: str
     queues: tuple[Queue, ...] = ()
     queue_option: str = "queue"
     accounts: tuple[str, ...] = ()
-    most_jobs: int | None = None
+    limits: tuple[Limit, ...] = ()
     interfaces: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
@@ -43,3 +66,12 @@ class Survey:
         """The one to use where nothing else is said: the default, else the first that starts jobs."""
         ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, not queue.is_default))
         return ranked[0] if ranked else None
+
+    def named(self, names: Sequence[str]) -> list[Queue]:
+        """Those of these names that are known, the default one where no name is given."""
+        return [queue for queue in self.queues if (queue.name in names if names else queue.is_default)]
+
+    @property
+    def most_jobs(self) -> int | None:
+        """How many jobs a user may have, waiting or running; None is unlimited, or not said."""
+        return min((limit.most for limit in self.limits if limit.of in {"jobs", "running jobs"}), default=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vrecompute.batch.dask_settings import as_environment
 from vrecompute.sites.model import PortRange
 
-__all__ = ["SETTINGS", "WorkerShape", "worker_command"]
+__all__ = ["SETTINGS", "WorkerShape", "halves", "worker_command"]
 
 #: Dask's settings, as environment variables of a job.
 SETTINGS = as_environment()
@@ -43,11 +43,13 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
     if shape.interface is not None:
         command += ["--interface", shape.interface]
     if shape.ports is not None:
-        middle = (shape.ports.first + shape.ports.last) // 2
-        command += [
-            "--worker-port",
-            f"{shape.ports.first}:{middle}",
-            "--nanny-port",
-            f"{middle + 1}:{shape.ports.last}",
-        ]
+        workers, nannies = halves(shape.ports)
+        command += ["--worker-port", f"{workers.first}:{workers.last}"]
+        command += ["--nanny-port", f"{nannies.first}:{nannies.last}"]
     return command
+
+
+def halves(ports: PortRange) -> tuple[PortRange, PortRange]:
+    """The ports of a node's workers, and those of the processes that watch them."""
+    middle = (ports.first + ports.last) // 2
+    return PortRange(ports.first, middle), PortRange(min(middle + 1, ports.last), ports.last)

@@ -31,10 +31,10 @@ def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Map
     shape = WorkerShape(
         workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
     )
-    command = [*backend.step(1, workers.cores), *worker_command(shape, address, leave=True)]
     return Job(
         name=name,
-        command=("sh", "-c", _NUMBERED, name, *command),
+        command=("sh", "-c", _NUMBERED, name, *worker_command(shape, address, leave=True)),
+        step=tuple(backend.step(1, workers.cores)),
         cores=workers.cores,
         memory_bytes=workers.memory,
         walltime_s=SiteLimits(site).job_s(),

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from vrecompute.batch.contract import Finding
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding
 from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
-from vrecompute.cli.options import JSON
+from vrecompute.cli.options import JSON, DurationType
 from vrecompute.cli.output import facts
 from vrecompute.cli.signals import heeded
-from vrecompute.errors import SiteError, UsageError
+from vrecompute.errors import SiteError, UsageError, VrecomputeError
 from vrecompute.sites import report
 from vrecompute.sites.drivers import installed_drivers, options_model
 from vrecompute.sites.load import load_site, read_site
@@ -64,14 +64,28 @@ def show(name: str, as_json: bool) -> None:
 
 @site.command()
 @click.argument("names", nargs=-1)
-@click.option("--probe", is_flag=True, help="Also send a job of about a minute to each site, and report what it saw.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Also ask the batch system what it says to the jobs of a run, and send a job of about a minute to each site.",
+)
+@click.option(
+    "--patience",
+    type=DurationType(),
+    default=int(PROBE_PATIENCE_S),
+    show_default="4m",
+    help="How long the job of --probe may wait in the queue.",
+)
 @JSON
 @click.pass_context
-def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: bool) -> None:
+def check(context: click.Context, names: tuple[str, ...], probe: bool, patience: int, as_json: bool) -> None:
     """Check the sites NAMES (or files; all of the search path by default); without --probe nothing is started."""
     files = [find_site_file(name) for name in names] if names else list_site_files()
     checkups = report.check_files(files)
-    found = [_probe(str(file)) if probe and checkup.ok else [] for file, checkup in zip(files, checkups, strict=True)]
+    found = [
+        _probe(str(file), patience) if probe and checkup.ok else []
+        for file, checkup in zip(files, checkups, strict=True)
+    ]
     if as_json:
         told = [{"probe": [asdict(finding) for finding in findings]} if probe else {} for findings in found]
         facts([{**checkup.as_json(), **more} for checkup, more in zip(checkups, told, strict=True)])
@@ -82,17 +96,25 @@ def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: 
                 click.echo(f"  {'ok   ' if finding.ok else 'WRONG'} {finding.check}: {finding.detail}")
                 if finding.advice:
                     click.echo(f"        {finding.advice}")
+            if probe and not checkup.ok:
+                click.echo("  not probed: mend the file first")
         if not checkups:
             click.echo("no site files found")
     if not all(checkup.ok for checkup in checkups) or not all(f.ok for findings in found for f in findings):
         context.exit(SiteError.exit_code)
 
 
-def _probe(name: str) -> list[Finding]:
-    backend = load_backend(load_site(name))
+def _probe(name: str, patience_s: float) -> list[Finding]:
+    """What the site's driver finds; why there is none is a finding too, and not the end of other sites' checks."""
+    try:
+        backend = load_backend(load_site(name))
+    except VrecomputeError as error:
+        return [Finding("backend", False, str(error), "backend: ...   # a driver that is installed here")]
     try:
         with heeded():  # or its job would stay
-            return backend.probe()
+            return backend.probe(patience_s, lambda line: click.echo(line, err=True))
+    except VrecomputeError as error:
+        return [Finding("probe", False, str(error), "mend what the message names, then probe again")]
     finally:
         backend.close()
 

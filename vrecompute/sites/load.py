@@ -100,16 +100,18 @@ def _check_tree(
     if site is None:
         return None, problems
     unchecked = ""
-    found = list(rules.findings(site))
+    found, wrong = list(rules.findings(site)), set(checked.left_out)
     if ("backend",) not in checked.left_out:
         driver = find_model(site.backend)
-        more, unchecked = _check_driver(tree, site, driver)
+        more, options, unchecked = _check_driver(tree, site, driver)
         problems += more
+        wrong |= options
         # options that are wrong in form are not asked what they mean
-        found += [] if more else driver.rules(site)
+        right = {key: value for key, value in site.options.items() if ("options", key) not in {o[:2] for o in options}}
+        found += driver.rules(replace(site, options=right))
     advice: list[Problem] = []
     for finding in found:
-        if any(_touches(out, path) for out in checked.left_out for path in finding.about):
+        if any(_touches(out, path) for out in wrong for path in finding.about):
             continue
         # what is wrong may be a default: point at the other key then
         at = next((path for path in finding.about if _there(tree, path)), finding.about[0])
@@ -124,15 +126,22 @@ def _check_tree(
     return read, problems
 
 
-def _check_driver(tree: marked_yaml.MappingNode, site: Site, found: OptionsModel) -> tuple[list[Problem], str]:
+def _check_driver(
+    tree: marked_yaml.MappingNode, site: Site, found: OptionsModel
+) -> tuple[list[Problem], set[Location], str]:
+    """(problems of the options, which of them are wrong, why they were not checked)."""
     if found.model is None:
         meant = nearest(site.backend, installed_drivers())
         if meant and meant != site.backend:
             mark = mark_of(tree, ("backend",))
-            return [Problem(mark, f"no driver '{site.backend}' is installed; did you mean '{meant}'?")], found.reason
-        return [], found.reason
-    faults = check(found.model, site.options).faults
-    return [as_problem(tree, replace(fault, at=("options", *fault.at))) for fault in faults], ""
+            said = f"no driver '{site.backend}' is installed; did you mean '{meant}'?"
+            return [Problem(mark, said)], set(), found.reason
+        return [], set(), found.reason
+    checked = check(found.model, site.options)
+    problems = [as_problem(tree, replace(fault, at=("options", *fault.at))) for fault in checked.faults]
+    # behind a key that is not known may be any other: then no option is asked what it means
+    unknown: set[Location] = {("options",)} if any(fault.of_key for fault in checked.faults) else set()
+    return problems, unknown | {("options", *at) for at in checked.left_out}, ""
 
 
 def _touches(one: Location, other: Location) -> bool:

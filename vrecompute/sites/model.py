@@ -231,7 +231,14 @@ class Environment(_Section):
 
     modules: tuple[OnSite, ...] = field(default=(), metadata=_says("Environment modules to load, in this order."))
     venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
-    image: OnSite | None = field(default=None, metadata=_says("Container image the job runs in."))
+    image: OnSite | None = field(default=None, metadata=_says("Container image that holds Python and vrecompute."))
+    image_command: tuple[OnSite, ...] = field(
+        default=(),
+        metadata=_says(
+            "Words that start a command in an image; image and command follow. `apptainer exec` if unset; podman needs "
+            "`podman run --rm --network=host --env-host` and the volumes."
+        ),
+    )
     cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, sourced first."))
     variables: Mapping[Variable, OnSite] = field(
         default_factory=dict, metadata=_says("Environment variables set in jobs; never secrets.")

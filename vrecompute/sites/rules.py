@@ -147,6 +147,9 @@ def _environment(site: Site) -> Iterator[Diagnostic]:
         if environment.image and getattr(environment, other):
             about = at("environment.image", f"environment.{other}")
             yield Diagnostic(about, f"python comes from an image or from {other}, not from both; remove one")
+    if environment.image_command and not environment.image:
+        message = "not used: there is no image; add `image: ...`, or remove it"
+        yield Diagnostic(at("environment.image_command"), message, advice=True)
 
 
 def _accounting(site: Site) -> Iterator[Diagnostic]:

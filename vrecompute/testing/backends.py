@@ -8,6 +8,12 @@
         def hold(self, backend, job_id):
             subprocess.run(["my-hold", job_id], check=True)
 
+        def never_starts(self):
+            return {"options": {"queue": "closed"}}
+
+        def waits_long(self):
+            return {"options": {"queue": "full"}}
+
 is all that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that
 reason, and so is what only a queue has for a driver of none.
 """
@@ -16,10 +22,11 @@ from __future__ import annotations
 
 from vrecompute.testing.clusters import ClusterContract
 from vrecompute.testing.jobs import JobContract
+from vrecompute.testing.probes import ProbeContract
 from vrecompute.testing.queues import QueueContract
 
 __all__ = ["BackendContract"]
 
 
-class BackendContract(JobContract, QueueContract, ClusterContract):
+class BackendContract(JobContract, QueueContract, ClusterContract, ProbeContract):
     """The suite. `patience_s` is how long a job may take from submission to its end on this system."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +75,14 @@ class Suite:
         if not isinstance(backend, QueueBackend):
             pytest.skip(f"{type(backend).__name__} drives no queue")
         return backend
+
+    def never_starts(self) -> Mapping[str, Any]:
+        """Changes of the site with which jobs are taken and never started. Override it where there are any."""
+        pytest.skip(f"{type(self).__name__}.never_starts is not overridden: of what jobs never start here")
+
+    def waits_long(self) -> Mapping[str, Any]:
+        """Changes of the site with which jobs wait for longer than a minute. Override it where there are any."""
+        pytest.skip(f"{type(self).__name__}.waits_long is not overridden: of what jobs wait here")
 
     def hold(self, backend: Backend, job_id: JobId) -> None:
         """Have the system put a running job back and keep it from starting. Override it where that can be done."""

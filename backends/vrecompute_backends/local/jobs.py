@@ -18,10 +18,11 @@ import subprocess
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from vrecompute.batch.contract import Backend, Cluster, Finding, Job, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.contract import Backend, Cluster, Job, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import make_private
@@ -131,8 +132,9 @@ class LocalJobs(Backend):
     def open_cluster(self, workers: int) -> Cluster:
         """See `Backend`."""
 
-    def probe(self) -> list[Finding]:
+    def probe(self, patience_s: float = PROBE_PATIENCE_S, tell: Callable[[str], None] = no_word) -> list[Finding]:
         """What this machine offers; nothing has to be sent anywhere."""
+        del patience_s, tell
         from dask.system import cpu_count
         from distributed.system import MEMORY_LIMIT
 

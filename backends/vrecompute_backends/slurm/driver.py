@@ -18,7 +18,7 @@ from vrecompute.batch.survey import Survey
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import submit
-from vrecompute_backends.slurm.header import granted_s, header, step
+from vrecompute_backends.slurm.header import granted_s, header, partition_of, step
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.shell import version
@@ -35,7 +35,7 @@ class SlurmBackend(QueueDriver):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`."""
 
     system = "Slurm"
-    capabilities = Capabilities(gpus=True)
+    capabilities = Capabilities(images=True, gpus=True)
     options_model = SlurmOptions
     site_rules = staticmethod(slurm_rules)
     options: SlurmOptions
@@ -76,8 +76,15 @@ class SlurmBackend(QueueDriver):
 
     def hand_in(self, job: Job, script: str, count: int) -> str:
         """By sbatch, copies as one array."""
-        arguments = [f"--chdir={self.spool}", *([f"--array=0-{count - 1}"] if count > 1 else [])]
-        return submit.hand_in(self.site, self.access, self.options.cluster, job, script, arguments)
+        return submit.hand_in(self.site, self.access, self.options.cluster, job, script, self._arguments(count))
+
+    def dry_run(self, job: Job, script: str, count: int) -> str:
+        """By `sbatch --test-only`."""
+        return submit.dry_run(self.site, self.access, job, script, self._arguments(count))
+
+    def queues_of(self, job: Job) -> Sequence[str]:
+        """Partitions, as `header` names them."""
+        return tuple(filter(None, (partition_of(job, self.options) or "").split(",")))
 
     def ages(self, name: str) -> Mapping[str, float]:
         """By squeue; an array counts as one."""
@@ -106,8 +113,11 @@ class SlurmBackend(QueueDriver):
 
     def survey(self) -> Survey:
         """By sinfo, scontrol and sacctmgr."""
-        return survey(self.access, self.greet())
+        return survey(self.access, self.greet(), self.options)
 
     def greet(self) -> str:
         """What sinfo says."""
         return version(self.access)
+
+    def _arguments(self, count: int) -> list[str]:
+        return [f"--chdir={self.spool}", *([f"--array=0-{count - 1}"] if count > 1 else [])]

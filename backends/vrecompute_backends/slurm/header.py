@@ -7,7 +7,7 @@ from vrecompute.batch.shape import Shape, job_name
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm.options import SlurmOptions
 
-__all__ = ["granted_s", "header", "step"]
+__all__ = ["granted_s", "header", "partition_of", "step"]
 
 
 def granted_s(job: Job) -> int:
@@ -41,12 +41,16 @@ def header(job: Job, shape: Shape, options: SlurmOptions) -> list[str]:
         lines.append("--no-kill")  # the others go on when a node is lost
     named = ("partition", "account", "qos", "reservation", "constraint", "licenses", "gres")
     values = {"clusters": options.cluster, **{name: getattr(options, name) for name in named}}
-    if job.controller and options.controller_partition is not None:
-        values["partition"] = options.controller_partition
+    values["partition"] = partition_of(job, options)
     lines += [f"--{name}={value}" for name, value in values.items() if value is not None]
     dropped = set(options.directives.drop)
     lines = [line for line in lines if line.partition("=")[0] not in dropped]
     return [f"#SBATCH {line}" for line in (*lines, *options.directives.add)]
+
+
+def partition_of(job: Job, options: SlurmOptions) -> str | None:
+    """The partition of a job, or several with commas; None for the default one of Slurm."""
+    return (options.controller_partition if job.controller else None) or options.partition
 
 
 def step(launcher: str, nodes: int, cores: int) -> list[str]:

@@ -100,7 +100,16 @@ def held(reason: str) -> bool:
 
 def never(reason: str) -> bool:
     """Whether waiting alone will not start a pending job with this reason."""
-    return _code(reason) in _NEVER
+    code = _code(reason)
+    found = _LIMIT.fullmatch(code)
+    return code in _NEVER or (found is not None and _of_the_job(found[2], found[3], found[6]))
+
+
+def _of_the_job(kind: str, counted: str, per: str | None) -> bool:
+    """Whether the limit is one of a single job, which no end of another job changes."""
+    return kind == "Min" or (
+        kind == "Max" and (per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time"))
+    )
 
 
 def why_waiting(reason: str) -> str:
@@ -136,7 +145,7 @@ def _limit(code: str) -> str:
     spent = f"{what.rstrip('s')} minutes" if minutes else what
     if kind == "Min":
         return f"it asks for fewer {what} than {who} demands; raise `workers`, or choose another `options.qos`"
-    if kind == "Max" and (per in {"Job", "Node"} or (per is None and what == "time")):
+    if _of_the_job(kind, counted, per):
         return f"it asks for more {spent} per {(per or 'job').lower()} than {who} allows; lower {lower}"
     if minutes and not running:
         return f"{who} has used up its {spent}; ask for more, or choose another one"

@@ -25,6 +25,13 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     if site.options.get("controller_partition") and site.scheduler_runs != "allocation":
         said = f"not used: with scheduler_runs: {site.scheduler_runs} no job is for the scheduler alone"
         yield Diagnostic(at("options.controller_partition", "scheduler_runs"), f"{said}; remove it", advice=True)
+    if site.environment.image and (site.options.get("launcher") == "srun" or site.workers.nodes.min > 1):
+        yield Diagnostic(
+            at("environment.image", "options.launcher", "workers.nodes.min"),
+            "runs are live only: a detached one would call srun from inside of the image; with launcher: direct and "
+            "workers.nodes.min: 1 there are both",
+            advice=True,
+        )
     if prefer == "pyslurm" and site.options.get("cluster"):
         yield Diagnostic(
             at("options.prefer", "options.cluster"), "pyslurm asks one cluster only; write prefer: commands"

@@ -19,7 +19,7 @@ from vrecompute.sites.model import Site
 from vrecompute_backends.slurm.shell import FORGET, complaint, slurm
 from vrecompute_backends.slurm.text import submitted
 
-__all__ = ["ages", "cancel", "hand_in", "may_pass"]
+__all__ = ["ages", "cancel", "dry_run", "hand_in", "may_pass"]
 
 _ID = re.compile(r"[0-9]{1,18}")
 #: Words in a complaint of Slurm's after which the same request may well be granted a little later.
@@ -32,6 +32,19 @@ _TRANSIENT = re.compile(
 _LOST = re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE)
 #: Those that are about how many jobs there are, or are in one array: fewer may be taken.
 _TOO_MANY = re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE)
+#: The key of a site's file that a refusal is about.
+_ABOUT = {
+    r"partition name|invalid partition": "options.partition",
+    r"job array specification|SubmitJob|job submit limit": "workers.nodes.min",
+    r"account": "options.account",
+    r"qos": "options.qos",
+    r"feature specification": "options.constraint",
+    r"reservation": "options.reservation",
+    r"license": "options.licenses",
+    r"generic resource|gres": "options.gres",
+    r"time limit": "workers.walltime",
+    r"node configuration|[Mm]emory specification|node count|more processors": "workers",
+}
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and
 #: when it was submitted.
 _FIND = (
@@ -63,12 +76,30 @@ def hand_in(site: Site, access: Access, cluster: str | None, job: Job, script: s
         said = f"{said}; it wrote {told!r}" if told else said
         advice = f"`squeue --name={job_name(job.name)}` shows whether it did; else try again later"
         raise LostAnswer(f"{access}: sbatch does not say whether it took job {job.name!r}: {said} ({advice})")
+    raise _refusal(site, access, job, said)
+
+
+def dry_run(site: Site, access: Access, job: Job, script: str, arguments: Sequence[str]) -> str:
+    """What `sbatch --test-only` says, which takes no job; SubmitError with its complaint where it would not."""
+    done = slurm(access, ["sbatch", "--test-only", *arguments], stdin=script.encode(), timeout_s=120)
+    if done.code != 0:
+        raise _refusal(site, access, job, complaint(done))
+    starts = re.search(r"to start at \S+ .*", complaint(done))
+    return f"sbatch would take it{f', {starts[0]}' if starts else ''}"
+
+
+def _refusal(site: Site, access: Access, job: Job, said: str) -> SubmitError:
     transient = may_pass(said)
-    advice = "try again later" if transient else f"`explain` shows the script; mend site {site.name!r}"
-    raise SubmitError(
+    mend = next((key for pattern, key in _ABOUT.items() if re.search(pattern, said)), "")
+    if job.controller and mend == "options.partition" and site.options.get("controller_partition"):
+        mend = "options.controller_partition"
+    where = f"{mend} of site {site.name!r}" if mend else f"site {site.name!r}"
+    advice = "try again later" if transient else f"`explain` shows the script; mend {where}"
+    return SubmitError(
         f"{access}: sbatch refused job {job.name!r}: {said} ({advice})",
         transient=transient,
         too_many=bool(_TOO_MANY.search(said)),
+        mend=mend,
     )
 
 

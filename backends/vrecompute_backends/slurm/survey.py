@@ -1,29 +1,40 @@
-"""What Slurm says of its partitions and limits, for a first site file: sinfo, scontrol and sacctmgr as text.
+"""What Slurm says of its partitions and limits, for a first site file and for a probe: its commands' text.
 
-sinfo(1) prints a line for each kind of node of a partition; a partition's jobs must fit the smallest of them.
+sinfo(1) prints a line for each kind of node of a partition. Partitions have limits of their own and a QOS that holds
+for their jobs; a user's association has limits and a default QOS (sacctmgr(1)); slurm.conf bounds arrays.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vrecompute.batch.survey import Queue, Survey
+from vrecompute.batch.survey import Limit, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
-from vrecompute.units import from_slurm_time
+from vrecompute.units import from_slurm, from_slurm_time
+from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.shell import complaint, slurm
 
-__all__ = ["parse_associations", "parse_partitions", "survey"]
+__all__ = ["parse_associations", "parse_partitions", "parse_qos", "survey"]
 
-_PARTITIONS = ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"]
+_SINFO = ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"]
+_PARTITIONS = ["scontrol", "--oneliner", "show", "partition"]
 _CONFIG = ["scontrol", "show", "config"]
-_MINE = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=Account,MaxJobs,MaxSubmitJobs"]
+_SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
+_MINE = "format=Account,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,QOS,DefaultQOS"
+_QOS = "format=Name,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES"
+#: What Slurm counts, as a job asks for it, from its names in MaxTRES.
+_TRES = {"cpu": "cores", "node": "nodes", "mem": "memory"}
 
 
-def survey(access: Access, system: str) -> Survey:
-    """Everything that can be asked without a job; Unavailable where sinfo does not answer."""
-    done = slurm(access, _PARTITIONS)
+def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
+    """Everything that can be asked without a job; Unavailable where sinfo does not answer.
+
+    Limits are those of the account and the QOS that the options name, else of the user's default ones.
+    """
+    done = slurm(access, _SINFO)
     if done.code != 0:
         raise Unavailable(f"{access}: sinfo: {complaint(done)}")
     unknown: list[str] = []
@@ -39,20 +50,33 @@ def survey(access: Access, system: str) -> Survey:
         return answer.text if answer.code == 0 else ""
 
     me = access.run(["id", "-un"]).text.strip()
-    accounts, most_jobs = parse_associations(asked([*_MINE, f"user={me}"], "accounts and limits of jobs"))
+    told = asked([*_SACCTMGR, "associations", f"user={me}", _MINE], "accounts and limits of jobs")
+    mine = parse_associations(told)
+    account = options.account
+    if account is None and len(mine) > 1:
+        account = asked([*_SACCTMGR, "user", me, "format=DefaultAccount"], "the default account").strip()
+    chosen = {name: limits for name, limits in mine.items() if account in {None, name}}
+    own = {options.qos} if options.qos else {qos for _, qos in chosen.values() if qos}
+    rules = _rules(asked(_PARTITIONS, "limits of partitions"))
+    of_partitions = {rule["QoS"] for rule in rules.values() if rule.get("QoS", "N/A") != "N/A"}
+    known = {}
+    if names := sorted(own | of_partitions):
+        known = parse_qos(asked([*_SACCTMGR, "qos", "where", f"name={','.join(names)}", _QOS], "limits of QOS"))
     config = asked(_CONFIG, "the longest array")
     longest = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
-    # an array of one job is none
-    options = {"array": False} if longest and int(longest[1]) < 2 else {}
+    limits = [limit for each, _ in chosen.values() for limit in each]
+    limits += [limit for name in sorted(own) for limit in known.get(name, ())]
+    limits += [Limit("array", int(longest[1]), "MaxArraySize")] if longest else []
     interfaces = access.run(["ls", "/sys/class/net"]).text.split()
     return Survey(
         system,
-        parse_partitions(done.text),
+        tuple(_ruled(queue, rules.get(queue.name, {}), known) for queue in parse_partitions(done.text)),
         queue_option="partition",
-        accounts=accounts,
-        most_jobs=most_jobs,
+        accounts=tuple(mine),
+        limits=tuple(limits),
         interfaces=tuple(sorted(set(interfaces) - {"lo"})),
-        options=options,
+        # an array of one job is none
+        options={"array": False} if longest and int(longest[1]) < 2 else {},
         unknown=tuple(unknown),
     )
 
@@ -61,44 +85,90 @@ def parse_partitions(text: str) -> tuple[Queue, ...]:
     """Partitions from sinfo's lines `NAME*|up|1-00:00:00|NODES|CORES+|MiB+`; lines of another shape are skipped.
 
     >>> text = "a*|up|30:00|2|8+|1000\\na*|up|30:00|1|4|9"
-    >>> [(q.name, q.is_default, q.walltime_s, q.cores) for q in parse_partitions(text)]
-    [('a', True, 1800, 4)]
+    >>> [(q.name, q.is_default, q.walltime_s, q.cores, q.largest_cores) for q in parse_partitions(text)]
+    [('a', True, 1800, 4, 8)]
     """
     found: dict[str, Queue] = {}
     for line in text.splitlines():
         fields = [field.strip() for field in line.split("|")]
         if len(fields) != 6 or not fields[0]:
             continue
-        try:
-            limit = from_slurm_time(fields[2])
-        except ValueError:
-            limit = None
         cores, mib = (_whole(field) for field in fields[4:])
+        memory = mib << 20 if mib and mib > 1 else None  # 1 is Slurm's word for "not configured"
         queue = Queue(
             fields[0].rstrip("*"),
             is_default=fields[0].endswith("*"),
             is_up=fields[1] == "up",
-            walltime_s=limit,
+            walltime_s=_seconds(fields[2]),
             nodes=_whole(fields[3]) or 0,
             cores=cores,
-            memory_bytes=mib << 20 if mib and mib > 1 else None,  # 1 is Slurm's word for "not configured"
+            memory_bytes=memory,
+            # a `+` is a line for several kinds of nodes, of which the least is told
+            largest_cores=None if fields[4].endswith("+") else cores,
+            largest_memory_bytes=None if fields[5].endswith("+") else memory,
         )
         known = found.get(queue.name)
         found[queue.name] = queue if known is None else _both(known, queue)
     return tuple(found.values())
 
 
-def parse_associations(text: str) -> tuple[tuple[str, ...], int | None]:
-    """(accounts, most jobs in the queue) from sacctmgr's lines `ACCOUNT|MaxJobs|MaxSubmit`; the smallest limit."""
-    accounts: list[str] = []
-    limits: list[int] = []
+def parse_associations(text: str) -> dict[str, tuple[tuple[Limit, ...], str]]:
+    """Account -> (its limits for the user, its default QOS), from sacctmgr's lines with the fields of `_MINE`."""
+    found: dict[str, tuple[tuple[Limit, ...], str]] = {}
     for line in text.splitlines():
-        account, *numbers = [field.strip() for field in line.split("|")]
-        if len(numbers) != 2 or not account:
+        account, *fields = [field.strip() for field in line.split("|")]
+        if not account or len(fields) < 2:
             continue
-        accounts.append(account)
-        limits += [limit for number in numbers if (limit := _whole(number))]
-    return tuple(dict.fromkeys(accounts)), min(limits, default=None)
+        fields += [""] * (6 - len(fields))
+        limits = (*found.get(account, ((), ""))[0], *_limits(fields[:4], f"of the account {account}"))
+        only = fields[4] if "," not in fields[4] else ""
+        found[account] = tuple(dict.fromkeys(limits)), fields[5] or only
+    return found
+
+
+def parse_qos(text: str) -> dict[str, tuple[Limit, ...]]:
+    """QOS -> its limits, from sacctmgr's lines with the fields of `_QOS`."""
+    found = {}
+    for line in text.splitlines():
+        name, *fields = [field.strip() for field in line.split("|")]
+        if name and len(fields) == 4:
+            found[name] = tuple(_limits(fields, f"of the QOS {name}"))
+    return found
+
+
+def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
+    """From MaxJobs, MaxSubmitJobs, MaxWall and MaxTRES."""
+    for kind, field, rule in zip(("running jobs", "jobs"), fields, ("MaxJobs", "MaxSubmitJobs"), strict=False):
+        if (number := _whole(field)) is not None:
+            yield Limit(kind, number, f"{rule} {whose}")  # type: ignore[arg-type]
+    if (seconds := _seconds(fields[2])) is not None:
+        yield Limit("walltime", seconds, f"MaxWall {whose}")
+    for each in fields[3].split(","):
+        name, _, amount = each.partition("=")
+        if (counted := _TRES.get(name)) is not None and amount:
+            most = from_slurm(amount) if counted == "memory" else _whole(amount)
+            if most is not None:
+                yield Limit(counted, most, f"MaxTRES {whose}")  # type: ignore[arg-type]
+
+
+def _rules(text: str) -> dict[str, dict[str, str]]:
+    """Partition -> what `scontrol --oneliner show partition` says of it, word by word."""
+    lines = (dict(word.partition("=")[::2] for word in line.split() if "=" in word) for line in text.splitlines())
+    return {line["PartitionName"]: line for line in lines if "PartitionName" in line}
+
+
+def _ruled(queue: Queue, rule: dict[str, str], known: dict[str, tuple[Limit, ...]]) -> Queue:
+    """The partition with its own rules and those of its QOS."""
+    name = f"of the partition {queue.name}"
+    limits = list(known.get(rule.get("QoS", ""), ()))
+    if nodes := _whole(rule.get("MaxNodes", "")):
+        limits.append(Limit("nodes", nodes, f"MaxNodes {name}"))
+    if cores := _whole(rule.get("MaxCPUsPerNode", "")):
+        limits.append(Limit("cores of a node", cores, f"MaxCPUsPerNode {name}"))
+    if mib := _whole(rule.get("MaxMemPerNode", "")):
+        limits.append(Limit("memory of a node", mib << 20, f"MaxMemPerNode {name}"))
+    accounts = rule.get("AllowAccounts", "ALL")
+    return replace(queue, limits=tuple(limits), accounts=() if accounts == "ALL" else tuple(accounts.split(",")))
 
 
 def _both(one: Queue, other: Queue) -> Queue:
@@ -110,7 +180,20 @@ def _both(one: Queue, other: Queue) -> Queue:
         nodes=(one.nodes or 0) + (other.nodes or 0),
         cores=least(one.cores, other.cores),
         memory_bytes=least(one.memory_bytes, other.memory_bytes),
+        largest_cores=_most(one.largest_cores, other.largest_cores),
+        largest_memory_bytes=_most(one.largest_memory_bytes, other.largest_memory_bytes),
     )
+
+
+def _most(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else max(a, b)
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        return from_slurm_time(text) if text else None
+    except ValueError:
+        return None
 
 
 def _whole(text: str) -> int | None:

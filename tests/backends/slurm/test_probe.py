@@ -32,7 +32,11 @@ def test_an_environment_without_vrecompute_is_told_with_what_its_python_says(tmp
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     (tmp_path / "bin").symlink_to(tmp_path)
-    slurm, python = SlurmBackend(replace(SITE, environment=Environment(venv=str(tmp_path)))).probe()
-    assert (slurm.ok, slurm.detail) == (True, "slurm 24.11.5 on this machine")
+    found = {f.check: f for f in SlurmBackend(replace(SITE, environment=Environment(venv=str(tmp_path)))).probe()}
+    assert (found["slurm"].ok, found["slurm"].detail) == (True, "slurm 24.11.5 on this machine")
+    python = found["python"]
     assert (python.ok, python.detail) == (False, "vrecompute does not start on this machine: no module of ours")
-    assert python.advice.startswith("mend environment.venv")
+    assert python.advice.startswith("environment:")
+    assert "command 'sbatch' was not found" in found["worker job"].detail, "which hides no other finding"
+    assert "command 'sbatch' was not found" in found["queue"].detail
+    assert not any(f.ok for check, f in found.items() if check in {"worker job", "detached job", "queue"})

@@ -88,3 +88,17 @@ def test_a_job_that_another_cluster_of_a_federation_took_has_not_been_cancelled(
     status = status_of(Record("1", "REVOKED"))
     assert not status.state.terminal
     assert "another cluster" in status.reason
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "QOSMaxCpuPerJobLimit", "QOSMaxMemoryPerNode",
+     "QOSMinCpuNotSatisfied", "PartitionTimeLimit", "PartitionDown", "BadConstraints", "InvalidAccount", "InvalidQOS"],
+)  # fmt: skip
+def test_a_job_that_is_itself_above_a_limit_never_starts(reason):
+    assert status_of(Record("1", "PENDING", reason=reason)).never
+
+
+@pytest.mark.parametrize("reason", ["QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit", "AssocMaxCpuPerUser"])
+def test_a_job_that_others_keep_below_a_limit_may_start(reason):
+    assert not status_of(Record("1", "PENDING", reason=reason)).never

@@ -26,7 +26,6 @@ def check(text):
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("environment: {image: /images/worker.sif}", "5:22: environment.image", "write environment.venv"),
         ("options: {prefer: rest}", "5:19: options.prefer", "add `rest_url: http://...`"),
         (
             "options: {directives: {add: [--clusters=beta]}}",

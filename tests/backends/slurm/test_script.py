@@ -291,7 +291,7 @@ def test_a_command_out_of_time_has_its_job_requeued_where_that_is_allowed(tmp_pa
     assert "scontrol" not in plain
 
 
-def test_gpus_and_what_a_job_is_for_are_asked_for_and_an_image_is_refused():
+def test_gpus_and_what_a_job_is_for_are_asked_for():
     site = replace(SITE, workers=replace(SITE.workers, gpus=2))
     backend = SlurmBackend(site)
     job = worker_job(backend, "tls://a:1", "w-0", {})
@@ -299,6 +299,19 @@ def test_gpus_and_what_a_job_is_for_are_asked_for_and_an_image_is_refused():
     assert "gpus" not in SlurmBackend(SITE).script(worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {}))
     labelled = backend.script(replace(job, labels={"run": "a-1", "analysis": "x\n#SBATCH --evil"}))
     assert "#SBATCH --comment=run=a-1,analysis=x-SBATCH-evil\n" in labelled
-    imaged = SlurmBackend(replace(SITE, environment=Environment(image="a.sif")))
-    with pytest.raises(UsageError, match=r"its driver starts no container images; write environment\.venv"):
-        imaged.script(worker_job(imaged, "tls://a:1", "w-0", {}))
+
+
+def test_a_command_is_started_in_the_image_and_the_image_on_the_nodes():
+    image = Environment(image="$PROJECT/the image.sif", image_command=("podman", "run", "--volume=$HOME:/h;id"))
+    imaged = SlurmBackend(replace(SITE, environment=image, options={"launcher": "srun"}))
+    script = imaged.script(worker_job(imaged, "tls://a:1", "w-0", {}))
+    started = next(line for line in script.splitlines() if "daskworker" in line)
+    assert started.startswith("srun ")
+    assert ' "podman" "run" "--volume=$HOME:/h;id" "$PROJECT/the image.sif" sh -c ' in started
+    plain = SlurmBackend(replace(SITE, environment=Environment(image="/a.sif"), options={}))
+    assert '\n"apptainer" "exec" "/a.sif" true\n' in plain.script(Job("a", ("true",), image="/a.sif"))
+    with pytest.raises(UsageError, match="would start its workers by srun from inside of the image"):
+        imaged.script(Job("a", ("true",), workers=1, image="$PROJECT/the image.sif"))
+    assert '"/a.sif" python -m vrecompute.batch.allocation' in plain.script(
+        Job("a", ("true",), workers=1, image="/a.sif")
+    )

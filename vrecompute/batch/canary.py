@@ -1,0 +1,208 @@
+"""The canary of a probe: a small job through the real queue, and the process that meets it near the scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.post_mortem import log_ends
+from vrecompute.batch.prologue import in_image, prologue
+from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.scheduler import first_facts
+from vrecompute.batch.survey import Survey
+from vrecompute.batch.tls import TLS_FILE, fresh_keys
+from vrecompute.errors import Unavailable, VrecomputeError
+from vrecompute.sites.limits import SiteLimits
+
+__all__ = ["Seen", "fly"]
+
+_WALLTIME_S = 120
+_STORE = "$HOME/vrecompute-store"
+_LOOK_S = 0.5
+# While the canary waits, its reason is told this often.
+_TELL_S = 15.0
+# How long those who met have to say so, after the job's end.
+_PARTING_S = 15.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a canary and around it.
+
+    `place` and `met` are what the process said that met it, `told` what the job said; `complaint` why there was no
+    such process, empty maps where nothing was said. `refusal` is why the job was not taken, `mend` the key of it;
+    `reason` why it did not run, and `store` what is wrong with its object as seen from here, empty if nothing.
+    """
+
+    where: str
+    place: Mapping[str, Any] = field(default_factory=dict)
+    complaint: str = ""
+    met: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
+    job_id: str = ""
+    ran: bool = False
+    waited_s: float = 0.0
+    refusal: str = ""
+    mend: str = ""
+    reason: str = ""
+    log: str = ""
+    store: str = ""
+
+
+def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: Callable[[str], None]) -> Seen:
+    """Send a canary and wait for its end; what waiting cannot mend, and a wait above `patience_s`, ends it.
+
+    It asks for less than any limit of `survey`: `system_limits` says which of them the jobs of runs exceed.
+    """
+    site, where = backend.site, str(backend.access)
+    keys = fresh_keys() if site.network.tls else None
+    with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
+        complaint = "" if place else _why_no_python(backend)
+        began = time.monotonic()
+        try:
+            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys))
+        except (SubmitError, Unavailable) as error:
+            return Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
+        status = _await(backend, job_id, patience_s, tell)
+        waited_s = time.monotonic() - began
+        told = _told(backend, job_id)
+        met = _met(meet) if place and told else {}
+    return Seen(
+        where=where,
+        place=place,
+        complaint=complaint,
+        met=met,
+        told=told,
+        job_id=job_id,
+        ran=status.state.terminal and (bool(told) or status.state in {State.COMPLETED, State.FAILED}),
+        waited_s=waited_s,
+        reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
+        log="" if told else log_ends(backend, job_id),
+        store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",
+    )
+
+
+def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None) -> Job:
+    site, network = backend.site, backend.site.network
+    given = {
+        "--call": address,
+        "--store": (site.store.url or _STORE) if site.store.workers_reach else "",
+        "--interface": network.interface,
+        "--worker-ports": network.worker_ports,
+        "--scheduler-ports": network.scheduler_ports,
+        "--processes": site.workers.processes,
+    }
+    command = ["python", "-m", "vrecompute.batch.probe_job", "job"]
+    command += [f"{flag}={value}" for flag, value in given.items() if value]
+    command += ["--holds-scheduler"] if site.scheduler_runs == "allocation" else []
+    job = Job(
+        "vre-probe",
+        tuple(command),
+        memory_bytes=None,
+        walltime_s=min(_WALLTIME_S, SiteLimits(site).job_s()),
+        secret_files={TLS_FILE: keys.encode()} if keys else {},
+        image=site.environment.image,
+        step=tuple(backend.step(1, 1)),  # as workers are started
+    )
+    if survey is None:
+        return job
+    most = [queue.walltime_s for queue in survey.named(backend.queues_of(job)) if queue.walltime_s]
+    most += [limit.most for limit in survey.limits if limit.of == "walltime"]
+    return replace(job, walltime_s=min([job.walltime_s, *most]))
+
+
+@contextlib.contextmanager
+def _meeting(
+    backend: QueueBackend, keys: str | None, wait_s: float
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    """The process that meets the job, and what it says of itself; nothing where it does not start."""
+    ports = backend.site.network.scheduler_ports if backend.site.scheduler_runs in {"client", "login"} else None
+    wanted = {
+        "interface": backend.site.network.interface or "",
+        "ports": ports and [ports.first, ports.last],
+        "tls": keys,
+        "wait_s": wait_s,
+    }
+    script = [*prologue(backend.site, {}), f"exec {in_image(backend.site)}python -m vrecompute.batch.probe_job meet"]
+    # what it complains of is asked for again where it does not start
+    meet = backend.access.start(["bash", "-l", "-c", "\n".join(script)])
+    try:
+        if meet.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                meet.stdin.write(json.dumps(wanted).encode() + b"\n")
+                meet.stdin.flush()
+        yield meet, first_facts(meet.stdout) if meet.stdout is not None else {}
+    finally:
+        meet.kill()
+        meet.wait()
+
+
+def _why_no_python(backend: QueueBackend) -> str:
+    """What Python says instead of meeting, its last line."""
+    python = f"{in_image(backend.site)}python -c 'import vrecompute.batch.probe_job'"
+    script = [*prologue(backend.site, {}), f"exec {python}"]
+    try:
+        done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
+    except Unavailable as error:
+        return str(error)
+    return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
+
+
+def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callable[[str], None]) -> JobStatus:
+    """The job's end, or its last state where it cannot start, or not within the patience; then it is cancelled."""
+    began, told_at, said, runs_s = time.monotonic(), float("-inf"), "", 0
+    status = JobStatus(State.UNKNOWN)
+    try:
+        while (waited_s := time.monotonic() - began) < patience_s + runs_s:
+            status = backend.poll([job_id])[job_id]
+            if status.state.terminal or status.never or status.state is State.HELD:
+                break
+            runs_s = 2 * _WALLTIME_S if status.state is State.RUNNING else 0
+            why = status.reason or f"job {job_id} is {status.state}"
+            if why != said or time.monotonic() - told_at > _TELL_S:
+                said, told_at = why, time.monotonic()
+                tell(f"probe, {waited_s:.0f} s of at most {patience_s:.0f} s: {why}")
+            time.sleep(_LOOK_S)
+    finally:
+        if not status.state.terminal:
+            with contextlib.suppress(Unavailable):
+                backend.cancel([job_id])
+    return status
+
+
+def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any]:
+    for line in reversed(backend.logs(job_id).splitlines()):
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "versions" in found:
+                return found
+    return {}
+
+
+def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The last line of the meeting; nothing where the job never called."""
+    try:
+        said = meet.communicate(timeout=_PARTING_S)[0].splitlines()[-1:]
+        return dict(json.loads(said[0])) if said else {}
+    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        return {}
+
+
+def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
+    if stored["error"]:
+        return ""
+    try:
+        data = backend.access.get(stored["path"])
+        backend.access.delete(stored["path"])
+    except (OSError, VrecomputeError) as error:
+        return f"{backend.access}: {error}"
+    if data is None or sha256(data).hexdigest() != stored["sha256"]:
+        return f"{stored['path']} differs between the compute node and {backend.access}"
+    return ""

@@ -1,0 +1,123 @@
+"""What runs of a site ask for beside what the batch system says that it gives: pure functions of a `Survey`.
+
+A system may take a job that is above a limit, and never start it. So limits are compared one by one, and a
+finding names each that is exceeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vrecompute.batch.contract import Job
+from vrecompute.batch.finding import Finding, yaml_line
+from vrecompute.batch.planned import Planned
+from vrecompute.batch.shape import shape_of
+from vrecompute.batch.survey import Limit, Queue, Survey
+from vrecompute.sites.model import Site
+from vrecompute.units import format_duration, format_memory
+
+__all__ = ["judge_limits"]
+
+#: The names of the queues that a job may go to, one of them; none for the system's default.
+QueuesOf = Callable[[Job], Sequence[str]]
+#: What numbers of each kind count, and where.
+_COUNTED = {
+    "jobs": ("job", " in the queue"),
+    "array": ("job", " in an array"),
+    "nodes": ("node", ""),
+    "cores": ("core", ""),
+    "cores of a node": ("core", " on a node"),
+}
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What the batch system does not give, and the YAML line that heeds it."""
+
+    says: str
+    advice: str
+
+
+def judge_limits(site: Site, survey: Survey, planned: Iterable[Planned], queues_of: QueuesOf) -> list[Finding]:
+    """A finding for each limit that is exceeded, with the jobs that exceed it; one of what was not read."""
+    planned = list(planned)
+    found: dict[_Fault, list[str]] = {}
+    for each in planned:
+        for fault, asked in _faults(site, survey, each, queues_of):
+            found.setdefault(fault, []).append(f"the {each.what}{asked}")
+    counts: dict[str, int] = {}  # one worker job is one of the array of them
+    for each in planned:
+        counts[each.job.name] = max(counts.get(each.job.name, 0), each.count if each.live else 0)
+    live = sum(counts.values())
+    for limit in survey.limits:
+        if limit.of == "jobs" and live > limit.most:
+            found[_exceeded(site, limit, live)] = [f"a live run asks for {live}"]
+    findings = [Finding("limits", False, f"{f.says}: {', '.join(cases)}", f.advice) for f, cases in found.items()]
+    if not findings:
+        findings = [Finding("limits", True, f"no job is above what {survey.system} gives")]
+    return [*findings, *(Finding("limits", True, f"not known: {each}") for each in survey.unknown)]
+
+
+def _faults(site: Site, survey: Survey, each: Planned, queues_of: QueuesOf) -> Iterator[tuple[_Fault, str]]:
+    yield from _above(site, survey.limits, each)
+    found = [list(_of_queue(site, survey, queue, each)) for queue in survey.named(queues_of(each.job))]
+    # a job for several queues starts in any that gives what it asks for
+    yield from min(found, key=len, default=[])
+
+
+def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterator[tuple[_Fault, str]]:
+    name, option = f"{survey.queue_option} {queue.name}", f"options.{survey.queue_option}"
+    if not queue.is_up:
+        yield _Fault(f"{name} is down and starts no job", yaml_line(option)), ""
+    account = site.options.get("account")
+    if queue.accounts and account and account not in queue.accounts:
+        takes = ", ".join(queue.accounts)
+        yield (
+            _Fault(f"{name} takes no jobs of the account {account}, only of {takes}", yaml_line("options.account")),
+            "",
+        )
+    given = [
+        ("walltime", queue.walltime_s, name),
+        ("nodes", queue.nodes, name),
+        ("cores of a node", queue.largest_cores, f"the largest node of {name}"),
+        ("memory of a node", queue.largest_memory_bytes, f"the largest node of {name}"),
+    ]
+    limits = [Limit(of, most, rule) for of, most, rule in given if most is not None]  # type: ignore[arg-type]
+    yield from _above(site, [*limits, *queue.limits], each)
+
+
+def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple[_Fault, str]]:
+    shape = shape_of(each.job, site)
+    memory = shape.memory_bytes or 0
+    asked = {
+        "walltime": each.job.walltime_s,
+        "nodes": shape.nodes,
+        "cores": shape.cores * shape.nodes,
+        "memory": memory * shape.nodes,
+        "cores of a node": shape.cores,
+        "memory of a node": memory,
+        "array": each.count if each.count > 1 else 0,
+    }
+    for limit in limits:
+        if (number := asked.get(limit.of, 0)) > limit.most:
+            yield _exceeded(site, limit, number), f" asks for {_text(limit.of, number)}"
+
+
+def _exceeded(site: Site, limit: Limit, asked: int) -> _Fault:
+    noun, where = _COUNTED.get(limit.of, ("", ""))
+    says = f"{limit.rule} gives at most {_text(limit.of, limit.most)}"
+    says += f" {noun}{'s' * (limit.most != 1)}{where}" if noun else ""
+    if limit.of == "walltime":
+        return _Fault(says, yaml_line("workers.walltime", format_duration(limit.most)))
+    if limit.of == "cores of a node":
+        return _Fault(says, yaml_line("workers.processes", str(max(1, limit.most // site.workers.threads))))
+    if limit.of == "memory of a node":
+        return _Fault(says, yaml_line("workers.memory"))
+    return _Fault(says, yaml_line("workers.nodes.min", str(limit.most) if limit.of in {"array", "nodes"} else "..."))
+
+
+def _text(of: str, number: int) -> str:
+    if of == "walltime":
+        return format_duration(number)
+    return format_memory(number) if of.startswith("memory") else f"{number}"
