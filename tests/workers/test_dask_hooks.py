@@ -132,7 +132,7 @@ async def _sleep(dask_scheduler=None):
 def test_a_client_without_a_scheduler_knows_of_no_worker(cluster):
     with Client(cluster, set_as_default=False) as dask:
         assert dask_hooks.workers_of(dask) == dask.scheduler_info(n_workers=-1)["workers"]
-        dask._scheduler_identity, dask.sync = {}, lambda *_: None  # as while it connects anew
+        dask._scheduler_identity, dask.sync = {}, lambda *_, **__: None  # as while it connects anew
         assert not dask_hooks.workers_of(dask)
 
 
