@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
+from tests.slurm.lab import SITE, Lab, lab_number
 from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.local import LocalBackend
@@ -49,6 +51,18 @@ class TestSlurm(BackendContract):
     def hold(self, backend, job_id):
         """As an operator does: a running job is put back and kept."""
         backend.access.run(["scontrol", "requeuehold", job_id])
+
+    never_starts = {"options": {**SITE.options, "partition": "closed"}}  # noqa: RUF012 -- a ClassVar of the suite
+
+    @contextlib.contextmanager
+    def limited(self, backend, jobs):
+        """As an operator does, in accounting."""
+        limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
+        Lab(lab_number()).on("head", *limit, f"MaxSubmitJobs={jobs}")
+        try:
+            yield
+        finally:
+            Lab(lab_number()).on("head", *limit, "MaxSubmitJobs=-1")
 
     test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the lab's machines
 
