@@ -53,6 +53,7 @@ class QueueDriver(QueueBackend):
         self._known = Known(self.system)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
+        self._wanted: dict[JobId, None] = {}
         self.leaving = threading.Event()
         self._owed: dict[JobId, None] = {}
         self._one = threading.RLock()
@@ -77,13 +78,19 @@ class QueueDriver(QueueBackend):
         return self._submit(job, count) if self.array else super().submit_many(job, count)
 
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
-        """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory."""
+        """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory.
+
+        Jobs that others wanted to know of in the meantime are asked about too: runs of one client poll one by one.
+        """
         asked = list(dict.fromkeys(ids))
         with self._one:
             open_ids = [i for i in asked if not self._known.status(i).state.terminal]
+            self._wanted |= dict.fromkeys(open_ids)
             if open_ids and time.monotonic() - self._asked >= self.site.limits.min_poll:
-                for start in range(0, len(open_ids), _MOST_IDS):
-                    self._ask(open_ids[start : start + _MOST_IDS])
+                wanted = list(self._wanted)
+                self._wanted.clear()
+                for start in range(0, len(wanted), _MOST_IDS):
+                    self._ask(wanted[start : start + _MOST_IDS])
                 self._asked = time.monotonic()
             return {i: self._known.status(i) for i in asked}
 
