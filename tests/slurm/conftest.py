@@ -11,6 +11,7 @@ import pytest
 
 from tests.slurm.lab import Lab, lab_number
 from tests.slurm.runs import ANALYSIS, FILES, run
+from vrecompute.batch.temporary import OWN_FOLDER
 
 HERE = Path(__file__).parent
 
@@ -46,6 +47,24 @@ def _settle(lab: Lab) -> None:
     while not lab.nodes_are_idle():
         assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
         time.sleep(0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_file_left(running_lab: Lab) -> Iterator[None]:
+    """After each module the temporary folders of all machines hold nothing, once another job has begun on each node.
+
+    A client's own connections and the compiled kernels of a node are kept, in a folder of their own.
+    """
+    yield
+    _settle(running_lab)
+    sweep = "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\n'  # what a job begins with
+    look = "find /tmp -mindepth 1 -maxdepth 1 ! -name vrecompute-2000"
+    found = {}
+    for machine in ("root@login", "c1", "c2", "client"):
+        user = [] if machine == "client" else ["runuser", "-u", "alice", "--"]
+        if left := running_lab.on(machine, *user, "bash", "-c", sweep + look).split():
+            found[machine] = left
+    assert found == {}
 
 
 @pytest.fixture
