@@ -52,6 +52,8 @@ def test_a_spool_without_room_for_secrets_is_a_site_that_cannot_be_used_now(qq_s
 
     backend.access.put = full
     job = suite.TestMyDriver().job("true", secret_files={"key": b"s3cr3t"})
-    with pytest.raises(Unavailable, match=r"No space left on device; jobs of site 'mine' .* set another stage\.scratch"):
+    with pytest.raises(
+        Unavailable, match=r"No space left on device; jobs of site 'mine' .* set another stage\.scratch"
+    ):
         backend.submit(job)
     assert not list((tmp_path / "jobs").iterdir())

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vrecompute.sites.access import SshAccess
@@ -48,6 +48,7 @@ class Lab:
 
     number: int
     site: Site = SITE
+    unplugged: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def net(self) -> str:
@@ -87,6 +88,7 @@ class Lab:
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
+        (self.unplugged.add if action == "kill" else self.unplugged.discard)(machine)
         argv = [SCRIPTS / "on", "--power", action, machine]
         subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
 
@@ -110,8 +112,3 @@ class Lab:
             while not self.on("head", *question, check=False).strip():
                 assert time.monotonic() < deadline, f"{question} is not answered"
                 time.sleep(0.5)
-
-    def nodes_are_idle(self) -> bool:
-        """Whether both compute nodes are ready for jobs."""
-        answer = self.on("login", "sinfo", "-h", "-N", "-p", "batch", "-t", "idle", "-o", "%n", check=False)
-        return sorted(set(answer.split())) == ["c1", "c2"]

@@ -32,7 +32,6 @@ begins there; each module of these tests ends with a look at the temporary folde
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 
@@ -157,12 +156,12 @@ time.sleep(300)
 """
 #: How -> what is done to the job, and what it is then.
 ENDS = {
+    "greedy": ("true", State.OOM),
     "cancelled": ("scancel $0", State.CANCELLED),
     "killed": ("scancel --full --signal=KILL $0", State.CANCELLED),  # Slurm takes it for a cancellation
     "terminated": ("scancel --batch --signal=TERM $0", State.FAILED),
     "held": ("scontrol requeuehold $0; scancel $0", State.CANCELLED),
     "late": ("scontrol update JobId=$0 EndTime=now+2", State.TIMEOUT),
-    "greedy": ("true", State.OOM),
 }
 
 

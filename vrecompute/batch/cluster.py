@@ -31,6 +31,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import free_port
 from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
+from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.batch.worker_jobs import WorkerJobs
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
@@ -302,7 +303,7 @@ class QueueCluster(Cluster):
             ports = site.network.scheduler_ports
             kind, options = Scheduler, {"port": free_port(ports.first, ports.last) if ports else 0}
             options |= {"security": security, "protocol": "tcp://" if security is None else "tls://"}
-            options |= {"interface": site.network.interface}
+            options |= {"interface": site.network.interface, "local_directory": str(scratch_folder())}
             options |= {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}
         return WorkerJobs(self, f"vre-{secrets.token_hex(4)}", security, {"cls": kind, "options": options})
 
