@@ -23,6 +23,7 @@ from vrecompute.batch.outage import Outage
 from vrecompute.batch.probe import probe
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
+from vrecompute.batch.shared_answer import MOST_IDS, shared
 from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
@@ -34,7 +35,6 @@ from vrecompute.sites.model import Site
 
 __all__ = ["QueueDriver"]
 
-_MOST_IDS = 5000
 #: Ends after which the system may start a job again by itself.
 _AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
 _ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
@@ -89,8 +89,8 @@ class QueueDriver(QueueBackend):
             if open_ids and time.monotonic() - self._asked >= self.site.limits.min_poll:
                 wanted = list(self._wanted)
                 self._wanted.clear()
-                for start in range(0, len(wanted), _MOST_IDS):
-                    self._ask(wanted[start : start + _MOST_IDS])
+                for start in range(0, len(wanted), MOST_IDS):
+                    self._ask(wanted[start : start + MOST_IDS])
                 self._asked = time.monotonic()
             return {i: self._known.status(i) for i in asked}
 
@@ -157,7 +157,10 @@ class QueueDriver(QueueBackend):
         """(marks of these ids, the other lines, how it ended) of one command: the spool's part, then `script`.
 
         In the script $1 is the spool, $2 the ids with commas, $3 and so on the arguments; `ask` bounds what it calls.
+        Other clients of the user may have asked so a moment ago, unless the question is in `stdin`.
         """
+        if (min_poll_s := int(self.site.limits.min_poll)) and not stdin:
+            script = shared(script, arguments, min_poll_s)
         command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
         done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
         lines = done.text.splitlines()

@@ -11,6 +11,7 @@ import pytest
 
 from vrecompute.batch.contract import State
 from vrecompute.batch.marks import MARKS
+from vrecompute.batch.shared_answer import shared
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
@@ -65,6 +66,7 @@ def program(tmp_path, monkeypatch, **texts):
         MARKS + FORGET + rest._POLL,
         MARKS + FORGET + pyslurm_query.BODY,
         submit._FIND,
+        MARKS + shared('ask qq list "$2"', [], 30),
     ],
 )
 def test_the_scripts_are_clean(body):
