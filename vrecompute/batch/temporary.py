@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 OWN_FOLDER = r"""
 export VRECOMPUTE_TMPDIR="${VRECOMPUTE_TMPDIR:-${TMPDIR:-/tmp}}"
 [ -w "$VRECOMPUTE_TMPDIR" ] || VRECOMPUTE_TMPDIR=/tmp
-mine=$VRECOMPUTE_TMPDIR/vre-$UID-${HOSTNAME%%.*}
+node=$(uname -n) mine=$VRECOMPUTE_TMPDIR/vre-$UID-${node%%.*}
 for left in "$mine".*; do
   [ ! -O "$left" ] || flock -n "$left" rm -rf -- "$left" 2> /dev/null
 done
@@ -41,7 +41,9 @@ export TMPDIR="$own" DASK_TEMPORARY_DIRECTORY="$own"
 """.strip().splitlines()
 #: What a trap does about it, before and after it is made.
 DELETE = 'rm -rf -- ${own:+"$own"}'
-_ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', "trap 'kill \"$!\"' TERM", 'wait "$!"', 'wait "$!"']
+# Told to end, it deletes at once: a step may be killed before its command has ended by itself.
+_TOLD = f"trap 'kill \"$!\"; {DELETE}' TERM"
+_ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', _TOLD, 'wait "$!"', 'wait "$!"']
 
 
 def on_nodes(step: Sequence[str], command: Sequence[str]) -> list[str]:
