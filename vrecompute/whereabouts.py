@@ -88,7 +88,13 @@ def whereabouts(
     log = ""
     if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.ids()[-1])
-    return Whereabouts(state, job_id, heard or at, job.reason if job and job.reason else "its Runner is gone", log)
+    return Whereabouts(
+        state,
+        job_id,
+        heard or at,
+        job.reason if job and job.reason else "the process that carried it out has ended without a word",
+        log,
+    )
 
 
 def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progress:
@@ -116,7 +122,7 @@ def _why_not_running(state: str, manifest: Manifest, job: JobStatus | None) -> s
     if state == "queued":
         return job.reason if job is not None and job.reason else _WAITS
     if state == "submitted":
-        return f"site {manifest.site!r} was not asked: it is not known here"
+        return f"site {manifest.site!r} was not asked: this machine has no site file of that name"
     return (job.reason if job is not None else "") or f"site {manifest.site!r} does not say what became of its job"
 
 

@@ -100,7 +100,12 @@ def test_each_node_of_a_job_has_one_and_an_end_is_passed_on(tmp_path):
     assert on_nodes([], ["a", "b"]) == ["a", "b"], "the script's own is on that node"
     told = "import os, signal, sys, time; signal.signal(15, lambda *a: sys.exit(5)); "
     told += "print(os.environ['TMPDIR'], flush=True); time.sleep(60)"
-    environment = {**os.environ, "VRECOMPUTE_TMPDIR": str(tmp_path), "TMPDIR": "/of/another/node", "HOSTNAME": "another"}
+    environment = {
+        **os.environ,
+        "VRECOMPUTE_TMPDIR": str(tmp_path),
+        "TMPDIR": "/of/another/node",
+        "HOSTNAME": "another",
+    }
     step = subprocess.Popen(
         on_nodes(["env"], [sys.executable, "-c", told]), env=environment, stdout=subprocess.PIPE, text=True
     )

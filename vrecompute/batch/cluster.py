@@ -320,7 +320,9 @@ class QueueCluster(Cluster):
                 self._wanted = len(self._jobs.workers)
             except Exception:
                 # the cluster goes on with what it has; the next look may do better
-                _log.exception("watching the jobs of %s failed; the next poll tries again", self._jobs.name)
+                _log.exception(
+                    "the state of the worker jobs of %s could not be learned; it is asked again", self._jobs.name
+                )
 
     def _observe(self) -> None:
         jobs = dict(self._jobs.workers)
@@ -386,5 +388,5 @@ class QueueCluster(Cluster):
     def _note_death(self, name: str) -> None:
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
-            _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
+            _log.warning("%s", status.reason or f"the job of worker {name} is {status.state}")
         self._ended[name] = status

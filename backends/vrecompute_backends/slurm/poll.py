@@ -182,7 +182,7 @@ def _explained(queued: Record, account: Record) -> Record:
 def _instead(section: tuple[str, Sequence[str]] | None) -> str:
     """What squeue's part of a poll says instead of telling of jobs; empty where they are merely too old for it."""
     if section is None:
-        return "the output of the poll was cut off"
+        return "the answer about jobs was cut short"
     code, said = section[0], [line.strip() for line in section[1] if line.strip()]
     if any(_TOO_OLD in line for line in said):
         return ""

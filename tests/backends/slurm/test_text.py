@@ -147,7 +147,7 @@ def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
     for form in ("commands", "json", "rest", "pyslurm"):
-        assert read(text, ["1", "9"], form) == Polled({}, instead="the output of the poll was cut off")
+        assert read(text, ["1", "9"], form) == Polled({}, instead="the answer about jobs was cut short")
 
 
 @pytest.mark.parametrize("code", ["1", "124"])
