@@ -165,7 +165,7 @@ def test_an_error_of_squeue_or_sacct_is_silence(code):
         ("==== squeue 124\n", "no answer within 30 s"),
         ("==== squeue 22\n{\n\ncurl: (22) The requested URL returned error: 401\n}\n", "error: 401"),
         ("==== squeue 127\n", "exit code 127"),
-        ("", "cut off"),
+        ("", "cut short"),
     ],
 )
 def test_what_squeue_says_instead_of_an_answer_is_kept_for_the_user(said, told):
