@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,15 +53,9 @@ class TestSlurm(BackendContract):
 
     never_starts = {"options": {**SITE.options, "partition": "closed"}}  # noqa: RUF012 -- a ClassVar of the suite
 
-    @contextlib.contextmanager
     def limited(self, backend, jobs):
         """As an operator does, in accounting."""
-        limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
-        Lab(lab_number()).on("head", *limit, f"MaxSubmitJobs={jobs}")
-        try:
-            yield
-        finally:
-            Lab(lab_number()).on("head", *limit, "MaxSubmitJobs=-1")
+        return Lab(lab_number()).limited(jobs)
 
     test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the lab's machines
 

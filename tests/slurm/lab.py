@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -91,6 +92,22 @@ class Lab:
         (self.unplugged.add if action == "kill" else self.unplugged.discard)(machine)
         argv = [SCRIPTS / "on", "--power", action, machine]
         subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
+
+    @contextlib.contextmanager
+    def limited(self, jobs: int) -> Iterator[None]:
+        """Alice may have so many jobs in the queue, for a while.
+
+        Beside those that slurmctld counts for ever: jobs that were cancelled while they were put back.
+        """
+        limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
+        told = self.on("head", "scontrol", "show", "assoc_mgr", "users=alice", "flags=assoc")
+        counted = re.search(r"UserName=alice\(.*?GrpSubmitJobs=N\((\d+)\)", told, re.DOTALL)
+        assert counted, told
+        self.on("head", *limit, f"MaxSubmitJobs={int(counted[1]) + jobs}")
+        try:
+            yield
+        finally:
+            self.on("head", *limit, "MaxSubmitJobs=-1")
 
     @contextlib.contextmanager
     def away(self, daemon: str, how: str = "stopped") -> Iterator[None]:

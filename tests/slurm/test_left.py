@@ -222,9 +222,7 @@ def test_as_many_jobs_as_the_account_may_have_do_the_work(made):
     """MaxSubmitJobs is below what the run grows to; a run that starts with more is refused with the number."""
     many = "schema: 1\nname: many\nextends: lab-slurm\n"
     many += "workers: {{processes: 1, memory: 500MiB, nodes: {{min: {}, max: 4}}}}\n"
-    limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
-    made.on("head", *limit, "MaxSubmitJobs=2")
-    try:
+    with made.limited(2):
         for least, code, words in ((1, 0, "goes on with 2 jobs"), (4, 5, "takes 2 of the 4 jobs")):
             made.on("login", "sh", "-c", f"cat > left/many{least}.yaml", stdin=many.format(least))
             command = ["python", "-m", "vrecompute", "run", "dilepton", "left", "--site", f"left/many{least}.yaml"]
@@ -234,5 +232,3 @@ def test_as_many_jobs_as_the_account_may_have_do_the_work(made):
             assert client.returncode == code, told
             assert words in told
             assert queue(made) == []
-    finally:
-        made.on("head", *limit, "MaxSubmitJobs=-1")
