@@ -24,14 +24,18 @@ _SHARED = r"""
 query() {
 %s
 }
-said=$1/polled-%s
+said=$1/polled-%s now=$(date +%%s)
+mine=$(printf '%%s\n' "$2" | tr , '\n' | sed "s/^/$now /")
 (
+  # at once, so that whoever asks now asks about these too
+  { printf '%%s\n' "$mine" >> "$said.ids"; } 2> /dev/null
   if ! { touch "$said.lock" && exec 8>> "$said.lock" && flock -w %d 8; } 2> /dev/null; then
+    rm -f -- "$said.ids"
     query "$@"
     exit
   fi
   now=$(date +%%s)
-  asked=$({ printf '%%s\n' "$2" | tr , '\n' | sed "s/^/$now /"; cat "$said.ids"; } 2> /dev/null |
+  asked=$({ printf '%%s\n' "$mine"; cat "$said.ids"; } 2> /dev/null |
     awk -v since="$((now - %d))" '$1 >= since && !($2 in seen) { seen[$2]; print }' | head -n %d)
   printf '%%s\n' "$asked" > "$said.ids"
   { read -r at code && read -r told; } 2> /dev/null < "$said" || at=0
