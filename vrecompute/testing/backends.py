@@ -8,8 +8,9 @@
         def hold(self, backend, job_id):
             subprocess.run(["my-hold", job_id], check=True)
 
-is all that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that
-reason, and so is what only a queue has for a driver of none.
+and, where the system has such queues and limits, `never_starts` and `limited` of `suite.Suite`, is all that a driver's
+own test file needs. What the driver's `Capabilities` deny is skipped with that reason, and so is what only a queue has
+for a driver of none.
 """
 
 from __future__ import annotations
