@@ -72,9 +72,10 @@ class QueueContract(Suite):
 
     def test_a_job_that_can_never_start_says_so(self, make_backend: Callable[..., Backend]) -> None:
         """A run that waits for it is ended, with the reason, instead of waiting for good."""
+        self.queue(make_backend())
         if self.never_starts is None:
             pytest.skip(f"{type(self).__name__}.never_starts is not given: keys of a site whose jobs never start")
-        backend = self.queue(make_backend(**self.never_starts))
+        backend = make_backend(**self.never_starts)
         job_id = backend.submit(self.job("true"))
         status = self.until(backend, [job_id], lambda s: s.never)[job_id]
         assert status.state in {State.QUEUED, State.HELD}
