@@ -9,8 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from distributed import Client as DaskClient
 
@@ -30,6 +29,7 @@ from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
+from vrecompute.signals import Closing
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -59,7 +59,7 @@ def default_store() -> str:
     return str(Path(data) / "vrecompute" / "store")
 
 
-class Client:
+class Client(Closing):
     """Takes an analysis and a dataset to where there are cores, and brings back a true result.
 
     `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site. `store` is a
@@ -72,7 +72,8 @@ class Client:
     as you have it. Walltimes, causes of death, TLS and detached runs need a site.
 
     Workers end with `close`, with the process, and with a Client that nothing refers to any more: a notebook cell
-    that makes one may be run again. A run that is under way keeps its Client.
+    that makes one may be run again. A run that is under way keeps its Client. In a `with`, SIGTERM and SIGHUP end the
+    block as Ctrl-C does; elsewhere they end the process at once, and its jobs some minutes after they have begun.
     """
 
     def __init__(
@@ -97,14 +98,6 @@ class Client:
         # What was given and what is known: a repr reads no file, opens no connection and asks no site.
         started = self._workforce is not None and self._workforce.is_open
         return f"Client({self._wanted}, {'workers started' if started else 'no workers yet'})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def site(self) -> Site:

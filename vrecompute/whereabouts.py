@@ -77,18 +77,27 @@ def whereabouts(
         return Whereabouts(state, job_id, ended[0].ended if ended else None, why)
     event = latest_event(store, manifest.run) or {}
     heard = event.get("time")
+    latest = max((t for t in (heard, at) if t is not None), default=None)  # a run may be submitted, or put back, again
     if error is not None or event.get("event") in REFUSALS:
         return Whereabouts(state, job_id, heard, str(error or event.get("reason", "")))
     if state in {"queued", "submitted", "unknown"}:
-        return Whereabouts(state, job_id, at, _why_not_running(state, manifest, job))
+        return Whereabouts(state, job_id, latest, _why_not_running(state, manifest, job))
     if state == "running":
         began: float | None = int(str(event["writer"]).partition("-")[0], 16) if "writer" in event else None
-        began = time.time() - job.elapsed_s if job is not None and job.elapsed_s is not None else began
+        if job is not None and job.elapsed_s is not None:
+            started = time.time() - job.elapsed_s  # as of the last poll, so late by its age
+            began = started if began is None or (heard or 0) < started else began
         return Whereabouts(state, job_id, began, str(event.get("waiting", "")))
     log = ""
     if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.ids()[-1])
-    return Whereabouts(state, job_id, heard or at, job.reason if job and job.reason else "its Runner is gone", log)
+    return Whereabouts(
+        state,
+        job_id,
+        latest,
+        job.reason if job and job.reason else "the process that carried it out has ended without a word",
+        log,
+    )
 
 
 def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progress:
@@ -116,7 +125,7 @@ def _why_not_running(state: str, manifest: Manifest, job: JobStatus | None) -> s
     if state == "queued":
         return job.reason if job is not None and job.reason else _WAITS
     if state == "submitted":
-        return f"site {manifest.site!r} was not asked: it is not known here"
+        return f"site {manifest.site!r} was not asked: this machine has no site file of that name"
     return (job.reason if job is not None else "") or f"site {manifest.site!r} does not say what became of its job"
 
 

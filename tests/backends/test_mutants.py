@@ -16,7 +16,7 @@ import pytest
 
 from tests.backends.readme_driver import driver, suite
 from vrecompute.batch.cluster import QueueCluster
-from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State
+from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State, SubmitError
 from vrecompute.batch.known import Answer
 from vrecompute.batch.queue_backend import LostAnswer
 from vrecompute.errors import Unavailable
@@ -125,6 +125,20 @@ class SaysCancelled(Right):
     def poll(self, ids):
         cancelled = JobStatus(State.CANCELLED, reason="cancelled")
         return {i: cancelled if i in self.gone else status for i, status in super().poll(ids).items()}
+
+
+class KeepsSecretsOfTheKilled(Right):
+    def __init__(self, site, access=None):
+        super().__init__(site, access)
+        self._files.sweep = lambda ids: None
+
+
+class TakesFewerUnsaid(Right):
+    def hand_in(self, job, script, count):
+        try:
+            return super().hand_in(job, script, count)
+        except SubmitError as error:
+            raise SubmitError(str(error)) from error
 
 
 class NoCancel(Right):
@@ -242,6 +256,7 @@ MUTANTS = {
     "test_a_cancelled_job_is_cancelled": [
         NoCancel,
         statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
+        statuses("CancelsUnsaid", lambda i, s: replace(s, reason="") if s.state is State.CANCELLED else s),
     ],
     "test_many_jobs_are_told_apart": [
         OneCopyOfSecrets,
@@ -254,8 +269,9 @@ MUTANTS = {
     "test_each_copy_keeps_its_secrets_until_it_ends": [
         scripts("SharesSecrets", lambda text: text.replace("-$VRECOMPUTE_INDEX", "-0")),
     ],
-    "test_logs_are_there_while_the_job_runs": [
+    "test_a_running_job_shows_its_log_and_for_how_long_it_runs": [
         LateLogs,
+        statuses("CountsInMinutes", lambda i, s: replace(s, elapsed_s=(s.elapsed_s or 0) + 60)),
     ],
     "test_a_cancel_ends_the_process_itself": [
         SaysCancelled,
@@ -307,6 +323,19 @@ MUTANTS = {
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
         statuses("NoHolds", renamed(State.HELD, State.QUEUED)),
         statuses("NoCodes", lambda i, s: replace(s, reason_code="")),
+        statuses("Hopeless", lambda i, s: replace(s, never=s.state is State.HELD)),
+    ],
+    "test_a_job_that_can_never_start_says_so": [
+        statuses("Hopes", lambda i, s: replace(s, never=False)),
+        statuses("NeverSaysWhy", lambda i, s: replace(s, reason="")),
+    ],
+    "test_a_refusal_of_too_many_jobs_says_that_fewer_may_be_taken": [
+        TakesFewerUnsaid,
+    ],
+    "test_nothing_is_left_of_jobs_that_are_cancelled_or_killed": [
+        scripts("KeepsFilesOfTheKilled", lambda text: text.replace("flock -n", "true")),
+        scripts("SharesTheTemporaryFolder", without("^export TMPDIR")),
+        KeepsSecretsOfTheKilled,
     ],
     "test_a_submission_whose_answer_is_lost_is_one_job": [
         FindsNothing,

@@ -12,6 +12,7 @@ from vrecompute.batch.contract import SubmitError
 from vrecompute.batch.planned import Planned
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
+from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Workers
 from vrecompute.testing.clusters import ClusterContract
 
@@ -70,3 +71,20 @@ def test_a_system_that_cannot_be_asked_is_shown_such_jobs_for_a_moment(qq_site, 
     assert re.search(said, found.detail), found
     left = [line[1] for line in backend._lines("list")]
     suite.TestMyDriver().until(backend, left, lambda status: status.state.terminal, 30)
+
+
+def test_a_spool_without_room_for_secrets_is_a_site_that_cannot_be_used_now(qq_site, tmp_path):
+    backend = driver.MyBackend(qq_site)
+    put = backend.access.put
+
+    def full(path, data, **options):
+        put(path, b"", **options)
+        raise OSError(f"this machine: {path}: cat: write error: No space left on device")
+
+    backend.access.put = full
+    job = suite.TestMyDriver().job("true", secret_files={"key": b"s3cr3t"})
+    with pytest.raises(
+        Unavailable, match=r"No space left on device; jobs of site 'mine' .* set another stage\.scratch"
+    ):
+        backend.submit(job)
+    assert not list((tmp_path / "jobs").iterdir())

@@ -18,6 +18,7 @@ import pytest
 from tests.backends.readme_driver import blocks
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
+from vrecompute.batch.temporary import OWN_FOLDER
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -26,10 +27,17 @@ schema: 1
 name: qq
 backend: mysystem
 workers: {{processes: 1, memory: 512MiB, walltime: 600s, nodes: {{min: 2}}}}
-environment: {{venv: {prefix}, variables: {{PATH: "{folder}:$PATH"}}}}
+environment: {{venv: {prefix}, variables: {{PATH: "{folder}:$PATH", TMPDIR: {tmp}/temporary}}}}
 stage: {{scratch: {tmp}}}
 store: {{url: {tmp}/store}}
 limits: {{min_poll: 1s}}
+"""
+
+
+SCRIPT = """
+from vrecompute import Client
+with Client("now.yaml") as client:
+    client.run("sums.py", "e.root", sleep_s=2, chunk_bytes=1700).wait()
 """
 
 
@@ -50,10 +58,13 @@ class Place:
         write_events(tmp / "e.root", 400, clusters=8)
 
     def start(self, *words: str, **options: str) -> subprocess.Popen[str]:
+        """A command of vrecompute on the site, or the text of a script."""
         text = "".join(f"{key}: {value}\n" for key, value in options.items())
         (self.tmp / "now.yaml").write_text((self.tmp / "qq.yaml").read_text() + text)
         environment = {**os.environ, "PYTHONPATH": str(self.tmp / "installed"), "TMPDIR": str(self.tmp / "temporary")}
         command = [sys.executable, "-m", "vrecompute", *words, "--site", str(self.tmp / "now.yaml")]
+        if words == (SCRIPT,):
+            command = [sys.executable, "-c", SCRIPT]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 
         def listen() -> None:
@@ -103,6 +114,16 @@ def test_a_client_that_is_told_to_end_while_its_jobs_wait(place, way, scheduler_
         said = client.communicate(timeout=90)[0]
     assert client.returncode == 130, said
     assert "Traceback" not in said
+    assert comes_true(lambda: place.left() == [], 10, 0.5), place.left()
+
+
+def test_a_script_that_is_told_to_end_while_its_jobs_wait(place):
+    with place.start(SCRIPT, options="{queue: busy}") as script:
+        assert comes_true(lambda: "WAIT" in place.states())
+        script.terminate()
+        said = script.communicate(timeout=90)[0]
+    assert "KeyboardInterrupt" in said
+    assert script.returncode != 0
     assert comes_true(lambda: place.left() == [], 10, 0.5), place.left()
 
 
@@ -163,6 +184,10 @@ def test_a_detached_run_that_another_process_ends(place, end):
     with place.start("runs", "cancel" if end == "cancel" else "show", run) as other:
         other.communicate(timeout=60)
     assert comes_true(lambda: place.states() == [], 30)
+
+    # as the next job on that node begins
+    sweep = "\n".join([*OWN_FOLDER, 'rm -rf -- "$own"'])
+    subprocess.run(["bash", "-c", sweep], env={**os.environ, "TMPDIR": str(place.tmp / "temporary")}, check=True)
 
     def gone() -> bool:
         with place.start("runs", "show", run, "--json") as shown:

@@ -9,12 +9,12 @@ import tempfile
 
 import pytest
 
+from vrecompute.batch.temporary import scratch_folder
 from vrecompute.client import default_store
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.sites.model import local_site
 from vrecompute.stores.directory import DirStore
 from vrecompute_backends.local import LocalBackend
-from vrecompute_backends.local.driver import _temporary_folder
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_no_folder_for_temporary_files_names_the_variable(monkeypatch):
 
     monkeypatch.setattr(tempfile, "gettempdir", absent)
     with pytest.raises(UsageError, match="set TMPDIR"):
-        _temporary_folder()
+        scratch_folder()
 
 
 def test_a_shell_in_a_folder_that_was_removed_is_told_so(tmp_path):

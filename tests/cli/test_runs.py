@@ -208,6 +208,27 @@ def test_show_gives_job_state_reason_since_when_and_how_the_log_of_a_bad_end_end
         Client(store=store).attach(run).result()
 
 
+def test_since_is_the_beginning_of_the_attempt_that_runs_or_waits(store, submitted, vrecompute, monkeypatch):
+    run = submitted(State.QUEUED)
+    driver = type(Client().backend)
+
+    def age_s(**status):
+        monkeypatch.setattr(driver, "poll", lambda self, ids: {i: JobStatus(**status) for i in ids})
+        shown = json.loads(vrecompute("show", run, "--json")[1])
+        assert shown["state"] == status["state"], shown
+        return time.time() - datetime.fromisoformat(shown["since"]).timestamp()
+
+    assert age_s(state=State.RUNNING, elapsed_s=3000) == pytest.approx(3000, abs=60), "its Runner has not begun"
+    log = RunLog(store, read_manifest(store, run))
+    began = int(time.time()) - 2000
+    log.writer = f"{began:x}-{log.writer.partition('-')[2]}"
+    log.event("progress", stage="work", chunks_done=1, chunks_total=100)
+    assert age_s(state=State.RUNNING, elapsed_s=1900) == pytest.approx(2000, abs=60), "an answer may be some polls old"
+    with monkeypatch.context() as patch:
+        patch.setattr("vrecompute.execution.runlog._SILENCE_S", -1)
+        assert age_s(state=State.QUEUED, attempt=1) == pytest.approx(0, abs=60), "it was put back"
+
+
 def test_show_of_a_run_that_has_ended_gives_the_totals_of_its_outcome(store, tmp_path, vrecompute):
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
     write_events(tmp_path / "e.root", 100, clusters=4)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
+from tests.slurm.lab import Lab, lab_number
 from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
 from vrecompute_backends.local import LocalBackend
@@ -56,10 +57,26 @@ class TestSlurm(BackendContract):
     def waits_long(self):
         return {"options": {"partition": "batch", "account": "physics", "directives": {"add": ["--begin=now+1hour"]}}}
 
+    def limited(self, backend, jobs):
+        """As an operator does, in accounting."""
+        return Lab(lab_number()).limited(jobs)
+
     test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the lab's machines
 
-    @pytest.mark.parametrize("scheduler_runs", ["login", "allocation"])
-    @pytest.mark.parametrize(("machine", "site"), [("login", "lab-slurm"), ("client", "lab-slurm-ssh")])
+    @pytest.mark.acceptance  # a whole minute, as Slurm counts; tests/slurm/test_left.py has a walltime of seconds
+    def test_walltime_is_a_state_of_its_own(self, backend):
+        """Of a job that Slurm was asked for so."""
+        super().test_walltime_is_a_state_of_its_own(backend)
+
+    @pytest.mark.parametrize(
+        ("machine", "site", "scheduler_runs"),
+        [
+            ("login", "lab-slurm", "login"),
+            ("client", "lab-slurm-ssh", "allocation"),
+            pytest.param("login", "lab-slurm", "allocation", marks=pytest.mark.acceptance),
+            pytest.param("client", "lab-slurm-ssh", "login", marks=pytest.mark.acceptance),
+        ],
+    )
     def test_a_cluster_computes_scales_and_closes(self, lab, machine, site, scheduler_runs):  # noqa: F811
         text = CONTRACT % (site, scheduler_runs)
         lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=text)

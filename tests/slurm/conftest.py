@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.slurm.lab import Lab, lab_number
 from tests.slurm.runs import ANALYSIS, FILES, run
+from vrecompute.batch.temporary import OWN_FOLDER
 
 HERE = Path(__file__).parent
 
@@ -21,6 +21,9 @@ def running_lab(absent: Callable[[str, str], None]) -> Lab:
     lab = Lab(lab_number())
     if not (lab.keys / "ssh_config").is_file() or not lab.on("login", "sinfo", "-h", check=False):
         absent("slurm", "the Slurm lab is not running: containers/slurm/up (podman or docker)")
+    for machine in ("c1", "c2"):
+        lab.power("start", machine)
+    _settle(lab)
     return lab
 
 
@@ -32,20 +35,45 @@ def outage_s() -> float:
 
 @pytest.fixture
 def lab(running_lab: Lab) -> Iterator[Lab]:
-    """The lab with both nodes up and nothing in its queue, before and after."""
-    _settle(running_lab)
+    """The lab with both nodes up and nothing in its queue; so it is left to the next test."""
     yield running_lab
     _settle(running_lab)
 
 
+#: End all jobs, and wait until both nodes are ready for others.
+_IDLE = """
+scancel -u alice
+for look in $(seq 1000); do
+  nodes=$(sinfo -h -N -p batch -t idle -o '%n %t' | sort -u | tr '\n' ' ')
+  [ "$nodes" = 'c1 idle c2 idle ' ] && exit
+  sleep 0.3
+done
+sinfo -N -l; exit 1
+"""
+
+
 def _settle(lab: Lab) -> None:
-    lab.on("login", "scancel", "-u", "alice", check=False)
-    for machine in ("c1", "c2"):
+    for machine in list(lab.unplugged):
         lab.power("start", machine)
-    deadline = time.monotonic() + 300
-    while not lab.nodes_are_idle():
-        assert time.monotonic() < deadline, lab.on("login", "sinfo", "-N", "-l", check=False)
-        time.sleep(0.5)
+    lab.on("login", "sh", "-c", _IDLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_file_left(running_lab: Lab) -> Iterator[None]:
+    """After each module the temporary folders of all machines hold nothing, once another job has begun on each node.
+
+    A client's own connections and the compiled kernels of a node are kept, in a folder of their own.
+    """
+    yield
+    _settle(running_lab)
+    sweep = "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\n'  # what a job begins with
+    look = "find /tmp -mindepth 1 -maxdepth 1 ! -name vrecompute-2000"
+    found = {}
+    for machine in ("root@login", "c1", "c2", "client"):
+        user = [] if machine == "client" else ["runuser", "-u", "alice", "--"]
+        if left := running_lab.on(machine, *user, "bash", "-c", sweep + look).split():
+            found[machine] = left
+    assert found == {}
 
 
 @pytest.fixture

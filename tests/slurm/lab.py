@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vrecompute.sites.access import SshAccess
@@ -48,6 +49,7 @@ class Lab:
 
     number: int
     site: Site = SITE
+    unplugged: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def net(self) -> str:
@@ -87,8 +89,25 @@ class Lab:
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
+        (self.unplugged.add if action == "kill" else self.unplugged.discard)(machine)
         argv = [SCRIPTS / "on", "--power", action, machine]
         subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
+
+    @contextlib.contextmanager
+    def limited(self, jobs: int) -> Iterator[None]:
+        """Alice may have so many jobs in the queue, for a while.
+
+        Beside those that slurmctld counts for ever: jobs that were cancelled while they were put back.
+        """
+        limit = ["sacctmgr", "-iQ", "modify", "user", "alice", "set"]
+        told = self.on("head", "scontrol", "show", "assoc_mgr", "users=alice", "flags=assoc")
+        counted = re.search(r"UserName=alice\(.*?GrpSubmitJobs=N\((\d+)\)", told, re.DOTALL)
+        assert counted, told
+        self.on("head", *limit, f"MaxSubmitJobs={int(counted[1]) + jobs}")
+        try:
+            yield
+        finally:
+            self.on("head", *limit, "MaxSubmitJobs=-1")
 
     @contextlib.contextmanager
     def away(self, daemon: str, how: str = "stopped") -> Iterator[None]:
@@ -110,8 +129,3 @@ class Lab:
             while not self.on("head", *question, check=False).strip():
                 assert time.monotonic() < deadline, f"{question} is not answered"
                 time.sleep(0.5)
-
-    def nodes_are_idle(self) -> bool:
-        """Whether both compute nodes are ready for jobs."""
-        answer = self.on("login", "sinfo", "-h", "-N", "-p", "batch", "-t", "idle", "-o", "%n", check=False)
-        return sorted(set(answer.split())) == ["c1", "c2"]

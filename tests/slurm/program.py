@@ -18,6 +18,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import dask
+
 from vrecompute import Client
 from vrecompute.errors import Incomplete
 from vrecompute.execution import pool
@@ -55,9 +57,10 @@ def jobqueue() -> SLURMCluster:
     from dask_jobqueue import SLURMCluster
 
     here = os.path.expanduser("~/jobqueue")
+    dask.config.set({"temporary-directory": here})
     cluster = SLURMCluster(
         queue="batch", account="physics", cores=1, memory="1200MB", walltime="00:10:00", interface="ib0",
-        local_directory="/tmp", log_directory=here, job_script_prologue=[f"export PATH={os.environ['PATH']}"],
+        local_directory=here, log_directory=here, job_script_prologue=[f"export PATH={os.environ['PATH']}"],
     )  # fmt: skip
     cluster.scale(jobs=4)
     return cluster

@@ -19,9 +19,11 @@ def jobs_of(lab) -> list[str]:
     return lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i").split()
 
 
-def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, reference):
+def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node_which_is_told(lab, reference):
     store = "store-disturbed"
     process, _ = started(lab, "login", "run", "lab-slurm", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
+    backend = lab.backend(directives={"add": ["--nodelist=c2"]})
+    other = backend.submit(Job("a", ("sleep", "300"), memory_bytes=50 << 20, walltime_s=600))
     wait_for_parts(lab, store, 2)
     deadline = time.monotonic() + 60  # the other node's may have been quicker
     while not (pids := lab.on("c1", "pgrep", "-f", "multiprocessing.spawn import spawn_main", check=False).split()):
@@ -29,11 +31,15 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
         time.sleep(0.2)
     lab.on("c1", "kill", "-9", pids[0])
     wait_for_parts(lab, store, 4)
-    lab.on("login", "scancel", jobs_of(lab)[0])
+    lab.on("login", "scancel", next(job for job in jobs_of(lab) if job != other))
     wait_for_parts(lab, store, 8)
+    until(backend, [other], lambda s: s.state is State.RUNNING, 240)
     lab.power("kill", "c2")
     facts = finish(process)
     assert (facts["status"], facts["sha"]) == ("complete", reference)
+    status = until(backend, [other], lambda s: s.state.terminal, 240)[other]
+    assert (status.state, status.blame) == (State.NODE_FAIL, "infrastructure")
+    assert status.reason.startswith(f"NODE_FAIL: job {other} on c2")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ def test_a_live_run_survives_the_death_of_a_worker_a_job_and_a_node(lab, referen
 )
 def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, reference, machine, site):
     store = f"store-scheduler-{machine}"
-    settings = {"sleep_s": 3, "site.scheduler_runs": "allocation"}
+    settings = {"sleep_s": 2, "site.scheduler_runs": "allocation"}
     process, _ = started(lab, machine, "run", site, ANALYSIS, f"/home/alice/{store}", **settings)
     wait_for_parts(lab, store, 3)
     jobs = lab.on("login", "squeue", "-h", "-t", "R", "-o", "%i %j").splitlines()
@@ -55,7 +61,7 @@ def test_a_live_run_survives_the_death_of_the_job_that_holds_its_scheduler(lab, 
 
 def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, reference):
     store = "store-scheduler-login-node"
-    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=3)
+    process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
     wait_for_parts(lab, store, 3)
     (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute.batch.scheduler").split()
     lab.on("login", "kill", "-9", pid)
@@ -83,16 +89,7 @@ def test_a_detached_run_survives_a_requeue(lab, reference):
     assert facts["reused"] >= 3
 
 
-def test_a_job_on_a_node_that_dies_is_node_fail(lab):
-    backend = lab.backend(directives={"add": ["--nodelist=c2"]})
-    job_id = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING, 240)
-    lab.power("kill", "c2")
-    status = until(backend, [job_id], lambda s: s.state.terminal, 240)[job_id]
-    assert (status.state, status.blame) == (State.NODE_FAIL, "infrastructure")
-    assert status.reason.startswith(f"NODE_FAIL: job {job_id} on c2")
-
-
+@pytest.mark.acceptance  # a command out of time does the same to itself, in the conformance suite
 def test_a_requeued_job_is_a_new_attempt_of_the_same_id(lab):
     backend = lab.backend()
     count = 'echo x >> "$1"; echo counted; [ "$(wc -l < "$1")" -ge 2 ] || sleep 300'

@@ -25,48 +25,47 @@ options: {{directives: {{add: ["--nodelist={node}"]}}}}
 OF_A_WORKER_MB = ((800 - 96) << 20) / 1e6
 
 
-def eaten(lab, node: str, program: str, **options):
-    """How a job on one node ended that may have 100 MiB."""
-    backend = lab.backend(directives={"add": [f"--nodelist={node}"]}, **options)
-    job_id = backend.submit(Job("a", ("python", "-c", program), memory_bytes=LIMIT))
-    status = until(backend, [job_id], lambda s: s.state.terminal, 240)[job_id]
-    assert (status.state, status.blame, status.node) == (State.OOM, "memory", node)
-    assert status.memory_limit_bytes == LIMIT
-    assert re.search(
-        rf"^OOM: job {job_id} on {node} .* of 100 MiB.* after 00:00:\d\d: raise `workers.memory`", status.reason
-    )
-    return status
+def eaten(lab, node: str, *programs: str):
+    """How jobs on one node ended that may have 100 MiB each: by program, as text and as JSON tell it."""
+    backend = lab.backend(directives={"add": [f"--nodelist={node}"]})
+    ids = [backend.submit(Job("a", ("python", "-c", program), memory_bytes=LIMIT)) for program in programs]
+    told = [until(asker, ids, lambda s: s.state.terminal, 240) for asker in (backend, lab.backend(prefer="json"))]
+    for job_id, status in (pair for seen in told for pair in seen.items()):
+        assert (status.state, status.blame, status.node) == (State.OOM, "memory", node)
+        assert status.memory_limit_bytes == LIMIT
+        assert re.search(
+            rf"^OOM: job {job_id} on {node} .* of 100 MiB.* after 00:00:\d\d: raise `workers.memory`", status.reason
+        )
+        yield status
 
 
 STEEP = "x = bytearray(500 << 20)\nimport time\ntime.sleep(60)"
 SLOWLY = "import time\nx = []\nfor _ in range(500): x.append(bytearray(1 << 20)); time.sleep(0.02)\ntime.sleep(60)"
 
 
-@pytest.mark.parametrize("prefer", ["commands", "json"])
-def test_a_node_that_polls_sees_the_peak_and_a_bare_signal(lab, prefer):
-    status = eaten(lab, "c1", STEEP, prefer=prefer)
-    assert status.signal == 9
-    assert status.memory_peak_bytes is not None
-    assert status.memory_peak_bytes > LIMIT
-    assert f"used {status.memory_peak_bytes / 2**20:.0f} MiB of 100 MiB" in status.reason
+def test_a_node_that_polls_sees_the_peak_and_a_bare_signal(lab):
+    for status in eaten(lab, "c1", STEEP):
+        assert status.signal == 9
+        assert status.memory_peak_bytes is not None
+        assert status.memory_peak_bytes > LIMIT
+        assert f"used {status.memory_peak_bytes / 2**20:.0f} MiB of 100 MiB" in status.reason
 
 
-@pytest.mark.parametrize("prefer", ["commands", "json"])
-@pytest.mark.parametrize("program", [STEEP, SLOWLY], ids=["steep", "slowly"])
-def test_a_node_with_control_groups_kills_at_the_limit_and_says_what_it_saw(control_groups, program, prefer):
-    status = eaten(control_groups, "c2", program, prefer=prefer)
-    assert status.signal is None
-    peak = status.memory_peak_bytes
-    assert peak is None or peak <= LIMIT
-    if peak is not None and peak >= 0.95 * LIMIT:
-        assert f"used {peak / 2**20:.0f} MiB of 100 MiB" in status.reason
-    else:
-        assert "reached its memory limit of 100 MiB, of which accounting saw" in status.reason
+def test_a_node_with_control_groups_kills_at_the_limit_and_says_what_it_saw(control_groups):
+    for status in eaten(control_groups, "c2", STEEP, SLOWLY):
+        assert status.signal is None
+        peak = status.memory_peak_bytes
+        assert peak is None or peak <= LIMIT
+        if peak is not None and peak >= 0.95 * LIMIT:
+            assert f"used {peak / 2**20:.0f} MiB of 100 MiB" in status.reason
+        else:
+            assert "reached its memory limit of 100 MiB, of which accounting saw" in status.reason
 
 
 def greedy(lab, how: str, site: str, store: str, **settings) -> str:
     """What a run on a site says of its one chunk that eats too much, where all others are computed."""
-    asked = {"sleep_s": 0, "greedy_source": "events_0005", "on_bad": "skip", **settings}
+    # one death, then one alone, is enough here: that it takes several deaths has tests of its own
+    asked = {"sleep_s": 0, "greedy_source": "events_0005", "on_bad": "skip", "deaths": 1, **settings}
     facts = run(lab, "login", how, site, ANALYSIS, f"/home/alice/{store}", **asked)
     assert (facts["status"], facts["computed"]) == ("partial", FILES - 1), facts
     (failure,) = facts["failures"]

@@ -12,6 +12,12 @@ from tests.slurm.runs import ANALYSIS, FILES, parts, run, started, wait_for_part
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
 
+@pytest.fixture(scope="module")
+def alone(running_lab, data):
+    """What the analysis gives on one machine, undisturbed."""
+    return run(running_lab, "login", "run", "here", "dilepton", "/home/alice/store-dilepton")
+
+
 @pytest.mark.parametrize(
     ("machine", "site", "how"),
     [
@@ -21,8 +27,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
         pytest.param("client", "lab-slurm-ssh", "run", marks=pytest.mark.acceptance),
     ],
 )
-def test_live_and_detached_here_and_by_ssh_give_the_same_bytes(lab, data, machine, site, how):
-    alone = run(lab, "login", "run", "here", "dilepton", "/home/alice/store-dilepton")
+def test_live_and_detached_here_and_by_ssh_give_the_same_bytes(lab, alone, machine, site, how):
     there = run(lab, machine, how, site, "dilepton", f"/home/alice/store-{machine}-{how}")
     assert (alone["status"], there["status"]) == ("complete", "complete")
     assert there["sha"] == alone["sha"]

@@ -31,17 +31,20 @@ def greeted(lab):
     lab.on("login", "mv", ".bashrc.kept", ".bashrc")
 
 
-@pytest.mark.parametrize("way", ["commands", "json", "rest"])
-def test_settings_and_greetings_of_a_login_node_change_nothing(greeted, way, request):
-    backend = greeted.backend(**(request.getfixturevalue("rest") if way == "rest" else {"prefer": way}))
+def test_settings_and_greetings_of_a_login_node_change_nothing_in_any_way_of_asking(greeted, rest):
+    asking = [greeted.backend(**options) for options in ({}, {"prefer": "json"}, rest)]
+    backend = asking[0]
     said = 'echo "$VRECOMPUTE_JOB $VRECOMPUTE_INDEX $SLURM_JOB_PARTITION"; cat "$VRECOMPUTE_SECRETS/key"'
     one = backend.submit(Job("one", ("sh", "-c", said), memory_bytes=SMALL, secret_files={"key": b"s3cr3t"}))
     many = backend.submit_many(Job("many", ("sleep", "300"), memory_bytes=SMALL), 2)
-    status = until(backend, [one], lambda s: s.state.terminal, 120)[one]
-    assert (status.state, backend.logs(one)) == (State.COMPLETED, f"{one} 0 batch\ns3cr3t")
-    until(backend, many, lambda s: s.state is State.RUNNING, 120)
+    for backend in asking:
+        status = until(backend, [one], lambda s: s.state.terminal, 120)[one]
+        assert (status.state, backend.logs(one)) == (State.COMPLETED, f"{one} 0 batch\ns3cr3t")
+        until(backend, many, lambda s: s.state is State.RUNNING, 120)
     backend.cancel(many)
-    assert {s.state for s in until(backend, many, lambda s: s.state.terminal, 120).values()} == {State.CANCELLED}
+    for backend in asking:
+        seen = until(backend, many, lambda s: s.state.terminal, 120)
+        assert {s.state for s in seen.values()} == {State.CANCELLED}
 
 
 def test_a_named_cluster_is_asked_in_every_way_and_another_is_refused(lab, rest):

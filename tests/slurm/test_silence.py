@@ -17,7 +17,7 @@ until = BackendContract().until
 EATER = "import time; eaten = bytearray(600 << 20); time.sleep(60)"
 
 
-def test_while_slurmctld_is_silent_nothing_ends(lab):
+def test_while_slurmctld_is_silent_nothing_ends(lab, outage_s):
     backend = lab.backend()
     runs = backend.submit(Job("a", ("sleep", "300"), walltime_s=600))
     ended = backend.submit(Job("b", ("true",)))
@@ -30,7 +30,7 @@ def test_while_slurmctld_is_silent_nothing_ends(lab):
         with pytest.raises((SubmitError, Unavailable)) as refused:
             stranger.submit(Job("c", ("true",)))
         assert refused.value.exit_code == 5, "trying again later makes sense"
-        while time.monotonic() - stopped < 60:
+        while time.monotonic() - stopped < outage_s:
             seen = backend.poll([runs, ended])
             assert (seen[runs].state, seen[ended].state) == (State.RUNNING, State.COMPLETED)
             time.sleep(1)

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vrecompute.batch.scheduler import scheduler_beside
+from vrecompute.batch.temporary import on_nodes
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, tls_environment
 from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
 from vrecompute.config.spelling import read_ports
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(SETTINGS)
         address = stack.enter_context(scheduler_beside(given.interface, given.scheduler_ports, pem))
         shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, given.ports)
-        stack.enter_context(_kept_running([*shlex.split(given.step), *worker_command(shape, address, leave=False)]))
+        workers = worker_command(shape, address, leave=False)
+        stack.enter_context(_kept_running(on_nodes(shlex.split(given.step), workers)))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
         return subprocess.run(given.command, env=environment, check=False).returncode
 

@@ -31,6 +31,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import free_port
 from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
+from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.batch.worker_jobs import WorkerJobs
 from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
@@ -302,7 +303,7 @@ class QueueCluster(Cluster):
             ports = site.network.scheduler_ports
             kind, options = Scheduler, {"port": free_port(ports.first, ports.last) if ports else 0}
             options |= {"security": security, "protocol": "tcp://" if security is None else "tls://"}
-            options |= {"interface": site.network.interface}
+            options |= {"interface": site.network.interface, "local_directory": str(scratch_folder())}
             options |= {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}
         return WorkerJobs(self, f"vre-{secrets.token_hex(4)}", security, {"cls": kind, "options": options})
 
@@ -319,7 +320,9 @@ class QueueCluster(Cluster):
                 self._wanted = len(self._jobs.workers)
             except Exception:
                 # the cluster goes on with what it has; the next look may do better
-                _log.exception("watching the jobs of %s failed; the next poll tries again", self._jobs.name)
+                _log.exception(
+                    "the state of the worker jobs of %s could not be learned; it is asked again", self._jobs.name
+                )
 
     def _observe(self) -> None:
         jobs = dict(self._jobs.workers)
@@ -385,5 +388,5 @@ class QueueCluster(Cluster):
     def _note_death(self, name: str) -> None:
         status = self._statuses[name]
         if status.state is not State.COMPLETED:
-            _log.warning("%s", status.reason or f"job of {name} ended: {status.state}")
+            _log.warning("%s", status.reason or f"the job of worker {name} is {status.state}")
         self._ended[name] = status

@@ -38,6 +38,8 @@ What a job finds in its environment, besides the site's (`environment`: modules,
     VRECOMPUTE_JOB_BEGAN    when this attempt began, and when its walltime ends, in seconds since 1970: workers
     VRECOMPUTE_JOB_ENDS     leave and parts are written before that
     VRECOMPUTE_SECRETS      the folder of its secret files, where it has any: each copy its own
+    TMPDIR                  a folder of this job alone on its node, which goes with the job (of a queue);
+    VRECOMPUTE_TMPDIR       the node's, for what is to outlive it
     DASK_*                  in jobs with workers: the scheduler's address, keys, and `dask_settings` (no spilling, no
                             profiling, a long patience with silent workers), whatever the user's own settings are
 

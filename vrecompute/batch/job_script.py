@@ -3,6 +3,7 @@
     header of the driver      what the system reads: directives, one harmless line each
     VRECOMPUTE_*              id, attempt, number among copies, begin and end, folder of secret files
     prologue                  what makes the site's Python start; the job's own variables
+    $TMPDIR                   a folder of this job alone, which goes with it
     the command               alone, or in an allocation with a scheduler and workers
     the end                   rerun on exit code 75 where that is allowed; secrets deleted; the mark
 
@@ -19,6 +20,7 @@ from vrecompute.batch.prologue import in_image, prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import shape_of
 from vrecompute.batch.spool import secrets_folder
+from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.onsite import shell_word
@@ -47,9 +49,9 @@ def render(backend: QueueBackend, job: Job) -> str:
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
-        if not job.requeue:
-            lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
-    lines += prologue(site, job.environment)
+    secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
+    lines += ["own=", f"trap '{DELETE}{secrets}' EXIT"]
+    lines += [*prologue(site, job.environment), *OWN_FOLDER]
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
         lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]

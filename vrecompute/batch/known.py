@@ -108,7 +108,8 @@ class Known:
         now = time.monotonic()
         since, looks = self._missed.get(job_id, (now, 0))
         self._missed[job_id] = since, looks + 1
-        if looks + 1 < _GONE_LOOKS or now - since < (_GONE_ACCOUNTED_S if accounting else _GONE_S):
+        ours = job_id in self._cancelled
+        if looks + 1 < _GONE_LOOKS or now - since < (_GONE_ACCOUNTED_S if accounting and not ours else _GONE_S):
             return
         known = f"neither {self.system} nor its accounting knows it"
         reason = (
@@ -117,6 +118,9 @@ class Known:
             "a cancellation may have ended it"
         )
         status = JobStatus(State.NODE_FAIL, self.status(job_id).attempt, reason)
+        if ours:
+            status = replace(status, state=State.CANCELLED)
+            status = replace(status, reason=how_it_ended(job_id, status))
         self._statuses[job_id] = latest(self._statuses.get(job_id), status)
 
     def _may_be_explained(self, job_id: str, seen: Seen) -> bool:

@@ -11,6 +11,7 @@ from distributed.deploy.spec import ProcessInterface
 from vrecompute.batch.prologue import in_image, prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import address_from, tunnelled
+from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
 
@@ -44,7 +45,8 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
-        lines = [*prologue(site, SETTINGS), f"exec {in_image(site)}python -m vrecompute.batch.scheduler"]
+        lines = [*prologue(site, SETTINGS), *OWN_FOLDER, f"trap '{DELETE}' EXIT"]
+        lines.append(f"{in_image(site)}python -m vrecompute.batch.scheduler")
         self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
         self._open.callback(process.wait)
         if process.stdin is not None:

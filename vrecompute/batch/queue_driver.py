@@ -24,6 +24,7 @@ from vrecompute.batch.outage import Outage
 from vrecompute.batch.probe import probe
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
+from vrecompute.batch.shared_answer import MOST_IDS, shared
 from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
@@ -35,7 +36,6 @@ from vrecompute.sites.model import Site
 
 __all__ = ["QueueDriver"]
 
-_MOST_IDS = 5000
 #: Ends after which the system may start a job again by itself.
 _AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
 _ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
@@ -54,6 +54,7 @@ class QueueDriver(QueueBackend):
         self._known = Known(self.system)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
+        self._wanted: dict[JobId, None] = {}
         self.leaving = threading.Event()
         self._owed: dict[JobId, None] = {}
         self._one = threading.RLock()
@@ -78,13 +79,19 @@ class QueueDriver(QueueBackend):
         return self._submit(job, count) if self.array else super().submit_many(job, count)
 
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
-        """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory."""
+        """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory.
+
+        Jobs that others wanted to know of in the meantime are asked about too: runs of one client poll one by one.
+        """
         asked = list(dict.fromkeys(ids))
         with self._one:
             open_ids = [i for i in asked if not self._known.status(i).state.terminal]
+            self._wanted |= dict.fromkeys(open_ids)
             if open_ids and time.monotonic() - self._asked >= self.site.limits.min_poll:
-                for start in range(0, len(open_ids), _MOST_IDS):
-                    self._ask(open_ids[start : start + _MOST_IDS])
+                wanted = list(self._wanted)
+                self._wanted.clear()
+                for start in range(0, len(wanted), MOST_IDS):
+                    self._ask(wanted[start : start + MOST_IDS])
                 self._asked = time.monotonic()
             return {i: self._known.status(i) for i in asked}
 
@@ -151,7 +158,10 @@ class QueueDriver(QueueBackend):
         """(marks of these ids, the other lines, how it ended) of one command: the spool's part, then `script`.
 
         In the script $1 is the spool, $2 the ids with commas, $3 and so on the arguments; `ask` bounds what it calls.
+        Other clients of the user may have asked so a moment ago, unless the question is in `stdin`.
         """
+        if (min_poll_s := int(self.site.limits.min_poll)) and not stdin:
+            script = shared(script, arguments, min_poll_s)
         command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
         done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
         lines = done.text.splitlines()

@@ -5,6 +5,7 @@
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
     secrets-tls-ID/        the keys that a job with workers made for itself
     vre-NAME.json          where a scheduler listens, until its client has read it
+    polled-KEY             the batch system's latest answer, for all clients of the user (`shared_answer`)
 
 What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from vrecompute.batch.contract import Job, JobId
@@ -28,7 +29,7 @@ __all__ = ["Spool", "secrets_folder"]
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
-    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'secrets-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
@@ -77,20 +78,23 @@ class Spool:
 
     def read(self, name: str) -> bytes | None:
         """A file's content, None where there is none."""
-        return self.access.get(f"{self.path}/{name}")
+        with self._reached():
+            return self.access.get(f"{self.path}/{name}")
 
     def take(self, name: str) -> bytes | None:
         """A file's content, which is then deleted; None where there is none."""
         if (content := self.read(name)) is not None:
-            self.access.delete(f"{self.path}/{name}")
+            with self._reached():
+                self.access.delete(f"{self.path}/{name}")
         return content
 
     def deliver(self, job: Job, count: int) -> None:
         """Bring the secret files of so many copies of a job, each of which deletes its own."""
         if not (folder := secrets_folder(job)):
             return
-        for name, content in job.secret_files.items():
-            self.access.put(f"{self.path}/{folder}-0/{name}", content, mode=0o600)
+        with self._reached():
+            for name, content in job.secret_files.items():
+                self.access.put(f"{self.path}/{folder}-0/{name}", content, mode=0o600)
         if count > 1:
             done = self.access.run(["sh", "-c", _COPIES, "sh", f"{self.path}/{folder}", str(count)])
             if done.code != 0:
@@ -123,6 +127,15 @@ class Spool:
     def cancelled(self, ids: Iterable[JobId]) -> None:
         """Delete their secrets; of a job of another process, those are known whose folder its id names."""
         self._delete([path for i in ids for path in self._secrets.pop(i, [f"{self.path}/secrets-tls-{i}"])])
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Unavailable where a file cannot be read or written, as where there is no room for it."""
+        try:
+            yield
+        except OSError as error:
+            advice = f"jobs of site {self.site.name!r} keep their files there: make room, or set another stage.scratch"
+            raise Unavailable(f"{error}; {advice}") from error
 
     def _folders(self, job: Job, count: int) -> list[str]:
         """Where the secret files of so many copies of a job go."""

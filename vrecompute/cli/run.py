@@ -66,7 +66,6 @@ def run(
     vrecompute run dilepton data/*.root -p channel=mumu -p mass_window_gev=81,101 --out zmumu
     """
     from vrecompute.cli.follow import follow
-    from vrecompute.cli.signals import heeded
     from vrecompute.client import Client
     from vrecompute.publish import check_directory
 
@@ -86,7 +85,7 @@ def run(
         "allow_duplicates": allow_duplicates,
         "labels": labels,
     }
-    with heeded(), Client(site, store=store, workers=workers) as client:
+    with Client(site, store=store, workers=workers) as client:
         if detach:
             submitted = client.submit(analysis, list(dataset), walltime_s=walltime, **options)
             if as_json:

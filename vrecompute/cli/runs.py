@@ -119,13 +119,12 @@ def attach(
     Ctrl-C ends the watching and not the run, unless it is finished here.
     """
     from vrecompute.cli.follow import follow
-    from vrecompute.cli.signals import heeded
     from vrecompute.client import Client
     from vrecompute.publish import check_directory
 
     if out is not None:
         check_directory(out)
-    with heeded(), Client(site, store=store, workers=workers) as client:
+    with Client(site, store=store, workers=workers) as client:
         run = client.attach(name, trust=trust)
         followed = run if run.status in {"running", "queued", "unknown", "submitted", "complete"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))

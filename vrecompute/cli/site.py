@@ -12,8 +12,8 @@ from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
 from vrecompute.cli.options import JSON, DurationType
 from vrecompute.cli.output import facts
-from vrecompute.cli.signals import heeded
 from vrecompute.errors import SiteError, UsageError, VrecomputeError
+from vrecompute.signals import heeded
 from vrecompute.sites import report
 from vrecompute.sites.drivers import installed_drivers, options_model
 from vrecompute.sites.load import load_site, read_site

@@ -59,7 +59,8 @@ def compiled(**options: Any) -> Callable[[F], F]:
 
 def cache_folder() -> Path:
     """The folder of this process' machine code, there and writable."""
-    return _usable(os.environ.get(CACHE_VARIABLE, ""), os.environ.get("XDG_CACHE_HOME", ""), tempfile.gettempdir())
+    node = os.environ.get("VRECOMPUTE_TMPDIR") or tempfile.gettempdir()  # a job's own $TMPDIR goes with the job
+    return _usable(os.environ.get(CACHE_VARIABLE, ""), os.environ.get("XDG_CACHE_HOME", ""), node)
 
 
 @cache

@@ -256,7 +256,9 @@ class Limits(_Section):
         default=None,
         metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
     )
-    min_poll: Duration = field(default=30, metadata=_says("Shortest time between two polls of the batch system."))
+    min_poll: Duration = field(
+        default=30, metadata=_says("Shortest time between two polls of the batch system, by all clients of a user.")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

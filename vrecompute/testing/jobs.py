@@ -102,6 +102,7 @@ class JobContract(Suite):
         backend.cancel([job_id, JobId("999999999")])
         seen = self.until(backend, [job_id], lambda s: s.state.terminal)
         assert (seen[job_id].state, seen[job_id].blame) == (State.CANCELLED, "infrastructure")
+        assert seen[job_id].reason
         backend.cancel([job_id])
 
     def test_many_jobs_are_told_apart(self, backend: Backend) -> None:
@@ -128,11 +129,14 @@ class JobContract(Suite):
         self.until(backend, ids, lambda s: s.state.terminal)
         assert ["key s3cr3t" in backend.logs(i) for i in ids] == [True, True]
 
-    def test_logs_are_there_while_the_job_runs(self, backend: Backend) -> None:
-        """It can be seen how far it came."""
-        job_id = backend.submit(self.python("import time; print('early', flush=True); time.sleep(300)"))
-        self.until_said(backend, job_id, "early")
-        assert backend.poll([job_id])[job_id].state is State.RUNNING
+    def test_a_running_job_shows_its_log_and_for_how_long_it_runs(self, backend: Backend) -> None:
+        """It can be seen how far it came, and since when; a system that does not count the time says None."""
+        tell = f"import os, time; print('began', os.environ['{BEGAN}'], 'end', flush=True); time.sleep(300)"
+        job_id = backend.submit(self.python(tell))
+        began = float(self.until_said(backend, job_id, "began", "end").split("began ")[1].split()[0])
+        seen = self.until(backend, [job_id], lambda s: s.state is not State.QUEUED)[job_id]
+        assert seen.state is State.RUNNING
+        assert seen.elapsed_s is None or abs(time.time() - began - seen.elapsed_s) <= 2 * _SKEW_S
         backend.cancel([job_id])
 
     def test_a_cancel_ends_the_process_itself(self, backend: Backend) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vrecompute.batch.contract import Backend, Job, State
+from vrecompute.batch.contract import Backend, Job, State, SubmitError
 from vrecompute.batch.queue_backend import LostAnswer, QueueBackend
 from vrecompute.errors import OverBudget, Unavailable, UsageError
 from vrecompute.sites.model import Environment, Limits
@@ -17,6 +17,17 @@ from vrecompute.testing.suite import Suite
 
 __all__ = ["QueueContract"]
 
+_LITTERS = """
+import os, signal, socket, sys, tempfile, time
+print("folder", tempfile.mkdtemp(), socket.gethostname(), "there", flush=True)
+for pid in (os.getppid(), os.getpid()) if sys.argv[1] == "killed" else ():
+    os.kill(pid, signal.SIGKILL)
+time.sleep(300)
+"""
+_LOOKS = """
+import os, socket, sys
+print("there" if os.path.exists(sys.argv[1]) else "gone", "on", socket.gethostname())
+"""
 # More than clocks of a site may be apart.
 _OLDER_S = 6.0
 
@@ -55,8 +66,44 @@ class QueueContract(Suite):
         self.hold(backend, job_id)
         status = self.until(backend, [job_id], lambda s: s.state is State.HELD)[job_id]
         assert (bool(status.reason), bool(status.reason_code), status.blame) == (True, True, "none"), status
+        assert not status.never, "it may be let go"
         backend.cancel([job_id])
         self.until(backend, [job_id], lambda s: s.state is State.CANCELLED)
+
+    def test_a_job_that_can_never_start_says_so(self, make_backend: Callable[..., Backend]) -> None:
+        """A run that waits for it is ended, with the reason, instead of waiting for good."""
+        self.queue(make_backend())
+        backend = make_backend(**self.never_starts())
+        job_id = backend.submit(self.job("true"))
+        status = self.until(backend, [job_id], lambda s: s.never)[job_id]
+        assert status.state in {State.QUEUED, State.HELD}
+        assert job_id in status.reason
+        assert status.reason_code
+        backend.cancel([job_id])
+
+    def test_a_refusal_of_too_many_jobs_says_that_fewer_may_be_taken(self, backend: Backend) -> None:
+        """A run then goes on with as many as there may be; of what was refused, nothing stays."""
+        self.queue(backend)
+        with self.limited(backend, 2), pytest.raises(SubmitError) as refused:
+            backend.submit_many(self.job("sleep", "300"), 3)
+        assert refused.value.too_many
+
+    def test_nothing_is_left_of_jobs_that_are_cancelled_or_killed(self, backend: Backend) -> None:
+        """Neither secrets nor temporary files; of those that are killed outright, once the next job began there."""
+        queue = self.queue(backend)
+        before = self._secrets(queue)
+        for how in ("cancelled", "killed"):
+            job_id = backend.submit(self.python(_LITTERS, how, name=f"left-{how}", secret_files={"key": b"s3cr3t"}))
+            said = self.until_said(backend, job_id, "folder ", " there")
+            if how == "cancelled":
+                backend.cancel([job_id])
+            self.until(backend, [job_id], lambda s: s.state.terminal)
+            folder, node = said.partition("folder ")[2].split()[:2]
+            deadline = time.monotonic() + self.patience_s
+            while f"on {node}" not in (found := backend.logs(self.end(backend, self.python(_LOOKS, folder))[0])):
+                assert time.monotonic() < deadline, f"no other job ran on {node}"
+            assert "gone" in found, f"a file of a job that was {how} is still in {folder} of {node}"
+            assert self._secrets(queue) <= before
 
     @pytest.mark.parametrize("lost", [LostAnswer("no answer"), Unavailable("the connection broke")])
     def test_a_submission_whose_answer_is_lost_is_one_job(
@@ -147,6 +194,10 @@ class QueueContract(Suite):
         queue = self.queue(backend)
         for name, job in {"images": self.job("true", image="a.sif"), "gpus": self.job("true", gpus=1)}.items():
             self._renders(queue, job, may=getattr(queue.capabilities, name))
+
+    def _secrets(self, backend: QueueBackend) -> set[str]:
+        """Folders of secrets in the spool."""
+        return {name for name in backend.access.names(backend.spool) if name.startswith("secrets-")}
 
     def _renders(self, backend: QueueBackend, job: Job, *, may: bool) -> None:
         if may:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -88,3 +89,8 @@ class Suite:
         """Have the system put a running job back and keep it from starting. Override it where that can be done."""
         del job_id
         pytest.skip(f"{type(self).__name__}.hold is not overridden: how a job is held on {type(backend).__name__}")
+
+    def limited(self, backend: Backend, jobs: int) -> AbstractContextManager[None]:
+        """A context in which the system takes no more than `jobs` jobs of this user. Override it where that can be."""
+        del jobs
+        pytest.skip(f"{type(self).__name__}.limited is not overridden: how {type(backend).__name__} is limited")

@@ -11,11 +11,9 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -23,10 +21,10 @@ from distributed import Client as DaskClient
 from distributed.system import MEMORY_LIMIT
 
 from vrecompute.batch.contract import Cluster
+from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
-from vrecompute.stores.ownership import private_folder
 from vrecompute.wording import bytes_text
 from vrecompute.workers.dask_hooks import silence_logging_cmgr, take_for_closed
 from vrecompute_backends.local.jobs import LocalJobs
@@ -102,7 +100,7 @@ class LocalDask(Cluster):
             "keys": self.keys,
             "workers": workers,
             "dashboard": dashboard,
-            "shape": {**shape, "local_directory": str(_temporary_folder())},
+            "shape": {**shape, "local_directory": str(scratch_folder())},
         }
         self._answers, theirs = os.pipe()
         try:
@@ -223,23 +221,6 @@ def _client(address: str, keys: str) -> DaskClient:
     plain["distributed"]["dashboard"] = dask.config.get("distributed.dashboard")  # how a link is written
     with dask.config.set(distributed=plain["distributed"]):
         return DaskClient(address, security=security_of(keys), set_as_default=False, timeout=_START_S)
-
-
-def _temporary_folder() -> Path:
-    """Where workers keep files, below Dask's `temporary-directory` or the system's; only this user can enter it."""
-    try:
-        folder = system = Path(tempfile.gettempdir())
-    except OSError as error:
-        raise UsageError(f"there is no folder for temporary files: {error.strerror}; set TMPDIR") from error
-    if (given := dask.config.get("temporary-directory", None)) and not (folder := Path(given)).is_dir():
-        _LOG.warning("Dask's temporary-directory %s is not a folder; workers keep their files in %s", folder, system)
-        folder = system
-    try:
-        made = private_folder(folder / f"vrecompute-{os.getuid()}") / "dask"
-        made.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot hold the workers' files: {error.strerror or error}; set TMPDIR") from error
-    return made
 
 
 @atexit.register

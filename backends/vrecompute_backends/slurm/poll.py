@@ -71,8 +71,10 @@ _NO_ACCOUNTING = "accounting storage is disabled"
 _ABSENT = "127"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"
-#: The last that accounting may ever say of a job that was cancelled after it was put back; squeue shows it if it waits.
+#: The last that accounting ever says of a job that was cancelled while its attempt was still being put back.
 _PUT_BACK = "REQUEUED"
+#: What accounting may say of jobs for ever that it lost the end of. Slurm calls them runaway jobs.
+_RUNAWAY = frozenset({"PENDING", "RUNNING", "SUSPENDED", "RESIZING"})
 _COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
 
 Reader = Callable[[str], dict[str, Record]]
@@ -117,7 +119,7 @@ def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Seque
     instead = _instead(sections.get("squeue")) if found["squeue"] is None else ""
     merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in accounts.items()})
     if not instead:
-        merged = {i: record for i, record in merged.items() if i in queue or record.state != _PUT_BACK}
+        merged = {i: r for i, record in merged.items() if (r := record if i in queue else _without_queue(record))}
     return Polled(
         records={i: record for i, record in merged.items() if i in wanted},
         silent="sacct" in sections and found["sacct"] is None and not without,
@@ -143,6 +145,8 @@ def merge(
             record = queued
             if account is not None and account.restarts == queued.restarts:
                 record = _explained(queued, account)
+            elif account is not None and account.state == _PUT_BACK and queued.state.startswith("CANCELLED"):
+                record = replace(queued, explained=True)  # before that attempt began: accounting never hears of it
         attempt, code = max(marks.get(job_id, {}).items(), default=(-1, 0))
         if attempt >= 0 and (record is None or attempt >= record.restarts):
             base = record if record is not None and record.restarts == attempt else Record(job_id, "")
@@ -151,6 +155,13 @@ def merge(
         if record is not None:
             records[job_id] = record
     return records
+
+
+def _without_queue(record: Record) -> Record | None:
+    """What the record of a job means that the queue, which answered, does not have; None where its end is not known."""
+    if record.state == _PUT_BACK:  # it would wait in the queue for its next attempt, had that not been cancelled
+        return Record(record.job_id, "CANCELLED", restarts=record.restarts + 1, limit_s=record.limit_s, explained=True)
+    return None if record.state.split(" ")[0] in _RUNAWAY else record
 
 
 def _explained(queued: Record, account: Record) -> Record:
@@ -171,7 +182,7 @@ def _explained(queued: Record, account: Record) -> Record:
 def _instead(section: tuple[str, Sequence[str]] | None) -> str:
     """What squeue's part of a poll says instead of telling of jobs; empty where they are merely too old for it."""
     if section is None:
-        return "the output of the poll was cut off"
+        return "the answer about jobs was cut short"
     code, said = section[0], [line.strip() for line in section[1] if line.strip()]
     if any(_TOO_OLD in line for line in said):
         return ""

@@ -57,7 +57,7 @@ def shellcheck(script):
 
 def run_script(script, folder, **variables):
     """Run a rendered script as slurmd would, in a folder as the spool."""
-    environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", **variables}
+    environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", "TMPDIR": str(folder), **variables}
     return subprocess.run(
         ["bash"], input=script.encode(), cwd=folder, env=environment, capture_output=True, check=False
     )

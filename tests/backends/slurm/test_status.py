@@ -11,6 +11,7 @@ import pytest
 
 from vrecompute.batch.contract import State
 from vrecompute.batch.marks import MARKS
+from vrecompute.batch.shared_answer import shared
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
@@ -65,6 +66,7 @@ def program(tmp_path, monkeypatch, **texts):
         MARKS + FORGET + rest._POLL,
         MARKS + FORGET + pyslurm_query.BODY,
         submit._FIND,
+        MARKS + shared('ask qq list "$2"', [], 30),
     ],
 )
 def test_the_scripts_are_clean(body):
@@ -209,8 +211,8 @@ def polled(asker, clock, after_s):
         ("==== squeue 0\n\n==== sacct 1\nSlurm accounting storage is disabled", 31),
         # with accounting, which may have much to catch up with
         (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n", 601),
-        # it was put back, and cancelled before it began again: accounting may never say more
-        (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n7|REQUEUED|0|0:0|c1|4|5|50M||1|1\n", 601),
+        # a runaway job: accounting never heard of its end
+        (f"==== squeue 1\n{NOBODY}\n==== sacct 0\n7|RUNNING|0|0:0|c1|4|5|50M||1|1\n", 601),
     ],
 )
 def test_a_job_that_nobody_knows_any_more_has_ended_and_is_charged_to_nobody(clock, gone, last_s):
@@ -228,6 +230,31 @@ def test_a_job_that_was_put_back_is_queued_while_squeue_has_it_or_does_not_answe
     waits = f"==== squeue 0\n7|PENDING|1|0:0||0:00|5:00|BeginTime\n{put_back}"
     asker = backend(Told(waits, f"==== squeue 124\n\n{put_back}"))
     assert [polled(asker, clock, s).state for s in (0, 400, 400)] == [State.QUEUED] * 3
+
+
+PUT_BACK = "==== sacct 0\n7|REQUEUED|0|0:0|c1|4|5|50M||1|1\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"==== squeue 0\n7|CANCELLED|1|143:0|c1|0:01|5:00|None\n{PUT_BACK}",
+        f"==== squeue 0\n7|CANCELLED|1|0:9|c1|0:01|5:00|None\n{PUT_BACK}",
+        f"==== squeue 1\n{NOBODY}\n{PUT_BACK}",
+    ],
+)
+def test_a_job_that_was_cancelled_while_it_was_put_back_is_cancelled_at_the_first_look(clock, said):
+    """As Slurm tells it, first with the job in its memory, later without: accounting has no record of that attempt."""
+    seen = polled(backend(Told(said)), clock, 0)
+    assert (seen.state, seen.attempt) == (State.CANCELLED, 1)
+    assert seen.reason.startswith("CANCELLED: job 7 ")
+
+
+def test_a_job_that_this_process_cancelled_and_nobody_knows_any_more_is_cancelled(clock):
+    asker = backend(Told(f"==== squeue 0\n{ALIVE}", f"==== squeue 1\n{NOBODY}\n==== sacct 0\n"))
+    polled(asker, clock, 0)
+    asker.cancel(["7"])
+    assert [polled(asker, clock, s).state for s in (1, 1, 31)] == [State.RUNNING] * 2 + [State.CANCELLED]
 
 
 def test_a_job_of_another_process_is_found_ended_too(clock):

@@ -147,7 +147,7 @@ def test_nonsense_is_silence_and_never_an_end(text):
     for records in (parse_squeue(text), parse_sacct(text)):
         assert not any(status_of(r).state is State.COMPLETED for r in records.values() if r.state not in STATES)
     for form in ("commands", "json", "rest", "pyslurm"):
-        assert read(text, ["1", "9"], form) == Polled({}, instead="the output of the poll was cut off")
+        assert read(text, ["1", "9"], form) == Polled({}, instead="the answer about jobs was cut short")
 
 
 @pytest.mark.parametrize("code", ["1", "124"])
@@ -165,7 +165,7 @@ def test_an_error_of_squeue_or_sacct_is_silence(code):
         ("==== squeue 124\n", "no answer within 30 s"),
         ("==== squeue 22\n{\n\ncurl: (22) The requested URL returned error: 401\n}\n", "error: 401"),
         ("==== squeue 127\n", "exit code 127"),
-        ("", "cut off"),
+        ("", "cut short"),
     ],
 )
 def test_what_squeue_says_instead_of_an_answer_is_kept_for_the_user(said, told):

@@ -1,14 +1,37 @@
-"""SIGTERM and SIGHUP as a Ctrl-C, while a command owns jobs or workers that would stay behind."""
+"""SIGTERM and SIGHUP as a Ctrl-C, while a process owns jobs or workers that would stay behind."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-__all__ = ["heeded"]
+__all__ = ["Closing", "heeded"]
+
+
+class Closing(ABC):
+    """What is closed at the end of its `with`, which SIGTERM and SIGHUP are ends of, too."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back all that it has started."""
+
+    def __enter__(self) -> Self:
+        self._signals = heeded()
+        self._signals.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        finally:
+            self._signals.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,123 @@
+"""The temporary folder of a job: its own, gone with it, and swept by the next one where it was killed outright."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.patience import comes_true
+from vrecompute.batch.contract import Job
+from vrecompute.batch.temporary import on_nodes
+from vrecompute.kernels.cache import cache_folder
+from vrecompute.sites.model import Environment, Site
+from vrecompute_backends.slurm import SlurmBackend
+
+LITTER = 'mkdir "$TMPDIR/dask-scratch-space"; echo "$TMPDIR"; '
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start(command)`: the script of a job whose node keeps temporary files below `tmp_path/tmp`, as a process."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "spool").mkdir()
+    site = Site(name="a", backend="slurm", environment=Environment(variables={"TMPDIR": str(tmp_path / "tmp")}))
+    begun = []
+
+    def started(command, number="7"):
+        script = SlurmBackend(site).script(Job("a", ("sh", "-c", command)))
+        (tmp_path / "script").write_text(script)
+        environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": number}
+        job = subprocess.Popen(
+            ["bash", "-c", script], cwd=tmp_path / "spool", env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        begun.append(job)
+        return job
+
+    yield started
+    for job in begun:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+        job.communicate()
+
+
+def left(tmp_path):
+    return sorted(path.name for path in (tmp_path / "tmp").iterdir())
+
+
+def test_what_a_job_leaves_in_its_folder_goes_with_it(start, tmp_path):
+    job = start(LITTER + 'ls -ld "$TMPDIR"; echo "$DASK_TEMPORARY_DIRECTORY $VRECOMPUTE_TMPDIR"; exit 3')
+    folder, listed, more = job.communicate(timeout=20)[0].splitlines()
+    assert folder.startswith(f"{tmp_path}/tmp/vre-{os.getuid()}-")
+    assert listed.startswith("drwx------")
+    assert more == f"{folder} {tmp_path}/tmp"
+    assert (job.returncode, left(tmp_path)) == (3, [])
+    assert (tmp_path / "spool" / "7.0.end").read_text() == "3\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_told_to_end_deletes_it(start, tmp_path, number):
+    job = start(LITTER + "exec sleep 60")
+    job.stdout.readline()
+    os.killpg(job.pid, number)
+    job.wait(20)
+    assert left(tmp_path) == []
+
+
+def test_a_job_that_is_killed_leaves_it_to_the_next_and_that_of_a_living_one_stays(start, tmp_path):
+    lives, killed = start(LITTER + "exec sleep 60", "1"), start(LITTER + "exec sleep 60", "2")
+    folders = [job.stdout.readline().strip() for job in (lives, killed)]
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(20)
+    assert len(left(tmp_path)) == 2
+    assert start("true", "3").wait(20) == 0
+    assert [os.path.isdir(folder) for folder in folders] == [True, False]
+
+
+def test_it_stays_while_a_process_of_the_job_lives_whose_shell_was_killed(start, tmp_path):
+    job = start(LITTER + "exec sleep 60")
+    folder = job.stdout.readline().strip()
+    job.kill()
+    job.wait(20)
+    assert start("true").wait(20) == 0
+    assert os.path.isdir(folder)
+    os.killpg(job.pid, signal.SIGKILL)
+    assert comes_true(lambda: start("true").wait(20) == 0 and left(tmp_path) == [], 20)
+
+
+def test_jobs_that_begin_at_once_take_nothing_from_each_other(start, tmp_path):
+    jobs = [start('sleep 0.3; test -d "$TMPDIR" && echo kept', str(n)) for n in range(12)]
+    assert [job.communicate(timeout=60)[0] for job in jobs] == ["kept\n"] * 12
+    assert left(tmp_path) == []
+
+
+def test_each_node_of_a_job_has_one_and_an_end_is_passed_on(tmp_path):
+    assert on_nodes([], ["a", "b"]) == ["a", "b"], "the script's own is on that node"
+    told = "import os, signal, sys, time; signal.signal(15, lambda *a: sys.exit(5)); "
+    told += "print(os.environ['TMPDIR'], flush=True); time.sleep(60)"
+    environment = {
+        **os.environ,
+        "VRECOMPUTE_TMPDIR": str(tmp_path),
+        "TMPDIR": "/of/another/node",
+        "HOSTNAME": "another",
+    }
+    step = subprocess.Popen(
+        on_nodes(["env"], [sys.executable, "-c", told]), env=environment, stdout=subprocess.PIPE, text=True
+    )
+    folder = step.stdout.readline().strip()
+    assert folder.startswith(f"{tmp_path}/vre-{os.getuid()}-{os.uname().nodename.partition('.')[0]}.")
+    step.terminate()
+    step.communicate(timeout=20)
+    assert (step.returncode, list(tmp_path.iterdir())) == (5, [])
+
+
+def test_compiled_kernels_outlive_the_job(monkeypatch, tmp_path):
+    """A cache that cannot be written is copied to the node, not to the folder of one job."""
+    for name, value in {"VRECOMPUTE_CACHE": "/proc/no", "VRECOMPUTE_TMPDIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder().parent.parent == tmp_path

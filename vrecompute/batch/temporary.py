@@ -1,0 +1,68 @@
+"""The temporary folder of one job on one node: `$TMPDIR`, which goes with the job.
+
+    $VRECOMPUTE_TMPDIR/vre-UID-NODE.XXXXXX/     mode 0700; $VRECOMPUTE_TMPDIR is what TMPDIR was before
+
+Processes of the job hold a lock (flock) on it. The shell that made it deletes it when it ends, or is told to. One whose
+shell was killed, or whose node died, is held by nothing: the user's next job on that node deletes it. The batch system
+is not asked. Where flock is absent, nothing is swept.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import dask
+
+from vrecompute.errors import UsageError
+from vrecompute.stores.ownership import private_folder
+
+__all__ = ["DELETE", "OWN_FOLDER", "on_nodes", "scratch_folder"]
+
+_LOG = logging.getLogger(__name__)
+
+#: Lines of bash that sweep, make and hold. A sweep may take a folder before it is held: then another is made.
+OWN_FOLDER = r"""
+export VRECOMPUTE_TMPDIR="${VRECOMPUTE_TMPDIR:-${TMPDIR:-/tmp}}"
+[ -w "$VRECOMPUTE_TMPDIR" ] || VRECOMPUTE_TMPDIR=/tmp
+node=$(uname -n) mine=$VRECOMPUTE_TMPDIR/vre-$UID-${node%%.*}
+for left in "$mine".*; do
+  [ ! -O "$left" ] || flock -n "$left" rm -rf -- "$left" 2> /dev/null
+done
+own=
+until [ -d "$own" ]; do
+  own=$(mktemp -d "$mine.XXXXXX") || exit 1
+  { exec 9< "$own" && flock -s 9; } 2> /dev/null
+done
+export TMPDIR="$own" DASK_TEMPORARY_DIRECTORY="$own"
+""".strip().splitlines()
+#: What a trap does about it, before and after it is made.
+DELETE = 'rm -rf -- ${own:+"$own"}'
+# Told to end, it deletes at once: a step may be killed before its command has ended by itself.
+_TOLD = f"trap 'kill \"$!\"; {DELETE}' TERM"
+_ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', _TOLD, 'wait "$!"', 'wait "$!"']
+
+
+def on_nodes(step: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The command as `step` starts it, with a folder of its own on each node: that of the job's script is on one."""
+    return ["env", "-u", "TMPDIR", *step, "bash", "-c", "\n".join(_ON_NODE), "bash", *command] if step else [*command]
+
+
+def scratch_folder() -> Path:
+    """Where a client's own Dask keeps files, below its `temporary-directory` or the system's; for this user alone."""
+    try:
+        folder = system = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise UsageError(f"there is no folder for temporary files: {error.strerror}; set TMPDIR") from error
+    if (given := dask.config.get("temporary-directory", None)) and not (folder := Path(given)).is_dir():
+        _LOG.warning("Dask's temporary-directory %s is not a folder; workers keep their files in %s", folder, system)
+        folder = system
+    try:
+        made = private_folder(folder / f"vrecompute-{os.getuid()}") / "dask"
+        made.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot hold the workers' files: {error.strerror or error}; set TMPDIR") from error
+    return made
