@@ -31,6 +31,8 @@ from vrecompute import sourcetext
 from vrecompute.analysis.arithmetic import arithmetic
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.coderange import (
+    GENERATED,
+    GENERATORS,
     MADE_BY_PYTHON,
     Uses,
     annotations_of,
@@ -46,15 +48,14 @@ from vrecompute.analysis.coderange import (
     origin_of,
     python_of,
     submodule,
-    uses_of,
     why_unknown,
+    written,
 )
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["code_of"]
-
 # What every class has, made of its text, and what the core reads of an analysis and `process` does not.
 _NOT_COUNTED = frozenset(
     {"__abstractmethods__", "__annotations__", "__annotate_func__", "__dict__", "__doc__", "__firstlineno__"}
@@ -63,13 +64,6 @@ _NOT_COUNTED = frozenset(
 _NOT_OF_PROCESS = frozenset(
     {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
     | {"finish_function", "figures_function"}
-)
-# Members from which functions of a class were generated.
-_GENERATORS = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
-_GENERATED = frozenset(
-    {"__delattr__", "__eq__", "__ge__", "__getnewargs__", "__getstate__", "__gt__", "__hash__", "__init__", "__le__"}
-    | {"__lt__", "__ne__", "__new__", "__replace__", "__repr__", "__setattr__", "__setstate__", "_asdict", "_make"}
-    | {"_replace"}
 )
 _LONG = 200
 
@@ -84,15 +78,16 @@ def code_of(
 ) -> Code:
     """The code of a function, a class or an object; `own` is a package that counts also where it is installed.
 
-    `declared`: the files that it reads are in the key by other means. `effects` came with it from another process.
-    `looks`: whether what it reads is looked for; no digest depends on that.
+    `declared`: the files that it reads are in the key by other means; `looks`: whether it tells of them.
+    `effects` came with it from another process.
     """
-    description = _Description(own or str(getattr(thing, "__module__", "")).partition(".")[0], declared)
-    description.root(thing, looks=looks)
+    own = own or str(getattr(thing, "__module__", "")).partition(".")[0]
+    description = _Description(own, Reads(own, declared, looks))
+    description.root(thing)
     found = effects_of(description.modules) if effects is None else Effects(effects)
     for effect in found.functions:
         description.of(effect)
-        told = description.reads.all(id(effect)) if looks else []
+        told = description.reads.all(id(effect))
         description.unnamed += [each.replace(", inside process", ", when its module is imported") for each in told]
     settings = {f"arithmetic of {name}": sha256_json(state) for name, state in arithmetic().items()}
     return Code(
@@ -105,28 +100,12 @@ def code_of(
     )
 
 
-# What is found in the text of a function, which stays as it is: each run of a worker asks for the same ones.
-_texts: dict[tuple[int, str], tuple[sourcetext.Found, Any, Uses]] = {}
-_MOST_TEXTS = 4096
-
-
-def _written(function: FunctionType, found: sourcetext.Found) -> tuple[Any, Uses]:
-    """The syntax of a function as data, and what it uses."""
-    key = id(found.node), str(function.__globals__.get("__package__") or function.__globals__.get("__name__"))
-    if key not in _texts:
-        if len(_texts) >= _MOST_TEXTS:
-            _texts.clear()
-        uses = uses_of(function.__code__, found.node, function.__globals__)
-        _texts[key] = found, sourcetext.canonical(found.node), uses
-    return _texts[key][1:]
-
-
 class _Description:
     """Digests by name of what is reached, in an order that depends on nothing but what is there."""
 
-    def __init__(self, own: str, declared: bool) -> None:
+    def __init__(self, own: str, reads: Reads) -> None:
         self.own = own
-        self.reads = Reads(own, declared)
+        self.reads = reads
         self.parts: dict[str, str] = {}
         self.unnamed: list[str] = []
         self.distributions: set[str] = set()
@@ -142,11 +121,10 @@ class _Description:
         self._titles: dict[str, Any] = {}  # of analyses, which count where code that is reached reads such
         self._attributes: set[str] = set()
 
-    def root(self, thing: Any, *, looks: bool) -> None:
+    def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
         self.parts["state"] = sha256_json(self.of(thing))
-        if looks:
-            self.unnamed += self.reads.all(id(thing))
+        self.unnamed += self.reads.all(id(thing))
         if self._reads_texts:
             self.parts["docstrings and comments"] = sha256_json(self._texts)
         if "title" in self._attributes:
@@ -238,8 +216,7 @@ class _Description:
         self._travels(module)
         outer, self._where = self._where, unique
         self._texts[unique] = [inspect.cleandoc(str(value.__doc__ or ""))]
-        self.parts[unique] = sha256_json(describe(value))
-        self._where = outer
+        self.parts[unique], self._where = sha256_json(describe(value)), outer
         return ["ref", unique]
 
     def _counts(self, value: Any, module: str) -> bool:
@@ -266,7 +243,7 @@ class _Description:
         if found is None:
             return self._without_name(function, why_unknown(function.__code__))
         closure = dict(zip(function.__code__.co_freevars, map(content_of, function.__closure__ or ()), strict=True))
-        text, uses = _written(function, found)
+        text, uses = written(function, found)
         self.reads.function(function, found, closure)
         self._reads_texts |= uses.text
         self._attributes |= uses.names
@@ -349,11 +326,11 @@ class _Description:
             skipped = skipped | _NOT_OF_PROCESS
             self.reads.analyses.add(id(cls))
             self._titles[self._where] = self.of(vars(cls).get("title"))
-        generated = any(name in vars(cls) for name in _GENERATORS)
+        generated = any(name in vars(cls) for name in GENERATORS)
         members = {}
         for name, value in sorted(vars(cls).items()):
             code = getattr(getattr(value, "__func__", value), "__code__", None)
-            made = generated and name in _GENERATED and code is not None and _is_generated(code.co_filename)
+            made = generated and name in GENERATED and code is not None and _is_generated(code.co_filename)
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)

@@ -33,6 +33,8 @@ __all__ = [
     "is_dispatcher",
 ]
 __all__ += [
+    "GENERATED",
+    "GENERATORS",
     "is_library_file",
     "is_user",
     "label_of",
@@ -42,8 +44,8 @@ __all__ += [
     "origin_of",
     "python_of",
     "submodule",
-    "uses_of",
     "why_unknown",
+    "written",
 ]
 
 # Prefix of the modules that users' analysis files become.
@@ -56,6 +58,13 @@ _MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _DISPATCHER = functools.singledispatch(lambda x: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+# Members from which functions of a class were generated.
+GENERATORS = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
+GENERATED = frozenset(
+    {"__delattr__", "__eq__", "__ge__", "__getnewargs__", "__getstate__", "__gt__", "__hash__", "__init__", "__le__"}
+    | {"__lt__", "__ne__", "__new__", "__replace__", "__repr__", "__setattr__", "__setstate__", "_asdict", "_make"}
+    | {"_replace"}
+)
 # What every module has, of itself.
 MADE_BY_PYTHON = frozenset(
     {"__annotations__", "__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__"}
@@ -183,6 +192,22 @@ class Uses:
     imports: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     text: bool = False
     names: set[str] = field(default_factory=set)
+
+
+# What is found in the text of a function, which stays as it is: each run of a worker asks for the same ones.
+_texts: dict[tuple[int, str], tuple[sourcetext.Found, Any, Uses]] = {}
+_MOST_TEXTS = 4096
+
+
+def written(function: FunctionType, found: sourcetext.Found) -> tuple[Any, Uses]:
+    """The syntax of a function as data, and what it uses."""
+    key = id(found.node), str(function.__globals__.get("__package__") or function.__globals__.get("__name__"))
+    if key not in _texts:
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        uses = uses_of(function.__code__, found.node, function.__globals__)
+        _texts[key] = found, sourcetext.canonical(found.node), uses
+    return _texts[key][1:]
 
 
 def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:

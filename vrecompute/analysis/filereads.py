@@ -11,6 +11,7 @@ import builtins
 import functools
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +58,12 @@ _BEFORE_PROCESS = _MADE_BY | {"columns", "needs", "open_directory", "resources"}
 class Reads:
     """What the functions read that are called from a root, by way of all that one reaches from another.
 
-    `own` is the analysis' package. `declared`: it declares the files that it reads.
+    `own` is the analysis' package. `declared`: it declares the files that it reads. `looks`: whether it tells any.
     """
 
     own: str
     declared: bool
+    looks: bool = True
     functions: dict[int, tuple[Found, dict[str, Any]]] = field(default_factory=dict)
     told: dict[int, list[str]] = field(default_factory=dict)
     reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Reads:
 
     def all(self, root: int) -> list[str]:
         """What is read when the root is called, or the `process` of one that is an analysis."""
-        waiting, seen, told = [(root, True)], set(), []
+        waiting, seen, told = [(root, True)] if self.looks else [], set(), []
         while waiting:
             if (at := waiting.pop()) in seen:
                 continue
@@ -204,7 +206,8 @@ class _Function:
         if isinstance(node, ast.Attribute):
             return getattr(base, node.attr, None) if isinstance(base := self.thing_of(node.value), ModuleType) else None
         inside = {*self.parameters, *self.bound, *self.imported}
-        return self.outside.get(node.id) if isinstance(node, ast.Name) and node.id not in inside else None
+        found = self.outside.get(node.id) if isinstance(node, ast.Name) and node.id not in inside else None
+        return None if type(found) in weakref.ProxyTypes else found  # whose object may be gone
 
     def name_of(self, node: ast.AST) -> str | None:
         """The full name of what a library has, `numpy.load`; None for anything else."""

@@ -130,7 +130,7 @@ def _meeting(
         "tls": keys,
         "wait_s": wait_s,
     }
-    script = [*prologue(backend.site, {}), f"exec {in_image(backend.site)}python -m vrecompute.batch.probe_job meet"]
+    script = [*prologue(backend.site, {}), f"exec {_image(backend)}python -m vrecompute.batch.probe_job meet"]
     # what it complains of is asked for again where it does not start
     meet = backend.access.start(["bash", "-l", "-c", "\n".join(script)])
     try:
@@ -146,7 +146,7 @@ def _meeting(
 
 def _why_no_python(backend: QueueBackend) -> str:
     """What Python says instead of meeting, its last line."""
-    python = f"{in_image(backend.site)}python -c 'import vrecompute.batch.probe_job'"
+    python = f"{_image(backend)}python -c 'import vrecompute.batch.probe_job'"
     script = [*prologue(backend.site, {}), f"exec {python}"]
     try:
         done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
@@ -206,3 +206,7 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
         return f"{stored['path']} differs between the compute node and {backend.access}"
     return ""
+
+
+def _image(backend: QueueBackend) -> str:
+    return in_image(backend.site, backend.site.environment.image)

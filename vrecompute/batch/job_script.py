@@ -72,7 +72,7 @@ def render(backend: QueueBackend, job: Job) -> str:
 def _started(backend: QueueBackend, job: Job) -> str:
     """The job's command with what starts it on its nodes, and in its image."""
     step = f"{shlex.join(job.step)} " if job.step else ""
-    return step + (in_image(backend.site) if job.image is not None else "") + shlex.join(_command(backend, job))
+    return step + in_image(backend.site, job.image) + shlex.join(_command(backend, job))
 
 
 def _command(backend: QueueBackend, job: Job) -> list[str]:

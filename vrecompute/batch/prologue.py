@@ -34,12 +34,11 @@ def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def in_image(site: Site) -> str:
-    """Shell words that put the command after them into the site's image, with a space; empty where there is none."""
-    there = site.environment
-    if there.image is None:
+def in_image(site: Site, image: str | None) -> str:
+    """Shell words that put the command after them into an image, with a space; empty where there is none."""
+    if image is None:
         return ""
-    return " ".join(map(shell_word, (*(there.image_command or _APPTAINER), there.image))) + " "
+    return " ".join(map(shell_word, (*(site.environment.image_command or _APPTAINER), image))) + " "
 
 
 def _variable(name: str) -> str:

@@ -2,7 +2,7 @@
 
     polled-KEY        when it was asked and with what exit code, the ids that it tells of, and what it said
     polled-KEY.ids    ids that clients asked about of late, each with the time: the next question is about all of these
-    polled-KEY.lock   held by whoever asks
+    polled-KEY.lock   held by the client that asks
 
 A client whose ids the latest answer does not tell of asks at once: its jobs are new, or it has just come. Files are
 replaced whole. Where flock is absent each client asks for itself.
@@ -27,7 +27,7 @@ query() {
 said=$1/polled-%s now=$(date +%%s)
 mine=$(printf '%%s\n' "$2" | tr , '\n' | sed "s/^/$now /")
 (
-  # at once, so that whoever asks now asks about these too
+  # at once, so that the client that asks now asks about these too
   { printf '%%s\n' "$mine" >> "$said.ids"; } 2> /dev/null
   if ! { touch "$said.lock" && exec 8>> "$said.lock" && flock -w %d 8; } 2> /dev/null; then
     rm -f -- "$said.ids"

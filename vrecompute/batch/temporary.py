@@ -2,9 +2,9 @@
 
     $VRECOMPUTE_TMPDIR/vre-UID-NODE.XXXXXX/     mode 0700; $VRECOMPUTE_TMPDIR is what TMPDIR was before
 
-Processes of the job hold a lock (flock) on it. The shell that made it deletes it when it ends, or is told to. One whose
-shell was killed, or whose node died, is held by nothing: the user's next job on that node deletes it. The batch system
-is not asked. Where flock is absent, nothing is swept.
+Processes of the job hold a lock (flock) on it. The shell that made it deletes it when it ends, or gets SIGTERM. One
+whose shell was killed, or whose node died, is held by nothing: the user's next job on that node deletes it. The batch
+system is not asked. Where flock is absent, nothing is swept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', _TOLD, 'wait "$!"', 
 
 
 def on_nodes(step: Sequence[str], command: Sequence[str]) -> list[str]:
-    """The command as `step` starts it, with a folder of its own on each node: that of the job's script is on one."""
+    """The command as `step` starts it, with another folder on each node: that of the job's script is on one."""
     return ["env", "-u", "TMPDIR", *step, "bash", "-c", "\n".join(_ON_NODE), "bash", *command] if step else [*command]
 
 
