@@ -54,7 +54,7 @@ _CODES: Mapping[str, str] = {
     **dict.fromkeys(("NoSuchBucket",), "bucket"),
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), "clock"),
     **dict.fromkeys(("SlowDown", "Throttling", "RequestTimeout"), "passing"),
-    **dict.fromkeys(("OperationAborted", "ConditionalRequestConflict"), "passing"),
+    **dict.fromkeys(("OperationAborted", "ConditionalRequestConflict", "BadDigest"), "passing"),
 }  # fmt: skip
 # Of boto3, by name since it is imported late: what may be tried again, and what says that no keys were found.
 _PASSING = frozenset(
@@ -229,7 +229,7 @@ class S3Connection:
             case "bucket":
                 return Fault("refused", f"there is no bucket {self.bucket!r} at {self._where}; make it, or correct it")
             case "denied":
-                return Fault("refused", f"{self._where} does not permit this to {keys} ({code})")
+                return Fault("refused", f"{self._where} does not permit this to {keys}, or does not know them ({code})")
             case "keys":
                 return Fault("refused", f"{self._where} does not accept {keys} ({code}); correct them")
             case "expired":
