@@ -34,7 +34,7 @@ from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, open_store
+from vrecompute.stores.address import StoreAddress, open_store, secret_files
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
@@ -154,6 +154,7 @@ class Client:
     @property
     def dask(self) -> DaskClient:
         """The plain `distributed.Client`; the first use starts the site's workers."""
+        self._site_workers.bring(secret_files(self.store))
         return self._site_workers.dask
 
     def close(self) -> None:
@@ -281,6 +282,7 @@ class Client:
             script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
+            self._site_workers.bring(secret_files(self.store, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         access = None if self.site.access.kind == "local" else self._access
         return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access)
@@ -372,6 +374,7 @@ class Client:
                 site_workers.leave(made[-1].dask)
             site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
+            site_workers.bring(secret_files(run.store))
             runner = Runner(
                 site_workers.dask,
                 run.store,

@@ -25,7 +25,7 @@ from vrecompute.sites.secrets import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import DirStore
 
-__all__ = ["SCHEMES", "StoreAddress", "open_store"]
+__all__ = ["SCHEMES", "StoreAddress", "open_store", "secret_files"]
 
 #: Where the batch system's own channel puts secret files for a job.
 _SECRETS = "VRECOMPUTE_SECRETS"
@@ -138,6 +138,17 @@ def open_store(url: str | Path) -> Store:
     ) and not os.path.isdir(there):
         raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
     return store
+
+
+def secret_files(store: Store, *, read: bool = True) -> dict[str, bytes]:
+    """What a job has to be brought so that it can open the store by its url: name -> content; none for a folder.
+
+    Without `read` the content is left out: a script tells of names alone. StoreRefused where it is missing here.
+    """
+    name = getattr(store, "secret_name", "")
+    if not name:
+        return {}
+    return {name: store.secret() if read else b""}  # type: ignore[attr-defined]  # of stores that have a name for it
 
 
 @lru_cache(maxsize=64)

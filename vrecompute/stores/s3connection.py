@@ -123,6 +123,21 @@ class S3Connection:
         """Where requests go."""
         return str(self.client.meta.endpoint_url)
 
+    def secret(self) -> bytes:
+        """What a job is brought in a secret file: what `credentials` names, or the keys that boto3 finds here."""
+        if self.address.credentials.partition(":")[0] in ("env", "file"):
+            return self.address.secret().encode()
+        with self.asking("the keys for a job"):
+            found = self._session().get_credentials()
+            if found is None:
+                why = "name them: ?credentials=profile:NAME, file:PATH or env:NAME"
+                raise StoreRefused(f"{self}: on {socket.gethostname()} there are no keys to bring to a job; {why}")
+            keys = found.get_frozen_credentials()
+        named = {"AccessKeyId": keys.access_key, "SecretAccessKey": keys.secret_key, "SessionToken": keys.token}
+        if until := getattr(found, "_expiry_time", None):  # botocore tells it nobody
+            named["Expiration"] = until.isoformat()
+        return json.dumps(named).encode()
+
     def _client(self) -> Any:
         session = self._session()
         client = self._service(session, "s3", self.address.endpoint)
@@ -137,7 +152,6 @@ class S3Connection:
     def _session(self) -> Any:
         """botocore's, with the keys that the address names."""
         try:
-            import boto3  # noqa: F401
             import botocore.session
         except ImportError as error:
             raise UsageError(
@@ -145,8 +159,9 @@ class S3Connection:
                 "pip install 'vrecompute[s3]'"
             ) from error
         kind, _, name = self.address.credentials.partition(":")
-        session = botocore.session.Session(profile=name if kind == "profile" else None)
-        if kind in ("env", "file") or self.address.is_delivered:
+        brought = self.address.is_delivered
+        session = botocore.session.Session(profile=name if kind == "profile" and not brought else None)
+        if kind in ("env", "file") or brought:
             keys = _renewed(lambda: self._read_keys(session))
             session.register_component("credential_provider", SimpleNamespace(load_credentials=lambda: keys))
         elif self.address.endpoint:  # Amazon's machines give keys for Amazon's services alone, and others do not answer
@@ -154,7 +169,6 @@ class S3Connection:
         return session
 
     def _service(self, session: Any, name: str, endpoint: str, **keys: str) -> Any:
-        import boto3
         from botocore.config import Config
 
         options = self.address.options
@@ -171,8 +185,8 @@ class S3Connection:
         )
         region = options.get("region") or session.get_config_variable("region") or "us-east-1"
         ca = os.path.expanduser(options["ca"]) if options.get("ca") else None
-        made = boto3.Session(botocore_session=session, region_name=region)
-        return made.client(name, endpoint_url=endpoint or None, verify=ca, config=config, **keys)
+        where = {"region_name": region, "endpoint_url": endpoint or None, "verify": ca}
+        return session.create_client(name, **where, config=config, **keys)
 
     def _read_keys(self, session: Any) -> dict[str, str | None]:
         """What the address names, as botocore has it."""

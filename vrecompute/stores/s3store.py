@@ -53,6 +53,15 @@ class S3Store:
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
 
+    @property
+    def secret_name(self) -> str:
+        """Of the secret file by which a job gets the keys."""
+        return self.bucket.address.secret_name
+
+    def secret(self) -> bytes:
+        """What the secret file holds; StoreRefused where there are no keys here."""
+        return self.bucket.secret()
+
     @requested
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
