@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
+from dataclasses import replace
 
 import pyarrow.dataset
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.execution.test_skim import SKIM
+from tests.patience import comes_true
 from tests.s3.issuer import issuing
 from tests.s3.proxy import in_front_of
 from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.errors import StoreRefused, UntrustedRun
+from vrecompute.sites.model import Limits
 
 pytestmark = pytest.mark.s3
 
@@ -103,16 +105,35 @@ def test_a_detached_run_is_brought_the_keys_in_a_secret_file_alone(
         (secret,) = (folder / "secrets").iterdir()
         assert (secret.stat().st_mode & 0o777, secret.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         assert run.report(timeout_s=200).status == "complete"
-        deadline = time.monotonic() + 30
-        while (folder / "secrets").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        assert comes_true(lambda: not (folder / "secrets").exists(), 30)
         said = [script, *(path.read_text() for path in folder.iterdir() if path.is_file())]
         said += [client.store.get(name).decode(errors="replace") for name in client.store.names("")]
         word = service.facts["secret"]
         assert not any(word in text for text in said)
         attached = Client(store=service.url(prefix)).attach(run.id)
         assert (attached.status, attached.report().result_sha256) == ("complete", run.report().result_sha256)
+
+
+def test_jobs_of_a_queue_are_brought_the_keys(services, prefix, sums, files, tmp_path, monkeypatch, qq_site):
+    """Live and detached; the jobs of this queue have nothing of the environment that the address names."""
+    from tests.backends.readme_driver import driver
+
+    service, variable = services["ceph"], "VRE_KEYS_OF_A_TEST"
+    monkeypatch.setattr("vrecompute.workforce.load_backend", driver.MyBackend)
+    monkeypatch.setenv(variable, service.keys.read_text())
+    kept = replace(qq_site.store, url=service.url(prefix, credentials=f"env:{variable}"))
+    workers = replace(qq_site.workers, processes=1, memory=512 << 20)
+    site = replace(qq_site, store=kept, workers=workers, scheduler_runs="client", limits=Limits(min_poll=0))
+    with Client(site, workers=1) as client:
+        script = client.explain(sums, files).script
+        live = client.run(sums, files).report(timeout_s=120)
+        detached = client.submit(sums, files, reuse=False)
+        assert detached.report(timeout_s=120).result_sha256 == live.result_sha256
+        logs = detached.logs()
+    assert comes_true(lambda: not list(tmp_path.rglob("secrets-*")), 60)
+    said = [script, logs, *(p.read_text(errors="replace") for p in tmp_path.rglob("*") if p.is_file())]
+    assert "VRECOMPUTE_SECRETS" in script
+    assert not any(service.facts["secret"] in text for text in said)
 
 
 def test_a_token_that_expires_ends_the_run_with_one_sentence_and_it_goes_on(services, prefix, stored, sums, files):
