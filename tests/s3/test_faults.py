@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import random
 from datetime import timedelta
@@ -78,6 +79,7 @@ def test_a_storm_that_stays_is_named_and_leaves_nothing(disturbed, proxy, ceph, 
     for ask in (lambda: disturbed.create("x", DATA), lambda: disturbed.put_file("x", tmp_path / "in")):
         with pytest.raises(TransientStore, match=r"too busy or failed \(503 SlowDown\)"):
             ask()
+    assert len(proxy.asked) < 80, "a piece is tried six times, and the file not six times more"
     assert list(ceph.store(prefix).names("")) == ["known"]
     assert "Uploads" not in ceph.client.list_multipart_uploads(Bucket=ceph.bucket, Prefix=prefix)
 
@@ -135,6 +137,17 @@ def test_an_object_that_is_overwritten_or_truncated_is_damage(disturbed, proxy, 
     with pytest.raises(DamagedObject, match="x"):
         disturbed.get("x", sha256=sha256_of(DATA))
     assert disturbed.digest("x") == sha256_of(DATA[:2_000_000])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_here_is_named_and_left_empty(disturbed, tmp_path, monkeypatch, small_pieces):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    disturbed.create("x", DATA)
+    monkeypatch.setattr("vrecompute.stores.s3files.os.pwrite", full)
+    with pytest.raises(StoreFull, match=r"cannot be written to .*out: No space left"):
+        disturbed.get_file("x", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

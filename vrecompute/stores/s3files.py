@@ -117,8 +117,8 @@ def _fetch(bucket: S3Connection, key: str, head: Mapping[str, Any], part: int, d
 
 
 def drop_unfinished(bucket: S3Connection, start: str) -> None:
-    """Forget uploads of keys that begin so and that stopped a day ago: they take space that nobody sees."""
-    with bucket.asking("the list of unfinished uploads"):
+    """Forget uploads of keys that begin so and stopped a day ago, which take space unseen; as far as is permitted."""
+    with contextlib.suppress(StoreError), bucket.asking("the list of unfinished uploads"):
         listed = bucket.client.list_multipart_uploads(Bucket=bucket.bucket, Prefix=start).get("Uploads", [])
         for found in listed:
             if time.time() - found["Initiated"].timestamp() > _UNFINISHED_S:
