@@ -15,6 +15,7 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, StoreFull, StoreRefused, TransientStore, UsageError
 from vrecompute.retries import count_retries
 from vrecompute.stores import s3files
+from vrecompute.stores.objects import read_document, write_document
 from vrecompute.testing import StoreContract
 
 pytestmark = pytest.mark.s3
@@ -164,6 +165,26 @@ def test_of_a_lost_answer_the_object_is_there(disturbed, proxy):
     proxy.spoil = lambda *_: "lost" if next(turn) == 0 else None
     assert not disturbed.create("x", DATA)  # as `requested` says
     assert disturbed.get("x") == DATA
+
+
+def test_claims_of_the_lost_and_of_the_dead_are_in_nobodys_way(services, prefix, monkeypatch):
+    """Where there are no conditional writes: a claim whose answer was lost, and that of a writer that was killed."""
+    swift, turn = services["swift"], itertools.count()
+    monkeypatch.setattr("vrecompute.stores.s3store._CLAIM_S", 0.5)
+    with in_front_of(swift.endpoint, swift.authority) as proxy:
+        store = swift.store(prefix, endpoint=proxy.endpoint, http="allowed")
+        store.create("known", b"")
+        proxy.spoil = lambda method, path, _: (
+            "lost" if method == "PUT" and "/claims/" in path and not next(turn) else None
+        )
+        assert store.create("x", b"one")
+        proxy.spoil = lambda *_: None
+        assert not list(store._list(store._claims("x")))
+        swift.client.put_object(Bucket=swift.bucket, Key=f"{store._claims('y')}0000", Body=b"")
+        assert not store.create("y", b"two"), "its writer may be alive"
+        assert not store.exists("y")
+        write_document(store, "y", "thing", {"x": 1})
+        assert read_document(store, "y", "thing", lambda body: body["x"]) == 1
 
 
 def test_large_files_come_whole_in_pieces(service, prefix, tmp_path, monkeypatch):

@@ -251,13 +251,13 @@ class S3Store:
             write()
             return True
         mine = self._claims(name) + secrets.token_hex(8)
-        self._put(mine, b"", sha256_of(b""))
         try:
+            self._put(mine, b"", sha256_of(b""))
             if may := self._may_write(name, mine):
                 write()
             return may
-        finally:
-            self._delete(mine)
+        finally:  # also of a claim whose answer was lost: it would be in the way of all others
+            persistent(lambda: self._delete(mine), TransientStore)
 
     def _may_write(self, name: str, mine: str) -> bool:
         """Whether this claim is the only one, or the first of those that were made at the same time.
@@ -274,8 +274,8 @@ class S3Store:
             if self.exists(name):
                 return False
         claims = {claim["Key"]: claim["LastModified"].timestamp() for claim in self._list(self._claims(name))}
-        standing = [(at, key) for key, at in claims.items() if at > max(claims.values()) - _GONE_S]
-        return min(standing)[1] == mine and not self.exists(name)
+        standing = [(at, key) for key, at in claims.items() if at > claims.get(mine, 0) - _GONE_S]
+        return mine in claims and min(standing)[1] == mine and not self.exists(name)
 
     def _head(self, name: str) -> dict[str, Any] | None:
         place = {"Bucket": self.bucket.bucket, "Key": self._key(name)}
