@@ -52,12 +52,12 @@ def command(*arguments: object) -> int:
 
 def test_runs_are_the_same_in_a_bucket(service, prefix, stored, sums, files, tmp_path, capsys):
     small = {"chunk_bytes": 1000, "task_chunks": 2}
-    wanted = stored(tmp_path / "folder").run(sums, files, **small).report(timeout_s=120).result_sha256
+    wanted = stored(tmp_path / "folder").run(sums, files, **small).report(timeout_s=240).result_sha256
     url = service.url(prefix)
     client = stored(url)
     first = client.run(sums, files, labels={"for": "s3"}, **small)
-    assert first.report(timeout_s=120).result_sha256 == wanted
-    again = client.run(sums, files, **small).report(timeout_s=120)
+    assert first.report(timeout_s=240).result_sha256 == wanted
+    again = client.run(sums, files, **small).report(timeout_s=240)
     assert (again.chunks.computed, again.result_sha256) == (0, wanted)
     assert {run.state for run in client.runs()} == {"complete"}
     assert [run.run for run in client.runs(labels={"for": "s3"})] == [first.id]
@@ -84,7 +84,7 @@ def test_runs_are_the_same_in_a_bucket(service, prefix, stored, sums, files, tmp
 def test_skim_tables_are_in_the_bucket(service, prefix, stored, files, tmp_path):
     (tmp_path / "skim.py").write_text(SKIM)
     run = stored(service.url(prefix)).run(str(tmp_path / "skim.py"), files, chunk_bytes=2500)
-    total = run.result(timeout_s=120).total
+    total = run.result(timeout_s=240).total
     table = pyarrow.dataset.dataset(run.tables("muons")).to_table()
     assert 0 < len(table) == total.summaries["muons"].rows
 
@@ -104,7 +104,7 @@ def test_a_detached_run_is_brought_the_keys_in_a_secret_file_alone(
         (folder,) = (tmp_path / "state" / "vrecompute" / "jobs").iterdir()
         (secret,) = (folder / "secrets").iterdir()
         assert (secret.stat().st_mode & 0o777, secret.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-        assert run.report(timeout_s=200).status == "complete"
+        assert run.report(timeout_s=240).status == "complete"
         assert comes_true(lambda: not (folder / "secrets").exists(), 30)
         said = [script, *(path.read_text() for path in folder.iterdir() if path.is_file())]
         said += [client.store.get(name).decode(errors="replace") for name in client.store.names("")]
@@ -126,9 +126,9 @@ def test_jobs_of_a_queue_are_brought_the_keys(services, prefix, sums, files, tmp
     site = replace(qq_site, store=kept, workers=workers, scheduler_runs="client", limits=Limits(min_poll=0))
     with Client(site, workers=1) as client:
         script = client.explain(sums, files).script
-        live = client.run(sums, files).report(timeout_s=120)
+        live = client.run(sums, files).report(timeout_s=240)
         detached = client.submit(sums, files, reuse=False)
-        assert detached.report(timeout_s=120).result_sha256 == live.result_sha256
+        assert detached.report(timeout_s=240).result_sha256 == live.result_sha256
         logs = detached.logs()
     assert comes_true(lambda: not list(tmp_path.rglob("secrets-*")), 60)
     said = [script, logs, *(p.read_text(errors="replace") for p in tmp_path.rglob("*") if p.is_file())]
@@ -148,12 +148,12 @@ def test_a_token_that_expires_ends_the_run_with_one_sentence_and_it_goes_on(serv
         proxy.spoil = spoil
         url = service.url(prefix, endpoint=proxy.endpoint, http="allowed")
         run = stored(url).run(sums, files, chunk_bytes=1000, task_chunks=1, sleep_s=0.01)
-        report = run.report(timeout_s=120)
+        report = run.report(timeout_s=240)
         assert report.status == "failed"
         assert [failure.kind for failure in report.failures] == ["store"]
         assert "has expired: renew it" in report.failures[0].reason
         proxy.spoil = lambda *_: None
-        done = stored(url).run(sums, files, chunk_bytes=1000, task_chunks=1, sleep_s=0.01).report(timeout_s=120)
+        done = stored(url).run(sums, files, chunk_bytes=1000, task_chunks=1, sleep_s=0.01).report(timeout_s=240)
         assert (done.status, done.chunks.reused > 0) == ("complete", True)
         proxy.spoil = lambda *_: (400, "ExpiredToken")
         with pytest.raises(StoreRefused, match="has expired: renew it"):
