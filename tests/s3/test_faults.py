@@ -66,6 +66,16 @@ class TestDisturbed(StoreContract):
         return lambda: ceph.store(prefix, endpoint=proxy.endpoint, http="allowed")
 
 
+def test_of_many_requests_each_is_made_again_by_itself(proxy, ceph, prefix):
+    """Every other one fails, and none of those that belong together is made anew for it."""
+    turn = itertools.count()
+    proxy.spoil = lambda *_: None if next(turn) % 2 else (503, "SlowDown")
+    store = ceph.store(prefix, endpoint=proxy.endpoint, http="allowed")
+    assert store.create("x", b"x")  # and finds out what the service can
+    store.set_aside("x")
+    assert len(store.children("aside")) == 1
+
+
 def test_a_storm_that_passes_is_waited_out_and_counted(disturbed, proxy):
     counted, turn = count_retries(), itertools.count()
     proxy.spoil = lambda *_: (503, "SlowDown") if next(turn) < 4 else None

@@ -22,7 +22,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused, TransientStore, UsageError
 from vrecompute.nearest import hint
+from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
 
 __all__ = ["Fault", "S3Connection", "md5_of"]
@@ -200,6 +201,18 @@ class S3Connection:
                 RoleArn=role, RoleSessionName="vrecompute", WebIdentityToken=secret
             )["Credentials"]
         return _keys_of(json.dumps(got, default=lambda moment: moment.isoformat()), f"{self}: what STS gave")
+
+    def ask(self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any) -> Any:
+        """What `then` makes of the answer to a request about the bucket, made again where either fails in passing.
+
+        `method` and `given` are boto3's. Each request is tried again by itself: of many, all have to get through.
+        """
+
+        def once() -> Any:
+            with self.asking(what):
+                return then(getattr(self.client, method)(Bucket=self.bucket, **given))
+
+        return persistent(once, TransientStore)
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull, TransientStore
-from vrecompute.retries import persistent
 from vrecompute.stores.base import NO_SPACE, damage
 from vrecompute.stores.s3connection import S3Connection, md5_of
 
@@ -39,7 +38,7 @@ _T = TypeVar("_T")
 
 def upload(bucket: S3Connection, key: str, path: Path, sha256: str) -> None:
     """Put a file, in pieces with an MD5 each; nothing is there before the last. Raises StoreError."""
-    place, size = {"Bucket": bucket.bucket, "Key": key}, path.stat().st_size
+    size = path.stat().st_size
     step = max(_PUT, math.ceil(size / _MOST_PIECES))
 
     def send(start: int) -> dict[str, Any]:
@@ -47,19 +46,18 @@ def upload(bucket: S3Connection, key: str, path: Path, sha256: str) -> None:
             file.seek(start)
             data = file.read(step)
         number = start // step + 1
-        with bucket.asking(f"piece {number} of {key!r}"):
-            told = {"UploadId": made, "PartNumber": number, "ContentMD5": md5_of(data)}
-            return {"PartNumber": number, "ETag": bucket.client.upload_part(**place, Body=data, **told)["ETag"]}
+        told = {**place, "PartNumber": number, "ContentMD5": md5_of(data)}
+        answer = bucket.ask(f"piece {number} of {key!r}", "upload_part", Body=data, **told)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    with bucket.asking(repr(key)):
-        made = bucket.client.create_multipart_upload(**place, Metadata={"sha256": sha256})["UploadId"]
+    begun = bucket.ask(repr(key), "create_multipart_upload", Key=key, Metadata={"sha256": sha256})
+    place = {"Key": key, "UploadId": begun["UploadId"]}
     try:
         parts = _each(send, range(0, size, step))
-        with bucket.asking(repr(key)):
-            bucket.client.complete_multipart_upload(**place, UploadId=made, MultipartUpload={"Parts": parts})
+        bucket.ask(repr(key), "complete_multipart_upload", **place, MultipartUpload={"Parts": parts})
     except BaseException:
-        with contextlib.suppress(StoreError), bucket.asking(repr(key)):
-            bucket.client.abort_multipart_upload(**place, UploadId=made)
+        with contextlib.suppress(StoreError):
+            bucket.ask(repr(key), "abort_multipart_upload", **place)
         raise
 
 
@@ -99,11 +97,8 @@ def _fetch(bucket: S3Connection, key: str, head: Mapping[str, Any], part: int, d
 
     def fetch(index: int) -> None:
         start = index * _GET
-        with bucket.asking(repr(key)):
-            asked = f"bytes={start}-{min(start + _GET, size) - 1}"
-            answer = bucket.client.get_object(Bucket=bucket.bucket, Key=key, Range=asked, IfMatch=etag)
-            with contextlib.closing(answer["Body"]) as body:
-                data = body.read()
+        asked = f"bytes={start}-{min(start + _GET, size) - 1}"
+        data = bucket.ask(repr(key), "get_object", Key=key, Range=asked, IfMatch=etag, then=_content)
         os.pwrite(part, data, start)
         os.pwrite(done, b"\1", index)
 
@@ -118,22 +113,17 @@ def _fetch(bucket: S3Connection, key: str, head: Mapping[str, Any], part: int, d
 
 def drop_unfinished(bucket: S3Connection, start: str) -> None:
     """Forget uploads of keys that begin so and stopped a day ago, which take space unseen; as far as is permitted."""
-    with contextlib.suppress(StoreError), bucket.asking("the list of unfinished uploads"):
-        listed = bucket.client.list_multipart_uploads(Bucket=bucket.bucket, Prefix=start).get("Uploads", [])
-        for found in listed:
+    what = "the list of unfinished uploads"
+    with contextlib.suppress(StoreError):
+        for found in bucket.ask(what, "list_multipart_uploads", Prefix=start).get("Uploads", []):
             if time.time() - found["Initiated"].timestamp() > _UNFINISHED_S:
-                place = {"Bucket": bucket.bucket, "Key": found["Key"], "UploadId": found["UploadId"]}
-                bucket.client.abort_multipart_upload(**place)
+                bucket.ask(what, "abort_multipart_upload", Key=found["Key"], UploadId=found["UploadId"])
 
 
 def _each(call: Callable[[int], _T], arguments: Sequence[int]) -> list[_T]:
-    """What each call gives, in order, some at a time; what fails in passing is tried again, and counted."""
-
-    def one(argument: int) -> _T:
-        return persistent(lambda: call(argument), TransientStore)
-
+    """What each call gives, in order, some at a time; retries count for this thread."""
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s3") as pool:
-        asked = [pool.submit(copy_context().run, one, argument) for argument in arguments]
+        asked = [pool.submit(copy_context().run, call, argument) for argument in arguments]
         try:
             return [future.result() for future in asked]
         except BaseException:
@@ -152,6 +142,12 @@ def _opened(beside: Path) -> tuple[list[Path], list[int]]:
     for file in files:
         os.close(file)
     return _opened(beside.with_name(f"{beside.name}.{secrets.token_hex(8)}"))
+
+
+def _content(answer: Mapping[str, Any]) -> bytes:
+    with contextlib.closing(answer["Body"]) as body:
+        data: bytes = body.read()
+    return data
 
 
 def _sha256(descriptor: int) -> str:

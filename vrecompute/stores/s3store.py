@@ -18,11 +18,9 @@ from typing import Any
 
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError, TransientStore
-from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.base import Entry, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
-from vrecompute.stores.requests import requested
 from vrecompute.stores.s3connection import S3Connection, md5_of
 from vrecompute.stores.s3files import LARGE, download, drop_unfinished, upload
 
@@ -62,7 +60,6 @@ class S3Store:
         """What the secret file holds; StoreRefused where there are no keys here."""
         return self.bucket.secret()
 
-    @requested
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
         key, sha256 = self._key(name), sha256_of(data)
@@ -70,12 +67,10 @@ class S3Store:
             return self._put_new(key, data, sha256)
         return self._claimed(name, sha256, lambda: self._put(key, data, sha256))
 
-    @requested
     def replace(self, name: str, data: bytes) -> None:
         """A write without a condition."""
         self._put(self._key(name), data, sha256_of(data))
 
-    @requested
     def put_file(self, name: str, path: Path) -> bool:
         """As `create`; of a large file some pieces are in memory at a time."""
         if path.stat().st_size <= LARGE:
@@ -85,55 +80,53 @@ class S3Store:
         # Ceph completes an upload of several pieces without heed to a condition.
         return self._claimed(name, sha256, lambda: upload(self.bucket, self._key(name), path, sha256))
 
-    @requested
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; DamagedObject where they are not what was asked for, or not what was put."""
-        key = self._key(name)
-        with self.bucket.asking(repr(name)):
-            answer = self.bucket.client.get_object(Bucket=self.bucket.bucket, Key=key)
+
+        def read(answer: dict[str, Any]) -> tuple[bytes, str | None]:
             with contextlib.closing(answer["Body"]) as body:
                 if most_bytes is not None and answer["ContentLength"] > most_bytes:
                     raise DamagedObject(
                         f"{self.bucket}: {name!r} has {answer['ContentLength']} bytes, more than vrecompute writes "
                         "under such a name"
                     )
-                data = body.read()
-        return checked(str(self.bucket), name, data, sha256 or _sha256_put(answer))
+                return body.read(), _sha256_put(answer)
 
-    @requested
+        data, put = self._ask(name, "get_object", then=read)
+        return checked(str(self.bucket), name, data, sha256 or put)
+
     def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
         """Several ranges at a time, each written where it belongs; what there is of an earlier try is kept."""
         if (head := self._head(name)) is None:
             raise AbsentObject(f"{self.bucket}: there is no object {name!r}")
         download(self.bucket, self._key(name), head, path, sha256 or _sha256_put(head))
 
-    @requested
     def stat(self, name: str) -> Entry | None:
         """What a HEAD says of the object."""
         head = self._head(name)
         return None if head is None else Entry(name, head["ContentLength"], head["LastModified"].timestamp())
 
-    @requested
     def digest(self, name: str) -> str | None:
         """The sha256 of the object's bytes, which are read for that piece by piece; None where absent."""
-        digest = hashlib.sha256()
-        try:
-            with self.bucket.asking(repr(name)):
-                answer = self.bucket.client.get_object(Bucket=self.bucket.bucket, Key=self._key(name))
-                for piece in answer["Body"].iter_chunks(1 << 20):
+
+        def read(answer: dict[str, Any]) -> str:
+            digest = hashlib.sha256()
+            with contextlib.closing(answer["Body"]) as body:
+                for piece in body.iter_chunks(1 << 20):
                     digest.update(piece)
+            return digest.hexdigest()
+
+        try:
+            return str(self._ask(name, "get_object", then=read))
         except AbsentObject:
             return None
-        return digest.hexdigest()
 
-    @requested
     def set_aside(self, name: str) -> str:
         """Copy the object and remove it, and the claims of writers that did not come to write it."""
-        aside, bucket = aside_name(name), self.bucket.bucket
-        with contextlib.suppress(AbsentObject), self.bucket.asking(repr(name)):
-            source = {"Bucket": bucket, "Key": self._key(name)}
-            self.bucket.client.copy_object(Bucket=bucket, Key=self._key(aside), CopySource=source)
-            self.bucket.client.delete_object(**source)
+        aside = aside_name(name)
+        with contextlib.suppress(AbsentObject):
+            self._ask(aside, "copy_object", CopySource=self._source(name))
+            self.delete(name)
         for claim in self._list(self._claims(name)):
             self._delete(claim["Key"])
         return aside
@@ -146,7 +139,6 @@ class S3Store:
         """Names below `prefix`, sorted."""
         yield from (entry.name for entry in self._entries(prefix))
 
-    @requested
     def children(self, prefix: str) -> list[str]:
         """What follows the prefix up to the next `/`, which the service lists as such."""
         start = f"{self._key(prefix)}/"
@@ -159,29 +151,20 @@ class S3Store:
             drop_unfinished(self.bucket, self._start)
         yield from self._entries(prefix)
 
-    @requested
     def delete(self, name: str) -> None:
         """Remove an object; absent is fine."""
         self._delete(self._key(name))
 
-    @requested
     def refresh(self, name: str) -> None:
         """Copy an object of more than a day ago onto itself, unless it is too large for that."""
-        head, key = self._head(name), self._key(name)
+        head = self._head(name)
         if head is None or time.time() - head["LastModified"].timestamp() < _FRESH_S:
             return
         if head["ContentLength"] < _MOST_COPIED:
-            bucket = self.bucket.bucket
-            with contextlib.suppress(AbsentObject), self.bucket.asking(repr(name)):
-                self.bucket.client.copy_object(
-                    Bucket=bucket,
-                    Key=key,
-                    CopySource={"Bucket": bucket, "Key": key},
-                    MetadataDirective="REPLACE",
-                    Metadata=head["Metadata"],
-                )
+            told = {"MetadataDirective": "REPLACE", "Metadata": head["Metadata"]}
+            with contextlib.suppress(AbsentObject):
+                self._ask(name, "copy_object", CopySource=self._source(name), **told)
 
-    @requested
     def retire(self, name: str, before: float) -> bool:
         """Remove an object by its time of writing."""
         head = self._head(name)
@@ -199,45 +182,50 @@ class S3Store:
         """None: objects are read by requests."""
         return None
 
-    def _put(self, key: str, data: bytes, sha256: str) -> None:
-        with self.bucket.asking(repr(key)):
-            self._put_object(key, data, sha256)
+    def _ask(self, name: str, method: str, **given: Any) -> Any:
+        return self.bucket.ask(repr(name), method, Key=self._key(name), **given)
+
+    def _source(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket.bucket, "Key": self._key(name)}
+
+    def _put(self, key: str, data: bytes, sha256: str, **condition: str) -> None:
+        told: dict[str, Any] = {"ContentMD5": md5_of(data), "Metadata": {"sha256": sha256}, **condition}
+        self.bucket.ask(repr(key), "put_object", Key=key, Body=data, **told)
 
     def _put_new(self, key: str, data: bytes, sha256: str) -> bool:
         """A write on the condition that there is no such object; whether it was met."""
         try:
-            self._put_object(key, data, sha256, IfNoneMatch="*")
-        except Exception as error:
-            fault = self.bucket.fault(error)
-            if fault is not None and fault.kind == "changed":
-                return False
-            with self.bucket.asking(repr(key)):
+            self._put(key, data, sha256, IfNoneMatch="*")
+        except StoreError as error:
+            if self._kind(error) != "changed":
                 raise
+            return False
         return True
 
-    def _put_object(self, key: str, data: bytes, sha256: str, **condition: str) -> None:
-        told = {"ContentMD5": md5_of(data), "Metadata": {"sha256": sha256}, **condition}
-        self.bucket.client.put_object(Bucket=self.bucket.bucket, Key=key, Body=data, **told)
+    def _kind(self, error: StoreError) -> str:
+        """That of the fault behind it."""
+        fault = None if error.__cause__ is None else self.bucket.fault(error.__cause__)
+        return "" if fault is None else fault.kind
 
     @cached_property
     def _conditional(self) -> bool:
         """Whether the service honours a conditional write: as was found before, or by trial."""
-        known = f"{_OWN}/creates/{sha256_of(self.bucket.endpoint.encode())[:16]}"
-        key = self._start + known
-        with contextlib.suppress(AbsentObject), self.bucket.asking(known):
-            answer = self.bucket.client.get_object(Bucket=self.bucket.bucket, Key=key)
-            return bool(answer["Body"].read() == b"conditional")
-        trial = f"{self._start}{_OWN}/trials/{secrets.token_hex(8)}"
+        own = f"{self._start}{_OWN}"
+        known = f"{own}/creates/{sha256_of(self.bucket.endpoint.encode())[:16]}"
+        with contextlib.suppress(AbsentObject):
+            said = self.bucket.ask(repr(known), "get_object", Key=known, then=lambda answer: answer["Body"].read())
+            return bool(said == b"conditional")
+        trial = f"{own}/trials/{secrets.token_hex(8)}"
         try:
-            honoured = [self._put_new(trial, b"", sha256_of(b"")) for _ in range(2)] == [True, False]
+            self._put_new(trial, b"", sha256_of(b""))
+            honoured = not self._put_new(trial, b"", sha256_of(b""))
         except StoreError as error:
-            fault = None if error.__cause__ is None else self.bucket.fault(error.__cause__)
-            if fault is None or fault.kind != "unsupported":
+            if self._kind(error) != "unsupported":
                 raise
             honoured = False
         self._delete(trial)
         said = b"conditional" if honoured else b"claims"
-        self._put(key, said, sha256_of(said))
+        self._put(known, said, sha256_of(said))
         return honoured
 
     def _claimed(self, name: str, sha256: str, write: Callable[[], None]) -> bool:
@@ -257,7 +245,7 @@ class S3Store:
                 write()
             return may
         finally:  # also of a claim whose answer was lost: it would be in the way of all others
-            persistent(lambda: self._delete(mine), TransientStore)
+            self._delete(mine)
 
     def _may_write(self, name: str, mine: str) -> bool:
         """Whether this claim is the only one, or the first of those that were made at the same time.
@@ -278,17 +266,14 @@ class S3Store:
         return mine in claims and min(standing)[1] == mine and not self.exists(name)
 
     def _head(self, name: str) -> dict[str, Any] | None:
-        place = {"Bucket": self.bucket.bucket, "Key": self._key(name)}
         try:
-            with self.bucket.asking(repr(name)):
-                return dict(self.bucket.client.head_object(**place))
+            return dict(self._ask(name, "head_object"))
         except AbsentObject:
             return None
         except TransientStore:
             raise
         except StoreError:  # the answer to a HEAD has no text, that to a GET says why
-            with self.bucket.asking(repr(name)):
-                self.bucket.client.get_object(**place, Range="bytes=0-0")["Body"].close()
+            self._ask(name, "get_object", Range="bytes=0-0", then=lambda answer: answer["Body"].close())
             raise
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
@@ -297,17 +282,11 @@ class S3Store:
             if not any(not part or part.startswith(".") for part in name.split("/")):
                 yield Entry(name, found["Size"], found["LastModified"].timestamp())
 
-    def _list(self, start: str, **options: str) -> Iterator[dict[str, Any]]:
+    def _list(self, start: str, **options: Any) -> Iterator[dict[str, Any]]:
         """What the service lists of keys that begin so, a page of a thousand a request."""
-        more: dict[str, str] = {}
-
-        def page() -> Any:
-            with self.bucket.asking(f"the list of {start}"):
-                asked = {"Bucket": self.bucket.bucket, "Prefix": start, **options, **more}
-                return self.bucket.client.list_objects_v2(**asked)
-
+        more: dict[str, Any] = {}
         while True:
-            answer = persistent(page, TransientStore)
+            answer = self.bucket.ask(f"the list of {start}", "list_objects_v2", Prefix=start, **options, **more)
             yield from answer.get("CommonPrefixes", [])
             yield from answer.get("Contents", [])
             if not answer.get("IsTruncated"):
@@ -315,8 +294,7 @@ class S3Store:
             more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _delete(self, key: str) -> None:
-        with self.bucket.asking(repr(key)):
-            self.bucket.client.delete_object(Bucket=self.bucket.bucket, Key=key)
+        self.bucket.ask(repr(key), "delete_object", Key=key)
 
     @property
     def _start(self) -> str:
