@@ -82,7 +82,7 @@ def test_a_resource_that_is_no_regular_file_is_refused_at_once(tmp_path):
 
 def test_a_store_that_is_no_folder_is_refused_by_its_scheme_also_where_the_site_is_elsewhere():
     there = Site(name="there", backend="slurm", access=SiteAccess(ssh=Ssh(host="login.invalid")))
-    with Client(there, store="s3://runs/prefix") as client, pytest.raises(UsageError, match="scheme 's3'"):
+    with Client(there, store="ftp://runs/prefix") as client, pytest.raises(UsageError, match="scheme 'ftp'"):
         _ = client.store
 
 

@@ -34,7 +34,7 @@ from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, open_store
+from vrecompute.stores.address import StoreAddress, open_store, secret_files
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
@@ -147,6 +147,7 @@ class Client(Closing):
     @property
     def dask(self) -> DaskClient:
         """The plain `distributed.Client`; the first use starts the site's workers."""
+        self._site_workers.bring(secret_files(self.store))
         return self._site_workers.dask
 
     def close(self) -> None:
@@ -274,6 +275,7 @@ class Client(Closing):
             script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
+            self._site_workers.bring(secret_files(self.store, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         access = None if self.site.access.kind == "local" else self._access
         return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access)
@@ -365,6 +367,7 @@ class Client(Closing):
                 site_workers.leave(made[-1].dask)
             site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
+            site_workers.bring(secret_files(run.store))
             runner = Runner(
                 site_workers.dask,
                 run.store,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.detached_job import detached_job
@@ -20,6 +20,7 @@ from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.model import Site
+from vrecompute.stores.address import secret_files
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
 
@@ -64,7 +65,8 @@ class Detached:
     def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:
         """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
         digest = sha256_of(self.store.get(self.manifest.object_name))
-        job = self.backend.submit(self.job(workers, walltime_s, digest))
+        wanted = replace(self.job(workers, walltime_s, digest), secret_files=secret_files(self.store))
+        job = self.backend.submit(wanted)
         body = {"job": job, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
@@ -74,7 +76,8 @@ class Detached:
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
         """What `submit` would hand to the batch system; reads and starts nothing."""
-        return self.backend.script(self.job(workers, walltime_s, sha256_of(self.manifest.encoded())))
+        job = self.job(workers, walltime_s, sha256_of(self.manifest.encoded()))
+        return self.backend.script(replace(job, secret_files=secret_files(self.store, read=False)))
 
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""

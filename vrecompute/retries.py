@@ -37,20 +37,30 @@ def count_retries() -> list[str]:
 def persistent(call: Callable[[], _T], on: type[_E], between: Callable[[_E], None] = lambda error: None) -> _T:
     """What `call` gives, called again where it raises `on`: at most six times in a minute, with growing pauses.
 
-    `between` is called before each further try.
+    `between` is called before each further try. What a call within gave up is not tried again out here.
     """
+
+    def passes(error: Exception) -> bool:
+        return isinstance(error, on) and not hasattr(error, "given_up")
+
     try:
         return call()
     except on as first:
+        if not passes(first):
+            raise
         failed = first
-    for attempt in stamina.retry_context(on=on, attempts=_ATTEMPTS - 1, timeout=_LIMIT_S, **_WAITS):
-        with attempt:
-            between(failed)
-            if (retries := _counted.get()) is not None:
-                retries.append(str(failed))
-            try:
-                return call()
-            except on as again:
-                failed = again
-                raise
+    try:
+        for attempt in stamina.retry_context(on=passes, attempts=_ATTEMPTS - 1, timeout=_LIMIT_S, **_WAITS):
+            with attempt:
+                between(failed)
+                if (retries := _counted.get()) is not None:
+                    retries.append(str(failed))
+                try:
+                    return call()
+                except on as again:
+                    failed = again
+                    raise
+    except on as last:
+        last.__dict__["given_up"] = True
+        raise
     raise AssertionError("a retry returns or raises")

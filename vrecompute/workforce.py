@@ -89,6 +89,7 @@ class Workforce(WorkerControl):
         self._dashboard = dashboard
         self._given = given
         self._lock = threading.RLock()
+        self._secret_files: Mapping[str, bytes] = {}
         self._backend: Backend | None = None
         self._others: dict[str, Backend | None] = {}
         self._cluster: Cluster | None = None
@@ -110,7 +111,15 @@ class Workforce(WorkerControl):
             if self._backend is None:
                 self._backend = load_backend(self.site)
                 self._backend.dashboard = self._dashboard
+                self._backend.secret_files = self._secret_files
             return self._backend
+
+    def bring(self, secret_files: Mapping[str, bytes]) -> None:
+        """What workers that are started from now on need to reach the store."""
+        with self._lock:
+            self._secret_files = secret_files
+            if self._backend is not None:
+                self._backend.secret_files = secret_files
 
     @property
     def dask(self) -> DaskClient:

@@ -50,6 +50,19 @@ def test_a_read_that_fails_in_passing_gives_the_same_numbers_and_is_counted(path
     assert os.strerror(number) in retries[0]
 
 
+def test_what_a_call_within_gave_up_is_not_tried_again_outside(path):
+    calls = []
+
+    def fails():
+        calls.append(1)
+        raise TransientRead("x", "fails")
+
+    retries = reader.count_retries()
+    with pytest.raises(TransientRead):
+        again.persistent(lambda: again.persistent(fails, TransientRead), TransientRead)
+    assert (len(calls), len(retries)) == (6, 5)
+
+
 def test_a_read_that_always_fails_ends_with_the_reason(path, monkeypatch):
     reader.inspect(path)
     failing(monkeypatch, 1000)

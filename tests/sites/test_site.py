@@ -160,7 +160,6 @@ def test_every_example_is_right_and_needs_no_advice(path):
 @pytest.mark.parametrize(
     ("written", "keys"),
     [
-        ("backend: slurm\nstore: {url: 's3://vre-runs/x'}", ["store.url"]),
         (
             "backend: slurm\nstage: {scratch: /s, mover: login, quota: 1GiB, shared: [/p]}",
             ["stage.mover", "stage.quota", "stage.shared"],

@@ -107,7 +107,7 @@ class QueueCluster(Cluster):
 
     def __init__(self, backend: QueueBackend, workers: int) -> None:
         self.backend = backend
-        self.secret_files: dict[str, bytes] = {}
+        self.secret_files = dict(backend.secret_files)
         site = backend.site
         self._beside = workers_beside(backend, workers)
         self._wanted = 0
@@ -128,7 +128,7 @@ class QueueCluster(Cluster):
         keys = fresh_keys() if site.network.tls else None
         security = security_of(keys) if keys else None
         if keys:
-            self.secret_files = {TLS_FILE: keys.encode()}
+            self.secret_files[TLS_FILE] = keys.encode()
         try:
             self._jobs = self._start(site, security, workers)
         except RuntimeError as error:  # dask's, around what its scheduler raised

@@ -75,7 +75,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Literal, NewType, Self
 
 from distributed import Client as DaskClient
@@ -330,6 +330,8 @@ class Backend(ABC):
     capabilities: Capabilities = Capabilities()
     #: Whether a cluster shows Dask's dashboard, on loopback: every user of that machine can read it.
     dashboard: bool = False
+    #: What workers of a cluster need beside its keys to reach the store: secret files, see `Job`.
+    secret_files: Mapping[str, bytes] = MappingProxyType({})
 
     @abstractmethod
     def script(self, job: Job) -> str:

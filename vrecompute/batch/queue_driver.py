@@ -137,7 +137,7 @@ class QueueDriver(QueueBackend):
     def describe(self, workers: int) -> str:
         """The scripts of a live cluster's jobs; the scheduler's address and keys exist once it runs."""
         jobs, tls = [], self.site.network.tls
-        keys = {TLS_FILE: b"made when the run starts"} if tls else {}
+        keys = {**self.secret_files, **({TLS_FILE: b"made when the run starts"} if tls else {})}
         if self.site.scheduler_runs == "allocation":
             jobs.append(scheduler_job(self, "vre-scheduler", workers, keys))
         if workers > workers_beside(self, workers):

@@ -188,7 +188,7 @@ class StoreAddress(_Section):
 
     url: OnSite | None = field(
         default=None,
-        metadata=_says("A folder; the user's data folder if unset. Buckets (s3://bucket/prefix) are not served yet."),
+        metadata=_says("A folder, or s3://bucket/prefix; the user's data folder if unset."),
     )
     endpoint: Url | None = field(default=None, metadata=_says("Address of the S3 service; Amazon's if unset."))
     credentials: Credentials | None = field(default=None, metadata=_says("Where the keys of the bucket are."))

@@ -120,7 +120,7 @@ def _store(site: Site) -> Iterator[Diagnostic]:
         yield Diagnostic(at("store.url"), f"not {url.split('://')[0]}://; write s3://bucket/prefix or a folder")
     elif url and not in_bucket and not _is_absolute(url):
         yield Diagnostic(at("store.url"), f"a folder must start with / or a variable; did you mean '$HOME/{url}'?")
-    elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", url or ""):
+    elif in_bucket and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}([/?].*)?", url or ""):
         yield Diagnostic(at("store.url"), "write s3://bucket/prefix; a bucket has small letters, digits, '.' and '-'")
     for key in ("endpoint", "credentials"):
         if getattr(site.store, key) and not in_bucket:
@@ -161,10 +161,6 @@ def _not_built_yet(site: Site) -> Iterator[Diagnostic]:
     """Keys that describe what README lists as missing, and what happens instead."""
     stage, in_place = site.stage, "inputs are not staged yet: workers read every file where it is; remove it"
     given = {
-        "store.url": (
-            (site.store.url or "").startswith("s3://"),
-            "runs cannot be kept in a bucket yet: every command that needs the store fails; write a folder",
-        ),
         "stage.mover": (stage.mover != "none", in_place),
         "stage.quota": (stage.quota is not None, in_place),
         "stage.shared": (bool(stage.shared), in_place),
