@@ -16,7 +16,7 @@ from vrecompute.errors import UnreadableFile
 from vrecompute.plugins import SOURCE_SCHEMES, SOURCES, installed
 from vrecompute.reader.localfile import LocalFile
 
-__all__ = ["ByteSource", "Stamp", "look_at", "scheme_of"]
+__all__ = ["ByteSource", "Stamp", "link_of", "look_at", "scheme_of"]
 
 Stamp = tuple[int | str, ...]
 
@@ -26,6 +26,11 @@ class ByteSource(Protocol):
 
     `stamp` is another one where the content may be another: size and times, or an ETag. Errors are those of
     `vrecompute.errors`, with the address: TransientRead where another try may help, UnreadableFile, CorruptFile.
+    What it reads it counts (`vrecompute.traffic.fetched`).
+
+    A source where latency counts also has `begin_ranges`, with the arguments of `read_ranges`: the requests are under
+    way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
+    worked on. What serves a scheme may have `entries`, which lists a folder: see `vrecompute.datasets.remotefolder`.
     """
 
     @property
@@ -43,6 +48,12 @@ class ByteSource(Protocol):
 def scheme_of(address: str) -> str:
     """The scheme; empty for a path."""
     return address.partition("://")[0] if "://" in address else ""
+
+
+def link_of(address: str) -> str:
+    """`scheme://host` of an address, which its bytes come over; `file://` for a path."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if separator else "file://"
 
 
 def look_at(address: str) -> ByteSource:
