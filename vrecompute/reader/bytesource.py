@@ -6,14 +6,13 @@ scheme://place/a.root        what the `vrecompute.sources` entry point of that n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UnreadableFile
-from vrecompute.plugins import SOURCE_SCHEMES, SOURCES, installed
+from vrecompute.plugins import serving
 from vrecompute.reader.localfile import LocalFile
 
 __all__ = ["ByteSource", "Stamp", "link_of", "look_at", "scheme_of"]
@@ -30,7 +29,8 @@ class ByteSource(Protocol):
 
     A source where latency counts also has `begin_ranges`, with the arguments of `read_ranges`: the requests are under
     way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
-    worked on. What serves a scheme may have `entries`, which lists a folder: see `vrecompute.datasets.remotefolder`.
+    worked on. What serves a scheme may have `entries`, which gives the names in the folder at an address, and whether
+    each is a folder itself.
     """
 
     @property
@@ -61,14 +61,9 @@ def look_at(address: str) -> ByteSource:
     scheme = scheme_of(address)
     if not scheme:
         return LocalFile.look(address)
-    return _serving(address, scheme)(address)
-
-
-def _serving(address: str, scheme: str) -> Callable[[str], ByteSource]:
-    if scheme not in SOURCE_SCHEMES:
-        if scheme not in (points := installed(SOURCES)):
-            raise UnreadableFile(
-                address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
-            )
-        SOURCE_SCHEMES[scheme] = points[scheme].load()
-    return SOURCE_SCHEMES[scheme]
+    if (serve := serving(scheme)) is None:
+        raise UnreadableFile(
+            address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
+        )
+    source: ByteSource = serve(address)
+    return source

@@ -20,6 +20,7 @@ from urllib3.response import BaseHTTPResponse
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.reader.bytesource import Stamp
 from vrecompute.reader.identity import sampled_content
+from vrecompute.remote import weblisting
 from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
 from vrecompute.remote.web import answer, failed, leave, link_of
 from vrecompute.traffic import fetched
@@ -45,9 +46,9 @@ class _OneByOne(Exception):
 class HttpSource:
     """The file as it was when it was looked at: by the range of its first byte, since not all servers answer HEAD.
 
-    Its stamp is its size, ETag and time of modification; where the server tells neither, the sha256 of samples. Each
-    answer is compared with it. `url_of` gives the URL to ask, if it is not the address; redirects are followed once.
-    Raises UnreadableFile.
+    Its stamp is its size, ETag and time of modification, which a WebDAV server may have to be asked for; where there is
+    neither, the sha256 of samples. Each answer is compared with it. `url_of` gives the URL to ask, if it is not the
+    address; redirects are followed once. Raises UnreadableFile.
     """
 
     def __init__(self, address: str, url_of: Callable[[], str] | None = None, link: str = "") -> None:
@@ -60,6 +61,8 @@ class HttpSource:
         patiently(self._look)
         told = tuple(self._validators.values()) or (sampled_content(self),)
         self.stamp: Stamp = (self.size, *told)
+
+    entries = staticmethod(weblisting.entries)
 
     def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
         """See `ByteSource`."""
@@ -91,6 +94,22 @@ class HttpSource:
         finally:
             leave(response)
         fetched(self.link, 1)
+        if not self._validators and (changed := self._property("getlastmodified")):
+            self._validators = {"getlastmodified": changed}
+
+    def _property(self, name: str) -> str:
+        """A property of the file by WebDAV (RFC 4918); empty where the server does not speak it, or not to us."""
+        try:
+            response, _ = answer(self.address, self._leads_to or self._url_of(), {"Depth": "0"}, "PROPFIND")
+            said = response.read(_BLOCK_BYTES).decode(errors="replace")
+            leave(response)
+        except Passing:
+            raise  # without it the file would seem to be another one
+        except (UnreadableFile, HTTPError, OSError):
+            return ""
+        fetched(self.link, 0)
+        found = re.search(rf"<[^<>]*\b{name}\b[^<>]*>([^<>]+)<", said)
+        return found[1].strip() if found else ""
 
     def _fetch(self, request: list[Piece], into: NDArray[np.uint8]) -> None:
         """Fill `into` with the pieces of one request."""

@@ -1,4 +1,4 @@
-"""`answer`: what a web server says to one GET, by redirects and with a credential where it asks for one.
+"""`answer`: what a web server says to one request, by redirects and with a credential where it asks for one.
 
 Connections are kept, at most CONNECTIONS to one host. https is verified by the authorities of this machine, of
 $SSL_CERT_FILE and of $X509_CERT_DIR. http is for this machine's own services, and for hosts that
@@ -45,13 +45,13 @@ def link_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def answer(address: str, url: str, headers: Mapping[str, str]) -> tuple[BaseHTTPResponse, str]:
-    """The answer of status 200, 206 or 416 to a GET, its content still to be read, and the URL that gave it.
+def answer(address: str, url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[BaseHTTPResponse, str]:
+    """The answer of status 200, 206, 207 or 416 to a request, its content still to be read, and the URL that gave it.
 
     Raises Passing where another try may help, CredentialError and UnreadableFile where none does; all with the address.
     """
     for _ in range(_REDIRECTS + 1):
-        response = _asked(address, url, headers)
+        response = _asked(address, method, url, headers)
         where = response.headers.get("Location", "")
         if response.status not in (301, 302, 303, 307, 308) or not where:
             break
@@ -62,7 +62,7 @@ def answer(address: str, url: str, headers: Mapping[str, str]) -> tuple[BaseHTTP
         url = following
     else:
         raise UnreadableFile(address, f"it leads on and on, more than {_REDIRECTS} times; correct the address")
-    if response.status not in (200, 206, 416):
+    if response.status not in (200, 206, 207, 416):
         leave(response)
         raise _refused(address, url, response)
     return response, url
@@ -87,7 +87,7 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
     return Passing(address, f"{link_of(url)} does not answer: {said[:300]}")
 
 
-def _asked(address: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def _asked(address: str, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     if not secure and not (parts.scheme == "http" and _is_allowed(url)):
@@ -96,17 +96,17 @@ def _asked(address: str, url: str, headers: Mapping[str, str]) -> BaseHTTPRespon
             f"{link_of(url)} is not encrypted, and everybody on the way can read and change what it gives; write "
             f"https://, or name the host in ${PLAIN_HTTP}",
         )
-    response = _get(address, url, headers, host if secure and host in _asking else "")
+    response = _request(address, method, url, headers, host if secure and host in _asking else "")
     if secure and response.status in (401, 403) and host not in _asking:
         token = bearer_token()
         if token is not None and not token.is_over and token.is_for(host):
             leave(response)
             _asking.add(host)
-            response = _get(address, url, headers, host)
+            response = _request(address, method, url, headers, host)
     return response
 
 
-def _get(address: str, url: str, headers: Mapping[str, str], host: str) -> BaseHTTPResponse:
+def _request(address: str, method: str, url: str, headers: Mapping[str, str], host: str) -> BaseHTTPResponse:
     """The answer to one request; a token goes with it to `host`."""
     sent = {"Accept-Encoding": "identity", "User-Agent": "vrecompute", **headers}
     token = bearer_token() if host else None
@@ -114,7 +114,7 @@ def _get(address: str, url: str, headers: Mapping[str, str], host: str) -> BaseH
         sent["Authorization"] = f"Bearer {token.value}"
     try:
         response: BaseHTTPResponse = _pool(url).request(
-            "GET",
+            method,
             url,
             headers=sent,
             redirect=False,
