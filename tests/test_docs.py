@@ -26,7 +26,7 @@ def test_the_architecture_names_every_folder_and_every_module():
 
 
 def _names(text):
-    return set(re.findall(r"`([a-z_]+)`", text))
+    return set(re.findall(r"`([a-z_0-9]+)`", text))
 
 
 def _modules(folder):

@@ -23,6 +23,7 @@
     │   ├── StoreFull           no space left
     │   ├── AbsentObject        there is no object of that name
     │   ├── TransientStore      a request that failed, also when it was tried again
+    │   ├── StoreRefused        its service accepts no request: keys, permissions, clock   (exit 5)
     │   ├── DamagedObject       an object is not what was written under its name
     │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
@@ -67,6 +68,7 @@ __all__ = [
     "SiteError",
     "StoreError",
     "StoreFull",
+    "StoreRefused",
     "TransientRead",
     "TransientStore",
     "Unavailable",
@@ -228,6 +230,15 @@ class AbsentObject(StoreError):
 
 class TransientStore(StoreError):
     """A request to a store failed in passing, and again each time it was tried."""
+
+
+class StoreRefused(StoreError):
+    """The service of a store accepts no request of this user: keys, permissions, bucket or clock must be put right.
+
+    Every other request would fail as well. What was written is durable, and the run can be taken up.
+    """
+
+    exit_code = 5
 
 
 class OtherFormat(StoreError):

@@ -17,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
-from vrecompute.errors import StoreError, UsageError
+from vrecompute.digest import sha256_of
+from vrecompute.errors import StoreRefused, UsageError
 from vrecompute.plugins import STORES, installed
 from vrecompute.sites.model import Credentials
 from vrecompute.sites.secrets import holds_secret
@@ -73,29 +74,45 @@ class StoreAddress:
         query = urlencode({k: v for k, v in known.items() if v}, safe=":/", quote_via=quote)
         return f"{self.scheme}://{self.place}" + (f"?{query}" if query else "")
 
+    @property
+    def secret_name(self) -> str:
+        """The secret file by which a job is brought what `credentials` names, or what stands for it without any."""
+        kind, _, name = self.credentials.partition(":")
+        return name if kind == "env" else f"store-{sha256_of(str(self).encode())[:16]}"
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether this process is part of a job that was brought the secret."""
+        return self._delivered.is_file()
+
+    @property
+    def _delivered(self) -> Path:
+        return Path(os.environ.get(_SECRETS, "/nonexistent"), self.secret_name)
+
     def secret(self) -> str:
         """What the variable or file holds that `credentials` names, read anew each time: secrets are renewed.
 
-        StoreError where it is missing on this machine, or where others can read it.
+        In a job that lacks the two, what it was brought. StoreRefused where there is nothing on this machine, or where
+        others can read it.
         """
         kind, _, name = self.credentials.partition(":")
         where = f"{self.scheme}://{self.place}: on {socket.gethostname()}"
-        delivered = Path(os.environ.get(_SECRETS, "/nonexistent"), name)
-        if kind == "env":
-            if value := os.environ.get(name):
-                return value
-            if not delivered.is_file():
-                raise StoreError(
-                    f"{where} neither variable {name} is set nor is there a secret file of that name in ${_SECRETS}; "
-                    "set the variable where the client runs"
-                )
-        path = delivered if kind == "env" else Path(name).expanduser()
+        if kind == "env" and (value := os.environ.get(name)):
+            return value
+        path = Path(name).expanduser() if kind == "file" else self._delivered
+        if self.is_delivered and not path.is_file():
+            path = self._delivered
+        if kind == "env" and not self.is_delivered:
+            raise StoreRefused(
+                f"{where} neither variable {name} is set nor is there a secret file of that name in ${_SECRETS}; "
+                "set the variable where the client runs"
+            )
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise StoreError(f"{where} other users can read the secret file {path}; chmod 600 it")
+                raise StoreRefused(f"{where} other users can read the secret file {path}; chmod 600 it")
             return path.read_text().strip()
         except OSError as error:
-            raise StoreError(f"{where} the secret file {path} cannot be read: {error.strerror}") from error
+            raise StoreRefused(f"{where} the secret file {path} cannot be read: {error.strerror}") from error
 
 
 #: Schemes of this process besides those of installed packages.

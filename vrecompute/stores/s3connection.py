@@ -1,0 +1,293 @@
+"""`S3Connection`: boto3's client of one bucket, whose keys are found by reference; and what its errors mean.
+
+    s3://bucket/prefix?endpoint=https://object.example.org:8443&credentials=file:~/.config/vre/keys&region=eu
+
+    endpoint      the service; without one $AWS_ENDPOINT_URL, the profile's, or Amazon's. https, unless http=allowed
+    credentials   profile:NAME, file:PATH or env:NAME; without one what boto3 finds by itself
+    region        the profile's, or us-east-1, which services besides Amazon's do not look at
+    ca            a file with the certificates that the service is verified by; without one $AWS_CA_BUNDLE
+    role, sts     `credentials` is a web-identity token, exchanged for short-lived keys of this role at that address
+                  (the endpoint's own without one)
+
+What `credentials` names is a key id, a secret key and perhaps a session token with blanks or line breaks between them,
+or the JSON that `aws sts` and a `credential_process` print. It is read anew every quarter hour, and before it expires.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused, TransientStore, UsageError
+from vrecompute.nearest import hint
+from vrecompute.stores.address import StoreAddress
+
+__all__ = ["Fault", "S3Connection"]
+
+#: Connections to one service, which as many requests share.
+CONNECTIONS = 16
+_CONNECT_S, _ANSWER_S = 10, 60
+# Keys that do not say when they expire are read anew when this is nearly over: botocore looks 15 minutes ahead.
+_UNDATED = timedelta(minutes=30)
+_OPTIONS = ("region", "ca", "role", "sts", "http")
+_CODES: Mapping[str, str] = {
+    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), "absent"),
+    **dict.fromkeys(("PreconditionFailed", "412"), "changed"),
+    **dict.fromkeys(("NotImplemented", "501"), "unsupported"),
+    **dict.fromkeys(("QuotaExceeded", "InsufficientStorage", "507"), "full"),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"), "expired"),
+    **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "403"), "denied"),
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"), "keys"),
+    **dict.fromkeys(("InvalidIdentityToken", "IDPRejectedClaim", "401", "Unauthorized"), "keys"),
+    **dict.fromkeys(("NoSuchBucket",), "bucket"),
+    **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), "clock"),
+    **dict.fromkeys(("SlowDown", "Throttling", "RequestTimeout"), "passing"),
+    **dict.fromkeys(("OperationAborted", "ConditionalRequestConflict"), "passing"),
+}  # fmt: skip
+# Of boto3, by name since it is imported late: what may be tried again, and what says that no keys were found.
+_PASSING = frozenset(
+    {
+        *("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"),
+        *("HTTPClientError", "ProxyConnectionError", "ResponseStreamingError", "IncompleteReadError"),
+        *("ConnectionError", "ProtocolError", "ConnectionResetError", "BrokenPipeError", "TimeoutError"),
+    }
+)
+_NO_KEYS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError"})
+
+Kind = Literal["passing", "absent", "changed", "unsupported", "full", "refused", "other"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a request failed with, and a sentence that says why and what to do.
+
+    `passing`: another try may help. `absent`: there is no such object. `changed`: a condition was not met.
+    `unsupported`: the service does not know such a request. `full`: no space left. `refused`: keys, permissions,
+    bucket, clock or certificate; every other request will fail too.
+    """
+
+    kind: Kind
+    why: str
+
+
+class S3Connection:
+    """A bucket of one service, for any thread. Nothing is looked up or asked before the first request.
+
+    UsageError for an address that makes no sense, and where boto3 is missing.
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        self.address = address
+        self.bucket, _, prefix = address.place.partition("/")
+        self.prefix = prefix.strip("/")
+        for option in address.options:
+            if option not in _OPTIONS:
+                raise UsageError(f"{self}: there is no option {option!r}{hint(option, _OPTIONS)}")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", self.bucket):
+            raise UsageError(f"s3://{address.place}: {self.bucket!r} is no name of a bucket; write s3://bucket/prefix")
+        if address.options.get("role") and address.credentials.partition(":")[0] not in ("env", "file"):
+            raise UsageError(f"{self}: a role needs a web-identity token; name it: credentials=file:PATH or env:NAME")
+        self._lock = threading.Lock()
+        self._made: tuple[int, Any] = (0, None)
+
+    def __repr__(self) -> str:
+        return f"S3Connection({str(self.address)!r})"
+
+    def __str__(self) -> str:
+        return f"s3://{self.address.place}"
+
+    @property
+    def client(self) -> Any:
+        """boto3's, made on first use in this process: it makes no second try, and does not survive a fork."""
+        with self._lock:
+            pid, client = self._made
+            if pid != os.getpid():
+                client = self._client()
+                self._made = os.getpid(), client
+            return client
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go."""
+        return str(self.client.meta.endpoint_url)
+
+    def _client(self) -> Any:
+        session = self._session()
+        client = self._service(session, "s3", self.address.endpoint)
+        url = client.meta.endpoint_url
+        if not url.startswith("https://") and self.address.options.get("http") != "allowed":
+            raise UsageError(
+                f"{self}: {url} is not encrypted, and everybody on the way can read and change what is sent; "
+                "write https://, or add http=allowed to the address"
+            )
+        return client
+
+    def _session(self) -> Any:
+        """botocore's, with the keys that the address names."""
+        try:
+            import boto3  # noqa: F401
+            import botocore.session
+        except ImportError as error:
+            raise UsageError(
+                f"{self}: boto3, which speaks to S3, is not installed on {socket.gethostname()}: "
+                "pip install 'vrecompute[s3]'"
+            ) from error
+        kind, _, name = self.address.credentials.partition(":")
+        session = botocore.session.Session(profile=name if kind == "profile" else None)
+        if kind in ("env", "file") or self.address.is_delivered:
+            keys = _renewed(lambda: self._read_keys(session))
+            session.register_component("credential_provider", SimpleNamespace(load_credentials=lambda: keys))
+        elif self.address.endpoint:  # Amazon's machines give keys for Amazon's services alone, and others do not answer
+            session.get_component("credential_provider").remove("iam-role")
+        return session
+
+    def _service(self, session: Any, name: str, endpoint: str, **keys: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        options = self.address.options
+        config = Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 1},
+            connect_timeout=_CONNECT_S,
+            read_timeout=_ANSWER_S,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            # checksums in trailers are refused by Ceph and Swift; Content-MD5 is understood by all
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        region = options.get("region") or session.get_config_variable("region") or "us-east-1"
+        ca = os.path.expanduser(options["ca"]) if options.get("ca") else None
+        made = boto3.Session(botocore_session=session, region_name=region)
+        return made.client(name, endpoint_url=endpoint or None, verify=ca, config=config, **keys)
+
+    def _read_keys(self, session: Any) -> dict[str, str | None]:
+        """What the address names, as botocore has it."""
+        secret, role = self.address.secret(), self.address.options.get("role")
+        if not role:
+            return _keys_of(secret, f"{self}: what credentials={self.address.credentials} names")
+        endpoint = self.address.options.get("sts") or self.address.endpoint
+        sts = self._service(session, "sts", endpoint, aws_access_key_id="-", aws_secret_access_key="-")  # asks for none
+        with self.asking("the exchange of a web-identity token"):
+            got = sts.assume_role_with_web_identity(
+                RoleArn=role, RoleSessionName="vrecompute", WebIdentityToken=secret
+            )["Credentials"]
+        return _keys_of(json.dumps(got, default=lambda moment: moment.isoformat()), f"{self}: what STS gave")
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """StoreError of its kind for what a request raises; `what` says what was asked for."""
+        try:
+            yield
+        except Exception as error:
+            if (fault := self.fault(error)) is None:
+                raise
+            kinds = {"passing": TransientStore, "absent": AbsentObject, "full": StoreFull, "refused": StoreRefused}
+            raise kinds.get(fault.kind, StoreError)(f"{self}: {what}: {fault.why}") from error
+
+    def fault(self, error: BaseException) -> Fault | None:
+        """What an exception of boto3 means; None for any other."""
+        library, name = type(error).__module__.partition(".")[0], type(error).__name__
+        said = " ".join(str(error).split())[:300]
+        if library not in ("botocore", "boto3", "s3transfer", "urllib3") and not isinstance(error, ConnectionError):
+            return Fault("refused", self._expired()) if "credentials are still expired" in said else None
+        response = getattr(error, "response", None)
+        if response is not None:
+            return self._answered(response, said)
+        if name == "SSLError" and "certificate" in said.lower():
+            return Fault(
+                "refused", f"the certificate of {self._where} is not trusted here: {said}; name its authority: ca=FILE"
+            )
+        if name in _NO_KEYS:
+            return Fault("refused", f"on {socket.gethostname()} there are no keys for {self._where}: {said}")
+        if name == "ParamValidationError":
+            return Fault("other", said)
+        if name in _PASSING or name == "SSLError" or isinstance(error, ConnectionError):
+            return Fault("passing", f"{self._where} does not answer: {said}")
+        return Fault("other", said)
+
+    def _answered(self, response: Mapping[str, Any], said: str) -> Fault:
+        """What an answer of the service means: by its code, which a HEAD lacks, or by the status."""
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        code = str(response.get("Error", {}).get("Code", status))
+        kind = _CODES.get(code) or _CODES.get(str(status)) or ("passing" if status >= 500 else "other")
+        keys = f"the keys of {self.address.credentials or 'this user'}"
+        match kind:
+            case "bucket":
+                return Fault("refused", f"there is no bucket {self.bucket!r} at {self._where}; make it, or correct it")
+            case "denied":
+                return Fault("refused", f"{self._where} does not permit this to {keys} ({code})")
+            case "keys":
+                return Fault("refused", f"{self._where} does not accept {keys} ({code}); correct them")
+            case "expired":
+                return Fault("refused", self._expired())
+            case "clock":
+                return Fault("refused", self._clock(response))
+            case "passing":
+                return Fault("passing", f"{self._where} is too busy or failed ({status} {code})")
+            case "full":
+                return Fault("full", f"{self._where} has no space left for it ({code}); what was written is kept")
+            case "absent":
+                return Fault("absent", f"there is no such object at {self._where}")
+            case "changed" | "unsupported":
+                return Fault(kind, said)
+        return Fault("other", f"{self._where} refused it: {said}")
+
+    @property
+    def _where(self) -> str:
+        client = self._made[1]
+        return str(client.meta.endpoint_url if client else self.address.endpoint or "the service")
+
+    def _expired(self) -> str:
+        return (
+            f"the token of {self.address.credentials or 'this user'} at {self._where} has expired: renew it; "
+            "what was written is kept"
+        )
+
+    def _clock(self, response: Mapping[str, Any]) -> str:
+        there = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        host = socket.gethostname()
+        try:
+            late = (parsedate_to_datetime(there) - datetime.now(UTC)).total_seconds()
+            by = f"is {abs(late):.0f} s {'behind' if late > 0 else 'ahead of'} that of"
+        except ValueError:
+            by = "differs from that of"
+        return f"the clock of {host} {by} {self._where}, which refuses requests for that; set it"
+
+
+def _renewed(read: Any) -> Any:
+    """botocore's credentials, which read themselves anew."""
+    from botocore.credentials import RefreshableCredentials
+
+    return RefreshableCredentials.create_from_metadata(metadata=read(), refresh_using=read, method="vrecompute")
+
+
+def _keys_of(text: str, where: str) -> dict[str, str | None]:
+    """Keys as botocore wants them; StoreRefused, which shows nothing of them, for text that is none."""
+    wrong = f"{where} is neither KEY_ID SECRET_KEY [SESSION_TOKEN] nor JSON with AccessKeyId and SecretAccessKey"
+    found: dict[str, str | None] = dict.fromkeys(("access_key", "secret_key", "token", "expiry_time"))
+    try:
+        if text.lstrip().startswith("{"):
+            said = json.loads(text)
+            said = said.get("Credentials", said)
+            names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+            found.update(zip(found, map(said.get, names), strict=True))
+        else:
+            found.update(zip(found, text.split(), strict=False))
+    except (ValueError, AttributeError):
+        raise StoreRefused(wrong) from None
+    if not found["access_key"] or not found["secret_key"]:
+        raise StoreRefused(wrong)
+    found["expiry_time"] = found["expiry_time"] or (datetime.now(UTC) + _UNDATED).isoformat()
+    return found
