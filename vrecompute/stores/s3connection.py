@@ -15,6 +15,8 @@ or the JSON that `aws sts` and a `credential_process` print. It is read anew eve
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -32,7 +34,7 @@ from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused,
 from vrecompute.nearest import hint
 from vrecompute.stores.address import StoreAddress
 
-__all__ = ["Fault", "S3Connection"]
+__all__ = ["Fault", "S3Connection", "md5_of"]
 
 #: Connections to one service, which as many requests share.
 CONNECTIONS = 16
@@ -264,6 +266,11 @@ class S3Connection:
         except ValueError:
             by = "differs from that of"
         return f"the clock of {host} {by} {self._where}, which refuses requests for that; set it"
+
+
+def md5_of(data: bytes) -> str:
+    """As the header Content-MD5 has it, by which every service verifies what it was sent."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _renewed(read: Any) -> Any:
