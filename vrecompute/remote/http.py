@@ -18,14 +18,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
-from vrecompute.reader.bytesource import Stamp
+from vrecompute.reader.bytesource import Stamp, link_of
 from vrecompute.reader.identity import sampled_content
 from vrecompute.remote import weblisting
 from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
-from vrecompute.remote.web import answer, failed, leave, link_of
+from vrecompute.remote.web import USUAL, Manner, answer, failed, leave
 from vrecompute.traffic import fetched
 
-__all__ = ["HttpSource"]
+__all__ = ["HttpSource", "one_by_one"]
 
 _REQUEST_BYTES = 4 << 20
 _SEVERAL = Limits(ranges=64, request_bytes=_REQUEST_BYTES, range_bytes=_REQUEST_BYTES)
@@ -39,6 +39,11 @@ _MOST_LINES = 32
 _one_by_one: set[str] = set()
 
 
+def one_by_one(link: str) -> None:
+    """The servers of a link answer one range at a time."""
+    _one_by_one.add(link)
+
+
 class _OneByOne(Exception):
     """The server does not answer several ranges as such."""
 
@@ -47,15 +52,14 @@ class HttpSource:
     """The file as it was when it was looked at: by the range of its first byte, since not all servers answer HEAD.
 
     Its stamp is its size, ETag and time of modification, which a WebDAV server may have to be asked for; where there is
-    neither, the sha256 of samples. Each answer is compared with it. `url_of` gives the URL to ask, if it is not the
-    address; redirects are followed once. Raises UnreadableFile.
+    neither, the sha256 of samples. Each answer is compared with it. Redirects are followed once. Raises UnreadableFile.
     """
 
-    def __init__(self, address: str, url_of: Callable[[], str] | None = None, link: str = "") -> None:
+    def __init__(self, address: str, manner: Manner = USUAL) -> None:
         self.address = address
-        self.link = link or link_of(address)
+        self.link = link_of(address)
+        self._manner = manner
         self.size = 0
-        self._url_of = url_of or (lambda: address)
         self._leads_to = ""
         self._validators: Mapping[str, str] = {}
         patiently(self._look)
@@ -100,7 +104,7 @@ class HttpSource:
     def _property(self, name: str) -> str:
         """A property of the file by WebDAV (RFC 4918); empty where the server does not speak it, or not to us."""
         try:
-            response, _ = answer(self.address, self._leads_to or self._url_of(), {"Depth": "0"}, "PROPFIND")
+            response, _ = answer(self.address, self._leads_to or self._url(), {"Depth": "0"}, "PROPFIND")
             said = response.read(_BLOCK_BYTES).decode(errors="replace")
             leave(response)
         except Passing:
@@ -118,7 +122,7 @@ class HttpSource:
                 self._transfer(request, into.data)
                 return
             except _OneByOne:
-                _one_by_one.add(self.link)
+                one_by_one(self.link)
         for piece in request:
             self._transfer([piece], into.data)
 
@@ -151,12 +155,16 @@ class HttpSource:
             leave(response)
             fetched(self.link, stream.filled)
 
+    def _url(self) -> str:
+        """What to ask for it."""
+        return self.address
+
     def _ask(self, ranges: str) -> BaseHTTPResponse:
         """The answer to a request for ranges; one that fails where redirects led before begins at the address again."""
         leads_to = self._leads_to
-        url = leads_to or self._url_of()
+        url = leads_to or self._url()
         try:
-            response, where = answer(self.address, url, {"Range": f"bytes={ranges}"})
+            response, where = answer(self.address, url, {"Range": f"bytes={ranges}"}, manner=self._manner)
         except UnreadableFile as error:
             self._leads_to = ""
             if leads_to and not isinstance(error, CredentialError):

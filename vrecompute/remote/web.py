@@ -13,6 +13,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -22,11 +23,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from vrecompute.errors import CredentialError, UnreadableFile
+from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.remote.credentials import bearer_token, why_none, x509_proxy
 from vrecompute.remote.fetch import Passing
 
-__all__ = ["answer", "failed", "leave", "link_of"]
+__all__ = ["USUAL", "Manner", "answer", "failed", "leave", "link_of"]
 
 PLAIN_HTTP = "VRECOMPUTE_PLAIN_HTTP"
 CONNECTIONS = 8
@@ -39,19 +40,34 @@ _GRID_AUTHORITIES = "/etc/grid-security/certificates"
 _asking: set[str] = set()
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a server is spoken to: verified by the certificates in the file `ca` alone, if given; with URLs that are
+    `signed`, which need no credential besides, and are signed anew where they are not accepted.
+    """
+
+    ca: str = ""
+    signed: bool = False
+
+
+USUAL = Manner()
+
+
 def link_of(url: str) -> str:
     """`scheme://host:port` of a URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def answer(address: str, url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[BaseHTTPResponse, str]:
+def answer(
+    address: str, url: str, headers: Mapping[str, str], method: str = "GET", manner: Manner = USUAL
+) -> tuple[BaseHTTPResponse, str]:
     """The answer of status 200, 206, 207 or 416 to a request, its content still to be read, and the URL that gave it.
 
     Raises Passing where another try may help, CredentialError and UnreadableFile where none does; all with the address.
     """
     for _ in range(_REDIRECTS + 1):
-        response = _asked(address, method, url, headers)
+        response = _asked(address, method, url, headers, manner)
         where = response.headers.get("Location", "")
         if response.status not in (301, 302, 303, 307, 308) or not where:
             break
@@ -64,6 +80,8 @@ def answer(address: str, url: str, headers: Mapping[str, str], method: str = "GE
         raise UnreadableFile(address, f"it leads on and on, more than {_REDIRECTS} times; correct the address")
     if response.status not in (200, 206, 207, 416):
         leave(response)
+        if manner.signed and response.status in (400, 401, 403):
+            raise TransientRead(address, f"{link_of(url)} does not accept what was signed ({response.status})")
         raise _refused(address, url, response)
     return response, url
 
@@ -87,7 +105,7 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
     return Passing(address, f"{link_of(url)} does not answer: {said[:300]}")
 
 
-def _asked(address: str, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def _asked(address: str, method: str, url: str, headers: Mapping[str, str], manner: Manner) -> BaseHTTPResponse:
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     if not secure and not (parts.scheme == "http" and _is_allowed(url)):
@@ -96,24 +114,26 @@ def _asked(address: str, method: str, url: str, headers: Mapping[str, str]) -> B
             f"{link_of(url)} is not encrypted, and everybody on the way can read and change what it gives; write "
             f"https://, or name the host in ${PLAIN_HTTP}",
         )
-    response = _request(address, method, url, headers, host if secure and host in _asking else "")
-    if secure and response.status in (401, 403) and host not in _asking:
+    response = _request(address, method, url, headers, host if secure and host in _asking else "", manner)
+    if secure and response.status in (401, 403) and host not in _asking and not manner.signed:
         token = bearer_token()
         if token is not None and not token.is_over and token.is_for(host):
             leave(response)
             _asking.add(host)
-            response = _request(address, method, url, headers, host)
+            response = _request(address, method, url, headers, host, manner)
     return response
 
 
-def _request(address: str, method: str, url: str, headers: Mapping[str, str], host: str) -> BaseHTTPResponse:
+def _request(
+    address: str, method: str, url: str, headers: Mapping[str, str], host: str, manner: Manner
+) -> BaseHTTPResponse:
     """The answer to one request; a token goes with it to `host`."""
     sent = {"Accept-Encoding": "identity", "User-Agent": "vrecompute", **headers}
-    token = bearer_token() if host else None
+    token = bearer_token() if host and not manner.signed else None
     if token is not None and not token.is_over and token.is_for(host):
         sent["Authorization"] = f"Bearer {token.value}"
     try:
-        response: BaseHTTPResponse = _pool(url).request(
+        response: BaseHTTPResponse = _pool(url, manner.ca).request(
             method,
             url,
             headers=sent,
@@ -164,21 +184,21 @@ def _is_allowed(url: str) -> bool:
     return False
 
 
-def _pool(url: str) -> Any:
+def _pool(url: str, ca: str) -> Any:
     parts = urlsplit(url)
     proxy = x509_proxy() if parts.scheme == "https" else None
     through = getproxies().get(parts.scheme, "")
     if through and (_is_allowed(url) or proxy_bypass(parts.netloc)):
         through = ""
-    return _pools(os.getpid(), through, *(("", 0) if proxy is None or proxy.is_over else (proxy.path, proxy.stamp)))
+    return _pools(os.getpid(), through, ca, *(("", 0) if proxy is None or proxy.is_over else (proxy.path, proxy.stamp)))
 
 
 @lru_cache(maxsize=4)
-def _pools(process: int, through: str, proxy: str, stamp: int) -> Any:
+def _pools(process: int, through: str, ca: str, proxy: str, stamp: int) -> Any:
     """Connections of this process, which an X.509 proxy in a file of this stamp opens."""
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cafile=os.path.expanduser(ca) or None)
     folder = os.environ.get("X509_CERT_DIR", _GRID_AUTHORITIES)
-    if os.path.isdir(folder):
+    if not ca and os.path.isdir(folder):
         context.load_verify_locations(capath=folder)
     if proxy:
         with suppress(ssl.SSLError, OSError):  # one that cannot be used is as none

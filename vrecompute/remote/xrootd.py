@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,7 @@ def _said(address: str, answer: tuple[Any, Any]) -> Any:
 
 @cache
 def _bindings() -> Any:
-    from XRootD import client
-
+    client: Any = import_module("XRootD.client")
     for name, seconds in _PATIENCE.items():
         client.EnvPutInt(name, seconds)
     return client
