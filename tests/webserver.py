@@ -109,8 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path, pem: Path | None = None) -> Iterator[WebServer]:
-    """A server of `folder` on loopback, over https with the certificate and key in `pem`."""
+def serving(folder: Path, pem: Path | None = None, clients: Path | None = None) -> Iterator[WebServer]:
+    """A server of `folder` on loopback, over https with the certificate and key in `pem`, to such `clients` alone."""
     told = WebServer(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"told": told}))
     server.daemon_threads = True
@@ -118,6 +118,9 @@ def serving(folder: Path, pem: Path | None = None) -> Iterator[WebServer]:
     if pem is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
+        if clients is not None:
+            context.load_verify_locations(clients)
+            context.verify_mode = ssl.CERT_REQUIRED
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     told.url = f"http{'s' * (pem is not None)}://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

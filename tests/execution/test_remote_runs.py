@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -109,3 +110,19 @@ def test_a_token_that_expires_in_the_middle_is_one_sentence_and_what_is_done_is_
     again = client.run(sums, files, **chosen)
     assert again.wait(120).status == "complete", again.report().failures
     assert again.report().chunks.reused >= report.chunks.computed
+
+
+def test_requests_that_fail_at_random_change_nothing_but_the_retries(client, server, folder):
+    sums, chosen = str(folder / "sums.py"), {"chunk_bytes": CHUNK_BYTES, "task_chunks": 2, "reuse": False}
+    files = [f"{server.url}/{n}.root" for n in range(2)]
+    right = client.run(sums, files, **chosen).wait(120)
+    chance, lies = random.Random(5), ["503", "429", "hang up", "cut"]
+    server.lie = lambda path, ranges, number: chance.choice(lies) if chance.random() < 0.05 else ""
+    ended = client.run(sums, files, **chosen).wait(120)
+    report, before = ended.report(), right.report()
+    assert (report.status, ended.result().to_bytes()) == ("complete", right.result().to_bytes()), report.failures
+    assert (before.read_retries, before.retried) == (0, "")
+    assert report.read_retries > 0
+    assert server.url in report.retried
+    alike = ("events", "chunks", "bytes", "cutflow", "files", "samples", "warnings", "failures")
+    assert all(getattr(report, name) == getattr(before, name) for name in alike)

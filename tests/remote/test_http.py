@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -276,3 +277,17 @@ def test_a_token_that_is_over_or_of_another_is_said_and_not_shown(server, monkey
         reader.inspect(f"{server.url}/t.root")
     assert value not in str(raised.value)
     assert server.tokens == ([f"Bearer {value}"] if "not accept the" in match else [])
+
+
+def test_an_x509_proxy_opens_what_asks_for_one_and_its_end_is_said(server, folder, monkeypatch):
+    with serving(folder, folder / "server.pem", clients=folder / "ca.pem") as strict:
+        address = f"{strict.url}/t.root"
+        with pytest.raises(
+            CredentialError, match=r"asks for a certificate \(.*\): no bearer token .* and no X\.509 proxy"
+        ):
+            reader.inspect(address)
+        monkeypatch.setenv("X509_USER_PROXY", str(folder / "server.pem"))
+        assert reader.inspect(address).entries == 3000
+        monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: time.time() + 10 * 86400))
+        with pytest.raises(CredentialError, match=r"the X\.509 proxy .*server\.pem, which expired at .* UTC"):
+            reader.inspect(address)

@@ -25,7 +25,7 @@ __all__ = ["Proxy", "Token", "bearer_token", "why_none", "x509_proxy"]
 
 _MOST_BYTES = 64 * 1024
 _FOLDER, _ME = "/tmp", os.getuid()
-_ANY = ("https://wlcg.cern.ch/jwt/v1/any", "ANY")
+_ANY = ("/jwt/v1/any", "ANY")  # how the audience "any" of a WLCG token ends
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Token:
     def is_for(self, host: str) -> bool:
         """Whether a host may see it: any where it does not say for which it is."""
         hosts = {re.sub(r"^[a-z]+://", "", a).partition("/")[0].partition(":")[0] for a in self.audience}
-        return not self.audience or host in hosts or not set(_ANY).isdisjoint(self.audience)
+        return not self.audience or host in hosts or any(audience.endswith(_ANY) for audience in self.audience)
 
     def __str__(self) -> str:
         return f"the bearer token of {self.where}{_over(self.expires)}"

@@ -7,6 +7,7 @@ that who asks has.
 from __future__ import annotations
 
 import contextvars
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -99,7 +100,7 @@ def begin(calls: Sequence[Callable[[], None]], link: str) -> Callable[[], None]:
 
     No call is under way any more when that has ended: what they read into may be used for something else.
     """
-    jobs = [_threads().submit(contextvars.copy_context().run, _carried, call, link) for call in calls]
+    jobs = [_threads(os.getpid()).submit(contextvars.copy_context().run, _carried, call, link) for call in calls]
 
     def ended() -> None:
         try:
@@ -122,5 +123,5 @@ def _carried(call: Callable[[], None], link: str) -> None:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def _threads(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")

@@ -11,19 +11,21 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.reader.bytesource import Stamp, link_of
 from vrecompute.reader.identity import sampled_content
 from vrecompute.remote import weblisting
 from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
-from vrecompute.remote.web import USUAL, Manner, answer, failed, leave
+from vrecompute.remote.web import USUAL, Manner, answer, broken, failed, leave
 from vrecompute.traffic import fetched
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
 
 __all__ = ["HttpSource", "one_by_one"]
 
@@ -93,7 +95,7 @@ class HttpSource:
             names = (name for name in ("ETag", "Last-Modified") if name in response.headers)
             self._validators = {name: response.headers[name] for name in names}
             response.read()
-        except (HTTPError, OSError) as error:
+        except broken() as error:
             raise failed(self.address, self.link, error) from error
         finally:
             leave(response)
@@ -109,7 +111,7 @@ class HttpSource:
             leave(response)
         except Passing:
             raise  # without it the file would seem to be another one
-        except (UnreadableFile, HTTPError, OSError):
+        except (UnreadableFile, *broken()):
             return ""
         fetched(self.link, 0)
         found = re.search(rf"<[^<>]*\b{name}\b[^<>]*>([^<>]+)<", said)
@@ -149,7 +151,7 @@ class HttpSource:
                 piece = left.pop((start, stop))
                 stream.fill(into[piece.at : piece.at + piece.stop - piece.start])
             stream.end()
-        except (HTTPError, OSError) as error:
+        except broken() as error:
             raise failed(self.address, self.link, error) from error
         finally:
             leave(response)

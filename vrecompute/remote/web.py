@@ -15,19 +15,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-import urllib3
-from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.remote.credentials import bearer_token, why_none, x509_proxy
 from vrecompute.remote.fetch import Passing
 
-__all__ = ["USUAL", "Manner", "answer", "failed", "leave", "link_of"]
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+__all__ = ["USUAL", "Manner", "answer", "broken", "failed", "leave", "link_of"]
 
 PLAIN_HTTP = "VRECOMPUTE_PLAIN_HTTP"
 CONNECTIONS = 8
@@ -92,8 +91,15 @@ def leave(response: BaseHTTPResponse) -> None:
     response.release_conn()
 
 
+def broken() -> tuple[type[Exception], ...]:
+    """What connections raise. urllib3 is imported late: it tries a socket when it is."""
+    from urllib3.exceptions import HTTPError
+
+    return HTTPError, OSError
+
+
 def failed(address: str, url: str, error: Exception) -> UnreadableFile:
-    """What an exception of a connection means: Passing, unless it is the certificate."""
+    """What an exception of a connection means: Passing, unless it is about certificates, the server's or ours."""
     said = re.sub(r"^.*object at 0x[0-9a-f]+>?: ", "", " ".join(str(error).split()))
     cause = next((e for e in (error, *error.args) if isinstance(e, ssl.SSLError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -102,6 +108,10 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
             f"the certificate of {link_of(url)} is not trusted here ({cause.verify_message}); name its authority in "
             "$SSL_CERT_FILE or $X509_CERT_DIR",
         )
+    if cause is not None and re.search("ALERT.*(CERT|UNKNOWN_CA)", cause.reason or ""):
+        proxy = x509_proxy()
+        why = why_none() if proxy is None or proxy.is_over else f"{proxy} is not accepted"
+        return CredentialError(address, f"{link_of(url)} asks for a certificate ({cause.reason}): {why}; renew it")
     return Passing(address, f"{link_of(url)} does not answer: {said[:300]}")
 
 
@@ -132,6 +142,8 @@ def _request(
     token = bearer_token() if host and not manner.signed else None
     if token is not None and not token.is_over and token.is_for(host):
         sent["Authorization"] = f"Bearer {token.value}"
+    from urllib3 import Timeout
+
     try:
         response: BaseHTTPResponse = _pool(url, manner.ca).request(
             method,
@@ -141,10 +153,10 @@ def _request(
             retries=False,
             preload_content=False,
             decode_content=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_ANSWER_S),
+            timeout=Timeout(connect=_CONNECT_S, read=_ANSWER_S),
             pool_timeout=_FREE_S,
         )
-    except (HTTPError, OSError) as error:
+    except broken() as error:
         raise failed(address, url, error) from error
     return response
 
@@ -196,6 +208,8 @@ def _pool(url: str, ca: str) -> Any:
 @lru_cache(maxsize=4)
 def _pools(process: int, through: str, ca: str, proxy: str, stamp: int) -> Any:
     """Connections of this process, which an X.509 proxy in a file of this stamp opens."""
+    from urllib3 import PoolManager, ProxyManager
+
     context = ssl.create_default_context(cafile=os.path.expanduser(ca) or None)
     folder = os.environ.get("X509_CERT_DIR", _GRID_AUTHORITIES)
     if not ca and os.path.isdir(folder):
@@ -204,4 +218,4 @@ def _pools(process: int, through: str, ca: str, proxy: str, stamp: int) -> Any:
         with suppress(ssl.SSLError, OSError):  # one that cannot be used is as none
             context.load_cert_chain(proxy)
     options: dict[str, Any] = {"num_pools": 32, "maxsize": CONNECTIONS, "block": True, "ssl_context": context}
-    return urllib3.ProxyManager(through, **options) if through else urllib3.PoolManager(**options)
+    return ProxyManager(through, **options) if through else PoolManager(**options)

@@ -6,11 +6,9 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
-from urllib3.exceptions import HTTPError
-
 from vrecompute.errors import CredentialError, UnreadableFile
 from vrecompute.remote.fetch import Passing, patiently
-from vrecompute.remote.web import answer, failed, leave, link_of
+from vrecompute.remote.web import answer, broken, failed, leave, link_of
 
 __all__ = ["entries"]
 
@@ -40,7 +38,7 @@ def _content(folder: str, method: str, headers: dict[str, str]) -> tuple[int, st
     response, _ = answer(folder, folder, headers, method)
     try:
         content = response.read(_MOST_BYTES + 1)
-    except (HTTPError, OSError) as error:
+    except broken() as error:
         raise failed(folder, folder, error) from error
     finally:
         leave(response)
