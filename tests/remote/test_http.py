@@ -21,6 +21,7 @@ from tests.events import write_events
 from tests.webserver import WebServer, authority, serving
 from vrecompute import reader, retries
 from vrecompute.errors import ChangedFile, CredentialError, TransientRead, UnreadableFile
+from vrecompute.execution.wholefile import digest_at
 from vrecompute.reader import handles, rawfile
 from vrecompute.remote import credentials, http, web
 from vrecompute.remote.fetch import Limits, requests_of
@@ -291,3 +292,12 @@ def test_an_x509_proxy_opens_what_asks_for_one_and_its_end_is_said(server, folde
         monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: time.time() + 10 * 86400))
         with pytest.raises(CredentialError, match=r"the X\.509 proxy .*server\.pem, which expired at .* UTC"):
             reader.inspect(address)
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_checksum_is_asked_for_where_the_server_keeps_it(server, folder, digests):
+    server.digests = digests
+    address, size = f"{server.url}/t.root", (folder / "t.root").stat().st_size
+    assert digest_at(address, "adler32") == digest_at(str(folder / "t.root"), "adler32")
+    assert (server.sent["/t.root"] < size) is digests
+    assert digest_at(address, "sha256") == digest_at(str(folder / "t.root"), "sha256")

@@ -158,5 +158,10 @@ def test_folders_and_patterns_name_what_they_name_on_a_disk(lab, events):
         resolve(f"{lab.root}list/*.csv")
 
 
-def test_the_digest_of_the_whole_file(lab, events):
-    assert digest_at(f"{lab.root}e.root", "sha256") == digest_at(str(events), "sha256")
+def test_a_checksum_that_the_server_keeps_is_not_computed_from_bytes_that_move(lab, events):
+    for place in (lab.root, lab.https):
+        traffic = reader.count_traffic()
+        assert digest_at(f"{place}e.root", "adler32") == digest_at(str(events), "adler32")
+        assert traffic.links[reader.link_of(place)][0] < 10
+        assert digest_at(f"{place}e.root", "sha256") == digest_at(str(events), "sha256")
+        assert traffic.links[reader.link_of(place)][0] >= events.stat().st_size

@@ -29,7 +29,8 @@ class ByteSource(Protocol):
 
     A source where latency counts also has `begin_ranges`, with the arguments of `read_ranges`: the requests are under
     way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
-    worked on. What serves a scheme may have `entries`, which gives the names in the folder at an address, and whether
+    worked on. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal digits,
+    or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and whether
     each is a folder itself.
     """
 

@@ -78,6 +78,17 @@ class HttpSource:
         """See `ByteSource`."""
         return begin(self._requests(pieces, into), self.link)
 
+    def checksum(self, algorithm: str) -> str | None:
+        """What the server says that the file's checksum is (RFC 3230); None where it tells none of the kind."""
+        try:
+            url = self._leads_to or self._url()
+            response, _ = answer(self.address, url, {"Want-Digest": algorithm}, "HEAD", self._manner)
+        except UnreadableFile:
+            return None
+        leave(response)
+        found = re.search(rf"\b{algorithm}=([0-9a-fA-F]{{8}})\b", response.headers.get("Digest", ""))
+        return found[1] if found and algorithm == "adler32" else None
+
     def _requests(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> list[Callable[[], None]]:
         limits = _ONE if self.link in _one_by_one else _SEVERAL
         return [partial(self._fetch, request, into) for request in requests_of(pieces, limits)]
@@ -111,8 +122,10 @@ class HttpSource:
             leave(response)
         except Passing:
             raise  # without it the file would seem to be another one
-        except (UnreadableFile, *broken()):
+        except UnreadableFile:
             return ""
+        except broken() as error:
+            raise failed(self.address, self.link, error) from error
         fetched(self.link, 0)
         found = re.search(rf"<[^<>]*\b{name}\b[^<>]*>([^<>]+)<", said)
         return found[1].strip() if found else ""

@@ -5,6 +5,7 @@ Ranges are read by vector_read, up to 1024 and 8 MiB in one request. The binding
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ _SAID = {3010: "does not permit it", 3011: "has no such file", 3015: "has no suc
 _NOT_AUTHENTICATED = 3030
 _FAILING = frozenset({3005, 3007, 3008, 3012, 3014, 3020, 3024, 3029, 3031, 3034, 3035})
 _NO_LOGIN = frozenset({203, 204})
+_HEXADECIMAL = re.compile("[0-9a-fA-F]+")
 _SENSELESS = frozenset({3, 9, 13, 15, 101})
 
 
@@ -64,6 +66,19 @@ class RootSource:
 
         found = patiently(lambda: _asked(folder, "dirlist", DirListFlags.STAT))
         return ((entry.name, bool(entry.statinfo.flags & StatInfoFlags.IS_DIR)) for entry in found)
+
+    def checksum(self, algorithm: str) -> str | None:
+        """What the server says that the file's checksum is; None where it has none of the kind."""
+        from XRootD.client.flags import QueryCode
+
+        try:
+            system, path = _system(self.address)
+            asked = f"{path}?cks.type={algorithm}"
+            said = _said(self.address, system.query(QueryCode.CHECKSUM, asked, timeout=_ANSWER_S))
+        except UnreadableFile:
+            return None
+        kind, _, digits = said.rstrip(b"\0").decode("latin-1").partition(" ")
+        return digits if kind == algorithm and _HEXADECIMAL.fullmatch(digits) else None
 
     def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
         """See `ByteSource`."""
@@ -117,10 +132,14 @@ def _look(address: str) -> Any:
 
 def _asked(address: str, what: str, *given: Any) -> Any:
     """What the server of an address says of its path."""
+    system, path = _system(address)
+    return _said(address, getattr(system, what)(path, *given, timeout=_ANSWER_S))
+
+
+def _system(address: str) -> tuple[Any, str]:
     client = _client(address)
     url = client.URL(address)
-    system = client.FileSystem(f"{url.protocol}://{url.hostid}")
-    return _said(address, getattr(system, what)(url.path_with_params, *given, timeout=_ANSWER_S))
+    return client.FileSystem(f"{url.protocol}://{url.hostid}"), url.path_with_params
 
 
 def _said(address: str, answer: tuple[Any, Any]) -> Any:
