@@ -98,25 +98,27 @@ class _Handler(BaseHTTPRequestHandler):
             ((first, last),) = spans
             shown = first + 1 if lie == "shifted" else first
             headers |= {"Content-Range": f"bytes {shown}-{last}/{len(data) + (lie == 'longer')}"}
-            self._say(206, headers, data[first : last + 1], cut=lie == "cut")
+            self._say(206, headers, data[first : last + 1], lie=lie)
         else:
             parts = [
                 f"\r\n--xyz\r\nContent-Range: bytes {a}-{b}/{len(data)}\r\n\r\n".encode() + data[a : b + 1]
                 for a, b in spans
             ]
             headers |= {"Content-Type": "multipart/byteranges; boundary=xyz"}
-            self._say(206, headers, b"".join(parts) + b"\r\n--xyz--\r\n", cut=lie == "cut")
-            self.told.sent[self.path] -= sum(p.index(b"\r\n\r\n") + 4 for p in parts) + 11
+            body = b"".join(parts) + b"\r\n--xyz--\r\n"
+            self.told.sent[self.path] -= len(body) - sum(len(data[a : b + 1]) for a, b in spans)  # heads are no content
+            self._say(206, headers, body, lie=lie)
 
-    def _say(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"", *, cut: bool = False) -> None:
+    def _say(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"", *, lie: str = "") -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if cut else body)
-        self.told.sent[self.path] += len(body)
-        self.close_connection = self.close_connection or cut
+        self.told.sent[self.path] += len(body)  # counted before the other side has it
+        cut = {"cut": len(body) // 2, "cut early": 12}.get(lie)
+        self.wfile.write(body[:cut])
+        self.close_connection = self.close_connection or cut is not None
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from tests.remote.test_http import forget, token
 from tests.webserver import WebServer, authority, serving
 from vrecompute import Client
 from vrecompute.execution import replicas
+from vrecompute.reader import rawfile
+from vrecompute.reader.rawfile import RawFile
 from vrecompute.remote import credentials
 from vrecompute.reports.html import page
 from vrecompute.reports.report import dumps, loads, summary_text
@@ -47,13 +49,20 @@ def client(dask, tmp_path):
         yield client
 
 
-def test_the_same_bytes_over_https_and_what_moved_is_told(client, server, folder):
+def test_the_same_bytes_over_https_and_what_moved_is_told(client, server, folder, monkeypatch):
+    begun, used = [], []
+    ahead, covering = RawFile.fetch_ahead, rawfile._covering
+    monkeypatch.setattr(RawFile, "fetch_ahead", lambda file, *pieces: begun.append(1) or ahead(file, *pieces))
+    monkeypatch.setattr(rawfile, "_covering", lambda *asked: used.append(covering(*asked)) or used[-1])
     sums, chosen = str(folder / "sums.py"), {"chunk_bytes": CHUNK_BYTES, "task_chunks": 3}
     files = [str(folder / f"{n}.root") for n in range(2)]
     local = client.run(sums, files, **chosen, reuse=False).wait(120)
     afar = client.run(sums, [f"{server.url}/{n}.root" for n in range(2)], **chosen, reuse=False).wait(120)
     report = afar.report()
     assert (report.status, afar.result().to_bytes()) == ("complete", local.result().to_bytes()), report.failures
+    assert len(begun) == 2 * 12 - 2 * 4, "every chunk but the first of each task"
+    assert len(used) == len(begun)
+    assert all(each is not None for each in used)
     (link,) = report.links
     assert (link.link, link.read_bytes) == (server.url, sum(server.sent.values()))
     assert link.requests == sum(server.requests.values())

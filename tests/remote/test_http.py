@@ -186,6 +186,20 @@ def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
     assert raised.value.file == f"{server.url}/t.root"
 
 
+def test_an_answer_that_is_cut_does_not_make_a_server_one_that_answers_one_range_at_a_time(server, folder):
+    source = reader.look_at(f"{server.url}/t.root")
+    pieces, into = np.array([[0, 9], [40, 49], [90, 99]]), np.empty(27, np.uint8)
+    cuts = ["cut", "cut early"]
+    server.lie = lambda *asked: cuts.pop() if cuts else ""
+    source.read_ranges(pieces, into)
+    content = (folder / "t.root").read_bytes()
+    assert into.tobytes() == content[:9] + content[40:49] + content[90:99]
+    assert http._one_by_one == set()
+    server.several = False
+    source.read_ranges(pieces, into)
+    assert http._one_by_one == {server.url}
+
+
 def test_a_host_that_is_not_there_or_not_encrypted_or_not_trusted(server, folder, monkeypatch):
     with pytest.raises(UnreadableFile, match=r"does not answer: .*Connection refused.*tried again"):
         reader.inspect("https://127.0.0.1:9/t.root")

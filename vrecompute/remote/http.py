@@ -218,10 +218,12 @@ class _Stream:
         said = ""
         for _ in range(_MOST_LINES):
             line = self._stream.readline(4096)
+            if not line:
+                raise Passing(self.address, f"{self.link} ended in the middle of its answer")
             name, _, value = line.decode("latin-1").partition(":")
             if name.strip().lower() == "content-range":
                 said = value
-            if not line or (said and not line.strip()):
+            if said and not line.strip():
                 break
         if not said:
             raise _OneByOne
