@@ -29,9 +29,10 @@ class ByteSource(Protocol):
 
     A source where latency counts also has `begin_ranges`, with the arguments of `read_ranges`: the requests are under
     way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
-    worked on. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal digits,
-    or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and whether
-    each is a folder itself.
+    worked on. One that has `proves_itself`, and it is true, compares each answer with its stamp, and need not be looked
+    at for each chunk. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal
+    digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
+    whether each is a folder itself.
     """
 
     @property

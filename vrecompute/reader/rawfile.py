@@ -7,6 +7,7 @@ have at most a sixteenth of the bytes that are needed.
 from __future__ import annotations
 
 import threading
+import time
 import uuid as uuids
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CorruptFile, UnreadableFile
-from vrecompute.reader.bytesource import ByteSource, look_at
+from vrecompute.reader.bytesource import ByteSource, look_at, scheme_of
 from vrecompute.reader.identity import sampled_content
 from vrecompute.reader.kernels import AT, BYTES, SEEK
 from vrecompute.reader.memory import buffer
@@ -28,6 +29,7 @@ _OPEN_FILES = 32
 _GAP_BYTES = 16 * 1024  # reading this much more is cheaper than another request
 _GAPS_SHARE = 16
 _MOST_AHEAD_BYTES = 64 << 20  # of one thread
+_FRESH_S = 10.0
 
 _cache: OrderedDict[tuple[str | int, ...], RawFile] = OrderedDict()
 _cache_lock = threading.Lock()
@@ -61,6 +63,7 @@ class RawFile:
         self.source = source
         self.size = source.size
         self.uuid = self._identify()
+        self.looked = time.monotonic()
         self._ahead: dict[int, _Ahead] = {}
 
     def _identify(self) -> str:
@@ -76,6 +79,11 @@ class RawFile:
             raise CorruptFile(self.path, f"is truncated: its header says {end} bytes, it has {self.size}")
         at = 59 if large else 47
         return str(uuids.UUID(bytes=header[at : at + 16]))
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it need not be looked at: it was lately, and each of its reads would tell that it changed."""
+        return getattr(self.source, "proves_itself", False) and time.monotonic() < self.looked + _FRESH_S
 
     @cached_property
     def content(self) -> str:
@@ -157,11 +165,14 @@ def open_raw(path: str) -> RawFile:
     Raises UnreadableFile where it is absent or may not be read, CorruptFile where it is no ROOT file
     or shorter than its own header says.
     """
+    if scheme_of(path) and (file := opened_raw(path)) is not None and file.is_fresh:
+        return file
     source = look_at(path)
     key = (path, *source.stamp)
     with _cache_lock:
         if key in _cache:
             _cache.move_to_end(key)
+            _cache[key].looked = time.monotonic()
             return _cache[key]
     file = RawFile(path, source)
     with _cache_lock:

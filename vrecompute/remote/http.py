@@ -27,11 +27,13 @@ from vrecompute.traffic import fetched
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
-__all__ = ["HttpSource", "one_by_one"]
+__all__ = ["TOLD", "HttpSource", "one_by_one"]
 
 _REQUEST_BYTES = 4 << 20
 _SEVERAL = Limits(ranges=64, request_bytes=_REQUEST_BYTES, range_bytes=_REQUEST_BYTES)
 _ONE = Limits(ranges=1, request_bytes=_REQUEST_BYTES, range_bytes=_REQUEST_BYTES)
+# What an answer tells of the file, as far as its server tells it.
+TOLD = ("ETag", "Last-Modified")
 _BLOCK_BYTES = 256 * 1024
 _REQUEST_S = 300.0
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -67,6 +69,7 @@ class HttpSource:
         patiently(self._look)
         told = tuple(self._validators.values()) or (sampled_content(self),)
         self.stamp: Stamp = (self.size, *told)
+        self.proves_itself = any(name in self._validators for name in TOLD)
 
     entries = staticmethod(weblisting.entries)
 
@@ -103,7 +106,7 @@ class HttpSource:
                     self.address, f"{self.link} gives whole files only and no ranges of them; copy the file first"
                 )
             _, _, self.size = self._range_in(response.headers.get("Content-Range", ""))
-            names = (name for name in ("ETag", "Last-Modified") if name in response.headers)
+            names = (name for name in TOLD if name in response.headers)
             self._validators = {name: response.headers[name] for name in names}
             response.read()
         except broken() as error:

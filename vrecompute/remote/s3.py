@@ -61,7 +61,7 @@ class S3Source(http.HttpSource):
         said = _asked(self.address, self._connection, lambda client: client.head_object(**what))
         told = said["ResponseMetadata"]["HTTPHeaders"]
         self.size = int(said["ContentLength"])
-        self._validators = {n: told[n.lower()] for n in ("ETag", "Last-Modified") if n.lower() in told}
+        self._validators = {n: told[n.lower()] for n in http.TOLD if n.lower() in told}
         fetched(self.link, 0)
 
     def _url(self) -> str:
