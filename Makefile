@@ -5,6 +5,7 @@
 #   make acceptance     every test, properties at full counts
 #   make bench          this analysis beside its peers (by hand: timings need a quiet machine)
 #   make lab-slurm      a real Slurm cluster in containers, for the tests that need one; lab-down removes it
+#   make lab-xrootd     a real XRootD server, for the tests that need one; lab-down removes it
 #   make lab-s3         two real S3 services, Ceph's and Swift's, for the tests that need them; lab-down removes them
 #   make lock           pin the requirements again (needs uv)
 #   make wheel          dist/*.whl and the source distribution
@@ -28,7 +29,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test acceptance lint bench lab-slurm lab-s3 lab-down lock wheel clean
+.PHONY: help demo test acceptance lint bench lab-slurm lab-s3 lab-xrootd lab-down lock wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -54,6 +55,9 @@ bench: $(VENV)/bench-$(PY)
 
 lab-slurm:
 	containers/slurm/up
+
+lab-xrootd:
+	containers/xrootd/up
 
 lab-s3:
 	containers/s3/up

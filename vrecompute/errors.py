@@ -16,7 +16,8 @@
     │   ├── ChangedFile         not the file that was planned
     │   ├── MiscountedSource    not as many events as the dataset says
     │   └── UnreadableFile      absent, or permission denied
-    │       └── TransientRead   a read that failed, also when it was tried again
+    │       ├── TransientRead   a read that failed, also when it was tried again
+    │       └── CredentialError a server asks for what is absent, expired or not accepted
     ├── AnalysisError           the analysis' own code failed; carries its traceback
     ├── StoreError              the store lost, refused or damaged an object
     │   ├── StoreFull           no space left
@@ -49,6 +50,7 @@ __all__ = [
     "ChangedFile",
     "ClusterLost",
     "CorruptFile",
+    "CredentialError",
     "DamagedObject",
     "DatasetError",
     "Incomplete",
@@ -195,6 +197,15 @@ class TransientRead(UnreadableFile):
     """The file system failed in a way that may pass; it was read again several times, and failed each time."""
 
     scope: ClassVar[Scope] = "moment"
+
+
+class CredentialError(UnreadableFile):
+    """A server asks for a credential that is absent, expired or not accepted; what else it serves needs it too.
+
+    The run ends unless a replica gives the file; what it has finished is kept.
+    """
+
+    kind = "credentials"
 
 
 class AnalysisError(VrecomputeError):

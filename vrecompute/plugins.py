@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-__all__ = ["ANALYSES", "BACKENDS", "SOURCES", "SOURCE_SCHEMES", "STORES", "installed", "serves"]
+__all__ = ["ANALYSES", "BACKENDS", "SOURCES", "SOURCE_SCHEMES", "STORES", "installed", "serves", "serving"]
 
 ANALYSES = "vrecompute.analyses"
 BACKENDS = "vrecompute.backends"
@@ -26,3 +26,10 @@ def installed(group: str) -> dict[str, EntryPoint]:
 def serves(scheme: str) -> bool:
     """Whether sources of the scheme can be read here."""
     return scheme in SOURCE_SCHEMES or scheme in installed(SOURCES)
+
+
+def serving(scheme: str) -> Callable[[str], Any] | None:
+    """What gives sources of a scheme by their addresses; None where nothing here does."""
+    if scheme not in SOURCE_SCHEMES and scheme in (points := installed(SOURCES)):
+        SOURCE_SCHEMES[scheme] = points[scheme].load()
+    return SOURCE_SCHEMES.get(scheme)

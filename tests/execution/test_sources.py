@@ -22,6 +22,7 @@ from vrecompute.errors import (
     BadInput,
     ChangedFile,
     CorruptFile,
+    CredentialError,
     DatasetError,
     MiscountedSource,
     MissingColumn,
@@ -204,7 +205,7 @@ def test_errors_know_what_is_at_fault():
     scopes = {e: e.scope for e in (BadInput, *BadInput.__subclasses__(), *UnreadableFile.__subclasses__())}
     assert {e for e, scope in scopes.items() if scope == "moment"} == {TransientRead}
     assert {e for e, scope in scopes.items() if scope == "replica"} == {
-        *(UnreadableFile, CorruptFile, ChangedFile, MiscountedSource)
+        *(UnreadableFile, CorruptFile, ChangedFile, MiscountedSource, CredentialError)
     }
     assert {e for e, scope in scopes.items() if scope == "file"} == {BadInput, MissingTree, MissingColumn}
     assert not issubclass(AnalysisError, BadInput)

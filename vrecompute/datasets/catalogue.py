@@ -16,13 +16,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.datasets.find_files import Here, There, find_files, is_pattern, is_url
-from vrecompute.errors import DatasetError
+from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
-from vrecompute.plugins import serves
+from vrecompute.plugins import serves, serving
 from vrecompute.sites.access import Access
+from vrecompute.sites.secrets import holds_secret
 
 if TYPE_CHECKING:
     from vrecompute.datasets.dataset_file import DatasetFile, SampleEntry
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["DATASETS_PATH", "resolve"]
 
 DATASETS_PATH = "VRECOMPUTE_DATASETS"
-_SUFFIXES = (".root", ".yaml", ".yml")
+_DESCRIBED = (".yaml", ".yml")
+_SUFFIXES = (".root", *_DESCRIBED)
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?!:)")
 _UNITED = "events"
 
@@ -88,11 +93,15 @@ def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise DatasetError(f"{text!r}: a line break, a NUL or another control character; no path can be read like that")
     address, _, only = text.partition("::")
+    if is_url(text) and not address.endswith(_DESCRIBED):
+        address, only = text, ""  # [::1] is a host
     if _SCHEME.match(address) and not os.path.exists(address):
         _check_scheme(address)
     if not ("/" in address or is_pattern(address) or address.endswith(_SUFFIXES) or os.path.exists(address)):
         address = _named(address)
-    if address.endswith((".yaml", ".yml")):
+    if address.partition("?")[0].endswith(_DESCRIBED) and is_url(address):
+        return _folder(address, only, tree, access)
+    if address.endswith(_DESCRIBED):
         from vrecompute.datasets.dataset_file import read_dataset
 
         folder = os.path.dirname(address)
@@ -112,18 +121,36 @@ def _folder(description: str, only: str, tree: str | None, access: Access | None
     """What the `dataset.yaml` of a folder says, whose files are beside it on its own machine."""
     from vrecompute.datasets.dataset_file import BOUNDS, parse_dataset, read_dataset
 
-    folder = posixpath.dirname(description)
+    folder = _beside(description, "")
+    if is_url(description):
+        parsed = parse_dataset(_content_afar(description, BOUNDS.max_bytes), description)
+        return _described(_without_lists(parsed, description), description, only, tree, access, folder, folder)
     if access is None:
         return _described(read_dataset(Path(description)), description, only, tree, None, folder, folder)
     got = access.run(["head", "-c", str(BOUNDS.max_bytes + 1), "--", description])
     if got.code != 0:
         raise DatasetError(f"{access}: {description} cannot be read: {got.complaint or f'exit code {got.code}'}")
-    parsed = parse_dataset(got.stdout, f"{access}: {description}")
-    if lists := [sample.certified for sample in parsed.samples if sample.certified]:
-        raise DatasetError(
-            f"{access}: {description}: this machine has to read {lists[0]}; copy both files here and name the YAML"
-        )
+    parsed = _without_lists(parse_dataset(got.stdout, f"{access}: {description}"), f"{access}: {description}")
     return _described(parsed, description, only, tree, access, folder, folder)
+
+
+def _without_lists(parsed: DatasetFile, where: str) -> DatasetFile:
+    if lists := [sample.certified for sample in parsed.samples if sample.certified]:
+        raise DatasetError(f"{where}: this machine has to read {lists[0]}; copy both files here and name the YAML")
+    return parsed
+
+
+def _content_afar(address: str, max_bytes: int) -> bytes:
+    """What the source at an address holds, up to a byte more than `max_bytes`."""
+    serve = serving(address.partition(":")[0])
+    try:
+        source = serve(address) if serve else None
+        content = np.empty(0 if source is None else min(source.size, max_bytes + 1), dtype=np.uint8)
+        if source is not None and len(content):
+            source.read_ranges(np.array([[0, len(content)]]), content)
+    except BadInput as error:
+        raise DatasetError(str(error)) from error
+    return content.tobytes()
 
 
 def _as_sources(paths: Iterable[str], made: Source) -> tuple[Source, ...]:
@@ -157,10 +184,12 @@ def _described(
     chosen = [s for s in parsed.samples if not only or s.name == only]
     disk = Here() if access is None else There(access)
     entries = [(sample, entry) for sample in chosen for entry in sample.files]
-    places = [entry.path if is_url(entry.path) else posixpath.join(folder, entry.path) for _, entry in entries]
+    places = [_beside(folder, entry.path) for _, entry in entries]
+    replicas = [[_beside(folder, replica) for replica in entry.replicas] for _, entry in entries]
     for place in filter(is_url, places):
         _check_scheme(place)
-    replicas = [[r if is_url(r) else posixpath.join(folder, r) for r in entry.replicas] for _, entry in entries]
+    for replica in (replica for several in replicas for replica in several):
+        _check_secret(replica)
     others = find_files(disk, [replica for several in replicas for replica in several])
     sources: list[Source] = []
     for (sample, entry), (paths, description), several in zip(entries, find_files(disk, places), replicas, strict=True):
@@ -190,7 +219,26 @@ def _one_file(file: str, sample: str, paths: Sequence[str], description: str) ->
     return paths[0]
 
 
+def _beside(folder: str, path: str) -> str:
+    """What `path` names where relative ones begin in `folder`, or beside a file; a query stays at the end."""
+    if is_url(path) or not is_url(folder):
+        return path if is_url(path) else posixpath.join(folder if path else posixpath.dirname(folder), path)
+    place, mark, query = folder.partition("?")
+    start = place if place.endswith("/") else posixpath.dirname(place) + "/"
+    return urlunsplit(urlsplit(start)._replace(path=posixpath.join(urlsplit(start).path, path))) + mark + query
+
+
+def _check_secret(address: str) -> None:
+    """DatasetError, which does not show it, for an address that carries a secret: it would be written down."""
+    if is_url(address) and holds_secret(address):
+        raise DatasetError(
+            f"an address of the scheme {address.partition(':')[0]!r} carries a secret, which would be written into "
+            "plans and reports; remove it: tokens and keys are found where they are (docs/datasets.md)"
+        )
+
+
 def _check_scheme(address: str) -> None:
+    _check_secret(address)
     scheme = address.partition(":")[0]
     if not (is_url(address) and serves(scheme)):
         raise DatasetError(

@@ -4,6 +4,8 @@
     data               every file *.root below it, at any depth
     data/*/x?.root     a pattern of files: `*`, `?` and `[...]` within one name, `**` for any number of folders
     scheme://a/b.root  that file, which is not looked for
+    scheme://a/b/      every file *.root below it, where the scheme's servers list folders
+    scheme://a/*.root  a pattern, in which `?` begins a query
 
 Symbolic links are followed, to files and to folders; a folder is not entered again below itself. Names that begin
 with a dot match only where the pattern has the dot. What cannot be listed is an error; a folder that a pattern
@@ -17,13 +19,15 @@ import fnmatch
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from urllib.parse import quote, unquote
 
-from vrecompute.errors import DatasetError
+from vrecompute.errors import BadInput, DatasetError
+from vrecompute.plugins import serving
 from vrecompute.sites.access import Access
 
-__all__ = ["DESCRIPTION", "Disk", "Entry", "Here", "There", "find_files", "is_pattern", "is_url"]
+__all__ = ["DESCRIPTION", "Afar", "Disk", "Entry", "Here", "There", "find_files", "is_pattern", "is_url"]
 
 #: The name under which a folder describes its files itself.
 DESCRIPTION = "dataset.yaml"
@@ -31,7 +35,7 @@ _FOLDER = "*.root"
 
 
 def is_url(address: str) -> bool:
-    """Whether an address names one file by a scheme, and no path."""
+    """Whether an address has a scheme, and is no path."""
     return "://" in address
 
 
@@ -178,6 +182,59 @@ class There(Disk):
         return [os.fsdecode(answer) for answer in done.stdout.split(b"\0")[:-1]]
 
 
+class Afar(Disk):
+    """The folders of a server, by paths of which `address` makes addresses."""
+
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        before, mark, self._query = rest.partition("?")
+        place, _, path = before.partition("/")
+        # root://host//path has two slashes, of which one is not the path's
+        self.path = "/" + path.lstrip("/")
+        self._base = f"{scheme}://{place}" + "/" * (len(path) - len(path.lstrip("/")))
+        self._query, self._quoted = mark + self._query, scheme in ("http", "https")
+        self.path = unquote(self.path) if self._quoted else self.path
+        self._serving = serving(scheme)
+        self._listed: dict[str, list[Entry]] = {}
+
+    def address(self, path: str) -> str:
+        """The address of a path."""
+        return self._base + (quote(path) if self._quoted else path) + self._query
+
+    def look(self, paths: Sequence[str]) -> list[Entry]:
+        """What is at these paths: a folder is what can be listed."""
+        return [self._look(str(PurePosixPath(path))) for path in paths]
+
+    def _look(self, path: str) -> Entry:
+        try:
+            self._list(path)
+        except DatasetError:
+            if path == "/":
+                raise
+            beside = self._list(path.rpartition("/")[0] or "/")
+            return next((entry for entry in beside if entry.path == path), Entry(path, is_there=False))
+        return Entry(path, path)
+
+    def entries(self, folders: Sequence[Entry]) -> list[Entry]:
+        """What the folders hold."""
+        return [replace(entry, above=folder) for folder in folders for entry in self._list(folder.path)]
+
+    def _list(self, folder: str) -> list[Entry]:
+        if folder not in self._listed:
+            address = self.address(folder.rstrip("/") + "/")
+            if (listing := getattr(self._serving, "entries", None)) is None:
+                raise DatasetError(f"{address}: folders of its scheme cannot be listed; name the files")
+            try:
+                names = [(name, inside) for name, inside in listing(address) if name not in ("", ".", "..")]
+            except BadInput as error:
+                raise DatasetError(f"folder {error}") from error
+            if odd := next((name for name, _ in names if "/" in name or not name.isprintable()), None):
+                raise DatasetError(f"folder {address} lists {odd!r}, which is not the name of a file")
+            paths = [(f"{folder.rstrip('/')}/{name}", inside) for name, inside in names]
+            self._listed[folder] = [Entry(path, path if inside else "") for path, inside in paths]
+        return self._listed[folder]
+
+
 def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str], str]]:
     """For each address its files, absolute and sorted, and the description of its folder where it has one.
 
@@ -186,7 +243,7 @@ def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str]
     entries = iter(disk.look([address for address in addresses if not is_url(address)]))
     for address in addresses:
         if is_url(address):
-            yield [address], ""
+            yield _found_afar(address)
             continue
         entry = next(entries)
         if entry.folder:
@@ -197,9 +254,22 @@ def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str]
             yield [entry.path], ""
 
 
+def _found_afar(address: str) -> tuple[list[str], str]:
+    path = address.partition("?")[0]
+    if not (path.endswith("/") or is_pattern(path)):
+        return [address], ""
+    afar, description = Afar(address), ""
+    if is_pattern(path):
+        found = _matching(afar, address, afar.path)
+    else:
+        place = afar.path.rstrip("/") or "/"
+        found, description = _in_folder(afar, address, Entry(place, place))
+    return [afar.address(file) for file in found], afar.address(description) if description else ""
+
+
 def _in_folder(disk: Disk, address: str, folder: Entry) -> tuple[list[str], str]:
     if any(entry.name == DESCRIPTION for entry in disk.entries([folder])):
-        return [], f"{folder.path}/{DESCRIPTION}"
+        return [], f"{folder.path.rstrip('/')}/{DESCRIPTION}"
     others = _walk(disk, [folder])[1]
     if described := next((entry.path for entry in others if entry.name == DESCRIPTION), None):
         raise DatasetError(

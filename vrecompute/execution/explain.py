@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Explanation:
     `memory_bytes` is the estimated peak of one worker; `seconds` the estimated wall time on `threads`, None where no
     earlier run measured a rate or no source is known. Bytes are of the declared columns, in the `chunks_new` that are
     to be computed. At most `chunks_in_doubt` of these are in the store after all: their files are like earlier ones,
-    and the run compares the data first. Where the run would compute nothing, `stops` says why. `why` says what changed
+    and the run compares the data first. `links` are those bytes by link, that of each source's first
+    address. Where the run would compute nothing, `stops` says why. `why` says what changed
     since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
     """
 
@@ -83,6 +84,7 @@ class Explanation:
     bad: tuple[str, ...] = ()
     stops: str = ""
     not_looked: str = ""
+    links: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -106,6 +108,10 @@ class Explanation:
                 self._known(f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them stored already"),
             ),
             ("to read", self._known(to_read)),
+            *_listed(
+                "moves",
+                tuple(f"{bytes_text(size)} from {link}" for link, size in self.links.items() if link != "file://"),
+            ),
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", time if self.seconds is None and self._known_sources else self._known(time)),
             *_listed("bad", self.bad),
@@ -213,10 +219,14 @@ def explain(
     threads = min(SiteLimits(site).workers(workers) * site.workers.threads, max(1, len(new)))
     events = new[:, 2] - new[:, 1]
     shares = events / np.array([s.entries or 1 for s in plan.sources], dtype=np.float64)[new[:, 0]]
-    data_bytes, disk_bytes = (
-        int(np.rint(np.array(sizes, dtype=np.float64)[new[:, 0]] * shares).astype(np.int64).sum())  # as tasks count
-        for sizes in ([s.data_bytes for s in plan.sources], [s.disk_bytes for s in plan.sources])
-    )
+    bytes_of = {
+        kind: np.rint(np.array([getattr(s, kind) for s in plan.sources], dtype=np.float64)[new[:, 0]] * shares)
+        for kind in ("data_bytes", "disk_bytes")
+    }  # as tasks count
+    links: dict[str, int] = {}
+    for number, size in zip(new[:, 0].tolist(), bytes_of["disk_bytes"].astype(np.int64).tolist(), strict=True):
+        link = reader.link_of(plan.sources[number].path)
+        links[link] = links.get(link, 0) + size
     return Explanation(
         dataset=manifest.dataset.notes,
         sources=len(plan.sources) + len(bad) + unknown,
@@ -226,8 +236,8 @@ def explain(
         chunks_stored=int(collector.have.sum()),
         chunks_new=len(new),
         chunks_in_doubt=int(doubted.sum()),
-        data_bytes=data_bytes,
-        disk_bytes=disk_bytes,
+        data_bytes=int(bytes_of["data_bytes"].sum()),
+        disk_bytes=int(bytes_of["disk_bytes"].sum()),
         memory_bytes=_PROCESS_BYTES + _CHUNK_COPIES * manifest.settings.chunk_bytes * site.workers.threads,
         threads=threads,
         seconds=int(events.sum()) / rate / threads if rate and plan.sources else None,
@@ -235,6 +245,7 @@ def explain(
         why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
         bad=bad,
         not_looked=not_looked,
+        links=links,
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 

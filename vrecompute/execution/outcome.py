@@ -27,6 +27,7 @@ from vrecompute.reports.report import RunSummary, Status
 from vrecompute.reports.scale_factors import sample_summary, sums_to_zero, weight_warnings
 from vrecompute.results.result import Result
 from vrecompute.stores.objects import sha256_in
+from vrecompute.traffic import Traffic
 
 __all__ = ["Outcome", "Tally", "inside"]
 
@@ -102,6 +103,7 @@ class Tally:
         self.bytes = 0
         self.core_s = 0.0
         self._machines: set[str] = set()
+        self.traffic = Traffic()
         self._retries: list[str] = []
         self._elsewhere: dict[str, None] = {}
         self._times: dict[str, float] = defaultdict(float)
@@ -152,7 +154,8 @@ class Tally:
 
     def failed(self, failure: Failure) -> None:
         """Something failed; told twice it counts once."""
-        if failure not in self.failures:
+        # a credential that is missing is missing for every chunk
+        if not any(f == failure or f.kind == failure.kind == "credentials" for f in self.failures):
             self.failures.append(failure)
 
     def planned(self, plan: Plan, analysis: Analysis) -> None:
@@ -172,6 +175,7 @@ class Tally:
         self._machines.add(task_report.machine)
         self.retried(task_report.retries)
         self.read_elsewhere(task_report.replicas)
+        self.traffic.add(task_report.links)
         if new_chunks:
             self.computed += new_chunks
             self.events_computed += task_report.events
@@ -239,6 +243,7 @@ class Tally:
             recomputed=self.recomputed,
             read_retries=len(self._retries),
             retried=_some(self._retries),
+            links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
         )
         files = summary.files

@@ -169,9 +169,10 @@ class Planner:
         )
         for number, end in ended.items():
             if end.how == "done":
-                value, retries, elsewhere = end.value
+                value, retries, elsewhere, links = end.value
                 self.tally.retried(retries)
                 self.tally.read_elsewhere(elsewhere)
+                self.tally.traffic.add(links)
                 ended[number] = replace(end, value=value)
         return ended
 
@@ -190,7 +191,7 @@ class _Workers:
         return self.planner.whole(alike)
 
 
-def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str], list[str]]:
-    """What the function gives, on a worker, the reads that were tried again for it, and the replicas that were read."""
-    retries, notes = reader.count_retries(), note_replicas()
-    return function(shared, batch), retries, list(notes.told)
+def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str], list[str], Any]:
+    """What the function gives, on a worker, with reads that were tried again for it, replicas, and traffic by link."""
+    retries, notes, traffic = reader.count_retries(), note_replicas(), reader.count_traffic()
+    return function(shared, batch), retries, list(notes.told), traffic.links

@@ -14,7 +14,7 @@ from typing import TypeVar
 from vrecompute import reader
 from vrecompute.errors import BadInput
 
-__all__ = ["ReplicaNotes", "first_that_gives", "note_elsewhere", "note_replicas", "read_somewhere"]
+__all__ = ["ReplicaNotes", "first_that_gives", "gave_last", "note_elsewhere", "note_replicas", "read_somewhere"]
 
 _T = TypeVar("_T")
 
@@ -65,6 +65,11 @@ def note_elsewhere(addresses: Sequence[str], number: int, why: str) -> None:
     """Note that the address of this number, where it is not the first, was read, and why."""
     if number and (notes := _noted.get()) is not None:
         notes.told[f"{addresses[number]} was read for {addresses[0]}: {why}"] = None
+
+
+def gave_last(addresses: Sequence[str]) -> str:
+    """The address that `read_somewhere` tries first."""
+    return addresses[_gave.get(tuple(addresses), (0, ""))[0]]
 
 
 def read_somewhere(addresses: Sequence[str], read: Callable[[str], _T]) -> _T:

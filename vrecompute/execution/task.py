@@ -24,7 +24,7 @@ from vrecompute.execution.events import count_certified, events_given, sum_of_we
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.replicas import ReplicaNotes, note_replicas, read_somewhere
+from vrecompute.execution.replicas import ReplicaNotes, gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
@@ -80,7 +80,8 @@ class TaskReport:
     `longest_s` is of its longest chunk. Chunks from `left` on were not started, for want of time; `leaves` says
     whether the worker makes room for another, as it does unless its time is the Runner's own. `retries` names the file
     and the reason of each read or store request that was tried again, `replicas` those that were read in place of
-    others; `origins` are what the store has of sources that were read there, and did not change meanwhile.
+    others; `origins` are what the store has of sources that were read there, and did not change meanwhile. `links` are
+    bytes and requests by link.
     """
 
     part: str | None
@@ -98,6 +99,7 @@ class TaskReport:
     retries: tuple[str, ...] = ()
     replicas: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    links: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
@@ -118,7 +120,7 @@ def compute(
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
-    retries, notes = reader.count_retries(), note_replicas()
+    retries, notes, traffic = reader.count_retries(), note_replicas(), reader.count_traffic()
     origins: list[str] = []
     nodes: list[PartNode] = []
     done: list[int] = []
@@ -139,7 +141,8 @@ def compute(
                 break
             chunk_began = _PACE.begins()
             try:
-                result, rows = process_chunk(context, source, start, stop, store, seconds)
+                following = source.bounds[leaf + 2] if leaf + 1 < end else None
+                result, rows = process_chunk(context, source, start, stop, store, seconds, following)
                 clock = time.perf_counter()
                 tree.add(Node(0, leaf), result)
                 pieces += rows
@@ -168,11 +171,11 @@ def compute(
     part = write_part(store, context.plan.work, nodes, context.run, context.reads.told) if nodes else None
     _PACE.wrote(context.plan.work, time.perf_counter() - clock)
     seconds["write"] += time.perf_counter() - clock
-    seconds["cpu"] = time.thread_time() - cpu
+    seconds["cpu"] = time.thread_time() - cpu + traffic.cpu_s
     seconds["wall"] = time.perf_counter() - began
     facts = (part, tuple(done), tuple(failures), events, data_bytes, disk_bytes, seconds)
     leaves = left is not None and _makes_room(context)
-    told = (tuple(retries), tuple(notes.told), tuple(origins))
+    told = (tuple(retries), tuple(notes.told), tuple(origins), dict(traffic.links))
     return TaskReport(*facts, _worker_name(), machine_facts(), longest_s, left, leaves, *told)
 
 
@@ -192,12 +195,23 @@ def _makes_room(context: TaskContext) -> bool:
 
 
 def process_chunk(
-    context: TaskContext, source: PlannedSource, start: int, stop: int, store: Store, seconds: dict[str, float]
+    context: TaskContext,
+    source: PlannedSource,
+    start: int,
+    stop: int,
+    store: Store,
+    seconds: dict[str, float],
+    following: int | None = None,
 ) -> tuple[Result, list[Piece]]:
-    """The Result of one chunk, with `events` and `sum_of_weights` filled in, and where its skim rows were stored."""
+    """The Result of one chunk, with `events` and `sum_of_weights` filled in, and where its skim rows were stored.
+
+    The chunk after it, if it is read next, ends at `following`.
+    """
     sample = context.plan.sample(source.sample)
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
+    if following is not None and (table := _table(store.url, source.sidecar)) is not None:
+        reader.fetch_ahead(gave_last(source.places), table, source.columns, stop, following)
     digest = data_digest(columns)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()

@@ -6,17 +6,16 @@ scheme://place/a.root        what the `vrecompute.sources` entry point of that n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import UnreadableFile
-from vrecompute.plugins import SOURCE_SCHEMES, SOURCES, installed
+from vrecompute.plugins import serving
 from vrecompute.reader.localfile import LocalFile
 
-__all__ = ["ByteSource", "Stamp", "look_at", "scheme_of"]
+__all__ = ["ByteSource", "Stamp", "link_of", "look_at", "scheme_of"]
 
 Stamp = tuple[int | str, ...]
 
@@ -26,6 +25,14 @@ class ByteSource(Protocol):
 
     `stamp` is another one where the content may be another: size and times, or an ETag. Errors are those of
     `vrecompute.errors`, with the address: TransientRead where another try may help, UnreadableFile, CorruptFile.
+    What it reads it counts (`vrecompute.traffic.fetched`).
+
+    A source where latency counts also has `begin_ranges`, with the arguments of `read_ranges`: the requests are under
+    way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
+    worked on. One that has `proves_itself`, and it is true, compares each answer with its stamp, and need not be looked
+    at for each chunk. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal
+    digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
+    whether each is a folder itself.
     """
 
     @property
@@ -45,19 +52,20 @@ def scheme_of(address: str) -> str:
     return address.partition("://")[0] if "://" in address else ""
 
 
+def link_of(address: str) -> str:
+    """`scheme://host` of an address, which its bytes come over; `file://` for a path."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if separator else "file://"
+
+
 def look_at(address: str) -> ByteSource:
     """The source at an address as it is now. Raises UnreadableFile."""
     scheme = scheme_of(address)
     if not scheme:
         return LocalFile.look(address)
-    return _serving(address, scheme)(address)
-
-
-def _serving(address: str, scheme: str) -> Callable[[str], ByteSource]:
-    if scheme not in SOURCE_SCHEMES:
-        if scheme not in (points := installed(SOURCES)):
-            raise UnreadableFile(
-                address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
-            )
-        SOURCE_SCHEMES[scheme] = points[scheme].load()
-    return SOURCE_SCHEMES[scheme]
+    if (serve := serving(scheme)) is None:
+        raise UnreadableFile(
+            address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"
+        )
+    source: ByteSource = serve(address)
+    return source

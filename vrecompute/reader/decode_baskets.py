@@ -20,7 +20,7 @@ from vrecompute.reader.lists import accumulate
 from vrecompute.reader.memory import buffer, slab
 from vrecompute.reader.rawfile import RawFile
 
-__all__ = ["NotDecodable", "read_baskets"]
+__all__ = ["NotDecodable", "baskets_of", "read_baskets"]
 
 _NO_ITEMS = np.zeros(0, dtype=np.int64)
 
@@ -137,17 +137,9 @@ def read_baskets(
 
     Raises CorruptFile naming the column and the entries whose basket is damaged.
     """
-    chosen = {name: table.branches[name] for name in columns if name in table.branches}
+    ranges = _ranges(table, columns, start, stop)
+    chosen = {name: table.branches[name] for name in columns if name in ranges}
     others = [name for name in columns if name not in chosen]
-    ranges = dict.fromkeys(chosen, (start, stop))
-    for branch in chosen.values():
-        if branch.counts:  # a basket's items start at its first entry, so that must be counted from there
-            low, high = ranges.get(branch.counts, (start, stop))
-            pieces = branch.pieces(start, stop)
-            if len(pieces):
-                low = min(low, int(pieces[0, kernels.FIRST]))
-                high = max(high, int(pieces[-1, kernels.FIRST] + pieces[-1, kernels.COUNT]))
-            ranges[branch.counts] = (low, high)
     chunk = _Chunk(file, table, ranges)
     collections: dict[str, _Lists] = {}
     counted: dict[str, NDArray[np.generic]] = {}
@@ -167,6 +159,26 @@ def read_baskets(
         except NotDecodable:
             others.append(name)
     return result, others
+
+
+def baskets_of(table: BasketTable, columns: Sequence[str], start: int, stop: int) -> NDArray[np.int64]:
+    """All baskets that `read_baskets` reads for the same."""
+    ranges = _ranges(table, columns, start, stop)
+    return np.concatenate([np.zeros((0, 5), np.int64), *[table.branches[n].pieces(*s) for n, s in ranges.items()]])
+
+
+def _ranges(table: BasketTable, columns: Sequence[str], start: int, stop: int) -> dict[str, tuple[int, int]]:
+    """Which entries of which branches are decoded for entries [start, stop) of columns."""
+    ranges = {name: (start, stop) for name in columns if name in table.branches}
+    for branch in [table.branches[name] for name in ranges]:
+        if branch.counts:  # a basket's items start at its first entry, so that must be counted from there
+            low, high = ranges.get(branch.counts, (start, stop))
+            pieces = branch.pieces(start, stop)
+            if len(pieces):
+                low = min(low, int(pieces[0, kernels.FIRST]))
+                high = max(high, int(pieces[-1, kernels.FIRST] + pieces[-1, kernels.COUNT]))
+            ranges[branch.counts] = (low, high)
+    return ranges
 
 
 def _count(chunk: _Chunk, name: str, counts: NDArray[np.generic], low: int, start: int, stop: int) -> _Lists:

@@ -21,7 +21,7 @@ from vrecompute.reader.memory import Slab, buffer, slab
 from vrecompute.reader.pages import CHECKSUM_BYTES, FieldTable, PageColumn, PageTable
 from vrecompute.reader.rawfile import RawFile
 
-__all__ = ["read_pages"]
+__all__ = ["pages_of", "read_pages"]
 
 _SPLIT, _ZIGZAG, _DELTA = range(0x11, 0x1C), (0x11, 0x13, 0x15), (0x1A, 0x1B)
 _NO_BASES = np.zeros(0, dtype=np.int64)
@@ -75,6 +75,19 @@ def read_pages(
             offsets = (np.arange(stop - start + 1, dtype=np.int64) if offsets is None else offsets) * field.repeat
         result[name] = Column(_native(values, table, field), offsets)
     return result, [name for name in columns if name not in chosen]
+
+
+def pages_of(table: PageTable, columns: Sequence[str], start: int, stop: int) -> NDArray[np.int64]:
+    """All pages that `read_pages` reads for the same, of a range of whole clusters; none of another range.
+
+    Within a cluster only the offsets tell which items an entry has.
+    """
+    low, high = (int(np.searchsorted(table.clusters, at)) for at in (start, stop))
+    whole = (start, stop) == (table.clusters[low], table.clusters[min(high, len(table.clusters) - 1)])
+    chosen = [table.fields[name] for name in columns if whole and name in table.fields]
+    numbers = {n for field in chosen for n in (field.values, field.index) if n is not None}
+    ranges = [(c, int(c.clusters[low]), int(c.clusters[high])) for c in map(table.columns.__getitem__, numbers)]
+    return np.concatenate([np.zeros((0, 5), np.int64), *[c.pieces(first, last)[0] for c, first, last in ranges]])
 
 
 def _native(values: Mapping[int, NDArray[np.uint8]], table: PageTable, field: FieldTable) -> NDArray[Any]:

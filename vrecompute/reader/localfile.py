@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vrecompute.errors import CorruptFile, TransientRead
 from vrecompute.reader.retry import unreadable
+from vrecompute.traffic import fetched
 
 __all__ = ["LocalFile", "stamp_of"]
 
@@ -57,6 +58,7 @@ class LocalFile:
             end = at + stop - start
             self._read(whole[at:end], start)
             at = end
+        fetched("file://", at, len(pieces))
 
     def _read(self, view: memoryview, position: int) -> None:
         descriptor = self._descriptor

@@ -8,17 +8,17 @@ from vrecompute.datasets.columns import Column
 from vrecompute.errors import ChangedFile, CorruptFile, UsageError
 from vrecompute.reader import rntuple, ttree
 from vrecompute.reader.baskets import BasketTable, tabulate_baskets
-from vrecompute.reader.decode_baskets import read_baskets
-from vrecompute.reader.decode_pages import read_pages
+from vrecompute.reader.decode_baskets import baskets_of, read_baskets
+from vrecompute.reader.decode_pages import pages_of, read_pages
 from vrecompute.reader.facts import FileFacts, require_columns
 from vrecompute.reader.flatten import share_offsets
 from vrecompute.reader.handles import Handle, damage, forget, open_file
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.pages import PageTable, tabulate_pages
-from vrecompute.reader.rawfile import open_raw
+from vrecompute.reader.rawfile import open_raw, opened_raw
 from vrecompute.reader.retry import retried
 
-__all__ = ["READER_VERSION", "Table", "read", "tabulate"]
+__all__ = ["READER_VERSION", "Table", "fetch_ahead", "read", "tabulate"]
 
 READER_VERSION = 2
 """Part of the key of every partial result: raised when the same file would be decoded to other arrays."""
@@ -58,7 +58,7 @@ def read(
         _verify(path, name, table.identity, found)
     else:
         handle = open_file(path)
-        name = handle.resolve(tree)
+        file, name = handle.raw, handle.resolve(tree)
         found = _identity(handle, name)
         require_columns(path, name, _known(handle, name), names)
         table = _table(handle, name, names)
@@ -67,9 +67,10 @@ def read(
         raise UsageError(f"{path}: events [{start}, {stop}) are outside tree {name!r} of {found.entries} entries")
     result: dict[str, Column] = {}
     if isinstance(table, BasketTable):
-        result, names = read_baskets(open_raw(path), table, names, start, stop)
+        result, names = read_baskets(file, table, names, start, stop)
     elif isinstance(table, PageTable):
-        result, names = read_pages(open_raw(path), table, names, start, stop)
+        result, names = read_pages(file, table, names, start, stop)
+    file.forget_ahead()
     if names:
         handle = open_file(path)
         _verify(path, name, found, _identity(handle, name))
@@ -79,6 +80,21 @@ def read(
         if seen != stop - start:
             raise CorruptFile(path, f"column {column!r} has {seen} events where {stop - start} were asked for")
     return share_offsets({column: result[column] for column in columns})
+
+
+def fetch_ahead(path: str, table: Table, columns: Sequence[str], start: int, stop: int) -> None:
+    """Begin to fetch what `read` of the same range by this thread will need, where the bytes come over a network.
+
+    Only of a file that is open, and never raises: what goes wrong is told when it is read.
+    """
+    file = opened_raw(path)
+    if file is None or not hasattr(file.source, "begin_ranges"):
+        return
+    names = list(dict.fromkeys(columns))
+    if isinstance(table, BasketTable):
+        file.fetch_ahead(baskets_of(table, names, start, stop), table.embedded)
+    else:
+        file.fetch_ahead(pages_of(table, names, start, stop))
 
 
 @retried(forget)

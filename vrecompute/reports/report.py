@@ -23,6 +23,7 @@ __all__ = [
     "Chunks",
     "Events",
     "FileSummary",
+    "LinkTraffic",
     "ReportedFailure",
     "RunSummary",
     "SampleSummary",
@@ -115,14 +116,28 @@ class SampleSummary:
 
 
 @dataclass(frozen=True)
+class LinkTraffic:
+    """What was read over one link, `scheme://host`, `file://` for file systems: bytes, and requests for them."""
+
+    link: str
+    read_bytes: int
+    requests: int
+
+    def __str__(self) -> str:
+        where = "file systems" if self.link == "file://" else self.link
+        return f"{bytes_text(self.read_bytes)} in {count_text(self.requests)} requests from {where}"
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """The facts of one run, complete or not.
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
     `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
     chunks be computed again that an earlier run had. `read_retries` counts reads that failed and were
-    tried again, `retried` names some, with file and reason. `labels` are the user's
-    own words for the run.
+    tried again, `retried` names some, with file and reason. `links` are what was read of sources over each link, from
+    preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
+    the user's own words for the run.
     """
 
     run: str
@@ -146,6 +161,7 @@ class RunSummary:
     read_retries: int = field(default=0, metadata=ADDED)
     retried: str = field(default="", metadata=ADDED)
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    links: tuple[LinkTraffic, ...] = field(default=(), metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
@@ -272,6 +288,9 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
     lines.append(f"  columns   {bytes_text(s.bytes)} on disk{rate}")
+    lines += [f"  read      {link}" for link in s.links[:most]]
+    if len(s.links) > most:
+        lines.append(f"  read      ... and from {len(s.links) - most} more in report.json")
     if stages:
         lines.append(f"  time      {stages}")
     for channel, cuts in s.cutflow.items():

@@ -1,0 +1,148 @@
+"""Bearer tokens and X.509 proxies of this user, where grid software leaves them; read anew each time, never kept.
+
+A token is that of $BEARER_TOKEN, of the file $BEARER_TOKEN_FILE, of the secret file BEARER_TOKEN that a job was
+brought, of $XDG_RUNTIME_DIR/bt_u<uid> or of /tmp/bt_u<uid> (WLCG Bearer Token Discovery 1.0); a proxy is that of
+$X509_USER_PROXY or of /tmp/x509up_u<uid>.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from vrecompute.regular_file import read_regular
+
+__all__ = ["Proxy", "Token", "bearer_token", "why_none", "x509_proxy"]
+
+_MOST_BYTES = 64 * 1024
+_FOLDER, _ME = "/tmp", os.getuid()
+_ANY = ("/jwt/v1/any", "ANY")  # how the audience "any" of a WLCG token ends
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token, which no text of it shows. `where` is where it was found; `expires` in seconds since 1970."""
+
+    value: str = field(repr=False)
+    where: str
+    expires: float | None = None
+    audience: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has expired."""
+        return self.expires is not None and self.expires <= time.time()
+
+    def is_for(self, host: str) -> bool:
+        """Whether a host may see it: any where it does not say for which it is."""
+        hosts = {re.sub(r"^[a-z]+://", "", a).partition("/")[0].partition(":")[0] for a in self.audience}
+        return not self.audience or host in hosts or any(audience.endswith(_ANY) for audience in self.audience)
+
+    def __str__(self) -> str:
+        return f"the bearer token of {self.where}{_over(self.expires)}"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The file of an X.509 proxy: certificates and key. `stamp` is another one when it was renewed."""
+
+    path: str
+    stamp: int
+    expires: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has expired."""
+        return self.expires <= time.time()
+
+    def __str__(self) -> str:
+        return f"the X.509 proxy {self.path}{_over(self.expires)}"
+
+
+def _over(expires: float | None) -> str:
+    if expires is None or expires > time.time():
+        return ""
+    return f", which expired at {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def bearer_token() -> Token | None:
+    """The first token that is found, be it expired or not."""
+    for where, text in _tokens():
+        if re.fullmatch(r"[A-Za-z0-9._~+/=-]+", value := text.strip()):
+            return Token(value, where, *_claims(value))
+    return None
+
+
+def x509_proxy() -> Proxy | None:
+    """The proxy that is found, be it expired or not."""
+    named = os.environ.get("X509_USER_PROXY")
+    path = Path(named or f"{_FOLDER}/x509up_u{_ME}")
+    with suppress(OSError):
+        status = path.stat()
+        if named or status.st_uid == _ME:
+            return _proxy(path, status.st_mtime_ns)
+    return None
+
+
+@lru_cache(maxsize=4)
+def _proxy(path: Path, stamp: int) -> Proxy | None:
+    from cryptography import x509
+
+    with suppress(ValueError, OSError):
+        chain = x509.load_pem_x509_certificates(read_regular(path, _MOST_BYTES))
+        return Proxy(str(path), stamp, min(c.not_valid_after_utc for c in chain).timestamp())
+    return None
+
+
+def why_none() -> str:
+    """What there is that cannot be used, or where nothing was found."""
+    found = [str(item) for item in (bearer_token(), x509_proxy()) if item is not None and item.is_over]
+    return "; ".join(found) or (
+        "no bearer token ($BEARER_TOKEN, $BEARER_TOKEN_FILE, $XDG_RUNTIME_DIR or /tmp) and no X.509 proxy "
+        "($X509_USER_PROXY or /tmp) was found"
+    )
+
+
+def _tokens() -> Iterator[tuple[str, str]]:
+    if value := os.environ.get("BEARER_TOKEN"):
+        yield "$BEARER_TOKEN", value
+    named = os.environ.get("BEARER_TOKEN_FILE")
+    own = f"bt_u{_ME}"
+    places = [
+        (f"$BEARER_TOKEN_FILE ({named})", named, False),
+        ("this job", os.path.join(os.environ.get("VRECOMPUTE_SECRETS", "/nonexistent"), "BEARER_TOKEN"), False),
+        (f"$XDG_RUNTIME_DIR/{own}", os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), own), True),
+        (f"{_FOLDER}/{own}", f"{_FOLDER}/{own}", True),
+    ]
+    for where, path, shared in places:
+        if path and (content := _content(Path(path), shared=shared)) is not None:
+            yield where, content.decode(errors="replace")
+
+
+def _content(path: Path, *, shared: bool) -> bytes | None:
+    """What a file holds; None without one. In a folder that all users share, only one of this user counts."""
+    try:
+        return None if shared and path.stat().st_uid != _ME else read_regular(path, _MOST_BYTES)
+    except OSError:
+        return None
+
+
+def _claims(token: str) -> tuple[float | None, tuple[str, ...]]:
+    """When a JSON web token expires and whom it is for, unverified; nothing of any other token."""
+    try:
+        body = token.split(".")[1]
+        said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        audience = said.get("aud", ())
+        several = (audience,) if isinstance(audience, str) else tuple(map(str, audience))
+        return float(said["exp"]) if "exp" in said else None, several
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return None, ()

@@ -1,0 +1,118 @@
+"""`S3Source`: an object in S3 as a `ByteSource`; its address has the options of an S3 store's (`stores.s3connection`).
+
+    s3://bucket/path/a.root?endpoint=https://object.example.org&credentials=env:VRE
+
+Keys sign URLs here, for minutes; ranges are read from these as from any web server.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache, partial
+from typing import Any
+
+from vrecompute.errors import (
+    AbsentObject,
+    CredentialError,
+    StoreError,
+    StoreRefused,
+    TransientStore,
+    UnreadableFile,
+    UsageError,
+)
+from vrecompute.reader.bytesource import link_of
+from vrecompute.remote import http
+from vrecompute.remote.fetch import Passing, patiently
+from vrecompute.remote.web import Manner
+from vrecompute.stores.address import StoreAddress
+from vrecompute.stores.s3connection import S3Connection
+from vrecompute.traffic import fetched
+
+__all__ = ["S3Source"]
+
+_SIGNED_S = 3600
+# Keys with an end are renewed a quarter of an hour before it: what they signed lately is good.
+_KEPT_S = 300.0
+
+
+class S3Source(http.HttpSource):
+    """The object as it was when it was looked at. Raises UnreadableFile, CredentialError where keys are at fault."""
+
+    def __init__(self, address: str) -> None:
+        self._connection, self._key = _place(address)
+        self._signed, self._signed_at = "", 0.0
+        http.one_by_one(link_of(address))
+        super().__init__(address, Manner(ca=self._connection.address.options.get("ca", ""), signed=True))
+
+    @staticmethod
+    def entries(folder: str) -> list[tuple[str, bool]]:
+        """Names in a folder, and whether each is a folder itself. Raises UnreadableFile."""
+        connection, prefix = _place(folder)
+        found = patiently(partial(_listed, folder, connection, prefix))
+        if not found:
+            raise UnreadableFile(folder, f"{link_of(folder)} holds nothing there")
+        return found
+
+    def checksum(self, algorithm: str) -> None:
+        """No service tells any that is known to be of the whole object."""
+
+    def _look(self) -> None:
+        what = {"Bucket": self._connection.bucket, "Key": self._key}
+        said = _asked(self.address, self._connection, lambda client: client.head_object(**what))
+        told = said["ResponseMetadata"]["HTTPHeaders"]
+        self.size = int(said["ContentLength"])
+        self._validators = {n: told[n.lower()] for n in http.TOLD if n.lower() in told}
+        fetched(self.link, 0)
+
+    def _url(self) -> str:
+        if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:
+            what = {"Bucket": self._connection.bucket, "Key": self._key}
+            sign = partial(self._connection.client.generate_presigned_url, "get_object", what, _SIGNED_S)
+            self._signed, self._signed_at = (
+                _asked(self.address, self._connection, lambda client: sign()),
+                time.monotonic(),
+            )
+        return self._signed
+
+
+def _place(address: str) -> tuple[S3Connection, str]:
+    """The bucket that an address is in, and the key there."""
+    try:
+        said = StoreAddress.parse(address)
+        bucket, _, key = said.place.partition("/")
+        return _bucket(str(StoreAddress(said.scheme, bucket, said.endpoint, said.credentials, said.options))), key
+    except UsageError as error:
+        raise UnreadableFile(address, str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _bucket(url: str) -> S3Connection:
+    return S3Connection(StoreAddress.parse(url))
+
+
+def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[str, bool]]:
+    start, found = prefix.rstrip("/") + "/" if prefix.strip("/") else "", []
+    more: dict[str, Any] = {}
+    while True:
+        what = {"Bucket": connection.bucket, "Prefix": start, "Delimiter": "/", **more}
+        said = _asked(folder, connection, lambda client, what=what: client.list_objects_v2(**what))
+        found += [(item["Prefix"][len(start) :].rstrip("/"), True) for item in said.get("CommonPrefixes", ())]
+        found += [(item["Key"][len(start) :], False) for item in said.get("Contents", ()) if item["Key"] != start]
+        if not said.get("IsTruncated"):
+            return found
+        more = {"ContinuationToken": said["NextContinuationToken"]}
+
+
+def _asked(address: str, connection: S3Connection, ask: Any) -> Any:
+    """What the service answers. Raises what its refusal means of a source."""
+    try:
+        with connection.asking("reading it"):
+            return ask(connection.client)
+    except TransientStore as error:
+        raise Passing(address, str(error)) from error
+    except (StoreRefused, UsageError) as error:
+        raise CredentialError(address, str(error)) from error
+    except AbsentObject as error:
+        raise UnreadableFile(address, f"{link_of(address)} has no such object") from error
+    except StoreError as error:
+        raise UnreadableFile(address, str(error)) from error
