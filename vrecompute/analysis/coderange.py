@@ -23,6 +23,8 @@ from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
 
 __all__ = [
+    "GENERATED",
+    "GENERATORS",
     "MADE_BY_PYTHON",
     "USER_MODULE",
     "Uses",
@@ -31,10 +33,6 @@ __all__ = [
     "counts",
     "distribution_of",
     "is_dispatcher",
-]
-__all__ += [
-    "GENERATED",
-    "GENERATORS",
     "is_library_file",
     "is_user",
     "label_of",

@@ -48,7 +48,7 @@ class _Runs(NamedTuple):
 
 
 class _Ahead(NamedTuple):
-    """What is being fetched before it is asked for, into memory of its own."""
+    """What is being fetched before it is asked for, into other memory than the columns'."""
 
     runs: _Runs
     raw: NDArray[np.uint8]

@@ -85,7 +85,7 @@ def read(
 def fetch_ahead(path: str, table: Table, columns: Sequence[str], start: int, stop: int) -> None:
     """Begin to fetch what `read` of the same range by this thread will need, where the bytes come over a network.
 
-    Only of a file that is open, and never raises: what goes wrong is told when it is read.
+    Only of a file that is open, and never raises: what goes wrong is said when it is read.
     """
     file = opened_raw(path)
     if file is None or not hasattr(file.source, "begin_ranges"):
