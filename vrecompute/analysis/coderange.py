@@ -203,12 +203,12 @@ def written(function: FunctionType, found: sourcetext.Found) -> tuple[Any, Uses]
     if key not in _texts:
         if len(_texts) >= _MOST_TEXTS:
             _texts.clear()
-        uses = uses_of(function.__code__, found.node, function.__globals__)
+        uses = _uses_of(function.__code__, found.node, function.__globals__)
         _texts[key] = found, sourcetext.canonical(found.node), uses
     return _texts[key][1:]
 
 
-def uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
+def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
     """What a function uses, as its code and its syntax say; `module` are its globals."""
     names_in_text = {name for n in ast.walk(node) for name in _names(n)}
     uses = Uses(text=not _OF_TEXT.isdisjoint(names_in_text), names=names_in_text)
