@@ -10,16 +10,16 @@ import click
 from vrecompute.batch.contract import Finding
 from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
-from vrecompute.cli.options import JSON
+from vrecompute.cli.options import JSON, trust_option
 from vrecompute.cli.output import facts
 from vrecompute.cli.signals import heeded
-from vrecompute.errors import SiteError, UsageError
+from vrecompute.errors import SiteError, UntrustedSite, UsageError
 from vrecompute.sites import report
 from vrecompute.sites.drivers import installed_drivers, options_model
-from vrecompute.sites.load import load_site, read_site
+from vrecompute.sites.load import ReadSite, read_site, require_trust
 from vrecompute.sites.reference import options_table, reference_table
 from vrecompute.sites.schema import installed_options, site_schema
-from vrecompute.sites.search import find_site_file, list_site_files, site_folders
+from vrecompute.sites.search import find_site_file, is_path, list_site_files, users_folder
 
 __all__ = ["site"]
 
@@ -65,13 +65,18 @@ def show(name: str, as_json: bool) -> None:
 @site.command()
 @click.argument("names", nargs=-1)
 @click.option("--probe", is_flag=True, help="Also send a job of about a minute to each site, and report what it saw.")
+@trust_option
 @JSON
 @click.pass_context
-def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: bool) -> None:
+def check(context: click.Context, names: tuple[str, ...], probe: bool, trust: bool, as_json: bool) -> None:
     """Check the sites NAMES (or files; all of the search path by default); without --probe nothing is started."""
     files = [find_site_file(name) for name in names] if names else list_site_files()
     checkups = report.check_files(files)
-    found = [_probe(str(file)) if probe and checkup.ok else [] for file, checkup in zip(files, checkups, strict=True)]
+    trusted = [trust or is_path(name) for name in names] if names else [trust] * len(files)
+    found = [
+        _probe(checkup.read, trust=sure) if probe and checkup.read is not None and checkup.ok else []
+        for checkup, sure in zip(checkups, trusted, strict=True)
+    ]
     if as_json:
         told = [{"probe": [asdict(finding) for finding in findings]} if probe else {} for findings in found]
         facts([{**checkup.as_json(), **more} for checkup, more in zip(checkups, told, strict=True)])
@@ -88,8 +93,13 @@ def check(context: click.Context, names: tuple[str, ...], probe: bool, as_json: 
         context.exit(SiteError.exit_code)
 
 
-def _probe(name: str) -> list[Finding]:
-    backend = load_backend(load_site(name))
+def _probe(read: ReadSite, *, trust: bool) -> list[Finding]:
+    try:
+        if not trust:
+            require_trust(read)
+    except UntrustedSite as error:
+        return [Finding("site file", False, str(error), "")]
+    backend = load_backend(read.site)
     try:
         with heeded():  # or its job would stay
             return backend.probe()
@@ -111,7 +121,7 @@ def init(name: str, backend: str | None, host: str | None, config: str | None, y
     def ask(question: str, default: str) -> str:
         return default if yes else str(click.prompt(question, default=default))
 
-    path = Path(out) if out else site_folders()[-2] / f"{name}.yaml"
+    path = Path(out) if out else users_folder() / f"{name}.yaml"
     text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)
     write_first(path, text)
     click.echo(report.check_file(path).as_text())
