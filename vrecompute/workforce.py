@@ -206,6 +206,11 @@ class Workforce(WorkerControl):
         with self._lock:
             return "" if self._cluster is None else self._cluster.waiting()
 
+    def left_out(self) -> list[str]:
+        """Nodes that jobs are kept off."""
+        with self._lock:
+            return [] if self._cluster is None else self._cluster.left_out()
+
     def reaches(self, store: Store, known: str) -> bool:
         """Whether workers write to the store themselves: as the site says, or as those of a given cluster show."""
         with self._lock:

@@ -158,7 +158,7 @@ class Job:
 
     `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
-    jobs, for long: a system that has a place for such jobs puts it there.
+    jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off.
     """
 
     name: str
@@ -174,6 +174,7 @@ class Job:
     gpus: int = 0
     image: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -310,6 +311,10 @@ class Cluster(ABC):
     def waiting(self) -> str:
         """Why there is no worker yet, as far as this side knows: a queue's reason, a start that failed; else empty."""
         return ""
+
+    def left_out(self) -> list[str]:
+        """A sentence about each node that jobs are kept off."""
+        return []
 
     def __enter__(self) -> Self:
         return self

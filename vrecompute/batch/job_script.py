@@ -36,6 +36,7 @@ def render(backend: QueueBackend, job: Job) -> str:
         backend.capabilities.require("gpus", site.name)
     of = {"attempt": "0", "index": "0", "began": "", "ends": "", **backend.variables}
     lines = ["#!/bin/bash -l", *backend.header(job, shape_of(job, site))]
+    lines += backend.exclude(job.exclude) if job.exclude else []
     lines += [
         "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
         *backend.preamble,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from vrecompute.batch.contract import Job
 from vrecompute.batch.shape import Shape, job_name
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm.options import SlurmOptions
 
-__all__ = ["granted_s", "header", "step"]
+__all__ = ["exclusion", "granted_s", "header", "step"]
 
 
 def granted_s(job: Job) -> int:
@@ -47,6 +50,14 @@ def header(job: Job, shape: Shape, options: SlurmOptions) -> list[str]:
     dropped = set(options.directives.drop)
     lines = [line for line in lines if line.partition("=")[0] not in dropped]
     return [f"#SBATCH {line}" for line in (*lines, *options.directives.add)]
+
+
+def exclusion(nodes: Sequence[str], options: SlurmOptions) -> list[str]:
+    """--exclude, unless the site drops it, with those that its own directive names: of two, sbatch heeds the last."""
+    if "--exclude" in options.directives.drop:
+        return []
+    given = (re.fullmatch(r"(?:--exclude[ =]|-x ?)(.+)", directive) for directive in options.directives.add)
+    return [f"#SBATCH --exclude={','.join([*(found[1] for found in given if found), *nodes])}"]
 
 
 def step(launcher: str, nodes: int, cores: int) -> list[str]:
