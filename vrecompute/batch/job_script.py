@@ -78,6 +78,7 @@ def _command(backend: QueueBackend, job: Job) -> list[str]:
         "processes": processes,
         "threads": workers.threads,
         "memory-bytes": workers.memory_per_process,
+        "gpus": job.gpus or None,
         "interface": network.interface,
         "ports": network.worker_ports,
         "scheduler-ports": network.scheduler_ports,

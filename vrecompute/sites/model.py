@@ -162,7 +162,13 @@ class Workers(_Section):
             "Runner. The batch system's default if unset."
         ),
     )
-    gpus: Count | None = field(default=None, metadata=_says("GPUs of one job, on each of its nodes; none if unset."))
+    gpus: Count | None = field(
+        default=None,
+        metadata=_says(
+            "GPUs of one job, on each of its nodes; none if unset. Each worker process has its share of them as Dask's "
+            "resource GPU."
+        ),
+    )
     walltime: Duration | None = field(
         default=None, metadata=_says("Longest time a job may ask for; one hour if unset.")
     )
@@ -268,7 +274,9 @@ class Limits(_Section):
     )
     core_hours: Ratio | None = field(
         default=None,
-        metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
+        metadata=_says(
+            "Core-hours that jobs of one live client, or all attempts of one detached run, may plan to use."
+        ),
     )
     min_poll: Duration = field(default=30, metadata=_says("Shortest time between two polls of the batch system."))
 
