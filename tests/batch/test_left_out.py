@@ -38,7 +38,10 @@ def test_no_node_is_blamed_for_what_is_wrong_everywhere():
     strikes = NodeStrikes()
     for node in ("one", "two", "three") * 4:
         assert look(strikes, x=replace(EATEN, node=node)) == {}
-    assert look(strikes, x=replace(EATEN, node=""), w=RUNS) == {}, "a system that names no nodes"
+    unnamed = NodeStrikes()
+    for _ in range(4):
+        assert look(unnamed, x=replace(EATEN, node=""), w=replace(RUNS, node="")) == {}, "a system that names none"
+    assert not unnamed.suspect
 
 
 def test_a_worker_from_a_node_clears_it():
@@ -68,9 +71,26 @@ def test_a_node_is_blamed_for_being_lost_at_once_and_for_nothing_that_others_do(
 def test_there_is_hope_while_a_job_runs_where_none_was_eaten():
     strikes = NodeStrikes()
     look(strikes, x=EATEN)
+    assert not strikes.hope({})
     assert strikes.hope({"a": RUNS})
     assert not strikes.hope({"a": replace(RUNS, node="bad"), "b": replace(RUNS, node="")})
     assert not strikes.hope({"a": replace(RUNS, state=State.QUEUED)})
+
+
+def test_where_one_node_ate_all_jobs_another_is_tried_before_a_run_is_given_up():
+    strikes = NodeStrikes()
+    for _ in range(3):
+        assert strikes.suspect == ""
+        assert look(strikes, x=EATEN) == {}
+    assert (strikes.suspect, strikes.hope({})) == ("bad", True)
+    eaten_again = NodeStrikes(dict(strikes.strikes))
+    look(eaten_again, x=EATEN)
+    assert (eaten_again.suspect, eaten_again.hope({})) == ("bad", False)
+    wrong_everywhere = NodeStrikes(dict(strikes.strikes))
+    look(wrong_everywhere, x=replace(EATEN, node="other"))
+    assert (wrong_everywhere.suspect, wrong_everywhere.hope({})) == ("", False)
+    assert look(strikes, w=RUNS) == {"bad": "exit code 127 on bad"}
+    assert strikes.suspect == ""
 
 
 def test_slurm_s_word_for_it_keeps_what_the_site_excludes_itself():
@@ -152,13 +172,10 @@ def test_the_suite_s_clause_of_it(site):
 def test_a_cluster_gets_its_workers_past_a_node_that_eats_jobs(site, monkeypatch, caplog):
     """The broken node is free at once after each, so that without this it would get the next one for ever."""
     monkeypatch.setattr(cluster, "_LEAST_POLL_S", 0.3)
-    set_nodes("n2")
+    set_nodes("n1!", "n2")
     backend = Noded(site)
     with backend.open_cluster(1) as workers:
-        workers.client.wait_for_workers(1, timeout=60)
-        set_nodes("n1!", "n2", "n3")
-        workers.scale(2)
-        workers.client.wait_for_workers(2, timeout=90)
+        workers.client.wait_for_workers(1, timeout=90)
         assert comes_true(lambda: len(workers.left_out()) == 1)
         assert "node n1" in workers.left_out()[0]
     assert caplog.text.count("jobs are kept off node n1") == 1

@@ -107,7 +107,6 @@ class QueueCluster(Cluster):
 
     def __init__(self, backend: QueueBackend, workers: int) -> None:
         self.backend = backend
-        self.secret_files: dict[str, bytes] = {}
         site = backend.site
         self._beside = workers_beside(backend, workers)
         self._wanted = 0
@@ -128,8 +127,7 @@ class QueueCluster(Cluster):
         self._thread: threading.Thread | None = None
         keys = fresh_keys() if site.network.tls else None
         security = security_of(keys) if keys else None
-        if keys:
-            self.secret_files = {TLS_FILE: keys.encode()}
+        self.secret_files = {TLS_FILE: keys.encode()} if keys else {}
         try:
             self._jobs = self._start(site, security, workers)
         except RuntimeError as error:  # dask's, around what its scheduler raised
@@ -247,7 +245,9 @@ class QueueCluster(Cluster):
             if self._refusal is None and self._will_never_start(now):
                 self._give_up_waiting()
             barren = self._barren()
-            self.backend.left_out.add(self._strikes.look(self._statuses, barren, self._brought()))
+            self.backend.left_out.add(
+                self._strikes.look(self._statuses, barren, self._brought()), self._strikes.suspect
+            )
             actions = self._reconciler.decide(self._wanted, self._statuses, now, barren)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
                 self._refusal = OverBudget(f"core-hour limit reached ({self.backend.budget}); no worker jobs are left")

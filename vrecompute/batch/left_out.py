@@ -44,9 +44,14 @@ class LeftOut:
     def __init__(self, files: Spool, whose: str, *, can: bool) -> None:
         self.files, self.whose, self.can = files, whose, can
         self._known: dict[str, _Bad] = {}
+        self._suspect = ""
 
-    def add(self, bad: Mapping[str, str]) -> None:
-        """Keep jobs off nodes from now on, each for a reason, where the driver can; and say so."""
+    def add(self, bad: Mapping[str, str], suspect: str = "") -> None:
+        """Keep jobs off nodes from now on, each for a reason, where the driver can; and say so.
+
+        Those of this Backend alone also off a suspect, as long as it is one.
+        """
+        self._suspect = suspect if _NODE.fullmatch(suspect) else ""
         for node, why in bad.items():
             if not (self.can and _NODE.fullmatch(node)):
                 _LOG.warning(
@@ -69,7 +74,7 @@ class LeftOut:
             self._known = {bad.node: bad for bad in _read(done.text)}
             if old := [bad.node for bad in self._known.values() if bad.until < time.time()]:
                 self.files.access.delete(*(f"{self.files.path}/node-{node}.bad" for node in old))
-        return tuple(sorted(bad.node for bad in self._now()))
+        return tuple(sorted({*(bad.node for bad in self._now()), *filter(None, [self._suspect])}))
 
     def told(self) -> list[str]:
         """A sentence about each, as of the last look."""

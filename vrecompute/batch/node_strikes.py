@@ -19,20 +19,19 @@ _QUICK_S = 60.0
 class NodeStrikes:
     """Only a client that has had workers from another node blames a node: what is wrong everywhere is the site's file.
 
-    `strikes` are jobs by node since a worker last came from there.
+    `strikes` are jobs since a worker last came from a node, and how the last of them ended.
     """
 
-    strikes: dict[str, int] = field(default_factory=dict)
+    strikes: dict[str, tuple[int, str]] = field(default_factory=dict)
     _good: set[str] = field(default_factory=set)
 
     def look(
         self, observed: Mapping[str, JobStatus], barren: Collection[str], brought: Collection[str]
     ) -> dict[str, str]:
-        """{node: how the last job ended on it} of those that jobs are to be kept off from now on.
+        """{node: how the last job ended on it} of those that jobs of any client are to be kept off from now on.
 
         `observed` are jobs by name, each seen once after its end; `barren` ended without a worker, `brought` had one.
         """
-        bad = {}
         for name, status in observed.items():
             if not status.node:
                 continue
@@ -41,15 +40,24 @@ class NodeStrikes:
                 self.strikes.pop(status.node, None)
             elif name in barren or _lost_at_once(status):
                 self._good.discard(status.node)
-                self.strikes[status.node] = self.strikes.get(status.node, 0) + 1
-                if self.strikes[status.node] >= _STRIKES and self._good:
-                    del self.strikes[status.node]
-                    bad[status.node] = status.reason or f"job of {name} ended without a worker: {status.state}"
+                so_far = self.strikes.get(status.node, (0, ""))[0]
+                self.strikes[status.node] = so_far + 1, status.reason or f"a job there is {status.state}"
+        bad = {node: why for node, (count, why) in self.strikes.items() if count >= _STRIKES and self._good}
+        for node in bad:
+            del self.strikes[node]
         return bad
 
+    @property
+    def suspect(self) -> str:
+        """The node on which all jobs came to nothing so far, and several; another one tells what is to blame."""
+        (node, (count, _)), *more = self.strikes.items() or [("", (0, ""))]
+        return node if count >= _STRIKES and not more and not self._good else ""
+
     def hope(self, observed: Mapping[str, JobStatus]) -> bool:
-        """Whether a job runs where none has come to nothing yet: its worker may still come."""
-        return any(s.state is State.RUNNING and s.node and s.node not in self.strikes for s in observed.values())
+        """Whether a worker may still come: a job runs where none has come to nothing yet, or will be tried there."""
+        untried = bool(self.suspect) and self.strikes[self.suspect][0] == _STRIKES
+        runs = (s for s in observed.values() if s.state is State.RUNNING)
+        return untried or any(s.node and s.node not in self.strikes for s in runs)
 
 
 def _lost_at_once(status: JobStatus) -> bool:
