@@ -245,9 +245,8 @@ class QueueCluster(Cluster):
             if self._refusal is None and self._will_never_start(now):
                 self._give_up_waiting()
             barren = self._barren()
-            self.backend.left_out.add(
-                self._strikes.look(self._statuses, barren, self._brought()), self._strikes.suspect
-            )
+            bad = self._strikes.look(self._statuses, barren, self._brought())
+            self.backend.left_out.add(bad, self._strikes.suspect)
             actions = self._reconciler.decide(self._wanted, self._statuses, now, barren)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
                 self._refusal = OverBudget(f"core-hour limit reached ({self.backend.budget}); no worker jobs are left")
@@ -376,16 +375,14 @@ class QueueCluster(Cluster):
 
     def _give_up_waiting(self) -> None:
         """As where the system refuses a job: it took this one, and would keep it for ever."""
-        reason = next(s.reason for s in self._statuses.values() if s.never)
-        self._refusal = never_starts(self.backend, reason)
+        self._refusal = never_starts(self.backend, next(s.reason for s in self._statuses.values() if s.never))
         self._wanted = 0
 
     def _give_up_starting(self, ended: Sequence[str], barren: set[str]) -> None:
         """Say how the last job failed, with the end of its log, and ask for no other."""
         name = next(n for n in ended if n in barren or self._statuses[n].blame in {"code", "memory"})
         job_id = self._jobs.workers[name].job_id
-        status = self._statuses[name]
-        how = status.reason or f"job {job_id} is {status.state}"
+        how = self._statuses[name].reason or f"job {job_id} is {self._statuses[name].state}"
         self._refusal = Unavailable(
             f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {how}. "
             f"{log_ends(self.backend, job_id)}. Mend `environment` or `network` of "

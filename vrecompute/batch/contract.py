@@ -294,10 +294,7 @@ class Cluster(ABC):
         """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How workers died: name of a Dask worker -> what the batch system says of the job that held it.
-
-        Not the address, which a worker of a later job may have again.
-        """
+        """How workers died: name of a Dask worker (addresses come again) -> what the system says of its job."""
         return {}
 
     def lost(self) -> str:
