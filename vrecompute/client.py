@@ -62,10 +62,10 @@ def default_store() -> str:
 class Client(Closing):
     """Takes an analysis and a dataset to where there are cores, and brings back a true result.
 
-    `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site. `store` is a
-    folder, the site's or the user's by default. `workers` is how many worker processes to want, `threads` and
-    `memory_bytes` the shape of each on this machine. Nothing is started before it is needed. `dashboard` opens
-    Dask's, which other users of the machine that has the scheduler can read.
+    `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site; with `trust`, also a
+    file found in the working directory that decides what runs as you. `store` is a folder, the site's or the user's by
+    default. `workers` is how many worker processes to want, `threads` and `memory_bytes` the shape of each on this
+    machine. Nothing is started before it is needed. `dashboard` opens Dask's, which other users there can read.
 
     Instead of a site, `dask` is a Dask cluster that you have (`LocalCluster`, `dask_jobqueue.SLURMCluster`, a
     gateway's), a `distributed.Client` of one, or the address of its scheduler. It stays yours: workers come and go
@@ -86,8 +86,9 @@ class Client(Closing):
         memory_bytes: int | None = None,
         dashboard: bool = False,
         dask: Any = None,
+        trust: bool = False,
     ) -> None:
-        self._wanted = Wanted(site, workers, threads, memory_bytes, dashboard, dask)
+        self._wanted = Wanted(site, workers, threads, memory_bytes, dashboard, dask, trust)
         self._store_given = store
         self._owner = os.getpid()
         self._lock = threading.RLock()
@@ -207,8 +208,8 @@ class Client(Closing):
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
-        As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for more than the
-        site gives; then nothing of the run is left. The analysis must be installed, or a source file.
+        As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for too much; then
+        nothing of the run is left. The analysis must be installed, or a source file.
         """
         if self._wanted.dask is not None:
             raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
@@ -265,7 +266,6 @@ class Client(Closing):
         """What a run would read and cost, from what is known without opening a file; starts no job.
 
         Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
-
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
         """
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)

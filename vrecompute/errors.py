@@ -8,6 +8,7 @@
     │   ├── UnknownRun          a store has no such run, or several by that name
     │   ├── SiteError           a site's YAML is wrong; carries every problem at once
     │   ├── UntrustedRun        its code, which another user stored, would run as this user
+    │   ├── UntrustedSite       a site file that was only found here decides what runs as this user
     │   └── OverBudget          more than a site lets one run use           (exit 7)
     ├── BadInput                a source cannot be used; names file and reason
     │   ├── MissingTree         the tree (TTree or RNTuple) is not in the file
@@ -75,6 +76,7 @@ __all__ = [
     "UnknownRun",
     "UnreadableFile",
     "UntrustedRun",
+    "UntrustedSite",
     "UsageError",
     "VrecomputeError",
 ]
@@ -110,6 +112,10 @@ class UsageError(VrecomputeError):
 
 class UntrustedRun(UsageError):
     """Code that another user stored would run as this user."""
+
+
+class UntrustedSite(UsageError):
+    """A site file that was found in the working directory decides what runs as this user."""
 
 
 class ParameterError(UsageError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from distributed import Client as DaskClient
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.load import load_backend
-from vrecompute.errors import RunError, UsageError, VrecomputeError
+from vrecompute.errors import RunError, UntrustedSite, UsageError, VrecomputeError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.sites.limits import SiteLimits
@@ -38,6 +37,7 @@ class Wanted:
     memory_bytes: int | None = None
     dashboard: bool = False
     dask: Any = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         for name, number in {
@@ -68,7 +68,10 @@ class Wanted:
             return Workforce(
                 replace(local_site(), name="dask", description="a Dask cluster that was given"), given=self.dask
             )
-        site = self.site if isinstance(self.site, Site) else load_site(self.site) if self.site else local_site()
+        if isinstance(self.site, Site):
+            site = self.site
+        else:
+            site = load_site(self.site, trust=self.trust) if self.site else local_site()
         shape = site.workers
         if self.threads is not None:
             shape = replace(shape, threads=self.threads)
@@ -141,12 +144,16 @@ class Workforce(WorkerControl):
         """The driver of another site of this machine, by its name; None where there is none that can be used."""
         with self._lock:
             if site not in self._others:
-                with contextlib.suppress(VrecomputeError):
-                    self._others[site] = None
+                self._others[site] = None
+                try:
                     if site in {path.stem for path in list_site_files()}:  # a store may name any path
                         self._others[site] = load_backend(load_site(site))
                     elif site == (here := local_site()).name:
                         self._others[site] = load_backend(here)
+                except UntrustedSite as error:
+                    _LOG.warning("site %r is not asked: %s", site, error)
+                except VrecomputeError:
+                    pass  # it is as if there were no such file
             return self._others.get(site)
 
     def check(self) -> None:
@@ -207,6 +214,11 @@ class Workforce(WorkerControl):
         """Why there is no worker yet, empty where unknown."""
         with self._lock:
             return "" if self._cluster is None else self._cluster.waiting()
+
+    def left_out(self) -> list[str]:
+        """Nodes that jobs are kept off."""
+        with self._lock:
+            return [] if self._cluster is None else self._cluster.left_out()
 
     def reaches(self, store: Store, known: str) -> bool:
         """Whether workers write to the store themselves: as the site says, or as those of a given cluster show."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.backends.noded_driver import Noded
 from tests.backends.readme_driver import driver, suite
 from vrecompute.batch.cluster import QueueCluster
 from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State, SubmitError
@@ -346,6 +347,10 @@ MUTANTS = {
     "test_a_poll_of_many_jobs_is_one_command_and_not_more_often_than_the_site_allows": [
         ManyQueries,
         Impatient,
+    ],
+    "test_a_job_is_kept_off_the_nodes_that_it_excludes": [
+        type("NamesNoNode", (Right,), {"exclude": lambda self, nodes: ["#QQ exclude=" + ",".join(nodes)]}),
+        type("GoesThere", (Noded,), {"exclude": lambda self, nodes: ["#QQ avoid=" + ",".join(nodes)]}),
     ],
     "test_silence_changes_nothing_and_raises_nothing": [
         Loud,

@@ -96,7 +96,7 @@ def test_what_ended_is_used_and_the_last_job_is_the_end():
     assert (reconciler.decide(3, running, 1.0).submit, reconciler.spent(running)) == (0, False)
     over = {"a": JobStatus(State.TIMEOUT, elapsed_s=600)}
     assert (reconciler.decide(3, over, 2.0).submit, reconciler.spent(over)) == (0, True)
-    assert str(reconciler.budget) == "0.667 of 1 h used, limits.core_hours"
+    assert str(reconciler.budget) == "0.667 of 1 h used by this client, limits.core_hours"
 
 
 def test_a_job_that_never_started_used_nothing_and_one_that_nobody_timed_all():

@@ -52,7 +52,10 @@ jobqueue:
     log-directory: /scratch/logs
     job-extra-directives: {+JobFlavour: '"longlunch"', accounting_group: g}
     job-script-prologue:
-      - source /cvmfs/x.example.org/env/bin/activate
+      - module purge
+      - module use /opt/modules
+      - module load Miniforge3
+      - conda activate vre
     submit-command-extra: ["-spool"]
 """
 PBS = """

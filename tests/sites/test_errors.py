@@ -246,6 +246,28 @@ WRONG = {
         "environment: {venv: /v, image: /i.sif}\n",
         ["4:32: environment.image: python comes from an image or from venv | remove one"],
     ),
+    "three pythons": (
+        "environment: {venv: /v, conda: vre, image: /i.sif}\n",
+        [
+            "4:32: environment.conda: python comes from conda or from venv | remove one",
+            "4:44: environment.image: python comes from an image or from conda | remove one",
+            "4:44: environment.image: python comes from an image or from venv | remove one",
+        ],
+    ),
+    "folders that are none": (
+        "environment: {module_paths: [modules, $HOME/m], modules: [x], conda: envs/vre}\n",
+        [
+            "4:15: environment.module_paths: 'modules' is relative | start it with / or a variable",
+            "4:70: environment.conda: 'envs/vre' is neither a name nor a folder | start a folder with /",
+        ],
+    ),
+    "setup that is no list": (
+        "environment: {setup: aklog, purge_modules: yes}\n",
+        [
+            "4:22: environment.setup: expected a list, found 'aklog' | did you mean [aklog]",
+            "4:44: environment.purge_modules: expected true or false, found 'yes' | did you mean true",
+        ],
+    ),
     "more at least than at most": (
         "workers: {nodes: {min: 20, max: 16}}\nlimits: {max_jobs: 10}\n",
         [
@@ -346,6 +368,7 @@ SECRETS = {
     "a key of the store": f"store: {{url: 's3://runs/p', credentials: {{secret_key: {CANARY}}}}}\n",
     "a password of the driver": f"options: {{password: {CANARY}}}\n",
     "a token in a variable": f"environment: {{variables: {{RUCIO_ACCESS_TOKEN: {CANARY}}}}}\n",
+    "a token in a command": f"environment: {{setup: ['export API_TOKEN={CANARY}; aklog']}}\n",
     "a token deep inside": f"options: {{rest: {{tokens: [{CANARY}, {CANARY}]}}}}\n",
     "a number": "options: {password: 8441973}\n",
     "an AWS key id": f"options: {{account: AKIA{'ABCDEFGH12345678'}}}\n".replace("12345678", "1234CANA"),
@@ -381,7 +404,9 @@ def test_where_a_secret_is_may_be_told():
 options: {rest_token_file: ~/.slurm/token, prefer: rest, rest_url: "https://slurm.example.org:6820"}
 store: {url: "s3://runs/p", credentials: {env: VRE_S3}}
 access: {unicore: {url: "https://u.example.org/rest/core", credentials: {file: ~/.unicore/token}}}
-environment: {variables: {RUCIO_ACCESS_TOKEN: "$RUCIO_ACCESS_TOKEN", TOKEN_PATH: "/tmp/t", X509_USER_PROXY: /tmp/x}}
+environment:
+  setup: ["export RUCIO_ACCESS_TOKEN=$(cat ~/.token) TOKEN_FILE=/tmp/t", 'BEARER_TOKEN="$X" renew-token']
+  variables: {RUCIO_ACCESS_TOKEN: "$RUCIO_ACCESS_TOKEN", TOKEN_PATH: "/tmp/t", X509_USER_PROXY: /tmp/x}
 """
     Path("good.yaml").write_text(HEAD + text)
     site = read_site("good.yaml", model_of).site

@@ -36,7 +36,7 @@ def test_a_live_run_ends_where_its_core_hours_are_used_and_another_finishes_it(l
     process, first = started(lab, "login", "run", tight, ANALYSIS, store, sleep_s=10)
     output, _ = process.communicate(timeout=600)
     assert "OverBudget" in output, output[-2000:]
-    assert "of 0.1 h used, limits.core_hours" in output
+    assert "of 0.1 h used by this client, limits.core_hours" in output
     assert len(jobs_since(lab, began)) == 1
     facts = run(lab, "login", "resume", "lab-slurm", first["run"], store)
     assert (facts["status"], facts["sha"]) == ("complete", reference)

@@ -89,7 +89,7 @@ def test_a_chunk_that_can_never_fit_is_named(lab, data, how):
 
 def only(lab, node: str) -> str:
     """The name of a site whose jobs all run on one node."""
-    write = f"mkdir -p ~/site_configs && cat > ~/site_configs/only-{node}.yaml"
+    write = f"mkdir -p ~/.config/vrecompute/sites && cat > ~/.config/vrecompute/sites/only-{node}.yaml"
     lab.on("login", "sh", "-c", write, stdin=ON_ONE_NODE.format(node=node))
     return f"only-{node}"
 

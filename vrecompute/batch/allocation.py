@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ.update(tls_environment(str(pem)))
         os.environ.update(SETTINGS)
         address = stack.enter_context(scheduler_beside(given.interface, given.scheduler_ports, pem))
-        shape = WorkerShape(given.processes, given.threads, given.memory_bytes, given.interface, given.ports)
+        shape = WorkerShape(
+            given.processes, given.threads, given.memory_bytes, given.interface, given.ports, given.gpus
+        )
         workers = worker_command(shape, address, leave=False)
         stack.enter_context(_kept_running(on_nodes(shlex.split(given.step), workers)))
         environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
@@ -57,6 +59,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-bytes", type=int)
+    parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--interface")
     parser.add_argument("--ports", type=read_ports)
     parser.add_argument("--scheduler-ports", type=read_ports)

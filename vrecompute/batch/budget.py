@@ -45,4 +45,4 @@ class Budget:
         self.used_s += cores * seconds
 
     def __str__(self) -> str:
-        return f"{self.used_s / 3600:.3g} of {self.limit_h:g} h used, limits.core_hours"
+        return f"{self.used_s / 3600:.3g} of {self.limit_h:g} h used by this client, limits.core_hours"

@@ -25,6 +25,7 @@ from distributed.security import Security
 
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.login_scheduler import LoginScheduler
+from vrecompute.batch.node_strikes import NodeStrikes
 from vrecompute.batch.outage import cancel_owed
 from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
@@ -113,6 +114,7 @@ class QueueCluster(Cluster):
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
         self._ended: dict[str, JobStatus] = {}  # by name of a job
+        self._strikes = NodeStrikes()
         self._opened = time.monotonic()
         self._told: set[str] = set()
         most = site.limits.max_jobs
@@ -190,7 +192,12 @@ class QueueCluster(Cluster):
     def waiting(self) -> str:
         """Why the first job that does not run is not running."""
         idle = (s for s in list(self._statuses.values()) if s.state in {State.QUEUED, State.HELD})
-        return next((s.reason or "the batch system gives no reason" for s in idle), "")
+        why = next((s.reason or "the batch system gives no reason" for s in idle), "")
+        return "; ".join([why, *self.left_out()]) if why else ""
+
+    def left_out(self) -> list[str]:
+        """Nodes that jobs of this user are kept off."""
+        return self.backend.left_out.told()
 
     def job_ids(self) -> list[JobId]:
         """The jobs of workers that are wanted and not known to have ended."""
@@ -204,7 +211,6 @@ class QueueCluster(Cluster):
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-        ids = self.job_ids()
         self.backend.budget.ended(s for s in self._statuses.values() if not s.state.terminal)
         unused_s = SiteLimits(self.backend.site).longest_s - (time.monotonic() - self._runs_since)
         self.backend.budget.reserve(self._scheduler_cores, -max(0.0, unused_s))
@@ -215,7 +221,7 @@ class QueueCluster(Cluster):
             take_for_closed(self._client)
         try:
             with contextlib.suppress(Unavailable):
-                self.backend.cancel(ids)  # all by one command, before each is closed alone
+                self.backend.cancel(self.job_ids())  # all by one command, before each is closed alone
             for job in self._jobs.workers.values():
                 job.job_id = None
             if gone:  # dask would call a scheduler that does not answer
@@ -242,6 +248,8 @@ class QueueCluster(Cluster):
             if self._refusal is None and self._will_never_start(now):
                 self._give_up_waiting()
             barren = self._barren()
+            bad = self._strikes.look(self._statuses, barren, self._brought())
+            self.backend.left_out.add(bad, self._strikes.suspect)
             actions = self._reconciler.decide(self._wanted, self._statuses, now, barren)
             if self._wanted and not self._beside and not actions.submit and self._reconciler.spent(self._statuses):
                 self._refusal = OverBudget(f"core-hour limit reached ({self.backend.budget}); no worker jobs are left")
@@ -349,13 +357,17 @@ class QueueCluster(Cluster):
                 _log.warning("no worker job runs yet: %s", status.reason or "the batch system gives no reason")
 
     def _no_worker_comes(self) -> bool:
-        return len(self._jobs.names) == self._came and not self._jobs.scheduler_info["workers"]
+        came = len(self._jobs.names) > self._came or self._jobs.scheduler_info["workers"]
+        return not came and not self._strikes.hope(self._statuses)
+
+    def _brought(self) -> set[str]:
+        """Jobs of which a worker came."""
+        return {w for name in list(self._jobs.names) for w in (name, name.rpartition("-")[0])}
 
     def _barren(self) -> set[str]:
         """Jobs that ended by themselves, or at their walltime, before any worker of theirs was connected."""
-        came = {w for name in list(self._jobs.names) for w in (name, name.rpartition("-")[0])}
         ends = {State.COMPLETED, State.FAILED, State.OOM, State.TIMEOUT}
-        return {name for name, status in self._statuses.items() if status.state in ends and name not in came}
+        return {name for name, status in self._statuses.items() if status.state in ends} - self._brought()
 
     def _will_never_start(self, now: float) -> bool:
         """Whether all jobs have said for a while that waiting is of no use, and there is no worker."""
@@ -368,16 +380,14 @@ class QueueCluster(Cluster):
 
     def _give_up_waiting(self) -> None:
         """As where the system refuses a job: it took this one, and would keep it for ever."""
-        reason = next(s.reason for s in self._statuses.values() if s.never)
-        self._refusal = never_starts(self.backend, reason)
+        self._refusal = never_starts(self.backend, next(s.reason for s in self._statuses.values() if s.never))
         self._wanted = 0
 
     def _give_up_starting(self, ended: Sequence[str], barren: set[str]) -> None:
         """Say how the last job failed, with the end of its log, and ask for no other."""
         name = next(n for n in ended if n in barren or self._statuses[n].blame in {"code", "memory"})
         job_id = self._jobs.workers[name].job_id
-        status = self._statuses[name]
-        how = status.reason or f"job {job_id} is {status.state}"
+        how = self._statuses[name].reason or f"job {job_id} is {self._statuses[name].state}"
         self._refusal = Unavailable(
             f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {how}. "
             f"{log_ends(self.backend, job_id)}. Mend `environment` or `network` of "

@@ -166,7 +166,7 @@ class Job:
     `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it; `step`
     is what starts the command on the job's nodes, from outside of the image.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
-    jobs, for long: a system that has a place for such jobs puts it there.
+    jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off.
     """
 
     name: str
@@ -183,6 +183,7 @@ class Job:
     image: str | None = None
     step: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -292,10 +293,7 @@ class Cluster(ABC):
         """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
 
     def deaths(self) -> Mapping[str, JobStatus]:
-        """How workers died: name of a Dask worker -> what the batch system says of the job that held it.
-
-        Not the address, which a worker of a later job may have again.
-        """
+        """How workers died: name of a Dask worker (addresses come again) -> what the system says of its job."""
         return {}
 
     def lost(self) -> str:
@@ -309,6 +307,10 @@ class Cluster(ABC):
     def waiting(self) -> str:
         """Why there is no worker yet, as far as this side knows: a queue's reason, a start that failed; else empty."""
         return ""
+
+    def left_out(self) -> list[str]:
+        """A sentence about each node that jobs are kept off."""
+        return []
 
     def __enter__(self) -> Self:
         return self

@@ -38,6 +38,7 @@ def render(backend: QueueBackend, job: Job) -> str:
         backend.capabilities.require("gpus", site.name)
     of = {"attempt": "0", "index": "0", "began": "", "ends": "", **backend.variables}
     lines = ["#!/bin/bash -l", *backend.header(job, shape_of(job, site))]
+    lines += backend.exclude(job.exclude) if job.exclude else []
     lines += [
         "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
         *backend.preamble,
@@ -91,6 +92,7 @@ def _command(backend: QueueBackend, job: Job) -> list[str]:
         "processes": processes,
         "threads": workers.threads,
         "memory-bytes": workers.memory_per_process,
+        "gpus": job.gpus or None,
         "interface": network.interface,
         "ports": network.worker_ports,
         "scheduler-ports": network.scheduler_ports,

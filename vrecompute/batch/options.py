@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@/+-]+$", max_length=255)]
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors."""
+    """Unknown keys are errors.
 
+    `harmless` are options that choose among what the batch system offers: a site file that was found in the working
+    directory may give them. Any other could have a job run what its user does not know of, or send it elsewhere.
+    """
+
+    harmless: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

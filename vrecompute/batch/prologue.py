@@ -16,17 +16,44 @@ _APPTAINER = ("apptainer", "exec")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
 _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+#: By hand what conda does for a folder: no process is started, and nothing else of a conda is looked for.
+_CONDA_FOLDER = """
+export CONDA_PREFIX={}
+[ -x "$CONDA_PREFIX/bin/python" ] || {{ echo "environment.conda: no Python in $CONDA_PREFIX/bin" >&2; exit 1; }}
+export PATH="$CONDA_PREFIX/bin:$PATH"
+for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do
+  # shellcheck source=/dev/null
+  if [ -r "$script" ]; then . "$script"; fi
+done
+""".strip()
+#: A name is known to the conda that made it; after the hook its name is a function of the shell.
+_CONDA_NAME = """
+for conda in conda mamba micromamba none; do if command -v "$conda" > /dev/null; then break; fi; done
+case $conda in
+  none) echo "environment.conda: no conda, mamba or micromamba here; write the folder of the environment" >&2; exit 1 ;;
+  conda) hook=$(conda shell.bash hook) ;;
+  *) hook=$("$conda" shell hook --shell bash) ;;
+esac
+eval "$hook" || exit 1
+"$conda" activate {} || exit 1
+""".strip()
 
 
 def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
     there = site.environment
-    lines = []
+    lines = [_setup(line) for line in there.setup]
+    lines += ["module purge || exit 1"] if there.purge_modules else []
     if there.cvmfs is not None:
         lines += ["# shellcheck source=/dev/null", f". {shell_word(there.cvmfs)} || exit 1"]
+    # each goes before those that are there
+    lines += [f"module use {shell_word(path)} || exit 1" for path in reversed(there.module_paths)]
     lines += [f"module load {shell_word(module)} || exit 1" for module in there.modules]
     if there.venv is not None:
         lines += [f"export VIRTUAL_ENV={shell_word(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+    if there.conda is not None:
+        activate = _CONDA_FOLDER if there.conda[0] in "/$~" else _CONDA_NAME
+        lines += activate.format(shell_word(there.conda)).splitlines()
     if site.network.proxy is not None:
         lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
     lines += [f"export {_variable(name)}={shell_word(value)}" for name, value in sorted(there.variables.items())]
@@ -39,6 +66,12 @@ def in_image(site: Site, image: str | None) -> str:
     if image is None:
         return ""
     return " ".join(map(shell_word, (*(site.environment.image_command or _APPTAINER), image))) + " "
+
+
+def _setup(line: str) -> str:
+    """A command of the site's administrator, as it is; what is wrong in it ends at its end."""
+    failed = shlex.quote(f"environment.setup of the site failed: {line}")
+    return f"eval {shlex.quote(line)} || {{ echo {failed} >&2; exit 1; }}"
 
 
 def _variable(name: str) -> str:

@@ -3,6 +3,7 @@
                       the driver's words                              what batch/ makes of them
     options           options_model, site_rules                       `site check`, a constructor that asks nothing
     rendering         header, variables, preamble, granted_s          job_script: `script`, what `explain` prints
+    nodes that fail   exclude                                         left_out: jobs are kept off them for a while
     launcher          step                                            a detached job's allocation, workers of a live run
     rerun             requeue                                         a command that is out of time goes on
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
@@ -27,6 +28,7 @@ from pydantic import BaseModel
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.contract import Backend, Capabilities, Job, JobId, SubmitError
 from vrecompute.batch.known import Answer, Seen
+from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.options import Strict
 from vrecompute.batch.queue_rules import queue_rules
 from vrecompute.batch.shape import Shape
@@ -55,6 +57,8 @@ class QueueBackend(Backend):
     options: Any
     access: Access
     budget: Budget
+    #: Nodes that jobs are kept off.
+    left_out: LeftOut
     #: Set where nothing is to wait for jobs of a cluster that is being opened.
     leaving: threading.Event
     #: Whether a job has whole nodes, and is charged for them.
@@ -85,6 +89,11 @@ class QueueBackend(Backend):
     @abstractmethod
     def header(self, job: Job, shape: Shape) -> list[str]:
         """The directives of a job, as lines of its script. Pure."""
+
+    def exclude(self, nodes: Sequence[str]) -> list[str]:
+        """The directives that keep a job off these nodes; empty where the system has none. Pure."""
+        del nodes
+        return []
 
     def granted_s(self, job: Job) -> int:
         """The walltime that the job really gets, where the system counts in larger units."""

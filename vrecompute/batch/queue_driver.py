@@ -8,16 +8,19 @@ thread; calls wait for each other.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.cluster import check_cluster, open_queue_cluster
-from vrecompute.batch.contract import Cluster, Job, JobId, JobStatus, State
+from vrecompute.batch.contract import Cluster, Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.batch.job_script import render
 from vrecompute.batch.known import Known
+from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
 from vrecompute.batch.options import read_options
 from vrecompute.batch.outage import Outage
@@ -36,6 +39,7 @@ from vrecompute.sites.model import Site
 
 __all__ = ["QueueDriver"]
 
+_LOG = logging.getLogger(__name__)
 #: Ends after which the system may start a job again by itself.
 _AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
 _ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
@@ -51,6 +55,7 @@ class QueueDriver(QueueBackend):
         self.budget = Budget(site.limits.core_hours, site.workers.cores, SiteLimits(site).job_s())
         self.outage = Outage(f"site {site.name!r}: {self.system} ({self.access})")
         self._files = Spool(site, self.access)
+        self.left_out = LeftOut(self._files, f"site {site.name!r}", can=bool(self.exclude(("node",))))
         self._known = Known(self.system)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
@@ -169,6 +174,17 @@ class QueueDriver(QueueBackend):
         return *read_marks(lines), done
 
     def _submit(self, job: Job, count: int) -> list[JobId]:
+        """Off nodes where jobs come to nothing; on them all the same where the system takes no such job."""
+        if nodes := self.left_out.nodes():
+            try:
+                return self._handed_in(replace(job, exclude=nodes), count)
+            except SubmitError as error:
+                if error.transient or error.too_many:
+                    raise
+                _LOG.warning("%s; submitting it without keeping it off %s", error, ", ".join(nodes))
+        return self._handed_in(job, count)
+
+    def _handed_in(self, job: Job, count: int) -> list[JobId]:
         """Deliver secret files and submit; of what is not submitted, none stays."""
         script = self.script(job)
         with self._one:

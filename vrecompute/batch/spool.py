@@ -6,6 +6,7 @@
     secrets-tls-ID/        the keys that a job with workers made for itself
     vre-NAME.json          where a scheduler listens, until its client has read it
     polled-KEY             the batch system's latest answer, for all clients of the user (`shared_answer`)
+    node-NAME.bad          why jobs are kept off a node, and until when (`left_out`)
 
 What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
 """
@@ -29,7 +30,8 @@ __all__ = ["Spool", "secrets_folder"]
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
-    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'secrets-*' \\) "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'node-*.bad' "
+    "-o -name 'secrets-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.

@@ -18,13 +18,17 @@ _LEAST_SHARE = 0.8
 
 @dataclass(frozen=True)
 class WorkerShape:
-    """`processes` workers on one node, `threads` each; `memory_bytes` is of one process, None without a limit."""
+    """`processes` workers on one node, `threads` each; `memory_bytes` is of one process, None without a limit.
+
+    `gpus` are those of the node, of which each process has its share as Dask's resource GPU.
+    """
 
     processes: int = 1
     threads: int = 1
     memory_bytes: int | None = None
     interface: str | None = None
     ports: PortRange | None = None
+    gpus: int = 0
 
 
 def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str]:
@@ -40,6 +44,7 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
         command += ["--memory-limit", str(share)]
     command += ["--preload", "vrecompute.workers.drain"] if leave else []
+    command += ["--resources", f"GPU={shape.gpus / shape.processes:g}"] if shape.gpus else []
     if shape.interface is not None:
         command += ["--interface", shape.interface]
     if shape.ports is not None:

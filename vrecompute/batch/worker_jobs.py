@@ -29,7 +29,12 @@ def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Map
     site = backend.site
     workers, network = site.workers, site.network
     shape = WorkerShape(
-        workers.processes, workers.threads, workers.memory_per_process, network.interface, network.worker_ports
+        workers.processes,
+        workers.threads,
+        workers.memory_per_process,
+        network.interface,
+        network.worker_ports,
+        workers.gpus or 0,
     )
     return Job(
         name=name,

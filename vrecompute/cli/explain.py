@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from vrecompute.cli.options import JSON, detach_options, job_options, place_options, read_parameters
+from vrecompute.cli.options import JSON, detach_options, job_options, place_options, read_parameters, trust_option
 from vrecompute.cli.output import facts
 
 __all__ = ["explain"]
@@ -16,6 +16,7 @@ __all__ = ["explain"]
 @click.argument("analysis")
 @click.argument("dataset", nargs=-1, required=True)
 @place_options
+@trust_option
 @job_options
 @detach_options
 @JSON
@@ -25,6 +26,7 @@ def explain(
     site: str | None,
     store: str | None,
     workers: int | None,
+    trust: bool,
     parameters: tuple[str, ...],
     tree: str | None,
     chunk_bytes: int | None,
@@ -40,7 +42,7 @@ def explain(
     """
     from vrecompute.client import Client
 
-    explanation = Client(site, store=store, workers=workers).explain(
+    explanation = Client(site, store=store, workers=workers, trust=trust).explain(
         analysis,
         list(dataset),
         params=read_parameters(parameters),

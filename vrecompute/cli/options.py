@@ -20,6 +20,7 @@ __all__ = [
     "place_options",
     "read_parameters",
     "store_options",
+    "trust_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -77,6 +78,10 @@ place_options = _all_of(
         "--store", metavar="PATH", help="Where runs are kept (default: the site's; here, the user data folder)."
     ),
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers to use (default: the site's)."),
+)
+
+trust_option = click.option(
+    "--trust", is_flag=True, help="Use the file of the site though it was only found in the working directory."
 )
 
 store_options = _all_of(

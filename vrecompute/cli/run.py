@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from vrecompute.cli.options import JSON, detach_options, job_options, label_option, place_options, read_parameters
+from vrecompute.cli.options import (
+    JSON,
+    detach_options,
+    job_options,
+    label_option,
+    place_options,
+    read_parameters,
+    trust_option,
+)
 from vrecompute.cli.output import facts
 
 __all__ = ["run"]
@@ -17,6 +25,7 @@ __all__ = ["run"]
 @click.argument("analysis")
 @click.argument("dataset", nargs=-1, required=True)
 @place_options
+@trust_option
 @job_options
 @click.option(
     "--on-bad",
@@ -44,6 +53,7 @@ def run(
     site: str | None,
     store: str | None,
     workers: int | None,
+    trust: bool,
     parameters: tuple[str, ...],
     tree: str | None,
     chunk_bytes: int | None,
@@ -85,7 +95,7 @@ def run(
         "allow_duplicates": allow_duplicates,
         "labels": labels,
     }
-    with Client(site, store=store, workers=workers) as client:
+    with Client(site, store=store, workers=workers, trust=trust) as client:
         if detach:
             submitted = client.submit(analysis, list(dataset), walltime_s=walltime, **options)
             if as_json:

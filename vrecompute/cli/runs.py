@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["runs"]
 
 RUN = click.argument("name", metavar="RUN")
-_TRUST = click.option("--trust", is_flag=True, help="Run the code of RUN as you, though another user stored it.")
+_TRUSTED = (
+    "Run as you the code of RUN, though another user stored it, and what a site file of the working directory says."
+)
+_TRUST = click.option("--trust", is_flag=True, help=_TRUSTED)
 
 
 @click.group()
@@ -30,7 +33,7 @@ def runs() -> None:
 def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:
     from vrecompute.client import Client
 
-    return Client(site, store=store).attach(name, trust=trust)
+    return Client(site, store=store, trust=trust).attach(name, trust=trust)
 
 
 @runs.command("list")
@@ -124,7 +127,7 @@ def attach(
 
     if out is not None:
         check_directory(out)
-    with Client(site, store=store, workers=workers) as client:
+    with Client(site, store=store, workers=workers, trust=trust) as client:
         run = client.attach(name, trust=trust)
         followed = run if run.status in {"running", "queued", "unknown", "submitted", "complete"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))

@@ -10,16 +10,16 @@ import click
 from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding
 from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
-from vrecompute.cli.options import JSON, DurationType
+from vrecompute.cli.options import JSON, DurationType, trust_option
 from vrecompute.cli.output import facts
-from vrecompute.errors import SiteError, UsageError, VrecomputeError
+from vrecompute.errors import SiteError, UntrustedSite, UsageError, VrecomputeError
 from vrecompute.signals import heeded
 from vrecompute.sites import report
 from vrecompute.sites.drivers import installed_drivers, options_model
-from vrecompute.sites.load import load_site, read_site
+from vrecompute.sites.load import ReadSite, read_site, require_trust
 from vrecompute.sites.reference import options_table, reference_table
 from vrecompute.sites.schema import installed_options, site_schema
-from vrecompute.sites.search import find_site_file, list_site_files, site_folders
+from vrecompute.sites.search import find_site_file, is_path, list_site_files, users_folder
 
 __all__ = ["site"]
 
@@ -76,15 +76,19 @@ def show(name: str, as_json: bool) -> None:
     show_default="4m",
     help="How long the job of --probe may wait in the queue.",
 )
+@trust_option
 @JSON
 @click.pass_context
-def check(context: click.Context, names: tuple[str, ...], probe: bool, patience: int, as_json: bool) -> None:
+def check(
+    context: click.Context, names: tuple[str, ...], probe: bool, patience: int, trust: bool, as_json: bool
+) -> None:
     """Check the sites NAMES (or files; all of the search path by default); without --probe nothing is started."""
     files = [find_site_file(name) for name in names] if names else list_site_files()
     checkups = report.check_files(files)
+    trusted = [trust or is_path(name) for name in names] if names else [trust] * len(files)
     found = [
-        _probe(str(file), patience) if probe and checkup.ok else []
-        for file, checkup in zip(files, checkups, strict=True)
+        _probe(checkup.read, patience, trust=sure) if probe and checkup.read is not None and checkup.ok else []
+        for checkup, sure in zip(checkups, trusted, strict=True)
     ]
     if as_json:
         told = [{"probe": [asdict(finding) for finding in findings]} if probe else {} for findings in found]
@@ -104,10 +108,15 @@ def check(context: click.Context, names: tuple[str, ...], probe: bool, patience:
         context.exit(SiteError.exit_code)
 
 
-def _probe(name: str, patience_s: float) -> list[Finding]:
+def _probe(read: ReadSite, patience_s: float, *, trust: bool) -> list[Finding]:
     """What the site's driver finds; why there is none is a finding too, and not the end of other sites' checks."""
     try:
-        backend = load_backend(load_site(name))
+        if not trust:
+            require_trust(read)
+    except UntrustedSite as error:
+        return [Finding("site file", False, str(error), "")]
+    try:
+        backend = load_backend(read.site)
     except VrecomputeError as error:
         return [Finding("backend", False, str(error), "backend: ...   # a driver that is installed here")]
     try:
@@ -133,7 +142,7 @@ def init(name: str, backend: str | None, host: str | None, config: str | None, y
     def ask(question: str, default: str) -> str:
         return default if yes else str(click.prompt(question, default=default))
 
-    path = Path(out) if out else site_folders()[-2] / f"{name}.yaml"
+    path = Path(out) if out else users_folder() / f"{name}.yaml"
     text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)
     write_first(path, text)
     click.echo(report.check_file(path).as_text())

@@ -31,6 +31,7 @@ __all__ = [
     "Profile",
     "Ratio",
     "SecretFile",
+    "ShellLine",
     "Spelling",
     "Text",
     "Url",
@@ -237,6 +238,8 @@ def _text(pattern: str) -> dict[str, Any]:
 Text = Annotated[str, Spelling("text", _read_literal, {"type": "string", "minLength": 1})]
 #: Text in which `$NAME` and `${NAME}` stay as written until the shell on the site resolves them.
 OnSite = Annotated[str, Spelling("text, resolved on the site", _read_on_site, {"type": "string", "minLength": 1})]
+#: A command in the words of bash, which runs on the site as it is written.
+ShellLine = Annotated[str, Spelling("shell command", read_text, {"type": "string", "minLength": 1})]
 Url = Annotated[str, Spelling("http(s) address", _read_url, {"type": "string", "pattern": "^https?://"})]
 Name = Annotated[str, Spelling("name", _read_name, _text(_NAME))]
 Host = Annotated[str, Spelling("host", _read_host, _text(_HOST))]

@@ -133,7 +133,7 @@ class Runner:
         cancelled = self._cancelled
         name = self._kept(results, cancelled=cancelled)
         self.tally.retried(retries)
-        self.tally.warnings += self._aside.said()
+        self.tally.warnings += [*self._aside.said(), *self.control.left_out()]
         outcome = self.tally.outcome(results, name, cancelled=cancelled)
         try:
             with self._stage("finish"):

@@ -34,5 +34,9 @@ class WorkerControl:
         """Why there is no worker yet, empty where that is not known."""
         return ""
 
+    def left_out(self) -> list[str]:
+        """A sentence about each node that jobs are kept off."""
+        return []
+
     def needed(self, run: str, chunks: int) -> None:
         """A run has so many chunks to compute; 0 when that is over."""

@@ -53,7 +53,7 @@ def ask_for_the_rest(draft: Draft, ask: Ask, *, here: bool) -> None:
     if not draft.has("store.url") and not draft.has("store.workers_reach"):
         question = "Folder that runs are kept in, which compute nodes see"
         draft.take("store.url", ask(question, "$HOME/vrecompute-runs"), "on the site")
-    if not any(draft.has(f"environment.{key}") for key in ("venv", "modules", "image", "cvmfs")):
+    if not any(draft.has(f"environment.{key}") for key in ("venv", "conda", "modules", "image", "cvmfs")):
         venv = ask("Virtual environment of jobs, with vrecompute ('-' for what is on the PATH)", own)
         if venv != "-":
             draft.take("environment.venv", venv, "on the site")

@@ -45,6 +45,7 @@ _DIRECTIVES = {
     "reservation": ("--reservation",), "cluster": ("-M", "--clusters", "--cluster"),
 }  # fmt: skip
 _OF_WORKERS = {"--worker-port": "network.worker_ports", "--interface": "network.interface"}
+_ACTIVATE = (["conda", "activate"], ["mamba", "activate"], ["micromamba", "activate"])
 _EXPORT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\S+|\"[^\"]*\"|'[^']*')")
 
 
@@ -142,16 +143,22 @@ class _Reading:
             self.move("python", "environment.venv", lambda value: found[1])
 
     def _prologue(self, line: str, origin: str) -> None:
-        """Modules, a virtual environment and variables have keys here."""
+        """Modules, a virtual or conda environment and variables have keys here."""
         words = line.strip().rstrip(";").split()
         if words[:2] == ["module", "load"] and len(words) > 2:
             self.out.take("environment.modules", words[2:], origin)
+        elif words[:2] == ["module", "use"] and len(words) > 2:
+            self.out.take("environment.module_paths", words[2:], origin)
+        elif words == ["module", "purge"]:
+            self.out.take("environment.purge_modules", True, origin)
+        elif words[:2] in _ACTIVATE and len(words) == 3:
+            self.out.take("environment.conda", words[2], origin)
         elif len(words) == 2 and words[0] in {"source", "."} and words[1].endswith("/bin/activate"):
             self.out.take("environment.venv", words[1].removesuffix("/bin/activate"), origin)
         elif words[:1] == ["export"] and (found := _EXPORT.fullmatch(line.strip().rstrip(";"))):
             self.out.take(f"environment.variables.{found[1]}", found[2].strip("\"'"), origin)
         elif line.strip():
-            self.out.drop(f"{origin}: {line.strip()}", "jobs run modules, a set-up script, a venv and variables only")
+            self.out.drop(f"{origin}: {line.strip()}", "it may go to environment.setup, which runs before modules")
 
     def _worker_arguments(self, key: str) -> None:
         given = self.left.pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,11 @@ class OptionsModel:
     model: type[BaseModel] | None
     reason: str = ""
     rules: Callable[[Site], Iterable[Diagnostic]] = lambda site: ()
+
+    @property
+    def harmless(self) -> Collection[str]:
+        """Options that can neither run nor send anything of the user's, as the model's `harmless` says."""
+        return getattr(self.model, "harmless", ())
 
 
 def installed_drivers() -> list[str]:

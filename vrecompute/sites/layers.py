@@ -22,7 +22,7 @@ from vrecompute.config.marked_yaml import (
     read_text,
 )
 from vrecompute.errors import SiteError
-from vrecompute.sites.search import display, find_site_file, is_path
+from vrecompute.sites.search import display, find_site_file, is_own, is_path
 
 __all__ = ["Layers", "merge", "read_layers"]
 
@@ -31,16 +31,26 @@ _OWN = ("extends", "name")
 
 @dataclass
 class Layers:
-    """The merged tree (None where a file cannot be read at all), the files it came from, and what is wrong."""
+    """The merged tree (None where a file cannot be read at all), the files it came from, and what is wrong.
+
+    `strange` are files, as marks call them, that neither the user nor a file of theirs has named: they were found in
+    the working directory, or named by one that was.
+    """
 
     tree: MappingNode | None
     files: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    strange: set[str] = field(default_factory=set)
 
 
-def read_layers(path: Path, folders: Items[Path]) -> Layers:
-    """Read a file and all it extends; raises `SiteError` where the file itself cannot be opened."""
+def read_layers(path: Path, folders: Items[Path], *, named: bool = False) -> Layers:
+    """Read a file and all it extends; raises `SiteError` where the file itself cannot be opened.
+
+    `named`: the user gave its path, and did not have it found.
+    """
     layers = Layers(None)
+    if not (named or is_own(path)):
+        layers.strange.add(display(path))
     try:
         text, problems = read_text(path, display(path))
     except OSError as error:
@@ -114,6 +124,9 @@ def _base(
         circle = " -> ".join(display(step) for step in [*chain[chain.index(found.resolve()) :], found])
         layers.problems.append(Problem(mark, f"extends itself: {circle}; remove one of these"))
         return None
+    by_author = display(path) not in layers.strange and (is_path(name) or found.parent == path.parent)
+    if not (by_author or is_own(found)):
+        layers.strange.add(display(found))
     try:
         text, problems = read_text(found, display(found))
     except OSError as error:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vrecompute.config import marked_yaml
 from vrecompute.config.check import Location, as_problem, check, mark_of, without_null
 from vrecompute.config.marked_yaml import Mark, Node, Problem, ScalarNode, plain
-from vrecompute.errors import SiteError
+from vrecompute.errors import SiteError, UntrustedSite
 from vrecompute.nearest import nearest
 from vrecompute.sites import leaves, rules
+from vrecompute.sites.decisions import decides
 from vrecompute.sites.drivers import OptionsModel, installed_drivers, options_model
 from vrecompute.sites.layers import Layers, read_layers
 from vrecompute.sites.model import Site, local_site
-from vrecompute.sites.search import display, find_site_file, is_path, site_folders
+from vrecompute.sites.search import display, find_site_file, is_path, site_folders, users_folder
 from vrecompute.sites.secrets import find_secrets, without_secrets
 
-__all__ = ["Examined", "ReadSite", "examine_site", "load_site", "read_site"]
+__all__ = ["Examined", "ReadSite", "examine_site", "load_site", "read_site", "require_trust"]
+
+#: Keys that a refusal names.
+_MOST_NAMED = 4
 
 FindModel = Callable[[str], OptionsModel]
 
@@ -33,6 +37,8 @@ class ReadSite:
     advice: tuple[Problem, ...] = ()
     #: Why the driver's options could not be checked; empty where they were.
     options_unchecked: str = ""
+    #: Keys that decide what runs as the user, of files that the user has not named.
+    untrusted: Mapping[leaves.KeyPath, Mark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,16 @@ class Examined:
     files: tuple[Path, ...]
 
 
-def load_site(name_or_path: str | Path) -> Site:
+def load_site(name_or_path: str | Path, *, trust: bool = False) -> Site:
     """The site of a YAML file, by path or by name on the search path; raises `SiteError` with every problem.
 
-    `local` is this machine (`local_site()`) unless a file of that name is found.
+    `local` is this machine (`local_site()`) unless a file of that name is found. Without `trust`, UntrustedSite where
+    a file that was found in the working directory decides what runs as the user.
     """
-    return read_site(name_or_path).site
+    read = read_site(name_or_path)
+    if not trust:
+        require_trust(read)
+    return read.site
 
 
 def read_site(name_or_path: str | Path, find_model: FindModel = options_model) -> ReadSite:
@@ -60,12 +70,29 @@ def read_site(name_or_path: str | Path, find_model: FindModel = options_model) -
         if name_or_path == "local" and not is_path(name_or_path):
             return ReadSite(local_site(), (), {})
         raise
-    return _or_raise(examine_site(path, find_model), f"site file {display(path)}")
+    return _or_raise(examine_site(path, find_model, named=is_path(name_or_path)), f"site file {display(path)}")
 
 
-def examine_site(path: Path, find_model: FindModel = options_model) -> Examined:
-    """Everything that can be said about a file; raises `SiteError` only where it cannot be opened."""
-    return _examine(read_layers(path, site_folders()), find_model)
+def examine_site(path: Path, find_model: FindModel = options_model, *, named: bool = False) -> Examined:
+    """Everything that can be said about a file; raises `SiteError` only where it cannot be opened.
+
+    `named`: the user gave its path.
+    """
+    return _examine(read_layers(path, site_folders(), named=named), find_model)
+
+
+def require_trust(read: ReadSite) -> None:
+    """Raise UntrustedSite where a file that was found in the working directory decides what runs as the user."""
+    if not read.untrusted:
+        return
+    keys = [f"{'.'.join(path)} ({mark.file}:{mark.line})" for path, mark in read.untrusted.items()]
+    more = f" and {len(keys) - _MOST_NAMED} more" * (len(keys) > _MOST_NAMED)
+    name, path = read.site.name, display(read.files[0])
+    raise UntrustedSite(
+        f"the file of site {name!r} was found in the working directory, and it decides what runs as you: "
+        f"{', '.join(keys[:_MOST_NAMED])}{more}. If you trust it, name it by its path (--site ./{path}), pass --trust "
+        f"(in Python: Client({name!r}, trust=True)), or move it to {display(users_folder())}"
+    )
 
 
 def _or_raise(examined: Examined, what: str) -> ReadSite:
@@ -100,9 +127,11 @@ def _check_tree(
     if site is None:
         return None, problems
     unchecked = ""
+    harmless: Collection[str] = ()
     found, wrong = list(rules.findings(site)), set(checked.left_out)
     if ("backend",) not in checked.left_out:
         driver = find_model(site.backend)
+        harmless = driver.harmless
         more, options, unchecked = _check_driver(tree, site, driver)
         problems += more
         wrong |= options
@@ -121,7 +150,12 @@ def _check_tree(
         path: mark_of(tree, path) for path, value in leaves.leaves(site) if value is not None and _there(tree, path)
     }
     read = ReadSite(
-        replace(site, options=data.get("options") or {}), tuple(layers.files), origins, tuple(advice), unchecked
+        replace(site, options=data.get("options") or {}),
+        tuple(layers.files),
+        origins,
+        tuple(advice),
+        unchecked,
+        {p: mark for p, mark in origins.items() if mark.file in layers.strange and decides(p, harmless)},
     )
     return read, problems
 

@@ -36,6 +36,7 @@ from vrecompute.config.spelling import (
     Profile,
     Ratio,
     SecretFile,
+    ShellLine,
     Text,
     Url,
     Variable,
@@ -161,7 +162,13 @@ class Workers(_Section):
             "Runner. The batch system's default if unset."
         ),
     )
-    gpus: Count | None = field(default=None, metadata=_says("GPUs of one job, on each of its nodes; none if unset."))
+    gpus: Count | None = field(
+        default=None,
+        metadata=_says(
+            "GPUs of one job, on each of its nodes; none if unset. Each worker process has its share of them as Dask's "
+            "resource GPU."
+        ),
+    )
     walltime: Duration | None = field(
         default=None, metadata=_says("Longest time a job may ask for; one hour if unset.")
     )
@@ -227,10 +234,30 @@ class Stage(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(_Section):
-    """The Python environment of jobs. All of it is resolved on the site."""
+    """The Python environment of jobs, and of what runs on the login node. All of it is resolved on the site."""
 
+    setup: tuple[ShellLine, ...] = field(
+        default=(),
+        metadata=_says(
+            "Commands of bash that run before all else, in jobs and on the login node, such as `aklog`; one that fails "
+            "ends the job."
+        ),
+    )
+    purge_modules: Flag = field(
+        default=False, metadata=_says("Unload first what a profile has loaded (`module purge`).")
+    )
+    module_paths: tuple[OnSite, ...] = field(
+        default=(), metadata=_says("Folders of modules (`module use`); the first is searched first.")
+    )
     modules: tuple[OnSite, ...] = field(default=(), metadata=_says("Environment modules to load, in this order."))
     venv: OnSite | None = field(default=None, metadata=_says("Virtual environment to activate."))
+    conda: OnSite | None = field(
+        default=None,
+        metadata=_says(
+            "Conda environment to activate: its folder, for which no conda is needed, or a name that conda, mamba or "
+            "micromamba knows there."
+        ),
+    )
     image: OnSite | None = field(default=None, metadata=_says("Container image that holds Python and vrecompute."))
     image_command: tuple[OnSite, ...] = field(
         default=(),
@@ -239,7 +266,7 @@ class Environment(_Section):
             "`podman run --rm --network=host --env-host` and the volumes."
         ),
     )
-    cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, sourced first."))
+    cvmfs: OnSite | None = field(default=None, metadata=_says("Set-up script of a software view, before modules."))
     variables: Mapping[Variable, OnSite] = field(
         default_factory=dict, metadata=_says("Environment variables set in jobs; never secrets.")
     )
@@ -254,7 +281,9 @@ class Limits(_Section):
     )
     core_hours: Ratio | None = field(
         default=None,
-        metadata=_says("Core-hours that jobs of a live client, or all attempts of a detached run, may plan to use."),
+        metadata=_says(
+            "Core-hours that jobs of one live client, or all attempts of one detached run, may plan to use."
+        ),
     )
     min_poll: Duration = field(
         default=30, metadata=_says("Shortest time between two polls of the batch system, by all clients of a user.")

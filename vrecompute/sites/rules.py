@@ -143,10 +143,22 @@ def _stage(site: Site) -> Iterator[Diagnostic]:
 
 def _environment(site: Site) -> Iterator[Diagnostic]:
     environment = site.environment
-    for other in ("venv", "cvmfs"):
-        if environment.image and getattr(environment, other):
-            about = at("environment.image", f"environment.{other}")
-            yield Diagnostic(about, f"python comes from an image or from {other}, not from both; remove one")
+    pairs = (("image", "venv"), ("image", "conda"), ("image", "cvmfs"), ("conda", "venv"))
+    for one, other in pairs:
+        if getattr(environment, one) and getattr(environment, other):
+            about = at(f"environment.{one}", f"environment.{other}")
+            article = "an " if one == "image" else ""
+            yield Diagnostic(about, f"python comes from {article}{one} or from {other}, not from both; remove one")
+    if environment.module_paths and not environment.modules:
+        message = "no module is loaded from there; name them in modules, or remove it"
+        yield Diagnostic(at("environment.module_paths", "environment.modules"), message, advice=True)
+    for path in environment.module_paths:
+        if not _is_absolute(path):
+            message = f"'{path}' is relative; start it with / or a variable such as $HOME"
+            yield Diagnostic(at("environment.module_paths"), message)
+    if environment.conda and not _is_absolute(environment.conda) and "/" in environment.conda:
+        message = f"'{environment.conda}' is neither a name nor a folder; start a folder with / or a variable"
+        yield Diagnostic(at("environment.conda"), message)
     if environment.image_command and not environment.image:
         message = "not used: there is no image; add `image: ...`, or remove it"
         yield Diagnostic(at("environment.image_command"), message, advice=True)

@@ -9,16 +9,29 @@ from pathlib import Path
 from vrecompute.errors import SiteError
 from vrecompute.nearest import did_you_mean
 
-__all__ = ["display", "find_site_file", "is_path", "list_site_files", "site_folders"]
+__all__ = ["display", "find_site_file", "is_own", "is_path", "list_site_files", "site_folders", "users_folder"]
 
+_MACHINES = Path("/etc/vrecompute/sites")
 _SUFFIXES = (".yaml", ".yml")
 
 
 def site_folders() -> list[Path]:
     """`$VRECOMPUTE_SITES` (several by ':'), ./site_configs, the user's and the machine's; earlier ones win."""
-    named = [Path(folder) for folder in os.environ.get("VRECOMPUTE_SITES", "").split(os.pathsep) if folder]
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config")
-    return [*named, Path("site_configs"), config / "vrecompute" / "sites", Path("/etc/vrecompute/sites")]
+    return [*_named_folders(), Path("site_configs"), users_folder(), _MACHINES]
+
+
+def users_folder() -> Path:
+    """The user's own, which may not be there."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "vrecompute" / "sites"
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file lies in a folder that the user named, in the user's or in the machine's; links do not count."""
+    return path.parent.resolve() in {folder.resolve() for folder in (*_named_folders(), users_folder(), _MACHINES)}
+
+
+def _named_folders() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get("VRECOMPUTE_SITES", "").split(os.pathsep) if folder]
 
 
 def is_path(name_or_path: str | Path) -> bool:

@@ -25,6 +25,9 @@ _SHAPES = re.compile(
     r"|X-Amz-Signature=|[?&](sig|authz|access_token)="  # presigned URLs, tokens of XRootD and WebDAV
     r"|\b[Bb]earer +[A-Za-z0-9]"
 )
+#: The key of shell commands, and the names that such a command gives a value other than one of the shell's own.
+_COMMANDS = "setup"
+_ASSIGNED = re.compile(r"""\b([A-Za-z_]\w*)=["']?[^\s"'$`]""")
 _ADVICE = (
     "a secret does not belong in a site file; revoke it if the file was shared, "
     "and name where it is instead: credentials: {profile: NAME}, {file: PATH} or {env: NAME}"
@@ -71,6 +74,9 @@ def _is_secret(node: ScalarNode, key: str) -> bool:
     text = str(node.value)
     if _SHAPES.search(text):
         return True
+    if key == _COMMANDS:
+        given = _ASSIGNED.findall(text)
+        return any(_SECRET_KEY.search(name) and not _REFERENCE.search(name) for name in given)
     # a secret taken from the environment of the job is a reference
     named = _SECRET_KEY.search(key) is not None and _REFERENCE.search(key) is None
     return named and node.value is not None and not isinstance(node.value, bool) and not VARIABLES.fullmatch(text)

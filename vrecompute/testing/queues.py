@@ -117,6 +117,21 @@ class QueueContract(Suite):
         assert "ran" in backend.logs(job_id)
         assert job_id in self.queue(backend).ages(job.name)
 
+    def test_a_job_is_kept_off_the_nodes_that_it_excludes(self, backend: Backend) -> None:
+        """A node that breaks jobs is always free, and takes the next one too. Where no other is left, none runs."""
+        queue = self.queue(backend)
+        if not queue.exclude(("node",)):
+            pytest.skip(f"{type(backend).__name__} gives no directive that keeps a job off a node")
+        _, first = self.end(backend, self.job("true"))
+        assert first.node, "a status says on which node its job ran"
+        try:
+            job_id = backend.submit(self.job("true", name="elsewhere", exclude=(first.node,)))
+        except SubmitError:
+            return
+        status = self.until(backend, [job_id], lambda s: s.state.terminal or s.never)[job_id]
+        backend.cancel([job_id])
+        assert status.never or status.node not in {"", first.node}, status
+
     def test_a_submission_that_nobody_took_is_no_job(
         self, make_backend: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -9,7 +9,7 @@ from vrecompute.sites.rules import Diagnostic, at
 
 __all__ = ["local_rules"]
 
-_ENVIRONMENT = ("modules", "venv", "image", "cvmfs")
+_ENVIRONMENT = ("setup", "purge_modules", "module_paths", "modules", "venv", "conda", "image", "cvmfs")
 _NETWORK = ("proxy", "interface", "worker_ports", "scheduler_ports")
 
 

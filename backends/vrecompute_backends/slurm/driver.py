@@ -18,7 +18,7 @@ from vrecompute.batch.survey import Survey
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.slurm import submit
-from vrecompute_backends.slurm.header import granted_s, header, partition_of, step
+from vrecompute_backends.slurm.header import exclusion, granted_s, header, partition_of, step
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.shell import version
@@ -65,6 +65,10 @@ class SlurmBackend(QueueDriver):
     def header(self, job: Job, shape: Shape) -> list[str]:
         """The #SBATCH lines."""
         return header(job, shape, self.options)
+
+    def exclude(self, nodes: Sequence[str]) -> list[str]:
+        """--exclude."""
+        return exclusion(nodes, self.options)
 
     def granted_s(self, job: Job) -> int:
         """Whole minutes."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from vrecompute.batch.contract import Job
 from vrecompute.batch.shape import Shape, job_name
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm.options import SlurmOptions
 
-__all__ = ["granted_s", "header", "partition_of", "step"]
+__all__ = ["exclusion", "granted_s", "header", "partition_of", "step"]
 
 
 def granted_s(job: Job) -> int:
@@ -51,6 +54,14 @@ def header(job: Job, shape: Shape, options: SlurmOptions) -> list[str]:
 def partition_of(job: Job, options: SlurmOptions) -> str | None:
     """The partition of a job, or several with commas; None for the default one of Slurm."""
     return (options.controller_partition if job.controller else None) or options.partition
+
+
+def exclusion(nodes: Sequence[str], options: SlurmOptions) -> list[str]:
+    """--exclude, unless the site drops it, with those that its own directive names: of two, sbatch heeds the last."""
+    if "--exclude" in options.directives.drop:
+        return []
+    given = (re.fullmatch(r"(?:--exclude[ =]|-x ?)(.+)", directive) for directive in options.directives.add)
+    return [f"#SBATCH --exclude={','.join([*(found[1] for found in given if found), *nodes])}"]
 
 
 def step(launcher: str, nodes: int, cores: int) -> list[str]:

@@ -50,6 +50,12 @@ class Directives(Strict):
 class SlurmOptions(Strict):
     """The driver's options; every one left out means that Slurm's own default holds."""
 
+    harmless = frozenset(
+        {
+            "partition", "cluster", "controller_partition", "account", "qos", "reservation", "constraint", "licenses",
+            "gres", "launcher", "whole_node", "array", "prefer",
+        }
+    )  # fmt: skip
     partition: Name | None = Field(default=None, description="Partition, or several by comma (--partition).")
     cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)] | None = Field(
         default=None,

@@ -296,6 +296,12 @@ def test_gpus_and_what_a_job_is_for_are_asked_for():
     backend = SlurmBackend(site)
     job = worker_job(backend, "tls://a:1", "w-0", {})
     assert "#SBATCH --gpus-per-node=2\n" in backend.script(job)
+    assert "--resources GPU=0.5 " in backend.script(job), "four processes share two"
+    detached = backend.script(Job("d", ("true",), workers=9, gpus=2))
+    assert "#SBATCH --gpus-per-node=2\n" in detached
+    assert " --gpus=2 " in detached
+    assert worker_command(WorkerShape(2, gpus=2), "tls://a:1", leave=False)[-2:] == ["--resources", "GPU=1"]
+    assert "GPU" not in SlurmBackend(SITE).script(worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {}))
     assert "gpus" not in SlurmBackend(SITE).script(worker_job(SlurmBackend(SITE), "tls://a:1", "w-0", {}))
     labelled = backend.script(replace(job, labels={"run": "a-1", "analysis": "x\n#SBATCH --evil"}))
     assert "#SBATCH --comment=run=a-1,analysis=x-SBATCH-evil\n" in labelled

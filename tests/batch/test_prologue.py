@@ -1,0 +1,112 @@
+"""What a shell does before a command of ours, tried in the shell: setup, modules, virtual and conda environments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from vrecompute.batch.prologue import prologue
+from vrecompute.sites.model import Environment, Site
+
+#: Says what it is asked for; `missing` is a module that it does not have.
+MODULE = 'module() { echo "module $*"; [ "$2" != missing ]; }'
+#: As conda 4 and later prints it: from then on `conda` is a function.
+CONDA = """#!/bin/sh
+[ "$1 $2" = "shell.bash hook" ] && echo 'conda() { [ "$2" = vre ] && echo "activated $2"; }'
+"""
+MAMBA = CONDA.replace('"$1 $2" = "shell.bash hook"', '"$*" = "shell hook --shell bash"').replace("conda()", "mamba()")
+
+
+def shell(environment, *before, path="", **variables):
+    """How bash ends that runs the lines, and then says that it goes on."""
+    lines = [*before, *prologue(Site(name="a", backend="slurm", environment=environment), {}), "echo goes on"]
+    given = {"PATH": f"{path}{os.environ['PATH']}", **variables}
+    return subprocess.run(["bash", "-c", "\n".join(lines)], env=given, capture_output=True, text=True, check=False)
+
+
+def program(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+    return f"{folder}:"
+
+
+def test_modules_are_purged_then_their_folders_named_then_loaded():
+    done = shell(
+        Environment(purge_modules=True, module_paths=("$A/one", "/two"), modules=("Stages/2026", "Python")),
+        MODULE,
+        A="/opt",
+    )
+    assert done.stdout.splitlines() == [
+        "module purge",
+        "module use /two",
+        "module use /opt/one",  # the last that is put in front is searched first
+        "module load Stages/2026",
+        "module load Python",
+        "goes on",
+    ]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [Environment(modules=("missing",)), Environment(module_paths=("missing",)), Environment(purge_modules=True)],
+)
+def test_a_module_that_is_not_there_ends_the_job(environment):
+    done = shell(environment, MODULE if environment.modules or environment.module_paths else "true")
+    assert (done.returncode, "goes on" in done.stdout) == (1, False)
+
+
+def test_setup_is_shell_and_comes_first():
+    lines = ("token=$(echo '$5'); export TOKEN=$token", 'if [ -n "$A" ]; then echo "A is $A"; fi')
+    done = shell(Environment(setup=lines, modules=("x",), variables={"B": "$TOKEN"}), MODULE, A="1")
+    assert done.stdout.splitlines() == ["A is 1", "module load x", "goes on"]
+
+
+@pytest.mark.parametrize("line", ["false", "no-such-command-0815", "if", "} || true", "echo 'open", "exit 3"])
+def test_a_setup_that_fails_ends_the_job_and_is_named(line):
+    done = shell(Environment(setup=(line, "true")))
+    assert done.returncode != 0
+    assert "goes on" not in done.stdout
+    if not line.startswith("exit"):
+        assert done.stderr.splitlines()[-1] == f"environment.setup of the site failed: {line}"
+
+
+def test_a_conda_environment_is_activated_by_its_folder_without_any_conda(tmp_path):
+    folder = tmp_path / "my env"
+    folder.mkdir()
+    program(folder / "bin", "python", "#!/bin/sh\necho its python")
+    (folder / "etc/conda/activate.d").mkdir(parents=True)
+    (folder / "etc/conda/activate.d/libs.sh").write_text('export LIBS="$CONDA_PREFIX/share"\n')
+    done = shell(Environment(conda="$WHERE/my env"), "trap 'python; echo \"$LIBS\"' EXIT", WHERE=str(tmp_path))
+    assert done.stdout.splitlines() == ["goes on", "its python", f"{folder}/share"]
+    absent = shell(Environment(conda=f"{tmp_path}/none"))
+    assert (absent.returncode, absent.stderr) == (1, f"environment.conda: no Python in {tmp_path}/none/bin\n")
+
+
+@pytest.mark.parametrize(("name", "text"), [("conda", CONDA), ("mamba", MAMBA)])
+def test_a_conda_environment_is_activated_by_its_name(tmp_path, name, text):
+    path = program(tmp_path / "bin", name, text)
+    assert shell(Environment(conda="vre"), path=path).stdout.splitlines() == ["activated vre", "goes on"]
+    other = shell(Environment(conda="other"), path=path)
+    assert (other.returncode, other.stdout) == (1, "")
+
+
+def test_the_lines_are_clean_under_shellcheck():
+    if shutil.which("shellcheck") is None:
+        pytest.skip("install shellcheck to check the scripts")
+    site = Site(name="a", backend="slurm")
+    made = [Environment(setup=("aklog; echo 'a'",), module_paths=("$A b",), conda="vre"), Environment(conda="~/x y")]
+    lines = [line for environment in made for line in prologue(replace(site, environment=environment), {})]
+    given = ["shellcheck", "--shell=bash", "--exclude=SC2016", "-"]
+    done = subprocess.run(given, input="\n".join(lines), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_name_without_a_conda_says_what_to_write():
+    done = shell(Environment(conda="vre"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("environment.conda: no conda, mamba or micromamba here; write the folder")
