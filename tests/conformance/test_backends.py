@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.htcondor.conftest import pool, running_pool  # noqa: F401 -- fixtures
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
 from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
+from vrecompute_backends.htcondor import HTCondorBackend
 from vrecompute_backends.local import LocalBackend
 from vrecompute_backends.slurm import SlurmBackend
 
@@ -60,3 +62,17 @@ class TestSlurm(BackendContract):
         options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
         said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
         assert "3 passed" in said, said
+
+
+@pytest.mark.htcondor
+@pytest.mark.timeout(600)
+class TestHTCondor(BackendContract):
+    """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
+
+    @pytest.fixture
+    def make_backend(self, pool):  # noqa: F811 -- the fixture
+        return lambda **changes: HTCondorBackend(replace(pool.site, **changes), pool.backend().access)
+
+    def hold(self, backend, job_id):
+        """As an operator does."""
+        backend.access.run(["condor_hold", job_id])

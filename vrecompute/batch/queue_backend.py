@@ -42,7 +42,7 @@ class LostAnswer(SubmitError):
 
 
 class QueueBackend(Backend):
-    """A driver whose jobs wait in a queue and leave what they write in one folder of the site, the spool."""
+    """A driver whose jobs wait in a queue; what they write comes to one folder of the site, the spool."""
 
     #: The batch system's name in sentences.
     system: str
@@ -56,6 +56,9 @@ class QueueBackend(Backend):
     leaving: threading.Event
     #: Whether a job has whole nodes, and is charged for them.
     whole_node: bool = False
+    #: Whether jobs run in the spool itself. Else the system brings their secrets from it to a folder elsewhere, which
+    #: goes with the job: then what is in the spool is deleted here once they have ended.
+    shares_spool: bool = True
     #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.
     array: bool = False
     #: Shell texts that give, in a job: `job` its native id, `attempt` how often it was started before, `index` its

@@ -187,9 +187,10 @@ class QueueDriver(QueueBackend):
         else:
             self.outage.broken()
         self._known.take(answer)
+        self._files.told({JobId(i): seen.secrets for i, seen in answer.records.items() if seen.secrets})
         with contextlib.suppress(Unavailable):
             self.cancel([])
         ended = {i: self._known.status(i) for i in named if self._known.status(i).state.terminal}
-        self._files.sweep(i for i, status in ended.items() if status.blame != "none")
+        self._files.sweep(i for i, status in ended.items() if status.blame != "none" or not self.shares_spool)
         # another process' too, unless an attempt that follows may be using them
         self._files.sweep_keys(i for i, status in ended.items() if status.state not in _AGAIN)

@@ -10,10 +10,13 @@ from vrecompute.sites.rules import Diagnostic, at
 __all__ = ["queue_rules"]
 
 
-def queue_rules(site: Site) -> Iterator[Diagnostic]:
-    """Errors where no job could be made or asked about, advice where something given is not used. Pure."""
+def queue_rules(site: Site, *, images: bool = False) -> Iterator[Diagnostic]:
+    """Errors where no job could be made or asked about, advice where something given is not used. Pure.
+
+    `images`: the driver starts container images.
+    """
     driver = f"the driver {site.backend}"
-    if site.environment.image:
+    if site.environment.image and not images:
         message = f"{driver} starts no container images; write environment.venv, environment.modules or "
         yield Diagnostic(at("environment.image"), message + "environment.cvmfs")
     if site.access.unicore:

@@ -1,6 +1,6 @@
 """`Spool`: the one folder of a site in which jobs run, and which holds all that they leave there.
 
-    LOG                    what a job wrote; its driver says under which name
+    LOG                    what a job wrote, and what became of it; its driver says under which names
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
     secrets-tls-ID/        the keys that a job with workers made for itself
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from vrecompute.batch.contract import Job, JobId
@@ -28,12 +28,13 @@ __all__ = ["Spool", "secrets_folder"]
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
-    "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'condor-*.log' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
 _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
 _KEPT_DAYS = 60
+_FOLDER = re.compile(r"secrets-[0-9a-f]{24}-[0-9]{1,9}")
 
 
 def secrets_folder(job: Job) -> str:
@@ -101,6 +102,12 @@ class Spool:
         for job_id, folder in zip(ids, self._folders(job, len(ids)) or [""] * len(ids), strict=True):
             if folders := [folder] * bool(folder) + [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers):
                 self._secrets[job_id] = folders
+
+    def told(self, folders: Mapping[JobId, str]) -> None:
+        """The system says which folder it brings the secrets of jobs from, also of those of another process."""
+        for job_id, folder in folders.items():
+            if _FOLDER.fullmatch(folder):
+                self._secrets.setdefault(job_id, [f"{self.path}/{folder}"])
 
     def refused(self, job: Job, count: int) -> None:
         """Of what is not submitted, nothing stays."""

@@ -1,0 +1,62 @@
+"""One poll: condor_q for jobs in the queue and, for those that have left it, condor_history; each with a time limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from vrecompute.batch.known import Answer
+from vrecompute_backends.htcondor.record import ATTRIBUTES, Record, parse
+
+__all__ = ["ARGUMENTS", "QUESTION", "read"]
+
+#: $2 ids with commas, $3 the attributes. The queue is asked for whole clusters: a thousand jobs are few of these.
+QUESTION = r"""
+clusters=$(printf '%s\n' "$2" | tr , '\n' | sed 's/\..*//' | sort -u)
+queued=$(ask condor_q -allusers $clusters -af:Vt $3 2>&1)
+printf '==== condor_q %s %s\n%s\n' "$?" "$(date +%s)" "$queued"
+gone=$(printf '%s\n' "$2" "$queued" | awk -F'\t' '
+  NR == 1 { n = split($0, ids, ","); next }
+  { queued[$1 "." $2] }
+  END { for (i = 1; i <= n; i++) if (!(ids[i] in queued)) print ids[i] }')
+if [ -n "$gone" ]; then
+  ended=$(ask condor_history -match "$(printf '%s\n' "$gone" | wc -l)" $gone -af:Vt $3 2>&1)
+  printf '==== condor_history %s %s\n%s\n' "$?" "$(date +%s)" "$ended"
+fi
+"""
+ARGUMENTS = (" ".join(ATTRIBUTES),)
+_HEAD = re.compile(r"==== (condor_q|condor_history) ([0-9]+) ([0-9]+)")
+
+
+def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Sequence[str]) -> Answer[Record]:
+    """What a poll says of `ids`. A source that gives an error counts as silent."""
+    found: dict[str, Record] = {}
+    wanted, answered = set(ids), set()
+    name, complaints = "", {"condor_q": [], "condor_history": []}
+    lines: dict[str, list[str]] = {"condor_q": [], "condor_history": []}
+    heads: dict[str, re.Match[str]] = {}
+    for line in said:
+        if head := _HEAD.fullmatch(line):
+            name = head[1]
+            heads[name] = head
+        elif name:
+            lines[name].append(line)
+    for name, head in heads.items():
+        if head[2] == "0":
+            answered.add(name)
+            records = parse(lines[name], float(head[3]))
+            found |= {i: record for i, record in records.items() if i in wanted and i not in found}
+        else:
+            complaints[name] = lines[name]
+    instead = ""
+    if "condor_q" not in answered:
+        instead = " ".join(" ".join(complaints["condor_q"]).split())[:500] or "condor_q gave no answer"
+    all_asked = "condor_q" in answered and ("condor_history" in answered or "condor_history" not in heads)
+    return Answer(
+        records=found,
+        silent="condor_history" in heads and "condor_history" not in answered,
+        instead=instead,
+        gone=frozenset(wanted - set(found)) if all_asked else frozenset(),
+        accounting=False,
+        marks=marks,
+    )
