@@ -16,8 +16,8 @@ __all__ = ["ATTRIBUTES", "Record", "parse"]
 
 #: What is asked of each job, in this order.
 ATTRIBUTES = (
-    "ClusterId", "ProcId", "JobStatus", "NumShadowStarts", "NumJobStarts", "EnteredCurrentStatus",
-    "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost",
+    "ClusterId", "ProcId", "JobStatus", "LastJobStatus", "NumShadowStarts", "NumJobStarts",
+    "EnteredCurrentStatus", "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost",
     "ResidentSetSize", "RequestMemory", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "LastHoldReasonCode",
     "LastHoldReasonSubCode", "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput",
     WALLTIME, ONCE,

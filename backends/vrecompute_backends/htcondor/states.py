@@ -6,7 +6,7 @@
               4 completed        COMPLETED or FAILED
               5 held             HELD; OOM, TIMEOUT, ... where its own policy removes it for that
 
-The attempt is the number of shadows that were started for it before.
+The attempt is the number of shadows that were started for it before: of a job that waits, of the attempt to come.
 """
 
 from __future__ import annotations
@@ -43,15 +43,13 @@ def status_of(record: Record) -> JobStatus:
     code, shadows = record.number("JobStatus"), record.number("NumShadowStarts") or 0
     state = _state(record, code)
     waits = state in {State.QUEUED, State.HELD}
-    began, since = record.number("JobCurrentStartDate"), record.number("EnteredCurrentStatus")
-    until = since if state.terminal else record.now
     size, asked = record.number("ResidentSetSize"), record.number("RequestMemory")
     exits = code == COMPLETED
     by_signal = record.true("ExitBySignal")
     host = record.text("RemoteHost") or record.text("LastRemoteHost")
     status = JobStatus(
         state,
-        attempt=shadows if waits else max(0, shadows - 1),
+        attempt=shadows if waits or _waited(record, code) else max(0, shadows - 1),
         reason_code=_reason_code(record, state),
         never=state is State.HELD and record.number("HoldReasonCode") not in {1, 15, 16, *ACCIDENTS},
         exit_code=record.number("ExitCode") if exits and not by_signal else None,
@@ -59,7 +57,7 @@ def status_of(record: Record) -> JobStatus:
         node=host.rpartition("@")[2] if shadows else "",
         memory_peak_bytes=None if size is None else size << 10,
         memory_limit_bytes=None if asked is None else asked << 20,
-        elapsed_s=float(until - began) if shadows and began and until and until >= began and not waits else None,
+        elapsed_s=_elapsed_s(record, state),
     )
     if (
         state is State.FAILED
@@ -78,6 +76,29 @@ def why_waiting(reason: str) -> str:
     return f"HTCondor gives the reason {reason!r}" if reason else "HTCondor has not looked for a machine yet"
 
 
+def _waited(record: Record, code: int | None) -> bool:
+    """Whether a job that was removed was waiting for another attempt then."""
+    return code == REMOVED and _state(record, record.number("LastJobStatus")) in {State.QUEUED, State.HELD}
+
+
+def _elapsed_s(record: Record, state: State) -> float | None:
+    """How long the attempt has taken by now, or took; no time where there was none."""
+    if not record.number("NumShadowStarts"):
+        return 0.0 if state.terminal else None
+    began = record.number("JobCurrentStartDate")
+    until = record.number("EnteredCurrentStatus") if state.terminal else record.now
+    if state in {State.QUEUED, State.HELD} or began is None or until is None:
+        return None
+    return max(0.0, float(until - began))
+
+
+def _held_for(record: Record) -> tuple[int | None, int | None]:
+    """Code and subcode of its hold, also once it was removed for that."""
+    if (code := record.number("HoldReasonCode")) is not None:
+        return code, record.number("HoldReasonSubCode")
+    return record.number("LastHoldReasonCode"), record.number("LastHoldReasonSubCode")
+
+
 def _state(record: Record, code: int | None) -> State:
     match code:
         case 1:
@@ -91,8 +112,8 @@ def _state(record: Record, code: int | None) -> State:
             right = record.number("ExitCode") == 0 and not record.true("ExitBySignal")
             return State.COMPLETED if right else State.FAILED
         case 5:
-            ends = hold_ends(record.number("HoldReasonCode"), record.number("HoldReasonSubCode"))
-            accident = record.number("HoldReasonCode") in ACCIDENTS
+            ends = hold_ends(*_held_for(record))
+            accident = _held_for(record)[0] in ACCIDENTS
             return ends if ends is not None and (record.true(ONCE) or not accident) else State.HELD
         case _:
             return State.UNKNOWN
@@ -109,9 +130,7 @@ def _removed(record: Record) -> State:
         return State.TIMEOUT if "SYSTEM_PERIODIC_REMOVE" in said and _is_late(record) else State.CANCELLED
     if _is_late(record):
         return State.TIMEOUT
-    held = record.number("HoldReasonCode") or record.number("LastHoldReasonCode")
-    subcode = record.number("HoldReasonSubCode") or record.number("LastHoldReasonSubCode")
-    return hold_ends(held, subcode) or _put_back(record)
+    return hold_ends(*_held_for(record)) or _put_back(record)
 
 
 def _is_late(record: Record) -> bool:
@@ -128,7 +147,7 @@ def _reason_code(record: Record, state: State) -> str:
 
 def _sentence(record: Record, status: JobStatus) -> str:
     job_id = record.job_id
-    held = record.number("HoldReasonCode") or record.number("LastHoldReasonCode")
+    held, _ = _held_for(record)
     reason = record.text("HoldReason") or record.text("LastHoldReason")
     if status.state is State.HELD:
         return f"job {job_id} is held: {why_held(held, reason)}"
