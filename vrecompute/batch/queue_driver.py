@@ -16,6 +16,7 @@ from vrecompute.batch.budget import Budget
 from vrecompute.batch.cluster import check_cluster, open_queue_cluster
 from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus, State
 from vrecompute.batch.job_script import render
+from vrecompute.batch.keepalive import announced
 from vrecompute.batch.known import Known
 from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
 from vrecompute.batch.options import read_options
@@ -55,6 +56,7 @@ class QueueDriver(QueueBackend):
         self._asked = float("-inf")
         self.leaving = threading.Event()
         self._owed: dict[JobId, None] = {}
+        self._named: dict[str, JobId] = {}
         self._one = threading.RLock()
 
     @property
@@ -110,8 +112,11 @@ class QueueDriver(QueueBackend):
         return (content or b"").decode(errors="replace")
 
     def announced(self, name: str) -> bytes | None:
-        """See `QueueBackend`; it is deleted once it is read."""
-        return self._files.take(name)
+        """See `QueueBackend`; a file is deleted once it is read."""
+        if self.shares_spool:
+            return self._files.take(name)
+        job_id = self._named.get(name.removesuffix(".json"))
+        return None if job_id is None else announced(name, self.logs(job_id))
 
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
@@ -168,6 +173,7 @@ class QueueDriver(QueueBackend):
                 self._files.refused(job, count)
                 raise
             self._known.submitted(ids)
+            self._named[job.name] = ids[0]
             self._files.submitted(job, ids)
             return ids
 

@@ -16,11 +16,10 @@ __all__ = ["ATTRIBUTES", "Record", "parse"]
 
 #: What is asked of each job, in this order.
 ATTRIBUTES = (
-    "ClusterId", "ProcId", "JobStatus", "LastJobStatus", "NumShadowStarts", "NumJobStarts",
-    "EnteredCurrentStatus", "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost",
-    "ResidentSetSize", "RequestMemory", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "LastHoldReasonCode",
-    "LastHoldReasonSubCode", "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput",
-    WALLTIME, ONCE,
+    "ClusterId", "ProcId", "JobStatus", "LastJobStatus", "NumShadowStarts", "NumJobStarts", "EnteredCurrentStatus",
+    "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost", "ResidentSetSize",
+    "RequestMemory", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "LastHoldReasonCode", "LastHoldReasonSubCode",
+    "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput", WALLTIME, ONCE,
 )  # fmt: skip
 
 
