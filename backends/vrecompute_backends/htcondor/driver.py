@@ -21,7 +21,7 @@ from vrecompute_backends.htcondor.description import ONCE, header
 from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
 from vrecompute_backends.htcondor.rules import htcondor_rules
-from vrecompute_backends.htcondor.states import status_of
+from vrecompute_backends.htcondor.states import LEAVES, status_of
 
 __all__ = ["HTCondorBackend"]
 
@@ -44,7 +44,7 @@ class HTCondorBackend(QueueDriver):
         "exec 2>&1",
         'ad() { sed -n "s/^$1 = //p" "$_CONDOR_JOB_AD"; }',
         # between being put back and being removed it may be given another machine
-        f'[ "$(ad {ONCE})" = false ] || [ "$(ad NumJobStarts)" = 0 ] || exit 75',
+        f'[ "$(ad {ONCE})" = false ] || [ "$(ad NumJobStarts)" = 0 ] || exit {LEAVES}',
         '[ -w "${HOME:-/}" ] || export HOME=$PWD',
     )
     variables = {  # noqa: RUF012 -- a Mapping in QueueBackend

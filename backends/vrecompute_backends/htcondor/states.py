@@ -3,10 +3,11 @@
     JobStatus 1 idle             QUEUED; PREEMPTED or NODE_FAIL of a job that was put back and must not start again
               2, 6, 7            RUNNING: also while its files come back, or while it is suspended
               3 removed          CANCELLED; by its own policy TIMEOUT, or what it was held for
-              4 completed        COMPLETED or FAILED
+              4 completed        COMPLETED or FAILED; PREEMPTED where it must not start again, and did, and left at once
               5 held             HELD; OOM, TIMEOUT, ... where its own policy removes it for that
 
-The attempt is the number of shadows that were started for it before: of a job that waits, of the attempt to come.
+The attempt is the number of shadows that were started for it before: of a job that waits, of the attempt to come. A job
+that must not start again has one attempt.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.batch.post_mortem import how_it_ended, near_limit
+from vrecompute.errors import OutOfTime
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
 from vrecompute_backends.htcondor.holds import ACCIDENTS, hold_ends, why_held
 from vrecompute_backends.htcondor.record import Record
 
-__all__ = ["WAITS", "status_of", "why_waiting"]
+__all__ = ["LEAVES", "WAITS", "status_of", "why_waiting"]
 
 IDLE, RUNNING, REMOVED, COMPLETED, HELD, TRANSFERRING, SUSPENDED = range(1, 8)
 _KILL = 9
+#: The exit code with which a job leaves that was started once more.
+LEAVES = OutOfTime.exit_code
 #: Why the last negotiation gave it no machine (LastRejMatchReason), by how that begins.
 WAITS = {
     "no match found": "no machine that is free has what it asks for",
@@ -44,12 +48,12 @@ def status_of(record: Record) -> JobStatus:
     state = _state(record, code)
     waits = state in {State.QUEUED, State.HELD}
     size, asked = record.number("ResidentSetSize"), record.number("RequestMemory")
-    exits = code == COMPLETED
+    exits = code == COMPLETED and state is not State.PREEMPTED
     by_signal = record.true("ExitBySignal")
     host = record.text("RemoteHost") or record.text("LastRemoteHost")
     status = JobStatus(
         state,
-        attempt=shadows if waits or _waited(record, code) else max(0, shadows - 1),
+        attempt=_attempt(record, shadows if waits or _waited(record, code) else shadows - 1),
         reason_code=_reason_code(record, state),
         never=state is State.HELD and record.number("HoldReasonCode") not in {1, 15, 16, *ACCIDENTS},
         exit_code=record.number("ExitCode") if exits and not by_signal else None,
@@ -74,6 +78,10 @@ def why_waiting(reason: str) -> str:
         if begins in reason.lower():
             return sentence
     return f"HTCondor gives the reason {reason!r}" if reason else "HTCondor has not looked for a machine yet"
+
+
+def _attempt(record: Record, number: int) -> int:
+    return 0 if record.true(ONCE) else max(0, number)
 
 
 def _waited(record: Record, code: int | None) -> bool:
@@ -109,6 +117,8 @@ def _state(record: Record, code: int | None) -> State:
         case 3:
             return _removed(record)
         case 4:
+            if record.true(ONCE) and (record.number("NumJobStarts") or 0) > 1 and record.number("ExitCode") == LEAVES:
+                return _put_back(record)
             right = record.number("ExitCode") == 0 and not record.true("ExitBySignal")
             return State.COMPLETED if right else State.FAILED
         case 5:

@@ -51,7 +51,9 @@ _TRANSIENT = re.compile(
 #: Those of them that say nothing about whether it was granted already.
 _LOST = re.compile(r"Failed to commit|timed? ?out|Connection (?:closed|reset)|disconnect", re.IGNORECASE)
 _TOO_MANY = re.compile(r"would exceed|MAX_JOBS|too many jobs", re.IGNORECASE)
-_UNKNOWN_USER = re.compile(r"AUTHENTICATE:|authenticat|not authorized|Permission denied|DENIED", re.IGNORECASE)
+_UNKNOWN_USER = re.compile(
+    r"AUTHENTICATE:|authenticat|not authorized|Permission denied|DENIED|SECMAN:|security policy", re.IGNORECASE
+)
 _WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch, or renew a ticket with kinit"
 _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)
 
@@ -83,7 +85,7 @@ def hand_in(site: Site, access: Access, spool: str, job: Job, script: str, count
         return f"{taken[1]}.{taken[2]}" if count == 1 else taken[1]
     if done.code == 0 or _LOST.search(said):
         raise LostAnswer(f"{access}: condor_submit does not say whether it took job {job.name!r}: {said}")
-    transient = bool(_TRANSIENT.search(said))
+    transient = bool(_TRANSIENT.search(said)) and not _UNKNOWN_USER.search(said)
     advice = "try again later" if transient else f"`explain` shows what was asked for; mend site {site.name!r}"
     raise SubmitError(
         f"{access}: condor_submit refused job {job.name!r}: {said} ({advice})",

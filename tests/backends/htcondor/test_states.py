@@ -62,6 +62,9 @@ def told(**changes):
         ),
         ({"JobStatus": 1, "NumJobStarts": 1}, State.PREEMPTED, "was preempted by another job"),
         ({"JobStatus": 1, "NumJobStarts": 1, **AGAIN}, State.QUEUED, "was put back, and waits"),
+        ({"JobStatus": 4, "NumJobStarts": 2, "NumShadowStarts": 2, "ExitCode": 75}, State.PREEMPTED, "was preempted"),
+        ({"JobStatus": 4, "NumJobStarts": 1, "ExitCode": 75}, State.FAILED, "exit code 75"),
+        ({"JobStatus": 4, "NumJobStarts": 2, "ExitCode": 75, **AGAIN}, State.FAILED, "exit code 75"),
         ({"JobStatus": 5, "HoldReasonCode": 1, "HoldReason": "via condor_hold"}, State.HELD, "`condor_release`"),
         ({"JobStatus": 5, "HoldReasonCode": 34}, State.OOM, "OOM"),
         ({"JobStatus": 5, "HoldReasonCode": 21, "HoldReasonSubCode": 102}, State.OOM, "OOM"),
@@ -79,9 +82,10 @@ def test_a_record_is_a_state_and_a_sentence(changes, state, words):
 
 
 def test_an_attempt_is_numbered_by_the_shadows_before_it():
-    assert [told(NumShadowStarts=n).attempt for n in (1, 2, 3)] == [0, 1, 2]
+    assert [told(NumShadowStarts=n, **AGAIN).attempt for n in (1, 2, 3)] == [0, 1, 2]
+    assert [told(NumShadowStarts=n).attempt for n in (1, 2, 3)] == [0, 0, 0], "it must not start again"
     assert [told(JobStatus=1, NumShadowStarts=n, **AGAIN).attempt for n in (0, 1, 2)] == [0, 1, 2]
-    assert told(JobStatus=4, NumShadowStarts=2, ExitCode=0).attempt == 1
+    assert told(JobStatus=4, NumShadowStarts=2, ExitCode=0, **AGAIN).attempt == 1
     assert told(JobStatus=3, NumShadowStarts=0).attempt == 0
 
 
