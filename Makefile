@@ -5,6 +5,7 @@
 #   make acceptance     every test, properties at full counts
 #   make bench          this analysis beside its peers (by hand: timings need a quiet machine)
 #   make lab-slurm      a real Slurm cluster in containers, for the tests that need one; lab-down removes it
+#   make lab-htcondor   likewise, a real HTCondor pool
 #   make lock           pin the requirements again (needs uv)
 #   make wheel          dist/*.whl and the source distribution
 #   make clean          remove what the other targets made
@@ -27,7 +28,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test acceptance lint bench lab-slurm lab-down lock wheel clean
+.PHONY: help demo test acceptance lint bench lab-slurm lab-htcondor lab-down lock wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -53,6 +54,9 @@ bench: $(VENV)/bench-$(PY)
 
 lab-slurm:
 	containers/slurm/up
+
+lab-htcondor:
+	containers/htcondor/up
 
 lab-down:
 	@for down in containers/*/down; do echo "$$down"; "$$down" || exit 1; done

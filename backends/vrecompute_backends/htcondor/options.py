@@ -35,7 +35,7 @@ _OWN = {
 
 
 class RuntimeClasses(Strict):
-    """How the pool is told how long a job runs: by seconds, or by the name of a class that is long enough."""
+    """What says to the pool how long a job runs: seconds, or the name of a class that is long enough."""
 
     attribute: AttributeName = Field(description="Attribute of the job: JobFlavour, MaxRuntime.")
     classes: Mapping[Name, Duration] = Field(
@@ -51,7 +51,7 @@ class HTCondorOptions(Strict):
     accounting_user: Name | None = Field(default=None, description="User within it (accounting_group_user).")
     requirements: Line | None = Field(default=None, description="What a machine must have, as a ClassAd expression.")
     disk: Memory | None = Field(default=None, description="Scratch space of a job (request_disk), such as 10GiB.")
-    runtime: RuntimeClasses | None = Field(default=None, description="How the pool is told a job's walltime.")
+    runtime: RuntimeClasses | None = Field(default=None, description="What says to the pool how long a job runs.")
     attributes: Mapping[AttributeName, bool | int | float | Line] = Field(
         default_factory=dict, description="Attributes of the job's ad (+NAME); text is written as a string."
     )
