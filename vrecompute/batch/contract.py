@@ -37,6 +37,7 @@ What a job finds in its environment, besides the site's (`environment`: modules,
     VRECOMPUTE_JOB_BEGAN    when this attempt began, and when its walltime ends, in seconds since 1970: workers
     VRECOMPUTE_JOB_ENDS     leave and parts are written before that
     VRECOMPUTE_SECRETS      the folder of its secret files, where it has any: each copy its own
+    VRECOMPUTE_CARRIED      the folder of the files that it carries, where it does
     DASK_*                  in jobs with workers: the scheduler's address, keys, and `dask_settings` (no spilling, no
                             profiling, a long patience with silent workers), whatever the user's own settings are
 
@@ -158,7 +159,8 @@ class Job:
 
     `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
-    jobs, for long: a system that has a place for such jobs puts it there.
+    jobs, for long: a system that has a place for such jobs puts it there. `carried` are files by path in a folder that
+    comes back as the job leaves it: drivers of queues do that, for one copy (`QueueBackend.brought_back`).
     """
 
     name: str
@@ -174,6 +176,7 @@ class Job:
     gpus: int = 0
     image: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, bytes] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.command:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shlex
 
+from vrecompute.batch.carried import CARRIED, carried_folder
 from vrecompute.batch.contract import Job
 from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
@@ -49,6 +50,8 @@ def render(backend: QueueBackend, job: Job) -> str:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
         if not job.requeue:
             lines.append("trap 'rm -rf -- \"$VRECOMPUTE_SECRETS\"' EXIT")
+    if job.carried is not None:
+        lines.append(f'export {CARRIED}="$PWD/{carried_folder(job.name)}"')
     lines += prologue(site, job.environment)
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")

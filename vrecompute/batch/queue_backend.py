@@ -8,7 +8,7 @@
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
     asking            is_id, ask_about                                known: what is believed; a query per min_poll
     the end           end, ending                                           cancel: jobs and their secrets
-    delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
+    delivery          log, shares_spool                               spool: secrets, files, where a scheduler listens
     is it there       greet                                           probe: a canary through the real queue
 
 A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right column.
@@ -128,6 +128,14 @@ class QueueBackend(Backend):
     @abstractmethod
     def greet(self) -> str:
         """The system's name and version, in its own words; Unavailable with the reason where it is not there."""
+
+    @abstractmethod
+    def brought_back(self, name: str) -> Mapping[str, bytes]:
+        """The files that the job of a name carries, as it left them, by path; none where there is no such folder."""
+
+    @abstractmethod
+    def forget_carried(self, name: str) -> None:
+        """Remove what was brought back."""
 
     @abstractmethod
     def announced(self, name: str) -> bytes | None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from vrecompute.batch.budget import Budget
+from vrecompute.batch.carried import bring, forget, take_back
 from vrecompute.batch.cluster import check_cluster, open_queue_cluster
 from vrecompute.batch.contract import Cluster, Finding, Job, JobId, JobStatus, State
 from vrecompute.batch.job_script import render
@@ -28,7 +29,7 @@ from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.batch.worker_jobs import worker_job
-from vrecompute.errors import Unavailable
+from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.access import Access, Completed, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -118,6 +119,14 @@ class QueueDriver(QueueBackend):
         job_id = self._named.get(name.removesuffix(".json"))
         return None if job_id is None else announced(name, self.logs(job_id))
 
+    def brought_back(self, name: str) -> dict[str, bytes]:
+        """See `QueueBackend`; Unavailable where the site does not give them."""
+        return take_back(self.access, self.spool, name)
+
+    def forget_carried(self, name: str) -> None:
+        """See `QueueBackend`."""
+        forget(self.access, self.spool, name)
+
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
         self.leaving.clear()
@@ -165,8 +174,12 @@ class QueueDriver(QueueBackend):
     def _submit(self, job: Job, count: int) -> list[JobId]:
         """Deliver secret files and submit; of what is not submitted, none stays."""
         script = self.script(job)
+        if job.carried is not None and count > 1:
+            raise UsageError(f"job {job.name!r} carries files that come back, so there is one copy of it, not {count}")
         with self._one:
             try:
+                if job.carried is not None:
+                    bring(self.access, self.spool, job)
                 self._files.deliver(job, count)
                 ids = self.copies(self._submissions.submit(job, script, count), count)
             except BaseException:

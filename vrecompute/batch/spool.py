@@ -4,6 +4,7 @@
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
     secrets-tls-ID/        the keys that a job with workers made for itself
+    carried-NAME/          files that go with a job, and come back
     vre-NAME.json          where a scheduler listens, until its client has read it
 
 What is older than 60 days goes: also the secrets of a job that never began, of a client that was killed.
@@ -28,7 +29,8 @@ __all__ = ["Spool", "secrets_folder"]
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
-    "\\( -name '*.out' -o -name '*.end' -o -name 'condor-*.log' -o -name 'vre-*.json' -o -name 'secrets-*' \\) "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'condor-*.log' -o -name 'vre-*.json' -o -name 'secrets-*' "
+    "-o -name 'carried-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.

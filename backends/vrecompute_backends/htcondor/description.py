@@ -11,6 +11,7 @@ So one text says all of a job; `submit` takes the lines out of it and hands both
 
 from __future__ import annotations
 
+from vrecompute.batch.carried import carried_folder
 from vrecompute.batch.contract import Job
 from vrecompute.batch.shape import Shape, job_name
 from vrecompute.batch.spool import secrets_folder
@@ -67,9 +68,14 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
 def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if not options.file_transfer:
         return {}
-    folder = secrets_folder(job)
-    brought = {"transfer_input_files": f"{folder}-$(Process)"} if folder else {}
-    return {"when_to_transfer_output": "ON_EXIT", **brought, "transfer_output_files": '""'}
+    brought = [f"{folder}-$(Process)"] if (folder := secrets_folder(job)) else []
+    back = [carried_folder(job.name)] if job.carried is not None else []
+    return {
+        # what an attempt that is put back has written so far goes with the next
+        "when_to_transfer_output": "ON_EXIT_OR_EVICT" if back else "ON_EXIT",
+        **({"transfer_input_files": ", ".join([*brought, *back])} if brought or back else {}),
+        "transfer_output_files": ", ".join(back) or '""',
+    }
 
 
 def _sizes(shape: Shape, options: HTCondorOptions) -> dict[str, str]:

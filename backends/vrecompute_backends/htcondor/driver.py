@@ -82,9 +82,7 @@ class HTCondorBackend(QueueDriver):
         """By condor_q and condor_history."""
         marks, lines, _ = self.ask_site(QUESTION, ids, *ARGUMENTS)
         answer = read(marks, lines, ids)
-        records = {
-            i: Seen(status_of(record), secrets=record.text("TransferInput")) for i, record in answer.records.items()
-        }
+        records = {i: Seen(status_of(record), secrets=record.secrets) for i, record in answer.records.items()}
         return Answer(records, answer.silent, answer.instead, answer.gone, answer.accounting, answer.marks)
 
     def end(self, ids: Sequence[str]) -> None:

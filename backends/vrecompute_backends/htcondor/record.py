@@ -6,6 +6,7 @@ A line has the values of ATTRIBUTES as ClassAd literals, with tabs between: text
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,12 @@ class Record:
     def job_id(self) -> str:
         """CLUSTER.PROC."""
         return f"{self.values['ClusterId']}.{self.values['ProcId']}"
+
+    @property
+    def secrets(self) -> str:
+        """The folder of its secret files; empty where it has none."""
+        brought = re.split(r"[, ]+", self.text("TransferInput"))
+        return next((name for name in brought if name.startswith("secrets-")), "")
 
     def number(self, name: str) -> int | None:
         """A whole number, None where there is none."""
