@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,6 +30,8 @@ from vrecompute.batch.options import Strict
 from vrecompute.batch.queue_rules import queue_rules
 from vrecompute.batch.shape import Shape
 from vrecompute.sites.access import Access
+from vrecompute.sites.model import Site
+from vrecompute.sites.rules import Diagnostic
 
 __all__ = ["LostAnswer", "QueueBackend"]
 
@@ -48,7 +50,7 @@ class QueueBackend(Backend):
     system: str
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
-    site_rules = staticmethod(queue_rules)
+    site_rules: Callable[[Site], Iterator[Diagnostic]] = staticmethod(queue_rules)
     options: Any
     access: Access
     budget: Budget

@@ -38,7 +38,7 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
             f"site {site.name!r}: HTCondor gives one machine to a job, and {job.workers} workers need {shape.nodes}: "
             f"ask for at most {site.workers.processes} (workers.processes)"
         )
-    lines = {
+    lines: dict[str, str | None] = {
         "universe": "vanilla",
         "batch_name": job_name(job.name),
         "copy_to_spool": "true",  # the script is gone from here once it is taken
@@ -97,7 +97,7 @@ def _image(job: Job, options: HTCondorOptions) -> dict[str, str]:
     return {"+SingularityImage": _value(job.image)}
 
 
-def _policy(job: Job) -> dict[str, str]:
+def _policy(job: Job) -> dict[str, str | None]:
     most = job.environment.get(ATTEMPTS, "")
     again = f"ExitBySignal =?= false && ExitCode =?= {OutOfTime.exit_code}"
     again += f" && NumShadowStarts < {int(most)}" if most else ""
@@ -115,7 +115,7 @@ def _policy(job: Job) -> dict[str, str]:
         "on_exit_remove": f"({again}) =!= true" if job.requeue else "true",
         "periodic_remove": " || ".join(remove),
         "periodic_release": release if job.requeue else None,
-    }  # type: ignore[dict-item]
+    }
 
 
 def _attributes(job: Job, site: Site, options: HTCondorOptions) -> dict[str, object]:

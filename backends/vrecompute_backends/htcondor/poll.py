@@ -30,30 +30,26 @@ _HEAD = re.compile(r"==== (condor_q|condor_history) ([0-9]+) ([0-9]+)")
 
 def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Sequence[str]) -> Answer[Record]:
     """What a poll says of `ids`. A source that gives an error counts as silent."""
-    found: dict[str, Record] = {}
-    wanted, answered = set(ids), set()
-    name, complaints = "", {"condor_q": [], "condor_history": []}
-    lines: dict[str, list[str]] = {"condor_q": [], "condor_history": []}
+    said_by: dict[str, list[str]] = {}
     heads: dict[str, re.Match[str]] = {}
+    lines: list[str] = []
     for line in said:
         if head := _HEAD.fullmatch(line):
-            name = head[1]
-            heads[name] = head
-        elif name:
-            lines[name].append(line)
-    for name, head in heads.items():
-        if head[2] == "0":
-            answered.add(name)
-            records = parse(lines[name], float(head[3]))
-            found |= {i: record for i, record in records.items() if i in wanted and i not in found}
+            heads[head[1]] = head
+            lines = said_by.setdefault(head[1], [])
         else:
-            complaints[name] = lines[name]
+            lines.append(line)
+    answered = {name for name, head in heads.items() if head[2] == "0"}
+    found: dict[str, Record] = {}
+    for name in sorted(answered, reverse=True):  # the queue's word is the newer one
+        found = {**parse(said_by[name], float(heads[name][3])), **found}
+    wanted = set(ids)
     instead = ""
     if "condor_q" not in answered:
-        instead = " ".join(" ".join(complaints["condor_q"]).split())[:500] or "condor_q gave no answer"
-    all_asked = "condor_q" in answered and ("condor_history" in answered or "condor_history" not in heads)
+        instead = " ".join(" ".join(said_by.get("condor_q", [])).split())[:500] or "condor_q gave no answer"
+    all_asked = "condor_q" in answered and answered == set(heads)
     return Answer(
-        records=found,
+        records={i: record for i, record in found.items() if i in wanted},
         silent="condor_history" in heads and "condor_history" not in answered,
         instead=instead,
         gone=frozenset(wanted - set(found)) if all_asked else frozenset(),

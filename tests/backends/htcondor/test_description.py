@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vrecompute.batch.contract import Job
 from vrecompute.errors import SiteError, UsageError
 from vrecompute.sites.model import Site, Workers
-from vrecompute.units import parse_memory, to_kubernetes
+from vrecompute.units import from_kubernetes, parse_memory, to_kubernetes
 from vrecompute.workers.walltime import ATTEMPTS
 from vrecompute_backends.htcondor import HTCondorBackend
 from vrecompute_backends.slurm import SlurmBackend
@@ -35,7 +35,7 @@ def test_memory_is_the_same_number_in_every_system(n_gib):
     slurm = SlurmBackend(replace(SITE, backend="slurm")).script(job)
     assert description(job)["request_memory"] == str(1024 * n_gib)
     assert f"#SBATCH --mem={1024 * n_gib}M\n" in slurm
-    assert to_kubernetes(job.memory_bytes) == f"{n_gib}Gi"
+    assert from_kubernetes(to_kubernetes(job.memory_bytes)) == 2**20 * int(description(job)["request_memory"])
 
 
 def test_sizes_group_and_space():
