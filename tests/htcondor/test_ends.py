@@ -99,3 +99,12 @@ def test_what_condor_submit_refuses_is_refused_with_its_words(pool):
     with pytest.raises(SubmitError, match=r"condor_submit refused job 'odd': .*[Rr]equirements") as refused:
         pool.backend(requirements="Machine ==").submit(Job("odd", ("true",)))
     assert not refused.value.transient
+
+
+def test_a_job_that_no_machine_matches_says_what_none_of_them_has(pool):
+    backend = pool.backend()
+    job_id = backend.submit(Job("large", ("true",), memory_bytes=99 << 30))
+    seen = until(backend, [job_id], lambda s: "`workers.memory`" in s.reason, 90)[job_id]
+    assert seen.state is State.QUEUED
+    assert seen.reason == f"job {job_id} waits: none of 2 machines has so much memory free; lower `workers.memory`"
+    backend.cancel([job_id])

@@ -18,8 +18,9 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.htcondor import submit
 from vrecompute_backends.htcondor.description import ONCE, header
+from vrecompute_backends.htcondor.matching import Matching
 from vrecompute_backends.htcondor.options import HTCondorOptions
-from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
+from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read, sections
 from vrecompute_backends.htcondor.rules import htcondor_rules
 from vrecompute_backends.htcondor.states import LEAVES, status_of
 
@@ -57,6 +58,7 @@ class HTCondorBackend(QueueDriver):
     def __init__(self, site: Site, access: Access | None = None) -> None:
         super().__init__(site, access)
         self.shares_spool = not self.options.file_transfer
+        self._matching = Matching()
 
     def header(self, job: Job, shape: Shape) -> list[str]:
         """The submit description, as comments."""
@@ -79,10 +81,14 @@ class HTCondorBackend(QueueDriver):
         return _ID.fullmatch(text) is not None
 
     def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:
-        """By condor_q and condor_history."""
-        marks, lines, _ = self.ask_site(QUESTION, ids, *ARGUMENTS)
+        """By condor_q and condor_history; of one that no machine matches, now and then why."""
+        marks, lines, _ = self.ask_site(QUESTION, ids, *ARGUMENTS, self._matching.wanted)
         answer = read(marks, lines, ids)
-        records = {i: Seen(status_of(record), secrets=record.secrets) for i, record in answer.records.items()}
+        self._matching.learn(answer.records, sections(lines).get("analysis", []))
+        records = {
+            i: Seen(status_of(record, self._matching.why(i)), secrets=record.secrets)
+            for i, record in answer.records.items()
+        }
         return Answer(records, answer.silent, answer.instead, answer.gone, answer.accounting, answer.marks)
 
     def end(self, ids: Sequence[str]) -> None:

@@ -42,8 +42,8 @@ _MACHINE_LOST = re.compile(r"disconnected|reconnect|lease|starter (?:exited|died
 _BY = re.compile(r"by user ([A-Za-z0-9_.@-]+)")
 
 
-def status_of(record: Record) -> JobStatus:
-    """The status that a record means."""
+def status_of(record: Record, unmatched: str = "") -> JobStatus:
+    """The status that a record means; `unmatched` is why no machine matches it, where that was asked."""
     code, shadows = record.number("JobStatus"), record.number("NumShadowStarts") or 0
     state = _state(record, code)
     waits = state in {State.QUEUED, State.HELD}
@@ -69,7 +69,7 @@ def status_of(record: Record) -> JobStatus:
         and near_limit(status.memory_peak_bytes, status.memory_limit_bytes)
     ):
         status = replace(status, state=State.OOM)
-    return replace(status, reason=_sentence(record, status))
+    return replace(status, reason=_sentence(record, status, unmatched))
 
 
 def why_waiting(reason: str) -> str:
@@ -155,7 +155,7 @@ def _reason_code(record: Record, state: State) -> str:
     return (record.text("LastRejMatchReason") or "Idle") if state is State.QUEUED else ""
 
 
-def _sentence(record: Record, status: JobStatus) -> str:
+def _sentence(record: Record, status: JobStatus, unmatched: str) -> str:
     job_id = record.job_id
     held, _ = _held_for(record)
     reason = record.text("HoldReason") or record.text("LastHoldReason")
@@ -163,7 +163,7 @@ def _sentence(record: Record, status: JobStatus) -> str:
         return f"job {job_id} is held: {why_held(held, reason)}"
     if status.state is State.QUEUED:
         again = "was put back, and waits" if record.number("NumShadowStarts") else "waits"
-        return f"job {job_id} {again}: {why_waiting(record.text('LastRejMatchReason'))}"
+        return f"job {job_id} {again}: {unmatched or why_waiting(record.text('LastRejMatchReason'))}"
     said = record.text("RemoveReason")
     by = _BY.search(said)
     who = f"user {by[1]}" if by else f"the pool ({said})" if said and "PeriodicRemove" not in said else ""
