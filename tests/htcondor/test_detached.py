@@ -29,14 +29,15 @@ def test_a_detached_run_gives_the_same_bytes_to_who_attaches_and_leaves_nothing(
     assert pool.on("submit", "sh", "-c", left) == ""
 
 
-def test_its_client_may_die_and_it_may_be_evicted(pool, reference):  # noqa: F811
+def test_its_client_may_die_and_what_was_done_before_an_eviction_is_not_done_again(pool, reference):  # noqa: F811
     store = "/home/alice/store-evicted"
-    process, said = started(
-        pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, sleep_s=1, workers=0, **{"site.walltime": 300}
-    )
-    assert comes_true(lambda: running(pool), 120)
+    process, said = started(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, sleep_s=1, workers=0)
+    process.kill()
     pool.on("submit", "kill", "-9", str(said["pid"]))
     process.wait(30)
+    parts = "find /var/lib/condor/execute -path '*/parts/*' -type f ! -name '.*' | wc -l"
+    assert comes_true(lambda: any(int(pool.on(m, "sh", "-c", parts)) > 3 for m in ("e1", "e2")), 120)
     pool.on("submit", "condor_vacate_job", running(pool)[0])
     facts = run(pool, "submit", "attach", "lab-htcondor", said["run"], store)
     assert (facts["status"], facts["sha"]) == ("complete", reference), facts
+    assert facts["reused"] > 3, "they came back and went along again"

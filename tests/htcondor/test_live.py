@@ -72,6 +72,11 @@ def test_machines_share_no_path_and_a_run_is_the_same_there(pool, reference):
     assert [pool.on(machine, "sh", "-c", left) for machine in ("e1", "e2")] == ["", ""]
 
 
+def test_a_cluster_that_the_user_made_with_dask_jobqueue_does_as_well(pool, reference):
+    facts = run(pool, "submit", "run", "jobqueue", ANALYSIS, "/home/alice/store-jobqueue", sleep_s=0)
+    assert (facts["status"], facts["sha"]) == ("complete", reference)
+
+
 def test_evicted_removed_and_held_jobs_and_a_restarted_schedd_cost_no_byte_and_no_failure(pool, reference):
     process = live(pool, "store-disturbed", sleep_s=2)
     pool.on("submit", "condor_vacate_job", running(pool)[0])

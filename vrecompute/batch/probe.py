@@ -159,7 +159,7 @@ def _queue(job_id: JobId, status: JobStatus, waited_s: float, log: str) -> Findi
     if status.state is State.COMPLETED and not log:
         return Finding("queue", True, f"job {job_id} ran on {status.node}, {waited_s:.0f} s after it was submitted")
     why = status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s"
-    return Finding("queue", False, f"{why} {log[-500:]}".strip(), "options: {partition: ...}   # or see the reason")
+    return Finding("queue", False, f"{why} {log[-500:]}".strip(), "options: {...}   # see the reason")
 
 
 def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:

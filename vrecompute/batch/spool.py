@@ -29,7 +29,7 @@ __all__ = ["Spool", "secrets_folder"]
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
-    "\\( -name '*.out' -o -name '*.end' -o -name 'condor-*.log' -o -name 'vre-*.json' -o -name 'secrets-*' "
+    "\\( -name '*.out' -o -name '*.end' -o -name 'condor-*' -o -name 'vre-*.json' -o -name 'secrets-*' "
     "-o -name 'carried-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )

@@ -17,20 +17,32 @@ from vrecompute_backends.htcondor.description import PREFIX
 __all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
 
 _ABSENT = 127
-#: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. What secrets are of no
-#: job any more, of a client that was killed, go first: those that lie here for ten minutes and are in no queue.
+#: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
+#: with secrets says which they are; those of clusters that are in the queue no more go first, since the client that
+#: would delete them may have been killed. Notes are looked at before the queue is: what is in both is alive.
 _SUBMIT = r"""
 cd -- "$1" && umask 077 || exit 1
-old=$(find . -maxdepth 1 -name 'secrets-*-*' -mmin +10)
-if [ -n "$old" ] && used=$(condor_q -af TransferInput 2> /dev/null); then
-  for folder in $old; do
-    case $used in *"${folder#./}"*) ;; *) rm -rf -- "$folder" ;; esac
+note=condor-$(hostname)-
+notes=$(ls | grep "^$note[0-9]*[.]sent$")
+if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
+  for name in $notes; do
+    cluster=${name#"$note"}
+    printf '%s\n' "$queued" | grep -qx "${cluster%.sent}" && continue
+    read -r folder < "$name" && rm -rf -- "secrets-${folder#secrets-}"-*
+    rm -f -- "$name"
   done
 fi
 trap 'rm -f -- "$2"' EXIT
 cat > "$2" && chmod 700 "$2" || exit 1
-{ sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
-  condor_submit -terse -
+taken=$(
+  { sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
+    condor_submit -terse -
+) || exit $?
+printf '%s\n' "$taken"
+secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
+cluster=$(printf '%s\n' "$taken" | sed -n 's/^\([0-9][0-9]*\)[.][0-9].*/\1/p')
+[ -z "$secrets" ] || [ -z "$cluster" ] || echo "$secrets" > "$note$cluster.sent"
+:
 """
 #: $1 a name, $2 how old a job may be that has left the queue. First what time it is there.
 _FIND = r"""

@@ -101,13 +101,28 @@ def test_secrets_of_a_job_that_has_ended_are_deleted_whoever_submitted_it(pool):
     secret = replace(JOB, secret_files={"key": b"canary-0815"})
     backend = pool(condor_submit=TAKEN)
     backend.submit(secret)
-    (folder,) = pool.spool.iterdir()
+    (folder,) = pool.spool.glob("secrets-*")
     other = pool(condor_q=line(JobStatus=2, NumShadowStarts=1, TransferInput=f'"{folder.name}, carried-x"'))
     other.poll(["7.0"])
     assert folder.is_dir()
     other = pool(condor_history=line(JobStatus=4, ExitCode=0, TransferInput=f'"{folder.name}, carried-x"'))
     other.poll(["7.0"])
     assert not folder.exists()
+
+
+def test_secrets_of_a_client_that_was_killed_go_with_the_next_submission_and_no_others(pool):
+    pool(condor_submit=TAKEN).submit(replace(JOB, secret_files={"key": b"canary-0815"}))
+    pool(condor_submit=TAKEN.replace("7", "8"), condor_q="echo 7").submit(
+        replace(JOB, secret_files={"key": b"canary-0816"})
+    )
+    (pool.spool / "secrets-of-another-system").mkdir()
+    assert len(list(pool.spool.glob("secrets-*-0"))) == 2
+    pool(condor_submit=TAKEN.replace("7", "9"), condor_q="exit 1").submit(JOB)
+    assert len(list(pool.spool.glob("secrets-*-0"))) == 2, "a silent queue says nothing of them"
+    pool(condor_submit=TAKEN.replace("7", "9"), condor_q="echo 8").submit(JOB)
+    (kept,) = pool.spool.glob("secrets-*-0")
+    assert (kept / "key").read_bytes() == b"canary-0816"
+    assert (pool.spool / "secrets-of-another-system").is_dir()
 
 
 @pytest.mark.parametrize("named", ["../elsewhere", "carried-x", "secrets-0/../../elsewhere", "secrets-" + "0" * 24])
