@@ -20,7 +20,7 @@ def ended(backend, job_id):
     return until(backend, [job_id], lambda s: s.state.terminal, 150)[job_id]
 
 
-@pytest.mark.parametrize("requeue", [False, True])
+@pytest.mark.parametrize("requeue", [False, pytest.param(True, marks=pytest.mark.acceptance)])
 def test_a_job_over_its_memory_is_charged_to_memory_and_leaves_the_queue(pool, requeue):
     backend = pool.backend()
     job_id = backend.submit(Job("hog", ("python", "-c", HOG), memory_bytes=100 << 20, requeue=requeue))
