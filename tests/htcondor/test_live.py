@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,28 @@ def test_evicted_removed_and_held_jobs_and_a_restarted_schedd_cost_no_byte_and_n
     wait_for_parts(pool, "store-disturbed", 8)
     pool.on("submit", "condor_hold", running(pool)[0])
     pool.on("root@submit", "condor_restart", "-schedd")
+    facts = finish(process)
+    assert (facts["status"], facts["sha"], facts["failures"]) == ("complete", reference, [])
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("seed", [1, 2])
+def test_twenty_random_disturbances_cost_no_byte_and_no_failure(pool, reference, seed):
+    """Jobs are vacated and removed; worker processes, shadows and the schedd are killed."""
+    choices = random.Random(seed)
+    process = live(pool, f"store-random-{seed}", sleep_s=6)
+    for _ in range(20):
+        job = choices.choice(running(pool) or ["0.0"])
+        disturb = {
+            "condor_vacate_job": ("submit", "condor_vacate_job", job),
+            "condor_rm": ("submit", "condor_rm", job),
+            "worker": (choices.choice(["e1", "e2"]), "pkill", "-9", "-n", "-f", "spawn_main"),
+            "shadow": ("root@submit", "pkill", "-9", "-n", "condor_shadow"),
+            "schedd": ("root@submit", "pkill", "-9", "condor_schedd"),
+        }
+        machine, *command = disturb[choices.choice(sorted(disturb))]
+        pool.on(machine, *command, check=False)
+        time.sleep(choices.uniform(0, 4))
     facts = finish(process)
     assert (facts["status"], facts["sha"], facts["failures"]) == ("complete", reference, [])
 
