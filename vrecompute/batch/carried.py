@@ -19,7 +19,12 @@ __all__ = ["CARRIED", "bring", "carried_folder", "forget", "take_back"]
 #: The variable that names the folder in the job.
 CARRIED = "VRECOMPUTE_CARRIED"
 _BRING = 'umask 077 && mkdir -p -- "$1" && tar -C "$1" -xf -'
-_BACK = '[ -d "$1" ] || exit 0; tar -C "$1" -cf - .'
+#: $1 the folder, $2 how many KiB of it are read at most: all of it is in memory at once.
+_BACK = (
+    '[ -d "$1" ] || exit 0; size=$(du -sk -- "$1" | cut -f1); '
+    '[ "$size" -le "$2" ] || { echo "it holds $size KiB, more than $2" >&2; exit 1; }; tar -C "$1" -cf - .'
+)
+_MOST_KIB = 4 << 20
 _LONGEST_S = 600.0
 
 
@@ -48,7 +53,7 @@ def take_back(access: Access, spool: str, name: str) -> dict[str, bytes]:
     Unavailable where they cannot be read. Links and other things that are no files are left out.
     """
     folder = f"{spool}/{carried_folder(name)}"
-    done = access.run(["sh", "-c", _BACK, "sh", folder], timeout_s=_LONGEST_S)
+    done = access.run(["sh", "-c", _BACK, "sh", folder, str(_MOST_KIB)], timeout_s=_LONGEST_S)
     if done.code != 0:
         raise Unavailable(f"{access}: cannot read the files of job {name!r} in {folder}: {done.complaint}")
     found: dict[str, bytes] = {}

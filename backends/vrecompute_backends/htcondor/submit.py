@@ -57,14 +57,15 @@ _TAKEN = re.compile(r"^([0-9]+)\.([0-9]+)(?: - ([0-9]+)\.([0-9]+))?$", re.MULTIL
 #: Words in a complaint after which the same request may well be granted a little later.
 _TRANSIENT = re.compile(
     r"Can't find address|Failed to connect|Failed to fetch ads|timed? ?out|try again|Connection refused|would exceed|"
-    r"TCP connection|communication error|MAX_JOBS",
+    r"TCP connection|communication error|Connection (?:closed|reset)|SECMAN:|MAX_JOBS",
     re.IGNORECASE,
 )
 #: Those of them that say nothing about whether it was granted already.
 _LOST = re.compile(r"Failed to commit|timed? ?out|Connection (?:closed|reset)|disconnect", re.IGNORECASE)
 _TOO_MANY = re.compile(r"would exceed|MAX_JOBS|too many jobs", re.IGNORECASE)
+#: Those that are about who asks. A daemon that is killed while it is asked closes the connection with other codes.
 _UNKNOWN_USER = re.compile(
-    r"AUTHENTICATE:|authenticat|not authorized|Permission denied|DENIED|SECMAN:|security policy", re.IGNORECASE
+    r"AUTHENTICATE:100[34]|failed to authenticate|SECMAN:20(?:02|10)|not authorized|denied", re.IGNORECASE
 )
 _WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch, or renew a ticket with kinit"
 _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)

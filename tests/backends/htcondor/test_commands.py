@@ -60,6 +60,14 @@ def test_the_description_is_taken_out_of_the_script_and_nothing_stays(pool, tmp_
         ("ERROR: Can't find address of local schedd", True, False, "try again later"),
         ("ERROR: Number of submitted jobs would exceed MAX_JOBS_PER_OWNER", True, True, "would exceed"),
         ("ERROR: Failed to connect to local queue manager\nSECMAN:2002: policy", False, False, "condor_token_fetch"),
+        ("ERROR: Failed to connect to queue manager\nAUTHENTICATE:1003:Failed", False, False, "condor_token_fetch"),
+        (
+            "ERROR: Failed to connect\nSECMAN:2011:Connection closed during command authorization",
+            True,
+            False,
+            "taken|took",
+        ),
+        ("ERROR: Failed to connect\nSECMAN:2007:Failed to end classad message", True, False, "try again later"),
         ("ERROR: Parse error in expression: Requirements", False, False, "Parse error"),
     ],
 )
