@@ -12,7 +12,9 @@ from vrecompute.testing import BackendContract
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.timeout(600)]
 
-until = BackendContract().until
+until, until_said = BackendContract().until, BackendContract().until_said
+#: What was put back before it began may begin elsewhere, also where it must not start again.
+BEGINS = ("sh", "-c", "echo begun; exec sleep 300")
 HOG = "x = b'x' * (300 << 20); import time; time.sleep(90)"
 
 
@@ -47,8 +49,8 @@ def test_a_job_whose_files_are_gone_says_so(pool):
 
 def test_a_worker_s_job_that_is_vacated_is_preempted_and_does_not_start_again(pool):
     backend = pool.backend()
-    job_id = backend.submit(Job("once", ("sleep", "300"), memory_bytes=100 << 20))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING)
+    job_id = backend.submit(Job("once", BEGINS, memory_bytes=100 << 20))
+    until_said(backend, job_id, "begun")
     backend.access.run(["condor_vacate_job", job_id])
     status = ended(backend, job_id)
     assert (status.state, status.blame, status.attempt) == (State.PREEMPTED, "infrastructure", 0), status
@@ -56,8 +58,8 @@ def test_a_worker_s_job_that_is_vacated_is_preempted_and_does_not_start_again(po
 
 def test_one_that_may_be_requeued_starts_again(pool):
     backend = pool.backend()
-    job_id = backend.submit(Job("twice", ("sleep", "20"), memory_bytes=100 << 20, requeue=True))
-    until(backend, [job_id], lambda s: s.state is State.RUNNING)
+    job_id = backend.submit(Job("twice", BEGINS, memory_bytes=100 << 20, requeue=True))
+    until_said(backend, job_id, "begun")
     backend.access.run(["condor_vacate_job", job_id])
     until(backend, [job_id], lambda s: s.state is State.RUNNING and s.attempt == 1)
     backend.cancel([job_id])
