@@ -5,6 +5,7 @@
 #   make acceptance     every test, properties at full counts
 #   make bench          this analysis beside its peers (by hand: timings need a quiet machine)
 #   make lab-slurm      a real Slurm cluster in containers, for the tests that need one; lab-down removes it
+#   make lab-htcondor   likewise, a real HTCondor pool
 #   make lab-xrootd     a real XRootD server, for the tests that need one; lab-down removes it
 #   make lab-s3         two real S3 services, Ceph's and Swift's, for the tests that need them; lab-down removes them
 #   make lock           pin the requirements again (needs uv)
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test acceptance lint bench lab-slurm lab-s3 lab-xrootd lab-down lock wheel clean
+.PHONY: help demo test acceptance lint bench lab-slurm lab-htcondor lab-s3 lab-xrootd lab-down lock wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -61,6 +62,9 @@ lab-xrootd:
 
 lab-s3:
 	containers/s3/up
+
+lab-htcondor:
+	containers/htcondor/up
 
 lab-down:
 	@for down in containers/*/down; do echo "$$down"; "$$down" || exit 1; done

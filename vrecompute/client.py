@@ -222,7 +222,7 @@ class Client(Closing):
         manifest.write(self.store)
         run = Run(self.store, manifest, lambda: made, detached)
         try:
-            detached.submit(self._wanted.workers, walltime_s)
+            detached.submit(self._wanted.workers, walltime_s, made)
         except (SubmitError, UsageError) as refused:
             if not getattr(refused, "transient", False):  # else it may have been taken all the same
                 run.delete()

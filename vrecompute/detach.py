@@ -2,20 +2,25 @@
 
     runs/<run>/jobs/<n>.json      the native id of each submission of the run
 
-All that another process needs is in the store, and the job needs no route to the client.
+All that another process needs is in the store, and the job needs no route to the client. Where jobs do not reach the
+store, those of its objects that the run needs go with the job, and what it made comes back when the job has ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from vrecompute.analysis import Analysis
+from vrecompute.batch.carried import CARRIED
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.detached_job import detached_job
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, UsageError
+from vrecompute.errors import StoreError, Unavailable, UsageError
+from vrecompute.execution.carriedstore import carried_objects, take_back_objects
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
@@ -36,24 +41,29 @@ class Detached:
     store: Store
     manifest: Manifest
 
-    def job(self, workers: int | None, walltime_s: int | None, digest: str) -> Job:
+    _taken: set[JobId] = field(default_factory=set, repr=False, compare=False)
+
+    def job(
+        self, workers: int | None, walltime_s: int | None, digest: str, carried: Mapping[str, bytes] | None = None
+    ) -> Job:
         """The job that carries the run out; `digest` is its manifest's sha256, which the job verifies.
 
-        UsageError or OverBudget for more than the site gives.
+        `carried` are the objects that go with it where jobs do not reach the store. UsageError or OverBudget for more
+        than the site gives.
         """
         if self.manifest.origin.kind == "live":
             raise UsageError(
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
                 "or a script; save it as FILE.py and submit that"
             )
-        if not self.site.store.workers_reach:
+        if self._carries and not isinstance(self.backend, QueueBackend):
             raise UsageError(
                 f"jobs of site {self.site.name!r} do not reach the store (store.workers_reach: false), where "
-                "a detached run keeps what it finished; run it live"
+                "a detached run keeps what it finished, and its driver carries no files; run it live"
             )
         self.backend.capabilities.require("workers", self.site.name)
-        run, address = self.manifest.run, self.store.url
-        return detached_job(
+        run, address = self.manifest.run, f"${CARRIED}" if self._carries else self.store.url
+        job = detached_job(
             self.site,
             name=f"vre-{run}",
             command=("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest),
@@ -61,11 +71,18 @@ class Detached:
             walltime_s=walltime_s,
             labels={"run": run, "analysis": self.manifest.analysis},
         )
+        return replace(job, carried=carried or {} if self._carries else None)
 
-    def submit(self, workers: int | None = None, walltime_s: int | None = None) -> JobId:
-        """Submit the run once more and remember the native id; SubmitError where the batch system refuses."""
+    def submit(
+        self, workers: int | None = None, walltime_s: int | None = None, analysis: Analysis | None = None
+    ) -> JobId:
+        """Submit the run once more and remember the native id; SubmitError where the batch system refuses.
+
+        Where jobs do not reach the store, parts of the `analysis` that are in it go with the job.
+        """
         digest = sha256_of(self.store.get(self.manifest.object_name))
-        wanted = replace(self.job(workers, walltime_s, digest), secret_files=secret_files(self.store))
+        carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
+        wanted = replace(self.job(workers, walltime_s, digest, carried), secret_files=secret_files(self.store))
         job = self.backend.submit(wanted)
         body = {"job": job, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
@@ -86,7 +103,12 @@ class Detached:
     def status(self) -> JobStatus:
         """What the batch system says of the latest submission; UNKNOWN where it does not answer."""
         ids = self.ids()
-        return self.backend.poll(ids[-1:])[ids[-1]] if ids else JobStatus(State.UNKNOWN)
+        if not ids:
+            return JobStatus(State.UNKNOWN)
+        status = self.backend.poll(ids[-1:])[ids[-1]]
+        if status.state.terminal and self._carries and ids[-1] not in self._taken:
+            self._take_back(ids[-1])
+        return status
 
     def cancel(self) -> None:
         """End all submissions of the run."""
@@ -96,6 +118,21 @@ class Detached:
         """What the latest submission wrote so far."""
         ids = self.ids()
         return self.backend.logs(ids[-1]) if ids else ""
+
+    @property
+    def _carries(self) -> bool:
+        """Whether objects go to the store and back with the job."""
+        return not self.site.store.workers_reach
+
+    def _take_back(self, job: JobId) -> None:
+        """Put what the job brought back into the store; where the site is silent, with a later look."""
+        if not isinstance(self.backend, QueueBackend):
+            return
+        name = f"vre-{self.manifest.run}"
+        with contextlib.suppress(Unavailable):
+            take_back_objects(self.store, self.manifest, self.backend.brought_back(name))
+            self._taken.add(job)
+            self.backend.forget_carried(name)
 
 
 def submissions(store: Store, run: str, names: Sequence[str] | None = None) -> list[JobId]:

@@ -65,7 +65,7 @@ _log = logging.getLogger(__name__)
 _POLL_S = 1.0
 # So many Runners in a row may lose their cluster before they get anything done.
 _IDLE_RUNNERS = 2
-_LIVE = frozenset({"running", "queued", "unknown", "submitted"})
+_LIVE, _UNSAID = {"running", "queued", "unknown", "submitted"}, {"interrupted", "cancelled", "unknown"}
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
 _SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a site may say nothing of a run that a client waits for.
@@ -158,7 +158,7 @@ class Run:
         if state == "interrupted":
             state = self._site_says()
         # A Runner that ended while its site was asked has said how by now.
-        said = run_state(self.store, self.id, self._job_is_over) if state in {"interrupted", "cancelled"} else state
+        said = run_state(self.store, self.id, self._job_is_over) if state in _UNSAID else state
         return state if said == "interrupted" else said
 
     def where(self) -> Whereabouts:

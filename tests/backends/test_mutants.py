@@ -16,8 +16,9 @@ import pytest
 
 from tests.backends.noded_driver import Noded
 from tests.backends.readme_driver import driver, suite
+from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.cluster import QueueCluster
-from vrecompute.batch.contract import Capabilities, Finding, JobStatus, State, SubmitError
+from vrecompute.batch.contract import Finding, JobStatus, State, SubmitError
 from vrecompute.batch.known import Answer
 from vrecompute.batch.queue_backend import LostAnswer
 from vrecompute.errors import Unavailable
@@ -233,6 +234,9 @@ class NoDeaths(Right):
 
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
+    "test_files_that_a_job_carries_come_back_as_it_left_them": [
+        scripts("CarriesElsewhere", lambda text: text.replace('CARRIED="$PWD', 'CARRIED="$PWD/elsewhere')),
+    ],
     "test_script_is_pure_and_holds_no_secret": [
         TellsSecrets,
     ],

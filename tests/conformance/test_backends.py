@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.htcondor.conftest import pool, running_pool  # noqa: F401 -- fixtures
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
 from tests.slurm.lab import Lab, lab_number
 from vrecompute.sites.model import Environment, local_site
 from vrecompute.testing import BackendContract
+from vrecompute_backends.htcondor import HTCondorBackend
 from vrecompute_backends.local import LocalBackend
 from vrecompute_backends.slurm import SlurmBackend
 
@@ -20,13 +22,22 @@ import pytest
 from dataclasses import replace
 from vrecompute.sites.load import load_site
 from vrecompute.testing import BackendContract
-from vrecompute_backends.slurm import SlurmBackend
+from vrecompute_backends.%s import %s as Driver
 
-class TestSlurm(BackendContract):
+class TestThere(BackendContract):
     @pytest.fixture
     def make_backend(self):
-        return lambda **changes: SlurmBackend(replace(load_site("%s"), scheduler_runs="%s", **changes))
+        return lambda **changes: Driver(replace(load_site("%s"), scheduler_runs="%s", **changes))
 """
+
+
+def clusters(lab, machine, driver, site, scheduler_runs):  # noqa: F811 -- no fixture
+    """The suite's tests of clusters, on a machine of the lab, with the Python that its jobs have."""
+    text = CONTRACT % (*driver, site, scheduler_runs)
+    lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=text)
+    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
+    said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
+    assert "3 passed" in said, said
 
 
 class TestLocal(BackendContract):
@@ -78,8 +89,24 @@ class TestSlurm(BackendContract):
         ],
     )
     def test_a_cluster_computes_scales_and_closes(self, lab, machine, site, scheduler_runs):  # noqa: F811
-        text = CONTRACT % (site, scheduler_runs)
-        lab.on(machine, "sh", "-c", "mkdir -p ~/contract && cat > ~/contract/test_contract.py", stdin=text)
-        options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "cluster"]
-        said = lab.on(machine, "python", "-m", "pytest", *options, "contract", check=False)
-        assert "3 passed" in said, said
+        clusters(lab, machine, ("slurm", "SlurmBackend"), site, scheduler_runs)
+
+
+@pytest.mark.htcondor
+@pytest.mark.timeout(600)
+class TestHTCondor(BackendContract):
+    """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
+
+    @pytest.fixture
+    def make_backend(self, pool):  # noqa: F811 -- the fixture
+        return lambda **changes: HTCondorBackend(replace(pool.site, **changes), pool.backend().access)
+
+    def hold(self, backend, job_id):
+        """As an operator does."""
+        backend.access.run(["condor_hold", job_id])
+
+    test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the access point
+
+    @pytest.mark.parametrize("scheduler_runs", ["client", "allocation"])
+    def test_a_cluster_computes_scales_and_closes(self, pool, scheduler_runs):  # noqa: F811
+        clusters(pool, "submit", ("htcondor", "HTCondorBackend"), "lab-htcondor", scheduler_runs)

@@ -15,7 +15,8 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client, reader
 from vrecompute.analysis.loading import load_analysis
-from vrecompute.batch.contract import Capabilities, SubmitError
+from vrecompute.batch.capabilities import Capabilities
+from vrecompute.batch.contract import SubmitError
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import RunError, UsageError
 from vrecompute.execution import fileknowledge
@@ -224,9 +225,9 @@ def test_what_a_driver_denies_is_refused_before_anything_starts(sums, files, tmp
 
 
 def test_of_a_run_whose_driver_is_not_installed_nothing_is_left(sums, files, tmp_path):
-    client = Client(Site(name="elsewhere", backend="htcondor"), store=tmp_path)
+    client = Client(Site(name="elsewhere", backend="pbs"), store=tmp_path)
     for start in (client.run, client.submit):
-        with pytest.raises(UsageError, match="no backend 'htcondor'"):
+        with pytest.raises(UsageError, match="no backend 'pbs'"):
             start(sums, files)
     assert list(tmp_path.iterdir()) == []
 

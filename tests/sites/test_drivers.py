@@ -10,7 +10,7 @@ from vrecompute.sites.load import examine_site, read_site
 from vrecompute.sites.schema import installed_options, site_schema
 
 MODULE = """\
-from vrecompute.batch.contract import Capabilities
+from vrecompute.batch.capabilities import Capabilities
 from vrecompute.sites.rules import Diagnostic, at
 from pydantic import BaseModel, ConfigDict, Field
 

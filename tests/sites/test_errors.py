@@ -224,10 +224,6 @@ WRONG = {
             "4:57: store.credentials: unknown key 'profil' | did you mean 'profile'",
         ],
     ),
-    "detached runs without a store": (
-        "scheduler_runs: none\nstore: {url: /data/runs, workers_reach: false}\n",
-        ["5:41: store.workers_reach: with scheduler_runs: none runs are detached | let a scheduler run"],
-    ),
     "keys of a bucket for a folder": (
         "store: {url: /data/runs, endpoint: 'https://object.example.org', credentials: {profile: vre}}\n",
         [

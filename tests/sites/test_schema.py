@@ -12,6 +12,7 @@ from vrecompute.cli.site import site as command
 from vrecompute.config.marked_yaml import parse_yaml, plain
 from vrecompute.sites.reference import options_table, reference_table
 from vrecompute.sites.schema import installed_options, site_schema
+from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.slurm.options import SlurmOptions
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ def run(*arguments):
 
 def test_the_committed_schema_is_the_one_the_code_gives():
     committed = json.loads((ROOT / "site_configs" / "site.schema.json").read_text())
-    assert committed == json.loads(json.dumps(site_schema({"slurm": SlurmOptions}))), (
+    assert committed == json.loads(json.dumps(site_schema({"htcondor": HTCondorOptions, "slurm": SlurmOptions}))), (
         "run: vrecompute site schema > site_configs/site.schema.json"
     )
 

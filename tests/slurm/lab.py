@@ -50,6 +50,7 @@ class Lab:
     number: int
     site: Site = SITE
     unplugged: set[str] = field(default_factory=set, compare=False, repr=False)
+    scripts: Path = SCRIPTS
 
     @property
     def net(self) -> str:
@@ -74,7 +75,7 @@ class Lab:
 
     def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 300, check: bool = True) -> str:
         """stdout of a command on a machine."""
-        argv = [str(SCRIPTS / "on"), machine, *command]
+        argv = [str(self.scripts / "on"), machine, *command]
         done = subprocess.run(
             argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=self.environment
         )
@@ -83,14 +84,14 @@ class Lab:
 
     def start(self, machine: str, *command: str) -> subprocess.Popen[str]:
         """A command on a machine that goes on."""
-        argv = [str(SCRIPTS / "on"), machine, *command]
+        argv = [str(self.scripts / "on"), machine, *command]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(argv, text=True, env=self.environment, **streams)
 
     def power(self, action: str, machine: str) -> None:
         """`kill` pulls the plug of a machine, `start` plugs it in."""
         (self.unplugged.add if action == "kill" else self.unplugged.discard)(machine)
-        argv = [SCRIPTS / "on", "--power", action, machine]
+        argv = [self.scripts / "on", "--power", action, machine]
         subprocess.run(argv, check=True, capture_output=True, timeout=180, env=self.environment)
 
     @contextlib.contextmanager

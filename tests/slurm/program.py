@@ -1,10 +1,10 @@
 """Runs on a machine of the lab: one run of an analysis, told as lines of JSON.
 
 usage: program.py run|submit|attach|resume SITE WHAT [NAME=VALUE...]      WHAT is an analysis, or a run to attach to
-SITE is `here`, `jobqueue` for a cluster of dask-jobqueue, or the name of a site. Settings of the site's workers are
-given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation, whole nodes as site.whole_node=yes, a
-partition as site.partition=NAME, one more directive as site.directive=--no-requeue. `deaths=1` shortens what needs
-several walltimes; `workers=0` asks for no number of them.
+SITE is `here`, `jobqueue` for a cluster of dask-jobqueue (Slurm's or HTCondor's), or the name of a site. Settings of
+the site's workers are given as site.walltime=60, its scheduler_runs as site.scheduler_runs=allocation, whole nodes as
+site.whole_node=yes, a partition as site.partition=NAME, one more directive as site.directive=--no-requeue. `deaths=1`
+shortens what needs several walltimes; `workers=0` asks for no number of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import sys
 import warnings
 from dataclasses import replace
@@ -27,7 +28,7 @@ from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site
 
 if TYPE_CHECKING:
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue import HTCondorCluster, SLURMCluster
 
 DATASET = os.path.expanduser("~/lab/dataset.yaml")
 
@@ -52,10 +53,18 @@ def site_of(name: str, changes: dict[str, str]) -> Site | None:
     return replace(site, workers=replace(site.workers, **{k: int(v) for k, v in changes.items()}))
 
 
-def jobqueue() -> SLURMCluster:
+def jobqueue() -> SLURMCluster | HTCondorCluster:
     """What a user of dask-jobqueue has for this lab: four workers in jobs of their own."""
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue import HTCondorCluster, SLURMCluster
 
+    if shutil.which("condor_submit"):
+        directives = {"should_transfer_files": "YES", "transfer_executable": "false"}
+        cluster = HTCondorCluster(
+            cores=1, memory="700MB", disk="500MB", interface="eth0", python="/opt/venv/bin/python",
+            job_extra_directives=directives, worker_extra_args=["--no-dashboard"],
+        )  # fmt: skip
+        cluster.scale(jobs=4)
+        return cluster
     here = os.path.expanduser("~/jobqueue")
     dask.config.set({"temporary-directory": here})
     cluster = SLURMCluster(

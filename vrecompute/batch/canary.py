@@ -13,7 +13,7 @@ from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
-from vrecompute.batch.prologue import in_image, prologue
+from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
 from vrecompute.batch.survey import Survey
@@ -209,4 +209,4 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
 
 
 def _image(backend: QueueBackend) -> str:
-    return in_image(backend.site, backend.site.environment.image)
+    return backend.image_words(backend.site.environment.image)

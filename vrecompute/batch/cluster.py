@@ -23,6 +23,7 @@ from distributed import Client as DaskClient
 from distributed import Scheduler
 from distributed.security import Security
 
+from vrecompute.batch.cluster_check import check_cluster, scheduler_cores
 from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.login_scheduler import LoginScheduler
 from vrecompute.batch.node_strikes import NodeStrikes
@@ -35,12 +36,12 @@ from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.batch.worker_jobs import WorkerJobs
-from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
+from vrecompute.errors import OverBudget, Unavailable, VrecomputeError
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.workers.dask_hooks import take_for_closed
 
-__all__ = ["QueueCluster", "check_cluster", "open_queue_cluster"]
+__all__ = ["QueueCluster", "open_queue_cluster"]
 
 _log = logging.getLogger(__name__)
 # What a poll interval is at least, whatever the site allows.
@@ -52,29 +53,6 @@ _QUIET_S = 15.0
 _HOPELESS = 3
 # This long before its walltime a job whose worker is gone may be one that the batch system is ending for it.
 _NEAR_END_S = 10.0
-
-
-def check_cluster(backend: QueueBackend, workers: int) -> None:
-    """UsageError where the site or this installation allows no live cluster, OverBudget where the core-hours do not."""
-    site = backend.site
-    if site.scheduler_runs not in {"client", "login", "allocation"}:
-        raise UsageError(
-            f"site {site.name!r}: a live cluster needs scheduler_runs: client, login or allocation, not "
-            f"{site.scheduler_runs}; submit detached instead"
-        )
-    beside = workers_beside(backend, workers)
-    if site.scheduler_runs == "allocation" and site.limits.max_jobs == 1 and not beside:
-        raise UsageError(
-            f"site {site.name!r}: scheduler_runs: allocation takes one job for the scheduler, and "
-            "limits.max_jobs: 1 leaves no job for workers; raise it, or set options.whole_node"
-        )
-    needed_s = _scheduler_cores(site, beside) * SiteLimits(site).longest_s
-    needed_s += 0 if beside else site.workers.cores * backend.budget.job_s
-    if not backend.budget.covers(needed_s):
-        raise OverBudget(
-            f"site {site.name!r}: the smallest cluster may use {needed_s / 3600:.3g} core-hours, more than the limit "
-            f"leaves ({backend.budget}); finished chunks are kept and reused"
-        )
 
 
 def open_queue_cluster(backend: QueueBackend, workers: int) -> QueueCluster:
@@ -92,13 +70,6 @@ def open_queue_cluster(backend: QueueBackend, workers: int) -> QueueCluster:
         cluster.close()
         raise
     return cluster
-
-
-def _scheduler_cores(site: Site, beside: int) -> int:
-    """Cores of the job that holds the scheduler, with so many workers beside it; none where it is in no job."""
-    if site.scheduler_runs != "allocation":
-        return 0
-    return site.workers.cores if beside else 1
 
 
 class QueueCluster(Cluster):
@@ -148,7 +119,7 @@ class QueueCluster(Cluster):
             raise
         # the scheduler's job is not among those that are watched: it counts with its whole walltime until the end
         self._runs_since = time.monotonic()
-        self._scheduler_cores = _scheduler_cores(site, self._beside)
+        self._scheduler_cores = scheduler_cores(site, self._beside)
         backend.budget.reserve(self._scheduler_cores, SiteLimits(site).longest_s)
 
     @property

@@ -38,6 +38,7 @@ What a job finds in its environment, besides the site's (`environment`: modules,
     VRECOMPUTE_JOB_BEGAN    when this attempt began, and when its walltime ends, in seconds since 1970: workers
     VRECOMPUTE_JOB_ENDS     leave and parts are written before that
     VRECOMPUTE_SECRETS      the folder of its secret files, where it has any: each copy its own
+    VRECOMPUTE_CARRIED      the folder of the files that it carries, where it does
     TMPDIR                  a folder of this job alone on its node, which goes with the job (of a queue);
     VRECOMPUTE_TMPDIR       the node's, for what is to outlive it
     DASK_*                  in jobs with workers: the scheduler's address, keys, and `dask_settings` (no spilling, no
@@ -72,7 +73,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
@@ -80,6 +81,7 @@ from typing import Literal, NewType, Self
 
 from distributed import Client as DaskClient
 
+from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.batch.survey import Survey
 from vrecompute.errors import UsageError, VrecomputeError
@@ -89,7 +91,6 @@ __all__ = [
     "BLAME",
     "Backend",
     "Blame",
-    "Capabilities",
     "Cluster",
     "Finding",
     "Job",
@@ -166,7 +167,8 @@ class Job:
     `gpus` are those of each node. `image` is the container image that the command runs in, as the site has it; `step`
     is what starts the command on the job's nodes, from outside of the image.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
-    jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off.
+    jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off. `carried`
+    are files by path in a folder that comes back as the job leaves it, of one copy (`QueueBackend.brought_back`).
     """
 
     name: str
@@ -184,6 +186,7 @@ class Job:
     step: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    carried: Mapping[str, bytes] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -238,39 +241,6 @@ def latest(known: JobStatus | None, seen: JobStatus) -> JobStatus:
     if known.state.terminal and seen.attempt == known.attempt:
         return known
     return seen
-
-
-_DENIED = {
-    "clusters": "its driver opens no Dask cluster, so no run is live there; submit runs instead, with --detach",
-    "workers": "its driver starts no workers in a job, so no run is detached there; run without --detach",
-    "images": "its driver starts no container images; write environment.venv, environment.modules or environment.cvmfs",
-    "gpus": "its driver asks for no GPUs; leave workers.gpus out",
-}
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a driver can do. What it denies is refused before anything starts, and is advice of `site check`.
-
-    `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs. `images`
-    and `gpus`: jobs may have those.
-    """
-
-    clusters: bool = True
-    workers: bool = True
-    images: bool = False
-    gpus: bool = False
-
-    def denied(self, site: Site) -> Iterator[tuple[str, str]]:
-        """What it cannot do of what the site needs: the key that it is about, and what to do instead."""
-        yield from (("backend", _DENIED[name]) for name in ("clusters", "workers") if not getattr(self, name))
-        if site.workers.gpus and not self.gpus:
-            yield "workers.gpus", _DENIED["gpus"]
-
-    def require(self, name: str, site: str) -> None:
-        """UsageError where it is denied."""
-        if not getattr(self, name):
-            raise UsageError(f"site {site!r}: {_DENIED[name]}")
 
 
 class Cluster(ABC):

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import shlex
 
+from vrecompute.batch.carried import CARRIED, carried_folder
 from vrecompute.batch.contract import Job
-from vrecompute.batch.prologue import in_image, prologue
+from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import shape_of
 from vrecompute.batch.spool import secrets_folder
@@ -50,6 +51,8 @@ def render(backend: QueueBackend, job: Job) -> str:
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
+    if job.carried is not None:
+        lines.append(f'export {CARRIED}="$PWD/{carried_folder(job.name)}"')
     secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
     lines += ["own=", f"trap '{DELETE}{secrets}' EXIT"]
     lines += [*prologue(site, job.environment), *OWN_FOLDER]
@@ -73,7 +76,7 @@ def render(backend: QueueBackend, job: Job) -> str:
 def _started(backend: QueueBackend, job: Job) -> str:
     """The job's command with what starts it on its nodes, and in its image."""
     step = f"{shlex.join(job.step)} " if job.step else ""
-    return step + in_image(backend.site, job.image) + shlex.join(_command(backend, job))
+    return step + backend.image_words(job.image) + shlex.join(_command(backend, job))
 
 
 def _command(backend: QueueBackend, job: Job) -> list[str]:

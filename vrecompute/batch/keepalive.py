@@ -23,7 +23,7 @@ from vrecompute.config.spelling import read_ports
 from vrecompute.errors import VrecomputeError
 from vrecompute.workers.dask_hooks import other_clients
 
-__all__ = ["main"]
+__all__ = ["announced", "announcement", "main"]
 
 _LOOK_S = 5.0
 
@@ -48,9 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part = given.announce.with_suffix(".part")
         part.write_text(json.dumps({"address": address}))
         part.rename(given.announce)
+        print(announcement(given.announce.name, address), flush=True)  # for a site where this folder is not the spool
         _stay(dask, given.patience_s)
         given.announce.unlink(missing_ok=True)
     return 0
+
+
+def announcement(name: str, address: str) -> str:
+    """The line of a log that says where the scheduler listens; one of any other job is another line."""
+    return json.dumps({"announces": name, "address": address})
+
+
+def announced(name: str, log: str) -> bytes | None:
+    """What a log announces under a name, as the file of that name has it; None where it does not yet."""
+    for line in log.splitlines():
+        with contextlib.suppress(ValueError):
+            said = json.loads(line)
+            if isinstance(said, dict) and said.get("announces") == name:
+                return json.dumps({"address": str(said["address"])}).encode()
+    return None
 
 
 def _stay(dask: DaskClient, patience_s: float) -> None:

@@ -32,12 +32,14 @@ Record = TypeVar("Record")
 class Seen:
     """What an answer says of one job. `explained`: no more about its end is to come.
 
-    `unclear`: only accounting can tell this end from another one, as a kill from a kill for memory.
+    `unclear`: only accounting can tell this end from another one, as a kill from a kill for memory. `secrets`: the
+    folder in the spool that its secret files are brought from, where the system tells.
     """
 
     status: JobStatus
     explained: bool = True
     unclear: bool = False
+    secrets: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import subprocess
 
 from distributed.deploy.spec import ProcessInterface
 
-from vrecompute.batch.prologue import in_image, prologue
+from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import address_from, tunnelled
 from vrecompute.batch.temporary import DELETE, OWN_FOLDER
@@ -46,7 +46,7 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
         lines = [*prologue(site, SETTINGS), *OWN_FOLDER, f"trap '{DELETE}' EXIT"]
-        lines.append(f"{in_image(site, site.environment.image)}python -m vrecompute.batch.scheduler")
+        lines.append(f"{self.backend.image_words(site.environment.image)}python -m vrecompute.batch.scheduler")
         self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
         self._open.callback(process.wait)
         if process.stdin is not None:

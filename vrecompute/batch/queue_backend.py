@@ -9,7 +9,7 @@
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
     asking            is_id, ask_about                                known: what is believed; a query per min_poll
     the end           end, ending                                           cancel: jobs and their secrets
-    delivery          deliver, announced, log                         spool: secrets, where a scheduler listens, logs
+    delivery          log, shares_spool                               spool: secrets, files, where a scheduler listens
     is it there       greet                                           probe: a canary through the real queue
     what may start    dry_run, queues_of, survey                      probe: refusals and limits before a run meets them
 
@@ -20,19 +20,23 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
-from vrecompute.batch.contract import Backend, Capabilities, Job, JobId, SubmitError
+from vrecompute.batch.capabilities import Capabilities
+from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.options import Strict
+from vrecompute.batch.prologue import in_image
 from vrecompute.batch.queue_rules import queue_rules
 from vrecompute.batch.shape import Shape
 from vrecompute.sites.access import Access
+from vrecompute.sites.model import Site
+from vrecompute.sites.rules import Diagnostic
 
 __all__ = ["LostAnswer", "QueueBackend"]
 
@@ -45,15 +49,17 @@ class LostAnswer(SubmitError):
 
 
 class QueueBackend(Backend):
-    """A driver whose jobs wait in a queue and leave what they write in one folder of the site, the spool."""
+    """A driver whose jobs wait in a queue; what they write comes to one folder of the site, the spool."""
 
     #: The batch system's name in sentences.
     system: str
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
-    site_rules = staticmethod(queue_rules)
+    site_rules: Callable[[Site], Iterator[Diagnostic]] = staticmethod(queue_rules)
     #: Commands are put into images by the script of their job.
     capabilities = Capabilities(images=True)
+    #: Whether the system puts a job into its image; else the job's script does.
+    starts_images: bool = False
     options: Any
     access: Access
     budget: Budget
@@ -63,6 +69,9 @@ class QueueBackend(Backend):
     leaving: threading.Event
     #: Whether a job has whole nodes, and is charged for them.
     whole_node: bool = False
+    #: Whether jobs run in the spool itself. Else the system brings their secrets from it to a folder elsewhere, which
+    #: goes with the job: then what is in the spool is deleted here once they have ended.
+    shares_spool: bool = True
     #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.
     array: bool = False
     #: Shell texts that give, in a job: `job` its native id, `attempt` how often it was started before, `index` its
@@ -75,6 +84,10 @@ class QueueBackend(Backend):
 
     #: The command with which a user ends jobs by their ids.
     ending: str = "cancel"
+
+    def image_words(self, image: str | None) -> str:
+        """Shell words that put the command after them into an image, where the system does not."""
+        return "" if self.starts_images else in_image(self.site, image)
 
     @property
     @abstractmethod
@@ -150,6 +163,14 @@ class QueueBackend(Backend):
     @abstractmethod
     def greet(self) -> str:
         """The system's name and version, in its own words; Unavailable with the reason where it is not there."""
+
+    @abstractmethod
+    def brought_back(self, name: str) -> Mapping[str, bytes]:
+        """The files that the job of a name carries, as it left them, by path; none where there is no such folder."""
+
+    @abstractmethod
+    def forget_carried(self, name: str) -> None:
+        """Remove what was brought back."""
 
     @abstractmethod
     def announced(self, name: str) -> bytes | None:

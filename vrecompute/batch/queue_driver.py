@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from vrecompute.batch.budget import Budget
-from vrecompute.batch.cluster import check_cluster, open_queue_cluster
+from vrecompute.batch.carried import bring, forget, take_back
+from vrecompute.batch.cluster import open_queue_cluster
+from vrecompute.batch.cluster_check import check_cluster
 from vrecompute.batch.contract import Cluster, Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
 from vrecompute.batch.job_script import render
+from vrecompute.batch.keepalive import announced
 from vrecompute.batch.known import Known
 from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
@@ -32,7 +35,7 @@ from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.batch.worker_jobs import worker_job
-from vrecompute.errors import Unavailable
+from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.access import Access, Completed, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -62,6 +65,7 @@ class QueueDriver(QueueBackend):
         self._wanted: dict[JobId, None] = {}
         self.leaving = threading.Event()
         self._owed: dict[JobId, None] = {}
+        self._named: dict[str, JobId] = {}
         self._one = threading.RLock()
 
     @property
@@ -123,8 +127,19 @@ class QueueDriver(QueueBackend):
         return (content or b"").decode(errors="replace")
 
     def announced(self, name: str) -> bytes | None:
-        """See `QueueBackend`; it is deleted once it is read."""
-        return self._files.take(name)
+        """See `QueueBackend`; a file is deleted once it is read."""
+        if self.shares_spool:
+            return self._files.take(name)
+        job_id = self._named.get(name.removesuffix(".json"))
+        return None if job_id is None else announced(name, self.logs(job_id))
+
+    def brought_back(self, name: str) -> dict[str, bytes]:
+        """See `QueueBackend`; Unavailable where the site does not give them."""
+        return take_back(self.access, self.spool, name)
+
+    def forget_carried(self, name: str) -> None:
+        """See `QueueBackend`."""
+        forget(self.access, self.spool, name)
 
     def open_cluster(self, workers: int) -> Cluster:
         """Workers in jobs of their own; the scheduler runs where the site says."""
@@ -187,14 +202,19 @@ class QueueDriver(QueueBackend):
     def _handed_in(self, job: Job, count: int) -> list[JobId]:
         """Deliver secret files and submit; of what is not submitted, none stays."""
         script = self.script(job)
+        if job.carried is not None and count > 1:
+            raise UsageError(f"job {job.name!r} carries files that come back, so there is one copy of it, not {count}")
         with self._one:
             try:
+                if job.carried is not None:
+                    bring(self.access, self.spool, job)
                 self._files.deliver(job, count)
                 ids = self.copies(self._submissions.submit(job, script, count), count)
             except BaseException:
                 self._files.refused(job, count)
                 raise
             self._known.submitted(ids)
+            self._named[job.name] = ids[0]
             self._files.submitted(job, ids)
             return ids
 
@@ -214,9 +234,10 @@ class QueueDriver(QueueBackend):
         else:
             self.outage.broken()
         self._known.take(answer)
+        self._files.told({JobId(i): seen.secrets for i, seen in answer.records.items() if seen.secrets})
         with contextlib.suppress(Unavailable):
             self.cancel([])
         ended = {i: self._known.status(i) for i in named if self._known.status(i).state.terminal}
-        self._files.sweep(i for i, status in ended.items() if status.blame != "none")
+        self._files.sweep(i for i, status in ended.items() if status.blame != "none" or not self.shares_spool)
         # another process' too, unless an attempt that follows may be using them
         self._files.sweep_keys(i for i, status in ended.items() if status.state not in _AGAIN)

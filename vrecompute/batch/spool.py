@@ -1,9 +1,10 @@
 """`Spool`: the one folder of a site in which jobs run, and which holds all that they leave there.
 
-    LOG                    what a job wrote; its driver says under which name
+    LOG                    what a job wrote, and what became of it; its driver says under which names
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
     secrets-tls-ID/        the keys that a job with workers made for itself
+    carried-NAME/          files that go with a job, and come back
     vre-NAME.json          where a scheduler listens, until its client has read it
     polled-KEY             the batch system's latest answer, for all clients of the user (`shared_answer`)
     node-NAME.bad          why jobs are kept off a node, and until when (`left_out`)
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from vrecompute.batch.contract import Job, JobId
@@ -31,12 +32,13 @@ _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
     "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'node-*.bad' "
-    "-o -name 'secrets-*' \\) "
+    "-o -name 'secrets-*' -o -name 'condor-*' -o -name 'carried-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
 _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
 _KEPT_DAYS = 60
+_FOLDER = re.compile(r"secrets-[0-9a-f]{24}-[0-9]{1,9}")
 
 
 def secrets_folder(job: Job) -> str:
@@ -107,6 +109,12 @@ class Spool:
         for job_id, folder in zip(ids, self._folders(job, len(ids)) or [""] * len(ids), strict=True):
             if folders := [folder] * bool(folder) + [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers):
                 self._secrets[job_id] = folders
+
+    def told(self, folders: Mapping[JobId, str]) -> None:
+        """The system says which folder it brings the secrets of jobs from, also of those of another process."""
+        for job_id, folder in folders.items():
+            if _FOLDER.fullmatch(folder):
+                self._secrets.setdefault(job_id, [f"{self.path}/{folder}"])
 
     def refused(self, job: Job, count: int) -> None:
         """Of what is not submitted, nothing stays."""

@@ -29,7 +29,7 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
     from vrecompute.execution.runner import Runner
     from vrecompute.stores.address import open_store
 
-    kept = open_store(store)
+    kept = open_store(os.path.expandvars(store))  # a store that the job carries is where the job is
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
     with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder, Client(workers=workers) as local:

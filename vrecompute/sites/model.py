@@ -203,7 +203,7 @@ class StoreAddress(_Section):
         default=True,
         metadata=_says(
             "Whether workers can open the store. If not, it is one of the client's machine: live runs bring their "
-            "parts back through Dask, and the client writes them."
+            "parts back through Dask, and the client writes them; detached runs bring theirs back with the job."
         ),
     )
     trusted_users: tuple[Name, ...] = field(

@@ -76,13 +76,7 @@ def _scheduler(site: Site) -> Iterator[Diagnostic]:
             "compute nodes have no outbound connections, so workers cannot reach a scheduler in the client; did you "
             "mean 'allocation'?",
         )
-    if site.scheduler_runs == "none" and not site.store.workers_reach:
-        yield Diagnostic(
-            at("store.workers_reach", "scheduler_runs"),
-            "with scheduler_runs: none runs are detached, and keep what they finished in the store from their jobs; "
-            "let a scheduler run, or name a store that jobs reach",
-        )
-    elif site.scheduler_runs in ("allocation", "none") and not site.store.url and site.store.workers_reach:
+    if site.scheduler_runs in ("allocation", "none") and not site.store.url and site.store.workers_reach:
         yield Diagnostic(
             at("store.url", "scheduler_runs"),
             f"with scheduler_runs: {site.scheduler_runs} results come back through the store, by default a folder in "

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vrecompute.batch.contract import Backend, JobId, State
 from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.spool import secrets_folder
 from vrecompute.errors import OutOfTime
 from vrecompute.testing.suite import Suite
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
@@ -84,7 +85,8 @@ class JobContract(Suite):
 
     def test_secret_files_are_private_and_gone_afterwards(self, backend: Backend) -> None:
         """Secrets reach the job in a folder that only it can enter, and leave no trace."""
-        job_id, status = self.end(backend, self.python(_SECRET, secret_files={"key": b"canary-0815"}))
+        job = self.python(_SECRET, secret_files={"key": b"canary-0815"})
+        job_id, status = self.end(backend, job)
         said = backend.logs(job_id)
         assert status.state is State.COMPLETED, said
         assert "modes 0o700 0o600" in said
@@ -94,6 +96,9 @@ class JobContract(Suite):
         look = "import os, sys; print('there' if os.path.exists(sys.argv[1]) else 'gone')"
         later, _ = self.end(backend, self.python(look, folder))
         assert "gone" in backend.logs(later)
+        if isinstance(backend, QueueBackend):  # nor where they were brought from, once its end is known
+            left = backend.access.names(backend.spool)
+            assert not [name for name in left if name.startswith(secrets_folder(job))]
 
     def test_a_cancelled_job_is_cancelled(self, backend: Backend) -> None:
         """Cancelling is asked for once or often, and is no failure of the code."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from vrecompute.batch.contract import Capabilities, Job, JobId
+from vrecompute.batch.capabilities import Capabilities
+from vrecompute.batch.contract import Job, JobId
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.queue_driver import QueueDriver

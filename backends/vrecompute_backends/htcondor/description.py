@@ -1,0 +1,142 @@
+"""What a job asks HTCondor for: the submit description, as the lines `#HTCONDOR NAME = VALUE` of its script.
+
+So one text says all of a job; `submit` takes the lines out of it and hands both over. The policy in it:
+
+    exit code 75 of a job that may be requeued    it stays in the queue and starts again (on_exit_remove)
+    walltime                                      removed (periodic_remove)
+    put back, and may not be requeued             removed: a worker's job is replaced by another
+    held for its memory or its time               removed: it would never run
+    held by an accident of a machine              released three times where it may be requeued, else removed
+"""
+
+from __future__ import annotations
+
+from vrecompute.batch.carried import carried_folder
+from vrecompute.batch.contract import Job
+from vrecompute.batch.shape import Shape, job_name
+from vrecompute.batch.spool import secrets_folder
+from vrecompute.errors import OutOfTime, UsageError
+from vrecompute.sites.model import Site
+from vrecompute.units import to_htcondor_kb, to_htcondor_mb
+from vrecompute.workers.walltime import ATTEMPTS
+from vrecompute_backends.htcondor.holds import ACCIDENTS, OVER_MEMORY, OVER_TIME
+from vrecompute_backends.htcondor.options import HTCondorOptions
+
+__all__ = ["ONCE", "PREFIX", "WALLTIME", "header"]
+
+#: How a line of the description begins in the script.
+PREFIX = "#HTCONDOR "
+#: Attributes of our jobs: the walltime in seconds, and whether a job that was put back must not start again.
+WALLTIME, ONCE = "VrecomputeWalltime", "VrecomputeOnce"
+_RELEASES, _RELEASE_S = 3, 60
+
+
+def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list[str]:
+    """The description's lines, without the executable and `queue`. UsageError where a job would need two machines."""
+    if shape.nodes > 1:
+        raise UsageError(
+            f"site {site.name!r}: HTCondor gives one machine to a job, and {job.workers} workers need {shape.nodes}: "
+            f"ask for at most {site.workers.processes} (workers.processes)"
+        )
+    lines: dict[str, str | None] = {
+        "universe": "vanilla",
+        "batch_name": job_name(job.name),
+        "copy_to_spool": "true",  # the script is gone from here once it is taken
+        "should_transfer_files": "YES" if options.file_transfer else "NO",
+        **_files(job, options),
+        # each attempt has a log of its own: HTCondor would begin it anew
+        "output": "condor-$(Cluster).$(Process).$$([(NumShadowStarts ?: 1) - 1]).out",
+        "stream_output": "true",
+        "log": "condor-$(Cluster).log",
+        "request_cpus": str(shape.cores),
+        **_sizes(shape, options),
+        **_image(job, options),
+        **_policy(job),
+        "notification": "never",
+        "accounting_group": options.accounting_group,
+        "accounting_group_user": options.accounting_user,
+        "requirements": options.requirements,
+        "description": ",".join(f"{job_name(k)}={job_name(v)}" for k, v in job.labels.items()) or None,
+        f"+{WALLTIME}": str(job.walltime_s),
+        f"+{ONCE}": _value(not job.requeue),
+        **{f"+{name}": _value(value) for name, value in _attributes(job, site, options).items()},
+        **options.commands,
+    }
+    return [f"{PREFIX}{name} = {value}" for name, value in lines.items() if value is not None]
+
+
+def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:
+    if not options.file_transfer:
+        return {}
+    brought = [f"{folder}-$(Process)"] if (folder := secrets_folder(job)) else []
+    back = [carried_folder(job.name)] if job.carried is not None else []
+    return {
+        # what an attempt that is put back has written so far goes with the next
+        "when_to_transfer_output": "ON_EXIT_OR_EVICT" if back else "ON_EXIT",
+        **({"transfer_input_files": ", ".join([*brought, *back])} if brought or back else {}),
+        "transfer_output_files": ", ".join(back) or '""',
+    }
+
+
+def _sizes(shape: Shape, options: HTCondorOptions) -> dict[str, str]:
+    sizes = {}
+    if shape.memory_bytes is not None:
+        sizes["request_memory"] = str(to_htcondor_mb(shape.memory_bytes))
+    if options.disk is not None:
+        sizes["request_disk"] = str(to_htcondor_kb(options.disk))
+    if shape.gpus:
+        sizes["request_gpus"] = str(shape.gpus)
+    return sizes
+
+
+def _image(job: Job, options: HTCondorOptions) -> dict[str, str]:
+    if job.image is None:
+        return {}
+    if options.image_attribute == "container_image":
+        return {"universe": "container", "container_image": job.image}
+    return {"+SingularityImage": _value(job.image)}
+
+
+def _policy(job: Job) -> dict[str, str | None]:
+    most = job.environment.get(ATTEMPTS, "")
+    again = f"ExitBySignal =?= false && ExitCode =?= {OutOfTime.exit_code}"
+    again += f" && NumShadowStarts < {int(most)}" if most else ""
+    accident = f"member(HoldReasonCode, {{{', '.join(map(str, sorted(ACCIDENTS)))}}})"
+    patience = "false" if not job.requeue else f"NumHolds <= {_RELEASES}"
+    remove = [
+        f"(JobStatus == 2 && time() - JobCurrentStartDate > {job.walltime_s})",
+        f"(JobStatus == 5 && ({OVER_MEMORY} || {OVER_TIME}))",
+        f"(JobStatus == 5 && {accident} && !({patience}))",
+    ]
+    if not job.requeue:
+        remove.append("(JobStatus == 1 && NumJobStarts > 0)")
+    release = f"JobStatus == 5 && {accident} && {patience} && time() - EnteredCurrentStatus > {_RELEASE_S}"
+    return {
+        "on_exit_remove": f"({again}) =!= true" if job.requeue else "true",
+        "periodic_remove": " || ".join(remove),
+        "periodic_release": release if job.requeue else None,
+    }
+
+
+def _attributes(job: Job, site: Site, options: HTCondorOptions) -> dict[str, object]:
+    found: dict[str, object] = dict(options.attributes)
+    if (runtime := options.runtime) is not None:
+        found[runtime.attribute] = job.walltime_s
+        if runtime.classes:
+            enough = {name: s for name, s in runtime.classes.items() if s >= job.walltime_s}
+            if not enough:
+                raise UsageError(
+                    f"site {site.name!r}: no class of options.runtime lasts {job.walltime_s} s; lower workers.walltime"
+                )
+            found[runtime.attribute] = min(enough, key=lambda name: enough[name])
+    return found
+
+
+def _value(value: object) -> str:
+    """A ClassAd literal."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

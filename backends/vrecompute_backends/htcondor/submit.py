@@ -1,0 +1,131 @@
+"""What condor_submit, condor_rm and condor_q are given about jobs of ours, and what their answers mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+
+from vrecompute.batch.contract import Job, SubmitError
+from vrecompute.batch.queue_backend import LostAnswer
+from vrecompute.batch.shape import job_name
+from vrecompute.errors import Unavailable
+from vrecompute.sites.access import Access, Completed
+from vrecompute.sites.model import Site
+from vrecompute_backends.htcondor.description import PREFIX
+
+__all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
+
+_ABSENT = 127
+#: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
+#: with secrets says which they are; those of clusters that are in the queue no more go first, since the client that
+#: would delete them may have been killed. Notes are looked at before the queue is: what is in both is alive.
+_SUBMIT = r"""
+cd -- "$1" && umask 077 || exit 1
+note=condor-$(hostname)-
+notes=$(ls | grep "^$note[0-9]*[.]sent$")
+if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
+  for name in $notes; do
+    cluster=${name#"$note"}
+    printf '%s\n' "$queued" | grep -qx "${cluster%.sent}" && continue
+    read -r folder < "$name" && rm -rf -- "secrets-${folder#secrets-}"-*
+    rm -f -- "$name"
+  done
+fi
+trap 'rm -f -- "$2"' EXIT
+cat > "$2" && chmod 700 "$2" || exit 1
+taken=$(
+  { sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
+    condor_submit -terse -
+) || exit $?
+printf '%s\n' "$taken"
+secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
+cluster=$(printf '%s\n' "$taken" | sed -n 's/^\([0-9][0-9]*\)[.][0-9].*/\1/p')
+[ -z "$secrets" ] || [ -z "$cluster" ] || echo "$secrets" > "$note$cluster.sent"
+:
+"""
+#: $1 a name, $2 how old a job may be that has left the queue. First what time it is there.
+_FIND = r"""
+date +%s || exit 1
+what="ClusterId ProcId QDate TotalSubmitProcs"
+condor_q -af $what -constraint "JobBatchName == \"$1\"" || exit 1
+condor_history -since "EnteredCurrentStatus < time() - $2" -constraint "JobBatchName == \"$1\"" -af $what 2> /dev/null
+:
+"""
+_HISTORY_S = 600
+_TAKEN = re.compile(r"^([0-9]+)\.([0-9]+)(?: - ([0-9]+)\.([0-9]+))?$", re.MULTILINE)
+#: Words in a complaint after which the same request may well be granted a little later.
+_TRANSIENT = re.compile(
+    r"Can't find address|Failed to connect|Failed to fetch ads|timed? ?out|try again|Connection refused|would exceed|"
+    r"TCP connection|communication error|Connection (?:closed|reset)|SECMAN:|MAX_JOBS",
+    re.IGNORECASE,
+)
+#: Those of them that say nothing about whether it was granted already.
+_LOST = re.compile(r"Failed to commit|timed? ?out|Connection (?:closed|reset)|disconnect", re.IGNORECASE)
+_TOO_MANY = re.compile(r"would exceed|MAX_JOBS|too many jobs", re.IGNORECASE)
+#: Those that are about who asks. A daemon that is killed while it is asked closes the connection with other codes.
+_UNKNOWN_USER = re.compile(
+    r"AUTHENTICATE:100[34]|failed to authenticate|SECMAN:20(?:02|10)|not authorized|denied", re.IGNORECASE
+)
+_WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch, or renew a ticket with kinit"
+_NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)
+
+
+def condor(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    """Run one command to its end; Unavailable where it cannot be run, or is not there."""
+    done = access.run(command, stdin=stdin, timeout_s=timeout_s)
+    if done.code == _ABSENT:
+        raise Unavailable(
+            f"{access}: HTCondor's commands were not found; let `access` of the site name a machine that has them"
+        )
+    return done
+
+
+def complaint(done: Completed) -> str:
+    """What a command complained of, on one line, with advice where it is about who asks."""
+    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    said = " ".join(_NO_MEANING.sub("", line) for line in dict.fromkeys(lines)).strip() or f"exit code {done.code}"
+    return f"{said} ({_WHO})" if _UNKNOWN_USER.search(said) else said
+
+
+def hand_in(site: Site, access: Access, spool: str, job: Job, script: str, count: int) -> str:
+    """CLUSTER.0 of one job, CLUSTER of several; SubmitError with HTCondor's complaint where it took none."""
+    name = f"vre-{sha256(script.encode()).hexdigest()[:16]}.sh"
+    command = ["sh", "-c", _SUBMIT, "sh", spool, name, PREFIX, str(count)]
+    done = condor(access, command, stdin=script.encode(), timeout_s=120)
+    said = complaint(done)
+    if done.code == 0 and (taken := _TAKEN.search(done.text)):
+        return f"{taken[1]}.{taken[2]}" if count == 1 else taken[1]
+    if done.code == 0 or _LOST.search(said):
+        raise LostAnswer(f"{access}: condor_submit does not say whether it took job {job.name!r}: {said}")
+    transient = bool(_TRANSIENT.search(said)) and not _UNKNOWN_USER.search(said)
+    advice = "try again later" if transient else f"`explain` shows what was asked for; mend site {site.name!r}"
+    raise SubmitError(
+        f"{access}: condor_submit refused job {job.name!r}: {said} ({advice})",
+        transient=transient,
+        too_many=bool(_TOO_MANY.search(said)),
+    )
+
+
+def remove(access: Access, ids: Sequence[str]) -> None:
+    """`condor_rm`; Unavailable where HTCondor does not answer. Jobs that have ended, or never were, are no error."""
+    done = condor(access, ["condor_rm", *ids])
+    said = complaint(done)
+    if done.code != 0 and (_TRANSIENT.search(said) or _UNKNOWN_USER.search(said)):
+        raise Unavailable(f"{access}: condor_rm: {said}; the jobs may go on: cancel again later")
+
+
+def ages(access: Access, name: str) -> dict[str, float]:
+    """What `hand_in` gave for jobs of a name -> seconds since they were submitted, by the access point's clock."""
+    done = condor(access, ["sh", "-c", _FIND, "sh", job_name(name), str(_HISTORY_S)])
+    if done.code != 0:
+        raise Unavailable(f"{access}: condor_q: {complaint(done)}")
+    found = {}
+    try:
+        now, *lines = done.text.splitlines()
+        for line in lines:
+            cluster, process, at, count = line.split()
+            found[cluster if count.isdigit() and int(count) > 1 else f"{cluster}.{process}"] = float(now) - float(at)
+    except ValueError as error:
+        raise Unavailable(f"{access}: condor_q: no valid answer: {done.text[:200]!r}") from error
+    return found

@@ -1,0 +1,101 @@
+"""Submit descriptions: units, policy and values of a site, one harmless line each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrecompute.batch.contract import Job
+from vrecompute.errors import SiteError, UsageError
+from vrecompute.sites.model import Site, Workers
+from vrecompute.units import from_kubernetes, parse_memory, to_kubernetes
+from vrecompute.workers.walltime import ATTEMPTS
+from vrecompute_backends.htcondor import HTCondorBackend
+from vrecompute_backends.slurm import SlurmBackend
+
+SITE = Site(name="pool", backend="htcondor", workers=Workers(processes=2, memory=4 << 30, walltime=3600))
+JOB = Job("mine", ("true",), memory_bytes=9 << 30, walltime_s=3600)
+
+
+def description(job=JOB, **options):
+    """The commands of the description by name."""
+    script = HTCondorBackend(replace(SITE, options=options)).script(job)
+    lines = re.findall(r"^#HTCONDOR (\S+) = (.*)$", script, re.MULTILINE)
+    assert len(dict(lines)) == len(lines), "each command once"
+    return dict(lines)
+
+
+@given(st.integers(1, 4000))
+def test_memory_is_the_same_number_in_every_system(n_gib):
+    job = replace(JOB, memory_bytes=parse_memory(f"{n_gib}GiB"))
+    slurm = SlurmBackend(replace(SITE, backend="slurm")).script(job)
+    assert description(job)["request_memory"] == str(1024 * n_gib)
+    assert f"#SBATCH --mem={1024 * n_gib}M\n" in slurm
+    assert from_kubernetes(to_kubernetes(job.memory_bytes)) == 2**20 * int(description(job)["request_memory"])
+
+
+def test_sizes_group_and_space():
+    said = description(disk="10GiB", accounting_group="group_atlas.prod", accounting_user="alice")
+    assert (said["request_memory"], said["request_disk"], said["request_cpus"]) == ("9216", str(10 << 20), "1")
+    assert (said["accounting_group"], said["accounting_group_user"]) == ("group_atlas.prod", "alice")
+    assert "request_memory" not in description(replace(JOB, memory_bytes=None))
+
+
+@pytest.mark.parametrize(("walltime_s", "name"), [(60, "short"), (1200, "short"), (1201, "day"), (86400, "day")])
+def test_a_job_gets_the_shortest_class_that_is_long_enough(walltime_s, name):
+    runtime = {"attribute": "JobFlavour", "classes": {"day": "1d", "short": "20m"}}
+    assert description(replace(JOB, walltime_s=walltime_s), runtime=runtime)["+JobFlavour"] == f'"{name}"'
+
+
+def test_a_run_time_is_seconds_where_there_are_no_classes_and_refused_beyond_the_longest():
+    assert description(runtime={"attribute": "MaxRuntime"})["+MaxRuntime"] == "3600"
+    with pytest.raises(UsageError, match=r"no class of options\.runtime lasts 3600 s"):
+        description(runtime={"attribute": "JobFlavour", "classes": {"short": "20m"}})
+
+
+def test_an_image_is_asked_for_in_the_pool_s_way():
+    job = replace(JOB, image="/cvmfs/images/worker:latest")
+    said = description(job)
+    assert (said["universe"], said["container_image"]) == ("container", job.image)
+    said = description(job, image_attribute="SingularityImage")
+    assert (said["universe"], said["+SingularityImage"]) == ("vanilla", f'"{job.image}"')
+
+
+def test_secrets_are_brought_by_the_pool_and_nothing_comes_back():
+    said = description(replace(JOB, secret_files={"key": b"canary"}))
+    assert re.fullmatch(r"secrets-[0-9a-f]{24}-\$\(Process\)", said["transfer_input_files"])
+    assert said["transfer_output_files"] == '""'
+    shared = description(replace(JOB, secret_files={"key": b"canary"}), file_transfer=False)
+    assert (shared["should_transfer_files"], "transfer_input_files" in shared) == ("NO", False)
+
+
+def test_what_is_out_of_time_starts_again_as_often_as_is_paid_for():
+    assert description()["on_exit_remove"] == "true"
+    again = description(replace(JOB, requeue=True))["on_exit_remove"]
+    assert again == "(ExitBySignal =?= false && ExitCode =?= 75) =!= true"
+    paid = description(replace(JOB, requeue=True, environment={ATTEMPTS: "3"}))["on_exit_remove"]
+    assert "NumShadowStarts < 3" in paid
+
+
+def test_a_job_of_two_machines_is_refused():
+    with pytest.raises(UsageError, match=r"ask for at most 2 \(workers.processes\)"):
+        description(replace(JOB, workers=3))
+
+
+def test_attributes_are_literals_and_no_value_adds_a_line():
+    said = description(attributes={"Project": 'a "quoted" \\ name', "Nice": True, "Level": 3})
+    assert (said["+Project"], said["+Nice"], said["+Level"]) == ('"a \\"quoted\\" \\\\ name"', "true", "3")
+    for options in (
+        {"attributes": {"A": "x\nqueue 9"}},
+        {"attributes": {"a b": "x"}},
+        {"requirements": "x\nexecutable = /bin/sh"},
+        {"commands": {"rank": "1\nqueue"}},
+        {"commands": {"Executable": "/bin/sh"}},
+    ):
+        with pytest.raises(SiteError):
+            description(**options)
+    assert description(commands={"concurrency_limits": "db"})["concurrency_limits"] == "db"

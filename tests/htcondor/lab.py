@@ -1,0 +1,62 @@
+"""The HTCondor lab as tests see it: the machine that runs pytest reaches its access point by ssh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.slurm.lab import CACHE, LABS, Lab
+from vrecompute.sites.access import SshAccess
+from vrecompute.sites.model import (
+    Environment,
+    Limits,
+    Network,
+    Nodes,
+    PortRange,
+    Site,
+    SiteAccess,
+    Ssh,
+    StoreAddress,
+    Workers,
+)
+from vrecompute_backends.htcondor import HTCondorBackend
+
+SITE = Site(
+    name="lab-htcondor",
+    backend="htcondor",
+    access=SiteAccess(ssh=Ssh(host="submit")),
+    scheduler_runs="login",
+    network=Network(
+        compute_outbound="none",
+        interface="eth0",
+        worker_ports=PortRange(10000, 10099),
+        scheduler_ports=PortRange(10200, 10299),
+    ),
+    workers=Workers(processes=2, threads=1, memory=1400 << 20, walltime=600, nodes=Nodes(min=1, max=4)),
+    store=StoreAddress(url="/home/alice/store", workers_reach=False),
+    environment=Environment(venv="/opt/venv", variables={"PATH": "/opt/vrecompute/bin:$PATH"}),
+    limits=Limits(max_jobs=8, min_poll=1),
+)
+
+
+@dataclass(frozen=True)
+class Pool(Lab):
+    """Machines `cm`, `submit` (the access point), `e1` and `e2` of the lab of that number."""
+
+    site: Site = SITE
+    scripts: Path = LABS / "htcondor"
+
+    @property
+    def keys(self) -> Path:
+        """The folder with the client's ssh_config."""
+        return CACHE / f"htcondor-keys-{self.number}"
+
+    def backend(self, **options: object) -> HTCondorBackend:
+        """An HTCondorBackend by ssh from this machine."""
+        site = replace(self.site, options={**self.site.options, **options})
+        assert site.access.ssh is not None
+        return HTCondorBackend(site, SshAccess(site.access.ssh, config=self.keys / "ssh_config"))
+
+    def queue(self) -> list[str]:
+        """Jobs that are in the queue: id and state."""
+        return self.on("submit", "condor_q", "-af:j", "JobStatus", check=False).splitlines()
