@@ -50,6 +50,10 @@ class Service:
         """boto3's, for what a store has no words for."""
         return S3Connection(StoreAddress.parse(self.url("x"))).client
 
+    def put(self, name: str, data: bytes) -> None:
+        """An object of the bucket, as any program makes one."""
+        self.client.put_object(Bucket=self.bucket, Key=name, Body=data)
+
 
 @pytest.fixture(scope="session")
 def lab(absent: Callable[[str, str], None]) -> dict[str, Any]:

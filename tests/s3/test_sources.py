@@ -30,7 +30,7 @@ def events(service, tmp_path_factory):
     """A file here, and the same as an object of each service."""
     path = write_events(tmp_path_factory.mktemp("files") / "e.root", 3000, 1, clusters=6)
     for name in ("d/e.root", "d/deep/f g.root", "d/notes.txt"):
-        service.client.upload_file(str(path), service.bucket, name)
+        service.put(name, path.read_bytes())
     return path
 
 
@@ -97,13 +97,9 @@ def test_what_is_absent_or_changed_and_keys_that_are_not_accepted_have_their_nam
         reader.inspect(service.url("d/e.root", credentials=f"file:{keys}"))
     assert "0" * 40 not in str(raised.value)
     address = service.url("changing.root")
-    service.client.upload_file(
-        str(write_events(tmp_path / "1.root", 300, 1, clusters=3)), service.bucket, "changing.root"
-    )
+    service.put("changing.root", write_events(tmp_path / "1.root", 300, 1, clusters=3).read_bytes())
     planned, table = reader.inspect(address), reader.tabulate(address, "Events", COLUMNS)
-    service.client.upload_file(
-        str(write_events(tmp_path / "2.root", 300, 2, clusters=3)), service.bucket, "changing.root"
-    )
+    service.put("changing.root", write_events(tmp_path / "2.root", 300, 2, clusters=3).read_bytes())
     with pytest.raises(ChangedFile, match="is not the planned file"):
         reader.read(address, "Events", COLUMNS, 100, 200, table=table, expect=planned)
 

@@ -257,6 +257,8 @@ def probed(running_lab) -> Iterator[dict[str, list[dict[str, object]]]]:
         holding.wait(30)
         for words in ("user alice account=small,roomy", "account small,roomy", "qos tight"):
             running_lab.on("head", "sacctmgr", "-iQ", "delete", *words.split(), check=False)
+        for machine in ("c1", "c2"):  # a store that only its node has: no client can delete what a job put there
+            running_lab.on(machine, "rm", "-rf", "/tmp/of-each-node")
 
 
 @pytest.mark.slurm
