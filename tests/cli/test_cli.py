@@ -137,7 +137,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         (["run", "absent.py", "a.root"], "absent.py"),
         (["run", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
         (["explain", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
-        (["explain", "dilepton", "s3://bucket/a.root"], "cannot be read yet"),
+        (["explain", "dilepton", "gsiftp://server/a.root"], "cannot be read yet"),
         (["analyses", "nonsense"], "there is no analysis"),
         (["site", "show", "nowhere.yaml"], "nowhere.yaml"),
         (["generate", "sample", "--events", "3", "--files", "9"], "files=9"),

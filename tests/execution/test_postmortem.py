@@ -52,7 +52,7 @@ def test_a_chunk_that_can_never_fit_ends_partial_and_costs_no_other_chunk(tmp_pa
             on_bad="skip",
             max_bad=1,
         )
-        report = run.report(timeout_s=150)
+        report = run.report(timeout_s=400)
     assert report.status == "partial"
     assert report.exit_code == 3
     assert (report.chunks.total, report.chunks.computed, report.chunks.failed) == (20, 19, 1)
@@ -121,7 +121,7 @@ def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, 
             max_bad=1,
             how=how,
         )
-        report = run.report(timeout_s=150)
+        report = run.report(timeout_s=400)
     (failure,) = report.failures
     assert (failure.chunk, failure.kind) == ((300, 350), "lost")
     assert words in failure.reason
