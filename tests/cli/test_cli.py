@@ -341,7 +341,9 @@ class Slow(Analysis):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.acceptance) for n in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path, number):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [
