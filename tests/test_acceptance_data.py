@@ -146,6 +146,7 @@ def test_samples_are_normalised_to_their_luminosity(client, sums, tmp_path):
     assert "cross_section_pb" in samples["other"].unscaled_because
 
 
+@pytest.mark.acceptance
 def test_a_sample_with_a_missing_file_is_not_normalised(client, sums, tmp_path):
     files = [write_events(tmp_path / f"{seed}.root", 200, seed=seed, clusters=2) for seed in (1, 2)]
     files[1].write_bytes(files[1].read_bytes()[:3000])

@@ -223,6 +223,7 @@ def test_a_file_system_that_hangs_holds_up_neither_worker_nor_run(no_workers, ev
     assert "did not answer within" in caplog.text
 
 
+@pytest.mark.acceptance
 def test_workers_without_vrecompute_are_named(no_workers, tmp_path):
     preload = tmp_path / "blocked.py"
     preload.write_text(BLOCKED)

@@ -56,6 +56,7 @@ def sample():
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.acceptance
 def test_peak_memory_of_worker_and_client(sample, tmp_path, record_property):
     size = sum(path.stat().st_size for path in sample)
     times = -(-SAMPLE_BYTES // size)

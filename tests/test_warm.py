@@ -91,6 +91,7 @@ def test_a_cache_that_cannot_be_written_is_copied_once_and_serves(warmed, events
         path.chmod(0o755)
 
 
+@pytest.mark.acceptance
 def test_machine_code_for_another_processor_is_not_served(warmed, events):
     """Another name is another folder; the same name with other features, as virtual machines have it, is a miss."""
     folder, _, total = read(events, VRECOMPUTE_CACHE=str(warmed))

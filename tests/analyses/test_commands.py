@@ -48,6 +48,7 @@ def test_demo_finds_what_was_injected(tmp_path, capsys):
     assert (out / "figures" / "z_peak_mumu.png").is_file()
 
 
+@pytest.mark.acceptance
 def test_demo_says_so_where_it_finds_nothing(tmp_path, capsys):
     assert vrecompute("demo", "--out", tmp_path / "demo", "--events", 2000, "--workers", 1) == 4
     printed = capsys.readouterr()

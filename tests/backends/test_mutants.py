@@ -248,7 +248,7 @@ MUTANTS = {
         ForgetsOthers,
     ],
     "test_a_failing_command_is_failed_with_its_code": [
-        scripts("AlwaysWell", lambda text: text.replace('echo "$code" >', "echo 0 >")),
+        scripts("AlwaysWell", lambda text: text.replace('if [ "$code" -lt', 'code=0; if [ "$code" -lt')),
         statuses("NoReason", lambda i, s: replace(s, reason="")),
     ],
     "test_arguments_and_environment_arrive_and_are_not_executed": [

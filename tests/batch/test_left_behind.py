@@ -106,7 +106,10 @@ def place(qq_site, tmp_path):
 WAYS = {"term": signal.SIGTERM, "hup": signal.SIGHUP, "int": signal.SIGINT}
 
 
-@pytest.mark.parametrize(("way", "scheduler_runs"), [("term", "client"), ("hup", "allocation"), ("int", "client")])
+@pytest.mark.parametrize(
+    ("way", "scheduler_runs"),
+    [("term", "client"), ("hup", "allocation"), pytest.param("int", "client", marks=pytest.mark.acceptance)],
+)
 def test_a_client_that_is_told_to_end_while_its_jobs_wait(place, way, scheduler_runs):
     with place.run(scheduler_runs=scheduler_runs, options="{queue: busy}") as client:
         assert comes_true(lambda: "WAIT" in place.states())
@@ -127,7 +130,7 @@ def test_a_script_that_is_told_to_end_while_its_jobs_wait(place):
     assert comes_true(lambda: place.left() == [], 10, 0.5), place.left()
 
 
-@pytest.mark.parametrize("scheduler_runs", ["client", "allocation"])
+@pytest.mark.parametrize("scheduler_runs", ["client", pytest.param("allocation", marks=pytest.mark.acceptance)])
 def test_a_client_that_is_told_to_end_while_its_jobs_work(place, scheduler_runs):
     with place.run(scheduler_runs=scheduler_runs) as client:
         assert comes_true(place.at_work, 90), client.terminate()

@@ -137,7 +137,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         (["run", "absent.py", "a.root"], "absent.py"),
         (["run", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
         (["explain", "dilepton", "a.root", "--walltime", "2h"], "add --detach"),
-        (["explain", "dilepton", "s3://bucket/a.root"], "cannot be read yet"),
+        (["explain", "dilepton", "gsiftp://server/a.root"], "cannot be read yet"),
         (["analyses", "nonsense"], "there is no analysis"),
         (["site", "show", "nowhere.yaml"], "nowhere.yaml"),
         (["generate", "sample", "--events", "3", "--files", "9"], "files=9"),
@@ -341,7 +341,9 @@ class Slow(Analysis):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.acceptance) for n in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_interrupted_it_stops_soon_and_keeps_what_is_finished(vrecompute, muons, tmp_path, number):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [

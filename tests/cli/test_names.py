@@ -11,7 +11,15 @@ LONG, SLASHED, SPLIT, SMILE = "a" * 5000, "x/../" * 60 + "y", "one;two\nthree", 
 OF_RUNS = ("show", "attach", "cancel", "report", "result", "delete")
 
 
-@pytest.mark.parametrize("name", [LONG, SLASHED, SPLIT, SMILE], ids=["long", "slashed", "split", "smile"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(SLASHED, id="slashed"),
+        pytest.param(LONG, id="long", marks=pytest.mark.acceptance),
+        pytest.param(SPLIT, id="split", marks=pytest.mark.acceptance),
+        pytest.param(SMILE, id="smile", marks=pytest.mark.acceptance),
+    ],
+)
 def test_a_name_that_cannot_be_is_a_usage_error(name, tmp_path, monkeypatch):
     inside = tmp_path / "deep" / "inside"
     inside.mkdir(parents=True)

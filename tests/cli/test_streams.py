@@ -44,13 +44,15 @@ def leaves(command: click.Command, *words: str) -> list[list[str]]:
 
 
 @pytest.mark.timeout(300)
-def test_a_stream_that_takes_nothing_is_told_by_every_command(tmp_path):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.acceptance)])
+def test_a_stream_that_takes_nothing_is_told_by_every_command(tmp_path, every):
+    """Every fifth command has its help printed; all of them have in the acceptance."""
     store = str(tmp_path / "store")
     commands = leaves(cli)
     assert ["runs", "list"] in commands
     listings = [["runs", "list", "--store", store], ["analyses"], ["site", "list"], ["store", "gc", "--store", store]]
     mistakes = [["run", "--no-such-option"], ["runs", "show", "absent", "--store", store], ["absent"]]
-    printing = [*listings, *([*words, "--help"] for words in commands)]
+    printing = [*listings, *([*words, "--help"] for words in commands[::every])]
     cases = [(stream, words) for stream in STREAMS[:2] for words in [*printing, *mistakes]]
     cases += [(stream, words) for stream in STREAMS[2:] for words in [*listings[:1], *mistakes[:2]]]
     given = [sys.executable, "-c", EACH, json.dumps(cases), str(tmp_path)]

@@ -148,6 +148,7 @@ def test_the_size_and_the_encoding_of_a_file_are_checked(tmp_path):
     assert read_text(marked, "f") == ("a: 1\n", [])
 
 
+@pytest.mark.acceptance
 def test_a_long_file_is_read_in_time_and_its_mistakes_have_places():
     """A catalogue of 100,000 files, and 10 MB of comments: PyYAML's own parser takes 17 and 10 seconds for them."""
     long = Bounds(32 << 20, 1_000_000, "dataset")

@@ -52,7 +52,7 @@ def test_a_chunk_that_can_never_fit_ends_partial_and_costs_no_other_chunk(tmp_pa
             on_bad="skip",
             max_bad=1,
         )
-        report = run.report(timeout_s=150)
+        report = run.report(timeout_s=400)
     assert report.status == "partial"
     assert report.exit_code == 3
     assert (report.chunks.total, report.chunks.computed, report.chunks.failed) == (20, 19, 1)
@@ -97,12 +97,37 @@ class Suicide(Analysis):
 @pytest.mark.parametrize(
     ("how", "look_ms", "words", "advice"),
     [
-        ("exit", 200, "ended itself with exit code 3", "run this chunk alone and find what ends the process"),
-        ("exit 0", 200, "ended itself with exit code 0", "run this chunk alone and find what ends the process"),
-        ("exit", 3_600_000, "ended itself with exit code 3; its memory is not known", "run this chunk alone"),
-        ("kill", 200, "was killed by signal 9, SIGKILL; it was last seen at", "run this chunk alone and find what"),
+        pytest.param(
+            "exit",
+            200,
+            "ended itself with exit code 3",
+            "run this chunk alone and find what ends the process",
+            id="exit",
+            marks=pytest.mark.acceptance,
+        ),
+        pytest.param(
+            "exit 0",
+            200,
+            "ended itself with exit code 0",
+            "run this chunk alone and find what ends the process",
+            id="exit 0",
+            marks=pytest.mark.acceptance,
+        ),
+        pytest.param(
+            "exit",
+            3_600_000,
+            "ended itself with exit code 3; its memory is not known",
+            "run this chunk alone",
+            id="exit before the first look",
+        ),
+        pytest.param(
+            "kill",
+            200,
+            "was killed by signal 9, SIGKILL; it was last seen at",
+            "run this chunk alone and find what",
+            id="kill",
+        ),
     ],
-    ids=["exit", "exit 0", "exit before the first look", "kill"],
 )
 def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, words, advice):
     def look_every(dask_worker):
@@ -121,7 +146,7 @@ def test_a_death_that_is_not_of_memory_is_not_called_so(tmp_path, how, look_ms, 
             max_bad=1,
             how=how,
         )
-        report = run.report(timeout_s=150)
+        report = run.report(timeout_s=400)
     (failure,) = report.failures
     assert (failure.chunk, failure.kind) == ((300, 350), "lost")
     assert words in failure.reason

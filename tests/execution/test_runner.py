@@ -106,7 +106,9 @@ def test_any_task_grouping_and_order_gives_the_same_bytes(files, sums, reference
     assert in_process(files, sums, folder, sizes[:used], order) == reference
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.acceptance), pytest.param(2, marks=pytest.mark.acceptance), 4]
+)
 def test_any_number_of_workers_gives_the_same_bytes(files, sums, reference, tmp_path, workers):
     with Client(workers=workers, store=tmp_path) as client:
         run = client.run(str(sums), [str(f) for f in files], chunk_bytes=CHUNK_BYTES, task_chunks=workers)

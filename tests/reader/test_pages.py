@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 import xxhash
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -198,6 +198,7 @@ def test_no_flipped_byte_of_a_page_gets_past_its_checksum(tmp_path, compressed):
     kind=st.tuples(*[st.integers(0, 1)] * 3),
     width=st.sampled_from([0, 1, 2, 4, 8]),
 )
+@example(raw=b"\0\0", piece=(0, 0, 11), kind=(1, 1, 0), width=1)  # of bytes, no zigzag is known
 def test_no_bytes_whatsoever_make_the_page_kernel_leave_its_arrays(raw, piece, kind, width):
     page = np.frombuffer(b"ZS\x01\x20\0\0\x10\0\0" + raw, dtype=np.uint8).copy()
     for at, size in ((0, len(page)), piece[:2]):

@@ -278,15 +278,16 @@ def test_a_token_is_found_where_grid_software_leaves_it_and_sent_where_it_is_ask
 
 
 @pytest.mark.parametrize(
-    ("value", "match"),
+    ("claims", "match"),
     [
-        (token(-60), r"the bearer token of \$BEARER_TOKEN, which expired at .* UTC; renew it and run again"),
-        (token(600, "https://other.example.org"), "no bearer token|does not accept"),
-        (token(600), r"does not accept the bearer token of \$BEARER_TOKEN; get one"),
+        ((-60,), r"the bearer token of \$BEARER_TOKEN, which expired at .* UTC; renew it and run again"),
+        ((600, "https://other.example.org"), "no bearer token|does not accept"),
+        ((600,), r"does not accept the bearer token of \$BEARER_TOKEN; get one"),
     ],
     ids=["over", "of another", "not accepted"],
 )
-def test_a_token_that_is_over_or_of_another_is_said_and_not_shown(server, monkeypatch, value, match):
+def test_a_token_that_is_over_or_of_another_is_said_and_not_shown(server, monkeypatch, claims, match):
+    value = token(*claims)
     monkeypatch.setenv("BEARER_TOKEN", value)
     server.token = token(700)
     with pytest.raises(CredentialError, match=match) as raised:

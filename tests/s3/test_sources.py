@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import ACCEPTANCE
 from tests.events import SUM_ANALYSIS, write_events
 from tests.execution.conftest import dask  # noqa: F401  # a fixture
+from tests.remote.agreement import agrees
 from vrecompute import Client, reader
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import ChangedFile, CredentialError, DatasetError, UnreadableFile
@@ -37,21 +36,10 @@ def events(service, tmp_path_factory):
 @settings(max_examples=100 if ACCEPTANCE else 5)
 @given(st.data())
 def test_any_columns_and_ranges_are_those_of_the_file(service, events, data):
-    address = service.url("d/e.root")
-    wanted = data.draw(st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True))
-    bounds = sorted(data.draw(st.lists(st.sampled_from([0, 1, 499, 500, 1000, 2999, 3000]), min_size=2, max_size=5)))
-    table = reader.tabulate(address, "Events", wanted)
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        mine = reader.read(address, "Events", wanted, start, stop, table=table)
-        if number + 2 < len(bounds) and data.draw(st.booleans()):
-            reader.fetch_ahead(address, table, wanted, stop, bounds[number + 2])
-        theirs = reader.read(str(events), "Events", wanted, start, stop)
-        for column in wanted:
-            assert mine[column].values.tobytes() == theirs[column].values.tobytes()
-            assert np.array_equal(mine[column].offsets, theirs[column].offsets)
+    agrees(data, service.url("d/e.root"), events, COLUMNS)
 
 
-def test_a_run_gives_the_same_bytes_and_shows_no_key(service, events, dask, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_gives_the_same_bytes_and_shows_no_key(service, events, dask, tmp_path, monkeypatch):  # noqa: F811 -- the fixture
     monkeypatch.setattr(replicas, "_gave", {})
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
     sums, chosen = str(tmp_path / "sums.py"), {"chunk_bytes": 8000, "reuse": False}

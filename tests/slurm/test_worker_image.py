@@ -12,6 +12,7 @@ from tests.slurm.lab import LABS
 pytestmark = [pytest.mark.slurm, pytest.mark.checkout, pytest.mark.timeout(900)]
 
 
+@pytest.mark.acceptance
 def test_an_ordinary_user_starts_at_once_with_the_machine_code_of_the_image(running_lab):
     done = subprocess.run([LABS / "worker" / "build"], capture_output=True, text=True, check=False, timeout=850)
     assert done.returncode == 0, done.stderr[-3000:]

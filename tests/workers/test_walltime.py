@@ -452,6 +452,7 @@ def finishing(sums, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_finish_that_has_no_time_left_is_done_by_the_next_job(events, finishing, tmp_path, shared_job):
     with Client(workers=2, store=tmp_path / "store") as client:
         client.dask.wait_for_workers(2)
@@ -494,6 +495,7 @@ class Opening(Analysis):
 
 
 @pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_preflight_longer_than_a_job_goes_on_in_the_next(tmp_path, shared_job, monkeypatch):
     from vrecompute.execution import planner
 

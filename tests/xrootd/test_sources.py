@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import ACCEPTANCE
 from tests.events import SUM_ANALYSIS, write_events
 from tests.relay import relayed
+from tests.remote.agreement import agrees
 from vrecompute import Client, reader
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import ChangedFile, DatasetError, UnreadableFile
@@ -52,18 +52,7 @@ def client(dask, tmp_path, monkeypatch):
 @settings(max_examples=200 if ACCEPTANCE else 10)
 @given(st.data())
 def test_any_columns_and_ranges_are_those_of_the_file(lab, events, data):
-    address = data.draw(st.sampled_from([lab.root, lab.https])) + "e.root"
-    wanted = data.draw(st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True))
-    bounds = sorted(data.draw(st.lists(st.sampled_from([0, 1, 499, 500, 1000, 2999, 3000]), min_size=2, max_size=5)))
-    table = reader.tabulate(address, "Events", wanted)
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        mine = reader.read(address, "Events", wanted, start, stop, table=table)
-        if number + 2 < len(bounds) and data.draw(st.booleans()):
-            reader.fetch_ahead(address, table, wanted, stop, bounds[number + 2])
-        theirs = reader.read(str(events), "Events", wanted, start, stop)
-        for column in wanted:
-            assert mine[column].values.tobytes() == theirs[column].values.tobytes()
-            assert np.array_equal(mine[column].offsets, theirs[column].offsets)
+    agrees(data, data.draw(st.sampled_from([lab.root, lab.https])) + "e.root", events, COLUMNS)
 
 
 def test_a_dilepton_run_gives_the_same_bytes_from_each(lab, client, tmp_path):

@@ -20,7 +20,6 @@ from dataclasses import replace
 from typing import Any
 
 from distributed import Client as DaskClient
-from distributed import Scheduler
 from distributed.security import Security
 
 from vrecompute.batch.cluster_check import check_cluster, scheduler_cores
@@ -31,7 +30,7 @@ from vrecompute.batch.outage import cancel_owed
 from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
-from vrecompute.batch.scheduler import free_port
+from vrecompute.batch.scheduler import RangedScheduler
 from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
@@ -104,10 +103,13 @@ class QueueCluster(Cluster):
             self.secret_files[TLS_FILE] = keys.encode()
         try:
             self._jobs = self._start(site, security, workers)
-        except RuntimeError as error:  # dask's, around what its scheduler raised
-            if isinstance(error.__cause__, VrecomputeError):
-                raise error.__cause__ from None
-            why = f"site {site.name!r}: the Dask scheduler does not start: {error.__cause__ or error}; check `network`"
+        except RuntimeError as error:  # dask's, around what its scheduler raised, and of another around that
+            cause = error.__cause__
+            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+                cause = cause.__cause__
+            if isinstance(cause, VrecomputeError):
+                raise cause from None
+            why = f"site {site.name!r}: the Dask scheduler does not start: {cause or error}; check `network`"
             raise Unavailable(why) from error
         except BaseException:
             self._over.set()  # a wait for the scheduler's job ends
@@ -279,8 +281,7 @@ class QueueCluster(Cluster):
             pem = self.secret_files[TLS_FILE].decode() if security is not None else None
             kind, options = LoginScheduler, {"backend": self.backend, "pem": pem}
         else:
-            ports = site.network.scheduler_ports
-            kind, options = Scheduler, {"port": free_port(ports.first, ports.last) if ports else 0}
+            kind, options = RangedScheduler, {"ports": site.network.scheduler_ports}
             options |= {"security": security, "protocol": "tcp://" if security is None else "tls://"}
             options |= {"interface": site.network.interface, "local_directory": str(scratch_folder())}
             options |= {"dashboard": self.backend.dashboard, "dashboard_address": "127.0.0.1:0"}

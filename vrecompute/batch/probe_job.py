@@ -27,12 +27,11 @@ from typing import Any
 
 import psutil
 
-from vrecompute.batch.scheduler import free_port
 from vrecompute.batch.tls import TLS_FILE, security_of
 from vrecompute.batch.worker_command import halves
 from vrecompute.config.spelling import read_ports
 from vrecompute.digest import numerics
-from vrecompute.errors import StoreError, Unavailable
+from vrecompute.errors import StoreError
 from vrecompute.sites.model import PortRange
 from vrecompute.stores.address import open_store
 
@@ -69,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _meet(wanted: dict[str, Any]) -> dict[str, Any]:
     ports = None if wanted["ports"] is None else PortRange(*wanted["ports"])
-    port = _scheduler_port(ports)
-    with socket.create_server((_host(wanted["interface"]), port or 0)) as listener:
+    host = _host(wanted["interface"])
+    port = next(iter(_free(host, ports, 1)), None)
+    with socket.create_server((host, port or 0)) as listener:
         print(json.dumps({**facts_here(), "address": _address(listener), "taken": port is None}), flush=True)
         if listener not in select.select([listener, sys.stdin], [], [], wanted["wait_s"])[0]:
             return {}  # whoever started this waits no more: the end of stdin
@@ -93,7 +93,8 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
     pem = Path(os.environ.get("VRECOMPUTE_SECRETS", os.devnull)) / TLS_FILE
     tls = pem.read_text() if pem.is_file() else None
     worker, nanny = (None, None) if given.worker_ports is None else halves(given.worker_ports)
-    host, port = _host(given.interface), _scheduler_port(given.scheduler_ports)
+    host = _host(given.interface)
+    port = next(iter(_free(host, given.scheduler_ports, 1)), None)
     workers, nannies = (_free(host, ports, given.processes) for ports in (worker, nanny))
     free = {"scheduler": port is not None, "workers": min(len(workers), len(nannies))}
     call = "" if given.call else None
@@ -105,15 +106,6 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
             with contextlib.suppress(OSError), _secured(listener.accept()[0], tls, server=True) as back:
                 back.recv(1 << 12)
     return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store)}
-
-
-def _scheduler_port(ports: PortRange | None) -> int | None:
-    """A port as a scheduler would take it here: 0 where any will do, None where all of the range are taken."""
-    if ports is None:
-        return 0
-    with contextlib.suppress(Unavailable):
-        return free_port(ports.first, ports.last)
-    return None
 
 
 def _free(host: str, ports: PortRange | None, enough: int) -> list[int]:

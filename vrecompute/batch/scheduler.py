@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
-__all__ = ["address_from", "first_facts", "free_port", "scheduler_beside", "tunnelled"]
+__all__ = ["RangedScheduler", "address_from", "first_facts", "scheduler_beside", "tunnelled"]
 
 _GRACE_S = 30.0
 
@@ -90,26 +91,41 @@ def tunnelled(access: Access, address: str) -> Iterator[str]:
         yield f"{scheme}://{here[0]}:{here[1]}"
 
 
-def free_port(first: int, last: int) -> int:
-    """A port of the range that nothing listens on; Unavailable where all are taken."""
-    for port in range(first, last + 1):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+class RangedScheduler(Scheduler):  # type: ignore[misc]  # distributed is untyped
+    """A Dask scheduler that takes the first port of a range (None: any) that it can listen on.
+
+    A port is free when listening has worked: another user's scheduler may start at the same moment. Unavailable where
+    all are taken.
+    """
+
+    def __init__(self, *, ports: PortRange | None = None, **options: Any) -> None:
+        self._ports = ports
+        super().__init__(port=ports.first if ports else 0, **options)
+
+    async def listen(self, port_or_addr: Any = None, **options: Any) -> None:
+        """Listen on the address with the first port of the range that nobody has."""
+        if self._ports is None:
+            await super().listen(port_or_addr, **options)
+            return
+        address, _, _ = str(port_or_addr).rpartition(":")
+        for port in range(self._ports.first, self._ports.last + 1):
             try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-    where = f"{first}-{last} on {socket.gethostname()}"
-    raise Unavailable(f"the scheduler could not open a port in {where}; widen network.scheduler_ports")
+                await super().listen(f"{address}:{port}", **options)
+                return
+            except OSError as error:
+                if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                    raise
+        where = f"{self._ports.first}-{self._ports.last} on {socket.gethostname()}"
+        raise Unavailable(f"the scheduler could not open a port in {where}; widen network.scheduler_ports")
 
 
 async def _serve(wanted: dict[str, Any]) -> None:
     dask.config.refresh(paths=[], env=dict(os.environ))  # the user's files may be for another cluster
-    async with Scheduler(
+    ports = PortRange(*wanted["ports"]) if wanted["ports"] else None
+    async with RangedScheduler(
         protocol="tcp://" if wanted["tls"] is None else "tls://",
         interface=wanted["interface"],
-        port=free_port(*wanted["ports"]) if wanted["ports"] else 0,
+        ports=ports,
         security=security_of(wanted["tls"]),
         dashboard=False,
         dashboard_address="127.0.0.1:0",
@@ -124,6 +140,7 @@ if __name__ == "__main__":
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its stderr is the user's terminal
     try:
         asyncio.run(_serve(json.loads(sys.stdin.readline())))
-    except (VrecomputeError, OSError, ValueError) as failed:  # ValueError: no such interface
-        print(json.dumps({"error": str(failed)}), flush=True)
+    except (VrecomputeError, OSError, ValueError, RuntimeError) as failed:  # ValueError: no such interface
+        reason = failed.__cause__ or failed if isinstance(failed, RuntimeError) else failed  # dask's, around ours
+        print(json.dumps({"error": str(reason)}), flush=True)
         sys.exit(Unavailable.exit_code)

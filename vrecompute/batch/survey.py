@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Limit", "Queue", "Survey"]
+__all__ = ["Limit", "Limited", "Queue", "Survey"]
+
+Limited = Literal[
+    "jobs", "running jobs", "array", "walltime", "nodes", "cores", "memory", "cores of a node", "memory of a node"
+]
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,7 @@ class Limit:
     asks for: "walltime" in seconds, "nodes", "cores" and bytes of "memory" on all of them, or on each.
     """
 
-    of: Literal[
-        "jobs", "running jobs", "array", "walltime", "nodes", "cores", "memory", "cores of a node", "memory of a node"
-    ]
+    of: Limited
     most: int
     rule: str
 

@@ -13,7 +13,7 @@ from vrecompute.batch.contract import Job
 from vrecompute.batch.finding import Finding, yaml_line
 from vrecompute.batch.planned import Planned
 from vrecompute.batch.shape import shape_of
-from vrecompute.batch.survey import Limit, Queue, Survey
+from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.sites.model import Site
 from vrecompute.units import format_duration, format_memory
 
@@ -77,13 +77,13 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
             _Fault(f"{name} takes no jobs of the account {account}, only of {takes}", yaml_line("options.account")),
             "",
         )
-    given = [
+    given: list[tuple[Limited, int | None, str]] = [
         ("walltime", queue.walltime_s, name),
         ("nodes", queue.nodes, name),
         ("cores of a node", queue.largest_cores, f"the largest node of {name}"),
         ("memory of a node", queue.largest_memory_bytes, f"the largest node of {name}"),
     ]
-    limits = [Limit(of, most, rule) for of, most, rule in given if most is not None]  # type: ignore[arg-type]
+    limits = [Limit(of, most, rule) for of, most, rule in given if most is not None]
     yield from _above(site, [*limits, *queue.limits], each)
 
 

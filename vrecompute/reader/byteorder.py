@@ -70,7 +70,7 @@ def unsplit(source: Any, at: int, count: int, a: int, b: int, out: Any, to: int,
         for i in range(b - a):
             w = out64[i]
             out64[i] = (w >> np.uint64(1)) ^ (np.uint64(0) - (w & np.uint64(1)))
-    elif zigzag:
+    elif zigzag and width == 2:
         out16 = out[to : to + size].view(np.uint16)
         for i in range(b - a):
             h = out16[i]
@@ -84,7 +84,7 @@ def undelta(out: Any, to: int, count: int, width: int) -> None:
         out32 = out[to : to + count * 4].view(np.uint32)
         for i in range(1, len(out32)):
             out32[i] += out32[i - 1]
-    else:
+    elif width == 8:
         out64 = out[to : to + count * 8].view(np.uint64)
         for i in range(1, len(out64)):
             out64[i] += out64[i - 1]

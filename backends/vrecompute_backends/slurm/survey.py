@@ -7,10 +7,10 @@ for their jobs; a user's association has limits and a default QOS (sacctmgr(1));
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from vrecompute.batch.survey import Limit, Queue, Survey
+from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.units import from_slurm, from_slurm_time
@@ -25,8 +25,9 @@ _CONFIG = ["scontrol", "show", "config"]
 _SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
 _MINE = "format=Account,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,QOS,DefaultQOS"
 _QOS = "format=Name,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES"
+_JOBS: tuple[Limited, Limited] = ("running jobs", "jobs")
 #: What Slurm counts, as a job asks for it, from its names in MaxTRES.
-_TRES = {"cpu": "cores", "node": "nodes", "mem": "memory"}
+_TRES: Mapping[str, Limited] = {"cpu": "cores", "node": "nodes", "mem": "memory"}
 
 
 def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
@@ -138,9 +139,9 @@ def parse_qos(text: str) -> dict[str, tuple[Limit, ...]]:
 
 def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
     """From MaxJobs, MaxSubmitJobs, MaxWall and MaxTRES."""
-    for kind, field, rule in zip(("running jobs", "jobs"), fields, ("MaxJobs", "MaxSubmitJobs"), strict=False):
+    for kind, field, rule in zip(_JOBS, fields, ("MaxJobs", "MaxSubmitJobs"), strict=False):
         if (number := _whole(field)) is not None:
-            yield Limit(kind, number, f"{rule} {whose}")  # type: ignore[arg-type]
+            yield Limit(kind, number, f"{rule} {whose}")
     if (seconds := _seconds(fields[2])) is not None:
         yield Limit("walltime", seconds, f"MaxWall {whose}")
     for each in fields[3].split(","):
@@ -148,7 +149,7 @@ def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
         if (counted := _TRES.get(name)) is not None and amount:
             most = from_slurm(amount) if counted == "memory" else _whole(amount)
             if most is not None:
-                yield Limit(counted, most, f"MaxTRES {whose}")  # type: ignore[arg-type]
+                yield Limit(counted, most, f"MaxTRES {whose}")
 
 
 def _rules(text: str) -> dict[str, dict[str, str]]:

@@ -32,6 +32,7 @@ def mapped(tables: str, store, workers: int):
 
 
 @pytest.mark.data
+@pytest.mark.acceptance
 def test_workers_and_a_kill_change_no_byte(data_dir, tmp_path):
     tables = str(data_dir / "fermi_mldwarfs")
     reference, chunks = mapped(tables, tmp_path / "one", workers=1)

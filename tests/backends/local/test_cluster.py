@@ -122,7 +122,7 @@ distributed:
 """
 
 
-@pytest.mark.parametrize("where", ["file", "variables"])
+@pytest.mark.parametrize("where", [pytest.param("file", marks=pytest.mark.acceptance), "variables"])
 def test_the_users_dask_settings_are_not_those_of_our_workers(sums, tmp_path, where):
     changes = {}
     if where == "file":

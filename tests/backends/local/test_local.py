@@ -268,6 +268,7 @@ def test_a_job_that_must_not_be_requeued_is_not(backend):
 
 
 @pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_detached_run_longer_than_its_job_completes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
