@@ -233,7 +233,7 @@ def test_the_default_chunk_is_the_one_that_slurm_s_page_names():
 def test_no_extra_and_no_description_names_what_no_code_uses():
     project = tomllib.loads(text("pyproject.toml"))["project"]
     drivers = set(project["entry-points"]["vrecompute.backends"])
-    for name in ("htcondor", "kubernetes", "rucio"):
+    for name in ("kubernetes", "rucio"):
         assert name in drivers or (name not in project["optional-dependencies"])
         assert name in drivers or name not in project["description"].lower()
 

@@ -11,6 +11,8 @@ So one text says all of a job; `submit` takes the lines out of it and hands both
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vrecompute.batch.carried import carried_folder
 from vrecompute.batch.contract import Job
 from vrecompute.batch.shape import Shape, job_name
@@ -22,7 +24,7 @@ from vrecompute.workers.walltime import ATTEMPTS
 from vrecompute_backends.htcondor.holds import ACCIDENTS, OVER_MEMORY, OVER_TIME
 from vrecompute_backends.htcondor.options import HTCondorOptions
 
-__all__ = ["ONCE", "PREFIX", "WALLTIME", "header"]
+__all__ = ["ONCE", "PREFIX", "WALLTIME", "elsewhere", "header"]
 
 #: How a line of the description begins in the script.
 PREFIX = "#HTCONDOR "
@@ -55,7 +57,7 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
         "notification": "never",
         "accounting_group": options.accounting_group,
         "accounting_group_user": options.accounting_user,
-        "requirements": options.requirements,
+        "requirements": None if job.exclude else options.requirements,  # see `elsewhere`
         "description": ",".join(f"{job_name(k)}={job_name(v)}" for k, v in job.labels.items()) or None,
         f"+{WALLTIME}": str(job.walltime_s),
         f"+{ONCE}": _value(not job.requeue),
@@ -63,6 +65,12 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
         **options.commands,
     }
     return [f"{PREFIX}{name} = {value}" for name, value in lines.items() if value is not None]
+
+
+def elsewhere(options: HTCondorOptions, nodes: Sequence[str]) -> str:
+    """The line that keeps a job off these machines, beside the site's own requirements."""
+    given = f"({options.requirements}) && " if options.requirements else ""
+    return f"{PREFIX}requirements = {given}!member(TARGET.Machine, {{{', '.join(map(_value, nodes))}}})"
 
 
 def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:

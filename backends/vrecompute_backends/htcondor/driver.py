@@ -18,7 +18,7 @@ from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.htcondor import submit
-from vrecompute_backends.htcondor.description import ONCE, header
+from vrecompute_backends.htcondor.description import ONCE, elsewhere, header
 from vrecompute_backends.htcondor.matching import Matching
 from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read, sections
@@ -65,6 +65,10 @@ class HTCondorBackend(QueueDriver):
     def header(self, job: Job, shape: Shape) -> list[str]:
         """The submit description, as comments."""
         return header(job, shape, self.site, self.options)
+
+    def exclude(self, nodes: Sequence[str]) -> list[str]:
+        """In the requirements."""
+        return [elsewhere(self.options, nodes)]
 
     def hand_in(self, job: Job, script: str, count: int) -> str:
         """By condor_submit, copies as one cluster."""

@@ -47,6 +47,7 @@ class RuntimeClasses(Strict):
 class HTCondorOptions(Strict):
     """The driver's options; every one left out means that the pool's own default holds."""
 
+    harmless = frozenset({"accounting_group", "requirements", "disk", "runtime", "image_attribute", "file_transfer"})
     accounting_group: Name | None = Field(default=None, description="Group that is charged (accounting_group).")
     accounting_user: Name | None = Field(default=None, description="User within it (accounting_group_user).")
     requirements: Line | None = Field(default=None, description="What a machine must have, as a ClassAd expression.")

@@ -45,6 +45,15 @@ def test_sizes_group_and_space():
     assert "request_memory" not in description(replace(JOB, memory_bytes=None))
 
 
+def test_machines_that_a_job_is_kept_off_are_named_beside_the_site_s_requirements():
+    off = replace(JOB, exclude=("ep1.pool", "ep2.pool"))
+    assert "requirements" not in description()
+    assert description(off)["requirements"] == '!member(TARGET.Machine, {"ep1.pool", "ep2.pool"})'
+    assert description(requirements="HasGPU || Big")["requirements"] == "HasGPU || Big"
+    both = '(HasGPU || Big) && !member(TARGET.Machine, {"ep1.pool", "ep2.pool"})'
+    assert description(off, requirements="HasGPU || Big")["requirements"] == both
+
+
 @pytest.mark.parametrize(("walltime_s", "name"), [(60, "short"), (1200, "short"), (1201, "day"), (86400, "day")])
 def test_a_job_gets_the_shortest_class_that_is_long_enough(walltime_s, name):
     runtime = {"attribute": "JobFlavour", "classes": {"day": "1d", "short": "20m"}}
