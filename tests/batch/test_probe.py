@@ -58,6 +58,17 @@ def test_an_interface_that_is_not_there_is_replaced_by_one_that_both_sides_have(
     assert wrong(interface="ib1")["interfaces"].advice == "network: {interface: ib0}"
 
 
+def test_where_the_interface_is_missing_the_host_is_named_and_routes_without_it_mean_nothing():
+    away = {"told": {**TOLD, "call": "10.1.0.1:1: Network is unreachable"}, "met": {}}
+    both = wrong(interface="ib1", **away)
+    assert list(both) == ["interfaces"]
+    assert both["interfaces"].detail == (
+        "c1 has no interface ib1, only ib0 10.0.0.2, eth0 10.1.0.2; login has no interface ib1, only ib0 10.0.0.1"
+    )
+    assert wrong(interface="eth0", **away)["interfaces"].detail == "login has no interface eth0, only ib0 10.0.0.1"
+    assert wrong(interface="eth0", scheduler_runs="allocation") == {}
+
+
 def test_a_closed_route_names_another_interface_or_a_mode_without_routes():
     closed = {**TOLD, "call": "10.0.0.1:1: timed out"}
     assert wrong(interface=None, told=closed)["route to the scheduler"].advice == "network: {interface: ib0}"

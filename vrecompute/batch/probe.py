@@ -118,13 +118,23 @@ def _queue(site: Site, seen: Seen) -> Finding:
 
 
 def _interfaces(site: Site, told: Mapping[str, Any], place: Mapping[str, Any]) -> Finding:
+    """Whether workers and scheduler have the interface that the site names."""
     interface, there = site.network.interface, told["interfaces"]
-    detail = ", ".join(f"{name} {address}" for name, address in there.items() if name != "lo")
-    if interface is None or interface in there:
-        return Finding("interfaces", True, f"{told['host']}: {detail}")
-    usable = [name for name in there if name in place.get("interfaces", there) and name != "lo"]
-    advice = yaml_line("network.interface", usable[0] if usable else "...")
-    return Finding("interfaces", False, f"{told['host']} has no interface {interface}, only {detail}", advice)
+    if lacking := _without_interface(site, told, place):
+        usable = [name for name in there if name in place.get("interfaces", there) and name != "lo"]
+        advice = yaml_line("network.interface", usable[0] if usable else "...")
+        said = (f"{host['host']} has no interface {interface}, only {_addresses(host)}" for host in lacking)
+        return Finding("interfaces", False, "; ".join(said), advice)
+    return Finding("interfaces", True, f"{told['host']}: {_addresses(told)}")
+
+
+def _without_interface(site: Site, told: Mapping[str, Any], place: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    hosts = [told, *([place] if place and site.scheduler_runs in {"client", "login"} else [])]
+    return [host for host in hosts if site.network.interface not in (None, *host["interfaces"])]
+
+
+def _addresses(host: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {address}" for name, address in host["interfaces"].items() if name != "lo")
 
 
 def _routes(site: Site, seen: Seen) -> Iterator[Finding]:
@@ -132,6 +142,9 @@ def _routes(site: Site, seen: Seen) -> Iterator[Finding]:
     told, met, in_job = seen.told, seen.met, site.scheduler_runs == "allocation"
     if told["call"] is None:
         yield Finding("routes", True, "not tried, as nothing listened where the scheduler would be")
+        return
+    if _without_interface(site, told, seen.place):
+        yield Finding("routes", True, f"not tried, as interface {site.network.interface} is missing")
         return
     if in_job:
         # the job that could not call was never called back: then nothing is known of the way to it

@@ -103,7 +103,7 @@ class RangedScheduler(Scheduler):  # type: ignore[misc]  # distributed is untype
         super().__init__(port=ports.first if ports else 0, **options)
 
     async def listen(self, port_or_addr: Any = None, **options: Any) -> None:
-        """Listen on the address with the first port of the range that nobody has."""
+        """Listen on the first port of the range that no other program has."""
         if self._ports is None:
             await super().listen(port_or_addr, **options)
             return
