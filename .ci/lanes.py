@@ -157,7 +157,8 @@ def unit(lane: Lane, pythons: list[Path]) -> None:
     """Every test that needs no lab."""
     # labs have clocks of their own: the others give way to them
     make = f"nice -n 10 make --no-print-directory PYTHON={pythons[0]} test"
-    lane.pytest(quoted(make, "-n 3 --dist loadfile --durations=40 -m 'not lab'"), environment={"VRECOMPUTE_REQUIRE": "data"})
+    how = "-n 3 --dist loadfile --durations=40 -m 'not lab'"  # many wait: more at once than there are cores
+    lane.pytest(quoted(make, how), environment={"VRECOMPUTE_REQUIRE": "data"})
 
 
 def quoted(make: str, arguments: str) -> list[str]:
