@@ -130,6 +130,13 @@ def test_what_slurm_was_told_is_what_jobs_ask_for(tmp_path):
     assert "abcdefgh1234" not in done.output + file.read_text(), "no message shows a secret"
 
 
+def test_what_htcondor_was_told_is_what_jobs_ask_for(tmp_path):
+    _, file = init(tmp_path, HTCONDOR)
+    site = load_site(file)
+    assert site.options == {"disk": "10GB", "attributes": {"JobFlavour": "longlunch"}, "accounting_group": "g"}
+    assert site.store.workers_reach is False
+
+
 @pytest.mark.parametrize(
     ("system", "cores", "processes", "shape"),
     [("pbs", 36, 5, (5, 7)), ("htcondor", 4, None, (4, 1)), ("lsf", 42, None, (7, 6))],

@@ -34,7 +34,6 @@ _WHY_NOT = {
     "shebang": _JOB,
     "use-stdin": _JOB,
     "log-directory": "logs lie in stage.scratch, which has another value already",
-    "disk": "no driver asks for disk",
     "cancel-command-extra": "jobs are cancelled by their id alone",
     "submit-command-extra": "commands take no other arguments; write a directive",
 }
@@ -43,6 +42,10 @@ _DIRECTIVES = {
     "partition": ("-p", "--partition"), "account": ("-A", "--account"), "qos": ("-q", "--qos"),
     "constraint": ("-C", "--constraint"), "licenses": ("-L", "--licenses"), "gres": ("--gres",),
     "reservation": ("--reservation",), "cluster": ("-M", "--clusters", "--cluster"),
+}  # fmt: skip
+#: Commands of HTCondor's submit description with a key of their own here.
+_COMMANDS = {
+    "accounting_group": "accounting_group", "accounting_group_user": "accounting_user", "requirements": "requirements",
 }  # fmt: skip
 _OF_WORKERS = {"--worker-port": "network.worker_ports", "--interface": "network.interface"}
 _ACTIVATE = (["conda", "activate"], ["mamba", "activate"], ["micromamba", "activate"])
@@ -98,6 +101,8 @@ class _Reading:
         self._walltime()
         if self.system == "slurm":
             self._slurm()
+        if self.system == "htcondor":
+            self._htcondor()
         for key, value in self.left.items():
             self.out.drop(f"{self.origin(key)}: {_shown(value)}", self._why_not(key))
         return self.out
@@ -210,6 +215,22 @@ class _Reading:
                 self._directive(directive.strip(), self.origin(key))
         for name in self.lines("job-directives-skip"):
             self.out.take("options.directives.drop", [name.strip().split("=")[0]], self.origin("job-directives-skip"))
+
+    def _htcondor(self) -> None:
+        self.out.take("store.workers_reach", False, "machines of a pool reach no folder of its access point, as a rule")
+        self.move("disk", "options.disk", _memory)
+        for key in ("job-extra", "job-extra-directives"):
+            given = self.left.pop(key, {})
+            for name, value in given.items() if isinstance(given, dict) else [("", given)]:
+                origin, text = f"{self.origin(key)}.{name}".rstrip("."), str(value)
+                if isinstance(value, (dict, list)) or not re.fullmatch(r"\+?[A-Za-z_]+", name):
+                    self.out.drop(f"{origin}: {_shown(value)}", "expected a command or a +Attribute with one value")
+                elif name.startswith("+"):
+                    self.out.take(f"options.attributes.{name[1:]}", text.strip('"'), origin)
+                elif name in _COMMANDS:
+                    self.out.take(f"options.{_COMMANDS[name]}", text, origin)
+                else:
+                    self.out.take(f"options.commands.{name}", text, origin)
 
     def _directive(self, text: str, origin: str) -> None:
         name, _, value = text.replace(" ", "=", 1).partition("=")
