@@ -127,7 +127,8 @@ def serving(folder: Path, pem: Path | None = None, clients: Path | None = None) 
     told = WebServer(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"told": told}))
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up, as they should
+    # clients hang up, as they should; one that is refused has time to read why before the connection is reset
+    server.handle_error = lambda *_: time.sleep(0.2)  # type: ignore[method-assign]
     if pem is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from tests.webserver import serving
 from vrecompute import plugins
 from vrecompute.datasets.catalogue import resolve
-from vrecompute.errors import DatasetError
+from vrecompute.errors import DatasetError, UnreadableFile
+from vrecompute.remote import weblisting
 
 FILES = ["a.root", "b.root", "notes.txt", ".hidden.root", "x/1.root", "x/deep/2 3.root", "y/1.root", "y/[4].root"]
 PATTERNS = ["", "*.root", "*/1.root", "**/*.root", "x/**", ".*", "[ab].root", "y/", "x/deep/*", "*/deep/2*"]
@@ -55,6 +58,38 @@ def test_what_lists_nothing_or_does_not_answer_is_an_error(server, monkeypatch):
     assert [s.path for s in resolve("bare://host/d/a?x=*").sources] == ["bare://host/d/a?x=*"]
 
 
+PAGE = b'<a href="a.root">a.root</a>'
+
+
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [(f"{len(PAGE)}", True), (f"{len(PAGE)}, {len(PAGE)}", True), ("some", True), (f"{len(PAGE) + 9}", False)],
+    ids=["its length", "said twice", "not a number", "cut"],
+)
+def test_a_page_is_read_to_the_end_that_its_server_names(length, found):
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+
+    def answer():
+        while True:
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                return
+            with caller:
+                is_get = caller.recv(1 << 16).startswith(b"GET")
+                caller.sendall(head.encode() + PAGE if is_get else b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, daemon=True).start()
+        folder = f"http://127.0.0.1:{listener.getsockname()[1]}/d/"
+        if found:
+            assert weblisting.entries(folder) == [("a.root", False)]
+        else:
+            with pytest.raises(UnreadableFile, match="ended in the middle of its answer"):
+                weblisting.entries(folder)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_a_list_from_elsewhere_names_nothing_outside_its_folder(server, folder, monkeypatch):
     odd = folder / "odd"
     odd.mkdir(exist_ok=True)
@@ -64,8 +99,6 @@ def test_a_list_from_elsewhere_names_nothing_outside_its_folder(server, folder, 
         ("https://other.example.org/c.root", False),
         ("ok.root", False),
     ]
-    from vrecompute.remote import weblisting
-
     assert weblisting._children(f"{server.url}/odd/", page) == [("ok.root", False)]
     serve = plugins.serving("http")
     monkeypatch.setattr(serve, "entries", staticmethod(lambda address: [("a\nb.root", False)]))

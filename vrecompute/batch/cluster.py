@@ -30,7 +30,7 @@ from vrecompute.batch.outage import cancel_owed
 from vrecompute.batch.post_mortem import log_ends, never_starts
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
-from vrecompute.batch.scheduler import RangedScheduler
+from vrecompute.batch.scheduler import RangedScheduler, start_failure
 from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
@@ -103,13 +103,10 @@ class QueueCluster(Cluster):
             self.secret_files[TLS_FILE] = keys.encode()
         try:
             self._jobs = self._start(site, security, workers)
-        except RuntimeError as error:  # dask's, around what its scheduler raised, and of another around that
-            cause = error.__cause__
-            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-                cause = cause.__cause__
-            if isinstance(cause, VrecomputeError):
+        except RuntimeError as error:
+            if isinstance(cause := start_failure(error), VrecomputeError):
                 raise cause from None
-            why = f"site {site.name!r}: the Dask scheduler does not start: {cause or error}; check `network`"
+            why = f"site {site.name!r}: the Dask scheduler does not start: {cause}; check `network`"
             raise Unavailable(why) from error
         except BaseException:
             self._over.set()  # a wait for the scheduler's job ends

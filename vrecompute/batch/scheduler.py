@@ -27,7 +27,7 @@ from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
-__all__ = ["RangedScheduler", "address_from", "first_facts", "scheduler_beside", "tunnelled"]
+__all__ = ["RangedScheduler", "address_from", "first_facts", "scheduler_beside", "start_failure", "tunnelled"]
 
 _GRACE_S = 30.0
 
@@ -91,6 +91,13 @@ def tunnelled(access: Access, address: str) -> Iterator[str]:
         yield f"{scheme}://{here[0]}:{here[1]}"
 
 
+def start_failure(error: BaseException) -> BaseException:
+    """What kept a Dask scheduler from starting: Dask wraps it into one error, or several."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 class RangedScheduler(Scheduler):  # type: ignore[misc]  # distributed is untyped
     """A Dask scheduler that takes the first port of a range (None: any) that it can listen on.
 
@@ -141,6 +148,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(_serve(json.loads(sys.stdin.readline())))
     except (VrecomputeError, OSError, ValueError, RuntimeError) as failed:  # ValueError: no such interface
-        reason = failed.__cause__ or failed if isinstance(failed, RuntimeError) else failed  # dask's, around ours
-        print(json.dumps({"error": str(reason)}), flush=True)
+        print(json.dumps({"error": str(start_failure(failed))}), flush=True)
         sys.exit(Unavailable.exit_code)

@@ -44,7 +44,7 @@ def _content(folder: str, method: str, headers: dict[str, str]) -> tuple[int, st
         leave(response)
     if len(content) > _MOST_BYTES:
         raise UnreadableFile(folder, "its list is longer than any; name the files")
-    if len(content) < int(response.headers.get("Content-Length", 0)):
+    if response.length_remaining:
         raise Passing(folder, f"{link_of(folder)} ended in the middle of its answer")
     return response.status, response.headers.get("Content-Type", "html"), content
 
