@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vrecompute.batch.parts import ASK_AND_TELL, PATIENCE_S
 
-__all__ = ["LONGEST_S", "MARKS", "PATIENCE_S", "read_keys", "read_marks"]
+__all__ = ["LONGEST_S", "MARKS", "read_keys", "read_marks"]
 
 #: Seconds after which a poll is given up as a whole: two questions, 5 s each to be killed if they do not end when told
 #: to, and a connection.
