@@ -9,7 +9,7 @@ unknown to all          once that stays so for long enough, the job has ended wi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -57,6 +57,11 @@ class Answer(Generic[Record]):
     gone: frozenset[str] = frozenset()
     accounting: bool = True
     marks: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def meaning(self, seen: Callable[[Record], Seen]) -> Answer[Seen]:
+        """The answer with what each record means in place of the record."""
+        records = {job_id: seen(record) for job_id, record in self.records.items()}
+        return Answer(records, self.silent, self.instead, self.gone, self.accounting, self.marks)
 
 
 class Known:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["LONGEST_S", "MARKS", "PATIENCE_S", "read_keys", "read_marks"]
+from vrecompute.batch.parts import ASK_AND_TELL, PATIENCE_S
 
-#: Seconds that each of a poll's questions may take, and those after which it is given up as a whole: two questions,
-#: 5 s each to be killed if they do not end when told to, and a connection.
-PATIENCE_S = 30
+__all__ = ["LONGEST_S", "MARKS", "read_keys", "read_marks"]
+
+#: Seconds after which a poll is given up as a whole: two questions, 5 s each to be killed if they do not end when told
+#: to, and a connection.
 LONGEST_S = 2 * (PATIENCE_S + 5) + 20.0
 
-#: $1 spool, $2 ids with commas. `ask` bounds a question where coreutils are at hand. All loops over ids are
-#: awk's: a shell takes half a minute to look for 500 ids in an answer of some megabytes.
-MARKS = rf"""
-ask() {{
-  if command -v timeout > /dev/null 2>&1; then timeout -k 5 {PATIENCE_S} "$@"; else "$@"; fi
-}}
+#: $1 spool, $2 ids with commas. All loops over ids are awk's: a shell takes half a minute to look for 500 ids in an
+#: answer of some megabytes.
+MARKS = rf"""{ASK_AND_TELL}
 (
   cd -- "$1" 2> /dev/null && {{ echo "$2"; ls; }} | awk '
     NR == 1 {{ n = split($0, ids, ","); for (i = 1; i <= n; i++) wanted[ids[i]]; next }}

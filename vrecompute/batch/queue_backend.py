@@ -18,6 +18,7 @@ A driver is a subclass of `queue_driver.QueueDriver`, which has all of the right
 
 from __future__ import annotations
 
+import re
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,9 +145,9 @@ class QueueBackend(Backend):
     def ages(self, name: str) -> Mapping[str, float]:
         """What the user has in the queue under a name: `hand_in`'s id -> seconds since it was submitted."""
 
-    @abstractmethod
     def is_id(self, text: str) -> bool:
-        """Whether it may be an id of this system: nothing else is handed to its commands."""
+        """Whether it may be an id of this system, as `copies` makes them: nothing else is handed to its commands."""
+        return re.fullmatch(r"[0-9]+(_[0-9]+)?", text) is not None
 
     @abstractmethod
     def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vrecompute.batch.contract import Job
 from vrecompute.sites.model import Site
 
-__all__ = ["Shape", "job_name", "shape_of"]
+__all__ = ["Shape", "job_name", "labelled", "shape_of"]
 
 # What scheduler and Runner need beside the workers, if the job does not say.
 _RUNNER_BYTES = 1 << 30
@@ -38,6 +38,11 @@ def shape_of(job: Job, site: Site) -> Shape:
         memory = memory * processes + (job.memory_bytes or _RUNNER_BYTES)
     cores = max(job.cores, processes * workers.threads)
     return Shape(-(-job.workers // workers.processes), cores, memory, job.gpus)
+
+
+def labelled(job: Job) -> str:
+    """The labels of a job in one harmless word, `key=value` with commas between; empty where it has none."""
+    return ",".join(f"{job_name(key)}={job_name(value)}" for key, value in job.labels.items())
 
 
 def job_name(name: str) -> str:

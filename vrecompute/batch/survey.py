@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 __all__ = ["Limit", "Limited", "Queue", "Survey"]
@@ -44,6 +44,25 @@ class Queue:
     largest_memory_bytes: int | None = None
     accounts: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
+
+    def beside(self, other: Queue) -> Queue:
+        """Itself with the nodes of `other`, which is the same queue told for another kind of nodes."""
+        return replace(
+            self,
+            nodes=(self.nodes or 0) + (other.nodes or 0),
+            cores=_least(self.cores, other.cores),
+            memory_bytes=_least(self.memory_bytes, other.memory_bytes),
+            largest_cores=_most(self.largest_cores, other.largest_cores),
+            largest_memory_bytes=_most(self.largest_memory_bytes, other.largest_memory_bytes),
+        )
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return min((n for n in (a, b) if n is not None), default=None)
+
+
+def _most(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else max(a, b)
 
 
 @dataclass(frozen=True)

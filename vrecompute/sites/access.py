@@ -74,6 +74,16 @@ class Completed:
         """What it wrote to stderr, on one line."""
         return " ".join(self.stderr.decode(errors="replace").split())
 
+    @property
+    def absent(self) -> bool:
+        """Whether a shell found no such command."""
+        return self.code == 127
+
+    @property
+    def complaints(self) -> list[str]:
+        """The lines that it wrote to stderr, without those that are blank."""
+        return [line.strip() for line in self.stderr.decode(errors="replace").splitlines() if line.strip()]
+
 
 class Access(ABC):
     """Runs commands and moves files. Constructing one does nothing; the first command connects."""
@@ -115,6 +125,10 @@ class Access(ABC):
     def delete(self, *paths: str) -> None:
         """Remove files or whole folders by one command; absent is fine."""
         self._checked(["rm", "-rf", "--", *paths], paths[0])
+
+    def interfaces(self) -> list[str]:
+        """The names of its network interfaces, without the loopback."""
+        return sorted(set(self.run(["ls", "/sys/class/net"]).text.split()) - {"lo"})
 
     def _checked(self, command: Sequence[str], path: str, *, stdin: bytes = b"", other: int = 0) -> Completed:
         done = self.run(command, stdin=stdin, timeout_s=600)

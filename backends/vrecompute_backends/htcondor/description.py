@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from vrecompute.batch.carried import carried_folder
 from vrecompute.batch.contract import Job
-from vrecompute.batch.shape import Shape, job_name
+from vrecompute.batch.shape import Shape, job_name, labelled
 from vrecompute.batch.spool import secrets_folder
 from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.model import Site
@@ -58,7 +58,7 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
         "accounting_group": options.accounting_group,
         "accounting_group_user": options.accounting_user,
         "requirements": None if job.exclude else options.requirements,  # see `elsewhere`
-        "description": ",".join(f"{job_name(k)}={job_name(v)}" for k, v in job.labels.items()) or None,
+        "description": labelled(job) or None,
         f"+{WALLTIME}": str(job.walltime_s),
         f"+{ONCE}": _value(not job.requeue),
         **{f"+{name}": _value(value) for name, value in _attributes(job, site, options).items()},

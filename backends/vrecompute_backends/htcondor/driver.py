@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.contract import Job, JobId
 from vrecompute.batch.known import Answer, Seen
+from vrecompute.batch.parts import read_parts
 from vrecompute.batch.queue_driver import QueueDriver
 from vrecompute.batch.shape import Shape
 from vrecompute.errors import Unavailable
@@ -21,7 +22,7 @@ from vrecompute_backends.htcondor import submit
 from vrecompute_backends.htcondor.description import ONCE, elsewhere, header
 from vrecompute_backends.htcondor.matching import Matching
 from vrecompute_backends.htcondor.options import HTCondorOptions
-from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read, sections
+from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
 from vrecompute_backends.htcondor.rules import htcondor_rules
 from vrecompute_backends.htcondor.states import LEAVES, status_of
 
@@ -72,7 +73,7 @@ class HTCondorBackend(QueueDriver):
 
     def hand_in(self, job: Job, script: str, count: int) -> str:
         """By condor_submit, copies as one cluster."""
-        return submit.hand_in(self.site, self.access, self.spool, job, script, count)
+        return submit.hand_in(self, job, script, count)
 
     def copies(self, taken: str, count: int) -> list[JobId]:
         """Processes of one cluster."""
@@ -90,12 +91,9 @@ class HTCondorBackend(QueueDriver):
         """By condor_q and condor_history; of one that no machine matches, now and then why."""
         marks, lines, _ = self.ask_site(QUESTION, ids, *ARGUMENTS, self._matching.wanted)
         answer = read(marks, lines, ids)
-        self._matching.learn(answer.records, sections(lines).get("analysis", []))
-        records = {
-            i: Seen(status_of(record, self._matching.why(i)), secrets=record.secrets)
-            for i, record in answer.records.items()
-        }
-        return Answer(records, answer.silent, answer.instead, answer.gone, answer.accounting, answer.marks)
+        analysis = read_parts(lines).get("analysis")
+        self._matching.learn(answer.records, analysis.lines if analysis else [])
+        return answer.meaning(lambda r: Seen(status_of(r, self._matching.why(r.job_id)), secrets=r.secrets))
 
     def end(self, ids: Sequence[str]) -> None:
         """By condor_rm."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vrecompute.batch.rows import rows
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
 
 __all__ = ["ATTRIBUTES", "Record", "parse"]
@@ -58,12 +59,9 @@ class Record:
 
 
 def parse(lines: Iterable[str], now: float | None = None) -> dict[str, Record]:
-    """Records by id; lines of another shape are skipped, not guessed at."""
+    """Records by id."""
     found = {}
-    for line in lines:
-        words = line.split("\t")
-        if len(words) != len(ATTRIBUTES):
-            continue
+    for words in rows(lines, len(ATTRIBUTES), "\t"):
         record = Record(dict(zip(ATTRIBUTES, map(_literal, words), strict=True)), now)
         if record.number("ClusterId") is not None and record.number("ProcId") is not None:
             found[record.job_id] = record

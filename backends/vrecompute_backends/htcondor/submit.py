@@ -6,17 +6,16 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 
-from vrecompute.batch.contract import Job, SubmitError
-from vrecompute.batch.queue_backend import LostAnswer
+from vrecompute.batch.complaints import Complaints
+from vrecompute.batch.contract import Job
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
-from vrecompute.sites.model import Site
 from vrecompute_backends.htcondor.description import PREFIX
 
 __all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
 
-_ABSENT = 127
 #: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
 #: with secrets says which they are; those of clusters that are in the queue no more go first, since the client that
 #: would delete them may have been killed. Notes are looked at before the queue is: what is in both is alive.
@@ -54,18 +53,21 @@ condor_history -since "EnteredCurrentStatus < time() - $2" -constraint "JobBatch
 """
 _HISTORY_S = 600
 _TAKEN = re.compile(r"^([0-9]+)\.([0-9]+)(?: - ([0-9]+)\.([0-9]+))?$", re.MULTILINE)
-#: Words in a complaint after which the same request may well be granted a little later.
-_TRANSIENT = re.compile(
-    r"Can't find address|Failed to connect|Failed to fetch ads|timed? ?out|try again|Connection refused|would exceed|"
-    r"TCP connection|communication error|Connection (?:closed|reset)|SECMAN:|MAX_JOBS",
-    re.IGNORECASE,
-)
-#: Those of them that say nothing about whether it was granted already.
-_LOST = re.compile(r"Failed to commit|timed? ?out|Connection (?:closed|reset)|disconnect", re.IGNORECASE)
-_TOO_MANY = re.compile(r"would exceed|MAX_JOBS|too many jobs", re.IGNORECASE)
 #: Those that are about who asks. A daemon that is killed while it is asked closes the connection with other codes.
 _UNKNOWN_USER = re.compile(
     r"AUTHENTICATE:100[34]|failed to authenticate|SECMAN:20(?:02|10)|not authorized|denied", re.IGNORECASE
+)
+_COMPLAINTS = Complaints(
+    command="condor_submit",
+    shown="what was asked for",
+    passing=re.compile(
+        r"Can't find address|Failed to connect|Failed to fetch ads|timed? ?out|try again|Connection refused|"
+        r"would exceed|TCP connection|communication error|Connection (?:closed|reset)|SECMAN:|MAX_JOBS",
+        re.IGNORECASE,
+    ),
+    lost=re.compile(r"Failed to commit|timed? ?out|Connection (?:closed|reset)|disconnect", re.IGNORECASE),
+    too_many=re.compile(r"would exceed|MAX_JOBS|too many jobs", re.IGNORECASE),
+    lasting=_UNKNOWN_USER,
 )
 _WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch, or renew a ticket with kinit"
 _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)
@@ -74,7 +76,7 @@ _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.I
 def condor(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
     """Run one command to its end; Unavailable where it cannot be run, or is not there."""
     done = access.run(command, stdin=stdin, timeout_s=timeout_s)
-    if done.code == _ABSENT:
+    if done.absent:
         raise Unavailable(
             f"{access}: HTCondor's commands were not found; let `access` of the site name a machine that has them"
         )
@@ -83,35 +85,31 @@ def condor(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeou
 
 def complaint(done: Completed) -> str:
     """What a command complained of, on one line, with advice where it is about who asks."""
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    said = " ".join(_NO_MEANING.sub("", line) for line in dict.fromkeys(lines)).strip() or f"exit code {done.code}"
+    said = (
+        " ".join(_NO_MEANING.sub("", line) for line in dict.fromkeys(done.complaints)).strip()
+        or f"exit code {done.code}"
+    )
     return f"{said} ({_WHO})" if _UNKNOWN_USER.search(said) else said
 
 
-def hand_in(site: Site, access: Access, spool: str, job: Job, script: str, count: int) -> str:
+def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """CLUSTER.0 of one job, CLUSTER of several; SubmitError with HTCondor's complaint where it took none."""
     name = f"vre-{sha256(script.encode()).hexdigest()[:16]}.sh"
-    command = ["sh", "-c", _SUBMIT, "sh", spool, name, PREFIX, str(count)]
-    done = condor(access, command, stdin=script.encode(), timeout_s=120)
+    command = ["sh", "-c", _SUBMIT, "sh", backend.spool, name, PREFIX, str(count)]
+    done = condor(backend.access, command, stdin=script.encode(), timeout_s=120)
     said = complaint(done)
     if done.code == 0 and (taken := _TAKEN.search(done.text)):
         return f"{taken[1]}.{taken[2]}" if count == 1 else taken[1]
-    if done.code == 0 or _LOST.search(said):
-        raise LostAnswer(f"{access}: condor_submit does not say whether it took job {job.name!r}: {said}")
-    transient = bool(_TRANSIENT.search(said)) and not _UNKNOWN_USER.search(said)
-    advice = "try again later" if transient else f"`explain` shows what was asked for; mend site {site.name!r}"
-    raise SubmitError(
-        f"{access}: condor_submit refused job {job.name!r}: {said} ({advice})",
-        transient=transient,
-        too_many=bool(_TOO_MANY.search(said)),
-    )
+    if done.code == 0 or _COMPLAINTS.lost.search(said):
+        raise _COMPLAINTS.lost_answer(backend, job, said)
+    raise _COMPLAINTS.refusal(backend, job, said)
 
 
 def remove(access: Access, ids: Sequence[str]) -> None:
     """`condor_rm`; Unavailable where HTCondor does not answer. Jobs that have ended, or never were, are no error."""
     done = condor(access, ["condor_rm", *ids])
     said = complaint(done)
-    if done.code != 0 and (_TRANSIENT.search(said) or _UNKNOWN_USER.search(said)):
+    if done.code != 0 and (_COMPLAINTS.passing.search(said) or _UNKNOWN_USER.search(said)):
         raise Unavailable(f"{access}: condor_rm: {said}; the jobs may go on: cancel again later")
 
 

@@ -14,22 +14,20 @@ from vrecompute.batch.contract import Job, JobId
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.queue_driver import QueueDriver
-from vrecompute.batch.shape import Shape
+from vrecompute.batch.shape import Shape, job_name, labelled
 from vrecompute.batch.survey import Survey
+from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
+from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm import submit
-from vrecompute_backends.slurm.header import exclusion, granted_s, header, partition_of, step
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
-from vrecompute_backends.slurm.shell import version
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
 from vrecompute_backends.slurm.survey import survey
 
 __all__ = ["SlurmBackend"]
-
-_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 
 
 class SlurmBackend(QueueDriver):
@@ -59,54 +57,78 @@ class SlurmBackend(QueueDriver):
         super().__init__(site, access)
         self.ending = f"scancel --clusters={self.options.cluster}" if self.options.cluster else "scancel"
         self.whole_node, self.array = self.options.whole_node, self.options.array
-        self.query = StatusQuery(site, self.options, self.access, self.ask_site)
+        self.query = StatusQuery(self)
         if self.options.prefer == "rest":
             self.outage = Outage(f"site {site.name!r}: slurmrestd at {self.options.rest_url}")
 
     def header(self, job: Job, shape: Shape) -> list[str]:
-        """The #SBATCH lines."""
-        return header(job, shape, self.options)
+        """The #SBATCH lines, changed as `options.directives` says."""
+        options = self.options
+        memory = "0" if options.whole_node else ""  # all that the node has
+        if shape.memory_bytes is not None:
+            memory = f"{to_slurm_mb(shape.memory_bytes)}M"
+        named = ("account", "qos", "reservation", "constraint", "licenses", "gres")
+        asked = {
+            "job-name": job_name(job.name),
+            "nodes": shape.nodes,
+            "ntasks-per-node": 1,
+            "cpus-per-task": shape.cores,
+            "time": to_slurm_time(self.granted_s(job)),
+            "export": "NIL",  # nothing of the submitting environment, which may hold secrets
+            "open-mode": "append",
+            "requeue" if job.requeue else "no-requeue": True,
+            "exclusive": options.whole_node,
+            "mem": memory,
+            "gpus-per-node": shape.gpus,
+            "comment": labelled(job),
+            "no-kill": shape.nodes > 1,  # the others go on when a node is lost
+            "clusters": options.cluster,
+            "partition": self._partition(job),
+            **{name: getattr(options, name) for name in named},
+        }
+        lines = [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items() if value]
+        lines = [line for line in lines if line.partition("=")[0] not in options.directives.drop]
+        return [f"#SBATCH {line}" for line in (*lines, *options.directives.add)]
 
     def exclude(self, nodes: Sequence[str]) -> list[str]:
-        """--exclude."""
-        return exclusion(nodes, self.options)
+        """--exclude, unless the site drops it, with what its own directives name: of two, sbatch heeds the last."""
+        directives = self.options.directives
+        if "--exclude" in directives.drop:
+            return []
+        given = (re.fullmatch(r"(?:--exclude[ =]|-x ?)(.+)", directive) for directive in directives.add)
+        return [f"#SBATCH --exclude={','.join([*(found[1] for found in given if found), *nodes])}"]
 
     def granted_s(self, job: Job) -> int:
         """Whole minutes."""
-        return granted_s(job)
+        return 60 * -(-job.walltime_s // 60)
 
     def step(self, nodes: int, cores: int) -> list[str]:
-        """Nothing, or srun, as `options.launcher` says."""
-        return step(self.options.launcher, nodes, cores)
+        """Nothing, or srun. A script of one node needs none (`direct`), unless the site gives scripts one core only."""
+        if self.options.launcher == "direct" and nodes == 1:
+            return []
+        # --overlap, --mem=0: the step shares the first node with the script; a lost node ends no other task
+        sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
+        return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
+
+    def queues_of(self, job: Job) -> Sequence[str]:
+        """Partitions: one, or several of which Slurm chooses."""
+        return tuple(filter(None, (self._partition(job) or "").split(",")))
 
     def hand_in(self, job: Job, script: str, count: int) -> str:
         """By sbatch, copies as one array."""
-        return submit.hand_in(self.site, self.access, self.options.cluster, job, script, self._arguments(count))
+        return submit.hand_in(self, job, script, count)
 
     def dry_run(self, job: Job, script: str, count: int) -> str:
         """By `sbatch --test-only`."""
-        return submit.dry_run(self.site, self.access, job, script, self._arguments(count))
-
-    def queues_of(self, job: Job) -> Sequence[str]:
-        """Partitions, as `header` names them."""
-        return tuple(filter(None, (partition_of(job, self.options) or "").split(",")))
+        return submit.dry_run(self, job, script, count)
 
     def ages(self, name: str) -> Mapping[str, float]:
         """By squeue; an array counts as one."""
         return submit.ages(self.access, self.options.cluster, name)
 
-    def is_id(self, text: str) -> bool:
-        """Digits, and those of an array's element."""
-        return _ID.fullmatch(text) is not None
-
     def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:
         """By `options.prefer`."""
-        answer = self.query.ask(ids)
-        records = {
-            job_id: Seen(status_of(record), record.explained, is_unclear(record))
-            for job_id, record in answer.records.items()
-        }
-        return Answer(records, answer.silent, answer.instead, answer.gone, answer.accounting)
+        return self.query.ask(ids).meaning(lambda record: Seen(status_of(record), record.explained, is_unclear(record)))
 
     def end(self, ids: Sequence[str]) -> None:
         """By scancel."""
@@ -122,7 +144,10 @@ class SlurmBackend(QueueDriver):
 
     def greet(self) -> str:
         """What sinfo says."""
-        return version(self.access)
+        done = submit.slurm(self.access, ["sinfo", "--version"])
+        if done.code != 0:
+            raise Unavailable(f"{self.access}: sinfo --version: {done.text.strip() or submit.complaint(done)}")
+        return done.text.strip() or submit.complaint(done)
 
-    def _arguments(self, count: int) -> list[str]:
-        return [f"--chdir={self.spool}", *([f"--array=0-{count - 1}"] if count > 1 else [])]
+    def _partition(self, job: Job) -> str | None:
+        return (self.options.controller_partition if job.controller else None) or self.options.partition

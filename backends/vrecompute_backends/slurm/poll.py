@@ -11,23 +11,14 @@ Each has a separate time limit, so that one that hangs hides no answer of the ot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vrecompute.batch.contract import State
 from vrecompute.batch.known import Answer
-from vrecompute.batch.marks import PATIENCE_S
-from vrecompute_backends.slurm.pyslurm_query import parse_records
-from vrecompute_backends.slurm.record import Record
+from vrecompute.batch.parts import Part, read_parts
+from vrecompute_backends.slurm.record import READERS, SACCT, SQUEUE, Reader, Record
 from vrecompute_backends.slurm.states import STATES
-from vrecompute_backends.slurm.text import (
-    SACCT,
-    SQUEUE,
-    parse_sacct,
-    parse_sacct_json,
-    parse_squeue,
-    parse_squeue_json,
-)
 
 __all__ = ["Polled", "by_commands", "merge", "read"]
 
@@ -35,10 +26,9 @@ __all__ = ["Polled", "by_commands", "merge", "read"]
 #: arrays: it keeps elements that never started as one record, which asking for an element does not find.
 _COMMANDS = r"""
 export SLURM_BITSTR_LEN=0  # lists of array elements are printed in full
-alive=$(ask squeue $3 --jobs="$2" 2>&1)
-printf '==== squeue %s\n%s\n' "$?" "$alive"
+tell squeue ask squeue $3 --jobs="$2"
 if [ -n "$5" ]; then
-  rest=$(printf '%s\n%s\n' "$2" "$alive" | awk -F'|' '
+  rest=$(printf '%s\n%s\n' "$2" "$told" | awk -F'|' '
     NR == 1 { n = split($0, ids, ","); next }
     $2 == "PENDING" || $2 == "RUNNING" { alive[$1] }
     END {
@@ -47,17 +37,11 @@ if [ -n "$5" ]; then
         if (!(ids[i] in asked)) { asked[ids[i]]; printf "%s%s", comma, ids[i]; comma = "," }
       }
     }')
-  if [ -n "$rest" ]; then
-    ended=$(ask sacct $4 --jobs="$rest" 2>&1)
-    printf '==== sacct %s\n%s\n' "$?" "$ended"
-  fi
+  [ -z "$rest" ] || tell sacct ask sacct $4 --jobs="$rest"
 fi
 """
-_ARGUMENTS = {
-    "commands": (" ".join(SQUEUE), " ".join(SACCT)),
-    "json": ("--json --states=all", "--json --duplicates"),
-}
-_HEAD = re.compile(r"==== (squeue|sacct) ([0-9]+)")
+_ARGUMENTS = {"commands": (SQUEUE, SACCT), "json": ("--json --states=all", "--json --duplicates")}
+
 #: What commands say that know no --json, or lack the plugins that write it (they may crash, or end with 0).
 _NO_JSON = (
     r"unrecognized (?:option|arguments?):?.{0,3}--json.*|"
@@ -67,17 +51,14 @@ _NO_JSON = (
 #: By form, what says that it will never work here; its group is why.
 _REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
 _NO_ACCOUNTING = "accounting storage is disabled"
-#: What a shell, or `timeout`, ends with where there is no such command.
-_ABSENT = "127"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"
 #: The last that accounting ever says of a job that was cancelled while its attempt was still being put back.
 _PUT_BACK = "REQUEUED"
 #: What accounting may say of jobs for ever that it lost the end of. Slurm calls them runaway jobs.
 _RUNAWAY = frozenset({"PENDING", "RUNNING", "SUSPENDED", "RESIZING"})
-_COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
-
-Reader = Callable[[str], dict[str, Record]]
+#: What curl says of HTTP's Unauthorized, Forbidden and Network Authentication Required, which is slurmrestd's.
+_NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 
 
 @dataclass(frozen=True)
@@ -95,37 +76,27 @@ def by_commands(form: str, *, accounting: bool, cluster: str | None = None) -> l
 
 def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Sequence[str], form: str) -> Polled:
     """What a poll says of `ids`. A source that gives an error, or nonsense, counts as silent."""
-    sections: dict[str, tuple[str, list[str]]] = {}
-    lines: list[str] = []
-    for line in said:
-        if head := _HEAD.fullmatch(line):
-            lines = []
-            sections[head[1]] = (head[2], lines)
-        else:
-            lines.append(line)
-    found: dict[str, dict[str, Record] | None] = {}
-    refusals = []
-    for name, reader in zip(("squeue", "sacct"), _READERS[form], strict=True):
-        code, text = sections.get(name, ("", []))
-        found[name] = _records(reader, "\n".join(text)) if code == "0" else None
-        if found[name] is None and form in _REFUSALS and (why := _REFUSALS[form].search("\n".join(text))):
-            refusals.append(why[1].strip())
-    queue, accounts = found["squeue"] or {}, found["sacct"] or {}
-    code, text = sections.get("sacct", ("", []))
-    without = code == _ABSENT or any(_NO_ACCOUNTING in line for line in text)
-    if without:
-        queue = {i: replace(r, explained=True) for i, r in queue.items()}
-    wanted = frozenset(ids)
-    instead = _instead(sections.get("squeue")) if found["squeue"] is None else ""
-    merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in accounts.items()})
+    parts = read_parts(said)
+    squeue, sacct = parts.get("squeue"), parts.get("sacct")
+    queued, accounted = (_records(*each) for each in zip(READERS[form], (squeue, sacct), strict=True))
+    refusals = {
+        why[1].strip(): None
+        for part, records in ((squeue, queued), (sacct, accounted))
+        if part and records is None and form in _REFUSALS and (why := _REFUSALS[form].search(part.text))
+    }
+    without = sacct is not None and (sacct.absent or _NO_ACCOUNTING in sacct.text)
+    queue = {i: replace(r, explained=without) for i, r in (queued or {}).items()}
+    merged = merge(marks, queue, {i: replace(r, explained=True) for i, r in (accounted or {}).items()})
+    instead = _instead(squeue) if queued is None else ""
     if not instead:
         merged = {i: r for i, record in merged.items() if (r := record if i in queue else _without_queue(record))}
+    wanted = frozenset(ids)
     return Polled(
         records={i: record for i, record in merged.items() if i in wanted},
-        silent="sacct" in sections and found["sacct"] is None and not without,
+        silent=sacct is not None and accounted is None and not without,
         instead=instead,
-        refusal="; ".join(dict.fromkeys(refusals)),
-        gone=wanted - set(merged) if not instead and (without or found["sacct"] is not None) else frozenset(),
+        refusal="; ".join(refusals),
+        gone=wanted - set(merged) if not instead and (without or accounted is not None) else frozenset(),
         accounting=not without,
     )
 
@@ -140,13 +111,7 @@ def merge(
     records = {}
     for job_id in {*marks, *queue, *accounts}:
         queued, account = queue.get(job_id), accounts.get(job_id)
-        record = max((r for r in (account, queued) if r is not None), key=lambda r: r.restarts, default=None)
-        if queued is not None and record is not None and queued.restarts == record.restarts:
-            record = queued
-            if account is not None and account.restarts == queued.restarts:
-                record = _explained(queued, account)
-            elif account is not None and account.state == _PUT_BACK and queued.state.startswith("CANCELLED"):
-                record = replace(queued, explained=True)  # before that attempt began: accounting never hears of it
+        record = _latest(queued, account) if queued and account else queued or account
         attempt, code = max(marks.get(job_id, {}).items(), default=(-1, 0))
         if attempt >= 0 and (record is None or attempt >= record.restarts):
             base = record if record is not None and record.restarts == attempt else Record(job_id, "")
@@ -157,20 +122,19 @@ def merge(
     return records
 
 
-def _without_queue(record: Record) -> Record | None:
-    """What the record of a job means that the queue, which answered, does not have; None where its end is not known."""
-    if record.state == _PUT_BACK:  # it would wait in the queue for its next attempt, had that not been cancelled
-        return Record(record.job_id, "CANCELLED", restarts=record.restarts + 1, limit_s=record.limit_s, explained=True)
-    return None if record.state.split(" ")[0] in _RUNAWAY else record
-
-
-def _explained(queued: Record, account: Record) -> Record:
-    """squeue's record with the figures that only accounting has, once accounting knows of the end."""
+def _latest(queued: Record, account: Record) -> Record:
+    """The latest attempt: squeue's record, with the figures that only accounting has and, once it knows it, the end."""
+    if account.restarts > queued.restarts:
+        return account
+    if account.restarts < queued.restarts:
+        # cancelled before this attempt began: accounting never hears of it
+        cancelled = account.state == _PUT_BACK and queued.state.startswith("CANCELLED")
+        return replace(queued, explained=queued.explained or cancelled)
     over = STATES.get(account.state.split(" ")[0], State.UNKNOWN).terminal
-    state = account.state if over and account.state.startswith(queued.state) else queued.state
     return replace(
         queued,
-        state=state,  # "CANCELLED by 1000" says more than "CANCELLED"
+        # "CANCELLED by 1000" says more than "CANCELLED"
+        state=account.state if over and account.state.startswith(queued.state) else queued.state,
         memory_peak_bytes=account.memory_peak_bytes,
         memory_limit_bytes=account.memory_limit_bytes,
         elapsed_s=account.elapsed_s if over else queued.elapsed_s,
@@ -179,29 +143,30 @@ def _explained(queued: Record, account: Record) -> Record:
     )
 
 
-def _instead(section: tuple[str, Sequence[str]] | None) -> str:
+def _without_queue(record: Record) -> Record | None:
+    """What the record of a job means that the queue, which answered, does not have; None where its end is not known."""
+    if record.state == _PUT_BACK:  # it would wait in the queue for its next attempt, had that not been cancelled
+        return Record(record.job_id, "CANCELLED", restarts=record.restarts + 1, limit_s=record.limit_s, explained=True)
+    return None if record.state.split(" ")[0] in _RUNAWAY else record
+
+
+def _instead(squeue: Part | None) -> str:
     """What squeue's part of a poll says instead of telling of jobs; empty where they are merely too old for it."""
-    if section is None:
+    if squeue is None:
         return "the answer about jobs was cut short"
-    code, said = section[0], [line.strip() for line in section[1] if line.strip()]
-    if any(_TOO_OLD in line for line in said):
+    if _TOO_OLD in squeue.text:
         return ""
-    if code == "124":
-        return f"no answer within {PATIENCE_S} s"
-    line = next((line for line in said if _COMPLAINT.search(line)), said[-1] if said else f"exit code {code}")
-    return line[:200] if code != "0" else f"no valid answer of Slurm: {line[:200]}"
+    problem = squeue.problem
+    if _NO_ENTRY.search(problem):
+        return f"{problem}; its token is not accepted: `scontrol token` gives a new one"
+    return problem if squeue.code else f"no valid answer of Slurm: {problem}"
 
 
-def _records(reader: Reader, text: str) -> dict[str, Record] | None:
+def _records(reader: Reader, part: Part | None) -> dict[str, Record] | None:
+    """None where the part is no answer."""
+    if part is None or part.code != 0:
+        return None
     try:
-        return reader(text)
+        return reader(part.text)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # JSON of another shape than Slurm's
-
-
-_READERS: Mapping[str, tuple[Reader, Reader]] = {
-    "commands": (parse_squeue, parse_sacct),
-    "json": (parse_squeue_json, parse_sacct_json),
-    "rest": (parse_squeue_json, parse_sacct_json),
-    "pyslurm": (parse_records, parse_records),
-}

@@ -9,13 +9,12 @@ import re
 
 __all__ = ["PENDING_REASONS", "held", "never", "reason_code", "why_waiting"]
 
-#: By the code that squeue prints; `_limit` gives the sentences of codes that name a limit.
-PENDING_REASONS: dict[str, str] = {
+#: Sentences by the code that squeue prints, of what passes when other jobs end, or the site lets it.
+_PASSING = {
     "None": "Slurm has not looked at it yet",
     "Priority": "jobs with a higher priority are before it",
     "Resources": "it is next, and waits for free cores or memory",
     "Dependency": "it waits for another job to end",
-    "DependencyNeverSatisfied": "the job it waits for ended in a way it did not ask for; cancel it",
     "BeginTime": "its earliest start time has not come, or it was requeued a moment ago",
     "JobArrayTaskLimit": "its array has its largest number of running jobs",
     "JobHeldUser": "its owner holds it; `scontrol release` lets it go",
@@ -26,20 +25,8 @@ PENDING_REASONS: dict[str, str] = {
     "NodeDown": "a node it needs is down",
     "FrontEndDown": "its front-end node is down; ask the site",
     "ReqNodeNotAvail": "nodes it needs are down, drained or reserved",
-    "PartitionDown": "its partition takes jobs but starts none; choose another `options.partition`",
-    "PartitionInactive": "its partition is inactive; choose another `options.partition`",
-    "PartitionNodeLimit": "it asks for more nodes than its partition has; lower `workers.nodes`",
-    "PartitionTimeLimit": "it asks for more time than its partition gives; lower `workers.walltime`",
-    "PartitionConfig": "its partition's limits do not allow what it asks for",
     "Reservation": "its reservation has not begun",
-    "ReservationDeleted": "its reservation is gone",
-    "ReservationInvalid": "its reservation is not one it may use; mend `options.reservation`",
-    "InvalidAccount": "its account does not exist here; mend `options.account`",
-    "InvalidQOS": "its quality of service does not exist here; mend `options.qos`",
-    "AccountNotAllowed": "its account may not use this partition; mend `options.account` or `options.partition`",
-    "QOSNotAllowed": "its quality of service may not use this partition; mend `options.qos`",
     "QOSUsageThreshold": "its quality of service is for accounts that have used less; choose another `options.qos`",
-    "BadConstraints": "no node has what it asks for; mend `options.constraint`",
     "AccountingPolicy": "a limit of its account or quality of service does not allow it now",
     "AssociationJobLimit": "its account runs as many jobs as it may; lower `limits.max_jobs`",
     "AssociationResourceLimit": "its account uses as much as it may",
@@ -51,7 +38,6 @@ PENDING_REASONS: dict[str, str] = {
     "AssocGrpBillingMinutes": "its account has used up its budget",
     "AssocMaxSubmitJobLimit": "its account has as many jobs in the queue as it may; lower `limits.max_jobs`",
     "QOSMaxSubmitJobPerUserLimit": "you have as many jobs in the queue as you may; lower `limits.max_jobs`",
-    "MaxMemPerLimit": "it asks for more memory than its partition gives; lower `workers.memory`",
     "MaxPoweredUpNodes": "the site powers up no more nodes at the moment",
     "MpiPortsBusy": "ports for MPI on its nodes are taken",
     "BurstBufferResources": "it waits for space in the burst buffer",
@@ -64,14 +50,27 @@ PENDING_REASONS: dict[str, str] = {
     "DeadLine": "it cannot end before its deadline any more; cancel it",
     "SystemFailure": "Slurm, its file system or a node failed; if it stays, ask the site",
 }
+#: Of jobs that no end of another job lets start: only a change of the job, of the site file or of the site.
+_NEVER = {
+    "DependencyNeverSatisfied": "the job it waits for ended in a way it did not ask for; cancel it",
+    "PartitionDown": "its partition takes jobs but starts none; choose another `options.partition`",
+    "PartitionInactive": "its partition is inactive; choose another `options.partition`",
+    "PartitionNodeLimit": "it asks for more nodes than its partition has; lower `workers.nodes`",
+    "PartitionTimeLimit": "it asks for more time than its partition gives; lower `workers.walltime`",
+    "PartitionConfig": "its partition's limits do not allow what it asks for",
+    "ReservationDeleted": "its reservation is gone",
+    "ReservationInvalid": "its reservation is not one it may use; mend `options.reservation`",
+    "InvalidAccount": "its account does not exist here; mend `options.account`",
+    "InvalidQOS": "its quality of service does not exist here; mend `options.qos`",
+    "AccountNotAllowed": "its account may not use this partition; mend `options.account` or `options.partition`",
+    "QOSNotAllowed": "its quality of service may not use this partition; mend `options.qos`",
+    "BadConstraints": "no node has what it asks for; mend `options.constraint`",
+    "MaxMemPerLimit": "it asks for more memory than its partition gives; lower `workers.memory`",
+}
+#: `_limit` gives the sentences of codes that name a limit.
+PENDING_REASONS = _PASSING | _NEVER
 #: Codes of jobs that will not start before they are released; others come in words: "launch failed requeued held".
 _HELD = frozenset({"DependencyNeverSatisfied", "ReservationDeleted"})
-#: Codes of jobs that no end of another job lets start: only a change of the job, of the site file or of the site.
-_NEVER = frozenset(
-    {"PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit", "PartitionConfig",
-     "BadConstraints", "InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "MaxMemPerLimit",
-     "ReservationDeleted", "ReservationInvalid", "DependencyNeverSatisfied"}
-)  # fmt: skip
 _WORDS_OF_HOLDING = re.compile(r"JobHeld|JobHold|[ _](?:held|special[ _]exit)(?![a-z])")
 _SAID = {
     r"launch.fail": "Slurm could not start it on a node, put it back and holds it; ask the site, or `scontrol release`",
@@ -107,9 +106,8 @@ def never(reason: str) -> bool:
 
 def _of_the_job(kind: str, counted: str, per: str | None) -> bool:
     """Whether the limit is one of a single job, which no end of another job changes."""
-    return kind == "Min" or (
-        kind == "Max" and (per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time"))
-    )
+    single = per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time")
+    return kind == "Min" or (kind == "Max" and single)
 
 
 def why_waiting(reason: str) -> str:
@@ -117,10 +115,8 @@ def why_waiting(reason: str) -> str:
     code = _code(reason)
     if sentence := PENDING_REASONS.get(code) or _limit(code):
         return sentence
-    for pattern, sentence in _SAID.items():
-        if re.search(pattern, reason):
-            return sentence
-    return f"Slurm gives the reason {reason!r}" if reason else ""
+    said = next((sentence for pattern, sentence in _SAID.items() if re.search(pattern, reason)), "")
+    return said or (f"Slurm gives the reason {reason!r}" if reason else "")
 
 
 def reason_code(reason: str) -> str:

@@ -14,14 +14,13 @@ __all__ = ["slurm_rules"]
 def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     """What any queue's site must hold, and how Slurm is asked. Pure."""
     yield from queue_rules(site)
-    prefer, given = site.options.get("prefer", "commands"), site.options.get("rest_url")
-    if prefer == "rest" and not given:
+    prefer = site.options.get("prefer", "commands")
+    if prefer == "rest" and not site.options.get("rest_url"):
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
-    if prefer != "rest" and given:
-        yield Diagnostic(at("options.rest_url"), f"not used while prefer is {prefer}; write prefer: rest", advice=True)
-    if prefer != "rest" and site.options.get("rest_token_file"):
-        said = f"not used while prefer is {prefer}; write prefer: rest"
-        yield Diagnostic(at("options.rest_token_file"), said, advice=True)
+    for key in ("rest_url", "rest_token_file"):
+        if prefer != "rest" and site.options.get(key):
+            said = f"not used while prefer is {prefer}; write prefer: rest"
+            yield Diagnostic(at(f"options.{key}"), said, advice=True)
     if site.options.get("controller_partition") and site.scheduler_runs != "allocation":
         said = f"not used: with scheduler_runs: {site.scheduler_runs} no job is for the scheduler alone"
         yield Diagnostic(at("options.controller_partition", "scheduler_runs"), f"{said}; remove it", advice=True)
@@ -33,9 +32,8 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
             advice=True,
         )
     if prefer == "pyslurm" and site.options.get("cluster"):
-        yield Diagnostic(
-            at("options.prefer", "options.cluster"), "pyslurm asks one cluster only; write prefer: commands"
-        )
+        said = "pyslurm asks one cluster only; write prefer: commands"
+        yield Diagnostic(at("options.prefer", "options.cluster"), said)
     if prefer == "pyslurm" and site.access.kind != "local":
         yield Diagnostic(
             at("options.prefer", "access"),

@@ -15,34 +15,23 @@ from vrecompute_backends.slurm.record import Record
 
 __all__ = ["STATES", "is_unclear", "status_of"]
 
+_MEANING = {
+    State.QUEUED: ("PENDING", "REQUEUED", "REQUEUE_FED"),
+    State.HELD: ("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+    State.RUNNING: (
+        "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "SUSPENDED", "STOPPED",
+        "REVOKED",  # in another cluster of its federation, from which it may come back
+    ),
+    State.COMPLETED: ("COMPLETED",),
+    State.FAILED: ("FAILED",),
+    State.NODE_FAIL: ("BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL"),
+    State.CANCELLED: ("CANCELLED",),
+    State.TIMEOUT: ("DEADLINE", "TIMEOUT"),
+    State.PREEMPTED: ("PREEMPTED",),
+    State.OOM: ("OUT_OF_MEMORY",),
+}  # fmt: skip
 #: Slurm's base states and flags. One that is not here is UNKNOWN: never success, never failure.
-STATES: dict[str, State] = {
-    "PENDING": State.QUEUED,
-    "REQUEUED": State.QUEUED,
-    "REQUEUE_FED": State.QUEUED,
-    "REQUEUE_HOLD": State.HELD,
-    "SPECIAL_EXIT": State.HELD,
-    "RESV_DEL_HOLD": State.HELD,
-    "CONFIGURING": State.RUNNING,
-    "RUNNING": State.RUNNING,
-    "COMPLETING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "RESIZING": State.RUNNING,
-    "SUSPENDED": State.RUNNING,
-    "STOPPED": State.RUNNING,
-    "COMPLETED": State.COMPLETED,
-    "FAILED": State.FAILED,
-    "BOOT_FAIL": State.NODE_FAIL,
-    "LAUNCH_FAILED": State.NODE_FAIL,
-    "NODE_FAIL": State.NODE_FAIL,
-    "CANCELLED": State.CANCELLED,
-    "REVOKED": State.RUNNING,  # in another cluster of its federation, from which it may come back
-    "DEADLINE": State.TIMEOUT,
-    "TIMEOUT": State.TIMEOUT,
-    "PREEMPTED": State.PREEMPTED,
-    "OUT_OF_MEMORY": State.OOM,
-}
+STATES = {word: state for state, words in _MEANING.items() for word in words}
 
 _KILL = 9
 _LAST_SIGNAL = 64

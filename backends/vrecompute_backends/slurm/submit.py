@@ -1,4 +1,8 @@
-"""What sbatch, scancel and squeue are given about jobs of ours, and what their answers mean.
+"""Slurm's commands: how they are called, what they are given about jobs of ours, and what their answers mean.
+
+They are free of the settings of the shell that calls them. A module, a profile, or the job that this very process runs
+in may set `SBATCH_PARTITION`, `SQUEUE_STATES` or `SLURM_JOB_ID`: they override what the script says, hide jobs from a
+poll, or reach the job as if they were its own.
 
 sbatch may say that it timed out when slurmctld has taken the job, and a site's own sbatch may greet its users so that
 no id is beyond doubt: these are lost answers.
@@ -10,126 +14,156 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job, SubmitError
-from vrecompute.batch.queue_backend import LostAnswer
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
-from vrecompute.sites.access import Access
-from vrecompute.sites.model import Site
-from vrecompute_backends.slurm.shell import FORGET, complaint, slurm
-from vrecompute_backends.slurm.text import submitted
+from vrecompute.sites.access import Access, Completed
 
-__all__ = ["ages", "cancel", "dry_run", "hand_in", "may_pass"]
+__all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
 
+#: Shell text, here and over ssh alike. What says where Slurm is, and who asks, stays.
+FORGET = r"""
+names=$(awk 'BEGIN {
+  for (name in ENVIRON)
+    if (name ~ /^_?(SLURM|SBATCH|SRUN|SALLOC|SQUEUE|SACCT|SCANCEL|SINFO|SCONTROL|SPANK)_[A-Za-z0-9_]+$/ &&
+        name !~ /^SLURM_(CONF|CONF_SERVER|JWT)$/) print name
+}') && unset -v $names
+"""
+_SPOKEN = re.compile(r"(?:sbatch|scancel|squeue|sacct|sinfo|slurm[a-z_]*)[: ]", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: What `sbatch --parsable` answers, and what it says without, as it may where a site puts its own before it.
+_PARSABLE = re.compile(r"([0-9]+)(?:;([A-Za-z0-9_.-]+))?")
+_SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([A-Za-z0-9_.-]*[A-Za-z0-9_-]))?")
 _ID = re.compile(r"[0-9]{1,18}")
-#: Words in a complaint of Slurm's after which the same request may well be granted a little later.
-_TRANSIENT = re.compile(
-    r"contact slurm controller|timed out|Zero Bytes|temporar|try again|Connection refused|JobLimit|SubmitJob|"
-    r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
-    re.IGNORECASE,
+_COMPLAINTS = Complaints(
+    command="sbatch",
+    shown="the script",
+    passing=re.compile(
+        r"contact slurm controller|timed out|Zero Bytes|temporar|try again|Connection refused|JobLimit|SubmitJob|"
+        r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
+        re.IGNORECASE,
+    ),
+    lost=re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE),
+    # in the queue, or in one array
+    too_many=re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE),
+    about={
+        r"partition name|invalid partition": "options.partition",
+        r"job array specification|SubmitJob|job submit limit": "workers.nodes.min",
+        r"account": "options.account",
+        r"qos": "options.qos",
+        r"feature specification": "options.constraint",
+        r"reservation": "options.reservation",
+        r"license": "options.licenses",
+        r"generic resource|gres": "options.gres",
+        r"time limit": "workers.walltime",
+        r"node configuration|[Mm]emory specification|node count|more processors": "workers",
+    },
 )
-#: Those of them that say nothing about whether it was granted already.
-_LOST = re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE)
-#: Those that are about how many jobs there are, or are in one array: fewer may be taken.
-_TOO_MANY = re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE)
-#: The key of a site's file that a refusal is about.
-_ABOUT = {
-    r"partition name|invalid partition": "options.partition",
-    r"job array specification|SubmitJob|job submit limit": "workers.nodes.min",
-    r"account": "options.account",
-    r"qos": "options.qos",
-    r"feature specification": "options.constraint",
-    r"reservation": "options.reservation",
-    r"license": "options.licenses",
-    r"generic resource|gres": "options.gres",
-    r"time limit": "workers.walltime",
-    r"node configuration|[Mm]emory specification|node count|more processors": "workers",
-}
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and
 #: when it was submitted.
-_FIND = (
-    FORGET
-    + """
+_FIND = """
 export SLURM_TIME_FORMAT=standard
 date +%Y-%m-%dT%H:%M:%S || exit 1
 exec squeue --noheader --states=all --format="%F %V" --user="$(id -un)" --name="$1" ${2:+"--clusters=$2"}
 """
-)
 
 
-def may_pass(complaint: str) -> bool:
-    """Whether the same request may well be granted a little later."""
-    return bool(_TRANSIENT.search(complaint))
+def slurm(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    """Run one command of Slurm to its end. Unavailable where it cannot be run, is not there, or takes too long."""
+    done = access.run(["sh", "-c", FORGET + 'exec "$@"', "sh", *command], stdin=stdin, timeout_s=timeout_s)
+    if done.absent:
+        raise Unavailable(
+            f"{access}: command {command[0]!r} was not found; let `access` of the site name a machine that has Slurm"
+        )
+    return done
 
 
-def hand_in(site: Site, access: Access, cluster: str | None, job: Job, script: str, arguments: Sequence[str]) -> str:
+def complaint(done: Completed) -> str:
+    """What a command of Slurm complained of, on one line, without the greetings that a site puts around it."""
+    spoken = [line for line in done.complaints if _SPOKEN.match(line)]
+    return " ".join(" ".join(spoken).split()) or done.complaint or f"exit code {done.code}"
+
+
+def submitted(text: str) -> tuple[str, str] | None:
+    """(id, cluster or "") of the job that sbatch took, whatever a site prints around it; None where that is in doubt.
+
+    >>> submitted("Welcome!\\n4711\\n"), submitted("4711;beta"), submitted("Submitted batch job 4711 on cluster beta")
+    (('4711', ''), ('4711', 'beta'), ('4711', 'beta'))
+    >>> submitted("2026\\n4711\\n") is None
+    True
+    """
+    answers: dict[str, str] = {}
+    for line in text.splitlines():
+        plain = _COLOUR.sub("", line).strip()
+        if found := _PARSABLE.fullmatch(plain) or _SENTENCE.search(plain):
+            answers[found[1]] = found[2] or answers.get(found[1], "")
+    return next(iter(answers.items())) if len(answers) == 1 else None
+
+
+def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """The id of what sbatch took; SubmitError with its complaint where it did not."""
-    done = slurm(access, ["sbatch", "--parsable", *arguments], stdin=script.encode(), timeout_s=120)
+    done = _sbatch(backend, "--parsable", script, count)
     given, said = submitted(done.text), complaint(done)
     if done.code == 0 and given is not None:
         job_id, where = given
-        if where and where != cluster:
-            _disown(site, access, job, job_id, where)
+        if where and where != backend.options.cluster:
+            _disown(backend, job, job_id, where)
         return job_id
-    if done.code == 0 or given is not None or _LOST.search(said):
+    if done.code == 0 or given is not None or _COMPLAINTS.lost.search(said):
         told = " ".join(done.text.split())[:200]
-        said = f"{said}; it wrote {told!r}" if told else said
+        said += f"; it wrote {told!r}" if told else ""
         advice = f"`squeue --name={job_name(job.name)}` shows whether it did; else try again later"
-        raise LostAnswer(f"{access}: sbatch does not say whether it took job {job.name!r}: {said} ({advice})")
-    raise _refusal(site, access, job, said)
+        raise _COMPLAINTS.lost_answer(backend, job, f"{said} ({advice})")
+    raise _refusal(backend, job, said)
 
 
-def dry_run(site: Site, access: Access, job: Job, script: str, arguments: Sequence[str]) -> str:
+def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """What `sbatch --test-only` says, which takes no job; SubmitError with its complaint where it would not."""
-    done = slurm(access, ["sbatch", "--test-only", *arguments], stdin=script.encode(), timeout_s=120)
+    done = _sbatch(backend, "--test-only", script, count)
     if done.code != 0:
-        raise _refusal(site, access, job, complaint(done))
+        raise _refusal(backend, job, complaint(done))
     starts = re.search(r"to start at \S+ .*", complaint(done))
     return f"sbatch would take it{f', {starts[0]}' if starts else ''}"
 
 
-def _refusal(site: Site, access: Access, job: Job, said: str) -> SubmitError:
-    transient = may_pass(said)
-    mend = next((key for pattern, key in _ABOUT.items() if re.search(pattern, said)), "")
-    if job.controller and mend == "options.partition" and site.options.get("controller_partition"):
+def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Completed:
+    command = ["sbatch", how, f"--chdir={backend.spool}", *([f"--array=0-{count - 1}"] if count > 1 else [])]
+    return slurm(backend.access, command, stdin=script.encode(), timeout_s=120)
+
+
+def _refusal(backend: QueueBackend, job: Job, said: str) -> SubmitError:
+    mend = _COMPLAINTS.mend(said)
+    if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
-    where = f"{mend} of site {site.name!r}" if mend else f"site {site.name!r}"
-    advice = "try again later" if transient else f"`explain` shows the script; mend {where}"
-    return SubmitError(
-        f"{access}: sbatch refused job {job.name!r}: {said} ({advice})",
-        transient=transient,
-        too_many=bool(_TOO_MANY.search(said)),
-        mend=mend,
-    )
+    return _COMPLAINTS.refusal(backend, job, said, mend)
 
 
 def cancel(access: Access, cluster: str | None, ids: Sequence[str]) -> None:
     """`scancel`; Unavailable where Slurm does not answer. Jobs that have ended, or never were, are no error."""
     done = slurm(access, ["scancel", *([f"--clusters={cluster}"] if cluster else []), *ids])
-    if done.code != 0 and may_pass(said := complaint(done)):
+    if done.code != 0 and _COMPLAINTS.may_pass(said := complaint(done)):
         raise Unavailable(f"{access}: scancel: {said}; the jobs may go on: cancel again later")
 
 
 def ages(access: Access, cluster: str | None, name: str) -> dict[str, float]:
     """Ids of a user's jobs of a name -> seconds since they were submitted, by the site's clock."""
-    done = access.run(["sh", "-c", _FIND, "sh", name, cluster or ""])
+    done = access.run(["sh", "-c", FORGET + _FIND, "sh", name, cluster or ""])
     if done.code != 0:
         raise Unavailable(f"{access}: squeue: {complaint(done)}")
-    found = {}
+    lines = [line.strip() for line in done.text.splitlines()]
     try:
-        lines = [line.strip() for line in done.text.splitlines()]
         now, *jobs = [line for line in lines if line and not line.startswith("CLUSTER:")]
-        for job_id, at in map(str.split, jobs):
-            if _ID.fullmatch(job_id):
-                found[job_id] = (datetime.fromisoformat(now) - datetime.fromisoformat(at)).total_seconds()
+        began = {job_id: datetime.fromisoformat(at) for job_id, at in map(str.split, jobs) if _ID.fullmatch(job_id)}
+        return {job_id: (datetime.fromisoformat(now) - at).total_seconds() for job_id, at in began.items()}
     except (ValueError, TypeError) as error:  # the latter for one time with its zone and one without
         raise Unavailable(f"{access}: squeue: no valid answer of Slurm: {done.text[:200]!r}") from error
-    return found
 
 
-def _disown(site: Site, access: Access, job: Job, job_id: str, cluster: str) -> None:
+def _disown(backend: QueueBackend, job: Job, job_id: str, cluster: str) -> None:
     """Refuse a job that is where no poll would look for it."""
-    named = site.options.get("cluster")
+    access, named = backend.access, backend.options.cluster
     wanted = f"the cluster {named!r} (options.cluster)" if named else "no cluster"
     try:
         cancel(access, cluster, [job_id])
@@ -138,5 +172,5 @@ def _disown(site: Site, access: Access, job: Job, job_id: str, cluster: str) -> 
         became = f"it may still be there: {error}"
     raise SubmitError(
         f"{access}: sbatch gave job {job.name!r} to the cluster {cluster!r} as {job_id}, and site "
-        f"{site.name!r} names {wanted}; {became}. Write `options: {{cluster: {cluster}}}` to use that one"
+        f"{backend.site.name!r} names {wanted}; {became}. Write `options: {{cluster: {cluster}}}` to use that one"
     )

@@ -10,24 +10,27 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from vrecompute.batch.rows import rows
 from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.units import from_slurm, from_slurm_time
 from vrecompute_backends.slurm.options import SlurmOptions
-from vrecompute_backends.slurm.shell import complaint, slurm
+from vrecompute_backends.slurm.record import parsed
+from vrecompute_backends.slurm.submit import complaint, slurm
 
 __all__ = ["parse_associations", "parse_partitions", "parse_qos", "survey"]
 
-_SINFO = ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"]
-_PARTITIONS = ["scontrol", "--oneliner", "show", "partition"]
-_CONFIG = ["scontrol", "show", "config"]
 _SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
 _MINE = "format=Account,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,QOS,DefaultQOS"
 _QOS = "format=Name,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES"
-_JOBS: tuple[Limited, Limited] = ("running jobs", "jobs")
-#: What Slurm counts, as a job asks for it, from its names in MaxTRES.
+#: What MaxTRES limits, by its name for it; and what a partition's own rules limit, with the unit of their numbers.
 _TRES: Mapping[str, Limited] = {"cpu": "cores", "node": "nodes", "mem": "memory"}
+_RULES: Mapping[str, tuple[Limited, int]] = {
+    "MaxNodes": ("nodes", 1),
+    "MaxCPUsPerNode": ("cores of a node", 1),
+    "MaxMemPerNode": ("memory of a node", 1 << 20),
+}
 
 
 def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
@@ -35,7 +38,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
 
     Limits are those of the account and the QOS that the options name, else of the user's default ones.
     """
-    done = slurm(access, _SINFO)
+    done = slurm(access, ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"])
     if done.code != 0:
         raise Unavailable(f"{access}: sinfo: {complaint(done)}")
     unknown: list[str] = []
@@ -51,31 +54,29 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         return answer.text if answer.code == 0 else ""
 
     me = access.run(["id", "-un"]).text.strip()
-    told = asked([*_SACCTMGR, "associations", f"user={me}", _MINE], "accounts and limits of jobs")
-    mine = parse_associations(told)
+    mine = parse_associations(asked([*_SACCTMGR, "associations", f"user={me}", _MINE], "accounts and limits of jobs"))
     account = options.account
     if account is None and len(mine) > 1:
         account = asked([*_SACCTMGR, "user", me, "format=DefaultAccount"], "the default account").strip()
     chosen = {name: limits for name, limits in mine.items() if account in {None, name}}
     own = {options.qos} if options.qos else {qos for _, qos in chosen.values() if qos}
-    rules = _rules(asked(_PARTITIONS, "limits of partitions"))
+    rules = _rules(asked(["scontrol", "--oneliner", "show", "partition"], "limits of partitions"))
     of_partitions = {rule["QoS"] for rule in rules.values() if rule.get("QoS", "N/A") != "N/A"}
     known = {}
     if names := sorted(own | of_partitions):
         known = parse_qos(asked([*_SACCTMGR, "qos", "where", f"name={','.join(names)}", _QOS], "limits of QOS"))
-    config = asked(_CONFIG, "the longest array")
+    config = asked(["scontrol", "show", "config"], "the longest array")
     longest = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     limits = [limit for each, _ in chosen.values() for limit in each]
     limits += [limit for name in sorted(own) for limit in known.get(name, ())]
     limits += [Limit("array", int(longest[1]), "MaxArraySize")] if longest else []
-    interfaces = access.run(["ls", "/sys/class/net"]).text.split()
     return Survey(
         system,
         tuple(_ruled(queue, rules.get(queue.name, {}), known) for queue in parse_partitions(done.text)),
         queue_option="partition",
         accounts=tuple(mine),
         limits=tuple(limits),
-        interfaces=tuple(sorted(set(interfaces) - {"lo"})),
+        interfaces=tuple(access.interfaces()),
         # an array of one job is none
         options={"array": False} if longest and int(longest[1]) < 2 else {},
         unknown=tuple(unknown),
@@ -83,33 +84,29 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
 
 
 def parse_partitions(text: str) -> tuple[Queue, ...]:
-    """Partitions from sinfo's lines `NAME*|up|1-00:00:00|NODES|CORES+|MiB+`; lines of another shape are skipped.
+    """Partitions from sinfo's lines `NAME*|up|1-00:00:00|NODES|CORES+|MiB+`.
 
     >>> text = "a*|up|30:00|2|8+|1000\\na*|up|30:00|1|4|9"
     >>> [(q.name, q.is_default, q.walltime_s, q.cores, q.largest_cores) for q in parse_partitions(text)]
     [('a', True, 1800, 4, 8)]
     """
     found: dict[str, Queue] = {}
-    for line in text.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        if len(fields) != 6 or not fields[0]:
-            continue
-        cores, mib = (_whole(field) for field in fields[4:])
-        memory = mib << 20 if mib and mib > 1 else None  # 1 is Slurm's word for "not configured"
+    for name, state, limit, nodes, cores, mib in rows(text.splitlines(), 6):
+        n_cores, memory = _whole(cores), _whole(mib)
+        memory = memory << 20 if memory and memory > 1 else None  # 1 is Slurm's word for "not configured"
         queue = Queue(
-            fields[0].rstrip("*"),
-            is_default=fields[0].endswith("*"),
-            is_up=fields[1] == "up",
-            walltime_s=_seconds(fields[2]),
-            nodes=_whole(fields[3]) or 0,
-            cores=cores,
+            name.rstrip("*"),
+            is_default=name.endswith("*"),
+            is_up=state == "up",
+            walltime_s=parsed(from_slurm_time, limit),
+            nodes=_whole(nodes) or 0,
+            cores=n_cores,
             memory_bytes=memory,
             # a `+` is a line for several kinds of nodes, of which the least is told
-            largest_cores=None if fields[4].endswith("+") else cores,
-            largest_memory_bytes=None if fields[5].endswith("+") else memory,
+            largest_cores=None if cores.endswith("+") else n_cores,
+            largest_memory_bytes=None if mib.endswith("+") else memory,
         )
-        known = found.get(queue.name)
-        found[queue.name] = queue if known is None else _both(known, queue)
+        found[queue.name] = found[queue.name].beside(queue) if queue.name in found else queue
     return tuple(found.values())
 
 
@@ -129,23 +126,19 @@ def parse_associations(text: str) -> dict[str, tuple[tuple[Limit, ...], str]]:
 
 def parse_qos(text: str) -> dict[str, tuple[Limit, ...]]:
     """QOS -> its limits, from sacctmgr's lines with the fields of `_QOS`."""
-    found = {}
-    for line in text.splitlines():
-        name, *fields = [field.strip() for field in line.split("|")]
-        if name and len(fields) == 4:
-            found[name] = tuple(_limits(fields, f"of the QOS {name}"))
-    return found
+    return {name: tuple(_limits(fields, f"of the QOS {name}")) for name, *fields in rows(text.splitlines(), 5)}
 
 
 def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
     """From MaxJobs, MaxSubmitJobs, MaxWall and MaxTRES."""
-    for kind, field, rule in zip(_JOBS, fields, ("MaxJobs", "MaxSubmitJobs"), strict=False):
-        if (number := _whole(field)) is not None:
-            yield Limit(kind, number, f"{rule} {whose}")
-    if (seconds := _seconds(fields[2])) is not None:
+    jobs, submitted, wall, tres = fields
+    if (most := _whole(jobs)) is not None:
+        yield Limit("running jobs", most, f"MaxJobs {whose}")
+    if (most := _whole(submitted)) is not None:
+        yield Limit("jobs", most, f"MaxSubmitJobs {whose}")
+    if (seconds := parsed(from_slurm_time, wall)) is not None:
         yield Limit("walltime", seconds, f"MaxWall {whose}")
-    for each in fields[3].split(","):
-        name, _, amount = each.partition("=")
+    for name, _, amount in (each.partition("=") for each in tres.split(",")):
         if (counted := _TRES.get(name)) is not None and amount:
             most = from_slurm(amount) if counted == "memory" else _whole(amount)
             if most is not None:
@@ -160,41 +153,12 @@ def _rules(text: str) -> dict[str, dict[str, str]]:
 
 def _ruled(queue: Queue, rule: dict[str, str], known: dict[str, tuple[Limit, ...]]) -> Queue:
     """The partition with its own rules and those of its QOS."""
-    name = f"of the partition {queue.name}"
     limits = list(known.get(rule.get("QoS", ""), ()))
-    if nodes := _whole(rule.get("MaxNodes", "")):
-        limits.append(Limit("nodes", nodes, f"MaxNodes {name}"))
-    if cores := _whole(rule.get("MaxCPUsPerNode", "")):
-        limits.append(Limit("cores of a node", cores, f"MaxCPUsPerNode {name}"))
-    if mib := _whole(rule.get("MaxMemPerNode", "")):
-        limits.append(Limit("memory of a node", mib << 20, f"MaxMemPerNode {name}"))
+    for name, (counted, unit) in _RULES.items():
+        if most := _whole(rule.get(name, "")):
+            limits.append(Limit(counted, most * unit, f"{name} of the partition {queue.name}"))
     accounts = rule.get("AllowAccounts", "ALL")
     return replace(queue, limits=tuple(limits), accounts=() if accounts == "ALL" else tuple(accounts.split(",")))
-
-
-def _both(one: Queue, other: Queue) -> Queue:
-    def least(a: int | None, b: int | None) -> int | None:
-        return min((n for n in (a, b) if n is not None), default=None)
-
-    return replace(
-        one,
-        nodes=(one.nodes or 0) + (other.nodes or 0),
-        cores=least(one.cores, other.cores),
-        memory_bytes=least(one.memory_bytes, other.memory_bytes),
-        largest_cores=_most(one.largest_cores, other.largest_cores),
-        largest_memory_bytes=_most(one.largest_memory_bytes, other.largest_memory_bytes),
-    )
-
-
-def _most(a: int | None, b: int | None) -> int | None:
-    return None if a is None or b is None else max(a, b)
-
-
-def _seconds(text: str) -> int | None:
-    try:
-        return from_slurm_time(text) if text else None
-    except ValueError:
-        return None
 
 
 def _whole(text: str) -> int | None:

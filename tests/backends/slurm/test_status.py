@@ -17,7 +17,7 @@ from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
 from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, status, submit
 from vrecompute_backends.slurm.poll import by_commands
-from vrecompute_backends.slurm.shell import FORGET
+from vrecompute_backends.slurm.submit import FORGET
 
 ALIVE = "7|RUNNING|0|0:0|c1|0:04|5:00|None"
 KILLED = "7|FAILED|0|0:9|c1|0:04|5:00|RaisedSignal:9(Killed)"
@@ -63,9 +63,9 @@ def program(tmp_path, monkeypatch, **texts):
     "body",
     [
         MARKS + FORGET + by_commands("commands", accounting=True)[0],
-        MARKS + FORGET + rest._POLL,
+        MARKS + FORGET + rest.POLL,
         MARKS + FORGET + pyslurm_query.BODY,
-        submit._FIND,
+        FORGET + submit._FIND,
         MARKS + shared('ask qq list "$2"', [], 30),
     ],
 )

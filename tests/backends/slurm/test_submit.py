@@ -16,7 +16,7 @@ from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
 from vrecompute_backends.slurm import SlurmBackend
-from vrecompute_backends.slurm.text import submitted
+from vrecompute_backends.slurm.submit import submitted
 
 JOB = Job("mine", ("true",))
 NOW, LONG_AGO = "$(date +%Y-%m-%dT%H:%M:%S)", "2026-01-01T00:00:00"

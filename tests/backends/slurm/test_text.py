@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrecompute.batch.array_tasks import array_tasks
 from vrecompute.batch.contract import State
 from vrecompute.batch.marks import read_marks
 from vrecompute_backends.slurm import poll
 from vrecompute_backends.slurm.poll import Polled, merge
-from vrecompute_backends.slurm.record import Record, array_tasks
+from vrecompute_backends.slurm.record import Record, parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 from vrecompute_backends.slurm.states import STATES, is_unclear, status_of
-from vrecompute_backends.slurm.text import parse_sacct, parse_sacct_json, parse_squeue, parse_squeue_json
 
 
 def read(text, ids, form):
