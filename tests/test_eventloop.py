@@ -43,7 +43,7 @@ def chunk(weight=(1.0, 2.0, -1.0), sample=DY, variations=("nominal", "up")):
         "Event_scale": Column(np.array([1.0, 1.0, 3.0], np.float32)),
         "genWeight": Column(np.array(weight, np.float32)),
     }
-    return Columns(columns, sample, 100, 103, variations, source="dy.root")
+    return Columns(columns, sample, 100, 103, variations, place="dy.root")
 
 
 def test_the_columns_are_declared_under_the_names_of_the_source():

@@ -74,7 +74,7 @@ def run_loop(
             weights=weights,
         )
     except OutsideEvent as error:
-        error.place = f"event {events.entries[error.event]} of {events.source}"
+        error.place = f"event {events.entries[error.event]} of {events.place}"
         raise
     return to_result(filled)
 
@@ -85,7 +85,7 @@ def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
     offsets = events.offsets(first)
     for other in others:
         if events.offsets(other) is not offsets and not np.array_equal(events.offsets(other), offsets):
-            raise BadInput(events.source, f"columns {first!r} and {other!r} differ in length per event")
+            raise BadInput(events.place, f"columns {first!r} and {other!r} differ in length per event")
     return Collection(offsets, {name: events.flat(column) for name, column in columns.items()})
 
 
@@ -98,7 +98,7 @@ def weight_vector(events: Columns, column: str) -> NDArray[Any]:
     if lengths.size and not np.all(lengths == lengths[0]):
         first = int(np.argmax(lengths != lengths[0]))
         raise BadInput(
-            events.source,
+            events.place,
             f"{column!r} has {lengths[first]} weights in event {events.entries[first]}, {lengths[0]} in the one before",
         )
     return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)

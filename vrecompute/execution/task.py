@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
+from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics, sha256_json
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
@@ -207,7 +208,7 @@ def process_chunk(
 
     The chunk after it, if it is read next, ends at `following`.
     """
-    sample = context.plan.sample(source.sample)
+    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
     if following is not None and (table := _table(store.url, source.sidecar)) is not None:
@@ -217,13 +218,14 @@ def process_chunk(
     clock = time.perf_counter()
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
     with context.reads.watching(context.own):
-        variations = tuple(context.analysis.variations(sample))
+        variations = tuple(context.analysis.variations(SeenSample.of(sample, facts)))
     read = Columns(columns, sample, start, stop, variations, resources, source.path)
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
+    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
     with context.reads.watching(context.own, resources.values()):
-        result = check_result(context.analysis.process(events))
+        result = check_result(context.analysis.process(seen))
     result.events = stop - start
     result.sum_of_weights = weights
     if source.reading.sections:
