@@ -188,6 +188,28 @@ def test_a_file_rewritten_while_it_is_read_is_a_warning_and_no_harm_later(run, t
     assert not any("rewritten" in text for text in again.report().warnings)
 
 
+def test_a_file_edited_in_the_middle_of_a_task_is_computed_anew_where_it_was_read_before(run, tmp_path):
+    path = write(tmp_path / "one.root", 1)
+    new = edit(Path(shutil.copy(path, tmp_path / "new.root")), 1001.0)
+    step = f"        if events.start and not touched:\n            touched.append(1)\n            put({str(new)!r})\n"
+    put = f"def put(new):\n    open({str(path)!r}, 'r+b').write(open(new, 'rb').read())\n"
+    text = TOTAL.replace("class", f"touched = []\n\n\n{put}\n\nclass", 1).replace(
+        "        x =", step + "        x =", 1
+    )
+    (tmp_path / "total.py").write_text(text)
+    first = (
+        CHUNKS // 2 * (EVENTS // CHUNKS)
+    )  # the edited event, in a chunk that the task reads before the edit, or after
+    for begin in (0, first):
+        script = text.replace("if events.start and", f"if events.start > {begin} and")
+        shutil.copy(write(tmp_path / "other.root", 1), path)
+        (tmp_path / "total.py").write_text(script)
+        ended = run(path, task_chunks=CHUNKS)
+        assert any("was rewritten" in text for text in ended.report().warnings)
+        again = run(path, task_chunks=CHUNKS)
+        assert numbers(again)[:2] == ("complete", EVENTS + 1000)
+
+
 def test_a_sidecar_is_named_by_its_content(run, tmp_path):
     run(write(tmp_path / "one.root", 1, 1000))
     for sidecar in (tmp_path / "store/sources").glob("*.table"):

@@ -135,6 +135,7 @@ def compute(
         tree: MergeTree[Result] = MergeTree(source.chunks)
         pieces: list[Piece] = []
         notes.origins.clear()
+        before = _origin_before(source)
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -163,7 +164,7 @@ def compute(
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        origin, unchanged = _origin(source, notes)
+        origin, unchanged = _origin(source, before, notes)
         origins += [origin] if unchanged else []
         nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
@@ -253,8 +254,17 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
     return columns
 
 
-def _origin(source: PlannedSource, notes: ReplicaNotes) -> tuple[str, bool]:
-    """What the file is after it was read: where it was rewritten meanwhile, not the one that was opened.
+def _origin_before(source: PlannedSource) -> str:
+    """What the file is before the task reads it; of another machine's, what preflight found, which costs no request."""
+    address = source.places[0] if source.origin else "://"
+    try:
+        return source.origin if "://" in address else reader.origin_of(address)
+    except BadInput:
+        return "gone"
+
+
+def _origin(source: PlannedSource, before: str, notes: ReplicaNotes) -> tuple[str, bool]:
+    """What the file is that was read; where it changed meanwhile, a name that no file has.
 
     And whether it is replicas, of which each is what it was before; of several the origin is that of no single file.
     """
@@ -264,9 +274,12 @@ def _origin(source: PlannedSource, notes: ReplicaNotes) -> tuple[str, bool]:
         now = {address: reader.origin_of(address) for address in notes.origins or source.places[:1]}
     except BadInput:
         return "gone", False
-    before = {address: origin or source.origin for address, origin in notes.origins.items()}
+    opened = {address: origin or source.origin for address, origin in notes.origins.items()}
+    if not opened and (after := next(iter(now.values()))) != before:
+        # some of it may be of the one and some of the other: what is filed under it is compared with the file first
+        return f"changed-{sha256_json([before, after])}", False
     origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
-    return origin, now == before
+    return origin, now == opened
 
 
 @lru_cache(maxsize=128)
