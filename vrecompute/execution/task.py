@@ -275,7 +275,7 @@ def _origin(source: PlannedSource, before: str, notes: ReplicaNotes) -> tuple[st
     except BadInput:
         return "gone", False
     opened = {address: origin or source.origin for address, origin in notes.origins.items()}
-    if not opened and (after := next(iter(now.values()))) != before:
+    if (after := now.get(source.places[0], before)) != before:
         # some of it may be of the one and some of the other: what is filed under it is compared with the file first
         return f"changed-{sha256_json([before, after])}", False
     origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
