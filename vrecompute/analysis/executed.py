@@ -8,15 +8,16 @@ as much as comes before it. Below a call, the same holds of the function that is
 from __future__ import annotations
 
 import ast
+import copy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import is_user
 
-__all__ = ["Repeated", "executed", "stand"]
+__all__ = ["Repeated", "executed", "reduced", "stand"]
 
 #: Frames of a user's code, from a module's on down to the last of its calls.
 Stand = Sequence[FrameType]
@@ -100,3 +101,26 @@ def _branches(node: ast.stmt) -> list[list[ast.stmt]]:
 
 def _has(statement: ast.stmt, line: int) -> bool:
     return statement.lineno <= line <= (statement.end_lineno or statement.lineno)
+
+
+def reduced(statement: ast.stmt, wanted: Callable[[ast.stmt], bool]) -> list[ast.stmt]:
+    """What is left of a statement where only wanted ones are done: a block keeps its conditions, `with` is opened up."""
+    if isinstance(statement, ast.With | ast.AsyncWith):
+        return [kept for inner in statement.body for kept in reduced(inner, wanted)]
+    if not _branches(statement) and not isinstance(statement, ast.For | ast.AsyncFor | ast.While):
+        return [statement] if wanted(statement) else []
+    left = copy.copy(statement)
+    for name in ("body", "orelse", "finalbody"):
+        inside = [kept for inner in getattr(left, name, ()) for kept in reduced(inner, wanted)]
+        setattr(left, name, inside or ([ast.Pass()] if name == "body" else []))
+    for name in ("handlers", "cases"):
+        if hasattr(left, name):
+            setattr(left, name, [_shallow(part, wanted) for part in getattr(left, name)])
+    return [ast.fix_missing_locations(left)]
+
+
+def _shallow(part: Any, wanted: Callable[[ast.stmt], bool]) -> Any:
+    """A handler or a case with what is left of its body."""
+    left = copy.copy(part)
+    left.body = [kept for inner in part.body for kept in reduced(inner, wanted)] or [ast.Pass()]
+    return left

@@ -29,7 +29,7 @@ from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import is_user
-from vrecompute.analysis.executed import Repeated, Stand, executed, stand
+from vrecompute.analysis.executed import Repeated, Stand, executed, reduced, stand
 from vrecompute.errors import AnalysisError
 
 __all__ = ["Effects", "apply", "effects_of"]
@@ -203,7 +203,8 @@ def _found(
             registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(_chain(d)[-1])]
             statements = [_registration(node, decorator) for decorator in registers]
         else:
-            statements = [node]
+            # a block of a script may hold all of it, the run as well
+            statements = reduced(node, _Look(imports, members, script).matters) if script else [node]
         for statement in statements:
             look = _Look(imports, members, script)
             look.at(statement)
@@ -273,6 +274,14 @@ class _Look:
                 self._called(node.value, alone=True)
             elif isinstance(node, ast.Call):
                 self._called(node, alone=False)
+
+    def matters(self, statement: ast.stmt) -> bool:
+        """Whether it changes a library, or may make a name that one which does so needs."""
+        look = _Look(self.imports, self.members, self.script)
+        look.at(statement)
+        makes = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Import | ast.ImportFrom)
+        calls = [node.func for node in _here(statement) if isinstance(node, ast.Call)]
+        return bool(look.foreign) or (makes and not any(look._kind(called)[0] == "own" for called in calls))
 
     def _changed(self, target: ast.expr) -> None:
         kind, top = self._kind(target)
