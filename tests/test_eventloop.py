@@ -14,6 +14,7 @@ from vrecompute.errors import BadInput, MissingColumn
 from vrecompute.eventloop import declared_columns, run_loop, weight_vector
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.kernels.loop.bounds import OutsideEvent
+from vrecompute.kernels.loop.chunk import Collection
 
 NAMES = {"muon": "Muon_{}", "event": "Event_{}"}
 loop = EventLoop(pt=[0.0, 10.0, 20.0])
@@ -43,7 +44,7 @@ def chunk(weight=(1.0, 2.0, -1.0), sample=DY, variations=("nominal", "up")):
         "Event_scale": Column(np.array([1.0, 1.0, 3.0], np.float32)),
         "genWeight": Column(np.array(weight, np.float32)),
     }
-    return Columns(columns, sample, 100, 103, variations, source="dy.root")
+    return Columns(columns, sample, 100, 103, variations, place="dy.root")
 
 
 def test_the_columns_are_declared_under_the_names_of_the_source():
@@ -71,6 +72,43 @@ def test_histograms_keep_weights_their_squares_and_overflow():
 def test_events_weigh_one_where_the_sample_has_no_weight():
     result = run_loop(loop, chunk(sample=Sample("data", is_data=True), variations=("nominal",)), NAMES)
     assert result.histograms["pt"].view(flow=True)["value"][0].tolist() == [0, 1, 1, 3]
+
+
+counting = EventLoop()
+
+
+@counting.step
+def all_muons(count, muon):
+    count.muons(len(muon))
+
+
+def test_a_collection_that_is_only_counted_needs_some_column_of_it():
+    there = dict.fromkeys(("nMuon", "Muon_pt", "Muon_charge", "Electron_pt"), "")
+    view = SourceView(Sample("x"), there, "Events", "x.root")
+    assert declared_columns(counting, NAMES, view) == ("Muon_charge",)
+    assert run_loop(counting, chunk(variations=("nominal",)), NAMES).counters == {"muons": 3.0}
+    assert counting.counted() == ("muon",)
+    assert loop.counted() == ()
+    with pytest.raises(MissingColumn, match=r"x\.root: the event loop counts muon, of which it has no column"):
+        declared_columns(counting, NAMES, SourceView(Sample("x"), {"nMuon": ""}, "Events", "x.root"))
+
+
+differing = EventLoop()
+
+
+@differing.step
+def differences(count, event, muon):
+    count.objects(muon.first[0] - muon.second[0])
+    count.events(event.first - event.second)
+    count.mixed(event.first - muon.second[0])
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "int8", "int32", "int64"])
+def test_a_difference_of_integers_has_its_sign(kind):
+    made = {"first": np.array([3, 1], kind), "second": np.array([5, 9], kind)}
+    one_each = Collection(np.array([0, 1, 2]), made)
+    filled = differing.run(2, collections={"muon": one_each}, event=made)
+    assert filled.counters == {"objects": -10.0, "events": -10.0, "mixed": -10.0}
 
 
 def test_a_weight_that_is_not_finite_is_named_by_event():

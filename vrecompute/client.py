@@ -239,10 +239,11 @@ class Client(Closing):
         takes: Literal["awkward", "columns"] = "awkward",
         momenta: Sequence[str] = (),
         reads_unit: bool = False,
+        reads_facts: Sequence[str] = (),
         **options: Any,
     ) -> Run:
         """Run a function of the events of a chunk over a dataset; see `vrecompute.analysis.mapping.MapAnalysis`."""
-        made = MapAnalysis(function, columns, combine, takes, momenta, reads_unit=reads_unit)
+        made = MapAnalysis(function, columns, combine, takes, momenta, reads_unit=reads_unit, reads_facts=reads_facts)
         return self.run(made, dataset, **options)
 
     def explain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import boost_histogram as bh
@@ -29,6 +29,12 @@ def declared_columns(loop: EventLoop, names: Mapping[str, str], source: SourceVi
     one. Raises MissingColumn that names what the source lacks.
     """
     wanted = [column for need in loop.needs() if (column := _column(need, names, source.sample.weight)) is not None]
+    counted = {group: _any_column(group, names, source.available) for group in loop.counted()}
+    if nothing := [group for group, column in counted.items() if column is None]:
+        raise MissingColumn(
+            source.path or source.tree, f"the event loop counts {', '.join(nothing)}, of which it has no column"
+        )
+    wanted += [column for column in counted.values() if column is not None]
     if missing := [c for c in wanted if c not in source.available]:
         raise MissingColumn(source.path or source.tree, f"the event loop reads {', '.join(missing)}, which it lacks")
     return tuple(dict.fromkeys(wanted))
@@ -60,6 +66,9 @@ def run_loop(
         group: _collection(events, {n: _given(need, names) for n, need in members.items()})
         for group, members in grouped.items()
     }
+    for group in loop.counted():
+        column = _any_column(group, names, events.names)
+        collections[group] = Collection(events.offsets(column or group), {})
     if events.sample.weight is not None and "weight" in event:
         check_weights(events, events.sample.weight, event["weight"])
     for name, factors in (weights or {}).items():
@@ -74,7 +83,7 @@ def run_loop(
             weights=weights,
         )
     except OutsideEvent as error:
-        error.place = f"event {events.entries[error.event]} of {events.source}"
+        error.place = f"event {events.entries[error.event]} of {events.place}"
         raise
     return to_result(filled)
 
@@ -85,7 +94,7 @@ def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
     offsets = events.offsets(first)
     for other in others:
         if events.offsets(other) is not offsets and not np.array_equal(events.offsets(other), offsets):
-            raise BadInput(events.source, f"columns {first!r} and {other!r} differ in length per event")
+            raise BadInput(events.place, f"columns {first!r} and {other!r} differ in length per event")
     return Collection(offsets, {name: events.flat(column) for name, column in columns.items()})
 
 
@@ -98,7 +107,7 @@ def weight_vector(events: Columns, column: str) -> NDArray[Any]:
     if lengths.size and not np.all(lengths == lengths[0]):
         first = int(np.argmax(lengths != lengths[0]))
         raise BadInput(
-            events.source,
+            events.place,
             f"{column!r} has {lengths[first]} weights in event {events.entries[first]}, {lengths[0]} in the one before",
         )
     return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)
@@ -122,6 +131,13 @@ def _histogram(filled: FilledHistogram) -> bh.Histogram[Any]:
     view["value"][:rows] = filled.sums
     view["variance"][:rows] = filled.squares
     return histogram
+
+
+def _any_column(group: str, names: Mapping[str, str], available: Iterable[str]) -> str | None:
+    """A column of the collection, the first by name: all of them have its lengths."""
+    head, _, tail = names.get(group, group + "_{}").partition("{}")
+    of_it = (name for name in available if name.startswith(head) and name.endswith(tail))
+    return min((name for name in of_it if len(name) > len(head) + len(tail)), default=None)
 
 
 def _given(need: str, names: Mapping[str, str]) -> str:

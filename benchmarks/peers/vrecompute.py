@@ -50,7 +50,7 @@ def run(files: Sequence[str], chunk_events: int, threads: int = 1, style: str = 
     def process(chunk: tuple[str, tuple[str, ...], int, int]) -> Result:
         path, columns, start, stop = chunk
         values = reader.read(path, task.TREE, columns, start, stop)
-        return analysis.process(Columns(values, SAMPLE, start, stop, variations, source=path))
+        return analysis.process(Columns(values, SAMPLE, start, stop, variations, place=path))
 
     if threads == 1:
         return _outcome(reduce(add, map(process, chunks)))

@@ -55,7 +55,7 @@ def nanoaod(seed, n=300, sample=MC, start=0):
         else:
             add("mediumId", rng.random(size) < 0.9)
             add("pfRelIso04_all", rng.exponential(0.05, size).astype(np.float32))
-    return Columns(columns, sample, start, start + n, source="mc.root")
+    return Columns(columns, sample, start, start + n, place="mc.root")
 
 
 def pairs(events, prefix, good, scale=None, lepton_mass=0.0):

@@ -239,7 +239,7 @@ def selected(path, layout):
     facts = reader.inspect(path, layout.tree)
     columns = reading_of(analysis, SourceView(sample, facts.available, facts.tree)).columns
     values = reader.read(path, layout.tree, columns, 0, facts.entries)
-    return analysis.process(Columns(values, sample, 0, facts.entries, source=path))
+    return analysis.process(Columns(values, sample, 0, facts.entries, place=path))
 
 
 def test_dataset_file_is_one_that_runs_accept(sample):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,12 @@ def test_a_default_that_is_no_value_of_its_parameter_is_an_error_where_it_is_wri
 def test_none_is_no_value_where_there_is_a_default():
     with pytest.raises(ParameterError, match="count=None"):
         Example(count=None)
+
+
+def test_no_number_is_rounded_to_an_int():
+    with pytest.raises(ParameterError, match=r"count=1\.5 is not a int"):
+        Example(count=1.5)
+    assert [type(Example(count=c).values["count"]) for c in (2, 2.0, "2", np.int32(2))] == [int] * 4
 
 
 def test_a_run_that_is_taken_up_again_computes_nothing_twice(tmp_path):

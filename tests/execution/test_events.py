@@ -351,7 +351,7 @@ def chunk(mask: list[bool]) -> Columns:
         "a_eta": Column(np.arange(offsets[-1]) * 1.5, offsets),
         "b": Column(np.arange(2 * n), np.arange(n + 1, dtype=np.int64) * 2),
     }
-    return Columns(columns, Sample("s"), 50, 50 + n, source="a.root")
+    return Columns(columns, Sample("s"), 50, 50 + n, place="a.root")
 
 
 @given(st.lists(st.booleans(), max_size=20))
@@ -388,6 +388,6 @@ def test_run_and_section_columns_and_the_channel_are_the_framework_s_own():
 
 
 def test_weights_that_add_up_to_more_than_a_number_holds_are_named():
-    heavy = Columns({"w": Column(np.full(3, 1e308))}, Sample("s", weight="w"), 5, 8, source="a.root")
+    heavy = Columns({"w": Column(np.full(3, 1e308))}, Sample("s", weight="w"), 5, 8, place="a.root")
     with pytest.raises(BadInput, match=r"a\.root: weights 'w' of the events 5 to 7 add up to inf"):
         sum_of_weights(heavy, "w")

@@ -188,6 +188,22 @@ def test_a_file_rewritten_while_it_is_read_is_a_warning_and_no_harm_later(run, t
     assert not any("rewritten" in text for text in again.report().warnings)
 
 
+@pytest.mark.parametrize("after", [0, CHUNKS // 2], ids=["before the edited chunk is read", "after it was"])
+def test_a_file_edited_in_the_middle_of_a_task_is_computed_anew_where_it_was_read_before(run, tmp_path, after):
+    path = write(tmp_path / "one.root", 1)
+    new = edit(Path(shutil.copy(path, tmp_path / "new.root")), 1001.0).read_bytes()
+    at = next(n for n, (old, now) in enumerate(zip(path.read_bytes(), new, strict=True)) if old != now)
+    number = new[at : at + 4]  # big-endian 1.0 and 1001.0 differ from their first byte on
+    edit_it = f"touched.append(os.pwrite(os.open({str(path)!r}, os.O_WRONLY), {number!r}, {at}))"
+    step = f"        if events.start > {after * EVENTS // CHUNKS} and not touched:\n            {edit_it}\n"
+    text = TOTAL.replace("import numpy", "import os\n\nimport numpy", 1).replace("        x =", step + "        x =", 1)
+    (tmp_path / "total.py").write_text(text.replace("class", "touched = []\n\n\nclass", 1))
+    ended = run(path, task_chunks=CHUNKS)
+    assert any("was rewritten" in text for text in ended.report().warnings)
+    assert numbers(ended)[1] == EVENTS + 1000 * (not after), "what was there when it was read"
+    assert numbers(run(path, task_chunks=CHUNKS))[:2] == ("complete", EVENTS + 1000)
+
+
 def test_a_sidecar_is_named_by_its_content(run, tmp_path):
     run(write(tmp_path / "one.root", 1, 1000))
     for sidecar in (tmp_path / "store/sources").glob("*.table"):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.errors import StoreError
+from vrecompute.results.check import check_result
 from vrecompute.results.file import read_results, write_results
 from vrecompute.results.result import Array, Result, TableSummary
 from vrecompute.results.results import Results
@@ -203,3 +204,13 @@ def test_what_is_not_finite_in_a_chunk_and_counts_beyond_64_bits_add_up():
     counted = Result(counters={"it": 2**63}) + Result(counters={"it": 2**63})
     assert counted.counters["it"] == 2**64
     assert (_array(-3, "i8") + _array(2, "i8")).arrays["it"].values.tolist() == [-1]
+
+
+def test_flags_that_are_summed_are_counted():
+    def counted(*flags):
+        values = np.array(flags)
+        return check_result(Result(arrays={"passed": Array(values, "sum"), "seen": Array(values, "concat")}))
+
+    both = counted(True, False) + counted(True, True)
+    assert both.arrays["passed"].values.tolist() == [2, 1]
+    assert both.arrays["seen"].values.tolist() == [True, False, True, True]

@@ -14,6 +14,7 @@ from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.parameter import Parameter
 from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
+from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import ParameterError, UsageError
 from vrecompute.nearest import hint, nearest
 from vrecompute.results.result import Result
@@ -75,6 +76,10 @@ class Analysis:
     # `unit: MeV`. `reads_unit` is True where `process` looks at `events.sample.unit` itself.
     momenta: ClassVar[tuple[str, ...]] = ()
     reads_unit: ClassVar[bool] = False
+    # What `process` or `variations` reads of a sample or source besides `is_data`, `unit`, `weight` and `metadata`: of
+    # "name", "cross_section_pb", "luminosity_ifb", "sum_of_weights" (of `events.sample`) and "source" (`events.source`,
+    # the address). Where one of them changes, chunks are computed anew; without a word here it cannot be read.
+    reads_facts: ClassVar[tuple[str, ...]] = ()
     # Columns of run and luminosity section, for samples with a list of certified ones: the first pair that is there.
     sections: ClassVar[tuple[tuple[str, str], ...]] = (
         ("run", "luminosityBlock"),
@@ -90,6 +95,7 @@ class Analysis:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.reads_facts = checked_facts(cls.__qualname__, cls.reads_facts)
         for name, value in vars(cls).items():
             if (meant := _meant(name, value)) is not None:
                 raise UsageError(f"{cls.__qualname__}.{name} means nothing to a run: {meant}")

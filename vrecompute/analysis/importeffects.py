@@ -29,6 +29,7 @@ from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import is_user
+from vrecompute.analysis.executed import Repeated, Stand, executed, reduced, stand
 from vrecompute.errors import AnalysisError
 
 __all__ = ["Effects", "apply", "effects_of"]
@@ -86,7 +87,8 @@ def effects_of(modules: Iterable[str]) -> Effects:
             texts.append(text)
             for imported in sorted(_imported(text.tree, module)):
                 visit(imported)
-            for statement, function in _found(text, imports, vars(module), script=name == "__main__"):
+            at = stand(vars(module)) if text is own[-1] else ()
+            for statement, function in _found(text, imports, vars(module), at, script=name == "__main__"):
                 found.pop(statement, None)  # a notebook's cell may have been run again
                 found[statement] = function
 
@@ -191,17 +193,18 @@ def _imported(tree: ast.AST, module: ModuleType) -> set[str]:
 
 
 def _found(
-    text: _Text, imports: Mapping[str, str], members: dict[str, Any], *, script: bool
+    text: _Text, imports: Mapping[str, str], members: dict[str, Any], at: Stand, *, script: bool
 ) -> Iterator[tuple[str, FunctionType]]:
-    """The statements of a text that change libraries, and functions that do what they do."""
-    for node in text.tree.body:
+    """The statements of a text that have changed libraries, and functions that do what they did."""
+    for node in _done_so_far(text, imports, members, at, script=script):
         if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
             continue
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(_chain(d)[-1])]
             statements = [_registration(node, decorator) for decorator in registers]
         else:
-            statements = [node]
+            # a block of a script may hold all of it, the run as well
+            statements = reduced(node, _Look(imports, members, script).matters) if script else [node]
         for statement in statements:
             look = _Look(imports, members, script)
             look.at(statement)
@@ -213,6 +216,21 @@ def _found(
                     "workers do not import it, and get only the second: change them in two statements"
                 )
             yield ast.unparse(statement), _function(text, node.lineno, statement, look.foreign[0], members)
+
+
+def _done_so_far(
+    text: _Text, imports: Mapping[str, str], members: dict[str, Any], at: Stand, *, script: bool
+) -> Iterator[ast.stmt]:
+    try:
+        yield from executed(text.tree.body, at)
+    except Repeated as loop:
+        look = _Look(imports, members, script)
+        look.at(loop.statement)
+        if look.foreign:
+            raise AnalysisError(
+                f"{text.name}:{loop.statement.lineno} changes {look.foreign[0]} in a loop that starts runs, and workers "
+                "cannot follow it: give `process` what changes as a Parameter, or change it before the loop"
+            ) from None
 
 
 def _registration(node: ast.FunctionDef | ast.ClassDef, decorator: ast.expr) -> ast.stmt:
@@ -256,6 +274,14 @@ class _Look:
                 self._called(node.value, alone=True)
             elif isinstance(node, ast.Call):
                 self._called(node, alone=False)
+
+    def matters(self, statement: ast.stmt) -> bool:
+        """Whether it changes a library, or may make a name that one which does so needs."""
+        look = _Look(self.imports, self.members, self.script)
+        look.at(statement)
+        makes = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Import | ast.ImportFrom)
+        calls = [node.func for node in _here(statement) if isinstance(node, ast.Call)]
+        return bool(look.foreign) or (makes and not any(look._kind(called)[0] == "own" for called in calls))
 
     def _changed(self, target: ast.expr) -> None:
         kind, top = self._kind(target)

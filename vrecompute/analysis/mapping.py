@@ -12,6 +12,7 @@ from vrecompute.analysis import Analysis, SourceView
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import AnalysisError
 from vrecompute.results.promotion import exact_array
 from vrecompute.results.result import Array, Result
@@ -26,7 +27,7 @@ class MapAnalysis(Analysis):
 
     A Result stays as it is; a histogram, number or array becomes one called `value`, a mapping of these one
     named by its keys. Histograms and numbers add up; arrays are joined end to end, or added for `combine="sum"`.
-    `momenta` and `reads_unit` are those of an Analysis: the function gets columns of `momenta` in GeV.
+    `momenta`, `reads_unit` and `reads_facts` are those of an Analysis: the function gets columns of `momenta` in GeV.
     """
 
     name: ClassVar[str] = "map"
@@ -40,6 +41,7 @@ class MapAnalysis(Analysis):
         momenta: Sequence[str] = (),
         *,
         reads_unit: bool = False,
+        reads_facts: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.function = function
@@ -49,6 +51,7 @@ class MapAnalysis(Analysis):
         # Of a class where one is written; a function brings its own.
         self.momenta = tuple(momenta)  # type: ignore[misc]  # a ClassVar of Analysis
         self.reads_unit = reads_unit  # type: ignore[misc]  # likewise
+        self.reads_facts = checked_facts("map", reads_facts)  # type: ignore[misc]  # likewise
 
     def columns(self, source: SourceView) -> Sequence[str]:
         """Those asked for; all of the source where none were."""

@@ -89,4 +89,11 @@ def _to_tuple(text: Any) -> tuple[float, ...]:
     return tuple(float(item) for item in items)
 
 
-_CONVERT: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, tuple: _to_tuple}
+def _to_int(given: Any) -> int:
+    value = int(given)
+    if not isinstance(given, str) and value != given:  # 1.5 is none, and 3.0 is
+        raise ValueError(given)
+    return value
+
+
+_CONVERT: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, tuple: _to_tuple}

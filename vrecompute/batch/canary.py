@@ -130,7 +130,7 @@ def _meeting(
         "tls": keys,
         "wait_s": wait_s,
     }
-    script = [*prologue(backend.site, {}), f"exec {_image(backend)}python -m vrecompute.batch.probe_job meet"]
+    script = [*prologue(backend.site, {}), f"exec {_image(backend)}python -P -m vrecompute.batch.probe_job meet"]
     # what it complains of is asked for again where it does not start
     meet = backend.access.start(["bash", "-l", "-c", "\n".join(script)])
     try:
@@ -146,7 +146,7 @@ def _meeting(
 
 def _why_no_python(backend: QueueBackend) -> str:
     """What Python says instead of meeting, its last line."""
-    python = f"{_image(backend)}python -c 'import vrecompute.batch.probe_job'"
+    python = f"{_image(backend)}python -P -c 'import vrecompute.batch.probe_job'"
     script = [*prologue(backend.site, {}), f"exec {python}"]
     try:
         done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])

@@ -46,7 +46,7 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
         lines = [*prologue(site, SETTINGS), *OWN_FOLDER, f"trap '{DELETE}' EXIT"]
-        lines.append(f"{self.backend.image_words(site.environment.image)}python -m vrecompute.batch.scheduler")
+        lines.append(f"{self.backend.image_words(site.environment.image)}python -P -m vrecompute.batch.scheduler")
         self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
         self._open.callback(process.wait)
         if process.stdin is not None:

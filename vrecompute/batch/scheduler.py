@@ -63,7 +63,7 @@ def first_facts(stream: IO[bytes]) -> dict[str, Any]:
 @contextlib.contextmanager
 def scheduler_beside(interface: str | None, ports: PortRange | None, pem: Path | None) -> Iterator[str]:
     """The address of a scheduler in a separate process on this machine, for as long as the context is open."""
-    command = [sys.executable, "-m", "vrecompute.batch.scheduler"]
+    command = [sys.executable, "-P", "-m", "vrecompute.batch.scheduler"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     stdin: IO[bytes] | None = process.stdin
     try:

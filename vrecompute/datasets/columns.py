@@ -12,6 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from vrecompute.datasets.dataset import Sample
+from vrecompute.datasets.facts import undeclared_fact
 from vrecompute.nearest import hint
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class Columns:
 
     `variations` are the names of the systematic variations that the analysis declared for this
     sample, the nominal one first. `resources` are local paths of the analysis' resources by name.
-    `kept` are the entry numbers of the events that are left, None where all are; see `entries`.
+    `kept` are the entry numbers of the events that are left, None where all are; see `entries`. `place` is the
+    address of the source, for messages alone: no number may depend on it. `facts` are those of sample and source that
+    the analysis reads (`Analysis.reads_facts`), None where all are.
     """
 
     columns: Mapping[str, Column]
@@ -78,11 +81,19 @@ class Columns:
     stop: int
     variations: tuple[str, ...] = ("nominal",)
     resources: Mapping[str, Path] = field(default_factory=dict)
-    source: str = ""
+    place: str = ""
     kept: NDArray[np.int64] | None = None
+    facts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start if self.kept is None else len(self.kept)
+
+    @property
+    def source(self) -> str:
+        """The address of the source. AnalysisError where the analysis does not say that it reads it."""
+        if self.facts is not None and "source" not in self.facts:
+            raise undeclared_fact("events.source", "source")
+        return self.place
 
     @property
     def entries(self) -> NDArray[np.int64]:
@@ -137,7 +148,7 @@ class Columns:
         for name, other in jagged[1:]:
             if other is not first and not np.array_equal(other, first):
                 raise ValueError(
-                    f"{self.source}: columns {first_name!r} and {name!r} differ in length per event, "
+                    f"{self.place}: columns {first_name!r} and {name!r} differ in length per event, "
                     f"so {collection!r} is not one collection"
                 )
         return first
@@ -159,4 +170,4 @@ class Columns:
         meant = hint(name, self.columns)
         if name == self.sample.weight:
             meant = "; declare it, and the sample is normalised by the sum of its weights"
-        return f"{name!r} is not a declared column of {self.source or 'this chunk'}{meant}"
+        return f"{name!r} is not a declared column of {self.place or 'this chunk'}{meant}"

@@ -35,7 +35,7 @@ def sum_of_weights(events: Columns, weight: str | None) -> float:
         total = float(np.sum(values, dtype=np.float64))
     if not np.isfinite(total):
         last = events.stop - 1
-        raise BadInput(events.source, f"weights {weight!r} of the events {events.start} to {last} add up to {total}")
+        raise BadInput(events.place, f"weights {weight!r} of the events {events.start} to {last} add up to {total}")
     return total
 
 
@@ -45,7 +45,7 @@ def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
     bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
     if bad.size:
         raise BadInput(
-            events.source,
+            events.place,
             f"weight {column!r} is {values[bad[0]]} in event {events.entries[bad[0]]}; it is not finite "
             f"in {bad.size} of the events {events.start} to {events.stop - 1}",
         )
@@ -97,12 +97,12 @@ def _one_number_per_event(events: Columns, name: str, use: str) -> NDArray[Any]:
         lengths = np.diff(column.offsets)
         first = int(np.argmax(lengths != 1))
         raise BadInput(
-            events.source,
+            events.place,
             f"{use} column {name!r} holds lists, {lengths[first]} values in event {events.entries[first]}; it must "
             "hold one number per event",
         )
     if column.values.dtype.kind not in "biuf":
-        raise BadInput(events.source, f"{use} column {name!r} holds {column.values.dtype}, not numbers")
+        raise BadInput(events.place, f"{use} column {name!r} holds {column.values.dtype}, not numbers")
     return column.values
 
 

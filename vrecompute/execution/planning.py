@@ -52,7 +52,9 @@ def planned(manifest: Manifest, context: PreflightContext, eyes: Eyes) -> Planne
         sha256 = eyes.whole([next(s for s in sources if s.path == path) for path in paths])
         sources = [source for source in sources if sha256.get(source.path, "") is not None]
         sources = told_apart(sources, {path: digest for path, digest in sha256.items() if digest is not None})
-    sources += [plan_grid(g, s, context.views[s.name]) for g in manifest.grids for s in context.samples.values()]
+    sources += [
+        plan_grid(g, s, context.view(s, f"grid:{g.name}")) for g in manifest.grids for s in context.samples.values()
+    ]
     unknown = len(found) - len(failures) - sum(s.kind != "grid" for s in sources)
     sources, twins = without_twins(sources, allow=manifest.settings.allow_duplicates)
     plan = Plan.of(context.work, manifest.dataset.samples, sources, manifest.settings.chunk_bytes)

@@ -19,6 +19,7 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
 from vrecompute.analysis.code import difference
 from vrecompute.datasets.dataset import Sample, Source
+from vrecompute.datasets.facts import facts_read
 from vrecompute.errors import (
     AnalysisError,
     BadInput,
@@ -72,6 +73,10 @@ class PreflightContext:
     optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     origin_of: Callable[[str], str] = reader.origin_of
+
+    def view(self, sample: Sample, address: str) -> dict[str, Any]:
+        """What the analysis sees of a source besides its events: what its parts are filed under."""
+        return {**self.views[sample.name], **facts_read(sample, address, self.analysis.reads_facts)}
 
 
 def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[PlannedSource | Failure]:
@@ -246,7 +251,7 @@ def _planned(
         entries=facts.entries,
         columns=columns,
         bounds=split(facts.entries, clusters, data_bytes, context.chunk_bytes),
-        view=context.views[source.sample],
+        view=context.view(sample, source.path),
         data_bytes=data_bytes,
         disk_bytes=lies.compressed_bytes_of(columns),
         reading=reading,

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
+from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics, sha256_json
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
@@ -134,6 +135,7 @@ def compute(
         tree: MergeTree[Result] = MergeTree(source.chunks)
         pieces: list[Piece] = []
         notes.origins.clear()
+        before = _origin_before(source)
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -162,7 +164,7 @@ def compute(
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        origin, unchanged = _origin(source, notes)
+        origin, unchanged = _origin(source, before, notes)
         origins += [origin] if unchanged else []
         nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
@@ -207,7 +209,7 @@ def process_chunk(
 
     The chunk after it, if it is read next, ends at `following`.
     """
-    sample = context.plan.sample(source.sample)
+    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
     if following is not None and (table := _table(store.url, source.sidecar)) is not None:
@@ -217,13 +219,14 @@ def process_chunk(
     clock = time.perf_counter()
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
     with context.reads.watching(context.own):
-        variations = tuple(context.analysis.variations(sample))
+        variations = tuple(context.analysis.variations(SeenSample.of(sample, facts)))
     read = Columns(columns, sample, start, stop, variations, resources, source.path)
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
+    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
     with context.reads.watching(context.own, resources.values()):
-        result = check_result(context.analysis.process(events))
+        result = check_result(context.analysis.process(seen))
     result.events = stop - start
     result.sum_of_weights = weights
     if source.reading.sections:
@@ -251,8 +254,17 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
     return columns
 
 
-def _origin(source: PlannedSource, notes: ReplicaNotes) -> tuple[str, bool]:
-    """What the file is after it was read: where it was rewritten meanwhile, not the one that was opened.
+def _origin_before(source: PlannedSource) -> str:
+    """What the file is before the task reads it; of another machine's, what preflight found, which costs no request."""
+    address = source.places[0] if source.origin else "://"
+    try:
+        return source.origin if "://" in address else reader.origin_of(address)
+    except BadInput:
+        return "gone"
+
+
+def _origin(source: PlannedSource, before: str, notes: ReplicaNotes) -> tuple[str, bool]:
+    """What the file is that was read; where it changed meanwhile, a name that no file has.
 
     And whether it is replicas, of which each is what it was before; of several the origin is that of no single file.
     """
@@ -262,9 +274,12 @@ def _origin(source: PlannedSource, notes: ReplicaNotes) -> tuple[str, bool]:
         now = {address: reader.origin_of(address) for address in notes.origins or source.places[:1]}
     except BadInput:
         return "gone", False
-    before = {address: origin or source.origin for address, origin in notes.origins.items()}
+    opened = {address: origin or source.origin for address, origin in notes.origins.items()}
+    if (after := now.get(source.places[0], before)) != before:
+        # some of it may be of the one and some of the other: what is filed under it is compared with the file first
+        return f"changed-{sha256_json([before, after])}", False
     origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
-    return origin, now == before
+    return origin, now == opened
 
 
 @lru_cache(maxsize=128)

@@ -182,6 +182,15 @@ class EventLoop:
             self._needs = (*names.columns, *(f"event.{name}" for name in names.event))
         return self._needs
 
+    def counted(self) -> tuple[str, ...]:
+        """The collections of which functions read nothing but how many objects there are: `len(muon)`."""
+        names, prepared, steps = self._rewritten({}, weighted=False)
+        functions = [*names.helpers.values(), *(step.function for step in steps)]
+        functions += [maker for column in prepared for maker in column.makers]
+        functions += [column.derive for column in prepared if column.derive is not None]
+        counted = {a.removeprefix("_n__") for f in functions for a in f.arguments if a.startswith("_n__")}
+        return tuple(sorted(counted - {column.partition(".")[0] for column in names.columns}))
+
     def source(self, kinds: Mapping[str, str] | None = None) -> str:
         """The generated module, for the curious; `kinds` are column types by name ("muon.pt": "float32")."""
         return write_source(*self._rewritten(dict(kinds or {}), weighted=False)).text
@@ -206,7 +215,7 @@ class EventLoop:
         varied = {v.column for v in self._varied}
         names = Names(
             prepared=frozenset({*varied, *self._derived}),
-            float_columns=frozenset(c for c, kind in kinds.items() if kind.startswith("float")),
+            casts={column: cast for column, kind in kinds.items() if (cast := _cast(kind))},
             weighted=weighted,
         )
         prepared = [self._prepare_varied(column, names) for column in dict.fromkeys(v.column for v in self._varied)]
@@ -300,3 +309,10 @@ def _columns_of(weights: Mapping[str, NDArray[Any]]) -> tuple[tuple[str, ...], N
 def _kinds(chunk: Chunk) -> dict[str, str]:
     kinds = {f"{c}.{n}": str(v.dtype) for c, x in chunk.collections.items() for n, v in x.columns.items()}
     return kinds | {f"event.{n}": str(v.dtype) for n, v in chunk.event.items()}
+
+
+def _cast(kind: str) -> str | None:
+    """What an element of a column of this type is made: differences of unsigned numbers may be negative."""
+    if kind.startswith("float"):
+        return "_np.float64"
+    return "_np.int64" if kind in {"uint8", "uint16", "uint32"} else None

@@ -35,6 +35,8 @@ def check_result(result: Any) -> Result:
     for name, array in _named(result.arrays, "arrays"):
         if not isinstance(array, Array) or np.asarray(array.values).dtype.hasobject:
             raise AnalysisError(f"array {name!r} is {_kind(array)}; it must be a vrecompute.Array of numbers")
+        if array.merge == "sum" and np.asarray(array.values).dtype.kind == "b":
+            result.arrays[name] = Array(np.asarray(array.values).astype(np.int64), "sum")  # numpy's + of these is `or`
     # As numbers of Python: those of numpy round where their types differ, and wrap around where they are full.
     result.counters = {n: _number(f"counter {n!r}", x) for n, x in _named(result.counters, "counters")}
     result.cutflow = {

@@ -65,7 +65,7 @@ def _offsets(events: Columns, of: LeptonLayout) -> NDArray[np.int64]:
     for (column,) in (of.eta, of.phi, of.charge):
         other = events.offsets(column)
         if other is not offsets and not np.array_equal(other, offsets):
-            raise CorruptFile(events.source, f"columns {of.pt[0]!r} and {column!r} differ in length per event")
+            raise CorruptFile(events.place, f"columns {of.pt[0]!r} and {column!r} differ in length per event")
     return offsets
 
 
@@ -83,7 +83,7 @@ def _check_unit(events: Columns, column: str, pt: NDArray[Any], unit: str) -> No
     if not _ABSURD_LOW[unit] <= typical <= _ABSURD_HIGH[unit]:
         other = "MeV" if unit == "GeV" else "GeV"
         raise BadInput(
-            events.source,
+            events.place,
             f"a typical {column} is {typical:.6g} {unit}, which no sample has: if momenta are in {other}, "
             f"say so of sample {events.sample.name!r} (unit: {other})",
         )

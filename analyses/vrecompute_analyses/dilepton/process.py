@@ -96,7 +96,7 @@ class Dilepton(Analysis):
 
     def process(self, events: Columns) -> Result:
         """Histograms, cutflow and counters of one chunk."""
-        layout = choose_layout(self["layout"], self["channel"], events.names, events.source)
+        layout = choose_layout(self["layout"], self["channel"], events.names, events.place)
         event: dict[str, NDArray[Any]] = {"weight": weights(events)}
         check_weights(events, str(events.sample.weight), event["weight"])
         flavours = FLAVOURS[self["channel"]]
@@ -149,7 +149,7 @@ def _made_up(layout: Layout) -> Columns:
         for (name,), value in ((of.pt, 100.0), (of.eta, 0.5), (of.phi, 0.5)):
             columns[name] = Column(np.full(2, value, dtype=np.float32), offsets)
         columns[of.charge[0]] = Column(np.array([1, -1], dtype=np.int32), offsets)
-    return Columns(columns, Sample("made_up"), 0, 2, source=layout.name)
+    return Columns(columns, Sample("made_up"), 0, 2, place=layout.name)
 
 
 def _of_channels(result: Result, channels: Sequence[str]) -> Result:

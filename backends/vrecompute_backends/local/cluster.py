@@ -72,7 +72,7 @@ def _track_resources_apart() -> None:
     code = f"from multiprocessing.resource_tracker import main; main({read})"
     nowhere = subprocess.DEVNULL  # what it says of a kill helps no user
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         pass_fds=(read,),
         start_new_session=True,
         stdin=nowhere,

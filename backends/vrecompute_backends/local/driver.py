@@ -37,7 +37,8 @@ _LOG = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.8
 # No Python process that reads events is smaller.
 _LEAST_BYTES = 64 << 20
-# The other side imports what this side can, wherever it was found.
+# The other side imports what this side can, wherever it was found; until it knows that, nothing of the working
+# directory (-P, which its children inherit), where another user may have put a `json.py`.
 _BOOT = (
     "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given.pop('path'); "
     "from vrecompute_backends.local.cluster import main; main(given, int(sys.argv[1]))"
@@ -105,7 +106,7 @@ class LocalDask(Cluster):
         self._answers, theirs = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs)],
+                [sys.executable, "-P", "-c", _BOOT, str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=(theirs,),
                 # The user's Dask settings may be for another cluster.

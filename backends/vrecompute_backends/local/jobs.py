@@ -156,7 +156,7 @@ class LocalJobs(Backend):
         if not job.workers:
             return command
         shape = ["--workers", str(job.workers), "--threads", str(self.site.workers.threads)]
-        return [sys.executable, "-m", "vrecompute_backends.local.allocation", *shape, "--", *command]
+        return [sys.executable, "-P", "-m", "vrecompute_backends.local.allocation", *shape, "--", *command]
 
     def _status(self, job_id: JobId) -> JobStatus:
         folder = self._spool / job_id

@@ -123,8 +123,8 @@ class _Loop:
         for name in self.names.event:
             self.use(f"_column__{name}")
             value = f"_column__{name}[_entry]"
-            is_float = f"event.{name}" in self.names.float_columns
-            write(2, f"_event__{name} = {f'_np.float64({value})' if is_float else value}")
+            cast = self.names.casts.get(f"event.{name}")
+            write(2, f"_event__{name} = {value if cast is None else f'{cast}({value})'}")
         for column in self.prepared.values():
             write(2, f"_ready__{column.key} = False")
             if not column.varied:

@@ -35,11 +35,12 @@ class Names:
     """Names that all generated functions of one loop share, and what was met while rewriting them.
 
     `prepared` are columns ("electron.pt") that are computed per event: varied or derived ones.
-    `columns` are those read from the source, with the place of first use.
+    `columns` are those read from the source, with the place of first use; `casts` the function that makes a number of
+    one ("_np.float64" of a float32).
     """
 
     prepared: frozenset[str]
-    float_columns: frozenset[str] = frozenset()
+    casts: Mapping[str, str] = field(default_factory=dict)
     columns: dict[str, Where] = field(default_factory=dict)
     event: dict[str, Where] = field(default_factory=dict)
     parameters: dict[str, Where] = field(default_factory=dict)
@@ -259,7 +260,7 @@ class _Rewriter(ast.NodeTransformer):
         return [expr("_fault"), expr(f"_np.int64({number})"), expr("_entry")]
 
     def element(self, collection: str, column: ast.Attribute, node: ast.Subscript) -> ast.expr:
-        """`muon.pt[i]`: one element, floats as float64; an unsigned index saves numpy's test for negative ones."""
+        """`muon.pt[i]`: one element, as `Names.casts` has it; unsigned indices save numpy's test for negative ones."""
         full, text = f"{collection}.{column.attr}", ast.unparse(node)
         if not isinstance(node.ctx, ast.Load):
             self.fail(node, f"{text}: a column cannot be written; keep the value under a name of your own")
@@ -270,17 +271,17 @@ class _Rewriter(ast.NodeTransformer):
         if full in self.names.prepared and not self.raw:
             array, base = f"_var__{collection}__{column.attr}", f"_row__{collection}__{column.attr}"
             self.prepared.add(full)
-            is_float = False
+            cast = None
         else:
             array, base = f"_raw__{collection}__{column.attr}", f"_at__{collection}"
             self.names.columns.setdefault(full, self.where(column))
-            is_float = full in self.names.float_columns
+            cast = self.names.casts.get(full)
         self.use(array, base, f"_n__{collection}")
         number = [expr(f"_n__{collection}"), *self.site(node, ast.unparse(column.value))]
         index = ast.Call(expr("_inside"), [self.visit(node.slice), *number], [])
         position = ast.Call(expr("_np.uint64"), [ast.BinOp(expr(base), ast.Add(), index)], [])
         made = ast.Subscript(expr(array), position, ast.Load())
-        return ast.Call(expr("_np.float64"), [made], []) if is_float else made
+        return made if cast is None else ast.Call(expr(cast), [made], [])
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         bound = self.kind(node.value)
