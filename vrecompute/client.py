@@ -26,6 +26,7 @@ from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
+from vrecompute.execution.shortlived import warn_of_short_lived
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
@@ -185,6 +186,7 @@ class Client(Closing):
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
+        warn_of_short_lived(self.store, manifest, self._site_workers.job_s())
         manifest.write(self.store)
         return self._carry_out(Run(self.store, manifest, lambda: made))
 
@@ -219,6 +221,7 @@ class Client(Closing):
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         detached = Detached(self.backend, self.site, self.store, manifest)
+        warn_of_short_lived(self.store, manifest, self._site_workers.job_s(walltime_s, detached=True))
         manifest.write(self.store)
         run = Run(self.store, manifest, lambda: made, detached)
         try:
@@ -278,7 +281,8 @@ class Client(Closing):
             self._site_workers.bring(secret_files(self.store, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         access = None if self.site.access.kind == "local" else self._access
-        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access)
+        job_s = self._site_workers.job_s(walltime_s, detached=detach)
+        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access, job_s)
 
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.

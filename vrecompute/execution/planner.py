@@ -113,6 +113,9 @@ class Planner:
 
         def looking(ended: Finished | None, done: int) -> None:
             opened = min(done * _BATCH, len(sources))
+            for failure in ended.value[0] if ended is not None and ended.how == "done" else ():
+                if isinstance(failure, Failure) and failure.kind == "credentials":
+                    self.tally.failed(failure)  # those of other files would be the same
             if ended is None and self.walltime.is_up:
                 self.walltime.not_opened(self.manifest.dataset.name, opened, len(sources))
             self.watch.report(stage="preflight", sources_total=len(sources), sources_done=opened)

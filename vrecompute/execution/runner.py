@@ -9,6 +9,7 @@ a second Runner on the same run only adds parts that are equal.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.shortlived import short_lived
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
 from vrecompute.execution.task import TaskContext
@@ -50,6 +52,9 @@ __all__ = ["Runner"]
 
 # How often the store is asked whether a client wants an end.
 _CANCEL_S = 2.0
+# How often the lives of credentials are compared with the planned end.
+_LIVES_S = 60.0
+_LOG = logging.getLogger(__name__)
 
 
 class Runner:
@@ -89,6 +94,9 @@ class Runner:
         self._aside = SetAside(store)
         self._cancelled = False
         self._looked = 0.0
+        # of a live run the client has just said it
+        self._lives_looked = -_LIVES_S if self.walltime.ends is not None else time.monotonic()
+        self._lives_said: set[str] = set()
         self._patience = Patience(self.control)
 
     def cancel(self) -> None:
@@ -237,9 +245,23 @@ class Runner:
             raise ClusterLost(why)
         wait = self._patience.look(pool, ended)
         self.report(waiting=wait.reason, waiting_s=wait.seconds, waiting_for=wait.kind)
+        if time.monotonic() - self._lives_looked > _LIVES_S:
+            self._lives_looked = time.monotonic()
+            self._say_lives()
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
+
+    def _say_lives(self) -> None:
+        """Say once of each credential that it ends before this job does, or before the run at its present rate."""
+        ends, of = self.walltime.ends, "the job"
+        if ends is None:
+            ends, of = time.time() + (self.progress.eta_s or 0.0), "the run"
+        for credential, said in short_lived(self.store, self.manifest.dataset, ends, of).items():
+            if credential not in self._lives_said:
+                self._lives_said.add(credential)
+                self.log.event("credential", said=said)
+                _LOG.warning("run %s: %s", self.manifest.run, said)
 
     def report(self, **changes: object) -> None:
         """Make progress known."""

@@ -32,7 +32,8 @@ class ByteSource(Protocol):
     worked on. One that has `proves_itself`, and it is true, compares each answer with its stamp, and need not be looked
     at for each chunk. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal
     digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
-    whether each is a folder itself.
+    whether each is a folder itself; and `lifetime`, the Lifetime of the credential that an address is read with, or
+    None, told from what is on this machine.
     """
 
     @property

@@ -7,21 +7,19 @@ $X509_USER_PROXY or of /tmp/x509up_u<uid>.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from vrecompute.lifetime import Lifetime, moment_text, token_claims
 from vrecompute.regular_file import read_regular
 
-__all__ = ["Proxy", "Token", "bearer_token", "why_none", "x509_proxy"]
+__all__ = ["Proxy", "Token", "bearer_token", "lifetime", "usable", "why_none", "x509_proxy"]
 
 _MOST_BYTES = 64 * 1024
 _FOLDER, _ME = "/tmp", os.getuid()
@@ -47,8 +45,13 @@ class Token:
         hosts = {re.sub(r"^[a-z]+://", "", a).partition("/")[0].partition(":")[0] for a in self.audience}
         return not self.audience or host in hosts or any(audience.endswith(_ANY) for audience in self.audience)
 
+    @property
+    def name(self) -> str:
+        """What it is, and where."""
+        return f"the bearer token of {self.where}"
+
     def __str__(self) -> str:
-        return f"the bearer token of {self.where}{_over(self.expires)}"
+        return f"{self.name}{_over(self.expires)}"
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,26 @@ class Proxy:
         """Whether it has expired."""
         return self.expires <= time.time()
 
+    @property
+    def name(self) -> str:
+        """What it is, and where."""
+        return f"the X.509 proxy {self.path}"
+
     def __str__(self) -> str:
-        return f"the X.509 proxy {self.path}{_over(self.expires)}"
+        return f"{self.name}{_over(self.expires)}"
 
 
 def _over(expires: float | None) -> str:
     if expires is None or expires > time.time():
         return ""
-    return f", which expired at {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M} UTC"
+    return f", which expired at {moment_text(expires)}"
 
 
 def bearer_token() -> Token | None:
     """The first token that is found, be it expired or not."""
     for where, text in _tokens():
         if re.fullmatch(r"[A-Za-z0-9._~+/=-]+", value := text.strip()):
-            return Token(value, where, *_claims(value))
+            return Token(value, where, *token_claims(value))
     return None
 
 
@@ -101,6 +109,20 @@ def _proxy(path: Path, stamp: int) -> Proxy | None:
         chain = x509.load_pem_x509_certificates(read_regular(path, _MOST_BYTES))
         return Proxy(str(path), stamp, min(c.not_valid_after_utc for c in chain).timestamp())
     return None
+
+
+def usable() -> list[Token | Proxy] | None:
+    """What there is that has not expired, token and proxy; None where nothing was found, be it expired or not."""
+    found = [item for item in (bearer_token(), x509_proxy()) if item is not None]
+    return [item for item in found if not item.is_over] if found else None
+
+
+def lifetime(host: str) -> Lifetime | None:
+    """That of the credential which a host may be shown the longest; None without one, or where it tells no end."""
+    token, proxy = bearer_token(), x509_proxy()
+    shown = [item for item in (token if token is not None and token.is_for(host) else None, proxy) if item is not None]
+    lives = [Lifetime(item.name, item.expires) for item in shown if item.expires is not None]
+    return max(lives, key=lambda life: life.ends) if lives and len(lives) == len(shown) else None
 
 
 def why_none() -> str:
@@ -134,15 +156,3 @@ def _content(path: Path, *, shared: bool) -> bytes | None:
         return None if shared and path.stat().st_uid != _ME else read_regular(path, _MOST_BYTES)
     except OSError:
         return None
-
-
-def _claims(token: str) -> tuple[float | None, tuple[str, ...]]:
-    """When a JSON web token expires and whom it is for, unverified; nothing of any other token."""
-    try:
-        body = token.split(".")[1]
-        said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        audience = said.get("aud", ())
-        several = (audience,) if isinstance(audience, str) else tuple(map(str, audience))
-        return float(said["exp"]) if "exp" in said else None, several
-    except (LookupError, ValueError, TypeError, AttributeError):
-        return None, ()

@@ -8,6 +8,7 @@ Keys sign URLs here, for minutes; ranges are read from these as from any web ser
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from vrecompute.errors import (
     UnreadableFile,
     UsageError,
 )
+from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import link_of
 from vrecompute.remote import http
 from vrecompute.remote.fetch import Passing, patiently
@@ -53,12 +55,17 @@ class S3Source(http.HttpSource):
             raise UnreadableFile(folder, f"{link_of(folder)} holds nothing there")
         return found
 
+    @staticmethod
+    def lifetime(address: str) -> Lifetime | None:
+        """See `ByteSource`."""
+        return _place(address)[0].lifetime()
+
     def checksum(self, algorithm: str) -> None:
         """No service tells any that is known to be of the whole object."""
 
     def _look(self) -> None:
-        what = {"Bucket": self._connection.bucket, "Key": self._key}
-        said = _asked(self.address, self._connection, lambda client: client.head_object(**what))
+        connection = self._connection
+        said = _asked(self.address, lambda: connection.head("reading it", self._key, connection.ask_once))
         told = said["ResponseMetadata"]["HTTPHeaders"]
         self.size = int(said["ContentLength"])
         self._validators = {n: told[n.lower()] for n in http.TOLD if n.lower() in told}
@@ -67,11 +74,8 @@ class S3Source(http.HttpSource):
     def _url(self) -> str:
         if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:
             what = {"Bucket": self._connection.bucket, "Key": self._key}
-            sign = partial(self._connection.client.generate_presigned_url, "get_object", what, _SIGNED_S)
-            self._signed, self._signed_at = (
-                _asked(self.address, self._connection, lambda client: sign()),
-                time.monotonic(),
-            )
+            self._signed = _asked(self.address, lambda: _signed(self._connection, what))
+            self._signed_at = time.monotonic()
         return self._signed
 
 
@@ -94,8 +98,8 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
     start, found = prefix.rstrip("/") + "/" if prefix.strip("/") else "", []
     more: dict[str, Any] = {}
     while True:
-        what = {"Bucket": connection.bucket, "Prefix": start, "Delimiter": "/", **more}
-        said = _asked(folder, connection, lambda client, what=what: client.list_objects_v2(**what))
+        what = {"Prefix": start, "Delimiter": "/", **more}
+        said = _asked(folder, lambda what=what: connection.ask_once("reading it", "list_objects_v2", **what))
         found += [(item["Prefix"][len(start) :].rstrip("/"), True) for item in said.get("CommonPrefixes", ())]
         found += [(item["Key"][len(start) :], False) for item in said.get("Contents", ()) if item["Key"] != start]
         if not said.get("IsTruncated"):
@@ -103,11 +107,15 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
         more = {"ContinuationToken": said["NextContinuationToken"]}
 
 
-def _asked(address: str, connection: S3Connection, ask: Any) -> Any:
+def _signed(connection: S3Connection, what: dict[str, str]) -> str:
+    with connection.asking("reading it"):
+        return str(connection.client.generate_presigned_url("get_object", what, _SIGNED_S))
+
+
+def _asked(address: str, ask: Callable[[], Any]) -> Any:
     """What the service answers. Raises what its refusal means of a source."""
     try:
-        with connection.asking("reading it"):
-            return ask(connection.client)
+        return ask()
     except TransientStore as error:
         raise Passing(address, str(error)) from error
     except (StoreRefused, UsageError) as error:

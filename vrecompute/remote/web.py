@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
-from vrecompute.remote.credentials import bearer_token, why_none, x509_proxy
+from vrecompute.remote.credentials import bearer_token, usable, why_none, x509_proxy
 from vrecompute.remote.fetch import Passing
 
 if TYPE_CHECKING:
@@ -164,12 +164,10 @@ def _request(
 def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFile:
     """What a status besides those that give something means."""
     status, link = response.status, link_of(url)
-    token, proxy = bearer_token(), x509_proxy()
-    usable = [item for item in (token, proxy) if item is not None and not item.is_over]
-    over = [item for item in (token, proxy) if item is not None and item.is_over]
-    if url.startswith("https:") and (status == 401 or (status == 403 and over and not usable)):
-        if usable:
-            why = f"does not accept {' or '.join(map(str, usable))}; get one that it accepts"
+    good = usable()
+    if url.startswith("https:") and (status == 401 or (status == 403 and good == [])):
+        if good:
+            why = f"does not accept {' or '.join(map(str, good))}; get one that it accepts"
         else:
             why = f"asks for a credential: {why_none()}; renew it"
         return CredentialError(address, f"{link} {why} and run again, and what is finished is kept")
@@ -178,7 +176,7 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
         return Passing(address, f"{link} is too busy or failed ({status})", float(after) if after.isdecimal() else 0.0)
     known = {
         401: "asks for a credential, which is sent over https alone",
-        403: f"does not permit it to {' or '.join(map(str, usable)) or 'users without a credential'}",
+        403: f"does not permit it to {' or '.join(map(str, good or ())) or 'users without a credential'}",
         404: "has no such file",
         410: "has no such file any more",
     }

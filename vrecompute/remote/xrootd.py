@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
+from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import Stamp, link_of
-from vrecompute.remote.credentials import why_none
+from vrecompute.remote.credentials import lifetime, usable, why_none
 from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
 from vrecompute.traffic import fetched
 
@@ -39,7 +41,7 @@ _PATIENCE = {
 # Errors that a server answers (XProtocol.hh), and that the client finds (XrdClStatus.hh).
 _ANSWERED = 400
 _SAID = {3010: "does not permit it", 3011: "has no such file", 3015: "has no such file", 3016: "has a folder there"}
-_NOT_AUTHENTICATED = 3030
+_NOT_PERMITTED, _NOT_AUTHENTICATED = 3010, 3030
 _FAILING = frozenset({3005, 3007, 3008, 3012, 3014, 3020, 3024, 3029, 3031, 3034, 3035})
 _NO_LOGIN = frozenset({203, 204})
 _HEXADECIMAL = re.compile("[0-9a-fA-F]+")
@@ -66,6 +68,11 @@ class RootSource:
 
         found = patiently(lambda: _asked(folder, "dirlist", DirListFlags.STAT))
         return ((entry.name, bool(entry.statinfo.flags & StatInfoFlags.IS_DIR)) for entry in found)
+
+    @staticmethod
+    def lifetime(address: str) -> Lifetime | None:
+        """See `ByteSource`."""
+        return lifetime(urlsplit(address).hostname or "")
 
     def checksum(self, algorithm: str) -> str | None:
         """What the server says that the file's checksum is; None where it has none of the kind."""
@@ -148,7 +155,8 @@ def _said(address: str, answer: tuple[Any, Any]) -> Any:
     if status.ok:
         return content
     link, said = link_of(address), " ".join(status.message.split())
-    if status.code in _NO_LOGIN or (status.code, status.errno) == (_ANSWERED, _NOT_AUTHENTICATED):
+    refused = {_NOT_AUTHENTICATED} | ({_NOT_PERMITTED} if usable() == [] else set())  # all there is has expired
+    if status.code in _NO_LOGIN or (status.code == _ANSWERED and status.errno in refused):
         raise CredentialError(address, f"{link} does not let {socket.gethostname()} in ({said}): {why_none()}")
     if status.code == _ANSWERED and status.errno not in _FAILING:
         raise UnreadableFile(address, f"{link} {_SAID.get(status.errno, 'refuses it')} ({said})")

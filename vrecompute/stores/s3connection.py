@@ -31,6 +31,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused, TransientStore, UsageError
+from vrecompute.lifetime import Lifetime, token_claims
 from vrecompute.nearest import hint
 from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
@@ -193,7 +194,7 @@ class S3Connection:
         """What the address names, as botocore has it."""
         secret, role = self.address.secret(), self.address.options.get("role")
         if not role:
-            return _keys_of(secret, f"{self}: what credentials={self.address.credentials} names")
+            return _keys_of(secret, self._named)
         endpoint = self.address.options.get("sts") or self.address.endpoint
         sts = self._service(session, "sts", endpoint, aws_access_key_id="-", aws_secret_access_key="-")  # asks for none
         with self.asking("the exchange of a web-identity token"):
@@ -202,17 +203,49 @@ class S3Connection:
             )["Credentials"]
         return _keys_of(json.dumps(got, default=lambda moment: moment.isoformat()), f"{self}: what STS gave")
 
+    @property
+    def _named(self) -> str:
+        return f"{self}: what credentials={self.address.credentials} names"
+
+    def lifetime(self) -> Lifetime | None:
+        """That of what `credentials` names; None where it tells no end, or where boto3 finds the keys by itself."""
+        named = self.address.credentials.partition(":")[0] in ("env", "file")
+        if not named and not self.address.is_delivered:
+            return None
+        try:
+            secret = self.address.secret()
+            if self.address.options.get("role"):
+                ends, what = token_claims(secret)[0], "the web-identity token"
+            else:
+                until, what = _keys_of(secret, self._named)["expiry_time"], "the S3 key"
+                ends = None if until is None else datetime.fromisoformat(until).timestamp()
+        except (StoreRefused, ValueError):  # the first request says so
+            return None
+        return None if ends is None else Lifetime(f"{what} of {self.address.credentials or 'this job'}", ends)
+
     def ask(self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any) -> Any:
         """What `then` makes of the answer to a request about the bucket, made again where either fails in passing.
 
         `method` and `given` are boto3's. Each request is tried again by itself: of many, all have to get through.
         """
+        return persistent(lambda: self.ask_once(what, method, then=then, **given), TransientStore)
 
-        def once() -> Any:
-            with self.asking(what):
-                return then(getattr(self.client, method)(Bucket=self.bucket, **given))
+    def ask_once(
+        self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any
+    ) -> Any:
+        """As `ask`, without another try."""
+        with self.asking(what):
+            return then(getattr(self.client, method)(Bucket=self.bucket, **given))
 
-        return persistent(once, TransientStore)
+    def head(self, what: str, key: str, ask: Callable[..., Any]) -> dict[str, Any]:
+        """What a HEAD says of an object, by one of the two above. Raises why not, which the text of a GET says."""
+        try:
+            return dict(ask(what, "head_object", Key=key))
+        except (AbsentObject, TransientStore):
+            raise
+        except StoreError:
+            ask(what, "get_object", Key=key, Range="bytes=0-0", then=lambda answer: answer["Body"].close())
+            raise
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:
@@ -304,7 +337,11 @@ def _renewed(read: Any) -> Any:
     """botocore's credentials, which read themselves anew."""
     from botocore.credentials import RefreshableCredentials
 
-    return RefreshableCredentials.create_from_metadata(metadata=read(), refresh_using=read, method="vrecompute")
+    def dated() -> Any:
+        keys = read()
+        return {**keys, "expiry_time": keys["expiry_time"] or (datetime.now(UTC) + _UNDATED).isoformat()}
+
+    return RefreshableCredentials.create_from_metadata(metadata=dated(), refresh_using=dated, method="vrecompute")
 
 
 def _keys_of(text: str, where: str) -> dict[str, str | None]:
@@ -323,5 +360,4 @@ def _keys_of(text: str, where: str) -> dict[str, str | None]:
         raise StoreRefused(wrong) from None
     if not found["access_key"] or not found["secret_key"]:
         raise StoreRefused(wrong)
-    found["expiry_time"] = found["expiry_time"] or (datetime.now(UTC) + _UNDATED).isoformat()
     return found
