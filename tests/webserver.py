@@ -122,10 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path, pem: Path | None = None, clients: Path | None = None) -> Iterator[WebServer]:
+def serving(folder: Path, pem: Path | None = None, clients: Path | None = None, port: int = 0) -> Iterator[WebServer]:
     """A server of `folder` on loopback, over https with the certificate and key in `pem`, to such `clients` alone."""
     told = WebServer(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"told": told}))
+    server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"told": told}))
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up, as they should
     if pem is not None:

@@ -21,7 +21,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.remote.credentials import bearer_token, usable, why_none, x509_proxy
-from vrecompute.remote.fetch import Passing
+from vrecompute.remote.deadhosts import reaching
+from vrecompute.remote.fetch import Passing, Unreached
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -112,7 +113,15 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
         proxy = x509_proxy()
         why = why_none() if proxy is None or proxy.is_over else f"{proxy} is not accepted"
         return CredentialError(address, f"{link_of(url)} asks for a certificate ({cause.reason}): {why}; renew it")
-    return Passing(address, f"{link_of(url)} does not answer: {said[:300]}")
+    kind = Unreached if _is_silence(error) else Passing
+    return kind(address, f"{link_of(url)} does not answer: {said[:300]}")
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether there was no host to be connected to, or it said nothing at all, so that others of its files wait too."""
+    from urllib3 import exceptions
+
+    return isinstance(error, (exceptions.TimeoutError, exceptions.ProxyError))
 
 
 def _asked(address: str, method: str, url: str, headers: Mapping[str, str], manner: Manner) -> BaseHTTPResponse:
@@ -144,20 +153,21 @@ def _request(
         sent["Authorization"] = f"Bearer {token.value}"
     from urllib3 import Timeout
 
-    try:
-        response: BaseHTTPResponse = _pool(url, manner.ca).request(
-            method,
-            url,
-            headers=sent,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=Timeout(connect=_CONNECT_S, read=_ANSWER_S),
-            pool_timeout=_FREE_S,
-        )
-    except broken() as error:
-        raise failed(address, url, error) from error
+    with reaching(address, link_of(url)):
+        try:
+            response: BaseHTTPResponse = _pool(url, manner.ca).request(
+                method,
+                url,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(connect=_CONNECT_S, read=_ANSWER_S),
+                pool_timeout=_FREE_S,
+            )
+        except broken() as error:
+            raise failed(address, url, error) from error
     return response
 
 
