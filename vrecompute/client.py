@@ -21,12 +21,12 @@ from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
 from vrecompute.errors import DamagedObject, UnknownRun, UsageError
 from vrecompute.execution.byvalue import pack_for
+from vrecompute.execution.credentials import job_secrets, warn_of_short_lived
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
-from vrecompute.execution.shortlived import warn_of_short_lived
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import AttachedRun, Run
 from vrecompute.runlist import RunFacts, list_runs
@@ -278,7 +278,7 @@ class Client(Closing):
             script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
-            self._site_workers.bring(secret_files(self.store, read=False))
+            self._site_workers.bring(job_secrets(self.store, manifest.dataset, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         access = None if self.site.access.kind == "local" else self._access
         job_s = self._site_workers.job_s(walltime_s, detached=detach)
@@ -371,7 +371,7 @@ class Client(Closing):
                 site_workers.leave(made[-1].dask)
             site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
-            site_workers.bring(secret_files(run.store))
+            site_workers.bring(job_secrets(run.store, run.manifest.dataset))
             runner = Runner(
                 site_workers.dask,
                 run.store,

@@ -119,11 +119,24 @@ class Workforce(WorkerControl):
             return self._backend
 
     def bring(self, secret_files: Mapping[str, bytes]) -> None:
-        """What workers that are started from now on need to reach the store."""
+        """What workers need to reach the store and the sources.
+
+        Those that are there and were brought less are begun anew, unless runs are under way.
+        """
         with self._lock:
             self._secret_files = secret_files
             if self._backend is not None:
                 self._backend.secret_files = secret_files
+            if self._cluster is None or self._cluster.bring(secret_files):
+                return
+            if any(self._busy.values()):
+                _LOG.warning(
+                    "workers that are there lack a credential of this run; they stay, since a run is under way"
+                )
+                return
+            _LOG.warning("workers are begun anew, since those that are there lack a credential of this run")
+            self._cluster.close()
+            self._cluster = None
 
     @property
     def dask(self) -> DaskClient:

@@ -14,6 +14,7 @@ from vrecompute.datasets.dataset import Dataset, Source
 from vrecompute.datasets.find_files import There, is_url
 from vrecompute.errors import StoreError, UnreadableFile
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
@@ -21,7 +22,6 @@ from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.planning import planned
 from vrecompute.execution.preflight import PreflightContext, known_sources
 from vrecompute.execution.runlog import outcomes
-from vrecompute.execution.shortlived import short_lived
 from vrecompute.execution.stock import Proofs, stock
 from vrecompute.execution.wholefile import kept_digest
 from vrecompute.execution.whyanew import why_anew

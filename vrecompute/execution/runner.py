@@ -22,6 +22,7 @@ from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import failure_of
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
@@ -34,7 +35,6 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
-from vrecompute.execution.shortlived import short_lived
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
 from vrecompute.execution.task import TaskContext

@@ -33,7 +33,8 @@ class ByteSource(Protocol):
     at for each chunk. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal
     digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
     whether each is a folder itself; and `lifetime`, the Lifetime of the credential that an address is read with, or
-    None, told from what is on this machine.
+    None, told from what is on this machine; and `secret_files`, which gives what a job has to be brought to read an
+    address, name -> content, left empty without `read`.
     """
 
     @property

@@ -81,6 +81,12 @@ class HttpSource:
         parts = urlsplit(address)
         return credentials.lifetime(parts.hostname or "") if parts.scheme == "https" else None
 
+    @staticmethod
+    def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
+        """See `ByteSource`."""
+        parts = urlsplit(address)
+        return credentials.secret_files(parts.hostname or "", read=read) if parts.scheme == "https" else {}
+
     def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
         """See `ByteSource`."""
         at_once(self._requests(pieces, into), self.link)

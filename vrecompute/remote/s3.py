@@ -24,7 +24,8 @@ from vrecompute.errors import (
 from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import link_of
 from vrecompute.remote import http
-from vrecompute.remote.fetch import Passing, patiently
+from vrecompute.remote.deadhosts import reaching
+from vrecompute.remote.fetch import Passing, Unreached, patiently
 from vrecompute.remote.web import Manner
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.s3connection import S3Connection
@@ -60,12 +61,18 @@ class S3Source(http.HttpSource):
         """See `ByteSource`."""
         return _place(address)[0].lifetime()
 
+    @staticmethod
+    def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
+        """See `ByteSource`."""
+        connection = _place(address)[0]
+        return {connection.address.secret_name: connection.secret() if read else b""}
+
     def checksum(self, algorithm: str) -> None:
         """No service tells any that is known to be of the whole object."""
 
     def _look(self) -> None:
         connection = self._connection
-        said = _asked(self.address, lambda: connection.head("reading it", self._key, connection.ask_once))
+        said = _asked(self.address, connection, lambda: connection.head("reading it", self._key, connection.ask_once))
         told = said["ResponseMetadata"]["HTTPHeaders"]
         self.size = int(said["ContentLength"])
         self._validators = {n: told[n.lower()] for n in http.TOLD if n.lower() in told}
@@ -74,7 +81,7 @@ class S3Source(http.HttpSource):
     def _url(self) -> str:
         if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:
             what = {"Bucket": self._connection.bucket, "Key": self._key}
-            self._signed = _asked(self.address, lambda: _signed(self._connection, what))
+            self._signed = _understood(self.address, lambda: _signed(self._connection, what))
             self._signed_at = time.monotonic()
         return self._signed
 
@@ -99,7 +106,9 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
     more: dict[str, Any] = {}
     while True:
         what = {"Prefix": start, "Delimiter": "/", **more}
-        said = _asked(folder, lambda what=what: connection.ask_once("reading it", "list_objects_v2", **what))
+        said = _asked(
+            folder, connection, lambda what=what: connection.ask_once("reading it", "list_objects_v2", **what)
+        )
         found += [(item["Prefix"][len(start) :].rstrip("/"), True) for item in said.get("CommonPrefixes", ())]
         found += [(item["Key"][len(start) :], False) for item in said.get("Contents", ()) if item["Key"] != start]
         if not said.get("IsTruncated"):
@@ -112,12 +121,19 @@ def _signed(connection: S3Connection, what: dict[str, str]) -> str:
         return str(connection.client.generate_presigned_url("get_object", what, _SIGNED_S))
 
 
-def _asked(address: str, ask: Callable[[], Any]) -> Any:
-    """What the service answers. Raises what its refusal means of a source."""
+def _asked(address: str, connection: S3Connection, ask: Callable[[], Any]) -> Any:
+    """What the service answers. Raises as `_understood`."""
+    with reaching(address, connection.address.endpoint or link_of(address)):
+        return _understood(address, ask)
+
+
+def _understood(address: str, ask: Callable[[], Any]) -> Any:
+    """What `ask` gives. Raises what a refusal means of a source."""
     try:
         return ask()
     except TransientStore as error:
-        raise Passing(address, str(error)) from error
+        kind = Passing if hasattr(error.__cause__, "response") else Unreached
+        raise kind(address, str(error)) from error
     except (StoreRefused, UsageError) as error:
         raise CredentialError(address, str(error)) from error
     except AbsentObject as error:
