@@ -25,7 +25,7 @@ from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import link_of
 from vrecompute.remote import http
 from vrecompute.remote.deadhosts import reaching
-from vrecompute.remote.fetch import Passing, Unreached, patiently
+from vrecompute.remote.fetch import Passing, Piece, Unreached, patiently
 from vrecompute.remote.web import Manner
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.s3connection import S3Connection
@@ -77,6 +77,10 @@ class S3Source(http.HttpSource):
         self.size = int(said["ContentLength"])
         self._validators = {n: told[n.lower()] for n in http.TOLD if n.lower() in told}
         fetched(self.link, 0)
+
+    def _transfer(self, request: list[Piece], into: memoryview) -> None:
+        self._connection.bandwidth.take(sum(piece.stop - piece.start for piece in request))
+        super()._transfer(request, into)
 
     def _url(self) -> str:
         if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:

@@ -6,6 +6,7 @@
     credentials   profile:NAME, file:PATH or env:NAME; without one what boto3 finds by itself
     region        the profile's, or us-east-1, which services besides Amazon's do not look at
     ca            a file with the certificates that the service is verified by; without one $AWS_CA_BUNDLE
+    max_mb_per_s  the most that each process exchanges with the service on average, in 10**6 bytes a second
     role, sts     `credentials` is a web-identity token, exchanged for short-lived keys of this role at that address
                   (the endpoint's own without one)
 
@@ -23,7 +24,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -35,6 +36,7 @@ from vrecompute.lifetime import Lifetime, token_claims
 from vrecompute.nearest import hint
 from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
+from vrecompute.stores.bandwidth import LEAST_MB_PER_S, bandwidth
 
 __all__ = ["Fault", "S3Connection", "md5_of"]
 
@@ -43,7 +45,8 @@ CONNECTIONS = 16
 _CONNECT_S, _ANSWER_S = 10, 60
 # Keys that do not say when they expire are read anew when this is nearly over: botocore looks 15 minutes ahead.
 _UNDATED = timedelta(minutes=30)
-_OPTIONS = ("region", "ca", "role", "sts", "http")
+_OPTIONS = ("region", "ca", "role", "sts", "http", "max_mb_per_s")
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 _CODES: Mapping[str, str] = {
     **dict.fromkeys(("NoSuchKey", "NotFound", "404"), "absent"),
     **dict.fromkeys(("PreconditionFailed", "412"), "changed"),
@@ -101,6 +104,7 @@ class S3Connection:
             raise UsageError(f"s3://{address.place}: {self.bucket!r} is no name of a bucket; write s3://bucket/prefix")
         if address.options.get("role") and address.credentials.partition(":")[0] not in ("env", "file"):
             raise UsageError(f"{self}: a role needs a web-identity token; name it: credentials=file:PATH or env:NAME")
+        self.bandwidth = bandwidth(address.endpoint, _mb_per_s(address.options.get("max_mb_per_s")))
         self._lock = threading.Lock()
         self._made: tuple[int, Any] = (0, None)
 
@@ -234,8 +238,13 @@ class S3Connection:
         self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any
     ) -> Any:
         """As `ask`, without another try."""
+        span = _RANGE.fullmatch(given.get("Range", ""))
+        self.bandwidth.take(1 + int(span[2]) - int(span[1]) if span else len(given.get("Body", b"")))
         with self.asking(what):
-            return then(getattr(self.client, method)(Bucket=self.bucket, **given))
+            answer = getattr(self.client, method)(Bucket=self.bucket, **given)
+            if span is None and "Body" in answer:
+                self.bandwidth.take(answer["ContentLength"])
+            return then(answer)
 
     def head(self, what: str, key: str, ask: Callable[..., Any]) -> dict[str, Any]:
         """What a HEAD says of an object, by one of the two above. Raises why not, which the text of a GET says."""
@@ -289,7 +298,10 @@ class S3Connection:
             case "bucket":
                 return Fault("refused", f"there is no bucket {self.bucket!r} at {self._where}; make it, or correct it")
             case "denied":
-                return Fault("refused", f"{self._where} does not permit this to {keys}, or does not know them ({code})")
+                mend = "ask the owner of the bucket to permit it, or name other keys (credentials=...)"
+                return Fault(
+                    "refused", f"{self._where} does not permit this to {keys}, or does not know them ({code}); {mend}"
+                )
             case "keys":
                 return Fault("refused", f"{self._where} does not accept {keys} ({code}); correct them")
             case "expired":
@@ -331,6 +343,14 @@ class S3Connection:
 def md5_of(data: bytes) -> str:
     """As the header Content-MD5 has it, by which every service verifies what it was sent."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _mb_per_s(text: str | None) -> float | None:
+    """The number of an option; UsageError for what is none, or too small."""
+    with suppress(ValueError):
+        if text is None or LEAST_MB_PER_S <= float(text) < float("inf"):
+            return None if text is None else float(text)
+    raise UsageError(f"max_mb_per_s={text}: give a number of megabytes a second, {LEAST_MB_PER_S} or more")
 
 
 def _renewed(read: Any) -> Any:
