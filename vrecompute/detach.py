@@ -85,19 +85,18 @@ class Detached:
         wanted = replace(
             self.job(workers, walltime_s, digest, carried), secret_files=job_secrets(self.store, self.manifest.dataset)
         )
-        job = self.backend.submit(wanted)
-        body = {"job": job, "site": self.site.name, "submitted": time.time()}
+        job_id = self.backend.submit(wanted)
+        body = {"job": job_id, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
         with contextlib.suppress(StoreError):
-            tell(self.store, self.manifest, job=job)
-        return job
+            tell(self.store, self.manifest, job=job_id)
+        return job_id
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
         """What `submit` would hand to the batch system; reads and starts nothing."""
         job = self.job(workers, walltime_s, sha256_of(self.manifest.encoded()))
-        secrets = job_secrets(self.store, self.manifest.dataset, read=False)
-        return self.backend.script(replace(job, secret_files=secrets))
+        return self.backend.script(replace(job, secret_files=self._secrets(job, read=False)))
 
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""
@@ -121,6 +120,9 @@ class Detached:
         """What the latest submission wrote so far."""
         ids = self.ids()
         return self.backend.logs(ids[-1]) if ids else ""
+
+    def _secrets(self, job: Job, *, read: bool = True) -> dict[str, bytes]:
+        return job_secrets(self.site, self.store, self.manifest.dataset, job_s=job.walltime_s, read=read)
 
     @property
     def _carries(self) -> bool:

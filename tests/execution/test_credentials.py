@@ -26,7 +26,7 @@ from vrecompute.errors import StoreRefused
 from vrecompute.execution.credentials import job_secrets, short_lived, sites_of, warn_of_short_lived
 from vrecompute.lifetime import Lifetime, token_claims
 from vrecompute.remote import credentials
-from vrecompute.sites.model import Limits
+from vrecompute.sites.model import Limits, local_site
 from vrecompute.stores.address import open_store
 
 SERVER = "https://data.example.org:8443"
@@ -143,24 +143,24 @@ def test_a_job_is_brought_what_its_sources_and_store_need_and_nothing_else(tmp_p
     value, proxy = token(600), authority(tmp_path)[1]
     here = open_store(tmp_path / "store")
     monkeypatch.setenv("BEARER_TOKEN", value)
-    assert job_secrets(here, dataset("/a.root", f"{SERVER}/a.root".replace("https", "http"))) == {}
+    assert job_secrets(local_site(), here, dataset("/a.root", f"{SERVER}/a.root".replace("https", "http"))) == {}
     for address in (f"{SERVER}/a.root", "root://data.example.org//a.root"):
-        assert job_secrets(here, dataset(address)) == {"BEARER_TOKEN": value.encode()}
+        assert job_secrets(local_site(), here, dataset(address)) == {"BEARER_TOKEN": value.encode()}
     monkeypatch.setenv("X509_USER_PROXY", str(proxy))
     monkeypatch.setenv("VRE", "id secret")
     everything = {"BEARER_TOKEN": value.encode(), "X509_USER_PROXY": proxy.read_bytes(), "VRE": b"id secret"}
     of_all = dataset(f"{SERVER}/a.root", f"{S3}env:VRE")
-    assert job_secrets(here, of_all) == everything
-    assert job_secrets(here, of_all, read=False) == dict.fromkeys(everything, b"")
-    assert job_secrets(open_store(f"{S3}env:VRE"), dataset()) == {"VRE": b"id secret"}
+    assert job_secrets(local_site(), here, of_all) == everything
+    assert job_secrets(local_site(), here, of_all, read=False) == dict.fromkeys(everything, b"")
+    assert job_secrets(local_site(), open_store(f"{S3}env:VRE"), dataset()) == {"VRE": b"id secret"}
     monkeypatch.setenv("BEARER_TOKEN", token(600, "https://other.example.org"))
-    assert "BEARER_TOKEN" not in job_secrets(here, of_all), "it is for another host"
+    assert "BEARER_TOKEN" not in job_secrets(local_site(), here, of_all), "it is for another host"
     monkeypatch.setenv("BEARER_TOKEN", token(-1))
-    assert "BEARER_TOKEN" not in job_secrets(here, of_all), "it has expired"
+    assert "BEARER_TOKEN" not in job_secrets(local_site(), here, of_all), "it has expired"
     monkeypatch.delenv("VRE")
-    assert "VRE" not in job_secrets(here, of_all), "the job may find it where it is"
+    assert "VRE" not in job_secrets(local_site(), here, of_all), "the job may find it where it is"
     with pytest.raises(StoreRefused):
-        job_secrets(open_store(f"{S3}env:VRE"), dataset())
+        job_secrets(local_site(), open_store(f"{S3}env:VRE"), dataset())
 
 
 def test_what_a_job_was_brought_is_found_there_and_named_to_other_software(tmp_path, monkeypatch):

@@ -13,18 +13,37 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.lifetime import Lifetime
 from vrecompute.plugins import serving
 from vrecompute.reader.bytesource import scheme_of
+from vrecompute.remote.signed import SIGNED_FILE, sign, signable
+from vrecompute.sites.model import Site
 from vrecompute.stores.address import secret_files
 from vrecompute.stores.base import Store
 
-__all__ = ["job_secrets", "short_lived", "sites_of", "warn_of_short_lived"]
+__all__ = [
+    "addresses_of",
+    "job_secrets",
+    "short_lived",
+    "sites_of",
+    "sources_end",
+    "warn_of_short_lived",
+]
 
 _LOG = logging.getLogger(__name__)
+
+
+# The longest that services sign an address for, and how long a job may wait in its queue meanwhile.
+_NO_DATA = Dataset((), ())
+_LONGEST_S, _WAIT_S = 7 * 86_400.0, 86_400.0
+
+
+def addresses_of(dataset: Dataset) -> list[str]:
+    """All addresses of its sources that are of other machines."""
+    return [a for source in dataset.sources for a in source.addresses if scheme_of(a)]
 
 
 def sites_of(dataset: Dataset) -> dict[str, str]:
     """One address of each place elsewhere that sources of a dataset may be read at: server or bucket, with options."""
     found: dict[str, str] = {}
-    for address in (a for source in dataset.sources for a in source.addresses if scheme_of(a)):
+    for address in addresses_of(dataset):
         scheme, _, rest = address.partition("://")
         found.setdefault(f"{scheme}://{rest.partition('/')[0]}?{rest.partition('?')[2]}", address)
     return found
@@ -42,24 +61,41 @@ def warn_of_short_lived(store: Store, manifest: Manifest, job_s: int | None) -> 
         _LOG.warning("run %s: %s", manifest.run, said)
 
 
-def job_secrets(store: Store, dataset: Dataset, *, read: bool = True) -> dict[str, bytes]:
-    """Secret files of a job that opens the store and reads the dataset: name -> content.
+def job_secrets(
+    site: Site, store: Store, dataset: Dataset = _NO_DATA, *, job_s: int | None = None, read: bool = True
+) -> dict[str, bytes]:
+    """Secret files of a job of a site that opens the store and reads the dataset: name -> content.
 
-    Without `read` the content is left out. StoreRefused where the store's is missing here; of sources, what is missing
-    here may be where the job is.
+    Where the client signs addresses, a detached job is brought those: it takes `job_s` seconds. Workers of a live run
+    get them with each task. Without `read` the content is left out. StoreRefused where the store's is missing here,
+    CredentialError where addresses have to be signed and cannot; other keys of sources may be where the job is.
     """
     found: dict[str, bytes] = {}
+    signed = signable(addresses_of(dataset)) if site.stage.presign or not site.store.workers_reach else []
     for address in sites_of(dataset).values():
-        if (ask := getattr(serving(scheme_of(address)), "secret_files", None)) is not None:
+        ask = getattr(serving(scheme_of(address)), "secret_files", None)
+        if ask is not None and not (signed and signable([address])):
             with suppress(UnreadableFile, StoreRefused):
                 found |= ask(address, read=read)
-    return found | secret_files(store, read=read)
+    if signed and job_s is not None:
+        life_s, required = min(_LONGEST_S, job_s + _WAIT_S), site.stage.presign
+        found[SIGNED_FILE] = sign(signed, life_s, required=required).encoded() if read else b""
+    return found | (secret_files(store, read=read) if site.store.workers_reach else {})
+
+
+def sources_end(dataset: Dataset) -> float | None:
+    """When the first credential of sources ends, in seconds since 1970; None where none tells it."""
+    return min((life.ends for life in _of_sources(dataset)), default=None)
 
 
 def _lifetimes(store: Store, dataset: Dataset) -> Iterator[Lifetime]:
     ask = getattr(store, "lifetime", None)
     if ask is not None and (life := ask()) is not None:
         yield life
+    yield from _of_sources(dataset)
+
+
+def _of_sources(dataset: Dataset) -> Iterator[Lifetime]:
     for address in sites_of(dataset).values():
         ask = getattr(serving(scheme_of(address)), "lifetime", None)
         try:

@@ -35,6 +35,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.signer import Signer
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
 from vrecompute.execution.task import TaskContext
@@ -62,7 +63,8 @@ class Runner:
 
     `on_progress` is called from the Runner's thread with each new Progress; `control` knows more of the workers than
     Dask does, and gives more of them for more work. `packed` is from `pack_for`, when the run was asked for. Where
-    workers do not reach the store, all of it goes through the Runner.
+    workers do not reach the store, all of it goes through the Runner, which then also signs addresses of sources if it
+    has keys. One that `signs` has to.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Runner:
         packed: Packed | None = None,
         *,
         workers_reach: bool = True,
+        signs: bool = False,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -90,7 +93,9 @@ class Runner:
         self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
         self.hands = None if workers_reach else Hands(store, manifest.run)
-        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, weakref.proxy(self), self.hands)
+        self.signer = Signer(manifest.dataset, required=signs) if signs or not workers_reach else None
+        watch = weakref.proxy(self)
+        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, watch, self.hands, self.signer)
         self._aside = SetAside(store)
         self._cancelled = False
         self._looked = 0.0

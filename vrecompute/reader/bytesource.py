@@ -34,7 +34,8 @@ class ByteSource(Protocol):
     digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
     whether each is a folder itself; and `lifetime`, the Lifetime of the credential that an address is read with, or
     None, told from what is on this machine; and `secret_files`, which gives what a job has to be brought to read an
-    address, name -> content, left empty without `read`.
+    address, name -> content, left empty without `read`; and `signed`, which gives a URL by which an address can be read
+    for so many seconds, without a key.
     """
 
     @property

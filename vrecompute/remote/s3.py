@@ -2,7 +2,8 @@
 
     s3://bucket/path/a.root?endpoint=https://object.example.org&credentials=env:VRE
 
-Keys sign URLs here, for minutes; ranges are read from these as from any web server.
+Keys sign URLs here, for minutes; ranges are read from these as from any web server. A worker that was given a URL of
+the object, signed by its client, needs no keys.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vrecompute.errors import (
     AbsentObject,
     CredentialError,
     StoreError,
     StoreRefused,
+    TransientRead,
     TransientStore,
     UnreadableFile,
     UsageError,
@@ -26,10 +28,14 @@ from vrecompute.reader.bytesource import link_of
 from vrecompute.remote import http
 from vrecompute.remote.deadhosts import reaching
 from vrecompute.remote.fetch import Passing, Piece, Unreached, patiently
+from vrecompute.remote.signed import signed_for
 from vrecompute.remote.web import Manner
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.s3connection import S3Connection
 from vrecompute.traffic import fetched
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
 
 __all__ = ["S3Source"]
 
@@ -59,6 +65,8 @@ class S3Source(http.HttpSource):
     @staticmethod
     def lifetime(address: str) -> Lifetime | None:
         """See `ByteSource`."""
+        if (given := signed_for(address)) is not None:
+            return Lifetime("the address that was signed for this job", given.until)
         return _place(address)[0].lifetime()
 
     @staticmethod
@@ -70,7 +78,16 @@ class S3Source(http.HttpSource):
     def checksum(self, algorithm: str) -> None:
         """No service tells any that is known to be of the whole object."""
 
+    @staticmethod
+    def signed(address: str, life_s: float) -> str:
+        """See `ByteSource`."""
+        connection, key = _place(address)
+        return str(_understood(address, lambda: _signed(connection, key, life_s)))
+
     def _look(self) -> None:
+        if signed_for(self.address) is not None:
+            super()._look()
+            return
         connection = self._connection
         said = _asked(self.address, connection, lambda: connection.head("reading it", self._key, connection.ask_once))
         told = said["ResponseMetadata"]["HTTPHeaders"]
@@ -82,10 +99,22 @@ class S3Source(http.HttpSource):
         self._connection.bandwidth.take(sum(piece.stop - piece.start for piece in request))
         super()._transfer(request, into)
 
+    def _ask(self, ranges: str) -> BaseHTTPResponse:
+        try:
+            return super()._ask(ranges)
+        except TransientRead as error:
+            if isinstance(error, Passing) or signed_for(self.address) is None:
+                raise
+            why = "the address that the client signed for this worker has expired, or its keys may not read it"
+            raise CredentialError(
+                self.address, f"{error.reason}: {why}; run again, what is finished is kept"
+            ) from error
+
     def _url(self) -> str:
+        if (given := signed_for(self.address)) is not None:
+            return given.url(self.address)
         if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:
-            what = {"Bucket": self._connection.bucket, "Key": self._key}
-            self._signed = _understood(self.address, lambda: _signed(self._connection, what))
+            self._signed = self.signed(self.address, _SIGNED_S)
             self._signed_at = time.monotonic()
         return self._signed
 
@@ -120,9 +149,10 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
         more = {"ContinuationToken": said["NextContinuationToken"]}
 
 
-def _signed(connection: S3Connection, what: dict[str, str]) -> str:
+def _signed(connection: S3Connection, key: str, life_s: float) -> Any:
+    what = {"Bucket": connection.bucket, "Key": key}
     with connection.asking("reading it"):
-        return str(connection.client.generate_presigned_url("get_object", what, _SIGNED_S))
+        return connection.client.generate_presigned_url("get_object", what, int(life_s))
 
 
 def _asked(address: str, connection: S3Connection, ask: Callable[[], Any]) -> Any:

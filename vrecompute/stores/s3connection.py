@@ -179,6 +179,7 @@ class S3Connection:
 
         options = self.address.options
         config = Config(
+            signature_version="s3v4" if name == "s3" else None,  # boto3 signs addresses by version 2, unless told
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
             connect_timeout=_CONNECT_S,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
@@ -96,16 +98,18 @@ class _Secrets:
     """The workers' secret files, which go with this process; those of one that was killed go with the next."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / f"secrets-{os.getpid()}"
         for left in folder.glob("secrets-*"):
-            if left == self._folder or not Path("/proc", left.name.partition("-")[2]).exists():
+            if (held := _locked(left, fcntl.LOCK_EX)) is not None:  # by no other process
                 shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+        self._held = None
+        while self._held is None:  # another process may have taken it for one that was left
+            self._folder = Path(tempfile.mkdtemp(prefix="secrets-", dir=folder))
+            self._held = _locked(self._folder, fcntl.LOCK_SH)
         os.environ.setdefault(SECRETS, str(self._folder))  # in a job it is the job's
 
     def keep(self, files: Mapping[str, str]) -> None:
         """Have these, beside or in place of others."""
-        if files:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
         for name, text in files.items():
             part = self._folder / f".{name}"
             part.touch(mode=0o600)
@@ -115,6 +119,20 @@ class _Secrets:
     def forget(self) -> None:
         """Remove all."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _locked(folder: Path, how: int) -> int | None:
+    """A descriptor that holds a lock on a folder; None where that cannot be had."""
+    with contextlib.suppress(OSError):
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(held, how | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(held), os.stat(folder)):
+                return held
+        except OSError:
+            pass
+        os.close(held)
+    return None
 
 
 async def _serve(given: Mapping[str, Any], answer: Callable[..., None], secrets: _Secrets) -> None:
