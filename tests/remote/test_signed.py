@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +13,7 @@ import pytest
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.errors import CredentialError
-from vrecompute.execution import credentials, signer
+from vrecompute.execution import signer
 from vrecompute.execution.credentials import job_secrets
 from vrecompute.execution.signer import Signer
 from vrecompute.remote import signed
@@ -90,7 +91,7 @@ def test_a_job_is_brought_signed_addresses_in_place_of_keys(tmp_path, monkeypatc
 
 def test_a_runner_signs_anew_before_an_address_expires_and_not_beyond_its_keys(monkeypatch):
     clock = SimpleNamespace(now=1e9, time=lambda: clock.now)
-    for module in (signer, signed, credentials):
+    for module in (signer, signed):
         monkeypatch.setattr(module, "time", clock)
     assert Signer(dataset("/a.root"), required=True).current() is None
     made = Signer(dataset(A, B), required=True)
@@ -101,7 +102,16 @@ def test_a_runner_signs_anew_before_an_address_expires_and_not_beyond_its_keys(m
     clock.now += 1
     second = made.current()
     assert second is not first
-    until = datetime.fromtimestamp(clock.now + 1000, UTC).isoformat()
-    keys = {"AccessKeyId": "key", "SecretAccessKey": "hunter2", "SessionToken": "t", "Expiration": until}
-    monkeypatch.setenv("VRE_SIGNED", json.dumps(keys))
-    assert life(Signer(dataset(A), required=True).current().url(A)) == 1000
+
+
+def test_an_address_ends_with_the_keys_that_signed_it(monkeypatch):
+    until = time.time() + 3000
+    keys = {"AccessKeyId": "key", "SecretAccessKey": "hunter2", "SessionToken": "t"}
+    monkeypatch.setenv(
+        "VRE_OF_AN_HOUR", json.dumps({**keys, "Expiration": datetime.fromtimestamp(until, UTC).isoformat()})
+    )
+    address = A.replace("VRE_SIGNED", "VRE_OF_AN_HOUR")
+    made = Signer(dataset(address), required=True)
+    assert made.current().until == pytest.approx(until, abs=1)
+    assert life(made.current().url(address)) == pytest.approx(3000, abs=3)
+    assert made._again == pytest.approx(until - 1500, abs=3), "half of what is left"

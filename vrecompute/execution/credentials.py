@@ -23,7 +23,6 @@ __all__ = [
     "job_secrets",
     "short_lived",
     "sites_of",
-    "sources_end",
     "warn_of_short_lived",
 ]
 
@@ -83,19 +82,10 @@ def job_secrets(
     return found | (secret_files(store, read=read) if site.store.workers_reach else {})
 
 
-def sources_end(dataset: Dataset) -> float | None:
-    """When the first credential of sources ends, in seconds since 1970; None where none tells it."""
-    return min((life.ends for life in _of_sources(dataset)), default=None)
-
-
 def _lifetimes(store: Store, dataset: Dataset) -> Iterator[Lifetime]:
     ask = getattr(store, "lifetime", None)
     if ask is not None and (life := ask()) is not None:
         yield life
-    yield from _of_sources(dataset)
-
-
-def _of_sources(dataset: Dataset) -> Iterator[Lifetime]:
     for address in sites_of(dataset).values():
         ask = getattr(serving(scheme_of(address)), "lifetime", None)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from vrecompute.datasets.dataset import Dataset
-from vrecompute.execution.credentials import addresses_of, sources_end
+from vrecompute.execution.credentials import addresses_of
 from vrecompute.remote.signed import Signed, sign, signable
 
 __all__ = ["Signer"]
@@ -18,7 +18,7 @@ class Signer:
     """Of one Runner, whose process has the keys. Where it has none and they are not `required`, workers use theirs."""
 
     def __init__(self, dataset: Dataset, *, required: bool) -> None:
-        self._dataset, self._required = dataset, required
+        self._required = required
         self._addresses = signable(addresses_of(dataset))
         self._signed: Signed | None = None
         self._again = 0.0
@@ -27,8 +27,7 @@ class Signer:
         """What tasks are to be sent with from now on; None where no address can be signed. Raises CredentialError."""
         now = time.time()
         if self._addresses and now >= self._again:
-            ends = sources_end(self._dataset)
-            life_s = _LIFE_S if ends is None else max(_LEAST_S, min(_LIFE_S, ends - now))  # not beyond the keys' own
-            self._signed = sign(self._addresses, life_s, required=self._required) or None
-            self._again = now + life_s / 2
+            signed = sign(self._addresses, _LIFE_S, required=self._required)
+            self._signed = signed or None
+            self._again = now + max(_LEAST_S, (signed.until - now) / 2)
         return self._signed

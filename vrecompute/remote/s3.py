@@ -79,10 +79,11 @@ class S3Source(http.HttpSource):
         """No service tells any that is known to be of the whole object."""
 
     @staticmethod
-    def signed(address: str, life_s: float) -> str:
+    def signed(address: str, life_s: float) -> tuple[str, float]:
         """See `ByteSource`."""
         connection, key = _place(address)
-        return str(_understood(address, lambda: _signed(connection, key, life_s)))
+        url, until = _understood(address, lambda: connection.signed(key, life_s))
+        return url, until
 
     def _look(self) -> None:
         if signed_for(self.address) is not None:
@@ -114,7 +115,7 @@ class S3Source(http.HttpSource):
         if (given := signed_for(self.address)) is not None:
             return given.url(self.address)
         if not self._signed or time.monotonic() > self._signed_at + _KEPT_S:
-            self._signed = self.signed(self.address, _SIGNED_S)
+            self._signed, _ = self.signed(self.address, _SIGNED_S)
             self._signed_at = time.monotonic()
         return self._signed
 
@@ -147,12 +148,6 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
         if not said.get("IsTruncated"):
             return found
         more = {"ContinuationToken": said["NextContinuationToken"]}
-
-
-def _signed(connection: S3Connection, key: str, life_s: float) -> Any:
-    what = {"Bucket": connection.bucket, "Key": key}
-    with connection.asking("reading it"):
-        return connection.client.generate_presigned_url("get_object", what, int(life_s))
 
 
 def _asked(address: str, connection: S3Connection, ask: Callable[[], Any]) -> Any:

@@ -52,11 +52,15 @@ def signable(addresses: Iterable[str]) -> list[str]:
 
 
 def sign(addresses: Iterable[str], life_s: float, *, required: bool) -> Signed:
-    """All of them, for so many seconds; where there are no keys here, CredentialError, or without them."""
-    until, urls = time.time() + life_s, {}
+    """All of them, for so many seconds or as long as keys live.
+
+    Those without keys here are left out; CredentialError where they are `required`.
+    """
+    until, urls = time.time() + life_s, dict[str, str]()
     for address in addresses:
         try:
-            urls[address] = str(serving(scheme_of(address)).signed(address, life_s))  # type: ignore[union-attr]  # served
+            urls[address], ends = serving(scheme_of(address)).signed(address, life_s)  # type: ignore[union-attr]  # served
+            until = min(until, ends)
         except CredentialError:
             if required:
                 raise
