@@ -82,9 +82,8 @@ class Detached:
         """
         digest = sha256_of(self.store.get(self.manifest.object_name))
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
-        wanted = replace(
-            self.job(workers, walltime_s, digest, carried), secret_files=job_secrets(self.store, self.manifest.dataset)
-        )
+        job = self.job(workers, walltime_s, digest, carried)
+        wanted = replace(job, secret_files=self._secrets(job))
         job_id = self.backend.submit(wanted)
         body = {"job": job_id, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
