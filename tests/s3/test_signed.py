@@ -15,6 +15,7 @@ from tests.execution.test_hands import Elsewhere
 from tests.patience import comes_true
 from vrecompute import Client, reader
 from vrecompute.errors import CredentialError
+from vrecompute.remote import s3
 from vrecompute.remote.signed import Signed, sign, with_signed
 from vrecompute.reports.report import dumps
 from vrecompute.sites.model import Limits, Stage
@@ -35,7 +36,9 @@ def address(service, tmp_path, monkeypatch):
 def test_the_same_bytes_come_of_an_address_that_was_signed(service, address, tmp_path, monkeypatch):
     with monkeypatch.context() as here:
         here.setenv(VARIABLE, service.keys.read_text())
+        s3._bucket.cache_clear()
         made, own = sign([address], 600, required=True), reader.look_at(address).stamp
+    s3._bucket.cache_clear()
     with pytest.raises(CredentialError, match=f"neither variable {VARIABLE} is set"):
         reader.look_at(address)
     assert with_signed(made, lambda: reader.look_at(address).stamp) == own, "it is the same file to a run"

@@ -140,9 +140,8 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
     more: dict[str, Any] = {}
     while True:
         what = {"Prefix": start, "Delimiter": "/", **more}
-        said = _asked(
-            folder, connection, lambda what=what: connection.ask_once("reading it", "list_objects_v2", **what)
-        )
+        ask = partial(connection.ask_once, "reading it", "list_objects_v2", **what)
+        said = _asked(folder, connection, ask)
         found += [(item["Prefix"][len(start) :].rstrip("/"), True) for item in said.get("CommonPrefixes", ())]
         found += [(item["Key"][len(start) :], False) for item in said.get("Contents", ()) if item["Key"] != start]
         if not said.get("IsTruncated"):
