@@ -196,14 +196,18 @@ def guarded(tmp_path, monkeypatch):
         yield server
 
 
-def listed(word: str) -> list[int]:
-    """Processes that show it in their arguments or environment, besides this one."""
+def listed(word: str, such: str = "") -> list[str]:
+    """Commands of processes whose arguments or environment show it, besides this one; of those with `such` in theirs.
+
+    Commands that this process has at the moment, such as `qq submit`, have its environment.
+    """
     found = []
     for process in Path("/proc").iterdir():
         with suppress(OSError):
             if process.name.isdigit() and int(process.name) != os.getpid():
                 text = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-                found += [int(process.name)] * (word.encode() in text)
+                if word.encode() in text and such.encode() in text:
+                    found.append((process / "cmdline").read_text(errors="replace"))
     return found
 
 
@@ -252,7 +256,8 @@ def test_a_token_reaches_jobs_of_a_queue_as_a_secret_file_alone(guarded, tmp_pat
     with Client(site, workers=1) as client:
         here = client.run(sums, str(tmp_path / "served" / "a.root")).report(timeout_s=240)
         live = client.run(sums, address, reuse=False)
-        assert comes_true(lambda: seen.append(listed(guarded.token)) or live.status != "running", 240)
+        look = lambda: seen.append(listed(guarded.token, "VRECOMPUTE_JOB="))  # noqa: E731
+        assert comes_true(lambda: look() or live.status != "running", 240)
         assert live.report().result_sha256 == here.result_sha256
         script = client.explain(sums, address, detach=True).script
         detached = client.submit(sums, address, reuse=False)
