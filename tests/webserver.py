@@ -18,6 +18,8 @@ from pathlib import Path
 
 __all__ = ["WebServer", "authority", "serving"]
 
+_counting = threading.Lock()
+
 
 @dataclass
 class WebServer:
@@ -46,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.told.connections += 1
+        with _counting:
+            self.told.connections += 1
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def log_message(self, *_: object) -> None:
@@ -63,7 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         told, path = self.told, self.path
-        told.requests[path] += 1
+        with _counting:
+            told.requests[path] += 1
         time.sleep(told.delay_s)
         given, ranges = self.headers.get("Authorization", ""), self.headers.get("Range", "")
         told.tokens += [given] if given else []
@@ -106,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             headers |= {"Content-Type": "multipart/byteranges; boundary=xyz"}
             body = b"".join(parts) + b"\r\n--xyz--\r\n"
-            self.told.sent[self.path] -= len(body) - sum(len(data[a : b + 1]) for a, b in spans)  # heads are no content
+            with _counting:  # heads are no content
+                self.told.sent[self.path] -= len(body) - sum(len(data[a : b + 1]) for a, b in spans)
             self._say(206, headers, body, lie=lie)
 
     def _say(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"", *, lie: str = "") -> None:
@@ -115,17 +120,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.told.sent[self.path] += len(body)  # counted before the other side has it
+        with _counting:  # before the other side has it
+            self.told.sent[self.path] += len(body)
         cut = {"cut": len(body) // 2, "cut early": 12}.get(lie)
         self.wfile.write(body[:cut])
         self.close_connection = self.close_connection or cut is not None
 
 
 @contextmanager
-def serving(folder: Path, pem: Path | None = None, clients: Path | None = None) -> Iterator[WebServer]:
+def serving(folder: Path, pem: Path | None = None, clients: Path | None = None, port: int = 0) -> Iterator[WebServer]:
     """A server of `folder` on loopback, over https with the certificate and key in `pem`, to such `clients` alone."""
     told = WebServer(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"told": told}))
+    server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"told": told}))
     server.daemon_threads = True
     # clients hang up, as they should; one that is refused has time to read why before the connection is reset
     server.handle_error = lambda *_: time.sleep(0.2)  # type: ignore[method-assign]

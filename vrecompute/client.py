@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -19,8 +18,9 @@ from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import DamagedObject, UnknownRun, UsageError
+from vrecompute.errors import BadInput, DamagedObject, UnknownRun, UsageError
 from vrecompute.execution.byvalue import pack_for
+from vrecompute.execution.credentials import job_secrets, warn_of_short_lived
 from vrecompute.execution.explain import Explanation, explain
 from vrecompute.execution.manifest import Manifest, Settings, read_manifest
 from vrecompute.execution.prepare import Request, prepare
@@ -34,7 +34,7 @@ from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, open_store, secret_files
+from vrecompute.stores.address import StoreAddress, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
@@ -43,7 +43,6 @@ from vrecompute.workforce import Wanted, Workforce
 __all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
 
 STORE_VARIABLE = "VRECOMPUTE_STORE"
-_LOG = logging.getLogger("vrecompute")
 
 
 def default_store() -> str:
@@ -148,7 +147,7 @@ class Client(Closing):
     @property
     def dask(self) -> DaskClient:
         """The plain `distributed.Client`; the first use starts the site's workers."""
-        self._site_workers.bring(secret_files(self.store))
+        self._site_workers.bring(job_secrets(self.site, self.store))
         return self._site_workers.dask
 
     def close(self) -> None:
@@ -185,6 +184,7 @@ class Client(Closing):
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
+        warn_of_short_lived(self.store, manifest, self._site_workers.job_s())
         manifest.write(self.store)
         return self._carry_out(Run(self.store, manifest, lambda: made))
 
@@ -219,11 +219,12 @@ class Client(Closing):
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         detached = Detached(self.backend, self.site, self.store, manifest)
+        warn_of_short_lived(self.store, manifest, self._site_workers.job_s(walltime_s, detached=True))
         manifest.write(self.store)
         run = Run(self.store, manifest, lambda: made, detached)
         try:
             detached.submit(self._wanted.workers, walltime_s, made)
-        except (SubmitError, UsageError) as refused:
+        except (SubmitError, UsageError, BadInput) as refused:
             if not getattr(refused, "transient", False):  # else it may have been taken all the same
                 run.delete()
             raise
@@ -276,10 +277,11 @@ class Client(Closing):
             script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
-            self._site_workers.bring(secret_files(self.store, read=False))
+            self._site_workers.bring(job_secrets(self.site, self.store, manifest.dataset, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         access = None if self.site.access.kind == "local" else self._access
-        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access)
+        job_s = self._site_workers.job_s(walltime_s, detached=detach)
+        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access, job_s)
 
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.
@@ -368,7 +370,7 @@ class Client(Closing):
                 site_workers.leave(made[-1].dask)
             site_workers.renew(packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
-            site_workers.bring(secret_files(run.store))
+            site_workers.bring(job_secrets(site_workers.site, run.store, run.manifest.dataset))
             runner = Runner(
                 site_workers.dask,
                 run.store,
@@ -378,6 +380,7 @@ class Client(Closing):
                 site_workers,
                 packed,
                 workers_reach=site_workers.reaches(run.store, run.manifest.object_name),
+                signs=site_workers.site.stage.presign,
             )
             runner.tally.add_time("startup", time.monotonic() - started)
             made.append(runner)

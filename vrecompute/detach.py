@@ -21,11 +21,11 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, Unavailable, UsageError
 from vrecompute.execution.carriedstore import carried_objects, take_back_objects
+from vrecompute.execution.credentials import job_secrets
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.model import Site
-from vrecompute.stores.address import secret_files
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
 
@@ -82,19 +82,20 @@ class Detached:
         """
         digest = sha256_of(self.store.get(self.manifest.object_name))
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
-        wanted = replace(self.job(workers, walltime_s, digest, carried), secret_files=secret_files(self.store))
-        job = self.backend.submit(wanted)
-        body = {"job": job, "site": self.site.name, "submitted": time.time()}
+        job = self.job(workers, walltime_s, digest, carried)
+        wanted = replace(job, secret_files=self._secrets(job))
+        job_id = self.backend.submit(wanted)
+        body = {"job": job_id, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
         with contextlib.suppress(StoreError):
-            tell(self.store, self.manifest, job=job)
-        return job
+            tell(self.store, self.manifest, job=job_id)
+        return job_id
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
         """What `submit` would hand to the batch system; reads and starts nothing."""
         job = self.job(workers, walltime_s, sha256_of(self.manifest.encoded()))
-        return self.backend.script(replace(job, secret_files=secret_files(self.store, read=False)))
+        return self.backend.script(replace(job, secret_files=self._secrets(job, read=False)))
 
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""
@@ -118,6 +119,9 @@ class Detached:
         """What the latest submission wrote so far."""
         ids = self.ids()
         return self.backend.logs(ids[-1]) if ids else ""
+
+    def _secrets(self, job: Job, *, read: bool = True) -> dict[str, bytes]:
+        return job_secrets(self.site, self.store, self.manifest.dataset, job_s=job.walltime_s, read=read)
 
     @property
     def _carries(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 import stamina
 
-__all__ = ["PASSING", "count_retries", "persistent"]
+__all__ = ["PASSING", "another_is_left", "another_left", "count_retries", "persistent"]
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=Exception)
@@ -25,6 +26,7 @@ PASSING = frozenset(
     if (number := getattr(errno, name, None)) is not None
 )
 _counted: ContextVar[list[str] | None] = ContextVar("retries", default=None)
+_another: ContextVar[bool] = ContextVar("another", default=False)
 
 
 def count_retries() -> list[str]:
@@ -32,6 +34,21 @@ def count_retries() -> list[str]:
     retries: list[str] = []
     _counted.set(retries)
     return retries
+
+
+@contextmanager
+def another_left(*, left: bool) -> Iterator[None]:
+    """What is called within may fail early where another address is left to be tried."""
+    before = _another.set(left)
+    try:
+        yield
+    finally:
+        _another.reset(before)
+
+
+def another_is_left() -> bool:
+    """Whether this thread, or the one that it works for, has another address to try."""
+    return _another.get()
 
 
 def persistent(call: Callable[[], _T], on: type[_E], between: Callable[[_E], None] = lambda error: None) -> _T:

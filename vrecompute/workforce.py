@@ -13,6 +13,7 @@ from distributed import Client as DaskClient
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.load import load_backend
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.errors import RunError, UntrustedSite, UsageError, VrecomputeError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
@@ -118,11 +119,24 @@ class Workforce(WorkerControl):
             return self._backend
 
     def bring(self, secret_files: Mapping[str, bytes]) -> None:
-        """What workers that are started from now on need to reach the store."""
+        """What workers need to reach the store and the sources.
+
+        Those that are there and were brought less are begun anew, unless runs are under way.
+        """
         with self._lock:
             self._secret_files = secret_files
             if self._backend is not None:
                 self._backend.secret_files = secret_files
+            if self._cluster is None or self._cluster.bring(secret_files):
+                return
+            if any(self._busy.values()):
+                _LOG.warning(
+                    "workers that are there lack a credential of this run; they stay, since a run is under way"
+                )
+                return
+            _LOG.warning("workers are begun anew, since those that are there lack a credential of this run")
+            self._cluster.close()
+            self._cluster = None
 
     @property
     def dask(self) -> DaskClient:
@@ -162,6 +176,11 @@ class Workforce(WorkerControl):
             if self._cluster is None and self._given is None:
                 self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
+
+    def job_s(self, walltime_s: int | None = None, *, detached: bool = False) -> int | None:
+        """Seconds of each job of a run; None where its workers are in none."""
+        in_jobs = detached or (self._given is None and isinstance(self.backend, QueueBackend))
+        return SiteLimits(self.site).job_s(walltime_s) if in_jobs else None
 
     def fit_threads(self, chunk_bytes: int) -> None:
         """Before workers are started: no more threads in each than chunks fit into its memory."""

@@ -14,6 +14,7 @@ from tests.remote.test_http import forget, token
 from tests.webserver import WebServer, authority, serving
 from vrecompute import Client
 from vrecompute.execution import replicas
+from vrecompute.execution.progress import Progress
 from vrecompute.reader import rawfile
 from vrecompute.reader.rawfile import RawFile
 from vrecompute.remote import credentials
@@ -135,3 +136,35 @@ def test_requests_that_fail_at_random_change_nothing_but_the_retries(client, ser
     assert server.url in report.retried
     alike = ("events", "chunks", "bytes", "cutflow", "files", "samples", "warnings", "failures")
     assert all(getattr(report, name) == getattr(before, name) for name in alike)
+
+
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
+def test_an_expired_token_is_not_shown_to_a_server_for_every_file(client, server, folder, monkeypatch, on_bad):
+    monkeypatch.setattr("vrecompute.execution.planner._BATCH", 1)
+    server.token = token(600)
+    monkeypatch.setenv("BEARER_TOKEN", token(-1))
+    for number in range(2, 60):
+        if not (folder / f"{number}.root").exists():
+            (folder / f"{number}.root").symlink_to(folder / "0.root")
+    ended = client.run(
+        str(folder / "sums.py"), [f"{server.url}/{n}.root" for n in range(60)], on_bad=on_bad, allow_duplicates=True
+    ).wait(120)
+    assert [f.kind for f in ended.report().failures] == ["credentials"]
+    assert len(server.requests) < 30
+
+
+def test_a_runner_says_once_that_a_token_ends_before_it_would(client, server, folder, monkeypatch, caplog):
+    monkeypatch.setattr("vrecompute.execution.runner._LIVES_S", 0.0)
+    server.token = token(600)
+    monkeypatch.setenv("BEARER_TOKEN", server.token)
+    real = Progress.__init__
+    monkeypatch.setattr(Progress, "__init__", lambda self, **given: real(self, **{**given, "eta_s": 3000.0}))
+    files = [f"{server.url}/{n}.root" for n in range(2)]
+    ended = client.run(str(folder / "sums.py"), files, chunk_bytes=CHUNK_BYTES, reuse=False).wait(120)
+    (said,) = [message for message in caplog.messages if "bearer token" in message]
+    assert f"run {ended.id}: the bearer token of $BEARER_TOKEN ends 40 min" in said
+    assert "the planned end of the run" in said
+    assert ended.report().warnings == ()
+    kept = b"".join(path.read_bytes() for path in Path(client.store.url).rglob("*") if path.is_file())
+    assert server.token.encode() not in kept
+    assert b"ends 40 min" in kept

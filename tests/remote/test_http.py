@@ -23,7 +23,7 @@ from vrecompute import reader, retries
 from vrecompute.errors import ChangedFile, CredentialError, TransientRead, UnreadableFile
 from vrecompute.execution.wholefile import digest_at
 from vrecompute.reader import handles, rawfile
-from vrecompute.remote import credentials, http, web
+from vrecompute.remote import credentials, deadhosts, http, web
 from vrecompute.remote.fetch import Limits, requests_of
 
 COLUMNS = ["run", "weight", "Muon_pt", "nMuon"]
@@ -71,6 +71,7 @@ def forget(monkeypatch) -> None:
         monkeypatch.setattr(cache, "_cache", OrderedDict())
     monkeypatch.setattr(http, "_one_by_one", set())
     monkeypatch.setattr(web, "_asking", set())
+    monkeypatch.setattr(deadhosts, "_silent", {})
     web._pools.cache_clear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import random
+import time
 from datetime import timedelta
 
 import pytest
@@ -210,6 +211,19 @@ def test_large_files_come_whole_in_pieces(service, prefix, tmp_path, monkeypatch
     assert "-3" in service.client.head_object(Bucket=service.bucket, Key=f"{prefix}/x")["ETag"]
     aside = store.set_aside("x")
     assert store.digest(aside) == sha256_of(data)
+
+
+def test_no_more_bytes_move_in_a_second_than_the_address_says(ceph, prefix, tmp_path, small_pieces):
+    """Up and down, in one piece and in several at once; what moves first is not waited for."""
+    store = ceph.store(prefix, max_mb_per_s="3")
+    (tmp_path / "in").write_bytes(DATA)
+    store.create("x", DATA)
+    began = time.monotonic()
+    store.put_file("y", tmp_path / "in")
+    assert store.get("x") == DATA
+    store.get_file("y", tmp_path / "out")
+    assert time.monotonic() - began >= 2 * len(DATA) / 3e6
+    assert (tmp_path / "out").read_bytes() == DATA
 
 
 def test_what_keys_permissions_and_addresses_lack_is_one_sentence(service, prefix, tmp_path):

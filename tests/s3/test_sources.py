@@ -13,6 +13,7 @@ from tests.conftest import ACCEPTANCE
 from tests.events import SUM_ANALYSIS, write_events
 from tests.execution.conftest import dask  # noqa: F401  # a fixture
 from tests.remote.agreement import agrees
+from tests.s3.proxy import in_front_of
 from vrecompute import Client, reader
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import ChangedFile, CredentialError, DatasetError, UnreadableFile
@@ -100,3 +101,13 @@ def test_a_signature_that_is_no_longer_accepted_is_made_anew(service, events, mo
     source._signed = source._signed.replace("Signature=", "Signature=0")
     again = reader.read(address, "Events", COLUMNS, 500, 1000)
     assert right["run"].values[0] == again["run"].values[0]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_keys_that_have_expired_are_named_though_the_answer_to_a_head_says_nothing(service, events, status):
+    """One sentence for the run, and not an unreadable file for each chunk."""
+    with in_front_of(service.endpoint, service.authority) as proxy:
+        proxy.spoil = lambda *_: (status, "ExpiredToken")
+        with pytest.raises(CredentialError, match="has expired: renew it"):
+            reader.look_at(service.url("d/e.root", endpoint=proxy.endpoint, http="allowed"))
+        assert len(proxy.asked) <= 3, "boto3 looks for another region where a HEAD gives 400"

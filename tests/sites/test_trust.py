@@ -22,6 +22,7 @@ HARMLESS = {
     *("workers.processes", "workers.threads", "workers.memory", "workers.gpus", "workers.walltime"),
     *("workers.nodes.min", "workers.nodes.max", "workers.sweet_spot"),
     *("store.url", "store.endpoint", "store.workers_reach", "stage.mover", "stage.quota", "stage.shared"),
+    "stage.presign",
     *("limits.max_jobs", "limits.core_hours", "limits.min_poll"),
     *("accounting.unit", "accounting.watts_per_core", "accounting.pue", "accounting.gco2_per_kwh"),
 }

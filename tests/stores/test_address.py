@@ -27,6 +27,7 @@ def test_an_address_is_one_text_from_which_any_process_makes_it_again():
         "s3://user:hunter2@host/bucket",
         "s3://hunter2@host/bucket",
         "s3://bucket/x?X-Amz-Signature=hunter2",
+        "s3://bucket/x?AWSAccessKeyId=a&Signature=hunter2",
         "s3://bucket?endpoint=https://user:hunter2@host",
         "file://user:hunter2@host/folder",
     ],

@@ -48,7 +48,7 @@ def keys(monkeypatch):
     [
         (answer(404, "NoSuchKey"), AbsentObject, "no such object"),
         (answer(404, "NoSuchBucket"), StoreRefused, "there is no bucket 'runs' at .*; make it, or correct it"),
-        (answer(403, "AccessDenied"), StoreRefused, "does not permit this to the keys of env:VRE_KEYS"),
+        (answer(403, "AccessDenied"), StoreRefused, "permit this to the keys of env:VRE_KEYS.*; ask the owner"),
         (answer(403, "SignatureDoesNotMatch"), StoreRefused, "does not accept the keys of env:VRE_KEYS"),
         (answer(403, "InvalidAccessKeyId"), StoreRefused, "does not accept the keys of env:VRE_KEYS"),
         (answer(400, "ExpiredToken"), StoreRefused, "the token of env:VRE_KEYS at .* has expired: renew it"),
@@ -96,6 +96,9 @@ def test_the_clock_that_is_wrong_is_told_by_how_much(ahead_s, word):
     [
         ("s3://runs/x?regio=eu", "no option 'regio'; did you mean 'region'"),
         ("s3:///x", "is no name of a bucket"),
+        ("s3://runs/x?max_mb_per_s=0", "give a number of megabytes a second, 0.1 or more"),
+        ("s3://runs/x?max_mb_per_s=nan", "give a number of megabytes a second"),
+        ("s3://runs/x?max_mb_per_s=10MB", "give a number of megabytes a second"),
         ("s3://runs/x?role=arn:x&credentials=profile:p", "a role needs a web-identity token"),
         ("s3://runs/x?credentials=key:x", "profile:NAME, file:PATH or env:NAME"),
         ("s3://AKIAIOSFODNN7EXAMPLE/x", "carries a user or a secret"),

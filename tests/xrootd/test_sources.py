@@ -18,7 +18,9 @@ from vrecompute import Client, reader
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import ChangedFile, DatasetError, UnreadableFile
 from vrecompute.execution import replicas
+from vrecompute.execution.replicas import read_somewhere
 from vrecompute.execution.wholefile import digest_at
+from vrecompute.remote import deadhosts
 from vrecompute_analyses.dilepton.generate import generate
 
 pytestmark = pytest.mark.xrootd
@@ -110,6 +112,22 @@ def test_a_replica_that_dies_is_followed_by_the_next(lab, events, client, tmp_pa
         assert relay.received > relay.cut_after
     assert any("was read for root://" in warning for warning in report.warnings)
     assert report.read_retries > 0
+
+
+def test_a_server_that_is_gone_is_given_up_once_and_not_for_each_file(lab, events, monkeypatch):
+    monkeypatch.setattr(deadhosts, "_silent", {})
+    monkeypatch.setattr(replicas, "_gave", {})
+    with relayed(lab.port) as relay:
+        dead = lab.through(relay.port)
+        relay.cut_after = 0
+    for number in range(3):
+        (lab.folder / f"gone-{number}.root").write_bytes((lab.folder / "e.root").read_bytes())
+        began = time.monotonic()
+        addresses = [f"{dead}gone-{number}.root", f"{lab.https}gone-{number}.root"]
+        assert read_somewhere(addresses, lambda at: reader.inspect(at).entries) > 0
+        took_s = time.monotonic() - began
+    assert [silence.failures for silence in deadhosts._silent.values()] == [deadhosts.FAILURES]
+    assert took_s < 10, "one attempt of XRootD's own takes longer"
 
 
 def test_what_cannot_be_read_says_why(lab, events):

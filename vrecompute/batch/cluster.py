@@ -134,6 +134,12 @@ class QueueCluster(Cluster):
         self._wanted = -(-max(0, workers - self._beside) // self.backend.site.workers.processes)
         self._wake.set()
 
+    def bring(self, secret_files: Mapping[str, bytes]) -> bool:
+        """Jobs that are submitted from now on are brought them."""
+        there = secret_files.keys() <= self.secret_files.keys()
+        self.secret_files |= secret_files
+        return there
+
     def deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended, by worker name: NAME or NAME-INDEX in the job NAME.
 

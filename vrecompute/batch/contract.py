@@ -262,6 +262,10 @@ class Cluster(ABC):
     def close(self) -> None:
         """End the workers, the scheduler and every job behind them. Closing twice is closing once."""
 
+    def bring(self, secret_files: Mapping[str, bytes]) -> bool:
+        """Workers need these secret files from now on. Whether those that are there have each, were it an older one."""
+        return True
+
     def deaths(self) -> Mapping[str, JobStatus]:
         """How workers died: name of a Dask worker (addresses come again) -> what the system says of its job."""
         return {}
@@ -302,7 +306,7 @@ class Backend(ABC):
     capabilities: Capabilities = Capabilities()
     #: Whether a cluster shows Dask's dashboard, on loopback: every user of that machine can read it.
     dashboard: bool = False
-    #: What workers of a cluster need beside its keys to reach the store: secret files, see `Job`.
+    #: What workers of a cluster need beside its keys to reach store and sources: secret files, see `Job`.
     secret_files: Mapping[str, bytes] = MappingProxyType({})
 
     @abstractmethod

@@ -61,7 +61,10 @@ class GivenDask(Cluster):
         A warning says which do not, and why.
         """
         there = len(workers_of(self._client))
-        wrong = unreached(self._client, store, known) if there else {}
+        try:
+            wrong = unreached(self._client, store, known) if there else {}
+        except OSError:  # its scheduler went since it was last heard: the Runner says so
+            return False
         if wrong:
             worker, why = next(iter(wrong.items()))
             _LOG.warning(

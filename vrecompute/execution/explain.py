@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from vrecompute.datasets.dataset import Dataset, Source
 from vrecompute.datasets.find_files import There, is_url
 from vrecompute.errors import StoreError, UnreadableFile
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
@@ -64,6 +66,7 @@ class Explanation:
     and the run compares the data first. `links` are those bytes by link, that of each source's first
     address. Where the run would compute nothing, `stops` says why. `why` says what changed
     since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
+    `credentials` says which would end before the run does.
     """
 
     dataset: tuple[str, ...]
@@ -85,6 +88,7 @@ class Explanation:
     stops: str = ""
     not_looked: str = ""
     links: Mapping[str, int] = field(default_factory=dict)
+    credentials: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -114,6 +118,7 @@ class Explanation:
             ),
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", time if self.seconds is None and self._known_sources else self._known(time)),
+            *_listed("credentials", self.credentials),
             *_listed("bad", self.bad),
         ]
         if self.why:
@@ -194,8 +199,12 @@ def explain(
     workers: int | None,
     script: str,
     access: Access | None = None,
+    job_s: int | None = None,
 ) -> Explanation:
-    """What carrying out `manifest` would take; `script` is that of its jobs. With `access` the files are there."""
+    """What carrying out `manifest` would take; `script` is that of its jobs. With `access` the files are there.
+
+    `job_s` is the walltime of its jobs, where it has any.
+    """
     samples = {s.name: s for s in manifest.dataset.samples}
     work = work_key(manifest, analysis)
     origin_of, not_looked = (reader.origin_of, "") if access is None else _origins_there(access, manifest.dataset)
@@ -223,6 +232,8 @@ def explain(
         kind: np.rint(np.array([getattr(s, kind) for s in plan.sources], dtype=np.float64)[new[:, 0]] * shares)
         for kind in ("data_bytes", "disk_bytes")
     }  # as tasks count
+    seconds = int(events.sum()) / rate / threads if rate and plan.sources else None
+    ends, of = max((seconds or 0, "the run"), (job_s or 0, "the job"))
     links: dict[str, int] = {}
     for number, size in zip(new[:, 0].tolist(), bytes_of["disk_bytes"].astype(np.int64).tolist(), strict=True):
         link = reader.link_of(plan.sources[number].path)
@@ -240,12 +251,13 @@ def explain(
         disk_bytes=int(bytes_of["disk_bytes"].sum()),
         memory_bytes=_PROCESS_BYTES + _CHUNK_COPIES * manifest.settings.chunk_bytes * site.workers.threads,
         threads=threads,
-        seconds=int(events.sum()) / rate / threads if rate and plan.sources else None,
+        seconds=seconds,
         script=script,
         why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
         bad=bad,
         not_looked=not_looked,
         links=links,
+        credentials=tuple(short_lived(store, manifest.dataset, time.time() + ends, of).values()),
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 

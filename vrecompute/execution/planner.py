@@ -27,6 +27,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.preflight import PreflightContext, preflight, preflight_failure
 from vrecompute.execution.replicas import note_replicas
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.signer import Signer
 from vrecompute.execution.spread import spread
 from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
 from vrecompute.execution.wholefile import whole_sha256
@@ -62,6 +63,7 @@ class Planner:
         walltime: RunnerWalltime,
         watch: _Watch,
         hands: Hands | None,
+        signer: Signer | None,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -71,6 +73,7 @@ class Planner:
         self.walltime = walltime
         self.watch = watch
         self.hands = hands
+        self.signer = signer
         # What workers open.
         self._url = store.url if hands is None else hands.url
 
@@ -113,6 +116,9 @@ class Planner:
 
         def looking(ended: Finished | None, done: int) -> None:
             opened = min(done * _BATCH, len(sources))
+            for failure in ended.value[0] if ended is not None and ended.how == "done" else ():
+                if isinstance(failure, Failure) and failure.kind == "credentials":
+                    self.tally.failed(failure)  # those of other files would be the same
             if ended is None and self.walltime.is_up:
                 self.walltime.not_opened(self.manifest.dataset.name, opened, len(sources))
             self.watch.report(stage="preflight", sources_total=len(sources), sources_done=opened)
@@ -157,7 +163,7 @@ class Planner:
             self.watch.look_around(pool, ended)
             looking(ended, done)
 
-        pool = TaskPool(self.dask, f"{label}-{self.manifest.run}", hands=self.hands)
+        pool = TaskPool(self.dask, f"{label}-{self.manifest.run}", hands=self.hands, signer=self.signer)
         ended = spread(
             pool,
             partial(_counting, function),

@@ -23,6 +23,8 @@ from vrecompute.analysis.processreads import Reads, forget
 from vrecompute.errors import AnalysisError, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.hands import Hands
+from vrecompute.execution.signer import Signer
+from vrecompute.remote.signed import Signed, with_signed
 from vrecompute.stores.handed import handing
 from vrecompute.workers import dask_hooks
 
@@ -55,7 +57,7 @@ class TaskPool:
     `shared` is sent once as a separate task, so that Dask computes it again wherever a worker that held
     it is lost. A ticket that was sent twice ends once, with the first copy to finish that is not `idle`: one
     whose value says that it did nothing. Where workers do not reach the store, `hands` brings its objects to them,
-    those named by `common` once, and theirs to it, before a task has ended.
+    those named by `common` once, and theirs to it, before a task has ended. `signer` signs addresses for them.
     """
 
     def __init__(
@@ -65,9 +67,12 @@ class TaskPool:
         idle: Callable[[Any], bool] = lambda value: False,
         hands: Hands | None = None,
         common: Iterable[str] = (),
+        signer: Signer | None = None,
     ) -> None:
         self.dask = dask
         self._hands = hands
+        self._signer = signer
+        self._signed: tuple[Signed | None, Any] = (None, None)
         self.label = label
         self._idle = idle
         self._ended: queue.SimpleQueue[tuple[Any, Future]] = queue.SimpleQueue()
@@ -103,12 +108,23 @@ class TaskPool:
         if self._hands is not None:
             own = self._hands.those_there(reads)
             function, arguments = handing, (function, self._common, own, *arguments)
+        if (signed := self._signed_now()) is not None:
+            function, arguments = with_signed, (signed, function, *arguments)
         future = self.dask.submit(
             _called, function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
         )
         self._flying.setdefault(ticket, []).append(future)
         self._since.setdefault(ticket, time.monotonic())
         future.add_done_callback(lambda done, ticket=ticket: self._ended.put((ticket, done)))
+
+    def _signed_now(self) -> Future | None:
+        """Addresses that are signed for tasks, on the workers; None where there are none."""
+        signed = None if self._signer is None else self._signer.current()
+        if signed is not self._signed[0]:
+            self._count += 1
+            key = f"{self.label}-signed-{self._count}"
+            self._signed = signed, self.dask.submit(_itself, signed, key=key, pure=False)
+        return None if signed is None else self._signed[1]
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -205,6 +221,10 @@ class _Shared:
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _called(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from vrecompute import reader
 from vrecompute.errors import BadInput
+from vrecompute.retries import another_left
 
 __all__ = ["ReplicaNotes", "first_that_gives", "gave_last", "note_elsewhere", "note_replicas", "read_somewhere"]
 
@@ -52,7 +53,8 @@ def first_that_gives(addresses: Sequence[str], call: Callable[[str], _T], begin:
     for step in range(len(addresses)):
         number = (begin + step) % len(addresses)
         try:
-            return call(addresses[number]), number, "; ".join(map(str, failed))
+            with another_left(left=step + 1 < len(addresses)):
+                return call(addresses[number]), number, "; ".join(map(str, failed))
         except BadInput as error:
             if error.scope == "file" or len(addresses) == 1:
                 raise

@@ -9,6 +9,7 @@ a second Runner on the same run only adds parts that are equal.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import failure_of
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
@@ -33,6 +35,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.signer import Signer
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
 from vrecompute.execution.task import TaskContext
@@ -50,6 +53,9 @@ __all__ = ["Runner"]
 
 # How often the store is asked whether a client wants an end.
 _CANCEL_S = 2.0
+# How often the lives of credentials are compared with the planned end.
+_LIVES_S = 60.0
+_LOG = logging.getLogger(__name__)
 
 
 class Runner:
@@ -57,7 +63,8 @@ class Runner:
 
     `on_progress` is called from the Runner's thread with each new Progress; `control` knows more of the workers than
     Dask does, and gives more of them for more work. `packed` is from `pack_for`, when the run was asked for. Where
-    workers do not reach the store, all of it goes through the Runner.
+    workers do not reach the store, all of it goes through the Runner, which then also signs addresses of sources if it
+    has keys. One that `signs` has to.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Runner:
         packed: Packed | None = None,
         *,
         workers_reach: bool = True,
+        signs: bool = False,
     ) -> None:
         self.dask = dask
         self.store = store
@@ -85,10 +93,15 @@ class Runner:
         self.packed = packed or pack_for(manifest, analysis)
         self.walltime = RunnerWalltime(store)
         self.hands = None if workers_reach else Hands(store, manifest.run)
-        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, weakref.proxy(self), self.hands)
+        self.signer = Signer(manifest.dataset, required=signs) if signs or not workers_reach else None
+        watch = weakref.proxy(self)
+        self.planner = Planner(dask, store, manifest, self.tally, self.walltime, watch, self.hands, self.signer)
         self._aside = SetAside(store)
         self._cancelled = False
         self._looked = 0.0
+        # of a live run the client has just said it
+        self._lives_looked = -_LIVES_S if self.walltime.ends is not None else time.monotonic()
+        self._lives_said: set[str] = set()
         self._patience = Patience(self.control)
 
     def cancel(self) -> None:
@@ -237,9 +250,23 @@ class Runner:
             raise ClusterLost(why)
         wait = self._patience.look(pool, ended)
         self.report(waiting=wait.reason, waiting_s=wait.seconds, waiting_for=wait.kind)
+        if time.monotonic() - self._lives_looked > _LIVES_S:
+            self._lives_looked = time.monotonic()
+            self._say_lives()
         if time.monotonic() - self._looked > _CANCEL_S:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
+
+    def _say_lives(self) -> None:
+        """Say once of each credential that it ends before this job does, or before the run at its present rate."""
+        ends, of = self.walltime.ends, "the job"
+        if ends is None:
+            ends, of = time.time() + (self.progress.eta_s or 0.0), "the run"
+        for credential, said in short_lived(self.store, self.manifest.dataset, ends, of).items():
+            if credential not in self._lives_said:
+                self._lives_said.add(credential)
+                self.log.event("credential", said=said)
+                _LOG.warning("run %s: %s", self.manifest.run, said)
 
     def report(self, **changes: object) -> None:
         """Make progress known."""

@@ -24,6 +24,7 @@ from vrecompute.execution.postmortem import lost_chunk
 from vrecompute.execution.runlog import RunLog
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.signer import Signer
 from vrecompute.execution.spread import window
 from vrecompute.execution.stock import rewritten
 from vrecompute.execution.task import TaskContext, TaskReport, compute
@@ -49,6 +50,7 @@ class _Runner(Protocol):
     control: WorkerControl
     log: RunLog
     hands: Hands | None
+    signer: Signer | None
 
     @property
     def over(self) -> bool: ...
@@ -78,7 +80,7 @@ class WorkLoop:
             return
         runner, label = self.runner, f"{self.runner.manifest.run}-{self.plan.work[:8]}"
         common = [*context.resources.values(), *context.certified.values()]
-        pool = TaskPool(runner.dask, label, lambda task_report: task_report.idle, runner.hands, common)
+        pool = TaskPool(runner.dask, label, lambda task_report: task_report.idle, runner.hands, common, runner.signer)
         shared = pool.share(context, packed)
         while not runner.over and (len(pool) > 0 or len(self.killed) > 0 or not self.schedule.exhausted):
             if runner.walltime.is_up or (runner.walltime.closing and len(pool) == 0):

@@ -31,8 +31,14 @@ class ByteSource(Protocol):
     way when it returns, and what it returns waits for them, or raises. The next chunk is then fetched while this one is
     worked on. One that has `proves_itself`, and it is true, compares each answer with its stamp, and need not be looked
     at for each chunk. One whose server knows checksums has `checksum`, which gives that of an algorithm in hexadecimal
-    digits, or None. What serves a scheme may have `entries`, which gives the names in the folder at an address, and
-    whether each is a folder itself.
+    digits, or None.
+
+    What serves a scheme may have, besides, of which the last three ask no server:
+
+    entries(folder)                    names in the folder at an address, and whether each is a folder itself
+    lifetime(address)                  the Lifetime of the credential that it is read with; None where none is known
+    secret_files(address, read=True)   what a job has to be brought to read it, name -> content, empty unless `read`
+    signed(address, seconds)           a URL that reads it so long without a key, and its end in seconds since 1970
     """
 
     @property

@@ -22,7 +22,7 @@ from vrecompute.errors import TransientRead, UnreadableFile
 from vrecompute.retries import persistent
 from vrecompute.traffic import fetched
 
-__all__ = ["Limits", "Passing", "Piece", "at_once", "begin", "patiently", "requests_of"]
+__all__ = ["Limits", "Passing", "Piece", "Unreached", "at_once", "begin", "patiently", "requests_of"]
 
 _T = TypeVar("_T")
 THREADS = 16
@@ -38,6 +38,10 @@ class Passing(TransientRead):
 
     def __reduce__(self) -> tuple[type[Passing], tuple[str, str, float]]:
         return type(self), (self.file, self.reason, self.after_s)
+
+
+class Unreached(Passing):
+    """The host was not reached at all, or gave no sign."""
 
 
 class Piece(NamedTuple):

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
+from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import Stamp, link_of
 from vrecompute.reader.identity import sampled_content
-from vrecompute.remote import weblisting
+from vrecompute.remote import credentials, weblisting
 from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
 from vrecompute.remote.web import USUAL, Manner, answer, broken, failed, leave
 from vrecompute.traffic import fetched
@@ -72,6 +74,18 @@ class HttpSource:
         self.proves_itself = any(name in self._validators for name in TOLD)
 
     entries = staticmethod(weblisting.entries)
+
+    @staticmethod
+    def lifetime(address: str) -> Lifetime | None:
+        """See `ByteSource`."""
+        parts = urlsplit(address)
+        return credentials.lifetime(parts.hostname or "") if parts.scheme == "https" else None
+
+    @staticmethod
+    def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
+        """See `ByteSource`."""
+        parts = urlsplit(address)
+        return credentials.secret_files(parts.hostname or "", read=read) if parts.scheme == "https" else {}
 
     def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
         """See `ByteSource`."""

@@ -20,8 +20,9 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
-from vrecompute.remote.credentials import bearer_token, why_none, x509_proxy
-from vrecompute.remote.fetch import Passing
+from vrecompute.remote.credentials import bearer_token, usable, why_none, x509_proxy
+from vrecompute.remote.deadhosts import reaching
+from vrecompute.remote.fetch import Passing, Unreached
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -112,7 +113,15 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
         proxy = x509_proxy()
         why = why_none() if proxy is None or proxy.is_over else f"{proxy} is not accepted"
         return CredentialError(address, f"{link_of(url)} asks for a certificate ({cause.reason}): {why}; renew it")
-    return Passing(address, f"{link_of(url)} does not answer: {said[:300]}")
+    kind = Unreached if _is_silence(error) else Passing
+    return kind(address, f"{link_of(url)} does not answer: {said[:300]}")
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether there was no host to be connected to, or it said nothing at all, so that others of its files wait too."""
+    from urllib3 import exceptions
+
+    return isinstance(error, (exceptions.TimeoutError, exceptions.ProxyError))
 
 
 def _asked(address: str, method: str, url: str, headers: Mapping[str, str], manner: Manner) -> BaseHTTPResponse:
@@ -144,32 +153,31 @@ def _request(
         sent["Authorization"] = f"Bearer {token.value}"
     from urllib3 import Timeout
 
-    try:
-        response: BaseHTTPResponse = _pool(url, manner.ca).request(
-            method,
-            url,
-            headers=sent,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=Timeout(connect=_CONNECT_S, read=_ANSWER_S),
-            pool_timeout=_FREE_S,
-        )
-    except broken() as error:
-        raise failed(address, url, error) from error
+    with reaching(address, link_of(url)):
+        try:
+            response: BaseHTTPResponse = _pool(url, manner.ca).request(
+                method,
+                url,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(connect=_CONNECT_S, read=_ANSWER_S),
+                pool_timeout=_FREE_S,
+            )
+        except broken() as error:
+            raise failed(address, url, error) from error
     return response
 
 
 def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFile:
     """What a status besides those that give something means."""
     status, link = response.status, link_of(url)
-    token, proxy = bearer_token(), x509_proxy()
-    usable = [item for item in (token, proxy) if item is not None and not item.is_over]
-    over = [item for item in (token, proxy) if item is not None and item.is_over]
-    if url.startswith("https:") and (status == 401 or (status == 403 and over and not usable)):
-        if usable:
-            why = f"does not accept {' or '.join(map(str, usable))}; get one that it accepts"
+    good = usable()
+    if url.startswith("https:") and (status == 401 or (status == 403 and good == [])):
+        if good:
+            why = f"does not accept {' or '.join(map(str, good))}; get one that it accepts"
         else:
             why = f"asks for a credential: {why_none()}; renew it"
         return CredentialError(address, f"{link} {why} and run again, and what is finished is kept")
@@ -178,7 +186,7 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
         return Passing(address, f"{link} is too busy or failed ({status})", float(after) if after.isdecimal() else 0.0)
     known = {
         401: "asks for a credential, which is sent over https alone",
-        403: f"does not permit it to {' or '.join(map(str, usable)) or 'users without a credential'}",
+        403: f"does not permit it to {' or '.join(map(str, good or ())) or 'users without a credential'}",
         404: "has no such file",
         410: "has no such file any more",
     }

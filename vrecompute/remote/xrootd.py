@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
+from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import Stamp, link_of
-from vrecompute.remote.credentials import why_none
-from vrecompute.remote.fetch import Limits, Passing, Piece, at_once, begin, patiently, requests_of
+from vrecompute.remote import credentials
+from vrecompute.remote.deadhosts import reaching
+from vrecompute.remote.fetch import Limits, Passing, Piece, Unreached, at_once, begin, patiently, requests_of
 from vrecompute.traffic import fetched
 
 __all__ = ["RootSource"]
@@ -39,7 +42,7 @@ _PATIENCE = {
 # Errors that a server answers (XProtocol.hh), and that the client finds (XrdClStatus.hh).
 _ANSWERED = 400
 _SAID = {3010: "does not permit it", 3011: "has no such file", 3015: "has no such file", 3016: "has a folder there"}
-_NOT_AUTHENTICATED = 3030
+_NOT_PERMITTED, _NOT_AUTHENTICATED = 3010, 3030
 _FAILING = frozenset({3005, 3007, 3008, 3012, 3014, 3020, 3024, 3029, 3031, 3034, 3035})
 _NO_LOGIN = frozenset({203, 204})
 _HEXADECIMAL = re.compile("[0-9a-fA-F]+")
@@ -67,6 +70,16 @@ class RootSource:
         found = patiently(lambda: _asked(folder, "dirlist", DirListFlags.STAT))
         return ((entry.name, bool(entry.statinfo.flags & StatInfoFlags.IS_DIR)) for entry in found)
 
+    @staticmethod
+    def lifetime(address: str) -> Lifetime | None:
+        """See `ByteSource`."""
+        return credentials.lifetime(urlsplit(address).hostname or "")
+
+    @staticmethod
+    def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
+        """See `ByteSource`."""
+        return credentials.secret_files(urlsplit(address).hostname or "", read=read)
+
     def checksum(self, algorithm: str) -> str | None:
         """What the server says that the file's checksum is; None where it has none of the kind."""
         from XRootD.client.flags import QueryCode
@@ -74,7 +87,7 @@ class RootSource:
         try:
             system, path = _system(self.address)
             asked = f"{path}?cks.type={algorithm}"
-            said = _said(self.address, system.query(QueryCode.CHECKSUM, asked, timeout=_ANSWER_S))
+            said = _said(self.address, lambda: system.query(QueryCode.CHECKSUM, asked, timeout=_ANSWER_S))
         except UnreadableFile:
             return None
         kind, _, digits = said.rstrip(b"\0").decode("latin-1").partition(" ")
@@ -95,7 +108,7 @@ class RootSource:
         file, got = self._opened(), 0
         try:
             wanted = [(piece.start, piece.stop - piece.start) for piece in request]
-            found = _said(self.address, file.vector_read(wanted, timeout=_ANSWER_S))
+            found = _said(self.address, lambda: file.vector_read(wanted, timeout=_ANSWER_S))
             for piece, chunk in zip(request, found.chunks, strict=True):
                 if (chunk.offset, len(chunk.buffer)) != (piece.start, piece.stop - piece.start):
                     raise Passing(self.address, f"{self.link} gave other bytes than asked for")
@@ -111,8 +124,8 @@ class RootSource:
         with self._lock:
             if self._file is None:
                 file = _client(self.address).File()
-                _said(self.address, file.open(self.address, timeout=_ANSWER_S))
-                status = _said(self.address, file.stat(timeout=_ANSWER_S))
+                _said(self.address, lambda: file.open(self.address, timeout=_ANSWER_S))
+                status = _said(self.address, lambda: file.stat(timeout=_ANSWER_S))
                 if (int(status.size), int(status.modtime)) != self.stamp:
                     raise TransientRead(self.address, "changed while it was opened")
                 self._file = file
@@ -133,7 +146,7 @@ def _look(address: str) -> Any:
 def _asked(address: str, what: str, *given: Any) -> Any:
     """What the server of an address says of its path."""
     system, path = _system(address)
-    return _said(address, getattr(system, what)(path, *given, timeout=_ANSWER_S))
+    return _said(address, lambda: getattr(system, what)(path, *given, timeout=_ANSWER_S))
 
 
 def _system(address: str) -> tuple[Any, str]:
@@ -142,23 +155,34 @@ def _system(address: str) -> tuple[Any, str]:
     return client.FileSystem(f"{url.protocol}://{url.hostid}"), url.path_with_params
 
 
-def _said(address: str, answer: tuple[Any, Any]) -> Any:
-    """What an answer holds. Raises what its status means."""
-    status, content = answer
+def _said(address: str, ask: Callable[[], tuple[Any, Any]]) -> Any:
+    """What the answer to a request holds. Raises what its status means."""
+    with reaching(address, link_of(address)):
+        return _content(address, *ask())
+
+
+def _content(address: str, status: Any, content: Any) -> Any:
     if status.ok:
         return content
     link, said = link_of(address), " ".join(status.message.split())
-    if status.code in _NO_LOGIN or (status.code, status.errno) == (_ANSWERED, _NOT_AUTHENTICATED):
-        raise CredentialError(address, f"{link} does not let {socket.gethostname()} in ({said}): {why_none()}")
+    refused = {_NOT_AUTHENTICATED} | (
+        {_NOT_PERMITTED} if credentials.usable() == [] else set()
+    )  # all there is has expired
+    if status.code in _NO_LOGIN or (status.code == _ANSWERED and status.errno in refused):
+        raise CredentialError(
+            address, f"{link} does not let {socket.gethostname()} in ({said}): {credentials.why_none()}"
+        )
     if status.code == _ANSWERED and status.errno not in _FAILING:
         raise UnreadableFile(address, f"{link} {_SAID.get(status.errno, 'refuses it')} ({said})")
     if status.code in _SENSELESS:
         raise UnreadableFile(address, f"{link} cannot be asked for it ({said})")
-    raise Passing(address, f"{link} does not give it ({said})")
+    kind = Passing if status.code == _ANSWERED else Unreached
+    raise kind(address, f"{link} does not give it ({said})")
 
 
 @cache
 def _bindings() -> Any:
+    credentials.lead_to_brought()
     client: Any = import_module("XRootD.client")
     for name, seconds in _PATIENCE.items():
         client.EnvPutInt(name, seconds)

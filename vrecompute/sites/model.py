@@ -230,6 +230,13 @@ class Stage(_Section):
         default=(),
         metadata=_says("Path prefixes that compute nodes and the client share. Not used yet: nothing is staged."),
     )
+    presign: Flag = field(
+        default=False,
+        metadata=_says(
+            "Whether the client signs the addresses of s3:// files for workers, which then hold no key of theirs; it "
+            "does so in any case where workers do not reach the store."
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

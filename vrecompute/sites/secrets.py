@@ -22,7 +22,7 @@ _SHAPES = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{10,}\."  # JSON web tokens
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_|\bglpat-"
     r"|://[^/@\s]*:[^/@\s]+@"  # user:password@host
-    r"|X-Amz-Signature=|[?&](sig|authz|access_token)="  # presigned URLs, tokens of XRootD and WebDAV
+    r"|X-(Amz|Goog)-Signature=|[?&](sig|Signature|authz|access_token)="  # presigned URLs, tokens of XRootD and WebDAV
     r"|\b[Bb]earer +[A-Za-z0-9]"
 )
 #: The key of shell commands, and the names that such a command gives a value other than one of the shell's own.

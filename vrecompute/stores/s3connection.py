@@ -6,6 +6,7 @@
     credentials   profile:NAME, file:PATH or env:NAME; without one what boto3 finds by itself
     region        the profile's, or us-east-1, which services besides Amazon's do not look at
     ca            a file with the certificates that the service is verified by; without one $AWS_CA_BUNDLE
+    max_mb_per_s  the most that each process exchanges with the service on average, in 10**6 bytes a second
     role, sts     `credentials` is a web-identity token, exchanged for short-lived keys of this role at that address
                   (the endpoint's own without one)
 
@@ -22,27 +23,30 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any, Literal
 
 from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused, TransientStore, UsageError
+from vrecompute.lifetime import Lifetime, token_claims
 from vrecompute.nearest import hint
 from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
+from vrecompute.stores.bandwidth import LEAST_MB_PER_S, bandwidth
+from vrecompute.stores.s3keys import keys_of, renewed
 
 __all__ = ["Fault", "S3Connection", "md5_of"]
 
 #: Connections to one service, which as many requests share.
 CONNECTIONS = 16
 _CONNECT_S, _ANSWER_S = 10, 60
-# Keys that do not say when they expire are read anew when this is nearly over: botocore looks 15 minutes ahead.
-_UNDATED = timedelta(minutes=30)
-_OPTIONS = ("region", "ca", "role", "sts", "http")
+_OPTIONS = ("region", "ca", "role", "sts", "http", "max_mb_per_s")
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 _CODES: Mapping[str, str] = {
     **dict.fromkeys(("NoSuchKey", "NotFound", "404"), "absent"),
     **dict.fromkeys(("PreconditionFailed", "412"), "changed"),
@@ -100,8 +104,10 @@ class S3Connection:
             raise UsageError(f"s3://{address.place}: {self.bucket!r} is no name of a bucket; write s3://bucket/prefix")
         if address.options.get("role") and address.credentials.partition(":")[0] not in ("env", "file"):
             raise UsageError(f"{self}: a role needs a web-identity token; name it: credentials=file:PATH or env:NAME")
+        self.bandwidth = bandwidth(address.endpoint, _mb_per_s(address.options.get("max_mb_per_s")))
         self._lock = threading.Lock()
         self._made: tuple[int, Any] = (0, None)
+        self._credentials: Any = None
 
     def __repr__(self) -> str:
         return f"S3Connection({str(self.address)!r})"
@@ -142,6 +148,7 @@ class S3Connection:
     def _client(self) -> Any:
         session = self._session()
         client = self._service(session, "s3", self.address.endpoint)
+        self._credentials = session.get_credentials()
         url = client.meta.endpoint_url
         if not url.startswith("https://") and self.address.options.get("http") != "allowed":
             raise UsageError(
@@ -163,7 +170,7 @@ class S3Connection:
         brought = self.address.is_delivered
         session = botocore.session.Session(profile=name if kind == "profile" and not brought else None)
         if kind in ("env", "file") or brought:
-            keys = _renewed(lambda: self._read_keys(session))
+            keys = renewed(lambda: self._read_keys(session))
             session.register_component("credential_provider", SimpleNamespace(load_credentials=lambda: keys))
         elif self.address.endpoint:  # Amazon's machines give keys for Amazon's services alone, and others do not answer
             session.get_component("credential_provider").remove("iam-role")
@@ -174,6 +181,7 @@ class S3Connection:
 
         options = self.address.options
         config = Config(
+            signature_version="s3v4" if name == "s3" else None,  # boto3 signs addresses by version 2, unless told
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
             connect_timeout=_CONNECT_S,
@@ -193,26 +201,73 @@ class S3Connection:
         """What the address names, as botocore has it."""
         secret, role = self.address.secret(), self.address.options.get("role")
         if not role:
-            return _keys_of(secret, f"{self}: what credentials={self.address.credentials} names")
+            return keys_of(secret, self._named)
         endpoint = self.address.options.get("sts") or self.address.endpoint
         sts = self._service(session, "sts", endpoint, aws_access_key_id="-", aws_secret_access_key="-")  # asks for none
         with self.asking("the exchange of a web-identity token"):
             got = sts.assume_role_with_web_identity(
                 RoleArn=role, RoleSessionName="vrecompute", WebIdentityToken=secret
             )["Credentials"]
-        return _keys_of(json.dumps(got, default=lambda moment: moment.isoformat()), f"{self}: what STS gave")
+        return keys_of(json.dumps(got, default=lambda moment: moment.isoformat()), f"{self}: what STS gave")
+
+    @property
+    def _named(self) -> str:
+        return f"{self}: what credentials={self.address.credentials} names"
+
+    def lifetime(self) -> Lifetime | None:
+        """That of what `credentials` names; None where it tells no end, or where boto3 finds the keys by itself."""
+        named = self.address.credentials.partition(":")[0] in ("env", "file")
+        if not named and not self.address.is_delivered:
+            return None
+        try:
+            secret = self.address.secret()
+            if self.address.options.get("role"):
+                ends, what = token_claims(secret)[0], "the web-identity token"
+            else:
+                until, what = keys_of(secret, self._named)["expiry_time"], "the S3 key"
+                ends = None if until is None else datetime.fromisoformat(until).timestamp()
+        except (StoreRefused, ValueError):  # the first request says so
+            return None
+        return None if ends is None else Lifetime(f"{what} of {self.address.credentials or 'this job'}", ends)
+
+    def signed(self, key: str, life_s: float) -> tuple[str, float]:
+        """A URL that reads an object for so many seconds, if its keys live that long, and when it ends in fact."""
+        with self.asking("signing an address"):
+            client, now = self.client, time.time()
+            ends = getattr(self._credentials, "_expiry_time", None)  # botocore tells it nobody
+            if ends is not None and self._credentials.get_frozen_credentials().token:  # without one keys do not expire
+                life_s = max(1.0, min(life_s, self._credentials._expiry_time.timestamp() - now))
+            what = {"Bucket": self.bucket, "Key": key}
+            return str(client.generate_presigned_url("get_object", what, int(life_s))), now + life_s
 
     def ask(self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any) -> Any:
         """What `then` makes of the answer to a request about the bucket, made again where either fails in passing.
 
         `method` and `given` are boto3's. Each request is tried again by itself: of many, all have to get through.
         """
+        return persistent(lambda: self.ask_once(what, method, then=then, **given), TransientStore)
 
-        def once() -> Any:
-            with self.asking(what):
-                return then(getattr(self.client, method)(Bucket=self.bucket, **given))
+    def ask_once(
+        self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any
+    ) -> Any:
+        """As `ask`, without another try."""
+        span = _RANGE.fullmatch(given.get("Range", ""))
+        self.bandwidth.take(1 + int(span[2]) - int(span[1]) if span else len(given.get("Body", b"")))
+        with self.asking(what):
+            answer = getattr(self.client, method)(Bucket=self.bucket, **given)
+            if span is None and "Body" in answer:
+                self.bandwidth.take(answer["ContentLength"])
+            return then(answer)
 
-        return persistent(once, TransientStore)
+    def head(self, what: str, key: str, ask: Callable[..., Any]) -> dict[str, Any]:
+        """What a HEAD says of an object, by one of the two above. Raises why not, which the text of a GET says."""
+        try:
+            return dict(ask(what, "head_object", Key=key))
+        except (AbsentObject, TransientStore):
+            raise
+        except StoreError:
+            ask(what, "get_object", Key=key, Range="bytes=0-0", then=lambda answer: answer["Body"].close())
+            raise
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:
@@ -256,7 +311,10 @@ class S3Connection:
             case "bucket":
                 return Fault("refused", f"there is no bucket {self.bucket!r} at {self._where}; make it, or correct it")
             case "denied":
-                return Fault("refused", f"{self._where} does not permit this to {keys}, or does not know them ({code})")
+                mend = "ask the owner of the bucket to permit it, or name other keys (credentials=...)"
+                return Fault(
+                    "refused", f"{self._where} does not permit this to {keys}, or does not know them ({code}); {mend}"
+                )
             case "keys":
                 return Fault("refused", f"{self._where} does not accept {keys} ({code}); correct them")
             case "expired":
@@ -300,28 +358,9 @@ def md5_of(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
-def _renewed(read: Any) -> Any:
-    """botocore's credentials, which read themselves anew."""
-    from botocore.credentials import RefreshableCredentials
-
-    return RefreshableCredentials.create_from_metadata(metadata=read(), refresh_using=read, method="vrecompute")
-
-
-def _keys_of(text: str, where: str) -> dict[str, str | None]:
-    """Keys as botocore wants them; StoreRefused, which shows nothing of them, for text that is none."""
-    wrong = f"{where} is neither KEY_ID SECRET_KEY [SESSION_TOKEN] nor JSON with AccessKeyId and SecretAccessKey"
-    found: dict[str, str | None] = dict.fromkeys(("access_key", "secret_key", "token", "expiry_time"))
-    try:
-        if text.lstrip().startswith("{"):
-            said = json.loads(text)
-            said = said.get("Credentials", said)
-            names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
-            found.update(zip(found, map(said.get, names), strict=True))
-        else:
-            found.update(zip(found, text.split(), strict=False))
-    except (ValueError, AttributeError):
-        raise StoreRefused(wrong) from None
-    if not found["access_key"] or not found["secret_key"]:
-        raise StoreRefused(wrong)
-    found["expiry_time"] = found["expiry_time"] or (datetime.now(UTC) + _UNDATED).isoformat()
-    return found
+def _mb_per_s(text: str | None) -> float | None:
+    """The number of an option; UsageError for what is none, or too small."""
+    with suppress(ValueError):
+        if text is None or LEAST_MB_PER_S <= float(text) < float("inf"):
+            return None if text is None else float(text)
+    raise UsageError(f"max_mb_per_s={text}: give a number of megabytes a second, {LEAST_MB_PER_S} or more")

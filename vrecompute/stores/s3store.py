@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AbsentObject, DamagedObject, StoreError, TransientStore
+from vrecompute.errors import AbsentObject, DamagedObject, StoreError
+from vrecompute.lifetime import Lifetime
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.base import Entry, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
@@ -59,6 +60,10 @@ class S3Store:
     def secret(self) -> bytes:
         """What the secret file holds; StoreRefused where there are no keys here."""
         return self.bucket.secret()
+
+    def lifetime(self) -> Lifetime | None:
+        """That of its keys, where they tell one."""
+        return self.bucket.lifetime()
 
     def create(self, name: str, data: bytes) -> bool:
         """Make `data` durable under `name`; False, and nothing changed, where the name is taken."""
@@ -267,14 +272,9 @@ class S3Store:
 
     def _head(self, name: str) -> dict[str, Any] | None:
         try:
-            return dict(self._ask(name, "head_object"))
+            return self.bucket.head(repr(name), self._key(name), self.bucket.ask)
         except AbsentObject:
             return None
-        except TransientStore:
-            raise
-        except StoreError:  # the answer to a HEAD has no text, that to a GET says why
-            self._ask(name, "get_object", Range="bytes=0-0", then=lambda answer: answer["Body"].close())
-            raise
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
         for found in self._list(f"{self._key(prefix)}/" if prefix else self._start):

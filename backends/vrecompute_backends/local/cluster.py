@@ -1,6 +1,7 @@
 """The process that holds the Dask scheduler of this machine's workers, and keeps as many of them as are wanted.
 
-    client ---- stdin ----->  a line of JSON: what to be; then {"workers": n} for another number; its end is the end
+    client ---- stdin ----->  a line of JSON: what to be; then {"workers": n} for another number, {"secrets": {name:
+                              content}} for other secret files; its end is the end
     client <--- answers ----  {"address": ...}, {"ready": workers}, {"trouble": why a worker does not start, or ""}
 
 It is apart from the program that uses it. Whatever that program's main module is, nothing imports it again. An
@@ -12,15 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -30,7 +35,10 @@ from distributed.core import Status
 from vrecompute.batch.dask_settings import SETTINGS
 from vrecompute.batch.tls import security_of
 
-__all__ = ["main"]
+__all__ = ["SECRETS", "main"]
+
+#: The variable that names the folder of a job's secret files, and of these workers'.
+SECRETS = "VRECOMPUTE_SECRETS"
 
 _HERE = "127.0.0.1"
 # Processes that go on when this one ends: they are not collected before, which would be warned of.
@@ -60,7 +68,9 @@ def main(given: Mapping[str, Any], answers: int) -> None:
     dask.config.set({**SETTINGS, **served, "temporary-directory": given["shape"]["local_directory"]})
     # What matters of a worker comes back in its tasks' reports; its log at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    asyncio.run(_serve(given, answer))
+    secrets = _Secrets(Path(given["shape"]["local_directory"]))
+    secrets.keep(given["secrets"])
+    asyncio.run(_serve(given, answer, secrets))
 
 
 def _track_resources_apart() -> None:
@@ -84,7 +94,48 @@ def _track_resources_apart() -> None:
     vars(resource_tracker._resource_tracker).update(_fd=write, _pid=process.pid)
 
 
-async def _serve(given: Mapping[str, Any], answer: Callable[..., None]) -> None:
+class _Secrets:
+    """The workers' secret files, which go with this process; those of one that was killed go with the next."""
+
+    def __init__(self, folder: Path) -> None:
+        for left in folder.glob("secrets-*"):
+            if (held := _locked(left, fcntl.LOCK_EX)) is not None:  # by no other process
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+        self._held = None
+        while self._held is None:  # another process may have taken it for one that was left
+            self._folder = Path(tempfile.mkdtemp(prefix="secrets-", dir=folder))
+            self._held = _locked(self._folder, fcntl.LOCK_SH)
+        os.environ.setdefault(SECRETS, str(self._folder))  # in a job it is the job's
+
+    def keep(self, files: Mapping[str, str]) -> None:
+        """Have these, beside or in place of others."""
+        for name, text in files.items():
+            part = self._folder / f".{name}"
+            part.touch(mode=0o600)
+            part.write_bytes(text.encode("latin-1"))
+            part.replace(self._folder / name)
+
+    def forget(self) -> None:
+        """Remove all."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _locked(folder: Path, how: int) -> int | None:
+    """A descriptor that holds a lock on a folder; None where that cannot be had."""
+    with contextlib.suppress(OSError):
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(held, how | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(held), os.stat(folder)):
+                return held
+        except OSError:
+            pass
+        os.close(held)
+    return None
+
+
+async def _serve(given: Mapping[str, Any], answer: Callable[..., None], secrets: _Secrets) -> None:
     over = asyncio.Event()
     security = security_of(given["keys"])
     served = {"dashboard": given["dashboard"], "dashboard_address": f"{_HERE}:0"}
@@ -93,7 +144,7 @@ async def _serve(given: Mapping[str, Any], answer: Callable[..., None]) -> None:
         crew = _Crew(scheduler, {**given["shape"], "security": security, "protocol": "tls://"}, answer)
         crew.scale(given["workers"])
         loop = asyncio.get_running_loop()
-        threading.Thread(target=_listen, args=(loop, crew, over), daemon=True).start()
+        threading.Thread(target=_listen, args=(loop, crew, secrets, over), daemon=True).start()
         ready = asyncio.create_task(crew.ready())
         while not over.is_set() and os.getppid() == given["client"]:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -103,12 +154,17 @@ async def _serve(given: Mapping[str, Any], answer: Callable[..., None]) -> None:
         end.start()
         ready.cancel()
         await crew.close()
+    secrets.forget()
     os._exit(0)  # the thread that listens may wait for a pipe that a child of the client holds open
 
 
-def _listen(loop: asyncio.AbstractEventLoop, crew: _Crew, over: asyncio.Event) -> None:
+def _listen(loop: asyncio.AbstractEventLoop, crew: _Crew, secrets: _Secrets, over: asyncio.Event) -> None:
     for line in sys.stdin:
-        loop.call_soon_threadsafe(crew.scale, json.loads(line)["workers"])
+        told = json.loads(line)
+        with contextlib.suppress(OSError):  # those that need it say what they lack
+            secrets.keep(told.get("secrets", {}))
+        if "workers" in told:
+            loop.call_soon_threadsafe(crew.scale, told["workers"])
     loop.call_soon_threadsafe(over.set)
 
 

@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import dask
@@ -27,7 +29,8 @@ from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.wording import bytes_text
 from vrecompute.workers.dask_hooks import silence_logging_cmgr, take_for_closed
-from vrecompute_backends.local.jobs import LocalJobs
+from vrecompute_backends.local.cluster import SECRETS
+from vrecompute_backends.local.jobs import LocalJobs, secrets_of_variables, without_secrets
 from vrecompute_backends.local.rules import local_rules
 
 __all__ = ["LocalBackend", "LocalDask"]
@@ -59,7 +62,7 @@ class LocalBackend(LocalJobs):
     def open_cluster(self, workers: int) -> LocalDask:
         """`workers` processes of `site.workers.threads` threads each, and one that holds the scheduler."""
         shape = {"nthreads": self.site.workers.threads, "memory_limit": self._memory(workers)}
-        return LocalDask(workers, shape, dashboard=self.dashboard)
+        return LocalDask(workers, shape, dashboard=self.dashboard, secret_files=self.secret_files)
 
     def check_cluster(self, workers: int) -> None:
         """UsageError for more workers than this machine's memory could hold."""
@@ -89,7 +92,14 @@ class LocalDask(Cluster):
 
     patience_s = 120.0
 
-    def __init__(self, workers: int, shape: dict[str, Any], *, dashboard: bool = False) -> None:
+    def __init__(
+        self,
+        workers: int,
+        shape: dict[str, Any],
+        *,
+        dashboard: bool = False,
+        secret_files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         self._owner = os.getpid()
         self._listening = threading.Lock()
         self._unread = b""
@@ -101,6 +111,7 @@ class LocalDask(Cluster):
             "keys": self.keys,
             "workers": workers,
             "dashboard": dashboard,
+            "secrets": _texts(secret_files),
             "shape": {**shape, "local_directory": str(scratch_folder())},
         }
         self._answers, theirs = os.pipe()
@@ -110,7 +121,7 @@ class LocalDask(Cluster):
                 stdin=subprocess.PIPE,
                 pass_fds=(theirs,),
                 # The user's Dask settings may be for another cluster.
-                env={name: value for name, value in os.environ.items() if not name.startswith("DASK_")},
+                env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")},
                 process_group=0,  # an interrupt is for the client's
                 text=True,
             )
@@ -146,6 +157,11 @@ class LocalDask(Cluster):
     def scale(self, workers: int) -> None:
         """Want that many worker processes."""
         self._tell({"workers": workers})
+
+    def bring(self, secret_files: Mapping[str, bytes]) -> bool:
+        """All workers have them: what is in files of this machine, they read there."""
+        self._tell({"secrets": _texts(secret_files)})
+        return True
 
     def lost(self) -> str:
         """How the process of the scheduler ended; empty while it is there."""
@@ -213,6 +229,12 @@ class LocalDask(Cluster):
                     self._heard |= json.loads(line)
                 wait_s = 0.0
             return True
+
+
+def _texts(secret_files: Mapping[str, bytes]) -> dict[str, str]:
+    """What only variables of this process hold, for a line of JSON; nothing in a job, whose secret files all see."""
+    brought = {} if os.environ.get(SECRETS) else secrets_of_variables(secret_files)
+    return {name: content.decode("latin-1") for name, content in brought.items()}
 
 
 def _client(address: str, keys: str) -> DaskClient:

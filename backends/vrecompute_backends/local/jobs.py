@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vrecompute.batch.contract import Backend, Cluster, Job, JobId, JobStatus, State, SubmitError
@@ -28,7 +28,7 @@ from vrecompute.sites.model import Site
 from vrecompute.stores.ownership import make_private
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
-__all__ = ["LocalJobs"]
+__all__ = ["LocalJobs", "secrets_of_variables", "without_secrets"]
 
 # How long a shell may take to start its command.
 _START_S = 3.0
@@ -36,6 +36,8 @@ _START_S = 3.0
 _TIMED_OUT = frozenset({124, 137})
 #: Whether a command came further and ran out of time, and how often it may was not said or not reached.
 _AGAIN = f'[ "$code" = {OutOfTime.exit_code} ] && [ "$attempts" -lt "${{{ATTEMPTS}:-$((attempts + 1))}}" ]'
+# A shorter text may be in a secret by chance.
+_LEAST_SECRET = 16
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -99,6 +101,7 @@ class LocalJobs(Backend):
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    env=without_secrets(job.secret_files),
                     start_new_session=True,
                 )
             (folder / "pid").write_text(f"{process.pid} {_started(process.pid)}")
@@ -186,6 +189,23 @@ class LocalJobs(Backend):
         if child is not None:
             child.poll()  # reaps it, so that an ended child of this process does not look alive
         return int(pid) if _started(int(pid)) == started else None
+
+
+def without_secrets(secret_files: Mapping[str, bytes]) -> dict[str, str]:
+    """The environment of this process without variables that hold what secret files hold: others may list it."""
+    return {name: v for name, v in os.environ.items() if not any(_holds(c, v) for c in secret_files.values())}
+
+
+def secrets_of_variables(secret_files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those that `without_secrets` leaves out; the others are where each process of this machine finds them."""
+    values = list(os.environ.values())
+    return {name: content for name, content in secret_files.items() if any(_holds(content, v) for v in values)}
+
+
+def _holds(content: bytes, value: str) -> bool:
+    """Whether the value of a variable is a secret, or a part of it that is not so by chance."""
+    text, value = content.decode(errors="replace").strip(), value.strip()
+    return bool(value) and (value == text or (len(value) >= _LEAST_SECRET and value in text))
 
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}

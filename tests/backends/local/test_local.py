@@ -193,6 +193,20 @@ def test_secrets_are_private_never_in_the_script_and_gone_at_the_end(backend):
     assert "canary" not in "".join(p.read_text() for p in folder.iterdir() if p.is_file() and p.name != "output")
 
 
+def test_a_variable_that_holds_a_secret_reaches_a_job_as_a_file_alone(backend, monkeypatch):
+    """Any process listing of this user shows the environment of a job for as long as it runs."""
+    monkeypatch.setenv("A_TOKEN", "canary-1234")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-forty-letters")
+    monkeypatch.setenv("AWS_REGION", "eu")
+    files = {"TOKEN": b"canary-1234\n", "store-1": b'{"SecretAccessKey": "canary-of-forty-letters", "Region": "eu"}'}
+    job = shell("tr '\\0' '\\n' < /proc/$$/environ; cat $VRECOMPUTE_SECRETS/TOKEN | wc -c", secret_files=files)
+    job_id, status = ended(backend, job)
+    assert status.state is State.COMPLETED
+    assert "canary" not in backend.logs(job_id)
+    assert "AWS_REGION=eu" in backend.logs(job_id)
+    assert backend.logs(job_id).split()[-1] == "12"
+
+
 def test_the_script_is_a_pure_function_of_the_job(backend):
     job = shell("true", environment={"B": "2", "A": "1"})
     assert backend.script(job) == backend.script(replace(job, environment={"A": "1", "B": "2"}))
