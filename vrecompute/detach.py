@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.carried import CARRIED
@@ -23,6 +24,7 @@ from vrecompute.errors import StoreError, Unavailable, UsageError
 from vrecompute.execution.carriedstore import carried_objects, take_back_objects
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.model import Site
 from vrecompute.stores.address import secret_files
@@ -51,6 +53,20 @@ class Detached:
         `carried` are the objects that go with it where jobs do not reach the store. UsageError or OverBudget for more
         than the site gives.
         """
+        self.check()
+        self.backend.capabilities.require("workers", self.site.name)
+        job = detached_job(
+            self.site,
+            name=f"vre-{self.manifest.run}",
+            command=self.command(digest),
+            workers=workers,
+            walltime_s=walltime_s,
+            labels=self.labels,
+        )
+        return replace(job, carried=carried or {} if self._carries else None)
+
+    def check(self) -> None:
+        """UsageError where the run cannot be handed over."""
         if self.manifest.origin.kind == "live":
             raise UsageError(
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
@@ -61,17 +77,17 @@ class Detached:
                 f"jobs of site {self.site.name!r} do not reach the store (store.workers_reach: false), where "
                 "a detached run keeps what it finished, and its driver carries no files; run it live"
             )
-        self.backend.capabilities.require("workers", self.site.name)
-        run, address = self.manifest.run, f"${CARRIED}" if self._carries else self.store.url
-        job = detached_job(
-            self.site,
-            name=f"vre-{run}",
-            command=("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest),
-            workers=workers,
-            walltime_s=walltime_s,
-            labels={"run": run, "analysis": self.manifest.analysis},
-        )
-        return replace(job, carried=carried or {} if self._carries else None)
+
+    def command(self, digest: str) -> tuple[str, ...]:
+        """What the job runs; `digest` is the manifest's sha256."""
+        address = f"${CARRIED}" if self._carries else self.store.url
+        run = self.manifest.run
+        return ("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What its jobs say they are for."""
+        return {"run": self.manifest.run, "analysis": self.manifest.analysis}
 
     def submit(
         self, workers: int | None = None, walltime_s: int | None = None, analysis: Analysis | None = None
@@ -84,12 +100,16 @@ class Detached:
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
         wanted = replace(self.job(workers, walltime_s, digest, carried), secret_files=secret_files(self.store))
         job = self.backend.submit(wanted)
-        body = {"job": job, "site": self.site.name, "submitted": time.time()}
+        self._remember([job])
+        with contextlib.suppress(StoreError):
+            tell(self.store, self.manifest, jobs=[job])
+        return job
+
+    def _remember(self, jobs: Sequence[JobId], **facts: Any) -> None:
+        """Keep a submission; the first of its jobs stands for it."""
+        body = {"job": jobs[0], "site": self.site.name, "submitted": time.time(), **facts}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
-        with contextlib.suppress(StoreError):
-            tell(self.store, self.manifest, job=job)
-        return job
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
         """What `submit` would hand to the batch system; reads and starts nothing."""
@@ -99,6 +119,10 @@ class Detached:
     def ids(self) -> list[JobId]:
         """Native ids of all submissions of the run, oldest first."""
         return submissions(self.store, self.manifest.run)
+
+    def told_by(self) -> JobId | None:
+        """The job that tells how the run is; None where there is none."""
+        return next(iter(self.ids()[-1:]), None)
 
     def status(self) -> JobStatus:
         """What the batch system says of the latest submission; UNKNOWN where it does not answer."""
@@ -113,6 +137,15 @@ class Detached:
     def cancel(self) -> None:
         """End all submissions of the run."""
         self.backend.cancel(self.ids())
+
+    def progress(self) -> Progress | None:
+        """How far the run is by what its jobs have left; None where its Runner tells."""
+        return None
+
+    def take_up(self, analysis: Callable[[], Analysis]) -> bool:
+        """Go on with a run whose jobs have all ended, where that is to be done here; whether it was."""
+        del analysis
+        return False
 
     def logs(self) -> str:
         """What the latest submission wrote so far."""
@@ -138,7 +171,8 @@ class Detached:
 def submissions(store: Store, run: str, names: Sequence[str] | None = None) -> list[JobId]:
     """Native ids of all submissions of a run, oldest first, or those under `names`; none of a live one."""
     names = list(store.names(f"runs/{run}/jobs")) if names is None else names
-    return [read_document(store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
+    found = [read_document(store, name, "job", lambda body: body.get("jobs") or [body["job"]]) for name in names]
+    return [JobId(str(job)) for jobs in found for job in jobs]
 
 
 def submitted_at(store: Store, run: str) -> tuple[str, float | None]:

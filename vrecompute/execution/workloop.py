@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from distributed import Client as DaskClient
 from distributed import Future
+from numpy.typing import NDArray
 
 from vrecompute.errors import AnalysisError, DamagedObject, StoreError
 from vrecompute.execution.byvalue import Packed
@@ -57,14 +58,14 @@ class _Runner(Protocol):
 
 
 class WorkLoop:
-    """The work of one Runner. What comes in goes to `collector`, what fails to the Runner's tally."""
+    """The work of one Runner: `missing` chunks. What comes in goes to `collector`, what fails to the Runner's tally."""
 
-    def __init__(self, runner: _Runner, collector: Collector) -> None:
+    def __init__(self, runner: _Runner, collector: Collector, missing: NDArray[np.bool_]) -> None:
         settings = runner.manifest.settings
         self.runner = runner
         self.collector = collector
         self.plan = collector.plan
-        self.schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
+        self.schedule = Schedule(missing, task_s=settings.task_s, fixed=settings.task_chunks)
         self.killed = KilledTasks(runner.control.deaths)
         self._doubled: set[Task] = set()
         self._vanished: Counter[Task] = Counter()

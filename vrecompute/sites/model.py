@@ -162,6 +162,13 @@ class Workers(_Section):
             "Runner. The batch system's default if unset."
         ),
     )
+    max_memory: Memory | None = field(
+        default=None,
+        metadata=_says(
+            "Most memory of a job that is submitted again because one like it was ended for its memory: with twice as "
+            "much, up to this. With the same if unset."
+        ),
+    )
     gpus: Count | None = field(
         default=None,
         metadata=_says(

@@ -36,7 +36,7 @@ class HTCondorBackend(QueueDriver):
     """HTCondor by `condor_submit`, `condor_q`, `condor_history` and `condor_rm`."""
 
     system = "HTCondor"
-    capabilities = Capabilities(images=True, gpus=True)
+    capabilities = Capabilities(images=True, gpus=True, spans=False)
     starts_images = True
     options_model = HTCondorOptions
     site_rules = staticmethod(htcondor_rules)
