@@ -100,14 +100,14 @@ class Detached:
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
         wanted = replace(self.job(workers, walltime_s, digest, carried), secret_files=secret_files(self.store))
         job = self.backend.submit(wanted)
-        self._remember([job])
+        self._remember({"job": job})
         with contextlib.suppress(StoreError):
             tell(self.store, self.manifest, jobs=[job])
         return job
 
-    def _remember(self, jobs: Sequence[JobId], **facts: Any) -> None:
-        """Keep a submission; the first of its jobs stands for it."""
-        body = {"job": jobs[0], "site": self.site.name, "submitted": time.time(), **facts}
+    def _remember(self, facts: Mapping[str, Any]) -> None:
+        """Keep a submission."""
+        body = {**facts, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
 

@@ -222,17 +222,18 @@ class ShareJobs(Detached):
             shares = [share for share, t in again.items() if (t.memory_bytes, t.one_by_one) == kind]
             job = self._job(shares, len(self._submissions()), walltime_s, digest, carried, again[shares[0]])
             jobs = self.backend.submit_many(replace(job, secret_files=secret_files(self.store)), len(shares))
-            self._remember(
-                jobs,
-                name=job.name,
-                jobs=jobs,
-                shares=shares,
-                walltime_s=walltime_s,
-                memory_bytes=job.memory_bytes,
-                charged={str(share): again[share].charged for share in shares},
-                made=made,
-                idle=idle,
-            )
+            facts = {
+                "job": jobs[0],
+                "name": job.name,
+                "jobs": jobs,
+                "shares": shares,
+                "walltime_s": walltime_s,
+                "memory_bytes": job.memory_bytes,
+                "charged": {str(share): again[share].charged for share in shares},
+                "made": made,
+                "idle": idle,
+            }
+            self._remember(facts)
         with contextlib.suppress(StoreError):
             tell(self.store, self.manifest, jobs=[job for job, _ in self._current().values()])
 
