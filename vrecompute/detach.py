@@ -131,7 +131,7 @@ class Detached:
             return JobStatus(State.UNKNOWN)
         status = self.backend.poll(ids[-1:])[ids[-1]]
         if status.state.terminal and self._carries and ids[-1] not in self._taken:
-            self._take_back(ids[-1])
+            self._take_back(ids[-1], f"vre-{self.manifest.run}")
         return status
 
     def cancel(self) -> None:
@@ -157,11 +157,13 @@ class Detached:
         """Whether objects go to the store and back with the job."""
         return not self.site.store.workers_reach
 
-    def _take_back(self, job: JobId) -> None:
-        """Put what the job brought back into the store; where the site is silent, with a later look."""
+    def _take_back(self, job: JobId, name: str) -> None:
+        """Put what jobs of a name brought back into the store; where the site is silent, with a later look.
+
+        `job` is one of them.
+        """
         if not isinstance(self.backend, QueueBackend):
             return
-        name = f"vre-{self.manifest.run}"
         with contextlib.suppress(Unavailable):
             take_back_objects(self.store, self.manifest, self.backend.brought_back(name))
             self._taken.add(job)

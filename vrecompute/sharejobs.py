@@ -25,6 +25,7 @@ from vrecompute.batch.together import together
 from vrecompute.detach import Detached
 from vrecompute.digest import sha256_of
 from vrecompute.errors import OutOfTime, StoreError, UsageError
+from vrecompute.execution.carriedstore import carried_objects
 from vrecompute.execution.explain import Explanation, threads_that_fit
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.gathered import Gathered, gathered
@@ -165,6 +166,7 @@ class ShareJobs(Detached):
         ):  # fmt: skip
             return False
         self._over_at[:] = self._over_at or [time.monotonic()]
+        self._take_all_back()
         found = gathered(self.store, self.manifest)
         needed = found.needed()
         unseen = any(polled[share].state is State.COMPLETED for share in needed)
@@ -217,7 +219,7 @@ class ShareJobs(Detached):
     ) -> None:
         """Submit shares, those alike at once, and remember their jobs."""
         digest = sha256_of(self.store.get(self.manifest.object_name))
-        carried = self._goes_along(analysis)
+        carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
         for kind in dict.fromkeys((t.memory_bytes, t.one_by_one) for t in again.values()):
             shares = [share for share, t in again.items() if (t.memory_bytes, t.one_by_one) == kind]
             job = self._job(shares, len(self._submissions()), walltime_s, digest, carried, again[shares[0]])
@@ -323,8 +325,11 @@ class ShareJobs(Detached):
         said = self.backend.poll([job for job, _ in current.values()])
         return {share: said.get(job, JobStatus(State.UNKNOWN)) for share, (job, _) in current.items()}
 
-    def _goes_along(self, analysis: Analysis | None) -> Mapping[str, bytes] | None:
-        return None
+    def _take_all_back(self) -> None:
+        """What all jobs brought back, once they have ended."""
+        for submission in self._submissions() if self._carries else ():
+            if submission.job not in self._taken:
+                self._take_back(JobId(submission.job), submission.name)
 
 
 def jobs_of(backend: Backend, site: Site, store: Store, manifest: Manifest) -> Detached:
