@@ -309,3 +309,22 @@ def test_on_this_machine_as_processes_of_their_own_one_of_them_killed(place, who
         assert ended.value.code == 0
         told = json.loads(capsys.readouterr().out)
         assert (told["status"], told["result_sha256"]) == ("complete", whole)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("reach", [True, False])
+def test_on_a_queue_whose_jobs_reach_the_store_or_carry_it(qq_site, place, whole, tmp_path, reach):
+    """Jobs of a queue, one of which is ended by a person while it works; nothing of them stays in the spool."""
+    from tests.backends.readme_driver import driver
+
+    workers = Workers(processes=1, threads=1)
+    store = replace(qq_site.store, workers_reach=reach)
+    site = replace(qq_site, scheduler_runs="none", workers=workers, store=store, limits=Limits(min_poll=0))
+    with Client(site) as client:
+        client._site_workers._backend = driver.MyBackend(site)
+        run = client.submit(str(place / "sums.py"), str(place / "e.root"), shares=3, chunk_bytes=3400)
+        client.backend.cancel([run._detached.ids()[1]])
+        report = run.report(timeout_s=200)
+        assert (report.status, report.result_sha256) == ("complete", whole)
+        assert len(run._detached._submissions()) == 2
+    assert [p.name for p in (tmp_path / "jobs").iterdir() if p.name.startswith(("carried", "secrets"))] == []
