@@ -21,6 +21,7 @@ from typing import NamedTuple
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.detached_job import share_job
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.together import together
 from vrecompute.detach import Detached
 from vrecompute.digest import sha256_of
@@ -50,7 +51,6 @@ __all__ = ["ShareJobs", "jobs_of", "number_of_shares"]
 _DEATHS, _IDLE = 3, 3
 # How long a store may take to show what a job wrote that ended well, and a client to submit what it said it would.
 _LAG_S, _CLAIM_S = 70.0, 600.0
-_MORE_MEMORY = 2
 _ADVICE = {
     "memory": "raise `workers.max_memory`, or use a smaller --chunk-bytes",
     "lost": "what is finished is kept: run again later, or look at `vrecompute runs logs`",
@@ -212,6 +212,8 @@ class ShareJobs(Detached):
             walltime_s=walltime_s,
             labels=self.labels,
         )
+        if isinstance(self.backend, QueueBackend):
+            job = replace(job, step=tuple(self.backend.step(1, workers.cores)))
         return replace(job, carried=carried or {} if self._carries else None)
 
     def _hand_in(
@@ -253,7 +255,7 @@ class ShareJobs(Detached):
             submission = current[share][1]
             charged, memory = submission.charged.get(str(share), ()), submission.memory_bytes
             came_further = status.exit_code == OutOfTime.exit_code
-            more = self._more_memory(memory) if status.state is State.OOM else None
+            more = SiteLimits(self.site).more_memory(memory) if status.state is State.OOM else None
             if more is None and not came_further and status.blame not in {"infrastructure"}:
                 charged = (*charged, status.state.value)
             idle = 0 if self._made(found) > submission.made else submission.idle + 1
@@ -290,11 +292,6 @@ class ShareJobs(Detached):
             if time.time() - said < _CLAIM_S:
                 return False
         return False
-
-    def _more_memory(self, memory: int | None) -> int | None:
-        """What a job asks for after one of so much was ended for its memory; None where that is as much."""
-        most = self.site.workers.max_memory
-        return None if memory is None or most is None or memory >= most else min(most, _MORE_MEMORY * memory)
 
     def _made(self, found: Gathered) -> int:
         """How many parts of the work there are."""

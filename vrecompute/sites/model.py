@@ -165,8 +165,8 @@ class Workers(_Section):
     max_memory: Memory | None = field(
         default=None,
         metadata=_says(
-            "Most memory of a job that is submitted again because one like it was ended for its memory: with twice as "
-            "much, up to this. With the same if unset."
+            "Most memory of jobs that follow one which was ended for its memory: they ask for twice as much, up to "
+            "this. For as much as before if unset."
         ),
     )
     gpus: Count | None = field(
