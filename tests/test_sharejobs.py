@@ -13,7 +13,7 @@ from vrecompute import Client, sharejobs
 from vrecompute.batch.contract import JobId, JobStatus, State
 from vrecompute.batch.inprocess import in_process
 from vrecompute.cli import main
-from vrecompute.errors import Incomplete, Interrupted, OverBudget, UsageError
+from vrecompute.errors import Incomplete, Interrupted, OverBudget, Unavailable, UsageError
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.share import Share, share_ends
 from vrecompute.execution.sharerunner import ShareRunner
@@ -237,6 +237,17 @@ def test_jobs_that_never_start_are_no_reason_to_wait_for_ever(submit, queue):
     status = run.job_status()
     assert (run.status, status.never) == ("queued", True)
     assert status.reason == "1 of 3 jobs has ended, 2 wait: a policy holds it"
+
+
+def test_while_a_site_does_not_give_what_jobs_brought_back_nothing_is_submitted_again(submit, queue, monkeypatch):
+    run = submit(3)
+    queue.end(*queue.waiting(), does=False)
+    monkeypatch.setattr(type(run._detached), "_all_taken_back", lambda self: False)
+    assert run.is_live()
+    monkeypatch.setattr(sharejobs, "_SILENT_S", 0.0)
+    with pytest.raises(Unavailable, match="does not give what the jobs"):
+        run.is_live()
+    assert len(queue.submitted) == 1
 
 
 def test_a_silent_site_is_no_end(submit, queue):

@@ -25,7 +25,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.together import together
 from vrecompute.detach import Detached
 from vrecompute.digest import sha256_of
-from vrecompute.errors import OutOfTime, StoreError, UsageError
+from vrecompute.errors import OutOfTime, StoreError, Unavailable, UsageError
 from vrecompute.execution.carriedstore import carried_objects
 from vrecompute.execution.explain import Explanation, threads_that_fit
 from vrecompute.execution.failure import Failure
@@ -51,6 +51,8 @@ __all__ = ["ShareJobs", "jobs_of", "number_of_shares"]
 _DEATHS, _IDLE = 3, 3
 # How long a store may take to show what a job wrote that ended well, and a client to submit what it said it would.
 _LAG_S, _CLAIM_S = 70.0, 600.0
+# How long a site may not give what jobs brought back.
+_SILENT_S = 600.0
 _ADVICE = {
     "memory": "raise `workers.max_memory`, or use a smaller --chunk-bytes",
     "lost": "what is finished is kept: run again later, or look at `vrecompute runs logs`",
@@ -160,18 +162,22 @@ class ShareJobs(Detached):
 
         Raises what submitting raises, and UntrustedRun.
         """
-        polled = self._polled()
-        if not polled or not together(list(polled.values())).state.terminal or cancel_requested(
-            self.store, self.manifest.run
-        ):  # fmt: skip
+        polled, run = self._polled(), self.manifest.run
+        over = bool(polled) and together(list(polled.values())).state.terminal
+        if not over or cancel_requested(self.store, run):
             return False
         self._over_at[:] = self._over_at or [time.monotonic()]
-        self._take_all_back()
+        waited_s = time.monotonic() - self._over_at[0]
+        if not self._all_taken_back():
+            if waited_s > _SILENT_S:
+                raise Unavailable(f"site {self.site.name!r} does not give what the jobs of run {run} brought back")
+            return True
+        ends, _ = share_ends(self.store, self.manifest, self._ends)
+        unseen = [share for share, job in polled.items() if job.state is State.COMPLETED and share not in ends]
+        if unseen and waited_s < _LAG_S:
+            return True
         found = gathered(self.store, self.manifest)
         needed = found.needed()
-        unseen = any(polled[share].state is State.COMPLETED for share in needed)
-        if unseen and time.monotonic() - self._over_at[0] < _LAG_S:
-            return True
         again, lost = self._judged(found, {share: polled[share] for share in needed})
         if again:
             self._submit_again(found, again, analysis)
@@ -322,11 +328,14 @@ class ShareJobs(Detached):
         said = self.backend.poll([job for job, _ in current.values()])
         return {share: said.get(job, JobStatus(State.UNKNOWN)) for share, (job, _) in current.items()}
 
-    def _take_all_back(self) -> None:
-        """What all jobs brought back, once they have ended."""
-        for submission in self._submissions() if self._carries else ():
+    def _all_taken_back(self) -> bool:
+        """Whether what all jobs brought back, once they have ended, is in the store."""
+        if not self._carries:
+            return True
+        for submission in self._submissions():
             if submission.job not in self._taken:
                 self._take_back(JobId(submission.job), submission.name)
+        return all(submission.job in self._taken for submission in self._submissions())
 
 
 def jobs_of(backend: Backend, site: Site, store: Store, manifest: Manifest) -> Detached:
