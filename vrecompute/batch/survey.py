@@ -48,10 +48,11 @@ class Queue:
 
 @dataclass(frozen=True)
 class Survey:
-    """`queue_option` is the key of `options:` that names a queue; `options` are others that follow from the answers.
+    """`queue_option` is the key of `options:` that names a queue, empty where there is one alone, which has no name.
 
-    `interfaces` are those of the machine that was asked. `unknown` says what could not be asked, each with the reason.
-    `limits` hold in every queue.
+    `options` are others that follow from the answers. `interfaces` are those of the machine that was asked.
+    `shares_files` says whether jobs see its file systems, None where that is not known. `unknown` says what could not be
+    asked, each with the reason. `limits` hold in every queue.
     """
 
     system: str
@@ -61,6 +62,7 @@ class Survey:
     limits: tuple[Limit, ...] = ()
     interfaces: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    shares_files: bool | None = None
     unknown: tuple[str, ...] = ()
 
     @property
