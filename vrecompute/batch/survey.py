@@ -51,7 +51,7 @@ class Survey:
     """`queue_option` is the key of `options:` that names a queue, empty where there is one alone, which has no name.
 
     `options` are others that follow from the answers. `interfaces` are those of the machine that was asked.
-    `shares_files` says whether jobs see its file systems, None where that is not known. `unknown` says what could not be
+    `shares_files` says whether jobs see its file systems, None where that is not known; `unknown` what could not be
     asked, each with the reason. `limits` hold in every queue.
     """
 
