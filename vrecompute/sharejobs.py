@@ -21,6 +21,7 @@ from typing import NamedTuple
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.detached_job import share_job
+from vrecompute.batch.post_mortem import log_ends
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.together import together
 from vrecompute.detach import Detached
@@ -256,6 +257,7 @@ class ShareJobs(Detached):
             self.manifest.shares * self.site.workers.processes,
             SiteLimits(self.site).job_s(next(iter(current.values()))[1].walltime_s),
         )
+        made = self._made(found)
         rounds = Counter(share for submission in self._submissions() for share in submission.shares)
         for share, status in ended.items():
             submission = current[share][1]
@@ -264,13 +266,14 @@ class ShareJobs(Detached):
             more = SiteLimits(self.site).more_memory(memory) if status.state is State.OOM else None
             if more is None and not came_further and status.blame not in {"infrastructure"}:
                 charged = (*charged, status.state.value)
-            idle = 0 if self._made(found) > submission.made else submission.idle + 1
+            idle = 0 if made > submission.made else submission.idle + 1
             paid_for = attempts is None or rounds[share] < attempts
             if paid_for and (more or (len(charged) < _DEATHS and (idle < _IDLE or came_further))):
                 alone = not came_further and bool(charged or more)
                 again[share] = _Try(more or memory, alone, charged)
                 continue
             how = status.reason or f"it ended as {status.state.value}"
+            how += f". {log_ends(self.backend, current[share][0])}" if status.blame == "code" else ""
             times = "once" if rounds[share] == 1 else f"{rounds[share]} times"
             unpaid = "" if paid_for else "; limits.core_hours of the site pays for no other"
             kind = "memory" if status.state is State.OOM else "lost"

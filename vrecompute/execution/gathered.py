@@ -58,7 +58,8 @@ class Gathered:
         lacking = np.zeros(self.plan.chunks, dtype=bool)
         own = Share(share, self.manifest.shares).chunks(self.plan)
         lacking[own.start : own.stop] = ~self.collector.have[own.start : own.stop]
-        named, left = [], f"share {share} of {self.manifest.shares} was given up before it came to them"
+        named: list[Failure] = []
+        left = f"share {share} of {self.manifest.shares} was given up before it came to them"
         for first, last in runs_of(lacking):
             for number, a, b in self.plan.slices(first, last):
                 source = self.plan.sources[number]

@@ -30,7 +30,7 @@ def survey(access: Access, system: str) -> Survey:
     said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
     limits = [Limit(of, int(said[name]), name) for name, of in _LIMITS.items() if said.get(name, "").isdecimal()]
     shares = {machine[2] for machine in machines.values()} == {said.get("FILESYSTEM_DOMAIN")}
-    cores, memory = ({machine[which] for machine in machines.values()} for which in (0, 1))
+    cores, memory = {machine[0] for machine in machines.values()}, {machine[1] for machine in machines.values()}
     pool = Queue(
         "the pool",
         is_default=True,
