@@ -39,6 +39,7 @@ from vrecompute.execution.plan import Plan, read_plan
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import cancel_requested
 from vrecompute.execution.share import ShareEnd, share_ends, shared_plan_name
+from vrecompute.execution.sharerunner import died_at
 from vrecompute.records import from_data
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -277,8 +278,12 @@ class ShareJobs(Detached):
             times = "once" if rounds[share] == 1 else f"{rounds[share]} times"
             unpaid = "" if paid_for else "; limits.core_hours of the site pays for no other"
             kind = "memory" if status.state is State.OOM else "lost"
-            reason = f"the job of its share ended before it, {times} ({how}){unpaid}; {_ADVICE[kind]}"
-            lost += found.lost(share, kind, reason)
+            at = None
+            with contextlib.suppress(Unavailable, OSError):
+                at = died_at(self.backend.logs(current[share][0]))
+            ended_at = "before it was done" if at is None else "at it"
+            reason = f"the job of its share ended {ended_at}, {times} ({how}){unpaid}; {_ADVICE[kind]}"
+            lost += found.lost(share, kind, reason, at)
         return again, lost
 
     def _submit_again(self, found: Gathered, again: Mapping[int, _Try], analysis: Callable[[], Analysis]) -> None:

@@ -21,7 +21,7 @@ from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.runner import Runner
 from vrecompute.execution.share import Share, share_ends
-from vrecompute.execution.sharerunner import ShareRunner
+from vrecompute.execution.sharerunner import ShareRunner, died_at
 from vrecompute.execution.spread import window
 from vrecompute.stores.directory import DirStore
 
@@ -152,12 +152,19 @@ def test_what_a_share_lacks_that_is_given_up_is_named_event_by_event(made, dask,
         ShareRunner(dask, store, manifest, analysis, Share(index, 3)).carry_out()
     found = gathered(store, manifest)
     assert found.needed() == [1]
-    outcome = Merger(store, analysis, found, found.lost(1, "lost", "its machine is gone")).execute()
+    at = Share(1, 3).chunks(found.plan)[2]
+    outcome = Merger(store, analysis, found, found.lost(1, "lost", "its machine is gone", at)).execute()
     assert outcome.summary.status == "partial"
     events = outcome.summary.events
     assert events.seen + sum(f.entries for f in outcome.failures) == events.expected
     first = outcome.failures[0]
-    assert (first.reason, first.stop - first.start) == ("its machine is gone", 100), "the chunk that it was at"
+    chunk = found.plan.chunk(at)
+    assert (first.reason, first.file) == ("its machine is gone", chunk.source)
+    assert (first.start, first.stop) == (chunk.start, chunk.stop)
+    assert not any("its machine is gone" in failure.reason for failure in outcome.failures[1:])
+    assert {failure.reason for failure in found.lost(1, "lost", "why")} == {"why"}, (
+        "nothing is blamed that is not known"
+    )
     ShareRunner(dask, store, manifest, analysis, Share(1, 3)).carry_out()
     outcome = Merger(store, analysis, gathered(store, manifest)).execute()
     assert (outcome.summary.status, outcome.summary.result_sha256) == ("complete", whole)
@@ -182,3 +189,14 @@ def test_a_part_that_is_damaged_is_computed_again_by_the_share_that_has_it(made,
 def test_a_share_that_is_none_is_refused(text):
     with pytest.raises(UsageError, match="I from 0 to N-1"):
         Share.parse(text)
+
+
+def test_one_by_one_a_share_says_which_chunk_it_is_at(made, dask, whole, capsys):
+    store, manifest, analysis = made(2)
+    for index in range(2):
+        ShareRunner(dask, store, manifest, analysis, Share(index, 2), one_by_one=True).carry_out()
+    said = [f"chunk {number} begins" for number in range(CHUNKS)]
+    assert capsys.readouterr().out.splitlines() == said
+    assert died_at("\n".join([*said[:5], "Killed"])) == 4
+    assert died_at("x chunk 3 begins") is None
+    assert Merger(store, analysis, gathered(store, manifest)).execute().summary.result_sha256 == whole

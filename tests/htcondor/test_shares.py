@@ -42,3 +42,16 @@ def test_jobs_that_are_removed_or_vacated_cost_what_was_in_flight_and_another_cl
     assert facts["computed"] + facts["reused"] == FILES
     clusters = set(pool.on("submit", "condor_history", "-limit", str(SHARES + 1), "-af", "ClusterId").split())
     assert len(clusters) == 2, "what lacks was submitted once more"
+
+
+@pytest.mark.acceptance
+def test_a_share_over_its_memory_gets_more_and_the_chunk_that_takes_all_is_named(pool, reference):  # noqa: F811
+    store, memory = "/home/alice/store-shares-greedy", {"site.memory": 700 << 20, "site.max_memory": 1400 << 20}
+    greedy = {"greedy_source": "events_0005", "on_bad": "skip", "sleep_s": 0, "workers": 0, "shares": SHARES}
+    facts = run(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, **greedy, **memory)
+    assert facts["status"] == "partial", facts
+    assert "events_0005" in facts["failures"][0]
+    assert "memory: the job of its share ended at it, 4 times" in facts["failures"][0]
+    asked = pool.on("submit", "condor_history", "-limit", "4", "-af", "RequestMemory").split()
+    assert set(asked) == {"1400"}, asked
+    assert all("given up at another chunk" in failure for failure in facts["failures"][1:])

@@ -88,8 +88,6 @@ def _work_all(store: Store, manifest: Manifest, analysis: Analysis, workers: int
 def _work_share(
     store: Store, manifest: Manifest, analysis: Analysis, words: str, threads: int | None, *, one_by_one: bool
 ) -> int:
-    from dataclasses import replace
-
     from vrecompute.batch.inprocess import in_process
     from vrecompute.errors import Incomplete
     from vrecompute.execution.share import Share
@@ -99,10 +97,8 @@ def _work_share(
     listed = numbers.split(",")
     index = int(os.environ.get("VRECOMPUTE_INDEX") or 0) if len(listed) > 1 else 0
     share = Share.parse(f"{listed[index]}/{count}")
-    if one_by_one:
-        manifest = replace(manifest, settings=replace(manifest.settings, task_chunks=1))
     with in_process(threads or 1) as cluster:
-        end = ShareRunner(cluster, store, manifest, analysis, share).carry_out()
+        end = ShareRunner(cluster, store, manifest, analysis, share, one_by_one=one_by_one).carry_out()
     click.echo(f"share {share}: {end.counts.computed} chunks computed, {end.counts.reused} were there")
     for failure in end.failures:
         click.echo(str(failure), err=True)

@@ -51,23 +51,30 @@ class Gathered:
             return []
         return [n for n in range(self.manifest.shares) if self._lacks(n)]
 
-    def lost(self, share: int, kind: str, reason: str) -> list[Failure]:
-        """The Failures of a share that is given up: its first chunk that lacks, which it was at, and those after it."""
+    def lost(self, share: int, kind: str, reason: str, at: int | None = None) -> list[Failure]:
+        """The Failures of all that lacks of a share that is given up; `at` is the chunk that ended it, if known."""
         if self.plan is None or self.collector is None:
             return [Failure(self.manifest.dataset.name, "", kind, reason)]
         lacking = np.zeros(self.plan.chunks, dtype=bool)
         own = Share(share, self.manifest.shares).chunks(self.plan)
         lacking[own.start : own.stop] = ~self.collector.have[own.start : own.stop]
+        at = at if at is not None and at in own and lacking[at] else None
+        left = f"it was not kept or not begun: share {share} of {self.manifest.shares} was given up at another chunk"
         named: list[Failure] = []
-        left = f"share {share} of {self.manifest.shares} was given up before it came to them"
-        for first, last in runs_of(lacking):
-            for number, a, b in self.plan.slices(first, last):
-                source = self.plan.sources[number]
-                spans = [(a, b)] if named else [(a, a + 1), (a + 1, b)]
-                for begin, end in (span for span in spans if span[0] < span[1]):
-                    start, stop = source.bounds[begin], source.bounds[end]
-                    why = (kind, left) if named else (kind, reason)
-                    named.append(Failure(source.path, source.sample, *why, start, stop, stop - start))
+        if at is not None:
+            named += self._named((at, at + 1), kind, reason)
+            lacking[at] = False
+        for span in runs_of(lacking):
+            named += self._named(span, kind, reason if at is None else left)
+        return named
+
+    def _named(self, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
+        """A Failure for each source that these chunks are of."""
+        named = []
+        for number, first, last in self.plan.slices(*chunks) if self.plan is not None else ():
+            source = self.plan.sources[number]
+            start, stop = source.bounds[first], source.bounds[last]
+            named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
         return named
 
     def _lacks(self, number: int) -> bool:

@@ -35,6 +35,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.schedule import Task
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
 from vrecompute.execution.task import TaskContext
@@ -61,6 +62,8 @@ class Runner:
 
     #: How often the store is asked whether a client wants an end.
     cancel_s = 2.0
+    #: Whether chunks are computed one after another, so that it is known at which one it dies.
+    one_by_one = False
 
     def __init__(
         self,
@@ -207,7 +210,7 @@ class Runner:
         self._explain_recomputed(plan, int(missing.sum()))
         with self._stage("work"):
             self.control.needed(self.manifest.run, int(missing.sum()))
-            WorkLoop(self, collector, missing).run(context, self.packed)
+            WorkLoop(self, collector, missing, alone=self.one_by_one).run(context, self.packed)
 
     def _wanted(self, plan: Plan) -> NDArray[np.bool_]:
         """Which chunks of the plan are to be computed where they are not there."""
@@ -272,6 +275,9 @@ class Runner:
         if time.monotonic() - self._looked > self.cancel_s:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
+
+    def begins(self, task: Task) -> None:
+        """A task goes out."""
 
     def report(self, **changes: object) -> None:
         """Make progress known."""

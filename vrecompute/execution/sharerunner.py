@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan, read_plan
 from vrecompute.execution.runlog import RunLog
 from vrecompute.execution.runner import Runner
+from vrecompute.execution.schedule import Task
 from vrecompute.execution.share import Share, ShareEnd, shared_plan_name
 from vrecompute.execution.stock import Stock, stock
 from vrecompute.records import to_data
@@ -26,7 +28,19 @@ from vrecompute.results.result import Result
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import write_document
 
-__all__ = ["ShareRunner"]
+__all__ = ["ShareRunner", "died_at"]
+
+_BEGINS = re.compile(r"^chunk ([0-9]{1,18}) begins$", re.MULTILINE)
+
+
+def died_at(log: str) -> int | None:
+    """Which chunk a Runner had begun that died, by the log of its job; None where that does not say.
+
+    >>> died_at("chunk 7 begins\nchunk 8 begins\nKilled")
+    8
+    """
+    begun = _BEGINS.findall(log)
+    return int(begun[-1]) if begun else None
 
 
 class _Silent(RunLog):
@@ -42,13 +56,26 @@ class _Silent(RunLog):
 
 
 class ShareRunner(Runner):
-    """One execution of one share. All shares cut the plan of the first of them that has one."""
+    """One execution of one share. All shares cut the plan of the first of them that has one.
+
+    With `one_by_one` it prints each chunk before it begins, for whoever reads the log of its job: see `died_at`.
+    """
 
     cancel_s = 60.0  # a thousand of them ask, and each has a job that can be cancelled
 
-    def __init__(self, dask: DaskClient, store: Store, manifest: Manifest, analysis: Analysis, share: Share) -> None:
+    def __init__(
+        self,
+        dask: DaskClient,
+        store: Store,
+        manifest: Manifest,
+        analysis: Analysis,
+        share: Share,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
         super().__init__(dask, store, manifest, analysis)
         self.share = share
+        self.one_by_one = one_by_one
         self.log = _Silent(store, manifest)
         self.planner.begins = share.index / share.count
         self._own = range(0)
@@ -73,6 +100,11 @@ class ShareRunner(Runner):
         if not self._cancelled:
             end.write(self.store, self.manifest)
         return end
+
+    def begins(self, task: Task) -> None:
+        """Say which chunk comes, where there is one at a time."""
+        if self.one_by_one:
+            print(f"chunk {task.first} begins", flush=True)
 
     def _reuse(self, plan: Plan) -> tuple[Plan, Collector]:
         plan = self._settled(plan)
