@@ -62,19 +62,10 @@ class Gathered:
         left = f"it was not kept or not begun: share {share} of {self.manifest.shares} was given up at another chunk"
         named: list[Failure] = []
         if at is not None:
-            named += self._named((at, at + 1), kind, reason)
+            named += _named(self.plan, (at, at + 1), kind, reason)
             lacking[at] = False
         for span in runs_of(lacking):
-            named += self._named(span, kind, reason if at is None else left)
-        return named
-
-    def _named(self, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
-        """A Failure for each source that these chunks are of."""
-        named = []
-        for number, first, last in self.plan.slices(*chunks) if self.plan is not None else ():
-            source = self.plan.sources[number]
-            start, stop = source.bounds[first], source.bounds[last]
-            named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
+            named += _named(self.plan, span, kind, reason if at is None else left)
         return named
 
     def _lacks(self, number: int) -> bool:
@@ -103,3 +94,13 @@ def gathered(store: Store, manifest: Manifest) -> Gathered:
             if store.exists(name):
                 raise
     return Gathered(manifest, ends, plan, collector, tuple(damaged))
+
+
+def _named(plan: Plan, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
+    """A Failure for each source that these chunks are of."""
+    named = []
+    for number, first, last in plan.slices(*chunks):
+        source = plan.sources[number]
+        start, stop = source.bounds[first], source.bounds[last]
+        named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
+    return named
