@@ -3,8 +3,8 @@
     runs/<run>/jobs/<n>.json          a submission: jobs, their shares and memory, how earlier jobs of these ended
     runs/<run>/rounds/<n>-<k>.json    a client submits what lacks, and others leave it to that
 
-The first submission is of all shares at once. Once all jobs have ended, whoever waits for the run, attaches to it or
-asks for its result merges what they left, in process; what lacks is submitted again, until that is of no use.
+The first submission is of all shares at once. Once all jobs have ended, a client that waits for the run, attaches to it
+or asks for its result merges what they left, in its process; what lacks it submits again, until that is of no use.
 """
 
 from __future__ import annotations

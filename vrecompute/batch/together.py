@@ -1,4 +1,4 @@
-"""`together`: what many independent jobs are as one, so that a run of them is told in the words of a run of one."""
+"""`together`: what many independent jobs are as one, in the words for a run of one."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Explanation:
     and the run compares the data first. `links` are those bytes by link, that of each source's first
     address. Where the run would compute nothing, `stops` says why. `why` says what changed
     since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
-    `shares` is how many jobs compute a part each; 0 where workers are told what to do as they go.
+    `shares` is how many jobs compute a part each; 0 where workers get tasks as they go.
     """
 
     dataset: tuple[str, ...]

@@ -67,8 +67,8 @@ class Share:
 class ShareEnd:
     """How one Runner of a share ended: the parts that its chunks are in, what failed, and what it cost.
 
-    `parts` are store names: of what it computed, and of what was there. `chunks` and `events` are how many of its own
-    are in them. `job` is the native id, `ended` in seconds since 1970.
+    `parts` are store names: of what it computed, and of what was there. `chunks` and `events` are how many of the
+    share are in them. `job` is the native id, `ended` in seconds since 1970.
     """
 
     share: int

@@ -58,7 +58,7 @@ class _Silent(RunLog):
 class ShareRunner(Runner):
     """One execution of one share. All shares cut the plan of the first of them that has one.
 
-    With `one_by_one` it prints each chunk before it begins, for whoever reads the log of its job: see `died_at`.
+    With `one_by_one` it prints each chunk before it begins, for readers of the log of its job: see `died_at`.
     """
 
     cancel_s = 60.0  # a thousand of them ask, and each has a job that can be cancelled
