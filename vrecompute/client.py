@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.analysisfile import restore
 from vrecompute.analysis.loading import check_needs, reload_analysis
 from vrecompute.analysis.mapping import MapAnalysis
+from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
 from vrecompute.errors import BadInput, DamagedObject, UnknownRun, UsageError
@@ -27,35 +29,21 @@ from vrecompute.execution.prepare import Request, prepare
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
-from vrecompute.run import AttachedRun, Run
+from vrecompute.run import Run
 from vrecompute.runlist import RunFacts, list_runs
+from vrecompute.sharejobs import jobs_of, number_of_shares
 from vrecompute.signals import Closing
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, open_store
+from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
 from vrecompute.workforce import Wanted, Workforce
 
-__all__ = ["STORE_VARIABLE", "Client", "RunFacts", "default_store"]
-
-STORE_VARIABLE = "VRECOMPUTE_STORE"
-
-
-def default_store() -> str:
-    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder; UsageError without one."""
-    if url := os.environ.get(STORE_VARIABLE):
-        return url
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    if data.startswith("~"):
-        raise UsageError(
-            "this user has no home folder to keep runs in: HOME is not set; name a store with --store, "
-            f"${STORE_VARIABLE} or Client(store=...)"
-        )
-    return str(Path(data) / "vrecompute" / "store")
+__all__ = ["Client", "RunFacts"]
 
 
 class Client(Closing):
@@ -195,6 +183,7 @@ class Client(Closing):
         *,
         params: Mapping[str, Any] | None = None,
         walltime_s: int | None = None,
+        shares: int | None = None,
         tree: str | None = None,
         on_bad: Literal["fail", "skip"] | None = None,
         max_bad: float | None = None,
@@ -208,20 +197,20 @@ class Client(Closing):
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
+        With `shares`, that many independent jobs compute a range of its chunks each. By default so does a site whose
+        jobs have one machine, for more workers than that holds, or than a known amount of work keeps busy.
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for too much; then
         nothing of the run is left. The analysis must be installed, or a source file.
         """
         if self._wanted.dask is not None:
             raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
-        allowance = SiteLimits(self.site)
-        allowance.attempts(allowance.workers(self._wanted.workers), allowance.job_s(walltime_s))
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
-        detached = Detached(self.backend, self.site, self.store, manifest)
-        warn_of_short_lived(self.store, manifest, self._site_workers.job_s(walltime_s, detached=True))
-        manifest.write(self.store)
-        run = Run(self.store, manifest, lambda: made, detached)
+        detached = self._detached(manifest, made, shares)
+        warn_of_short_lived(self.store, detached.manifest, self._site_workers.job_s(walltime_s, detached=True))
+        detached.manifest.write(self.store)
+        run = Run(self.store, detached.manifest, lambda: made, detached)
         try:
             detached.submit(self._wanted.workers, walltime_s, made)
         except (SubmitError, UsageError, BadInput) as refused:
@@ -255,6 +244,7 @@ class Client(Closing):
         params: Mapping[str, Any] | None = None,
         detach: bool = False,
         walltime_s: int | None = None,
+        shares: int | None = None,
         tree: str | None = None,
         on_bad: Literal["fail", "skip"] | None = None,
         max_bad: float | None = None,
@@ -268,20 +258,31 @@ class Client(Closing):
         """What a run would read and cost, from what is known without opening a file; starts no job.
 
         Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
-        Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s`.
+        Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s` and `shares`.
         """
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
         made, manifest = self._prepare(request, keep=False)
         if detach:
-            script = Detached(self.backend, self.site, self.store, manifest).script(self._wanted.workers, walltime_s)
+            detached = self._detached(manifest, made, shares)
+            manifest, script = detached.manifest, detached.script(self._wanted.workers, walltime_s)
         else:
             self.backend.capabilities.require("clusters", self.site.name)
             self._site_workers.bring(job_secrets(self.site, self.store, manifest.dataset, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
+        return self._explained(manifest, made, script, self._site_workers.job_s(walltime_s, detached=detach))
+
+    def _explained(
+        self, manifest: Manifest, analysis: Analysis, script: str = "", job_s: int | None = None
+    ) -> Explanation:
         access = None if self.site.access.kind == "local" else self._access
-        job_s = self._site_workers.job_s(walltime_s, detached=detach)
-        return explain(self.store, manifest, made, self.site, self._wanted.workers, script, access, job_s)
+        return explain(self.store, manifest, analysis, self.site, self._wanted.workers, script, access, job_s)
+
+    def _detached(self, manifest: Manifest, analysis: Analysis, shares: int | None) -> Detached:
+        """The jobs of a run that is handed over, in as many shares as are wanted."""
+        workers = self._wanted.workers
+        count = number_of_shares(self.backend, shares, workers, lambda: self._explained(manifest, analysis))
+        return jobs_of(self.backend, self.site, self.store, replace(manifest, shares=count))
 
     def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
         """Runs of the store that have all `labels`, oldest first.
@@ -311,7 +312,7 @@ class Client(Closing):
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
         backend = self._backend_of(manifest.site)
-        detached = None if backend is None else Detached(backend, backend.site, store, manifest)
+        detached = None if backend is None else jobs_of(backend, backend.site, store, manifest)
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
 
     def delete(self, *runs: str) -> list[str]:

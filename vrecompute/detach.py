@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.carried import CARRIED
@@ -24,6 +25,7 @@ from vrecompute.execution.carriedstore import carried_objects, take_back_objects
 from vrecompute.execution.credentials import job_secrets
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import create_next
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
@@ -51,6 +53,20 @@ class Detached:
         `carried` are the objects that go with it where jobs do not reach the store. UsageError or OverBudget for more
         than the site gives.
         """
+        self.check()
+        self.backend.capabilities.require("workers", self.site.name)
+        job = detached_job(
+            self.site,
+            name=f"vre-{self.manifest.run}",
+            command=self.command(digest),
+            workers=workers,
+            walltime_s=walltime_s,
+            labels=self.labels,
+        )
+        return replace(job, carried=carried or {} if self._carries else None)
+
+    def check(self) -> None:
+        """UsageError where the run cannot be handed over."""
         if self.manifest.origin.kind == "live":
             raise UsageError(
                 "a detached run needs an installed analysis or a source file, and this one was defined in a notebook "
@@ -61,17 +77,17 @@ class Detached:
                 f"jobs of site {self.site.name!r} do not reach the store (store.workers_reach: false), where "
                 "a detached run keeps what it finished, and its driver carries no files; run it live"
             )
-        self.backend.capabilities.require("workers", self.site.name)
-        run, address = self.manifest.run, f"${CARRIED}" if self._carries else self.store.url
-        job = detached_job(
-            self.site,
-            name=f"vre-{run}",
-            command=("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest),
-            workers=workers,
-            walltime_s=walltime_s,
-            labels={"run": run, "analysis": self.manifest.analysis},
-        )
-        return replace(job, carried=carried or {} if self._carries else None)
+
+    def command(self, digest: str) -> tuple[str, ...]:
+        """What the job runs; `digest` is the manifest's sha256."""
+        address = f"${CARRIED}" if self._carries else self.store.url
+        run = self.manifest.run
+        return ("python", "-m", "vrecompute", "work", run, "--store", address, "--manifest-sha256", digest)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What its jobs say they are for."""
+        return {"run": self.manifest.run, "analysis": self.manifest.analysis}
 
     def submit(
         self, workers: int | None = None, walltime_s: int | None = None, analysis: Analysis | None = None
@@ -85,12 +101,16 @@ class Detached:
         job = self.job(workers, walltime_s, digest, carried)
         wanted = replace(job, secret_files=self._secrets(job))
         job_id = self.backend.submit(wanted)
-        body = {"job": job_id, "site": self.site.name, "submitted": time.time()}
+        self._remember({"job": job_id})
+        with contextlib.suppress(StoreError):
+            tell(self.store, self.manifest, jobs=[job_id])
+        return job_id
+
+    def _remember(self, facts: Mapping[str, Any]) -> None:
+        """Keep a submission."""
+        body = {**facts, "site": self.site.name, "submitted": time.time()}
         number = sum(1 for _ in self.store.names(f"{self.manifest.prefix}jobs"))
         create_next(self.store, f"{self.manifest.prefix}jobs/{{:04}}.json", number, "job", body)
-        with contextlib.suppress(StoreError):
-            tell(self.store, self.manifest, job=job_id)
-        return job_id
 
     def script(self, workers: int | None = None, walltime_s: int | None = None) -> str:
         """What `submit` would hand to the batch system; reads and starts nothing."""
@@ -101,6 +121,10 @@ class Detached:
         """Native ids of all submissions of the run, oldest first."""
         return submissions(self.store, self.manifest.run)
 
+    def told_by(self) -> JobId | None:
+        """The job that tells how the run is; None where there is none."""
+        return next(iter(self.ids()[-1:]), None)
+
     def status(self) -> JobStatus:
         """What the batch system says of the latest submission; UNKNOWN where it does not answer."""
         ids = self.ids()
@@ -108,12 +132,21 @@ class Detached:
             return JobStatus(State.UNKNOWN)
         status = self.backend.poll(ids[-1:])[ids[-1]]
         if status.state.terminal and self._carries and ids[-1] not in self._taken:
-            self._take_back(ids[-1])
+            self._take_back(ids[-1], f"vre-{self.manifest.run}")
         return status
 
     def cancel(self) -> None:
         """End all submissions of the run."""
         self.backend.cancel(self.ids())
+
+    def progress(self) -> Progress | None:
+        """How far the run is by what its jobs have left; None where its Runner tells."""
+        return None
+
+    def take_up(self, analysis: Callable[[], Analysis]) -> bool:
+        """Go on with a run whose jobs have all ended, where that is to be done here; whether it was."""
+        del analysis
+        return False
 
     def logs(self) -> str:
         """What the latest submission wrote so far."""
@@ -128,11 +161,13 @@ class Detached:
         """Whether objects go to the store and back with the job."""
         return not self.site.store.workers_reach
 
-    def _take_back(self, job: JobId) -> None:
-        """Put what the job brought back into the store; where the site is silent, with a later look."""
+    def _take_back(self, job: JobId, name: str) -> None:
+        """Put what jobs of a name brought back into the store; where the site is silent, with a later look.
+
+        `job` is one of them.
+        """
         if not isinstance(self.backend, QueueBackend):
             return
-        name = f"vre-{self.manifest.run}"
         with contextlib.suppress(Unavailable):
             take_back_objects(self.store, self.manifest, self.backend.brought_back(name))
             self._taken.add(job)
@@ -142,7 +177,8 @@ class Detached:
 def submissions(store: Store, run: str, names: Sequence[str] | None = None) -> list[JobId]:
     """Native ids of all submissions of a run, oldest first, or those under `names`; none of a live one."""
     names = list(store.names(f"runs/{run}/jobs")) if names is None else names
-    return [read_document(store, name, "job", lambda body: JobId(str(body["job"]))) for name in names]
+    found = [read_document(store, name, "job", lambda body: body.get("jobs") or [body["job"]]) for name in names]
+    return [JobId(str(job)) for jobs in found for job in jobs]
 
 
 def submitted_at(store: Store, run: str) -> tuple[str, float | None]:

@@ -23,7 +23,6 @@ from vrecompute.errors import (
     RunError,
     Unavailable,
     UsageError,
-    VrecomputeError,
 )
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
@@ -34,7 +33,6 @@ from vrecompute.execution.runlog import (
     outcomes,
     request_cancel,
     run_state,
-    withdraw_cancel,
 )
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
     from vrecompute.execution.worker_control import WorkerControl
 
-__all__ = ["AttachedRun", "Run"]
+__all__ = ["Run"]
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
@@ -180,7 +178,7 @@ class Run:
 
     def _job_is_over(self, job: str) -> bool:
         """Whether the batch system says so of the run's latest submission."""
-        if self._detached is None or not job or job not in self._detached.ids()[-1:]:
+        if self._detached is None or not job or job != self._detached.told_by():
             return False
         return self._detached.status().state.terminal
 
@@ -228,7 +226,9 @@ class Run:
 
         Unavailable where its site has been silent for an hour of waiting, SubmitError where its job can never start.
         """
-        status, now = self.status, time.monotonic()
+        status, now, site = self.status, time.monotonic(), self.manifest.site
+        if status == "interrupted" and self._detached is not None and self._detached.take_up(self.analysis):
+            return True
         self._heard_at = self._heard_at if status == "unknown" else now
         job = self.job_status() if status == "queued" else None
         if job is None or not job.never:
@@ -237,12 +237,10 @@ class Run:
             cancel = f"`vrecompute runs cancel {self.id}` takes it out of the queue"
             raise SubmitError(f"run {self.id} can never start: {job.reason}; {cancel}")
         if status == "submitted":
-            site = self.manifest.site
             raise UsageError(
                 f"run {self.id} waits or runs on site {site!r}, which is not known here; name it: --site FILE"
             )
         if now - self._heard_at > _SILENT_S:
-            site = self.manifest.site
             raise Unavailable(f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it")
         return status in _LIVE
 
@@ -373,28 +371,3 @@ class Run:
         if (state := self.status) in _LIVE:
             raise Incomplete(f"run {self.id} is {state} after {timeout_s} s: {self.progress()}")
         raise without_outcome(self.store, self.manifest, self.where(), self.job_status())
-
-
-class AttachedRun(Run):
-    """A run found in a store; `resume` finishes it with a Client's workers if no other client does."""
-
-    def __init__(
-        self,
-        store: Store,
-        manifest: Manifest,
-        analysis: Callable[[], Analysis],
-        carry_out: Callable[[Run], Run],
-        detached: Detached | None = None,
-    ) -> None:
-        super().__init__(store, manifest, analysis, detached)
-        self._resume = carry_out
-
-    def resume(self) -> Run:
-        """Finish the run in this process, from what is durable; a run that has ended complete is left as it is."""
-        if self.status == "complete":
-            return self
-        if self.status in {"running", "queued", "submitted"}:
-            raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
-        self.analysis()  # one that cannot be had, or is not trusted, is an error before anything changes
-        withdraw_cancel(self.store, self.id)
-        return self._resume(self)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from vrecompute.batch.contract import JobId, JobStatus
+from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.batch.together import together
 from vrecompute.completeruns import complete_runs, keep_complete_runs
 from vrecompute.detach import submissions
 from vrecompute.errors import DamagedObject, OtherFormat, RunError, StoreError
 from vrecompute.execution.head import read_head
 from vrecompute.execution.manifest import Manifest, read_manifest
-from vrecompute.execution.runlog import Seen, ended_complete, head_state, outcomes, run_state
+from vrecompute.execution.runlog import Seen, cancel_requested, ended_complete, head_state, outcomes, run_state
 from vrecompute.stores.base import Store
 from vrecompute.whereabouts import state_of_job
 
@@ -58,29 +59,32 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
     if ended or len(known) < len(kept):
         keep_complete_runs(store, {run: (*facts[2:5], facts.labels) for run, facts in {**known, **ended}.items()})
     found: list[RunFacts] = []
-    jobs: dict[str, dict[str, JobId]] = {}
+    jobs: dict[str, dict[str, Sequence[JobId]]] = {}
     for run in names:
-        facts, job, its_site, _ = looked.get(run) or _Look(known.get(run))
+        facts, its_jobs, its_site, _ = looked.get(run) or _Look(known.get(run))
         if facts is None or not labels.items() <= facts.labels.items():
             continue
-        found.append(facts._replace(job=job or ""))
-        if job and facts.state == "interrupted":
-            jobs.setdefault(its_site, {})[run] = job
+        found.append(facts._replace(job=next(iter(its_jobs), "")))
+        if its_jobs and facts.state == "interrupted":
+            jobs.setdefault(its_site, {})[run] = its_jobs
     told: dict[str, RunFacts] = {run.run: run for run in found}
     for its_site, ids in jobs.items():
         poll = polls(its_site)
-        said = {} if poll is None else poll(list(ids.values()))
-        for run, job in ids.items():
-            state = "submitted" if poll is None else state_of_job(said.get(job))
-            told[run] = told[run]._replace(state=state, reason=said[job].reason if job in said else "")
+        said = {} if poll is None else poll([job for each in ids.values() for job in each])
+        for run, each in ids.items():
+            status = together([said.get(job, JobStatus(State.UNKNOWN)) for job in each])
+            state = "submitted" if poll is None else state_of_job(status)
+            if state == "interrupted" and len(each) > 1 and cancel_requested(store, run):
+                state = "cancelled"
+            told[run] = told[run]._replace(state=state, reason="" if poll is None else status.reason)
     return list(told.values())
 
 
 class _Look(NamedTuple):
-    """What was seen of a run: its line, unless there is none, its latest job, its site, and whether it stays so."""
+    """What was seen of a run: its line, unless there is none, its latest jobs, its site, and whether it stays so."""
 
     facts: RunFacts | None
-    job: JobId | None = None
+    jobs: Sequence[JobId] = ()
     site: str = ""
     is_complete: bool = False
 
@@ -115,7 +119,7 @@ def _quick_look(store: Store, run: str) -> _Look | None:
     if head is None or (state := head_state(head)) == "complete":
         return None
     facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)
-    return _Look(facts, JobId(head.job) if head.job else None, head.site)
+    return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
 
 
 def _full_look(store: Store, run: str) -> _Look:
@@ -128,7 +132,7 @@ def _full_look(store: Store, run: str) -> _Look:
     facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
     submitted = [n for n in names if n.startswith(f"runs/{run}/jobs/")]
     ids = submissions(store, run, submitted[-1:]) if state == "interrupted" else []
-    return _Look(facts, ids[-1] if ids else None, site, state == "complete" and not facts.trouble)
+    return _Look(facts, ids, site, state == "complete" and not facts.trouble)
 
 
 def _facts(manifest: Manifest) -> tuple[RunFacts, str]:

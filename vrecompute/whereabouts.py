@@ -87,10 +87,11 @@ def whereabouts(
         if job is not None and job.elapsed_s is not None:
             started = time.time() - job.elapsed_s  # as of the last poll, so late by its age
             began = started if began is None or (heard or 0) < started else began
-        return Whereabouts(state, job_id, began, str(event.get("waiting", "")))
+        several = job.reason if job is not None and manifest.shares else ""
+        return Whereabouts(state, job_id, began or at, str(event.get("waiting", "")) or several)
     log = ""
     if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
-        log = log_ends(detached.backend, detached.ids()[-1])
+        log = log_ends(detached.backend, detached.told_by())
     return Whereabouts(
         state,
         job_id,
@@ -114,6 +115,8 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
             events=of.events.seen,
             events_expected=of.events.expected,
         )
+    if detached is not None and (event is None or not speaks(event)) and (told := detached.progress()) is not None:
+        return told
     if detached is not None and (event is None or not speaks(event)) and submitted_at(store, manifest.run)[0]:
         job = detached.status()
         if job.state in {State.QUEUED, State.HELD}:

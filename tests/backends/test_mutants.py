@@ -234,7 +234,7 @@ class NoDeaths(Right):
 
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
-    "test_files_that_a_job_carries_come_back_as_it_left_them": [
+    "test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back": [
         scripts("CarriesElsewhere", lambda text: text.replace('CARRIED="$PWD', 'CARRIED="$PWD/elsewhere')),
     ],
     "test_script_is_pure_and_holds_no_secret": [

@@ -10,9 +10,9 @@ import tempfile
 import pytest
 
 from vrecompute.batch.temporary import scratch_folder
-from vrecompute.client import default_store
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.sites.model import local_site
+from vrecompute.stores.address import default_store
 from vrecompute.stores.directory import DirStore
 from vrecompute_backends.local import LocalBackend
 

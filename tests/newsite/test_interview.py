@@ -75,6 +75,45 @@ def has_interfaces():
     return bool(set(os.listdir("/sys/class/net")) - {"lo"})
 
 
+@pytest.fixture
+def pool(tmp_path, monkeypatch):
+    """An HTCondor of two machines, which share the file systems of the access point or do not: `pool(domain)`."""
+    folder = tmp_path / "condor"
+    folder.mkdir()
+
+    def says(domain):
+        slots = "".join(rf"{slot}\t{domain}\n" for slot in (r"e1\t16\t64000", r"e1\t16\t64000", r"e2\t8\t16000"))
+        config = "FILESYSTEM_DOMAIN) echo home ;; MAX_JOBS_PER_SUBMISSION) echo 20000 ;; *) exit 1"
+        texts = {
+            "condor_q": "true",
+            "condor_version": "echo '$CondorVersion: 23.9.6 2024-08-08'",
+            "condor_status": f"printf '{slots}'",
+            "condor_config_val": f"case $1 in {config} ;; esac",
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return says
+
+
+@pytest.mark.parametrize("domain", ["home", "e.example.org"])
+def test_a_pool_is_asked_for_its_machines_and_whether_they_share_files(pool, tmp_path, domain):
+    pool(domain)
+    file = tmp_path / "mine.yaml"
+    done = init("mine", "--backend", "htcondor", "--yes", "--out", str(file))
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(command, ["check", str(file)]).exit_code == 0
+    site = load_site(file)
+    assert site.store.workers_reach is (domain == "home")
+    assert site.options == ({"file_transfer": False} if domain == "home" else {})
+    # an eighth of the smallest machine for each of its cores
+    assert (site.workers.processes, site.workers.memory) == (4, 8000 << 20)
+    assert site.workers.nodes.max == 2
+    assert "the pool of HTCondor 23.9.6 has 2 nodes" in file.read_text()
+
+
 def test_an_answer_that_is_none_is_said_and_nothing_is_written(slurm, tmp_path):
     file = tmp_path / "mine.yaml"
     done = init("mine", "--out", str(file), answers="\nbatch\nmany\n" + "\n" * 12)

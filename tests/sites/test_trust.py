@@ -19,7 +19,14 @@ HEAD = "schema: 1\nname: theirs\nbackend: slurm\nstore: {url: /runs}\n"
 HARMLESS = {
     *("schema", "name", "backend", "description", "scheduler_runs", "options"),
     *("network.compute_outbound", "network.interface", "network.worker_ports", "network.scheduler_ports"),
-    *("workers.processes", "workers.threads", "workers.memory", "workers.gpus", "workers.walltime"),
+    *(
+        "workers.processes",
+        "workers.threads",
+        "workers.memory",
+        "workers.max_memory",
+        "workers.gpus",
+        "workers.walltime",
+    ),
     *("workers.nodes.min", "workers.nodes.max", "workers.sweet_spot"),
     *("store.url", "store.endpoint", "store.workers_reach", "stage.mover", "stage.quota", "stage.shared"),
     "stage.presign",

@@ -85,6 +85,7 @@ def main(how: str, name: str, what: str, *settings: str) -> None:
     pool._DEATHS = int(given.pop("deaths", pool._DEATHS))
     workers = int(given.pop("workers", 4)) or None
     options = {"task_chunks": 1, "on_bad": given.pop("on_bad", "fail")}
+    options |= {"shares": int(given.pop("shares"))} if "shares" in given else {}
     with contextlib.ExitStack() as opened:
         if name == "jobqueue":
             client = opened.enter_context(Client(dask=opened.enter_context(jobqueue()), store=store))

@@ -47,6 +47,8 @@ def cluster():
         (Worker, "batched_send", "pause"),
         (WorkerState, "all_running_tasks", "is_busy"),
         (Scheduler, "retire_workers", "retired"),
+        (Scheduler, "start_http_server", "SilentScheduler"),
+        (Worker, "start_http_server", "SilentWorker"),
     ],
 )
 def test_what_is_not_promised_is_there(owner, name, hook):

@@ -23,13 +23,15 @@ class Capabilities:
     """What a driver can do. What it denies is refused before anything starts, and is advice of `site check`.
 
     `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs. `images`
-    and `gpus`: jobs may have those.
+    and `gpus`: jobs may have those. `spans`: a job may have several nodes; where it may not, a detached run of more
+    workers than fit on one is cut into shares.
     """
 
     clusters: bool = True
     workers: bool = True
     images: bool = False
     gpus: bool = False
+    spans: bool = True
 
     def denied(self, site: Site) -> Iterator[tuple[str, str]]:
         """What it cannot do of what the site needs: the key that it is about, and what to do instead."""

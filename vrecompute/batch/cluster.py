@@ -80,6 +80,7 @@ class QueueCluster(Cluster):
         self.backend = backend
         self.secret_files = dict(backend.secret_files)
         site = backend.site
+        self.memory_bytes = site.workers.memory
         self._beside = workers_beside(backend, workers)
         self._wanted = 0
         self._statuses: dict[str, JobStatus] = {}
@@ -375,3 +376,6 @@ class QueueCluster(Cluster):
         if status.state is not State.COMPLETED:
             _log.warning("%s", status.reason or f"the job of worker {name} is {status.state}")
         self._ended[name] = status
+        asked = self._jobs.workers[name].batch.memory_bytes
+        if status.state is State.OOM and (more := SiteLimits(self.backend.site).more_memory(asked)) is not None:
+            self.memory_bytes = max(more, self.memory_bytes or 0)

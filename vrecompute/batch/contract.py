@@ -168,7 +168,7 @@ class Job:
     is what starts the command on the job's nodes, from outside of the image.
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
     jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off. `carried`
-    are files by path in a folder that comes back as the job leaves it, of one copy (`QueueBackend.brought_back`).
+    are files by path in a folder of each copy; what it adds to them comes back (`QueueBackend.brought_back`).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The job of a detached run: scheduler, workers and the run's command in one allocation."""
+"""The jobs of a detached run: one allocation with scheduler, workers and the run's command, or one for each share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.workers.walltime import ATTEMPTS
 
-__all__ = ["detached_job"]
+__all__ = ["detached_job", "share_job"]
 
 
 def detached_job(
@@ -32,6 +32,34 @@ def detached_job(
         workers=wanted,
         environment={} if attempts is None else {ATTEMPTS: str(attempts)},
         requeue=attempts != 1,  # a later attempt finds what earlier ones made durable
+        gpus=site.workers.gpus or 0,
+        image=site.environment.image,
+        labels=labels or {},
+    )
+
+
+def share_job(
+    site: Site,
+    name: str,
+    command: tuple[str, ...],
+    shares: int,
+    memory_bytes: int | None = None,
+    walltime_s: int | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Job:
+    """The job of one of so many shares of a run, in the site's shape; UsageError or OverBudget as `detached_job`.
+
+    `memory_bytes` is what it asks for where that is not `workers.memory`. With `limits.core_hours` it starts once.
+    """
+    allowance = SiteLimits(site)
+    job_s = allowance.job_s(walltime_s)
+    return Job(
+        name=name,
+        command=command,
+        cores=site.workers.cores,
+        memory_bytes=memory_bytes or site.workers.memory,
+        walltime_s=job_s,
+        requeue=allowance.attempts(shares * site.workers.processes, job_s) is None,
         gpus=site.workers.gpus or 0,
         image=site.environment.image,
         labels=labels or {},

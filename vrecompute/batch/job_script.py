@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import shlex
 
-from vrecompute.batch.carried import CARRIED, carried_folder
+from vrecompute.batch.carried import carrying
 from vrecompute.batch.contract import Job
 from vrecompute.batch.prologue import prologue
 from vrecompute.batch.queue_backend import QueueBackend
@@ -51,15 +51,15 @@ def render(backend: QueueBackend, job: Job) -> str:
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
-    if job.carried is not None:
-        lines.append(f'export {CARRIED}="$PWD/{carried_folder(job.name)}"')
+    first, last = carrying(job.name) if job.carried is not None else ([], [])
+    lines += first
     secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
     lines += ["own=", f"trap '{DELETE}{secrets}' EXIT"]
     lines += [*prologue(site, job.environment), *OWN_FOLDER]
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
         lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]
-    lines += [_started(backend, job), "code=$?"]
+    lines += [_started(backend, job), "code=$?", *last]
     if job.requeue and backend.requeue:
         lines.append(_rerun(backend.requeue))
     if folder and job.requeue:  # an attempt that is killed may be followed by another, which needs them

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Job
-from vrecompute.batch.detached_job import detached_job
+from vrecompute.batch.detached_job import detached_job, share_job
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
 from vrecompute.batch.tls import TLS_FILE
@@ -46,8 +46,15 @@ def planned_live(backend: QueueBackend) -> Iterator[Planned]:
 
 
 def planned_detached(backend: QueueBackend) -> Iterator[Planned]:
-    """The job of a detached run with as many workers as a run begins with; OverBudget where it may not be."""
+    """The job or jobs of a detached run with as many workers as a run begins with; OverBudget where it may not be."""
     site = backend.site
+    jobs = SiteLimits(site).workers() // site.workers.processes
+    if jobs > 1 and not backend.capabilities.spans:
+        shares = share_job(site, "vre-detached", ("true",), jobs)
+        yield Planned(
+            f"array of {jobs} jobs of a detached run" if backend.array else "detached job", shares, jobs, live=False
+        )
+        return
     in_image = site.environment.image is not None and backend.step(site.workers.nodes.min, site.workers.cores)
     if backend.capabilities.workers and site.store.workers_reach and not in_image:
         yield Planned("detached job", detached_job(site, "vre-detached", ("true",)), live=False)

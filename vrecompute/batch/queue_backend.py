@@ -167,7 +167,7 @@ class QueueBackend(Backend):
 
     @abstractmethod
     def brought_back(self, name: str) -> Mapping[str, bytes]:
-        """The files that the job of a name carries, as it left them, by path; none where there is no such folder."""
+        """What copies of the job of a name added to the files that they carry, by path; of one name in several, one."""
 
     @abstractmethod
     def forget_carried(self, name: str) -> None:

@@ -35,7 +35,7 @@ from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.batch.worker_jobs import worker_job
-from vrecompute.errors import Unavailable, UsageError
+from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -203,12 +203,10 @@ class QueueDriver(QueueBackend):
     def _handed_in(self, job: Job, count: int) -> list[JobId]:
         """Deliver secret files and submit; of what is not submitted, none stays."""
         script = self.script(job)
-        if job.carried is not None and count > 1:
-            raise UsageError(f"job {job.name!r} carries files that come back, so there is one copy of it, not {count}")
         with self._one:
             try:
                 if job.carried is not None:
-                    bring(self.access, self.spool, job)
+                    bring(self.access, self.spool, job, count)
                 self._files.deliver(job, count)
                 ids = self.copies(self._submissions.submit(job, script, count), count)
             except BaseException:

@@ -4,7 +4,7 @@
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
     secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
     secrets-tls-ID/        the keys that a job with workers made for itself
-    carried-NAME/          files that go with a job, and come back
+    carried-NAME/          files that go with a job, and carried-NAME@INDEX/ what comes back (`carried`)
     vre-NAME.json          where a scheduler listens, until its client has read it
     polled-KEY             the batch system's latest answer, for all clients of the user (`shared_answer`)
     node-NAME.bad          why jobs are kept off a node, and until when (`left_out`)

@@ -67,10 +67,11 @@ def _most(a: int | None, b: int | None) -> int | None:
 
 @dataclass(frozen=True)
 class Survey:
-    """`queue_option` is the key of `options:` that names a queue; `options` are others that follow from the answers.
+    """`queue_option` is the key of `options:` that names a queue, empty where there is one alone, which has no name.
 
-    `interfaces` are those of the machine that was asked. `unknown` says what could not be asked, each with the reason.
-    `limits` hold in every queue.
+    `options` are others that follow from the answers. `interfaces` are those of the machine that was asked.
+    `shares_files` says whether jobs see its file systems, None where that is not known; `unknown` what could not be
+    asked, each with the reason. `limits` hold in every queue.
     """
 
     system: str
@@ -80,6 +81,7 @@ class Survey:
     limits: tuple[Limit, ...] = ()
     interfaces: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    shares_files: bool | None = None
     unknown: tuple[str, ...] = ()
 
     @property

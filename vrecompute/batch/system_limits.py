@@ -67,7 +67,8 @@ def _faults(site: Site, survey: Survey, each: Planned, queues_of: QueuesOf) -> I
 
 
 def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterator[tuple[_Fault, str]]:
-    name, option = f"{survey.queue_option} {queue.name}", f"options.{survey.queue_option}"
+    option = f"options.{survey.queue_option}"
+    name = f"{survey.queue_option} {queue.name}" if survey.queue_option else queue.name
     if not queue.is_up:
         yield _Fault(f"{name} is down and starts no job", yaml_line(option)), ""
     account = site.options.get("account")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from distributed.core import Status
@@ -24,10 +25,19 @@ __all__ = ["Owner", "WorkerJobs", "worker_job"]
 _NUMBERED = 'exec "$@" --name "$0_$VRECOMPUTE_INDEX"'
 
 
-def worker_job(backend: QueueBackend, address: str, name: str, secret_files: Mapping[str, bytes]) -> Job:
-    """The job that holds one node's workers, any number of them as an array; workers are `name_INDEX`."""
+def worker_job(
+    backend: QueueBackend,
+    address: str,
+    name: str,
+    secret_files: Mapping[str, bytes],
+    memory_bytes: int | None = None,
+) -> Job:
+    """The job that holds one node's workers, any number of them as an array; workers are `name_INDEX`.
+
+    `memory_bytes` is what it asks for in place of `workers.memory`.
+    """
     site = backend.site
-    workers, network = site.workers, site.network
+    workers, network = replace(site.workers, memory=memory_bytes or site.workers.memory), site.network
     shape = WorkerShape(
         workers.processes,
         workers.threads,
@@ -61,17 +71,22 @@ class Owner(Protocol):
     def secret_files(self) -> Mapping[str, bytes]:
         """What is delivered to each job."""
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """What jobs that are submitted from now on ask for."""
+
 
 class _Batch:
     """Jobs of one shape that are submitted together, as soon as the first of them is started."""
 
     def __init__(self, owner: Owner, name: str, count: int) -> None:
         self.owner, self.name, self.count = owner, name, count
+        self.memory_bytes = owner.memory_bytes
         self._submitted: asyncio.Task[list[JobId]] | None = None
 
     def job(self, scheduler: str) -> Job:
         """What is submitted."""
-        return worker_job(self.owner.backend, scheduler, self.name, self.owner.secret_files)
+        return worker_job(self.owner.backend, scheduler, self.name, self.owner.secret_files, self.memory_bytes)
 
     async def ids(self, scheduler: str) -> list[JobId]:
         """Their native ids, by number in the batch; raises what `submit_many` raises, to each of them."""

@@ -33,6 +33,7 @@ def explain(
     allow_duplicates: bool,
     detach: bool,
     walltime: int | None,
+    shares: int | None,
     as_json: bool,
 ) -> None:
     """What a run of ANALYSIS on DATASET would read, compute and need, and the job script of the site.
@@ -51,6 +52,7 @@ def explain(
         allow_duplicates=allow_duplicates,
         detach=detach,
         walltime_s=walltime,
+        shares=shares,
     )
     if as_json:
         facts(asdict(explanation))

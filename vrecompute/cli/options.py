@@ -120,7 +120,7 @@ def label_option(help_text: str) -> Callable[[Command], Command]:
 
 def _of_a_job(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
     if value is not None and not ctx.params["detach"]:
-        raise click.UsageError("--walltime sets the walltime of a detached job; add --detach", ctx)
+        raise click.UsageError(f"--{param.name} is about the jobs of a detached run; add --detach", ctx)
     return value
 
 
@@ -137,6 +137,13 @@ detach_options = _all_of(
         metavar="TIME",
         callback=_of_a_job,
         help="With --detach: walltime of the job (2h, 04:00:00).",
+    ),
+    click.option(
+        "--shares",
+        type=click.IntRange(min=1),
+        metavar="N",
+        callback=_of_a_job,
+        help="With --detach: N independent jobs, each with a share of the run (default: as the site has it).",
     ),
 )
 

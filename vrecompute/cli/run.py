@@ -64,6 +64,7 @@ def run(
     labels: dict[str, str],
     detach: bool,
     walltime: int | None,
+    shares: int | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -97,7 +98,7 @@ def run(
     }
     with Client(site, store=store, workers=workers, trust=trust) as client:
         if detach:
-            submitted = client.submit(analysis, list(dataset), walltime_s=walltime, **options)
+            submitted = client.submit(analysis, list(dataset), walltime_s=walltime, shares=shares, **options)
             if as_json:
                 facts({"run": submitted.id, "state": submitted.status})
             else:

@@ -14,7 +14,7 @@ from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
 if TYPE_CHECKING:
-    from vrecompute.run import AttachedRun
+    from vrecompute.attachedrun import AttachedRun
 
 __all__ = ["runs"]
 

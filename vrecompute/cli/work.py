@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from vrecompute.analysis import Analysis
+    from vrecompute.execution.manifest import Manifest
+    from vrecompute.stores.base import Store
 
 __all__ = ["work"]
 
@@ -16,26 +22,54 @@ __all__ = ["work"]
 @click.option("--store", required=True, metavar="PATH", help="The store that holds the run's manifest.")
 @click.option("--manifest-sha256", metavar="HEX", help="Refuse a manifest with another sha256.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Workers to start here if there is no Dask scheduler."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Workers to start here if there is no Dask scheduler; with --share, threads of this process.",
 )
+@click.option(
+    "--share",
+    metavar="I/N",
+    help="Compute number I, from 0, of N shares of the run, in this process alone. $NAME in it is read here: I may be "
+    "a list A,B,C of which number $VRECOMPUTE_INDEX is meant.",
+)
+@click.option("--one-by-one", is_flag=True, help="With --share: one chunk at a time, so that a bad one is known.")
 @click.pass_context
-def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None, workers: int | None) -> None:
+def work(
+    ctx: click.Context,
+    name: str,
+    store: str,
+    manifest_sha256: str | None,
+    workers: int | None,
+    share: str | None,
+    one_by_one: bool,
+) -> None:
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
     from vrecompute.analysis.analysisfile import restore
     from vrecompute.analysis.loading import check_needs, reload_analysis
-    from vrecompute.client import Client
     from vrecompute.detach import verified_manifest
     from vrecompute.execution.manifest import read_manifest
-    from vrecompute.execution.runner import Runner
     from vrecompute.stores.address import open_store
 
     kept = open_store(os.path.expandvars(store))  # a store that the job carries is where the job is
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
-    with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder, Client(workers=workers) as local:
+    with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder:
         source = restore(kept, manifest.source_files, Path(folder))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
+        if share is not None:
+            code = _work_share(kept, manifest, analysis, share, 1 if one_by_one else workers, one_by_one=one_by_one)
+        else:
+            code = _work_all(kept, manifest, analysis, workers)
+    ctx.exit(code)
+
+
+def _work_all(store: Store, manifest: Manifest, analysis: Analysis, workers: int | None) -> int:
+    from vrecompute.client import Client
+    from vrecompute.execution.runner import Runner
+
+    with Client(workers=workers) as local:
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):
             import dask.config
             from distributed import Client as DaskClient
@@ -44,8 +78,28 @@ def work(ctx: click.Context, name: str, store: str, manifest_sha256: str | None,
             cluster = DaskClient(set_as_default=False)
         else:
             cluster = local.dask
-        outcome = Runner(cluster, kept, manifest, analysis, lambda progress: None).execute()
-        click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
-        for failure in outcome.failures:
-            click.echo(str(failure), err=True)
-    ctx.exit(outcome.summary.exit_code)
+        outcome = Runner(cluster, store, manifest, analysis, lambda progress: None).execute()
+    click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
+    for failure in outcome.failures:
+        click.echo(str(failure), err=True)
+    return outcome.summary.exit_code
+
+
+def _work_share(
+    store: Store, manifest: Manifest, analysis: Analysis, words: str, threads: int | None, *, one_by_one: bool
+) -> int:
+    from vrecompute.batch.inprocess import in_process
+    from vrecompute.errors import Incomplete
+    from vrecompute.execution.share import Share
+    from vrecompute.execution.sharerunner import ShareRunner
+
+    numbers, _, count = os.path.expandvars(words).partition("/")
+    listed = numbers.split(",")
+    index = int(os.environ.get("VRECOMPUTE_INDEX") or 0) if len(listed) > 1 else 0
+    share = Share.parse(f"{listed[index]}/{count}")
+    with in_process(threads or 1) as cluster:
+        end = ShareRunner(cluster, store, manifest, analysis, share, one_by_one=one_by_one).carry_out()
+    click.echo(f"share {share}: {end.counts.computed} chunks computed, {end.counts.reused} were there")
+    for failure in end.failures:
+        click.echo(str(failure), err=True)
+    return Incomplete.exit_code if end.failures else 0

@@ -16,6 +16,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.errors import StoreError
 from vrecompute.execution.head import read_head, tell
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.share import shared_plan_name
 from vrecompute.execution.workkey import work_key
 from vrecompute.stores.base import Store, object_path
 from vrecompute.stores.directory import DirStore
@@ -29,6 +30,8 @@ _MOST_BYTES = 256 << 20
 def carried_objects(store: Store, manifest: Manifest, analysis: Analysis | None) -> dict[str, bytes]:
     """What the run needs of the store, by name, with parts that the analysis made as far as they fit."""
     needed = {*manifest.source_files.values(), *manifest.resources.values(), *manifest.certified.values()}
+    if manifest.shares and store.exists(shared_plan_name(manifest)):
+        needed.add(shared_plan_name(manifest))  # which all shares cut, whatever a machine sees of the files
     found = {name: store.get(name) for name in sorted({manifest.object_name, *needed})}
     left = _MOST_BYTES
     if analysis is not None and manifest.settings.reuse:

@@ -50,6 +50,15 @@ class Collector:
                 self._take(number, part)
         return int(self.have.sum()) - before
 
+    def touches(self, part: PartNode, chunks: range) -> bool:
+        """Whether any of these chunks of the plan is in a node."""
+        for number in self._numbers.get(part.source_key, ()):
+            base = int(self.plan.offsets[number])
+            leaves = part.node.leaves(self._sources[number].leaves)
+            if leaves and base + leaves.start < chunks.stop and chunks.start < base + leaves.stop:
+                return True
+        return False
+
     def _take(self, number: int, part: PartNode) -> None:
         tree = self._sources[number]
         leaves = part.node.leaves(tree.leaves)

@@ -67,6 +67,7 @@ class Explanation:
     address. Where the run would compute nothing, `stops` says why. `why` says what changed
     since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
     `credentials` says which would end before the run does.
+    `shares` is how many jobs compute a part each; 0 where workers get tasks as they go.
     """
 
     dataset: tuple[str, ...]
@@ -89,6 +90,7 @@ class Explanation:
     not_looked: str = ""
     links: Mapping[str, int] = field(default_factory=dict)
     credentials: tuple[str, ...] = ()
+    shares: int = 0
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -119,6 +121,7 @@ class Explanation:
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", time if self.seconds is None and self._known_sources else self._known(time)),
             *_listed("credentials", self.credentials),
+            *([("shares", f"{count_text(self.shares)} independent jobs, as below")] if self.shares else []),
             *_listed("bad", self.bad),
         ]
         if self.why:
@@ -225,7 +228,8 @@ def explain(
     rate = _measured_rate(store, manifest.analysis)
     new = plan.table[left]
     # more than there are chunks have nothing to do
-    threads = min(SiteLimits(site).workers(workers) * site.workers.threads, max(1, len(new)))
+    most = manifest.shares * site.workers.cores or SiteLimits(site).workers(workers) * site.workers.threads
+    threads = min(most, max(1, len(new)))
     events = new[:, 2] - new[:, 1]
     shares = events / np.array([s.entries or 1 for s in plan.sources], dtype=np.float64)[new[:, 0]]
     bytes_of = {
@@ -258,6 +262,7 @@ def explain(
         not_looked=not_looked,
         links=links,
         credentials=tuple(short_lived(store, manifest.dataset, time.time() + ends, of).values()),
+        shares=manifest.shares,
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 

@@ -8,12 +8,12 @@ version is read around, and it never makes a run complete, which only `outcomes/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from vrecompute.errors import StoreError
-from vrecompute.records import from_data, to_data
+from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
 
@@ -46,7 +46,8 @@ class _Described(Protocol):
 class Head:
     """`said` is the last event of each Runner by its writer, with a `status` once it has ended.
 
-    `job` is the native id of the latest submission; the rest is as in the Manifest.
+    `job` is the native id of the latest submission, `jobs` those of all that carry the run out together; the rest is as
+    in the Manifest.
     """
 
     created: str
@@ -56,6 +57,7 @@ class Head:
     labels: Mapping[str, str] = field(default_factory=dict)
     job: str = ""
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    jobs: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     @property
     def latest(self) -> Mapping[str, Any] | None:
@@ -83,13 +85,20 @@ def read_head(store: Store, run: str) -> Head | None:
 
 
 def tell(
-    store: Store, manifest: _Described, *, job: str = "", writer: str = "", event: Mapping[str, Any] | None = None
+    store: Store,
+    manifest: _Described,
+    *,
+    jobs: Sequence[str] = (),
+    writer: str = "",
+    event: Mapping[str, Any] | None = None,
 ) -> None:
     """Put a submission, or what a writer said, into the head of a run, beside what is in it."""
     known = read_head(store, manifest.run) or Head(
         manifest.created, manifest.analysis, manifest.dataset.name, manifest.site, manifest.labels
     )
-    head = replace(known, job=job or known.job, said=known.said if event is None else {**known.said, writer: event})
+    if jobs:
+        known = replace(known, job=jobs[0], jobs=tuple(jobs) if len(jobs) > 1 else ())
+    head = replace(known, said=known.said if event is None else {**known.said, writer: event})
     store.replace(_name(manifest.run), sealed(_name(manifest.run), "head", to_data(head)))
 
 

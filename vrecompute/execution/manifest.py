@@ -8,6 +8,8 @@ runs/<run>/results/<sha256>.zip      results, by content
 runs/<run>/outcomes/complete.json    how the first Runner ended that ended complete
 runs/<run>/outcomes/<writer>.json    how each other one ended
 runs/<run>/products/<writer>/...     what `finish` made
+runs/<run>/jobs/<n>.json             each submission of a detached run
+runs/<run>/shares/...                what jobs left that computed a share of it; see `share`
 runs/<run>/cancel                    a client asked for an end
 """
 
@@ -79,6 +81,8 @@ class Manifest:
     `code` is the digest of what runs, `code_parts` that of each of its parts by name. Where `unnamed` says what
     could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
     for the run: part of no key. `arithmetic` is how the code calculates; see `vrecompute.analysis.arithmetic`.
+    `shares` is into how many jobs a detached run is cut, each of which computes a range of its chunks; 0 where one job
+    has all of them.
     """
 
     run: str
@@ -100,6 +104,7 @@ class Manifest:
     unnamed: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     arithmetic: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
+    shares: int = field(default=0, metadata=ADDED)
 
     @property
     def prefix(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis
+from vrecompute.execution.counts import Counts
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
@@ -98,6 +99,7 @@ class Tally:
         self.warnings: list[str] = []
         self.recomputed = ""
         self.reads: set[str] = set()
+        self.parts: set[str] = set()  # names of what the result is made of
         self.reused = self.computed = self.total = 0
         self.events_seen = self.events_computed = 0
         self.bytes = 0
@@ -177,9 +179,43 @@ class Tally:
         self.read_elsewhere(task_report.replicas)
         self.traffic.add(task_report.links)
         if new_chunks:
+            self.parts.update([task_report.part] if task_report.part else [])
             self.computed += new_chunks
             self.events_computed += task_report.events
             self.bytes += task_report.disk_bytes
+
+    def counts(self) -> Counts:
+        """All that was counted, for a Tally elsewhere to `add`."""
+        return Counts(
+            computed=self.computed,
+            reused=self.reused,
+            events_computed=self.events_computed,
+            bytes=self.bytes,
+            core_s=self.core_s,
+            machines=tuple(sorted(self._machines)),
+            retries=tuple(self._retries),
+            elsewhere=tuple(self._elsewhere),
+            reads=tuple(sorted(self.reads)),
+            warnings=tuple(self.warnings),
+            times=self.rounded_times(),
+            links=dict(self.traffic.links),
+        )
+
+    def add(self, counts: Counts) -> None:
+        """Count what another Runner of the run did."""
+        self.computed += counts.computed
+        self.reused += counts.reused
+        self.events_computed += counts.events_computed
+        self.bytes += counts.bytes
+        self.core_s += counts.core_s
+        self._machines.update(counts.machines)
+        self.retried(counts.retries)
+        self.read_elsewhere(counts.elsewhere)
+        self.reads.update(counts.reads)
+        self.warnings += counts.warnings
+        for stage, seconds in counts.times.items():
+            self.add_time(stage, seconds)
+        self.traffic.add(counts.links)
 
     def retried(self, reads: Sequence[str]) -> None:
         """Reads that were tried again, each by its file and reason."""

@@ -74,6 +74,8 @@ class Planner:
         self.watch = watch
         self.hands = hands
         self.signer = signer
+        #: Where among the sources preflight begins: Runners of a run that begin apart open each other fewer of them.
+        self.begins = 0.0
         # What workers open.
         self._url = store.url if hands is None else hands.url
 
@@ -95,9 +97,9 @@ class Planner:
         Raises ValueError where stored Results cannot be combined, StoreError where the run's plan cannot be read.
         """
         run = self.manifest.run
-        found = stock(self.store, plan, run, self._prove)
+        found = stock(self.store, plan, run, self.prove)
         known = self._settled(found.plan)
-        return found if known is found.plan else stock(self.store, known, run, self._prove, settled=True)
+        return found if known is found.plan else stock(self.store, known, run, self.prove, settled=True)
 
     def _settled(self, plan: Plan) -> Plan:
         """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
@@ -113,6 +115,8 @@ class Planner:
     ) -> list[PlannedSource | Failure]:
         """What workers find of sources; see `preflight`."""
         batches = [sources[i : i + _BATCH] for i in range(0, len(sources), _BATCH)]
+        begins = int(self.begins * len(batches))
+        batches = [*batches[begins:], *batches[:begins]]
 
         def looking(ended: Finished | None, done: int) -> None:
             opened = min(done * _BATCH, len(sources))
@@ -127,7 +131,7 @@ class Planner:
         label = f"preflight-{context.work[:8]}-{len(context.optional)}"
         ended = self._spread(label, preflight, context, batches, looking, packed)
         found: list[PlannedSource | Failure] = []
-        for number in sorted(ended):
+        for number in sorted(ended, key=lambda number: (number + begins) % len(batches)):
             end = ended[number]
             found += end.value if end.how == "done" else [preflight_failure(end, s) for s in batches[number]]
         return found
@@ -137,7 +141,7 @@ class Planner:
         ended = self._spread("alike", whole_sha256, self._url, [source.places for source in alike])
         return {alike[number].path: end.value for number, end in ended.items() if end.how == "done"}
 
-    def _prove(self, sources: Sequence[PlannedSource]) -> Proofs:
+    def prove(self, sources: Sequence[PlannedSource]) -> Proofs:
         """What the chunks of sources hold, where all of them could be read; kept in the store."""
         batches = in_batches(sources)
         ended = self._spread("prove", chunk_digests, self._url, batches)

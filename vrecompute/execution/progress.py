@@ -19,7 +19,8 @@ class Progress:
     """How far a run is. `stage` is queued, preflight, reuse, work, finish or done; rates are of this Runner alone.
 
     `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known. `waiting`
-    says for what, `waiting_for` which kind of thing that is, and `waiting_s` since when, where nothing goes on.
+    says for what, `waiting_for` which kind of thing that is, and `waiting_s` since when, where nothing goes on. `jobs`
+    tells how many of several that carry the run out have ended.
     """
 
     stage: str = "waiting"
@@ -35,6 +36,7 @@ class Progress:
     waiting: str = ""
     waiting_s: float = 0.0
     waiting_for: WaitingFor = ""
+    jobs: str = ""
 
     @property
     def fraction(self) -> float:
@@ -55,6 +57,10 @@ class Progress:
             return f"preflight{stopped}"
         if self.stage == "preflight":
             return f"preflight: {self.sources_done} of {self.sources_total} sources opened{stopped}"
+        if self.jobs:
+            return (
+                f"{self.stage}: {self.jobs}; {self.chunks_done} of {self.chunks_total or 'an unknown number of'} chunks"
+            )
         left = stopped if stopped or self.eta_s is None else f", about {self.eta_s:.0f} s left"
         return (
             f"{self.stage}: {self.chunks_done} of {self.chunks_total} chunks, "

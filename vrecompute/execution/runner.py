@@ -15,7 +15,9 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 from distributed import Client as DaskClient
+from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.arithmetic import with_arithmetic
@@ -35,6 +37,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
+from vrecompute.execution.schedule import Task
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
@@ -51,8 +54,6 @@ from vrecompute.stores.objects import SetAside, content_name, set_aside, write_c
 
 __all__ = ["Runner"]
 
-# How often the store is asked whether a client wants an end.
-_CANCEL_S = 2.0
 # How often the lives of credentials are compared with the planned end.
 _LIVES_S = 60.0
 _LOG = logging.getLogger(__name__)
@@ -66,6 +67,11 @@ class Runner:
     workers do not reach the store, all of it goes through the Runner, which then also signs addresses of sources if it
     has keys. One that `signs` has to.
     """
+
+    #: How often the store is asked whether a client wants an end.
+    cancel_s = 2.0
+    #: Whether chunks are computed one after another, so that it is known at which one it dies.
+    one_by_one = False
 
     def __init__(
         self,
@@ -122,27 +128,7 @@ class Runner:
             raise
 
     def _execute(self) -> Outcome:
-        results: dict[str, Result] = {}
-        retries = count_retries()
-        try:
-            self.log.event("started")
-            self._aside.begin()
-            results = self._results()
-        except StoreError as error:
-            self.tally.failed(failure_of(error, self.store.url, ""))
-        except Exception as error:
-            # The scheduler's silence is heard in many ways; what a worker or the store raised is none of them.
-            why = self.control.lost() or (str(error) if isinstance(error, ClusterLost) else "")
-            if not why and (self.dask.status != "running" or isinstance(error, OSError)):
-                why = f"the connection to the Dask scheduler was lost: {error}"
-            if why and not self._cancelled:  # a client that cancels may close the cluster at once
-                raise ClusterLost(why) from error
-            # A run that ends without a word would look as if it were running still.
-            if not why:
-                self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
-        finally:
-            self.control.needed(self.manifest.run, 0)
-        self.walltime.hand_over(self.tally)
+        results, retries = self._worked()
         cancelled = self._cancelled
         name = self._kept(results, cancelled=cancelled)
         self.tally.retried(retries)
@@ -159,6 +145,35 @@ class Runner:
             outcome = self.tally.outcome(results, name, cancelled=cancelled)
         self.report(stage="done")
         return outcome
+
+    def _worked(self) -> tuple[dict[str, Result], list[str]]:
+        """The Results of what there is once all is done that can be, and what was tried again for it."""
+        results: dict[str, Result] = {}
+        retries = count_retries()
+        try:
+            self.log.event("started")
+            self._aside.begin()
+            results = self._results()
+        except StoreError as error:
+            self.tally.failed(failure_of(error, self.store.url, ""))
+        except Exception as error:
+            why = self._cluster_lost(error)
+            if why and not self._cancelled:  # a client that cancels may close the cluster at once
+                raise ClusterLost(why) from error
+            # A run that ends without a word would look as if it were running still.
+            if not why:
+                self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
+        finally:
+            self.control.needed(self.manifest.run, 0)
+        self.walltime.hand_over(self.tally)
+        return results, retries
+
+    def _cluster_lost(self, error: Exception) -> str:
+        """Why the cluster is gone, where the error is of that; what a worker or the store raised is not."""
+        why = self.control.lost() or (str(error) if isinstance(error, ClusterLost) else "")
+        if not why and (self.dask.status != "running" or isinstance(error, OSError)):
+            why = f"the connection to the Dask scheduler was lost: {error}"
+        return why
 
     def _finish(self, outcome: Outcome) -> Outcome:
         arguments = (self.store, self.manifest, self.analysis, outcome, self.log.writer)
@@ -178,12 +193,21 @@ class Runner:
 
     def _results(self) -> dict[str, Result]:
         with self._stage("preflight"):
-            plan = self.planner.plan(self.analysis, work_key(self.manifest, self.analysis), self.packed)
+            plan = self._planned()
         if self.over:
             self.tally.planned(plan, self.analysis)
             return {}
         with self._stage("reuse"):
             plan, collector = self._reuse(plan)
+        self._compute(plan, collector)
+        with self._stage("merge"):
+            return self._merged(plan, collector)
+
+    def _planned(self) -> Plan:
+        return self.planner.plan(self.analysis, work_key(self.manifest, self.analysis), self.packed)
+
+    def _compute(self, plan: Plan, collector: Collector) -> None:
+        """Have workers compute what the collector lacks."""
         context = TaskContext(
             plan,
             self.analysis,
@@ -196,24 +220,32 @@ class Runner:
             run=self.manifest.run,
             own=type(self.analysis).__module__.partition(".")[0],
         )
-        missing = int((~collector.have).sum())
-        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing, plan.chunks)
+        missing = ~collector.have & self._wanted(plan)
+        self._explain_recomputed(plan, int(missing.sum()))
         with self._stage("work"):
-            self.control.needed(self.manifest.run, missing)
-            WorkLoop(self, collector).run(context, self.packed)
-        with self._stage("merge"):
-            try:
-                results = collector.results()
-            except ValueError as error:
-                raise AnalysisError(f"results of different files do not combine: {error}") from error
-            self.tally.collected(plan, collector.have)
-            check_tables(results)
+            self.control.needed(self.manifest.run, int(missing.sum()))
+            WorkLoop(self, collector, missing, alone=self.one_by_one).run(context, self.packed)
+
+    def _wanted(self, plan: Plan) -> NDArray[np.bool_]:
+        """Which chunks of the plan are to be computed where they are not there."""
+        return np.ones(plan.chunks, dtype=bool)
+
+    def _explain_recomputed(self, plan: Plan, missing: int) -> None:
+        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing, plan.chunks)
+
+    def _merged(self, plan: Plan, collector: Collector) -> dict[str, Result]:
+        try:
+            results = collector.results()
+        except ValueError as error:
+            raise AnalysisError(f"results of different files do not combine: {error}") from error
+        self.tally.collected(plan, collector.have)
+        check_tables(results)
         return results
 
     def _reuse(self, plan: Plan) -> tuple[Plan, Collector]:
         """The plan that the run keeps, and what the store has of it."""
         try:
-            found = self.planner.stock(plan)
+            found = self._stock(plan)
         except ValueError as error:
             wrong = AnalysisError(f"stored results do not combine: {error}")
             self.tally.failed(failure_of(wrong, self.manifest.dataset.name, ""))
@@ -225,8 +257,12 @@ class Runner:
             return found.plan, Collector(found.plan)
         self.tally.reused += int(found.collector.have.sum())
         self.tally.reads |= found.reads
+        self.tally.parts |= found.parts
         report_work(self, found.collector)
         return found.plan, found.collector
+
+    def _stock(self, plan: Plan) -> Stock:
+        return self.planner.stock(plan)
 
     def _kept(self, results: Mapping[str, Result], *, cancelled: bool) -> str | None:
         """The store's name of the results of what was seen; a complete run has one even of no events at all."""
@@ -253,7 +289,7 @@ class Runner:
         if time.monotonic() - self._lives_looked > _LIVES_S:
             self._lives_looked = time.monotonic()
             self._say_lives()
-        if time.monotonic() - self._looked > _CANCEL_S:
+        if time.monotonic() - self._looked > self.cancel_s:
             self._looked = time.monotonic()
             self._cancelled = self._cancelled or cancel_requested(self.store, self.manifest.run)
 
@@ -267,6 +303,9 @@ class Runner:
                 self._lives_said.add(credential)
                 self.log.event("credential", said=said)
                 _LOG.warning("run %s: %s", self.manifest.run, said)
+
+    def begins(self, task: Task) -> None:
+        """A task goes out."""
 
     def report(self, **changes: object) -> None:
         """Make progress known."""

@@ -38,14 +38,16 @@ Batch = tuple[PlannedSource, int, int]
 class Stock:
     """The plan, in which sources that hold other data than their parts have keys of their own, and what is there.
 
-    `damaged` are the names of parts, and of rows that parts tell of, that are not what was written, and why. `reads` is
-    what no key holds and is in what is there, which is then of this run.
+    `parts` are the names of those that were taken. `damaged` are the names of parts, and of rows that parts tell of,
+    that are not what was written, and why. `reads` is what no key holds and is in what is there, which is then of this
+    run.
     """
 
     plan: Plan
     collector: Collector
     damaged: dict[str, DamagedObject] = field(default_factory=dict)
     reads: set[str] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
 
 
 def stock(
@@ -56,8 +58,9 @@ def stock(
     *,
     settled: bool = False,
     takes: bool = True,
+    within: range | None = None,
 ) -> Stock:
-    """What the store has of `plan` for a run; a `settled` plan stays as it is.
+    """What the store has of `plan` for a run; a `settled` plan stays as it is. `within`: of these chunks alone.
 
     Who `takes` it has it count as used today. `prove` is asked at most once for each source; what it does not tell is
     not taken. Raises ValueError where stored Results cannot be combined.
@@ -65,7 +68,7 @@ def stock(
     proofs: Proofs = {}
     while True:
         found = Stock(plan, Collector(plan))
-        strangers = _take(store, found, run, proofs, takes=takes)
+        strangers = _take(store, found, run, proofs, takes=takes, within=within)
         left = {s.proof: s for s in strangers if s.proof not in proofs}
         if left:
             known = {name: digests for name in left if (digests := remembered(store, name)) is not None}
@@ -79,7 +82,9 @@ def stock(
         plan = Plan.of(plan.work, plan.samples, told, plan.chunk_bytes)
 
 
-def _take(store: Store, found: Stock, run: str, proofs: Proofs, *, takes: bool) -> list[PlannedSource]:
+def _take(
+    store: Store, found: Stock, run: str, proofs: Proofs, *, takes: bool, within: range | None
+) -> list[PlannedSource]:
     """Collect the nodes that are known to be of their sources; the sources, not complete, that others may be of."""
     plan, collector = found.plan, found.collector
     sources: dict[str, list[PlannedSource]] = {}
@@ -99,12 +104,13 @@ def _take(store: Store, found: Stock, run: str, proofs: Proofs, *, takes: bool) 
                 raise
             continue  # another Runner set it aside since it was listed
         mine = []
-        for part in nodes:
+        for part in (part for part in nodes if within is None or collector.touches(part, within)):
             doubted = [s for s in sources.get(part.source_key, ()) if not _is_of(part, s, proofs)]
             strangers |= {id(s): s for s in doubted}
             mine += [] if doubted else [part]
         mine = [part for part in mine if _has_rows(store, found, part, takes=takes)]
         if collector.add(mine):
+            found.parts.add(name)
             found.reads.update(*(part.reads for part in mine))
     complete = [bool(collector.have[a:b].all()) for a, b in zip(plan.offsets[:-1], plan.offsets[1:], strict=True)]
     return [s for s, whole in zip(plan.sources, complete, strict=True) if id(s) in strangers and not whole]

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from distributed import Client as DaskClient
 from distributed import Future
+from numpy.typing import NDArray
 
 from vrecompute.errors import AnalysisError, DamagedObject, StoreError
 from vrecompute.execution.byvalue import Packed
@@ -23,7 +24,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
 from vrecompute.execution.runlog import RunLog
 from vrecompute.execution.runner_walltime import RunnerWalltime
-from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.schedule import Schedule, Task, runs_of
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.spread import window
 from vrecompute.execution.stock import rewritten
@@ -55,18 +56,25 @@ class _Runner(Protocol):
     @property
     def over(self) -> bool: ...
     def look_around(self, pool: TaskPool, ended: Finished | None) -> None: ...
+    def begins(self, task: Task) -> None: ...
     def report(self, **changes: object) -> None: ...
 
 
 class WorkLoop:
-    """The work of one Runner. What comes in goes to `collector`, what fails to the Runner's tally."""
+    """The work of one Runner: `missing` chunks, each `alone` if so. What comes in goes to `collector`, what fails to
+    the Runner's tally.
+    """
 
-    def __init__(self, runner: _Runner, collector: Collector) -> None:
+    def __init__(
+        self, runner: _Runner, collector: Collector, missing: NDArray[np.bool_], *, alone: bool = False
+    ) -> None:
         settings = runner.manifest.settings
         self.runner = runner
         self.collector = collector
         self.plan = collector.plan
-        self.schedule = Schedule(~collector.have, task_s=settings.task_s, fixed=settings.task_chunks)
+        self.schedule = Schedule(missing & (not alone), task_s=settings.task_s, fixed=settings.task_chunks)
+        for first, last in runs_of(missing) if alone else ():
+            self.schedule.suspect(Task(first, last))
         self.killed = KilledTasks(runner.control.deaths)
         self._doubled: set[Task] = set()
         self._vanished: Counter[Task] = Counter()
@@ -109,6 +117,7 @@ class WorkLoop:
             self._submit(pool, shared, task)
 
     def _submit(self, pool: TaskPool, shared: Future, task: Task) -> None:
+        self.runner.begins(task)
         longest_s = self.schedule.longest_s
         reads = [self.plan.sources[number].sidecar for number, _, _ in self.plan.slices(task.first, task.last)]
         pool.submit(task, compute, shared, task.first, task.last, longest_s, from_start=task.from_start, reads=reads)

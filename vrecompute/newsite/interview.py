@@ -26,7 +26,7 @@ def from_survey(draft: Draft, found: Survey, ask: Ask) -> None:
     """Add options and the shape of jobs."""
     queue = found.queue
     if queue is not None:
-        queue = _asked_queue(draft, found, queue, ask)
+        queue = _asked_queue(draft, found, queue, ask) if found.queue_option else queue
         _shape(draft, queue, found.system, ask)
     if found.accounts:
         account = ask(f"Account that is charged ({', '.join(found.accounts)}; '-' for the user's default)", "-")
@@ -43,6 +43,8 @@ def from_survey(draft: Draft, found: Survey, ask: Ask) -> None:
             draft.take("network.interface", interface, f"of {seen}")
     if found.most_jobs:
         draft.take("limits.max_jobs", found.most_jobs, f"limit of {found.system}")
+    if found.shares_files is False:
+        draft.take("store.workers_reach", False, f"machines of {found.system} have file systems of their own")
     for sentence in found.unknown:
         draft.drop(found.system, f"could not be asked for {sentence}")
 

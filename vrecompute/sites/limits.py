@@ -13,6 +13,8 @@ __all__ = ["SiteLimits"]
 _HOUR_S = 3600
 #: A run grows to as many threads as have this many chunks each: the last job should be there before the work is gone.
 _CHUNKS_EACH = 4
+#: So many times the memory may be enough where that was not.
+_MORE_MEMORY = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class SiteLimits:
                 "several jobs by itself"
             )
         return asked
+
+    def more_memory(self, asked: int | None) -> int | None:
+        """Bytes to ask for after a job of so many was ended for its memory; None where the site gives no more."""
+        most = self.site.workers.max_memory
+        return None if asked is None or most is None or asked >= most else min(most, _MORE_MEMORY * asked)
 
     def attempts(self, workers: int, job_s: int) -> int | None:
         """How often a job of so many workers may be started within `limits.core_hours`; None: any number of times.

@@ -162,6 +162,13 @@ class Workers(_Section):
             "Runner. The batch system's default if unset."
         ),
     )
+    max_memory: Memory | None = field(
+        default=None,
+        metadata=_says(
+            "Most memory of jobs that follow one which was ended for its memory: they ask for twice as much, up to "
+            "this. For as much as before if unset."
+        ),
+    )
     gpus: Count | None = field(
         default=None,
         metadata=_says(

@@ -25,8 +25,10 @@ from vrecompute.sites.secrets import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import DirStore
 
-__all__ = ["SCHEMES", "StoreAddress", "open_store", "secret_files"]
+__all__ = ["SCHEMES", "STORE_VARIABLE", "StoreAddress", "default_store", "open_store", "secret_files"]
 
+#: Where runs are kept where nothing else says.
+STORE_VARIABLE = "VRECOMPUTE_STORE"
 #: Where the batch system's own channel puts secret files for a job.
 _SECRETS = "VRECOMPUTE_SECRETS"
 _KINDS = ("profile", "file", "env")
@@ -138,6 +140,19 @@ def open_store(url: str | Path) -> Store:
     ) and not os.path.isdir(there):
         raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
     return store
+
+
+def default_store() -> str:
+    """Where runs are kept by default: $VRECOMPUTE_STORE, else the user's data folder; UsageError without one."""
+    if url := os.environ.get(STORE_VARIABLE):
+        return url
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    if data.startswith("~"):
+        raise UsageError(
+            "this user has no home folder to keep runs in: HOME is not set; name a store with --store, "
+            f"${STORE_VARIABLE} or Client(store=...)"
+        )
+    return str(Path(data) / "vrecompute" / "store")
 
 
 def secret_files(store: Store, *, read: bool = True) -> dict[str, bytes]:

@@ -163,20 +163,20 @@ class QueueContract(Suite):
         assert not calls
         backend.cancel(ids)
 
-    def test_files_that_a_job_carries_come_back_as_it_left_them(self, backend: Backend) -> None:
+    def test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back(self, backend: Backend) -> None:
         """For jobs that reach no store: what goes with them is there, in folders too, and what they made is here."""
         queue = self.queue(backend)
         work = "import os; os.chdir(os.environ['VRECOMPUTE_CARRIED']); os.makedirs('made/by', exist_ok=True); "
-        work += "open('made/by/job', 'wb').write(open('given/to it', 'rb').read()[::-1])"
+        work += "made = open('made/by/job' + os.environ['VRECOMPUTE_INDEX'], 'wb'); "
+        work += "made.write(open('given/to it', 'rb').read()[::-1])"
         job = self.python(work, name=f"carries-{time.time_ns()}", carried={"given/to it": bytes(range(256))})
-        job_id, status = self.end(backend, job)
-        assert status.state is State.COMPLETED, backend.logs(job_id)
-        made = {"given/to it": bytes(range(256)), "made/by/job": bytes(range(256))[::-1]}
-        assert queue.brought_back(job.name) == made
+        ids = backend.submit_many(job, 2)
+        ended = self.until(backend, ids, lambda status: status.state.terminal)
+        assert {status.state for status in ended.values()} == {State.COMPLETED}, backend.logs(ids[0])
+        back = bytes(range(256))[::-1]
+        assert queue.brought_back(job.name) == {"made/by/job0": back, "made/by/job1": back}
         queue.forget_carried(job.name)
         assert queue.brought_back(job.name) == {}
-        with pytest.raises(UsageError, match="one copy"):
-            backend.submit_many(job, 2)
 
     def test_silence_changes_nothing_and_raises_nothing(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch

@@ -13,12 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Client as DaskClient
+from distributed import Scheduler, Worker
 from distributed.deploy.spec import SpecCluster
 from distributed.utils import silence_logging_cmgr
 from tornado.ioloop import PeriodicCallback
 
 __all__ = [
     "BatchedSpecs",
+    "SilentScheduler",
+    "SilentWorker",
     "allow_failures",
     "allowed_failures",
     "ask_cores",
@@ -178,3 +181,19 @@ class BatchedSpecs(SpecCluster):  # type: ignore[misc]  # distributed is untyped
         """Its scheduler does not answer: close its process, and let `close` not call it."""
         self.shutdown_scheduler = False
         self.sync(self.scheduler.close)
+
+
+# ---- of a scheduler and a worker of one process
+
+
+class _ServesNothing:
+    def start_http_server(self, *arguments: Any, **named: Any) -> None:
+        """No pages, and no port for them."""
+
+
+class SilentScheduler(_ServesNothing, Scheduler):  # type: ignore[misc]  # distributed is untyped
+    """A scheduler that serves no pages."""
+
+
+class SilentWorker(_ServesNothing, Worker):  # type: ignore[misc]  # distributed is untyped
+    """A worker that serves no pages."""

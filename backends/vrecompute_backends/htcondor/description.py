@@ -77,11 +77,12 @@ def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if not options.file_transfer:
         return {}
     brought = [f"{folder}-$(Process)"] if (folder := secrets_folder(job)) else []
-    back = [carried_folder(job.name)] if job.carried is not None else []
+    carried = carried_folder(job.name)
+    back = [f"{carried}@$(Process)"] if job.carried is not None else []
     return {
         # what an attempt that is put back has written so far goes with the next
         "when_to_transfer_output": "ON_EXIT_OR_EVICT" if back else "ON_EXIT",
-        **({"transfer_input_files": ", ".join([*brought, *back])} if brought or back else {}),
+        **({"transfer_input_files": ", ".join([*brought, *([carried] * len(back)), *back])} if brought or back else {}),
         "transfer_output_files": ", ".join(back) or '""',
     }
 

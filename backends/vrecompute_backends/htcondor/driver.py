@@ -15,6 +15,7 @@ from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.parts import read_parts
 from vrecompute.batch.queue_driver import QueueDriver
 from vrecompute.batch.shape import Shape
+from vrecompute.batch.survey import Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
@@ -25,6 +26,7 @@ from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
 from vrecompute_backends.htcondor.rules import htcondor_rules
 from vrecompute_backends.htcondor.states import LEAVES, status_of
+from vrecompute_backends.htcondor.survey import survey
 
 __all__ = ["HTCondorBackend"]
 
@@ -37,7 +39,7 @@ class HTCondorBackend(QueueDriver):
     """HTCondor by `condor_submit`, `condor_q`, `condor_history` and `condor_rm`."""
 
     system = "HTCondor"
-    capabilities = Capabilities(images=True, gpus=True)
+    capabilities = Capabilities(images=True, gpus=True, spans=False)
     starts_images = True
     options_model = HTCondorOptions
     site_rules = staticmethod(htcondor_rules)
@@ -108,6 +110,10 @@ class HTCondorBackend(QueueDriver):
         if not self.is_id(job_id):
             return ""
         return self.access.run(["sh", "-c", _LOGS, "sh", self.spool, job_id]).text
+
+    def survey(self) -> Survey:
+        """Machines and limits of the pool."""
+        return survey(self.access, self.greet())
 
     def greet(self) -> str:
         """What condor_version says, where a schedd answers."""

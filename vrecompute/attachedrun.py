@@ -1,0 +1,46 @@
+"""`AttachedRun`: a run found in a store, made by any process, which may be finished here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vrecompute.analysis import Analysis
+from vrecompute.detach import Detached
+from vrecompute.errors import VrecomputeError
+from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.runlog import outcomes, withdraw_cancel
+from vrecompute.run import Run
+from vrecompute.stores.base import Store
+
+__all__ = ["AttachedRun"]
+
+
+class AttachedRun(Run):
+    """A run found in a store; `resume` finishes it with a Client's workers if no other client does."""
+
+    def __init__(
+        self,
+        store: Store,
+        manifest: Manifest,
+        analysis: Callable[[], Analysis],
+        carry_out: Callable[[Run], Run],
+        detached: Detached | None = None,
+    ) -> None:
+        super().__init__(store, manifest, analysis, detached)
+        self._resume = carry_out
+
+    def resume(self) -> Run:
+        """Finish the run in this process, from what is durable; a run that has ended complete is left as it is.
+
+        Of one of shares, what its jobs left is merged here, or what lacks is submitted again; wait for it then.
+        """
+        if (state := self.status) == "complete":
+            return self
+        if state in {"running", "queued", "submitted"}:
+            raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
+        self.analysis()  # one that cannot be had, or is not trusted, is an error before anything changes
+        withdraw_cancel(self.store, self.id)
+        if self.manifest.shares and self._detached is not None and not outcomes(self.store, self.id)[0]:
+            self._detached.take_up(self.analysis)
+            return self
+        return self._resume(self)
