@@ -283,7 +283,7 @@ def test_the_message_of_failing_code_ends_with_its_traceback(run, good, analysis
 
 def test_results_of_two_files_that_do_not_combine_fail_the_run(run, good, bad, analysis):
     process = "return Result(arrays={'x': Array(np.zeros(2 if 'good' in events.source else 3))})"
-    ended = run(good, bad, given=analysis(process=process))
+    ended = run(good, bad, given=analysis(process=process, members='reads_facts = ("source",)'))
     report = ended.report()
     assert (report.status, ended.exit_code) == ("failed", 4)
     assert any("cannot add arrays of shapes" in f.reason for f in report.failures)

@@ -164,8 +164,7 @@ class Client(Closing):
 
         `parameters` are the analysis' own; those whose names are options of a run go into `params`. `Settings` says
         what the options mean and their defaults, which None stands for; `labels` name the run for you, and change no
-        number. Raises UsageError, ParameterError or
-        DatasetError before anything is started.
+        number. Raises UsageError, ParameterError or DatasetError before anything is started.
         """
         self._site_workers.check()
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)

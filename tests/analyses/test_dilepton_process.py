@@ -314,7 +314,7 @@ def test_real_files(data_file, file, parameters, cuts, electrons, muons):
         0,
         facts.entries,
         analysis.variations(sample),
-        source=file,
+        place=file,
     )
     result = analysis.process(events)
     if cuts is not None:

@@ -85,7 +85,7 @@ def _check_unit(events: Columns, column: str, pt: NDArray[Any], unit: str) -> No
         raise BadInput(
             events.place,
             f"a typical {column} is {typical:.6g} {unit}, which no sample has: if momenta are in {other}, "
-            f"say so of sample {events.sample.name!r} (unit: {other})",
+            f"say so of its sample (unit: {other})",
         )
 
 
