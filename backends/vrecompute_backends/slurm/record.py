@@ -20,8 +20,8 @@ from vrecompute.records import from_data
 from vrecompute.units import from_slurm, from_slurm_time
 
 __all__ = [
-    "READERS", "SACCT", "SQUEUE", "Reader", "Record", "elements", "minutes_s", "parse_records", "parse_sacct", "parse_sacct_json",
-    "parse_squeue", "parse_squeue_json", "parsed", "per_node_bytes",
+    "READERS", "SACCT", "SQUEUE", "Reader", "Record", "elements", "minutes_s", "parse_records",
+    "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "parsed", "per_node_bytes",
 ]  # fmt: skip
 
 #: Arguments of squeue and sacct whose output `parse_squeue` and `parse_sacct` read.
