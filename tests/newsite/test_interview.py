@@ -82,7 +82,7 @@ def pool(tmp_path, monkeypatch):
     folder.mkdir()
 
     def says(domain):
-        slots = "".join(rf"{slot}\t{domain}\n" for slot in (r"e1\t16\t64000", r"e1\t16\t64000", r"e2\t8\t16000"))
+        slots = "".join(rf"{slot}\t{domain}\n" for slot in (r"e1\t16.0\t64000", r"e1\t16.0\t64000", r"e2\t8.0\t16000"))
         config = "FILESYSTEM_DOMAIN) echo home ;; MAX_JOBS_PER_SUBMISSION) echo 20000 ;; *) exit 1"
         texts = {
             "condor_q": "true",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
@@ -24,21 +26,22 @@ def survey(access: Access, system: str) -> Survey:
     machines: dict[str, tuple[int, int, str]] = {}
     for line in done.text.splitlines():
         name, *words = line.split("\t")
-        if len(words) == 3 and words[0].isdecimal() and words[1].isdecimal():
-            machines[name] = int(words[0]), int(words[1]) << 20, words[2]
+        with contextlib.suppress(ValueError):  # a line of something else
+            cores, memory_mib, domain = words
+            machines[name] = int(float(cores)), int(memory_mib) << 20, domain  # TotalCpus is a real number: 4.0
     answer = access.run(["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN", "GROUP_NAMES"])
     said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
     limits = [Limit(of, int(said[name]), name) for name, of in _LIMITS.items() if said.get(name, "").isdecimal()]
     shares = {machine[2] for machine in machines.values()} == {said.get("FILESYSTEM_DOMAIN")}
-    cores, memory = {machine[0] for machine in machines.values()}, {machine[1] for machine in machines.values()}
+    sizes, memories = {machine[0] for machine in machines.values()}, {machine[1] for machine in machines.values()}
     pool = Queue(
         "the pool",
         is_default=True,
         nodes=len(machines),
-        cores=min(cores, default=None),
-        memory_bytes=min(memory, default=None),
-        largest_cores=max(cores, default=None),
-        largest_memory_bytes=max(memory, default=None),
+        cores=min(sizes, default=None),
+        memory_bytes=min(memories, default=None),
+        largest_cores=max(sizes, default=None),
+        largest_memory_bytes=max(memories, default=None),
     )
     return Survey(
         system,
