@@ -44,10 +44,10 @@ class Slow(Analysis):
     def process(self, events):
         if self["diary"]:
             with open(self["diary"], "a") as diary:
-                print(events.source, events.start, file=diary)
-        slow = self["slow_source"] and self["slow_source"] in events.source
+                print(events.place, events.start, file=diary)
+        slow = self["slow_source"] and self["slow_source"] in events.place
         time.sleep(self["slow_s"] if slow else self["sleep_s"])
-        if self["greedy_source"] and self["greedy_source"] in events.source:
+        if self["greedy_source"] and self["greedy_source"] in events.place:
             self.eaten = eat(self["greedy_how"])
             time.sleep(30)
         pt = events.flat("Muon_pt")
