@@ -29,7 +29,7 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import is_user
 from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here, text_of
-from vrecompute.analysis.underway import ended, frames_of, line_of
+from vrecompute.analysis.underway import ended, frames_of, place_of
 from vrecompute.errors import AnalysisError, UsageError
 
 __all__ = ["Effects", "apply", "effects_of"]
@@ -77,7 +77,7 @@ def effects_of(modules: Iterable[str]) -> Effects:
             for imported in sorted(_imported(text.tree, module)):
                 visit(imported)
             of_text = _OfText(text, imports, vars(module), name == "__main__")
-            done, under_way = ended(text.tree.body, line_of(frames) if text is own[-1] else None)
+            done, under_way = ended(text.tree.body, place_of(frames) if text is own[-1] else None)
             for node in done:
                 of_text.add_ended(node, found)
             of_text.add_under_way(under_way, frames if text is own[-1] else (), found)
@@ -144,8 +144,9 @@ class _Left:
     statement: str = ""
 
     def __str__(self) -> str:
-        at = f"{self.change.file}:{self.change.line}"
-        return f"{at} changes {self.change.what} {self.why}, so workers cannot repeat it; {self.instead}"
+        at, what = f"{self.change.file}:{self.change.line}", self.change.what
+        does = "calls" if what.endswith("()") else "changes"
+        return f"{at} {does} {what} {self.why}, so workers cannot repeat it; {self.instead}"
 
 
 @dataclass
@@ -301,7 +302,9 @@ def _function(text: Text, line: int, statement: ast.stmt, what: str, members: di
 def _title(statement: ast.stmt) -> str:
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         return f"{'.'.join(chain(statement.value))}()"
-    if hasattr(statement, "body"):
+    if isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant):  # see `Text`
+        return f"the code after {statement.test.value}"
+    if hasattr(statement, "body") or isinstance(statement, ast.Match):
         return f"the `{type(statement).__name__.removeprefix('Async').lower()}` block of line {statement.lineno}"
     return f"the statement of line {statement.lineno}"
 

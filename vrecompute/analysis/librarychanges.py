@@ -42,6 +42,8 @@ _NO_NUMBERS = _SYSTEM | {"socket", "ssl"}
 # What may be done once more on a worker: builtins but for these, and these libraries.
 _NOT_TWICE = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "exit", "input", "open", "quit"})
 _TWICE = frozenset({"contextlib", "functools", "importlib", "itertools", "logging", "math", "re", "warnings"})
+# Magics that carry out Python code.
+_CARRIES_OUT = frozenset({"capture", "debug", "lprun", "memit", "prun", "time", "timeit"})
 _PLAIN = (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, type(None))
 _SYSTEM_TWICE = frozenset({"cpu_count", "environ", "getcwd", "getenv", "path"})
 
@@ -68,8 +70,9 @@ class Text:
         self.name = name
         try:
             self.tree = sourcetext.syntax_of(text)
-        except (SyntaxError, ValueError, RecursionError):  # a cell with magic
+        except (SyntaxError, ValueError, RecursionError):
             self.tree = ast.Module([], [])
+        self.tree.body = [_without_magic(node) for node in self.tree.body]
         self.imports = _imports_of(self.tree)
 
 
@@ -120,7 +123,7 @@ class Look:
     def _named(self, name: ast.Name) -> None:
         self.reads |= {name.id} & self.members.keys()
         self.bound += [name.id] if self._is_bound(name.id) else []
-        if isinstance(function := self._thing(name), FunctionType) and is_user(str(function.__module__)):
+        if (function := self._own_function(name)) is not None:
             self.within(function.__code__, function.__globals__, alone=False)  # be it an argument
 
     def is_library(self, value: ast.expr) -> bool:
@@ -169,7 +172,7 @@ class Look:
             self._changed(call.args[0], call, self._thing(call.args[0]))
         elif kind == "library" and self._sets(call.func, top, alone=alone):
             self._add(".".join(names) + "()", call, "no" if _is_harmless(call, top, names[-1]) else "maybe")
-        elif kind == "own" and isinstance(function := self._thing(call.func), FunctionType):
+        elif kind == "own" and (function := self._own_function(call.func)) is not None:
             self.within(function.__code__, function.__globals__, alone=alone)
         elif kind == "own" and alone and not isinstance(call.func, ast.Name):
             self.own.append(".".join(names))
@@ -223,6 +226,10 @@ class Look:
         known = self.members.get(value.id)
         return known if known is not None else sys.modules.get(self.imports.get(value.id, ""))
 
+    def _own_function(self, value: ast.expr) -> FunctionType | None:
+        thing = self._thing(value)
+        return thing if isinstance(thing, FunctionType) and is_user(str(thing.__module__)) else None
+
     def _is_bound(self, name: str) -> bool:
         held = self.members.get(name)
         if isinstance(held, ModuleType):
@@ -232,6 +239,25 @@ class Look:
         else:
             where = self.imports.get(name, "")
         return where.partition(".")[0] == "vrecompute"
+
+
+def _without_magic(statement: ast.stmt) -> ast.stmt:
+    """What a magic as `%%time` carries out, as a block: IPython has made a call of it that is given its text."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic" | "run_line_magic" as kind), [first, *_, last])):
+            pass
+        case _:
+            return statement
+    if not (isinstance(first, ast.Constant) and first.value in _CARRIES_OUT and isinstance(last, ast.Constant)):
+        return statement
+    try:
+        inner = sourcetext.syntax_of(str(last.value))
+    except (SyntaxError, ValueError, RecursionError):  # with options
+        return statement
+    is_cell = kind == "run_cell_magic"
+    body = ast.increment_lineno(inner, statement.lineno - 1 + is_cell).body
+    named = ast.Constant(f"{'%%' if is_cell else '%'}{first.value}")
+    return ast.copy_location(ast.If(named, body or [ast.Pass()], []), statement)
 
 
 def _is_harmless(call: ast.Call, top: str, name: str) -> bool:
