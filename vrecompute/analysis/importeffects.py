@@ -4,49 +4,36 @@ Workers import no module of the user's: they get functions by value. So such sta
 and of those that it imports, become functions that travel and count like any other; a worker calls each once, before
 it does anything for the run.
 
-A statement is one where it assigns to what a library has, or calls a function of a library and uses nothing of what
-that gives. A script and a notebook do much besides (`plt.show()`), so there it is a call only by its name. What it
-does to the user's own objects travels with these, so a statement that does both is an error.
+Of a script or a notebook these are the statements at its top level that have ended. A change inside what is under way,
+or inside what cannot be done once more, as a loop that starts runs, is not done: where it alters numbers the run is
+refused, and where it may, nothing of the run is reused. What a statement does to the user's own objects travels with
+these, so a statement of a module that does both is an error.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
 import contextvars
 import re
 import sys
 import threading
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
 from vrecompute.analysis.coderange import is_user
-from vrecompute.analysis.executed import Repeated, Stand, executed, reduced, stand
-from vrecompute.errors import AnalysisError
+from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here, text_of
+from vrecompute.analysis.underway import ended, frames_of, place_of
+from vrecompute.errors import AnalysisError, UsageError
 
 __all__ = ["Effects", "apply", "effects_of"]
 
-# They draw, print, wait, or are at work where the run is started: no number comes from them.
-_ELSEWHERE = frozenset(
-    {"IPython", "argparse", "atexit", "dask", "distributed", "faulthandler", "gc", "ipywidgets", "logging"}
-    | {"matplotlib", "mplhep", "pathlib", "plotly", "pprint", "requests", "rich", "seaborn", "shutil", "signal"}
-    | {"subprocess", "tempfile", "threading", "time", "tqdm", "urllib", "vrecompute"}
-)
-# Most of their functions do something to files, terminals or this process; what is set counts all the same.
-_SYSTEM = frozenset({"os", "sys", "builtins"})
-_PROCESS = frozenset({"argv", "path", "stdin", "stdout", "stderr", "excepthook", "displayhook", "ps1", "ps2"})
-_SETS = re.compile(
-    r"set(?!diff|xor)\w*|seed|register\w*|simplefilter|filterwarnings|resetwarnings|enable\w*|disable\w*|patch\w*"
-    r"|install\w*|configure\w*|putenv|unsetenv|umask|overload\w*|mixin_class|update|pop|clear|append|insert"
-)
 _REGISTERS = re.compile(r"register\w*|overload\w*|mixin_class")
 _GENERATORS = frozenset(
     {"seed", "default_rng", "Generator", "SeedSequence", "PCG64", "Philox", "Random", "SystemRandom"}
@@ -71,10 +58,11 @@ class Effects:
 def effects_of(modules: Iterable[str]) -> Effects:
     """Those of the user's modules that are reached, and of those that they import.
 
-    AnalysisError for a statement that changes a library and an object of the user's.
+    UsageError for a change that alters numbers and that workers cannot repeat; AnalysisError for a statement of a
+    module that changes a library and an object of the user's.
     """
-    found: dict[str, FunctionType] = {}
-    texts: list[_Text] = []
+    found = _Found()
+    texts: list[Text] = []
     seen: set[str] = set()
 
     def visit(name: str) -> None:
@@ -83,20 +71,23 @@ def effects_of(modules: Iterable[str]) -> Effects:
         seen.add(name)
         own = _texts(module)
         imports = {name: where for text in own for name, where in text.imports.items()}
+        frames = frames_of(vars(module))
         for text in own:
             texts.append(text)
             for imported in sorted(_imported(text.tree, module)):
                 visit(imported)
-            at = stand(vars(module)) if text is own[-1] else ()
-            for statement, function in _found(text, imports, vars(module), at, script=name == "__main__"):
-                found.pop(statement, None)  # a notebook's cell may have been run again
-                found[statement] = function
+            of_text = _OfText(text, imports, vars(module), name == "__main__")
+            done, under_way = ended(text.tree.body, place_of(frames) if text is own[-1] else None)
+            for node in done:
+                of_text.add_ended(node, found)
+            of_text.add_under_way(under_way, frames if text is own[-1] else (), found)
 
     for name in sorted(modules):
         visit(name)
-    functions = tuple(found.values())
-    seeded = any(f.__name__.endswith("_seed") for f in functions) and any(map(_draws, texts))
-    return Effects(functions, (_SHARED_GENERATOR,) if seeded else ())
+    unnamed = found.not_repeated()
+    if found.seeds and any(map(_draws, texts)):
+        unnamed.append(_SHARED_GENERATOR)
+    return Effects(tuple(done.function for done in found.done.values()), tuple(unnamed))
 
 
 def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.ContextVar[Any], Any]:
@@ -133,37 +124,138 @@ def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.Co
         return _done[key]
 
 
-class _Text:
-    """A module's text, or that of a notebook's cell; `imports` has the module behind each name that it imports."""
+@dataclass(frozen=True)
+class _Done:
+    """What a statement of the module with `members` did, as a function; it reads the user's `names`."""
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        try:
-            self.tree = sourcetext.syntax_of(text)
-        except (SyntaxError, ValueError, RecursionError):  # a cell with magic
-            self.tree = ast.Module([], [])
-        self.imports = _imports_of(self.tree)
+    function: FunctionType
+    members: Mapping[str, Any]
+    names: frozenset[str]
+    changes: Sequence[Change]
 
 
-def _imports_of(tree: ast.AST) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for node in _here(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found[alias.asname or alias.name.partition(".")[0]] = alias.name
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found |= {alias.asname or alias.name: str(node.module) for alias in node.names}
-    return found
+@dataclass(frozen=True)
+class _Left:
+    """A change that workers cannot repeat, `why`, and what to do `instead`; `statement` is its text."""
+
+    change: Change
+    why: str
+    instead: str
+    statement: str = ""
+
+    def __str__(self) -> str:
+        at, what = f"{self.change.file}:{self.change.line}", self.change.what
+        does = "calls" if what.endswith("()") else "changes"
+        return f"{at} {does} {what} {self.why}, so workers cannot repeat it; {self.instead}"
 
 
-@lru_cache(maxsize=256)
-def _text(name: str, text: str) -> _Text:
-    return _Text(name, text)
+@dataclass
+class _Found:
+    """What was `done`, by the text of its statement, in its order; and what of it is `left`."""
+
+    done: dict[str, _Done] = field(default_factory=dict)
+    left: list[_Left] = field(default_factory=list)
+    seeds: bool = False
+
+    def add(self, statement: ast.stmt, done: _Done) -> None:
+        """A statement that was done, perhaps again, as a notebook's cell is; what was left, it may have mended."""
+        text = ast.unparse(statement)
+        self.done.pop(text, None)
+        self.done[text] = done
+        alone = isinstance(statement, ast.Assign | ast.Delete | ast.Expr)
+        again = {change.text for change in done.changes if alone}
+        self.left = [each for each in self.left if each.statement != text and each.change.text not in again]
+
+    def bind(self, names: set[str], members: Mapping[str, Any], line: int) -> None:
+        """Of what a statement read by one of these names, a worker would have what the name is now."""
+        for text, done in list(self.done.items()):
+            if done.members is members and (anew := done.names & names):
+                del self.done[text]
+                why = f"by {min(anew)}, which line {line} defines anew"
+                self.left += [_Left(change, why, "write it once more, below that", text) for change in done.changes]
+
+    def not_repeated(self) -> list[str]:
+        """Why nothing of the run is to be reused; UsageError where it would give other numbers."""
+        for each in self.left:
+            if each.change.alters == "yes":
+                raise UsageError(str(each))
+        return list(dict.fromkeys(str(each) for each in self.left if each.change.alters == "maybe"))
 
 
-def _texts(module: ModuleType) -> list[_Text]:
+@dataclass
+class _OfText:
+    """The statements of a module's text, or of a notebook's cell."""
+
+    text: Text
+    imports: Mapping[str, str]
+    members: dict[str, Any]
+    script: bool
+
+    def add_ended(self, node: ast.stmt, found: _Found) -> None:
+        """A statement that has ended: it can be done once more, or not."""
+        found.bind(_bound(node), self.members, node.lineno)
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) and not self.script:
+            return
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(chain(d)[-1])]
+            for decorator in registers:
+                self._add(_registration(node, decorator), found)
+        else:
+            self._add(node, found)
+
+    def add_under_way(self, nodes: Sequence[ast.stmt], frames: Sequence[FrameType], found: _Found) -> None:
+        """Changes inside what is under way: whether they come before the run cannot be said."""
+        for frame in frames:
+            look = Look(self.text.name, self.imports, self.members, script=True)
+            look.within(frame.f_code)
+            self._leave(look, f"{frame.f_code.co_name}()", nodes, found)
+        for node in nodes:
+            found.bind(_bound(node), self.members, node.lineno)
+            look = Look(self.text.name, self.imports, self.members, script=True)
+            look.at(node)
+            self._leave(look, _title(node), nodes, found)
+
+    def _leave(self, look: Look, title: str, nodes: Sequence[ast.stmt], found: _Found) -> None:
+        found.seeds |= _seeds(look)
+        above = f", above line {nodes[0].lineno}" if nodes else ""
+        instead = (
+            "move it to a cell before" if self._is_cell else f"move it to the top level of {self.text.name}{above}"
+        )
+        known = {each.change for each in found.left}
+        why = f"inside {title}, which is still running"
+        found.left += [_Left(change, why, instead) for change in look.changes if change not in known]
+
+    @property
+    def _is_cell(self) -> bool:
+        return "get_ipython" in self.members
+
+    def _add(self, statement: ast.stmt, found: _Found) -> None:
+        look = Look(self.text.name, self.imports, self.members, self.script)
+        look.at(statement)
+        found.seeds |= _seeds(look)
+        if not look.changes:
+            return
+        name, line = look.changes[0].what, statement.lineno
+        if look.own and not self.script:
+            raise AnalysisError(
+                f"{self.text.name}:{line} changes {name} and {look.own[0]} when it is imported; "
+                "workers do not import it, and get only the second: change them in two statements"
+            )
+        more = [*look.bound, *look.own, *([] if _is_simple(statement, look) else look.besides)]
+        if look.bound or (self.script and more):
+            why = f"inside {_title(statement)}, which also uses {more[0]}"
+            where = "in a cell" if self._is_cell else f"at the top level of {self.text.name}"
+            instead = f"write it alone {where}, with names for what it takes from elsewhere"
+            found.left += [_Left(change, why, instead) for change in look.changes]
+            return
+        function = _function(self.text, line, statement, name, self.members)
+        names = frozenset(look.reads - _bound(statement))
+        found.add(statement, _Done(function, self.members, names, look.changes))
+
+
+def _texts(module: ModuleType) -> list[Text]:
     if module.__name__ == "__main__" and "get_ipython" in vars(module):
-        return [_text("the notebook", cell) for cell in vars(module).get("In", ()) if isinstance(cell, str)]
+        return [text_of("the notebook", cell) for cell in vars(module).get("In", ()) if isinstance(cell, str)]
     if (file := getattr(module, "__file__", None)) is None:
         return []
     # A file's own module stays as it was loaded, whatever others were loaded from that file since.
@@ -174,7 +266,7 @@ def _texts(module: ModuleType) -> list[_Text]:
                 text = opened.read()
         except (OSError, SyntaxError, UnicodeDecodeError):
             text = sourcetext.kept(file) or ""
-    return [_text(Path(file).name, text)]
+    return [text_of(Path(file).name, text)]
 
 
 def _imported(tree: ast.AST, module: ModuleType) -> set[str]:
@@ -192,53 +284,12 @@ def _imported(tree: ast.AST, module: ModuleType) -> set[str]:
     return {".".join(name.split(".")[: n + 1]) for name in names for n in range(name.count(".") + 1)}
 
 
-def _found(
-    text: _Text, imports: Mapping[str, str], members: dict[str, Any], at: Stand, *, script: bool
-) -> Iterator[tuple[str, FunctionType]]:
-    """The statements of a text that have changed libraries, and functions that do what they did."""
-    for node in _done_so_far(text, imports, members, at, script=script):
-        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(_chain(d)[-1])]
-            statements = [_registration(node, decorator) for decorator in registers]
-        else:
-            # a block of a script may hold all of it, the run as well
-            statements = reduced(node, _Look(imports, members, script).matters) if script else [node]
-        for statement in statements:
-            look = _Look(imports, members, script)
-            look.at(statement)
-            if not look.foreign:
-                continue
-            if look.own:
-                raise AnalysisError(
-                    f"{text.name}:{node.lineno} changes {look.foreign[0]} and {look.own[0]} when it is imported; "
-                    "workers do not import it, and get only the second: change them in two statements"
-                )
-            yield ast.unparse(statement), _function(text, node.lineno, statement, look.foreign[0], members)
-
-
-def _done_so_far(
-    text: _Text, imports: Mapping[str, str], members: dict[str, Any], at: Stand, *, script: bool
-) -> Iterator[ast.stmt]:
-    try:
-        yield from executed(text.tree.body, at)
-    except Repeated as loop:
-        look = _Look(imports, members, script)
-        look.at(loop.statement)
-        if look.foreign:
-            raise AnalysisError(
-                f"{text.name}:{loop.statement.lineno} changes {look.foreign[0]} in a loop that starts runs, and workers "
-                "cannot follow it: give `process` what changes as a Parameter, or change it before the loop"
-            ) from None
-
-
 def _registration(node: ast.FunctionDef | ast.ClassDef, decorator: ast.expr) -> ast.stmt:
     called = ast.Call(decorator, [ast.Name(node.name, ast.Load())], [])
     return ast.fix_missing_locations(ast.copy_location(ast.Expr(called), decorator))
 
 
-def _function(text: _Text, line: int, statement: ast.stmt, what: str, members: dict[str, Any]) -> FunctionType:
+def _function(text: Text, line: int, statement: ast.stmt, what: str, members: dict[str, Any]) -> FunctionType:
     name = "on_import_" + re.sub(r"\W+", "_", what).strip("_")
     body = "\n".join(f"    {each}" for each in ast.unparse(statement).splitlines())
     written = f"def {name}():\n{body}\n"
@@ -248,127 +299,40 @@ def _function(text: _Text, line: int, statement: ast.stmt, what: str, members: d
     return FunctionType(code, members)
 
 
-@dataclass
-class _Look:
-    """What a statement changes: `foreign`, of libraries, and `own`, of the user's modules, by name without values."""
-
-    imports: Mapping[str, str]
-    members: Mapping[str, Any]
-    script: bool
-    foreign: list[str] = field(default_factory=list)
-    own: list[str] = field(default_factory=list)
-    _local: set[str] = field(default_factory=set)
-    _seen: set[int] = field(default_factory=set)
-
-    def at(self, statement: ast.AST) -> None:
-        """Look at a statement and those in it; functions and classes that it defines are only defined."""
-        self.imports = {**self.imports, **_imports_of(statement)}
-        for node in _here(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self._local.add(node.id)
-            elif isinstance(node, ast.Global):
-                self.own += node.names
-            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-                self._changed(node)
-            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                self._called(node.value, alone=True)
-            elif isinstance(node, ast.Call):
-                self._called(node, alone=False)
-
-    def matters(self, statement: ast.stmt) -> bool:
-        """Whether it changes a library, or may make a name that one which does so needs."""
-        look = _Look(self.imports, self.members, self.script)
-        look.at(statement)
-        makes = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Import | ast.ImportFrom)
-        calls = [node.func for node in _here(statement) if isinstance(node, ast.Call)]
-        return bool(look.foreign) or (makes and not any(look._kind(called)[0] == "own" for called in calls))
-
-    def _changed(self, target: ast.expr) -> None:
-        kind, top = self._kind(target)
-        names = _chain(target)
-        process = top == "sys" and not _PROCESS.isdisjoint(names)
-        if kind == "library" and top not in _ELSEWHERE and not process:
-            self.foreign.append(".".join(names))
-        elif kind == "own":
-            self.own.append(".".join(names))
-
-    def _called(self, call: ast.Call, *, alone: bool) -> None:
-        kind, top = self._kind(call.func)
-        names = _chain(call.func)
-        if kind == "builtin" and names[0] in ("setattr", "delattr") and call.args:
-            self._changed(call.args[0])
-        elif kind == "library" and top not in _ELSEWHERE:
-            sets = _SETS.fullmatch(names[-1]) is not None
-            process = top == "sys" and not _PROCESS.isdisjoint(names)
-            if not process and (sets or (alone and not self.script and top not in _SYSTEM)):
-                self.foreign.append(".".join(names) + "()")
-        elif kind == "own" and alone and isinstance(call.func, ast.Name):
-            self._within(self.members.get(call.func.id))
-        elif kind == "own" and alone:
-            self.own.append(".".join(names))
-
-    def _within(self, function: Any) -> None:
-        """What a function of the user's does that is called."""
-        if not isinstance(function, FunctionType) or id(function) in self._seen:
-            return
-        self._seen.add(id(function))
-        if (found := sourcetext.find(function.__code__)) is None or isinstance(found.node, ast.Lambda):
-            return
-        imports = _text(Path(found.file).name, found.text).imports
-        inner = _Look(imports, function.__globals__, self.script, _seen=self._seen)
-        inner._local |= set(function.__code__.co_varnames)
-        for statement in found.node.body:
-            inner.at(statement)
-        self.foreign += inner.foreign
-        self.own += inner.own
-
-    def _kind(self, value: ast.expr) -> tuple[str, str]:
-        """Whose the object is that a chain of attributes, items and calls begins with, and its topmost module."""
-        name = _chain(value)[0]
-        held = self.members.get(name)
-        if isinstance(held, ModuleType):
-            module = held.__name__
-        elif name in self.imports:
-            module = self.imports[name]
-            module = str(getattr(held, "__module__", None) or module) if callable(held) else module
-        elif name in self._local or not name:
-            return "local", ""
-        elif name not in self.members and hasattr(builtins, name):
-            return "builtin", "builtins"
-        else:
-            return "own", ""
-        return ("own" if is_user(module) else "library"), module.partition(".")[0]
+def _title(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        return f"{'.'.join(chain(statement.value))}()"
+    if isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant):  # see `Text`
+        return f"the code after {statement.test.value}"
+    if hasattr(statement, "body") or isinstance(statement, ast.Match):
+        return f"the `{type(statement).__name__.removeprefix('Async').lower()}` block of line {statement.lineno}"
+    return f"the statement of line {statement.lineno}"
 
 
-def _here(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all in it that are carried out when it is: not the bodies of functions and classes."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-        for child in ast.iter_child_nodes(node):
-            yield from _here(child)
+def _is_simple(statement: ast.stmt, look: Look) -> bool:
+    """Whether it is no block, and no call of a function of the user's, that does more than it changes."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        return look.is_library(statement.value.func)
+    return not hasattr(statement, "body") and not isinstance(statement, ast.Match)
 
 
-def _chain(value: ast.expr) -> list[str]:
-    """Names of a chain such as `np.random.seed`, without what is in brackets; the first is empty for another object."""
-    names: list[str] = []
-    while not isinstance(value, ast.Name):
-        if isinstance(value, ast.Attribute):
-            names.append(value.attr)
-            value = value.value
-        elif isinstance(value, ast.Subscript):
-            value = value.value
-        elif isinstance(value, ast.Call):
-            value = value.func
-        else:
-            return ["", *reversed(names)]
-    return [value.id, *reversed(names)]
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names of variables, functions and classes that a statement defines."""
+    inner = {id(n) for each in here(statement) if isinstance(each, ast.comprehension) for n in ast.walk(each.target)}
+    nodes = [node for node in here(statement) if id(node) not in inner]
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return names | {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
 
 
-def _draws(text: _Text) -> bool:
+def _seeds(look: Look) -> bool:
+    return any(change.what.endswith("seed()") for change in look.changes)
+
+
+def _draws(text: Text) -> bool:
     """Whether a text calls functions of the random generators that a process shares."""
     for node in ast.walk(text.tree):
         if isinstance(node, ast.Call):
-            first, *rest = _chain(node.func)
+            first, *rest = chain(node.func)
             module = ".".join([text.imports.get(first, first), *rest[:-1]])
             name = rest[-1] if rest else first if first in text.imports else ""  # `from random import gauss`
             if module in ("random", "numpy.random") and name and name not in _GENERATORS:

@@ -1,0 +1,309 @@
+"""What a statement changes, of libraries and of the user's own, as its text says; and what else it does.
+
+It changes a library where it assigns to what that has, or calls a function of it and uses nothing of what that gives.
+A script and a notebook do much besides (`plt.show()`), so there it is a call only by its name.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Literal
+
+from vrecompute import sourcetext
+from vrecompute.analysis.coderange import is_user
+
+__all__ = ["Change", "Look", "Text", "chain", "here", "text_of"]
+
+# They draw, print, wait, or are at work where the run is started: no number comes from them.
+_ELSEWHERE = frozenset(
+    {"IPython", "argparse", "asyncio", "atexit", "dask", "distributed", "faulthandler", "gc", "ipywidgets", "logging"}
+    | {"matplotlib", "mplhep", "multiprocessing", "pathlib", "plotly", "pprint", "requests", "rich", "seaborn"}
+    | {"shutil", "signal", "subprocess", "tempfile", "threading", "time", "tqdm", "urllib", "vrecompute"}
+)
+# Most of their functions do something to files, terminals or this process; what is set counts all the same.
+_SYSTEM = frozenset({"os", "sys", "builtins"})
+_PROCESS = frozenset({"argv", "path", "stdin", "stdout", "stderr", "excepthook", "displayhook", "ps1", "ps2"})
+_SETS = re.compile(
+    r"set(?!diff|xor)\w*|seed|register\w*|simplefilter|filterwarnings|resetwarnings|enable\w*|disable\w*|patch\w*"
+    r"|install\w*|configure\w*|putenv|unsetenv|umask|overload\w*|mixin_class"
+)
+# Methods that change what they are of; functions by such names, as `np.append`, give something new.
+_METHODS = frozenset({"append", "clear", "insert", "pop", "update"})
+# Of these a patch makes no number.
+_NO_NUMBERS = _SYSTEM | {"socket", "ssl"}
+# What may be done once more on a worker: builtins but for these, and these libraries.
+_NOT_TWICE = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "exit", "input", "open", "quit"})
+_TWICE = frozenset({"contextlib", "functools", "importlib", "itertools", "logging", "math", "re", "warnings"})
+# Magics that carry out Python code.
+_CARRIES_OUT = frozenset({"capture", "debug", "lprun", "memit", "prun", "time", "timeit"})
+_PLAIN = (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, type(None))
+_SYSTEM_TWICE = frozenset({"cpu_count", "environ", "getcwd", "getenv", "path"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a library: `what` without values, and `text` as it is written, at a line of `file`.
+
+    `alters`: whether what `process` computes may be another number by it. Of "no" either none, or decimal's context
+    and numpy's floating-point errors, which go with a run wherever they were set; seeds are looked at apart.
+    """
+
+    what: str
+    text: str
+    file: str
+    line: int
+    alters: Literal["no", "maybe", "yes"]
+
+
+class Text:
+    """A module's text, or that of a notebook's cell; `imports` has the module behind each name that it imports."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        try:
+            self.tree = sourcetext.syntax_of(text)
+        except (SyntaxError, ValueError, RecursionError):
+            self.tree = ast.Module([], [])
+        self.tree.body = [_without_magic(node) for node in self.tree.body]
+        self.imports = _imports_of(self.tree)
+
+
+@lru_cache(maxsize=256)
+def text_of(name: str, text: str) -> Text:
+    """A text that was looked at before is not parsed again."""
+    return Text(name, text)
+
+
+@dataclass
+class Look:
+    """What a statement of `file` does: changes of libraries, and of the user's `own` by name without values.
+
+    `bound` names what a worker has not: vrecompute's own objects, as a Client is, and the command line. `besides` names
+    calls that it may be wrong to do once more, `reads` what it takes from the module.
+    """
+
+    file: str
+    imports: Mapping[str, str]
+    members: Mapping[str, Any]
+    script: bool
+    changes: list[Change] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+    bound: list[str] = field(default_factory=list)
+    besides: list[str] = field(default_factory=list)
+    reads: set[str] = field(default_factory=set)
+    _local: set[str] = field(default_factory=set)
+    _seen: set[tuple[CodeType, bool]] = field(default_factory=set)
+
+    def at(self, statement: ast.AST) -> None:
+        """Look at a statement and those in it; functions and classes that it defines are only defined."""
+        self.imports = {**self.imports, **_imports_of(statement)}
+        alone = {id(node.value) for node in here(statement) if isinstance(node, ast.Expr)}
+        for node in here(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self._local.add(node.id)
+            elif isinstance(node, ast.Name):
+                self._named(node)
+            elif isinstance(node, ast.Global):
+                self.own += node.names
+            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+                self._changed(node, node, self._thing(node.value) if isinstance(node, ast.Attribute) else None)
+            elif isinstance(node, ast.Attribute) and node.attr == "argv" and self._kind(node) == ("library", "sys"):
+                self.bound.append("sys.argv")
+            elif isinstance(node, ast.Call):
+                self._called(node, alone=id(node) in alone)
+
+    def _named(self, name: ast.Name) -> None:
+        self.reads |= {name.id} & self.members.keys()
+        self.bound += [name.id] if self._is_bound(name.id) else []
+        if (function := self._own_function(name)) is not None:
+            self.within(function.__code__, function.__globals__, alone=False)  # be it an argument
+
+    def is_library(self, value: ast.expr) -> bool:
+        """Whether an object is a library's, by the name that it is reached from."""
+        return self._kind(value)[0] in ("library", "builtin")
+
+    def within(self, code: CodeType, members: Mapping[str, Any] | None = None, *, alone: bool = True) -> None:
+        """Look at a function of the user's that is called, of a module with `members`; what it gives is used where it
+        is not called `alone`.
+        """
+        found = sourcetext.find(code)
+        if (code, alone) in self._seen or found is None or isinstance(found.node, ast.Lambda):
+            return
+        self._seen.add((code, alone))
+        members = self.members if members is None else members
+        file = self.file if "get_ipython" in members else Path(found.file).name
+        inner = Look(file, text_of(file, found.text).imports, members, self.script, _seen=self._seen)
+        inner._local |= {*code.co_varnames, *code.co_cellvars}
+        for statement in found.node.body:
+            inner.at(statement)
+        self.bound += inner.bound
+        self.reads |= inner.reads - inner._local if members is self.members else set()
+        self.besides += inner.besides if alone else inner.besides + inner.own
+        if alone:
+            self.changes += inner.changes
+            self.own += inner.own
+
+    def _changed(self, target: ast.expr, written: ast.expr, holder: Any) -> None:
+        kind, top = self._kind(target)
+        names = chain(target)
+        process = top == "sys" and not _PROCESS.isdisjoint(names)
+        if kind == "library" and top not in _ELSEWHERE and not process:
+            patches = isinstance(holder, ModuleType | type) and top not in _NO_NUMBERS
+            none = top == "warnings" or (top == "decimal" and "getcontext" in names)
+            self._add(".".join(names), written, "no" if none else "yes" if patches else "maybe")
+        elif kind == "own":
+            self.own.append(".".join(names))
+
+    def _add(self, what: str, written: ast.expr, alters: Literal["no", "maybe", "yes"]) -> None:
+        self.changes.append(Change(what, ast.unparse(written), self.file, written.lineno, alters))
+
+    def _called(self, call: ast.Call, *, alone: bool) -> None:
+        kind, top = self._kind(call.func)
+        names = chain(call.func)
+        if kind == "builtin" and names[0] in ("setattr", "delattr") and call.args:
+            self._changed(call.args[0], call, self._thing(call.args[0]))
+        elif kind == "library" and self._sets(call.func, top, alone=alone):
+            self._add(".".join(names) + "()", call, "no" if _is_harmless(call, top, names[-1]) else "maybe")
+        elif kind == "own" and (function := self._own_function(call.func)) is not None:
+            self.within(function.__code__, function.__globals__, alone=alone)
+        elif kind == "own" and alone and not isinstance(call.func, ast.Name):
+            self.own.append(".".join(names))
+        elif not self._may_be_done_twice(kind, top, names):
+            self.besides.append(".".join(names) + "()")
+
+    def _sets(self, function: ast.expr, top: str, *, alone: bool) -> bool:
+        """Whether a call of what a library has changes it."""
+        names = chain(function)
+        if top in _ELSEWHERE or (top == "sys" and not _PROCESS.isdisjoint(names)):
+            return False
+        if alone and not self.script and top not in _SYSTEM:
+            return True
+        if names[-1] in _METHODS:
+            return isinstance(function, ast.Attribute) and not isinstance(self._thing(function.value), ModuleType)
+        return _SETS.fullmatch(names[-1]) is not None and (alone or not _is_of_new(function))
+
+    def _may_be_done_twice(self, kind: str, top: str, names: list[str]) -> bool:
+        if kind == "library":
+            return top in _TWICE or (top in _SYSTEM and not _SYSTEM_TWICE.isdisjoint(names[:2]))
+        if kind == "own":  # a method of plain data, as `settings.items()`
+            return isinstance(self.members.get(names[0]), _PLAIN)
+        if kind == "local":  # not what a name holds that is given
+            return names[0] == "" or len(names) > 1
+        return names[0] not in _NOT_TWICE
+
+    def _kind(self, value: ast.expr) -> tuple[str, str]:
+        """Whose the object is that a chain of attributes, items and calls begins with, and its topmost module."""
+        name = chain(value)[0]
+        held = self.members.get(name)
+        if isinstance(held, ModuleType):
+            module = held.__name__
+        elif name in self.imports:
+            module = self.imports[name]
+            module = str(getattr(held, "__module__", None) or module) if callable(held) else module
+        elif name in self._local or not name:
+            return "local", ""
+        elif name not in self.members and hasattr(builtins, name):
+            return "builtin", "builtins"
+        else:
+            return "own", ""
+        return ("own" if is_user(module) else "library"), module.partition(".")[0]
+
+    def _thing(self, value: ast.expr) -> Any:
+        """What a name, or an attribute of a module, is by now; None where that is not known."""
+        if isinstance(value, ast.Attribute):
+            holder = self._thing(value.value)
+            return getattr(holder, value.attr, None) if isinstance(holder, ModuleType) else None
+        if not isinstance(value, ast.Name):
+            return None
+        known = self.members.get(value.id)
+        return known if known is not None else sys.modules.get(self.imports.get(value.id, ""))
+
+    def _own_function(self, value: ast.expr) -> FunctionType | None:
+        thing = self._thing(value)
+        return thing if isinstance(thing, FunctionType) and is_user(str(thing.__module__)) else None
+
+    def _is_bound(self, name: str) -> bool:
+        held = self.members.get(name)
+        if isinstance(held, ModuleType):
+            where = held.__name__
+        elif held is not None:
+            where = str((held if isinstance(held, type | FunctionType) else type(held)).__module__)
+        else:
+            where = self.imports.get(name, "")
+        return where.partition(".")[0] == "vrecompute"
+
+
+def _without_magic(statement: ast.stmt) -> ast.stmt:
+    """What a magic as `%%time` carries out, as a block: IPython has made a call of it that is given its text."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic" | "run_line_magic" as kind), [first, *_, last])):
+            pass
+        case _:
+            return statement
+    if not (isinstance(first, ast.Constant) and first.value in _CARRIES_OUT and isinstance(last, ast.Constant)):
+        return statement
+    try:
+        inner = sourcetext.syntax_of(str(last.value))
+    except (SyntaxError, ValueError, RecursionError):  # with options
+        return statement
+    is_cell = kind == "run_cell_magic"
+    body = ast.increment_lineno(inner, statement.lineno - 1 + is_cell).body
+    named = ast.Constant(f"{'%%' if is_cell else '%'}{first.value}")
+    return ast.copy_location(ast.If(named, body or [ast.Pass()], []), statement)
+
+
+def _is_harmless(call: ast.Call, top: str, name: str) -> bool:
+    """Whether what a call sets makes no number, or goes with a run by other means: see `Change.alters`."""
+    if top == "warnings":
+        first = call.args[0] if call.args else None
+        return name == "resetwarnings" or (isinstance(first, ast.Constant) and first.value != "error")
+    return name in ("seed", "set_printoptions") or (top, name) in {("numpy", "seterr"), ("decimal", "setcontext")}
+
+
+def _is_of_new(function: ast.expr) -> bool:
+    """Whether it is a method of what another call has made: `pd.read_csv(file).set_index`, not `getcontext().set`."""
+    inner = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    return any(not chain(each)[-1].startswith("get") for each in inner)
+
+
+def _imports_of(tree: ast.AST) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in here(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name.partition(".")[0]] = alias.name
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {alias.asname or alias.name: str(node.module) for alias in node.names}
+    return found
+
+
+def here(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all in it that are carried out when it is: not the bodies of functions and classes."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+        for child in ast.iter_child_nodes(node):
+            yield from here(child)
+
+
+def chain(value: ast.expr) -> list[str]:
+    """Names of a chain such as `np.random.seed`, without what is in brackets; the first is empty for another object."""
+    names: list[str] = []
+    while not isinstance(value, ast.Name):
+        if isinstance(value, ast.Attribute):
+            names.append(value.attr)
+            value = value.value
+        elif isinstance(value, ast.Subscript):
+            value = value.value
+        elif isinstance(value, ast.Call):
+            value = value.func
+        else:
+            return ["", *reversed(names)]
+    return [value.id, *reversed(names)]
