@@ -24,8 +24,11 @@ Place = tuple[int, int]
 def frames_of(members: dict[str, Any]) -> list[FrameType]:
     """The frames of the module with these members, innermost first: of this thread, and of one that runs its text."""
     found = []
-    for thread, top in sys._current_frames().items():
+    tops = sys._current_frames()
+    while tops:  # taken out one by one: this function's own frame is among them, and would keep itself and its callers
+        thread, top = tops.popitem()
         frames = [frame for frame in _chain(top) if frame.f_globals is members]
+        del top
         if thread == threading.get_ident() or any(map(_is_text, frames)):
             found += frames
     return found
