@@ -140,6 +140,13 @@ def test_cells_that_are_run_again_after_an_edit_give_the_new_numbers(cell, tmp_p
     assert cell(RUN_DIGITS) == "50 1 0"
     cell("behavior['mine'] = Analysis")
     assert cell(RUN_DIGITS) == "50 1 1"
+    said = cell(
+        "import math\ntry:\n    for math.e in (2, 3):\n        client.run(Digits, FILE)\n"
+        "except Exception as error:\n    print(error)"
+    )
+    assert said.startswith("the notebook:3 changes math.e inside the `try` block of line 2, which is still running")
+    cell("math.e = 3")
+    assert cell(RUN_DIGITS) == "50 1 0"
     said = cell("try:\n    client.submit(Muons, FILE)\nexcept Exception as error:\n    print(error)")
     assert "save it as FILE.py and submit that" in said
     cell("client.close()")

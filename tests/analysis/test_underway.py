@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import linecache
 import math
 import os
 import re
@@ -270,6 +271,69 @@ def test_what_a_loop_of_runs_has_changed_is_mended_by_saying_it_after_it(shown):
     assert RUNNING in under_way[0]
     assert "which also uses" in ended[0]
     assert mended == ["os.environ"]
+
+
+def test_a_script_that_is_edited_while_it_runs_is_the_one_that_was_started(shown, tmp_path):
+    text = "run()\nfile = open(__file__, 'a+'); file.seek(0); old = file.read()\n"
+    text += "open(__file__, 'w').write('import math; math.pi = 3\\n' + old)\nrun()\nmath.e = 2"
+    assert shown(text) == [[], []]
+    assert "math.pi = 3\n" in (tmp_path / "script.py").read_text()
+
+
+@pytest.fixture
+def cells(monkeypatch, unchanged):
+    """`cells(*texts)`: what `run()` shows, or refuses, in each cell of a notebook."""
+
+    def carry_out(*texts: str) -> list[list[str] | str]:
+        main = ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", main)
+        names = vars(main)
+        names |= {"In": [""], "get_ipython": lambda: main, "run_cell_magic": lambda *given: exec(given[-1], names)}
+        main.run_cell_magic = names["run_cell_magic"]
+        told: list[list[str] | str] = []
+        for number, text in enumerate([HEAD, *texts]):
+            names["In"].append(text)
+            file = f"<ipython-input-{number}>"
+            linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+            names["shown"] = []
+            try:
+                exec(compile(text, file, "exec"), names)
+                told += names["shown"]
+            except UsageError as error:
+                told.append(str(error))
+        return told
+
+    return carry_out
+
+
+def test_of_a_notebook_what_a_loop_of_runs_changed_is_mended_in_a_cell_after_it(cells):
+    refused, then, mended, other = cells(
+        "for math.pi in (2, 3):\n    run()", "run()", "math.pi = 4; run(); math.e = 1", "np.e = 3\nrun()\nnp.pi = 3"
+    )
+    assert refused.startswith(
+        f"the notebook:1 changes math.pi inside the `for` block of line 1, {RUNNING}; move it to a"
+    )
+    assert "the `for` block of line 1, which also uses" in then
+    assert mended == ["math.pi"]
+    assert other == ["math.pi", "math.e", "np.e"]
+
+
+def test_what_is_timed_in_a_notebook_is_looked_at(cells):
+    timed = "get_ipython().run_cell_magic('time', '', {!r})"
+    done, refused, again = cells(
+        timed.format("math.pi = 4"), "run()", timed.format("run()\nnp.pi = 3"), "np.pi = 3\nrun()"
+    )
+    assert done == ["math.pi"]
+    assert refused.startswith(f"the notebook:3 changes np.pi inside the code after %%time, {RUNNING}")
+    assert again == ["math.pi", "np.pi"]
+
+
+def test_what_a_cell_defines_anew_is_not_what_a_change_before_it_read(cells):
+    said, mended, edited = cells(
+        "V = 3\nmath.pi = V", "V = 4\nrun()", "math.pi = V\nrun()", "V = 5\nmath.pi = V\nrun()"
+    )
+    assert said.startswith("the notebook:2 changes math.pi by V, which line 1 defines anew")
+    assert mended == edited == ["math.pi"]
 
 
 def test_loops_and_functions_without_changes_start_runs_as_ever(shown):

@@ -151,11 +151,12 @@ class _Left:
 
 @dataclass
 class _Found:
-    """What was `done`, by the text of its statement, in its order; and what of it is `left`."""
+    """What was `done`, by the text of its statement, in its order; and what is `left`. `functions` are for `Look`."""
 
     done: dict[str, _Done] = field(default_factory=dict)
     left: list[_Left] = field(default_factory=list)
     seeds: bool = False
+    functions: dict[tuple[int, bool], Look | None] = field(default_factory=dict)
 
     def add(self, statement: ast.stmt, done: _Done) -> None:
         """A statement that was done, perhaps again, as a notebook's cell is; what was left, it may have mended."""
@@ -206,12 +207,12 @@ class _OfText:
     def add_under_way(self, nodes: Sequence[ast.stmt], frames: Sequence[FrameType], found: _Found) -> None:
         """Changes inside what is under way: whether they come before the run cannot be said."""
         for frame in frames:
-            look = Look(self.text.name, self.imports, self.members, script=True)
-            look.within(frame.f_code)
+            look = self._look(found, script=True)
+            look.within(frame)
             self._leave(look, f"{frame.f_code.co_name}()", nodes, found)
         for node in nodes:
             found.bind(_bound(node), self.members, node.lineno)
-            look = Look(self.text.name, self.imports, self.members, script=True)
+            look = self._look(found, script=True)
             look.at(node)
             self._leave(look, _title(node), nodes, found)
 
@@ -225,12 +226,15 @@ class _OfText:
         why = f"inside {title}, which is still running"
         found.left += [_Left(change, why, instead) for change in look.changes if change not in known]
 
+    def _look(self, found: _Found, *, script: bool) -> Look:
+        return Look(self.text.name, self.imports, self.members, script, found.functions)
+
     @property
     def _is_cell(self) -> bool:
         return "get_ipython" in self.members
 
     def _add(self, statement: ast.stmt, found: _Found) -> None:
-        look = Look(self.text.name, self.imports, self.members, self.script)
+        look = self._look(found, script=self.script)
         look.at(statement)
         found.seeds |= _seeds(look)
         if not look.changes:
@@ -260,6 +264,8 @@ def _texts(module: ModuleType) -> list[Text]:
         return []
     # A file's own module stays as it was loaded, whatever others were loaded from that file since.
     text = getattr(getattr(module.__spec__, "loader", None), "text", None)
+    if text is None and module.__name__ == "__main__":  # a script may be edited while it runs
+        text = sourcetext.kept(file)
     if text is None:
         try:
             with tokenize.open(file) as opened:
@@ -303,7 +309,7 @@ def _title(statement: ast.stmt) -> str:
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         return f"{'.'.join(chain(statement.value))}()"
     if isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant):  # see `Text`
-        return f"the code after {statement.test.value}"
+        return f"the code after {statement.test.value!s}"
     if hasattr(statement, "body") or isinstance(statement, ast.Match):
         return f"the `{type(statement).__name__.removeprefix('Async').lower()}` block of line {statement.lineno}"
     return f"the statement of line {statement.lineno}"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Literal
 
 from vrecompute import sourcetext
@@ -86,6 +86,7 @@ def text_of(name: str, text: str) -> Text:
 class Look:
     """What a statement of `file` does: changes of libraries, and of the user's `own` by name without values.
 
+    `functions` are those that other statements were found to call, by what their own statements do.
     `bound` names what a worker has not: vrecompute's own objects, as a Client is, and the command line. `besides` names
     calls that it may be wrong to do once more, `reads` what it takes from the module.
     """
@@ -94,16 +95,31 @@ class Look:
     imports: Mapping[str, str]
     members: Mapping[str, Any]
     script: bool
+    functions: dict[tuple[int, bool], Look | None]
     changes: list[Change] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
     bound: list[str] = field(default_factory=list)
     besides: list[str] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
     _local: set[str] = field(default_factory=set)
-    _seen: set[tuple[CodeType, bool]] = field(default_factory=set)
+    _calls: list[tuple[FunctionType, bool]] = field(default_factory=list)
 
     def at(self, statement: ast.AST) -> None:
-        """Look at a statement and those in it; functions and classes that it defines are only defined."""
+        """Look at a statement, at those in it, and at functions of the user's that these call.
+
+        Functions and classes that it defines are only defined.
+        """
+        self._at(statement)
+        self._follow()
+
+    def within(self, frame: FrameType) -> None:
+        """Look at the function of the user's that a frame is of."""
+        if (look := self._function(frame.f_code, frame.f_globals)) is not None:
+            self._take(look, alone=True)
+            self._calls += look._calls
+            self._follow()
+
+    def _at(self, statement: ast.AST) -> None:
         self.imports = {**self.imports, **_imports_of(statement)}
         alone = {id(node.value) for node in here(statement) if isinstance(node, ast.Expr)}
         for node in here(statement):
@@ -120,36 +136,49 @@ class Look:
             elif isinstance(node, ast.Call):
                 self._called(node, alone=id(node) in alone)
 
-    def _named(self, name: ast.Name) -> None:
-        self.reads |= {name.id} & self.members.keys()
-        self.bound += [name.id] if self._is_bound(name.id) else []
-        if (function := self._own_function(name)) is not None:
-            self.within(function.__code__, function.__globals__, alone=False)  # be it an argument
-
     def is_library(self, value: ast.expr) -> bool:
         """Whether an object is a library's, by the name that it is reached from."""
         return self._kind(value)[0] in ("library", "builtin")
 
-    def within(self, code: CodeType, members: Mapping[str, Any] | None = None, *, alone: bool = True) -> None:
-        """Look at a function of the user's that is called, of a module with `members`; what it gives is used where it
-        is not called `alone`.
-        """
-        found = sourcetext.find(code)
-        if (code, alone) in self._seen or found is None or isinstance(found.node, ast.Lambda):
-            return
-        self._seen.add((code, alone))
-        members = self.members if members is None else members
-        file = self.file if "get_ipython" in members else Path(found.file).name
-        inner = Look(file, text_of(file, found.text).imports, members, self.script, _seen=self._seen)
-        inner._local |= {*code.co_varnames, *code.co_cellvars}
-        for statement in found.node.body:
-            inner.at(statement)
-        self.bound += inner.bound
-        self.reads |= inner.reads - inner._local if members is self.members else set()
-        self.besides += inner.besides if alone else inner.besides + inner.own
+    def _follow(self) -> None:
+        """Take what functions do that are called, and those that they call, whose value is used where not `alone`."""
+        seen: set[tuple[int, bool]] = set()
+        while self._calls:
+            function, alone = self._calls.pop(0)
+            key = id(function.__code__), alone
+            if key not in seen and (look := self._function(function.__code__, function.__globals__)) is not None:
+                self._take(look, alone=alone)
+                self._calls += [(called, alone and also) for called, also in look._calls]
+            seen.add(key)
+
+    def _take(self, look: Look, *, alone: bool) -> None:
+        self.bound += look.bound
+        self.reads |= look.reads - look._local if look.members is self.members else set()
+        self.besides += look.besides if alone else look.besides + look.own
         if alone:
-            self.changes += inner.changes
-            self.own += inner.own
+            self.changes += look.changes
+            self.own += look.own
+
+    def _function(self, code: CodeType, members: Mapping[str, Any]) -> Look | None:
+        """What a function does itself; None where its text is not known."""
+        key = id(code), self.script
+        if key not in self.functions:
+            self.functions[key] = None
+            found = sourcetext.find(code)
+            if found is not None and not isinstance(found.node, ast.Lambda):
+                file = "the notebook" if "get_ipython" in members else Path(found.file).name
+                imports = text_of(file, found.text).imports
+                look = self.functions[key] = Look(file, imports, members, self.script, self.functions)
+                look._local |= {*code.co_varnames, *code.co_cellvars}
+                for statement in found.node.body:
+                    look._at(statement)
+        return self.functions[key]
+
+    def _named(self, name: ast.Name) -> None:
+        self.reads |= {name.id} if name.id in self.members else set()
+        self.bound += [name.id] if self._is_bound(name.id) else []
+        if (function := self._own_function(name)) is not None:  # be it an argument
+            self._calls.append((function, False))
 
     def _changed(self, target: ast.expr, written: ast.expr, holder: Any) -> None:
         kind, top = self._kind(target)
@@ -173,7 +202,7 @@ class Look:
         elif kind == "library" and self._sets(call.func, top, alone=alone):
             self._add(".".join(names) + "()", call, "no" if _is_harmless(call, top, names[-1]) else "maybe")
         elif kind == "own" and (function := self._own_function(call.func)) is not None:
-            self.within(function.__code__, function.__globals__, alone=alone)
+            self._calls.append((function, alone))
         elif kind == "own" and alone and not isinstance(call.func, ast.Name):
             self.own.append(".".join(names))
         elif not self._may_be_done_twice(kind, top, names):
@@ -231,14 +260,15 @@ class Look:
         return thing if isinstance(thing, FunctionType) and is_user(str(thing.__module__)) else None
 
     def _is_bound(self, name: str) -> bool:
+        """Whether a name leads to a Client, to what one gave, or to the class."""
         held = self.members.get(name)
+        if held is None and (module := sys.modules.get(self.imports.get(name, ""))) is not None:
+            held = getattr(module, name, module)
         if isinstance(held, ModuleType):
-            where = held.__name__
-        elif held is not None:
-            where = str((held if isinstance(held, type | FunctionType) else type(held)).__module__)
-        else:
-            where = self.imports.get(name, "")
-        return where.partition(".")[0] == "vrecompute"
+            return held.__name__ == "vrecompute"
+        if isinstance(held, type | FunctionType):
+            return held.__module__ == "vrecompute.client"
+        return type(held).__module__.partition(".")[0] == "vrecompute"
 
 
 def _without_magic(statement: ast.stmt) -> ast.stmt:
