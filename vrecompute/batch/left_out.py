@@ -21,6 +21,8 @@ __all__ = ["LeftOut"]
 
 _LOG = logging.getLogger(__name__)
 _LONG_S = 2 * 3600.0
+# How long a look into the spool is good for: many jobs may be submitted one after another, each look is a command.
+_LOOK_S = 30.0
 #: What may be put into a directive.
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}")
 _READ = 'cd -- "$1" && cat -- node-*.bad 2> /dev/null || :'
@@ -45,6 +47,7 @@ class LeftOut:
         self.files, self.whose, self.can = files, whose, can
         self._known: dict[str, _Bad] = {}
         self._suspect = ""
+        self._looked = float("-inf")
 
     def add(self, bad: Mapping[str, str], suspect: str = "") -> None:
         """Keep jobs off nodes from now on, each for a reason, where the driver can; and say so.
@@ -66,15 +69,19 @@ class LeftOut:
             _LOG.warning("%s: %s; `rm %s` lets them go there again", self.whose, each, path)
 
     def nodes(self) -> tuple[str, ...]:
-        """Their names, sorted, after a look into the spool; none for a driver that cannot keep jobs off them."""
+        """Their names, sorted, by a look into the spool of late; none for a driver that cannot keep jobs off them."""
         if not self.can:
             return ()
+        if abs(time.time() - self._looked) > _LOOK_S:
+            self._look()
+        return tuple(sorted({*(bad.node for bad in self._now()), *filter(None, [self._suspect])}))
+
+    def _look(self) -> None:
         with contextlib.suppress(Unavailable, OSError):
             done = self.files.access.run(["sh", "-c", _READ, "sh", self.files.path])
-            self._known = {bad.node: bad for bad in _read(done.text)}
+            self._known, self._looked = {bad.node: bad for bad in _read(done.text)}, time.time()
             if old := [bad.node for bad in self._known.values() if bad.until < time.time()]:
                 self.files.access.delete(*(f"{self.files.path}/node-{node}.bad" for node in old))
-        return tuple(sorted({*(bad.node for bad in self._now()), *filter(None, [self._suspect])}))
 
     def told(self) -> list[str]:
         """A sentence about each, as of the last look."""
