@@ -166,9 +166,9 @@ def test_a_few_columns_move_few_bytes_in_few_requests_over_kept_connections(serv
 @pytest.mark.parametrize(
     ("lie", "error", "match"),
     [
-        ("404", UnreadableFile, "has no such file"),
-        ("403", UnreadableFile, "does not permit it to users without a credential"),
-        ("401", CredentialError, "asks for a credential: no bearer token"),
+        ("404", UnreadableFile, r"has no such file \(404\)"),
+        ("403", UnreadableFile, r"does not permit it to users without a credential \(403\)"),
+        ("401", CredentialError, r"asks for a credential \(401\): no bearer token"),
         ("418", UnreadableFile, "answers 418"),
         ("503", UnreadableFile, r"too busy or failed \(503\), also when it was tried again"),
         ("hang up", UnreadableFile, "does not answer: .*also when it was tried again"),
@@ -185,6 +185,19 @@ def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
         reader.inspect(f"{server.url}/t.root")
     assert type(raised.value) is error
     assert raised.value.file == f"{server.url}/t.root"
+
+
+def test_two_servers_of_one_host_are_each_named(server, folder, monkeypatch):
+    """By address and status, whatever the other said; and a token goes to the one that asked for it."""
+    with serving(folder, folder / "server.pem") as other:
+        for told in (server, other):
+            with pytest.raises(UnreadableFile, match=rf"{told.url}/x\.root: {told.url} has no such file \(404\)"):
+                reader.inspect(f"{told.url}/x.root")
+        server.token = other.token = token(600)
+        monkeypatch.setenv("BEARER_TOKEN", server.token)
+        for told in (server, other):
+            reader.inspect(f"{told.url}/t.root")
+            assert told.requests["/t.root"] == len(told.tokens) + 1, "the first request brought none"
 
 
 def test_an_answer_that_is_cut_does_not_make_a_server_one_that_answers_one_range_at_a_time(server, folder):
@@ -283,7 +296,7 @@ def test_a_token_is_found_where_grid_software_leaves_it_and_sent_where_it_is_ask
     [
         ((-60,), r"the bearer token of \$BEARER_TOKEN, which expired at .* UTC; renew it and run again"),
         ((600, "https://other.example.org"), "no bearer token|does not accept"),
-        ((600,), r"does not accept the bearer token of \$BEARER_TOKEN; get one"),
+        ((600,), r"does not accept the bearer token of \$BEARER_TOKEN \(401\); get one"),
     ],
     ids=["over", "of another", "not accepted"],
 )

@@ -22,6 +22,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planwarnings import plan_warnings
 from vrecompute.execution.task import TaskReport
+from vrecompute.reader import link_of
 from vrecompute.records import from_data, to_data
 from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary, Status
@@ -156,8 +157,9 @@ class Tally:
 
     def failed(self, failure: Failure) -> None:
         """Something failed; told twice it counts once."""
-        # a credential that is missing is missing for every chunk
-        if not any(f == failure or f.kind == failure.kind == "credentials" for f in self.failures):
+        # a credential that is missing is missing for all that its server has
+        alike = (f for f in self.failures if f.kind == failure.kind == "credentials")
+        if failure not in self.failures and not any(link_of(f.file) == link_of(failure.file) for f in alike):
             self.failures.append(failure)
 
     def planned(self, plan: Plan, analysis: Analysis) -> None:

@@ -36,7 +36,7 @@ _REDIRECTS = 5
 _PASSING = frozenset({408, 421, 425, 429, 500, 502, 503, 504})
 _GRID_AUTHORITIES = "/etc/grid-security/certificates"
 
-# Hosts that asked this process for a token.
+# Links whose servers asked this process for a token.
 _asking: set[str] = set()
 
 
@@ -133,12 +133,13 @@ def _asked(address: str, method: str, url: str, headers: Mapping[str, str], mann
             f"{link_of(url)} is not encrypted, and everybody on the way can read and change what it gives; write "
             f"https://, or name the host in ${PLAIN_HTTP}",
         )
-    response = _request(address, method, url, headers, host if secure and host in _asking else "", manner)
-    if secure and response.status in (401, 403) and host not in _asking and not manner.signed:
+    asking = link_of(url) in _asking
+    response = _request(address, method, url, headers, host if secure and asking else "", manner)
+    if secure and response.status in (401, 403) and not asking and not manner.signed:
         token = bearer_token()
         if token is not None and not token.is_over and token.is_for(host):
             leave(response)
-            _asking.add(host)
+            _asking.add(link_of(url))
             response = _request(address, method, url, headers, host, manner)
     return response
 
@@ -177,9 +178,9 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
     good = usable()
     if url.startswith("https:") and (status == 401 or (status == 403 and good == [])):
         if good:
-            why = f"does not accept {' or '.join(map(str, good))}; get one that it accepts"
+            why = f"does not accept {' or '.join(map(str, good))} ({status}); get one that it accepts"
         else:
-            why = f"asks for a credential: {why_none()}; renew it"
+            why = f"asks for a credential ({status}): {why_none()}; renew it"
         return CredentialError(address, f"{link} {why} and run again, and what is finished is kept")
     if status in _PASSING:
         after = response.headers.get("Retry-After", "")
@@ -190,7 +191,7 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
         404: "has no such file",
         410: "has no such file any more",
     }
-    said = known.get(status, f"answers {status} {response.reason or ''}".strip())
+    said = f"{known[status]} ({status})" if status in known else f"answers {status} {response.reason or ''}".strip()
     return UnreadableFile(address, f"{link} {said}")
 
 
