@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import random
+import socket
+import ssl
+import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +75,7 @@ def forget(monkeypatch) -> None:
         monkeypatch.setattr(cache, "_cache", OrderedDict())
     monkeypatch.setattr(http, "_one_by_one", set())
     monkeypatch.setattr(web, "_asking", set())
+    monkeypatch.setattr(web, "_answered", set())
     monkeypatch.setattr(deadhosts, "_silent", {})
     web._pools.cache_clear()
 
@@ -322,6 +327,44 @@ def test_an_x509_proxy_opens_what_asks_for_one_and_its_end_is_said(server, folde
         monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: time.time() + 10 * 86400))
         with pytest.raises(CredentialError, match=r"the X\.509 proxy .*server\.pem, which expired at .* UTC"):
             reader.origin_of(address)
+
+
+def test_a_server_that_drops_who_shows_no_certificate_without_a_word_is_named_so(server, folder, monkeypatch):
+    """By TLS 1.3 the client has connected when the server finds that there is none; no alert is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(folder / "server.pem")
+    context.load_verify_locations(folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drop() -> None:
+        with suppress(OSError):
+            while True:
+                raw = listening.accept()[0]
+                came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(came, goes, server_side=True)
+                with raw, suppress(ssl.SSLError):
+                    while True:
+                        came.write(data) if (data := raw.recv(65536)) else came.write_eof()
+                        with suppress(ssl.SSLWantReadError):
+                            tls.do_handshake()  # raises where a certificate lacks, and its alert stays in `goes`
+                        raw.sendall(goes.read())
+
+    threading.Thread(target=drop, daemon=True).start()
+    address = f"https://127.0.0.1:{listening.getsockname()[1]}/t.root"
+    what = r"a server that asks for a certificate may end so, and it was shown "
+    with (
+        listening,
+        pytest.raises(
+            UnreadableFile, match=rf"does not answer: .*; {what}none: no bearer .* no X\.509 proxy .* found, also when"
+        ),
+    ):
+        reader.inspect(address)
+    server.lie = lambda path, ranges, number: "hang up" if number > 1 else ""
+    with pytest.raises(UnreadableFile, match=r"does not answer: .*also when") as raised:
+        reader.inspect(f"{server.url}/t.root")
+    assert "certificate" not in str(raised.value), "it has answered before"
 
 
 @pytest.mark.parametrize("digests", [True, False])

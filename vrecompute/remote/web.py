@@ -38,6 +38,8 @@ _GRID_AUTHORITIES = "/etc/grid-security/certificates"
 
 # Links whose servers asked this process for a token.
 _asking: set[str] = set()
+# Links whose servers answered this process a request.
+_answered: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,19 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
         why = why_none() if proxy is None or proxy.is_over else f"{proxy} is not accepted"
         return CredentialError(address, f"{link_of(url)} asks for a certificate ({cause.reason}): {why}; renew it")
     kind = Unreached if _is_silence(error) else Passing
-    return kind(address, f"{link_of(url)} does not answer: {said[:300]}")
+    why = f"{link_of(url)} does not answer: {said[:300]}"
+    if url.startswith("https:") and _hung_up(error) and link_of(url) not in _answered:
+        # by TLS 1.3 a server looks at certificates when its client has connected already, and may end without a word
+        proxy = x509_proxy()
+        shown = f"none: {why_none()}" if proxy is None or proxy.is_over else str(proxy)
+        why += f"; a server that asks for a certificate may end so, and it was shown {shown}"
+    return kind(address, why)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether the other side ended the connection."""
+    ends = ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError
+    return any(isinstance(e, ends) for e in (error, *error.args))
 
 
 def _is_silence(error: Exception) -> bool:
@@ -169,6 +183,7 @@ def _request(
             )
         except broken() as error:
             raise failed(address, url, error) from error
+    _answered.add(link_of(url))
     return response
 
 
