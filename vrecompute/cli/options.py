@@ -103,7 +103,12 @@ analysis_parameters = click.option(
 
 job_options = _all_of(
     analysis_parameters,
-    click.option("--tree", metavar="NAME", help="The tree to read (default: the dataset's, or the only one)."),
+    click.option(
+        "--tree",
+        metavar="NAME",
+        help="The tree to read (default: the dataset's, or a file's only one, or the first that it has of Events, "
+        "CollectionTree, nominal, events and EventData).",
+    ),
     click.option(
         "--chunk-bytes",
         type=BytesType(plain=True),

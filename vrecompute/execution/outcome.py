@@ -20,7 +20,7 @@ from vrecompute.execution.counts import Counts
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
-from vrecompute.execution.planwarnings import plan_warnings
+from vrecompute.execution.planwarnings import chosen_trees, plan_warnings
 from vrecompute.execution.task import TaskReport
 from vrecompute.reader import link_of
 from vrecompute.records import from_data, to_data
@@ -281,6 +281,7 @@ class Tally:
             recomputed=self.recomputed,
             read_retries=len(self._retries),
             retried=_some(self._retries),
+            trees=chosen_trees(self._plan) if self._plan else (),
             links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
         )
