@@ -366,5 +366,5 @@ def _empty_selections(results: Mapping[str, Result]) -> list[str]:
         f"sample {sample!r}: no event passes the selection of channel {channel!r}"
         for sample, result in results.items()
         for channel, cuts in result.cutflow.items()
-        if cuts and not list(cuts.values())[-1]
+        if result.events and cuts and not list(cuts.values())[-1]
     ]
