@@ -59,8 +59,9 @@ class Settings:
     @classmethod
     def of(cls, *given: Any) -> Settings:
         """Settings from values in the order of the fields, where None stands for the default; a size may be text."""
-        known = {f.name: v for f, v in zip(dataclasses.fields(cls), given, strict=True) if v is not None}
-        return cls(**{n: bytes_option(n, v) if n == "chunk_bytes" else v for n, v in known.items()})
+        known: dict[str, Any] = dict(zip((f.name for f in dataclasses.fields(cls)), given, strict=True))
+        known["chunk_bytes"] = bytes_option("chunk_bytes", known["chunk_bytes"])
+        return cls(**{name: value for name, value in known.items() if value is not None})
 
     def __post_init__(self) -> None:
         if self.on_bad not in ("fail", "skip"):
