@@ -83,7 +83,7 @@ class Muons(Base, Analysis):
     title = "Muons"  # TITLE
     scale = 1.0  # ATTRIBUTE
     finish_function = "myfinish:finish"
-    parameters = (Parameter("label", "x", "of the figure", str, stage="finish"),)  # PARAMETER
+    parameters = (Parameter("label", "x", "of the figure", type=str, stage="finish"),)  # PARAMETER
 
     def columns(self, source):
         return declared_columns(loop, NAMES, source)

@@ -25,7 +25,7 @@ class Sums(Analysis):
     parameters = (
         Parameter("pt_min_gev", 10.0, "cut"),
         Parameter("sleep_s", 0.0, "time each chunk takes"),
-        Parameter("label", "x", "of the figure", str, stage="finish"),
+        Parameter("label", "x", "of the figure", type=str, stage="finish"),
     )
 
     def columns(self, source):

@@ -74,6 +74,20 @@ def test_the_notebook_lines_of_readme_run_as_they_stand(place):
     }
 
 
+def test_the_mapped_function_of_readme_gives_what_it_says(place, capsys):
+    (code,) = (b for b in blocks("README.md") if "client.map(" in b)
+    code = re.sub(r"^(results\[.*?)  # .*$", r"print(\1)", code, flags=re.MULTILINE)
+    space: dict = {}
+    exec(code.replace("Client()", "Client(workers=1)"), space)
+    generated = space["results"]["generated"]
+    assert capsys.readouterr().out.splitlines()[0] == str(generated.counters["muons"])
+    hard = generated.arrays["hard_pt"].values
+    assert 0 < len(hard) < generated.counters["muons"]
+    assert (hard > 100).all()
+    with pytest.raises(KeyError, match=r"no sample 'muons' .*; write results\['generated'\]\.counters\['muons'\]"):
+        space["results"]["muons"]
+
+
 def test_the_reading_snippet_reads_what_readme_s_zmumu_run_left(place, capsys):
     (code,) = blocks("docs/result-format.md")
     exec(code, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,18 @@ def test_outputs_that_cannot_be_written_leave_what_was_there(run, good, tmp_path
     with pytest.raises(DamagedObject, match="damaged"):
         second.save(out)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_outputs_have_the_permissions_of_the_umask(run, good, tmp_path, umask):
+    ended = run(str(good))
+    before = os.umask(umask)
+    try:
+        out = ended.save(tmp_path / "out")
+    finally:
+        os.umask(before)
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (out, *out.rglob("*"))}
+    assert modes == {(True, 0o777 & ~umask), (False, 0o666 & ~umask)}
 
 
 def test_the_current_folder_may_be_written(run, good, tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 """Memory and durations: exact both ways, and the same bytes whatever system spells them."""
 
+import math
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute import units
+from vrecompute import Client, units
+from vrecompute.errors import UsageError
+from vrecompute.execution.manifest import Settings
 
 GIB = 2**30
 amounts = st.integers(1, 2**55)
@@ -25,6 +28,8 @@ seconds = st.integers(1, 400 * 86400)
         ("1.5GiB", 3 * 2**29),
         ("0.1KiB", 103),  # 102.4, rounded up
         ("4096B", 4096),
+        ("40kB", 40_000),
+        ("40KB", 40_000),
         ("2TiB", 2 * 2**40),
         ("1P", 2**50),
     ],
@@ -39,6 +44,9 @@ def test_memory_of_a_site_file(text, n_bytes):
     [
         (80, "did you mean '80GiB'"),
         ("80", "did you mean '80GiB'"),
+        ("40000", "did you mean '40000MiB' or '40000B'?"),
+        (40_000_000, "did you mean '40000000B' or '40000000kB'?"),
+        ("1.5", "did you mean '1.5GiB'"),
         ("80gib", "did you mean '80GiB'"),
         ("80Gib", "did you mean '80GiB'"),
         ("80 gigabytes", "such as 80GiB"),
@@ -55,6 +63,22 @@ def test_memory_of_a_site_file(text, n_bytes):
 def test_wrong_memory_says_what_to_write(text, hint):
     with pytest.raises(ValueError, match=re.escape(hint)):
         units.parse_memory(text)
+
+
+@pytest.mark.parametrize("given", ["40000", 40000, 4e4, "40kB", "40 kB", "40000B", "40KB"])
+def test_a_number_alone_is_one_of_bytes_where_bytes_are_meant(given):
+    assert units.parse_bytes(given) == units.bytes_option("chunk_bytes", given) == 40_000
+    assert Settings.of(None, None, None, None, given, None, None).chunk_bytes == 40_000
+    shape = Client(memory_bytes=given).site.workers
+    assert shape.memory == 40_000 * shape.processes
+
+
+@pytest.mark.parametrize("given", [0, -5, "0", "-5", 1.5, "1.5", "40kilobytes", "", "٣", math.nan, math.inf, True])
+def test_what_is_no_size_is_refused_by_the_name_of_the_option(given):
+    with pytest.raises(UsageError, match="chunk_bytes="):
+        Settings.of(None, None, None, None, given, None, None)
+    with pytest.raises(UsageError, match="memory_bytes="):
+        Client(memory_bytes=given)
 
 
 @pytest.mark.parametrize(

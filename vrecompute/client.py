@@ -41,6 +41,7 @@ from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
+from vrecompute.units import bytes_option
 from vrecompute.workforce import Wanted, Workforce
 
 __all__ = ["Client", "RunFacts"]
@@ -51,8 +52,8 @@ class Client(Closing):
 
     `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site; with `trust`, also a
     file found in the working directory that decides what runs as you. `store` is a folder, the site's or the user's by
-    default. `workers` is how many worker processes to want, `threads` and `memory_bytes` the shape of each on this
-    machine. Nothing is started before it is needed. `dashboard` opens Dask's, which other users there can read.
+    default. `workers` is how many worker processes to want, `threads` and `memory_bytes` (also as "2GiB") the shape of
+    each on this machine. Nothing is started before it is needed. `dashboard` opens Dask's, which other users can read.
 
     Instead of a site, `dask` is a Dask cluster that you have (`LocalCluster`, `dask_jobqueue.SLURMCluster`, a
     gateway's), a `distributed.Client` of one, or the address of its scheduler. It stays yours: workers come and go
@@ -70,12 +71,13 @@ class Client(Closing):
         store: str | Path | Store | None = None,
         workers: int | None = None,
         threads: int | None = None,
-        memory_bytes: int | None = None,
+        memory_bytes: int | str | None = None,
         dashboard: bool = False,
         dask: Any = None,
         trust: bool = False,
     ) -> None:
-        self._wanted = Wanted(site, workers, threads, memory_bytes, dashboard, dask, trust)
+        memory = bytes_option("memory_bytes", memory_bytes)
+        self._wanted = Wanted(site, workers, threads, memory, dashboard, dask, trust)
         self._store_given = store
         self._owner = os.getpid()
         self._lock = threading.RLock()
@@ -154,7 +156,7 @@ class Client(Closing):
         max_bad: float | None = None,
         reuse: bool | None = None,
         allow_duplicates: bool | None = None,
-        chunk_bytes: int | None = None,
+        chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
         labels: Mapping[str, str] | None = None,
@@ -188,7 +190,7 @@ class Client(Closing):
         max_bad: float | None = None,
         reuse: bool | None = None,
         allow_duplicates: bool | None = None,
-        chunk_bytes: int | None = None,
+        chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
         labels: Mapping[str, str] | None = None,
@@ -249,7 +251,7 @@ class Client(Closing):
         max_bad: float | None = None,
         reuse: bool | None = None,
         allow_duplicates: bool | None = None,
-        chunk_bytes: int | None = None,
+        chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
         **parameters: Any,
@@ -336,12 +338,10 @@ class Client(Closing):
         return names
 
     def unneeded(
-        self, *, older_than_s: float = 0.0, most_bytes: int | None = None, keep: Sequence[str] = ()
+        self, *, older_than_s: float = 0.0, most_bytes: int | str | None = None, keep: Sequence[str] = ()
     ) -> Stocktaking:
         """What of the store no run needs, as `vrecompute store gc` shows it; its `remove()` removes it."""
-        names = [self._full_name(run) for run in keep]
-        for name in names:
-            read_manifest(self.store, name)
+        names = [read_manifest(self.store, self._full_name(run)).run for run in keep]
         return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
 
     def _full_name(self, run: str) -> str:

@@ -18,13 +18,17 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from vrecompute.errors import UsageError
+
 __all__ = [
+    "bytes_option",
     "format_duration",
     "format_memory",
     "from_htcondor",
     "from_kubernetes",
     "from_slurm",
     "from_slurm_time",
+    "parse_bytes",
     "parse_duration",
     "parse_memory",
     "to_htcondor_kb",
@@ -38,14 +42,15 @@ _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _DECIMAL = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
-#: What a site file may write for memory: `B`; `K`, `Ki`, `KiB` and so on are binary; `KB`, `MB`, ... are decimal.
+#: What may be written for memory: `B`; `K`, `Ki`, `KiB` and so on are binary; `kB` or `KB`, `MB`, ... are decimal.
 MEMORY_SUFFIXES: dict[str, int] = (
     {"B": 1}
     | {letter + tail: factor for letter, factor in _BINARY.items() for tail in ("", "i", "iB")}
     | {letter + "B": factor for letter, factor in _DECIMAL.items()}
+    | {"kB": 1000}
 )
 #: The same as a regular expression, for the JSON schema.
-MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(B|[KMGTP](B|i|iB)?)$"
+MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(B|kB|[KMGTP](B|i|iB)?)$"
 #: What a site file may write for a duration.
 DURATION_PATTERN = (
     r"^([0-9]+(\.[0-9]+)?[dhms]|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|([0-9]+-)?[0-9]+:[0-9]{2}:[0-9]{2})$"
@@ -64,13 +69,13 @@ _MOST_BYTES, _MOST_S = 2**60, 100 * 366 * 86_400
 
 
 def parse_memory(text: object) -> int:
-    """Bytes from the spelling of a site file: `80GiB` = `80Gi` = `80G` (binary), `80GB` (decimal), `4096B`.
+    """Bytes from their one spelling everywhere: `80GiB` = `80Gi` = `80G` (binary), `80GB` (decimal), `4096B`.
 
     Fractions are rounded up to a whole byte. Raises ValueError saying what to write instead.
     """
     example = "write a number with a unit, such as 80GiB, 2000M or 500MB"
     if isinstance(text, (int, float)) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit; did you mean '{text}GiB' or '{text}MiB'?")
+        raise ValueError(f"{text} has no unit; {_meant(text)}")
     if not isinstance(text, str):
         raise ValueError(f"not an amount of memory; {example}")
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
@@ -78,7 +83,7 @@ def parse_memory(text: object) -> int:
         raise ValueError(f"'{text[:_LONGEST]}' is not an amount of memory; {example}")
     number, suffix = match.groups()
     if not suffix:
-        raise ValueError(f"'{text}' has no unit; did you mean '{number}GiB' or '{number}MiB'?")
+        raise ValueError(f"'{text}' has no unit; {_meant(number)}")
     if suffix not in MEMORY_SUFFIXES:
         meant = next((known for known in MEMORY_SUFFIXES if known.upper() == suffix.upper()), None)
         hint = f"did you mean '{number}{meant}'?" if meant else example
@@ -89,6 +94,36 @@ def parse_memory(text: object) -> int:
     if amount > _MOST_BYTES:
         raise ValueError(f"'{text}' is more than any machine has; {example}")
     return amount
+
+
+def _meant(number: object) -> str:
+    """With which units a number is an amount of memory that machines have."""
+    size = float(str(number))
+    first, second = ("GiB", "MiB") if size < 2**10 else ("MiB", "B") if size < 2**20 else ("B", "kB")
+    return f"did you mean '{number}{first}' or '{number}{second}'?"
+
+
+def parse_bytes(given: object) -> int:
+    """Bytes where a number alone means bytes: `40000`, 40000, 4e4, or what `parse_memory` reads.
+
+    >>> parse_bytes("40000") == parse_bytes(4e4) == parse_bytes("40kB") == parse_bytes("40000B")
+    True
+    """
+    if isinstance(given, str) and given.isascii() and given.isdecimal():
+        given += "B"
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and given == given // 1:
+        given = f"{int(given)}B"
+    return parse_memory(given)
+
+
+def bytes_option(name: str, given: object) -> int | None:
+    """What `parse_bytes` reads of an option of that name, else UsageError. None and 0 stay what they are."""
+    if given is None or given == 0:
+        return None if given is None else 0
+    try:
+        return parse_bytes(given)
+    except ValueError as error:
+        raise UsageError(f"{name}={given!r}: {error}") from error
 
 
 def format_memory(n_bytes: int) -> str:

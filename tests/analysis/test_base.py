@@ -21,10 +21,10 @@ class Example(Analysis):
     name = "example"
     parameters = (
         Parameter("pt_min_gev", 20, "an int where a float is meant"),
-        Parameter("window_gev", [81, 101], "a list", tuple),
-        Parameter("tight", 1, "a flag", bool),
-        Parameter("count", 3, "a number", int),
-        Parameter("tag", None, "optional", str),
+        Parameter("window_gev", [81, 101], "a list", type=tuple),
+        Parameter("tight", 1, "a flag", type=bool),
+        Parameter("count", 3, "a number", type=int),
+        Parameter("tag", None, "optional", type=str),
     )
 
 
@@ -58,7 +58,14 @@ def test_a_default_that_is_no_value_of_its_parameter_is_an_error_where_it_is_wri
     with pytest.raises(ParameterError, match="pt_min_gev='high' is not a float"):
         Parameter("pt_min_gev", "high", "cut")
     with pytest.raises(ParameterError, match="choose one of ee, mumu"):
-        Parameter("channel", "emu", "channel", str, choices=("ee", "mumu"))
+        Parameter("channel", "emu", "channel", type=str, choices=("ee", "mumu"))
+
+
+def test_what_is_not_the_help_text_is_not_taken_for_it():
+    with pytest.raises(ParameterError, match=r"count: its third argument is <class 'int'>, .* Parameter\('count', 3, "):
+        Parameter("count", 3, int)
+    with pytest.raises(TypeError):
+        Parameter("count", 3, "how many", int)
 
 
 def test_none_is_no_value_where_there_is_a_default():
@@ -104,7 +111,7 @@ def test_a_parameter_is_a_finite_number(text):
 )
 @pytest.mark.parametrize("type", [float, tuple])
 def test_a_parameter_keeps_its_limits(limits, good, bad, says, type):
-    parameter = Parameter("x", None, "help", type, **limits)
+    parameter = Parameter("x", None, "help", type=type, **limits)
     for number in good:
         assert parameter.parse(str(number)) == ((number,) if type is tuple else number)
     for number in bad:
@@ -115,7 +122,7 @@ def test_a_parameter_keeps_its_limits(limits, good, bad, says, type):
 
 @pytest.mark.parametrize("text", ["2,1", "1", "1,2,3", "", "a,b", "nan,1", "1,inf"])
 def test_an_interval_is_two_ordered_finite_numbers(text):
-    parameter = Parameter("window_gev", "1,2", "help", interval)
+    parameter = Parameter("window_gev", "1,2", "help", type=interval)
     assert parameter.default == (1.0, 2.0)
     assert parameter.parse("1,1") == (1.0, 1.0)
     with pytest.raises(ParameterError, match=r"two numbers low,high|finite"):

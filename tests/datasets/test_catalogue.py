@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 
@@ -88,6 +89,18 @@ def test_a_source_twice_is_an_error_unless_allowed(folder):
 def test_what_names_nothing_says_so(given, message):
     with pytest.raises(DatasetError, match=message):
         resolve(given)
+
+
+@pytest.mark.parametrize("access", [None, LocalAccess()], ids=["here", "there"])
+def test_all_that_names_nothing_is_named_at_once(folder, access):
+    wrong = ["none/*.root", str(folder / "nor" / "*.root"), "nothing"]
+    (folder / "w.yaml").write_text(f"schema: 1\nsamples: [{{name: a, files: {json.dumps([*wrong[:2], 'a.root'])}}}]")
+    for given in ([*wrong, str(folder / "a.root")], folder / "w.yaml"):
+        with pytest.raises(DatasetError) as raised:
+            resolve(given, access=access)
+        lines = str(raised.value).splitlines()
+        assert len(lines) == (3 if isinstance(given, list) else 2)
+        assert all(word in line for word, line in zip(wrong, lines, strict=False))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import awkward as ak
@@ -321,6 +322,51 @@ def test_a_file_without_events_is_a_warning_unless_events_were_promised(client, 
     told = client.run(spectrum, dataset(tmp_path, files=files)).report(timeout_s=60)
     assert (told.status, told.failures[0].kind) == ("failed", "entries")
     assert "it holds 0 events, fewer than the 5" in told.failures[0].reason
+
+
+@pytest.mark.parametrize("code", [SPECTRUM, LOOP], ids=["process", "loop"])
+def test_a_sample_without_events_has_the_names_of_one_with_and_zeros(client, tmp_path, code):
+    """It is given one empty chunk, and files without events beside others none."""
+    write(tmp_path / "a.root")
+    for name in ("b", "c"):
+        write(tmp_path / f"{name}.root", 0)
+    files = [str(tmp_path / f"{name}.root") for name in "abc"]
+    made = str(tmp_path / "made.py")
+    Path(made).write_text(code)
+    (tmp_path / "d.yaml").write_text(
+        "schema: 1\nsamples:\n- {name: full, files: [a.root, b.root]}\n- {name: none, files: [b.root, c.root]}\n"
+    )
+    ended = client.run(made, str(tmp_path / "d.yaml"))
+    told = ended.report(timeout_s=60)
+    assert (told.status, told.chunks.total, told.events.seen) == ("complete", 2, EVENTS), told.failures
+    full, none = ended.result()["full"], ended.result()["none"]
+    for field in ("histograms", "cutflow", "counters", "arrays", "tables"):
+        assert getattr(full, field).keys() == getattr(none, field).keys(), field
+    assert (none.events, none.sum_of_weights, sum(none.cutflow["mu"].values())) == (0, 0.0, 0.0)
+    assert none.histograms["pt"].axes == full.histograms["pt"].axes
+    assert not none.histograms["pt"].view(flow=True)["value"].any()
+    assert not any("none" in w and "passes" in w for w in told.warnings)
+    alone = client.run(made, files[1:]).result(timeout_s=60)["events"]
+    assert alone.cutflow == none.cutflow
+    again = client.run(made, files[1:]).report(timeout_s=60)
+    assert (again.chunks.computed, again.chunks.reused) == (0, 1)
+    assert client.explain(made, files[1:]).chunks == 1
+
+
+def test_what_fails_of_no_events_says_that_there_are_none(client, tmp_path):
+    write(tmp_path / "a.root", 0)
+    code = SPECTRUM.replace("histogram.fill(", "histogram.fill(events.flat('Muon_pt').max() + ")
+    (tmp_path / "largest.py").write_text(code)
+    told = client.run(str(tmp_path / "largest.py"), str(tmp_path / "a.root"), on_bad="skip").report(timeout_s=60)
+    assert (told.status, [f.kind for f in told.failures]) == ("failed", ["code"])
+    assert re.search(
+        r"largest.py:\d+ in process: ValueError: zero-size array .*; sample 'events' holds no events, and `process` is "
+        "called with none .*: let it take an empty chunk, or leave the sample out",
+        told.failures[0].reason,
+    )
+    (tmp_path / "d.yaml").write_text("schema: 1\nsamples: [{name: s, files: [a.root], weight: Muon_pt}]\n")
+    told = client.run(str(tmp_path / "largest.py"), str(tmp_path / "d.yaml")).report(timeout_s=60)
+    assert told.failures[0].reason == "weight column 'Muon_pt' holds lists; it must hold one number per event"
 
 
 def test_a_resource_may_have_any_name_and_is_part_of_what_results_are_filed_under(client, tmp_path):

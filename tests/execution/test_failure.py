@@ -7,9 +7,12 @@ import linecache
 
 import pytest
 
+from tests.test_records import MANIFEST
 from vrecompute import sourcetext
 from vrecompute.config.spelling import read_count
+from vrecompute.errors import CredentialError
 from vrecompute.execution.failure import failure_of
+from vrecompute.execution.outcome import Tally
 
 LIBRARY = "def helper(text):\n    return json.loads(text)\n\n\ndef process():\n    return helper('{')\n"
 SOURCE = "def process():\n    return 1 / 0  # the culprit\n"
@@ -57,3 +60,11 @@ def test_an_error_in_vrecompute_itself_names_the_line_that_the_user_called_it_fr
         process()
     assert failure_of(caught.value, "a.root", "s").reason.startswith("test_failure.py:")
     assert " in process: ValueError" in failure_of(caught.value, "a.root", "s").reason
+
+
+def test_a_credential_counts_once_for_each_server_that_asks_for_it():
+    tally = Tally(MANIFEST)
+    asked = ["https://h:1/a.root", "https://h:1/b.root", "https://h:2/a.root", "https://h:2/a.root"]
+    for address in asked:
+        tally.failed(failure_of(CredentialError(address, "asks for a credential"), address, "s"))
+    assert [f.file for f in tally.failures] == [asked[0], asked[2]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import canonical_json
 from vrecompute.execution.chunk_bounds import split
 from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.planning import with_empty_chunks
 from vrecompute.records import from_data, to_data
 
 
@@ -77,6 +79,18 @@ def test_the_key_names_what_changes_a_number_and_nothing_else():
         {"ordinal": 1},
     ):
         assert PlannedSource(**{**vars_of(base), **change}).key != base.key
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1)), max_size=8), st.randoms())
+def test_each_sample_has_a_chunk_and_sources_without_events_have_none_beside_others(drawn, order):
+    sources = [source(f"f{n}", (0, 7)[: entries + 1], sample) for n, (sample, entries) in enumerate(drawn)]
+    made = with_empty_chunks(sources)
+    assert [replace(s, bounds=()) for s in made] == [replace(s, bounds=()) for s in sources]
+    shuffled = order.sample(sources, len(sources))
+    assert sorted(with_empty_chunks(shuffled), key=lambda s: s.uuid) == sorted(made, key=lambda s: s.uuid)
+    for sample in {sample for sample, _ in drawn}:
+        full = sum(entries for name, entries in drawn if name == sample)
+        assert sum(s.chunks for s in made if s.sample == sample) == max(1, full)
 
 
 def vars_of(planned: PlannedSource) -> dict:

@@ -80,7 +80,7 @@ from vrecompute import Analysis, Parameter, Result
 
 class Suicide(Analysis):
     name = "suicide"
-    parameters = (Parameter("how", "exit", "exit or kill", str),)
+    parameters = (Parameter("how", "exit", "exit or kill", type=str),)
 
     def columns(self, source):
         return ["Muon_pt"]

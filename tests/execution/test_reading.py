@@ -7,13 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
+from click import Context
+from markupsafe import escape
 
 from vrecompute import Client
 from vrecompute.analysis import Analysis, SourceView
+from vrecompute.cli.run import run as run_command
 from vrecompute.datasets.columns import OptionalColumn
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import MissingColumn
 from vrecompute.execution.reading import reading_of
+from vrecompute.reader.handles import USUAL_TREES
+from vrecompute.reports.html import page
+from vrecompute.reports.report import summary_text
+
+DATASETS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 EVENTS = 100
 TRIGGERED = """
@@ -148,6 +156,30 @@ def test_trees_of_different_names_are_a_warning(client, triggered, tmp_path):
         file["nominal"] = {"x": np.zeros(3, np.float32)}
     warnings = client.run(triggered, files).report(timeout_s=60).warnings
     assert any(f"Events in {files[0]}" in w and f"nominal in {files[1]}" in w for w in warnings)
+
+
+def test_which_of_several_trees_was_chosen_is_said_unless_one_was_named(client, triggered, tmp_path):
+    files = [write(tmp_path / f"{n}.root") for n in range(3)]
+    for file in files[:2]:
+        with uproot.update(file) as content:
+            for name in ("nominal", "Runs"):
+                content[name] = {"x": np.zeros(3, np.float32)}
+    said = ("'Events', since none was named; 2 files hold 'Runs', 'nominal' too",)
+    run = client.run(triggered, files)
+    assert (kept(run), run.report().trees) == (3 * EVENTS, said)
+    assert f"  tree      {said[0]}" in summary_text(run.report())
+    assert f"Tree {escape(said[0])}." in page(run.report())
+    known = client.explain(triggered, files)
+    assert known.trees == said
+    assert f"tree     {said[0]}" in str(known)
+    named = client.run(triggered, files[:2], tree="nominal")
+    assert (kept(named), named.report().trees) == (6, ())
+    assert client.explain(triggered, files[:2], tree="nominal").trees == ()
+
+
+def test_the_usual_trees_are_those_of_the_help_and_the_docs():
+    for said in (" ".join(run_command.get_help(Context(run_command)).split()), DATASETS.read_text()):
+        assert f"{', '.join(USUAL_TREES[:-1])} and {USUAL_TREES[-1]}" in said.replace("`", "")
 
 
 def test_the_trigger_of_dileptons_is_decided_by_sample(client, tmp_path):

@@ -169,6 +169,8 @@ def test_the_oldest_goes_first_and_no_more_than_asked(store, run, gc):
     assert [e["name"] for e in said["objects"]] == [parts[0]]
     wanted = said["total_bytes"] - 1
     assert [e["name"] for e in gc("--max-size", f"{wanted}B")["objects"]] == [parts[0]]
+    for most in (wanted, f"{wanted}", f"{wanted}B"):
+        assert [e.name for e in stocktaking(store, most_bytes=most).garbage] == [parts[0]]
     assert gc("--older-than", "1d")["bytes"] == gc()["bytes"]
 
 

@@ -53,7 +53,8 @@ def test_parameters_and_settings_are_named_too(tmp_path, events):
         "from vrecompute import Analysis, Parameter, Result\n"
         "class Count(Analysis):\n"
         "    name = 'count'\n"
-        "    parameters = (Parameter('pt_min_gev', 20.0, 'cut'), Parameter('range_gev', (1.0, 2.0), 'cut', tuple))\n"
+        "    parameters = (Parameter('pt_min_gev', 20.0, 'cut'),\n"
+        "                  Parameter('range_gev', (1.0, 2.0), 'cut', type=tuple))\n"
         "    def columns(self, source):\n        return ['run']\n"
         "    def process(self, events):\n        return Result(counters={'n': len(events) * self['pt_min_gev']})\n"
     )

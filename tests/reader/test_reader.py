@@ -149,11 +149,13 @@ def write_trees(path, *names):
 
 def test_the_tree_is_the_usual_one_or_an_error_that_lists_them(tmp_path):
     three = write_trees(tmp_path / "three.root", "other", "nominal", "deep/down")
-    assert inspect(three).tree == "nominal"
+    assert (inspect(three).tree, inspect(three).others) == ("nominal", "'deep/down', 'other'")
     assert inspect(three, "deep/down").tree == "deep/down"
     with pytest.raises(MissingTree, match=r"no tree 'Nominal' \(did you mean 'nominal'\?\); it holds 'deep/down'"):
         inspect(three, "Nominal")
     assert inspect(write_trees(tmp_path / "one.root", "own")).tree == "own"
+    many = inspect(write_trees(tmp_path / "many.root", "Events", *(f"t{n:02}" for n in range(20))))
+    assert many.others.endswith("'t11' and 8 more")
     with pytest.raises(MissingTree, match="holds 'a', 'b'; name one"):
         inspect(write_trees(tmp_path / "two.root", "a", "b"))
     with pytest.raises(MissingTree, match="holds no tree"):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import random
+import socket
+import ssl
+import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +75,7 @@ def forget(monkeypatch) -> None:
         monkeypatch.setattr(cache, "_cache", OrderedDict())
     monkeypatch.setattr(http, "_one_by_one", set())
     monkeypatch.setattr(web, "_asking", set())
+    monkeypatch.setattr(web, "_answered", set())
     monkeypatch.setattr(deadhosts, "_silent", {})
     web._pools.cache_clear()
 
@@ -166,9 +171,9 @@ def test_a_few_columns_move_few_bytes_in_few_requests_over_kept_connections(serv
 @pytest.mark.parametrize(
     ("lie", "error", "match"),
     [
-        ("404", UnreadableFile, "has no such file"),
-        ("403", UnreadableFile, "does not permit it to users without a credential"),
-        ("401", CredentialError, "asks for a credential: no bearer token"),
+        ("404", UnreadableFile, r"has no such file \(404\)"),
+        ("403", UnreadableFile, r"does not permit it to users without a credential \(403\)"),
+        ("401", CredentialError, r"asks for a credential \(401\): no bearer token"),
         ("418", UnreadableFile, "answers 418"),
         ("503", UnreadableFile, r"too busy or failed \(503\), also when it was tried again"),
         ("hang up", UnreadableFile, "does not answer: .*also when it was tried again"),
@@ -185,6 +190,19 @@ def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
         reader.inspect(f"{server.url}/t.root")
     assert type(raised.value) is error
     assert raised.value.file == f"{server.url}/t.root"
+
+
+def test_two_servers_of_one_host_are_each_named(server, folder, monkeypatch):
+    """By address and status, whatever the other said; and a token goes to the one that asked for it."""
+    with serving(folder, folder / "server.pem") as other:
+        for told in (server, other):
+            with pytest.raises(UnreadableFile, match=rf"{told.url}/x\.root: {told.url} has no such file \(404\)"):
+                reader.inspect(f"{told.url}/x.root")
+        server.token = other.token = token(600)
+        monkeypatch.setenv("BEARER_TOKEN", server.token)
+        for told in (server, other):
+            reader.inspect(f"{told.url}/t.root")
+            assert told.requests["/t.root"] == len(told.tokens) + 1, "the first request brought none"
 
 
 def test_an_answer_that_is_cut_does_not_make_a_server_one_that_answers_one_range_at_a_time(server, folder):
@@ -283,7 +301,7 @@ def test_a_token_is_found_where_grid_software_leaves_it_and_sent_where_it_is_ask
     [
         ((-60,), r"the bearer token of \$BEARER_TOKEN, which expired at .* UTC; renew it and run again"),
         ((600, "https://other.example.org"), "no bearer token|does not accept"),
-        ((600,), r"does not accept the bearer token of \$BEARER_TOKEN; get one"),
+        ((600,), r"does not accept the bearer token of \$BEARER_TOKEN \(401\); get one"),
     ],
     ids=["over", "of another", "not accepted"],
 )
@@ -309,6 +327,44 @@ def test_an_x509_proxy_opens_what_asks_for_one_and_its_end_is_said(server, folde
         monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: time.time() + 10 * 86400))
         with pytest.raises(CredentialError, match=r"the X\.509 proxy .*server\.pem, which expired at .* UTC"):
             reader.origin_of(address)
+
+
+def test_a_server_that_drops_who_shows_no_certificate_without_a_word_is_named_so(server, folder, monkeypatch):
+    """By TLS 1.3 the client has connected when the server finds that there is none; no alert is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(folder / "server.pem")
+    context.load_verify_locations(folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drop() -> None:
+        with suppress(OSError):
+            while True:
+                raw = listening.accept()[0]
+                came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(came, goes, server_side=True)
+                with raw, suppress(ssl.SSLError):
+                    while True:
+                        came.write(data) if (data := raw.recv(65536)) else came.write_eof()
+                        with suppress(ssl.SSLWantReadError):
+                            tls.do_handshake()  # raises where a certificate lacks, and its alert stays in `goes`
+                        raw.sendall(goes.read())
+
+    threading.Thread(target=drop, daemon=True).start()
+    address = f"https://127.0.0.1:{listening.getsockname()[1]}/t.root"
+    what = r"a server that asks for a certificate may end so, and it was shown "
+    with (
+        listening,
+        pytest.raises(
+            UnreadableFile, match=rf"does not answer: .*; {what}none: no bearer .* no X\.509 proxy .* found, also when"
+        ),
+    ):
+        reader.inspect(address)
+    server.lie = lambda path, ranges, number: "hang up" if number > 1 else ""
+    with pytest.raises(UnreadableFile, match=r"does not answer: .*also when") as raised:
+        reader.inspect(f"{server.url}/t.root")
+    assert "certificate" not in str(raised.value), "it has answered before"
 
 
 @pytest.mark.parametrize("digests", [True, False])

@@ -48,6 +48,10 @@ def test_what_lists_nothing_or_does_not_answer_is_an_error(server, monkeypatch):
         resolve(f"{server.url}/d/*.png")
     with pytest.raises(DatasetError, match="has no such file"):
         resolve(f"{server.url}/none/")
+    with pytest.raises(DatasetError) as raised:
+        resolve([f"{server.url}/none/", f"{server.url}/d/", f"{server.url}/nor/"])
+    found = [f"folder {server.url}/{name}/: {server.url} has no such file (404)" for name in ("none", "nor")]
+    assert str(raised.value).splitlines() == found
     server.lie = lambda path, ranges, number: "418"
     with pytest.raises(DatasetError, match="answers 418"):
         resolve(f"{server.url}/d/*.root")

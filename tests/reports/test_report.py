@@ -60,6 +60,7 @@ summaries = st.builds(
     samples=st.lists(samples, max_size=2).map(tuple),
     files=st.lists(st.builds(FileSummary, texts, texts, counts, st.none() | counts), max_size=3).map(tuple),
     warnings=st.lists(texts, max_size=3).map(tuple),
+    trees=st.lists(texts, max_size=2).map(tuple),
 )
 
 

@@ -30,11 +30,11 @@ class Slow(Analysis):
     name = "slow"
     parameters = (
         Parameter("sleep_s", 0.5, "how long a chunk takes"),
-        Parameter("greedy_source", "", "the file whose chunks eat all memory", str),
-        Parameter("slow_source", "", "the file whose chunks take slow_s", str),
+        Parameter("greedy_source", "", "the file whose chunks eat all memory", type=str),
+        Parameter("slow_source", "", "the file whose chunks take slow_s", type=str),
         Parameter("slow_s", 0.0, "how long those take"),
-        Parameter("diary", "", "a file that gets a line for each chunk that is begun", str),
-        Parameter("greedy_how", "own", "own, file or child", str),
+        Parameter("diary", "", "a file that gets a line for each chunk that is begun", type=str),
+        Parameter("greedy_how", "own", "own, file or child", type=str),
         Parameter("divisor", 1, "a number to divide by"),
     )
 

@@ -7,19 +7,35 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Analysis, Result
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, StoreFull, UsageError
+from vrecompute.execution.prepare import Request, prepare
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.stores.address import open_store
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_content, write_content
 from vrecompute.stores.remote import AccessStore
+
+
+class Nothing(Analysis):
+    """An analysis of nothing."""
+
+    name = "nothing"
+
+    def columns(self, source):
+        return []
+
+    def process(self, events):
+        return Result()
 
 
 def test_an_object_is_created_once_and_read_back(tmp_path):
@@ -236,6 +252,33 @@ def test_a_store_that_is_shared_with_a_group_stays_so(tmp_path, umask):
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "store" / "a").stat().st_mode) == 0o2770
     assert stat.S_IMODE((tmp_path / "store" / "a" / "b").stat().st_mode) == 0o660
+
+
+@pytest.mark.parametrize(
+    ("place", "mode", "exposed"),
+    [
+        ("store", 0o777, "store"),
+        ("store", 0o1777, "store"),
+        ("store", 0o702, ""),
+        ("store", 0o2770, ""),
+        ("store", 0o755, ""),
+        ("above", 0o777, "above"),
+        ("above", 0o1777, ""),
+    ],
+)
+def test_a_store_that_every_user_can_write_in_is_said_once(place, mode, exposed, caplog):
+    with tempfile.TemporaryDirectory() as name:  # below a folder that is sticky and that others can enter
+        folders = {"": Path(name), "above": Path(name, "above"), "store": Path(name, "above", "store")}
+        folders["store"].mkdir(parents=True)
+        for folder in folders.values():
+            folder.chmod(0o755)
+        folders[place].chmod(mode)
+        for _ in range(2):
+            prepare(Request(Nothing, write_events(Path(name, "e.root"), 1)), DirStore(folders["store"]), "local", None)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == bool(exposed)
+    mend = f"`chmod {'-R ' * (exposed == 'store')}o-w {folders[exposed]}`"
+    assert all(f"in {folders[exposed]}," in line and mend in line for line in said)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user for a moment")

@@ -26,7 +26,8 @@ class MapAnalysis(Analysis):
     """Wraps a function of an awkward array of events (or of `Columns`); what it returns becomes a Result.
 
     A Result stays as it is; a histogram, number or array becomes one called `value`, a mapping of these one
-    named by its keys. Histograms and numbers add up; arrays are joined end to end, or added for `combine="sum"`.
+    named by its keys: `run.result()[SAMPLE]` has it in `histograms`, `counters` or `arrays`. Histograms and numbers add
+    up; arrays are joined end to end, or added for `combine="sum"`.
     `momenta`, `reads_unit` and `reads_facts` are those of an Analysis: the function gets columns of `momenta` in GeV.
     """
 

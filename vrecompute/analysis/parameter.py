@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from vrecompute.errors import ParameterError
@@ -24,6 +24,7 @@ def interval(given: Any) -> tuple[float, float]:
 class Parameter:
     """One parameter of an analysis. Its unit is part of its name (`pt_min_gev`).
 
+    `help` says what it is, for `vrecompute analyses NAME` and for messages about it.
     `type` is float, int, str, bool, `interval`, or tuple for a comma-separated list of floats of any length.
     Numbers are finite, `above` and `below` these, and from `minimum` to `maximum`, where those are given.
     `stage` says who reads it: a parameter of `finish` alone never causes a chunk to be recomputed.
@@ -33,6 +34,7 @@ class Parameter:
     name: str
     default: Any
     help: str
+    _: KW_ONLY
     type: Callable[[str], Any] = float
     choices: tuple[Any, ...] = ()
     stage: Literal["process", "finish"] = "process"
@@ -42,6 +44,11 @@ class Parameter:
     maximum: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.help, str):
+            raise ParameterError(
+                f"parameter {self.name}: its third argument is {self.help!r}, and has to be the help text, such as "
+                f"Parameter({self.name!r}, {self.default!r}, 'what it is', type=int)"
+            )
         # 20 and 20.0 are one value and two texts: without this, a part's key would depend on who wrote it
         if self.default is not None:
             object.__setattr__(self, "default", self.parse(self.default))

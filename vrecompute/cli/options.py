@@ -27,18 +27,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class BytesType(click.ParamType[int]):
-    """A number of bytes with its unit: 100MB, 64MiB."""
+    """A number of bytes with its unit: 100MB, 64MiB; where `plain`, a number alone is one of bytes."""
 
     name = "size"
 
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number of bytes; a usage error says what to write."""
-        from vrecompute.units import parse_memory
+        from vrecompute.units import parse_bytes, parse_memory
 
         if isinstance(value, int):
             return value
         try:
-            return parse_memory(value)
+            return parse_bytes(value) if self.plain else parse_memory(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -100,8 +103,18 @@ analysis_parameters = click.option(
 
 job_options = _all_of(
     analysis_parameters,
-    click.option("--tree", metavar="NAME", help="The tree to read (default: the dataset's, or the only one)."),
-    click.option("--chunk-bytes", type=BytesType(), metavar="SIZE", help="Size of a chunk in memory, such as 100MB."),
+    click.option(
+        "--tree",
+        metavar="NAME",
+        help="The tree to read (default: the dataset's, or a file's only one, or the first that it has of Events, "
+        "CollectionTree, nominal, events and EventData).",
+    ),
+    click.option(
+        "--chunk-bytes",
+        type=BytesType(plain=True),
+        metavar="SIZE",
+        help="Size of a chunk in memory: bytes, or with a unit, such as 100MB or 64MiB.",
+    ),
     click.option("--allow-duplicates", is_flag=True, help="Accept sources listed twice; their events count twice."),
 )
 

@@ -14,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
-from vrecompute.datasets.find_files import Here, There, find_files, is_pattern, is_url
+from vrecompute.datasets.find_files import Here, There, all_of, find_files, is_pattern, is_url
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.plugins import serves, serving
@@ -60,8 +61,8 @@ def resolve(
     sources: list[Source] = []
     names: list[str] = []
     notes: list[str] = []
-    for item in items:
-        found = item if isinstance(item, Dataset) else _one(os.fspath(item), tree, access)
+    calls = (partial(_one, item if isinstance(item, Dataset) else os.fspath(item), tree, access) for item in items)
+    for found in all_of(calls):
         for sample in found.samples:
             if samples.setdefault(sample.name, sample) != sample:
                 raise DatasetError(f"two different samples are called {sample.name!r}: rename one of them")
@@ -89,7 +90,9 @@ def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source
     return tuple(numbered)
 
 
-def _one(text: str, tree: str | None, access: Access | None) -> Dataset:
+def _one(text: str | Dataset, tree: str | None, access: Access | None) -> Dataset:
+    if isinstance(text, Dataset):
+        return text
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise DatasetError(f"{text!r}: a line break, a NUL or another control character; no path can be read like that")
     address, _, only = text.partition("::")
@@ -190,7 +193,7 @@ def _described(
         _check_scheme(place)
     for replica in (replica for several in replicas for replica in several):
         _check_secret(replica)
-    others = find_files(disk, [replica for several in replicas for replica in several])
+    others = iter(find_files(disk, [replica for several in replicas for replica in several]))
     sources: list[Source] = []
     for (sample, entry), (paths, description), several in zip(entries, find_files(disk, places), replicas, strict=True):
         if description:

@@ -18,16 +18,20 @@ import errno
 import fnmatch
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.plugins import serving
 from vrecompute.sites.access import Access
 
-__all__ = ["DESCRIPTION", "Afar", "Disk", "Entry", "Here", "There", "find_files", "is_pattern", "is_url"]
+__all__ = ["DESCRIPTION", "Afar", "Disk", "Entry", "Here", "There", "all_of", "find_files", "is_pattern", "is_url"]
+
+_T = TypeVar("_T")
 
 #: The name under which a folder describes its files itself.
 DESCRIPTION = "dataset.yaml"
@@ -235,23 +239,37 @@ class Afar(Disk):
         return self._listed[folder]
 
 
-def find_files(disk: Disk, addresses: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+def all_of(calls: Iterable[Callable[[], _T]]) -> list[_T]:
+    """What each call gives. Raises one DatasetError, with a line of each call that raises one."""
+    given, wrong = [], []
+    for call in calls:
+        try:
+            given.append(call())
+        except DatasetError as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else DatasetError("\n".join(map(str, wrong))) from wrong[0]
+    return given
+
+
+def find_files(disk: Disk, addresses: Sequence[str]) -> list[tuple[list[str], str]]:
     """For each address its files, absolute and sorted, and the description of its folder where it has one.
 
-    Raises DatasetError where a folder or a pattern has no file.
+    Raises DatasetError, which names all of them, where folders or patterns have no file.
     """
     entries = iter(disk.look([address for address in addresses if not is_url(address)]))
-    for address in addresses:
-        if is_url(address):
-            yield _found_afar(address)
-            continue
-        entry = next(entries)
-        if entry.folder:
-            yield _in_folder(disk, address, entry)
-        elif is_pattern(address) and not entry.is_there:
-            yield _matching(disk, address, entry.path), ""
-        else:
-            yield [entry.path], ""
+    asked = [(address, None if is_url(address) else next(entries)) for address in addresses]
+    return all_of(partial(_found, disk, address, entry) for address, entry in asked)
+
+
+def _found(disk: Disk, address: str, entry: Entry | None) -> tuple[list[str], str]:
+    if entry is None:
+        return _found_afar(address)
+    if entry.folder:
+        return _in_folder(disk, address, entry)
+    if is_pattern(address) and not entry.is_there:
+        return _matching(disk, address, entry.path), ""
+    return [entry.path], ""
 
 
 def _found_afar(address: str) -> tuple[list[str], str]:

@@ -95,12 +95,9 @@ def _one_number_per_event(events: Columns, name: str, use: str) -> NDArray[Any]:
     column = events.column(name)
     if column.offsets is not None:
         lengths = np.diff(column.offsets)
-        first = int(np.argmax(lengths != 1))
-        raise BadInput(
-            events.place,
-            f"{use} column {name!r} holds lists, {lengths[first]} values in event {events.entries[first]}; it must "
-            "hold one number per event",
-        )
+        first = int(np.argmax(lengths != 1)) if len(lengths) else None
+        such = "" if first is None else f", {lengths[first]} values in event {events.entries[first]}"
+        raise BadInput(events.place, f"{use} column {name!r} holds lists{such}; it must hold one number per event")
     if column.values.dtype.kind not in "biuf":
         raise BadInput(events.place, f"{use} column {name!r} holds {column.values.dtype}, not numbers")
     return column.values

@@ -20,6 +20,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.planning import planned
+from vrecompute.execution.planwarnings import chosen_trees
 from vrecompute.execution.preflight import PreflightContext, known_sources
 from vrecompute.execution.runlog import outcomes
 from vrecompute.execution.stock import Proofs, stock
@@ -67,7 +68,8 @@ class Explanation:
     address. Where the run would compute nothing, `stops` says why. `why` says what changed
     since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
     `credentials` says which would end before the run does.
-    `shares` is how many jobs compute a part each; 0 where workers get tasks as they go.
+    `shares` is how many jobs compute a part each; 0 where workers get tasks as they go. `trees` say which are read of
+    files that hold several.
     """
 
     dataset: tuple[str, ...]
@@ -91,6 +93,7 @@ class Explanation:
     links: Mapping[str, int] = field(default_factory=dict)
     credentials: tuple[str, ...] = ()
     shares: int = 0
+    trees: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -108,6 +111,7 @@ class Explanation:
         rows = [
             *_listed("dataset", self.dataset),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
+            *_listed("tree", self.trees),
             ("events", self._known(count_text(self.events))),
             (
                 "chunks",
@@ -263,6 +267,7 @@ def explain(
         links=links,
         credentials=tuple(short_lived(store, manifest.dataset, time.time() + ends, of).values()),
         shares=manifest.shares,
+        trees=chosen_trees(plan),
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 

@@ -77,6 +77,11 @@ def failure_of(
                 "with the name as a text. Install a library where the workers are"
             )
         detail = "".join(traceback.format_exception(error))
+    if kind == "code" and start is not None and start == stop:
+        reason += (
+            f"; sample {sample!r} holds no events, and `process` is called with none for what its Result is to name: "
+            "let it take an empty chunk, or leave the sample out"
+        )
     return Failure(file, sample, kind, reason, start, stop, entries, detail)
 
 

@@ -34,6 +34,7 @@ from vrecompute.execution.head import tell
 from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, sealed
+from vrecompute.units import bytes_option
 
 __all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
 
@@ -57,8 +58,10 @@ class Settings:
 
     @classmethod
     def of(cls, *given: Any) -> Settings:
-        """Settings from values in the order of the fields, where None stands for the default."""
-        return cls(**{f.name: v for f, v in zip(dataclasses.fields(cls), given, strict=True) if v is not None})
+        """Settings from values in the order of the fields, where None stands for the default; a size may be text."""
+        known: dict[str, Any] = dict(zip((f.name for f in dataclasses.fields(cls)), given, strict=True))
+        known["chunk_bytes"] = bytes_option("chunk_bytes", known["chunk_bytes"])
+        return cls(**{name: value for name, value in known.items() if value is not None})
 
     def __post_init__(self) -> None:
         if self.on_bad not in ("fail", "skip"):

@@ -20,8 +20,9 @@ from vrecompute.execution.counts import Counts
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
-from vrecompute.execution.planwarnings import plan_warnings
+from vrecompute.execution.planwarnings import chosen_trees, plan_warnings
 from vrecompute.execution.task import TaskReport
+from vrecompute.reader import link_of
 from vrecompute.records import from_data, to_data
 from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary, Status
@@ -156,8 +157,9 @@ class Tally:
 
     def failed(self, failure: Failure) -> None:
         """Something failed; told twice it counts once."""
-        # a credential that is missing is missing for every chunk
-        if not any(f == failure or f.kind == failure.kind == "credentials" for f in self.failures):
+        # a credential that is missing is missing for all that its server has
+        alike = (f for f in self.failures if f.kind == failure.kind == "credentials")
+        if failure not in self.failures and not any(link_of(f.file) == link_of(failure.file) for f in alike):
             self.failures.append(failure)
 
     def planned(self, plan: Plan, analysis: Analysis) -> None:
@@ -279,6 +281,7 @@ class Tally:
             recomputed=self.recomputed,
             read_retries=len(self._retries),
             retried=_some(self._retries),
+            trees=chosen_trees(self._plan) if self._plan else (),
             links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
         )
@@ -363,5 +366,5 @@ def _empty_selections(results: Mapping[str, Result]) -> list[str]:
         f"sample {sample!r}: no event passes the selection of channel {channel!r}"
         for sample, result in results.items()
         for channel, cuts in result.cutflow.items()
-        if cuts and not list(cuts.values())[-1]
+        if result.events and cuts and not list(cuts.values())[-1]
     ]

@@ -59,6 +59,7 @@ class PlannedSource:
     origin: str = ""  # address and stamp: the file as it was when it was opened; of no key
     repeated: tuple[str, ...] = ()  # declared columns whose name several branches have
     addresses: tuple[str, ...] = field(default=(), metadata=ADDED)  # where it has replicas: all, in the order of trying
+    others: str = field(default="", metadata=ADDED)  # other trees of the file, where none was named; of no key
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vrecompute.datasets.dataset import Source
@@ -19,7 +19,7 @@ from vrecompute.execution.preflight import (
     without_twins,
 )
 
-__all__ = ["Eyes", "Planned", "planned"]
+__all__ = ["Eyes", "Planned", "planned", "with_empty_chunks"]
 
 
 class Eyes(Protocol):
@@ -57,5 +57,16 @@ def planned(manifest: Manifest, context: PreflightContext, eyes: Eyes) -> Planne
     ]
     unknown = len(found) - len(failures) - sum(s.kind != "grid" for s in sources)
     sources, twins = without_twins(sources, allow=manifest.settings.allow_duplicates)
-    plan = Plan.of(context.work, manifest.dataset.samples, sources, manifest.settings.chunk_bytes)
+    plan = Plan.of(context.work, manifest.dataset.samples, with_empty_chunks(sources), manifest.settings.chunk_bytes)
     return Planned(plan, (*failures, *twins), unknown)
+
+
+def with_empty_chunks(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
+    """The same sources, where the first of a sample without any events has one chunk, of no events.
+
+    So `process` is called for each sample, and its Result has the names that it has of events, with zeros. Other empty
+    sources are not cut: nothing of them is read, and nothing can fail.
+    """
+    counted = {source.sample for source in sources if source.entries}
+    chosen = {s.sample: s for s in sorted(sources, key=lambda s: (s.rank, s.identity), reverse=True)}
+    return [replace(s, bounds=(0, 0)) if s.sample not in counted and s is chosen[s.sample] else s for s in sources]

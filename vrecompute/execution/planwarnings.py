@@ -1,14 +1,16 @@
-"""`plan_warnings`: what a reader must know of how a run reads its samples, though nothing is missing."""
+"""`plan_warnings`, `chosen_trees`: what a reader must know of how samples are read, though nothing is missing."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from vrecompute.analysis import Analysis
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.reading import first_of
+from vrecompute.wording import count_text
 
-__all__ = ["plan_warnings"]
+__all__ = ["chosen_trees", "plan_warnings"]
 
 _MOST = 5
 
@@ -38,6 +40,16 @@ def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
                 "list their columns in `momenta` to have them in GeV, or set `reads_unit`"
             )
     return warnings
+
+
+def chosen_trees(plan: Plan) -> tuple[str, ...]:
+    """Sentences about the trees that are read of files which hold others, where none was named."""
+    files = Counter((s.tree, s.others) for s in plan.sources if s.others)
+    said = [
+        f"{tree!r}, since none was named; {count_text(n)} {'file holds' if n == 1 else 'files hold'} {others} too"
+        for (tree, others), n in files.most_common()
+    ]
+    return tuple(said[:_MOST]) + ((f"and {len(said) - _MOST} other choices",) if len(said) > _MOST else ())
 
 
 def _filled(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:

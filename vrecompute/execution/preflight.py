@@ -215,7 +215,8 @@ def _planned(
 ) -> PlannedSource | None:
     sample = context.samples[source.sample]
     origin = context.origin_of(address)  # before it is opened: a file that changes meanwhile is not what this names
-    file = FileKnowledge(store, address, source.tree or sample.tree, origin, opens=opens)
+    named = source.tree or sample.tree
+    file = FileKnowledge(store, address, named, origin, opens=opens)
     if not check_checksum(store, address, origin, source.checksum, opens=opens) or (facts := file.facts()) is None:
         return None
     if source.size is not None and facts.size != source.size:
@@ -260,6 +261,7 @@ def _planned(
         table=table,
         origin=file.origin,
         repeated=tuple(sorted(lies.repeated)),
+        others="" if named else facts.others,
     )
 
 

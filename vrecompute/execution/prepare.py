@@ -7,6 +7,7 @@ resources, certified lists, code ---> content in the store
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from vrecompute.stores.objects import write_content
 
 __all__ = ["Request", "prepare"]
 
+_LOG = logging.getLogger(__name__)
+# Stores that this process has warned of.
+_EXPOSED: set[str] = set()
 _OPTIONS = (*Settings.__dataclass_fields__, "tree", "params", "labels")
 
 
@@ -62,6 +66,8 @@ def prepare(
             "numba's compiler is switched off by NUMBA_DISABLE_JIT, and columns are read by what it compiles; unset "
             "that variable"
         )
+    if keep:
+        _warn_of_exposed(store)
     labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
@@ -95,6 +101,14 @@ def prepare(
         arithmetic=arithmetic(),
     )
     return analysis, manifest.as_read()
+
+
+def _warn_of_exposed(store: Store) -> None:
+    """Say once that others can write in the store: a sha256 finds damage there, and no forgery."""
+    said = getattr(store, "exposed", str)()
+    if said and store.url not in _EXPOSED:
+        _EXPOSED.add(store.url)
+        _LOG.warning("%s", said)
 
 
 def _checked(labels: Mapping[Any, Any]) -> dict[str, str]:

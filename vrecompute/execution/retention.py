@@ -21,6 +21,7 @@ from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.execution.plan import read_plan
 from vrecompute.execution.runlog import outcomes
 from vrecompute.stores.base import ASIDE, Entry, Store
+from vrecompute.units import bytes_option
 
 __all__ = ["YOUNGEST_S", "Stocktaking", "stocktaking"]
 
@@ -72,7 +73,7 @@ class Stocktaking:
 
 
 def stocktaking(
-    store: Store, *, older_than_s: float = 0.0, most_bytes: int | None = None, keep: Collection[str] = ()
+    store: Store, *, older_than_s: float = 0.0, most_bytes: int | str | None = None, keep: Collection[str] = ()
 ) -> Stocktaking:
     """What may be removed of a store: older than `older_than_s`, and no more than brings it down to `most_bytes`.
 
@@ -84,8 +85,8 @@ def stocktaking(
     needs.look()
     total = sum(entry.size for entry in entries)
     found = sorted((e for e in entries if e.written < before and not needs.of(e)), key=lambda e: (e.written, e.name))
-    if most_bytes is not None:
-        found = list(_oldest(found, total - most_bytes))
+    if (most := bytes_option("most_bytes", most_bytes)) is not None:
+        found = list(_oldest(found, total - most))
     return Stocktaking(store, tuple(found), total, needs.unread, before, needs)
 
 

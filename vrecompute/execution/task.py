@@ -161,7 +161,7 @@ def compute(
             longest_s = max(longest_s, _PACE.took(context.plan.work, chunk_began))
             done.append(base + leaf)
             events += stop - start
-            share = (stop - start) / source.entries
+            share = (stop - start) / (source.entries or 1)
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
         origin, unchanged = _origin(source, before, notes)

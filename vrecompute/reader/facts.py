@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vrecompute.errors import MissingColumn
 from vrecompute.nearest import nearest_few
 from vrecompute.reader import rntuple, ttree
-from vrecompute.reader.handles import Kind, forget, open_file
+from vrecompute.reader.handles import Kind, forget, listed, open_file
 from vrecompute.reader.identity import Identity
 from vrecompute.reader.retry import retried
 
@@ -40,7 +40,7 @@ class FileFacts:
 
     `boundaries` holds each distinct list of basket (TTree) or cluster (RNTuple) boundaries once, from 0
     to `entries`; `stored` says which of them a column has, and its size. `repeated` are names that several
-    branches have, of which the first is read, as ROOT does.
+    branches have, of which the first is read, as ROOT does. `others` are the other trees of the file, as text.
     """
 
     path: str
@@ -54,6 +54,7 @@ class FileFacts:
     stored: Mapping[str, StoredColumn]
     content: str = ""
     repeated: frozenset[str] = frozenset()
+    others: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -115,6 +116,7 @@ class FileFacts:
             "stored": stored,
             "content": self.content,
             "repeated": sorted(self.repeated),
+            "others": self.others,
         }
 
     @classmethod
@@ -132,6 +134,7 @@ class FileFacts:
             stored={name: StoredColumn(*s) for name, s in data["stored"].items()},
             content=data["content"],
             repeated=frozenset(data["repeated"]),
+            others=data["others"],
         )
 
     def _closure(self, columns: Iterable[str]) -> list[str]:
@@ -185,4 +188,5 @@ def inspect(path: str, tree: str | None = None) -> FileFacts:
         stored=stored,
         content=handle.content,
         repeated=ttree.repeated(handle, name) if kind == "ttree" else frozenset(),
+        others=listed(other for other in handle.kinds() if other != name),
     )

@@ -6,7 +6,7 @@ import errno
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -19,13 +19,14 @@ from vrecompute.reader.listframes import bound_list_frames
 from vrecompute.reader.rawfile import RawFile, forget_raw, open_raw
 from vrecompute.reader.retry import unreadable
 
-__all__ = ["Handle", "Kind", "damage", "forget", "open_file"]
+__all__ = ["USUAL_TREES", "Handle", "Kind", "damage", "forget", "listed", "open_file"]
 
 Kind = Literal["ttree", "rntuple"]
 T = TypeVar("T")
 
 _KINDS: dict[str, Kind] = {"TTree": "ttree", "TNtuple": "ttree", "TNtupleD": "ttree", "ROOT::RNTuple": "rntuple"}
-_USUAL_TREES = ("Events", "CollectionTree", "nominal", "events", "EventData")
+#: The tree of these that a file has is read where none is named: the first of them, however many there are.
+USUAL_TREES = ("Events", "CollectionTree", "nominal", "events", "EventData")
 _OPEN_FILES = 16
 _BLOCK_BYTES = 32 * 1024
 
@@ -101,7 +102,7 @@ class Handle:
             raise MissingTree(self.path, f"has no tree {tree!r}{hint}; {_listing(kinds)}")
         if len(kinds) == 1:
             return next(iter(kinds))
-        for name in _USUAL_TREES:
+        for name in USUAL_TREES:
             if name in kinds:
                 return name
         raise MissingTree(self.path, f"{_listing(kinds)}; name one of them" if kinds else "holds no tree")
@@ -124,11 +125,13 @@ class Handle:
 
 
 def _listing(kinds: dict[str, Kind]) -> str:
-    if not kinds:
-        return "it holds no tree"
-    names = sorted(kinds)
-    shown = ", ".join(repr(n) for n in names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return f"it holds {shown}"
+    return f"it holds {listed(kinds) or 'no tree'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of trees in a sentence; of many, twelve."""
+    known = sorted(names)
+    return ", ".join(map(repr, known[:12])) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
 
 
 def open_file(path: str) -> Handle:

@@ -36,8 +36,10 @@ _REDIRECTS = 5
 _PASSING = frozenset({408, 421, 425, 429, 500, 502, 503, 504})
 _GRID_AUTHORITIES = "/etc/grid-security/certificates"
 
-# Hosts that asked this process for a token.
+# Links whose servers asked this process for a token.
 _asking: set[str] = set()
+# Links whose servers answered this process a request.
+_answered: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,19 @@ def failed(address: str, url: str, error: Exception) -> UnreadableFile:
         why = why_none() if proxy is None or proxy.is_over else f"{proxy} is not accepted"
         return CredentialError(address, f"{link_of(url)} asks for a certificate ({cause.reason}): {why}; renew it")
     kind = Unreached if _is_silence(error) else Passing
-    return kind(address, f"{link_of(url)} does not answer: {said[:300]}")
+    why = f"{link_of(url)} does not answer: {said[:300]}"
+    if url.startswith("https:") and _hung_up(error) and link_of(url) not in _answered:
+        # by TLS 1.3 a server looks at certificates when its client has connected already, and may end without a word
+        proxy = x509_proxy()
+        shown = f"none: {why_none()}" if proxy is None or proxy.is_over else str(proxy)
+        why += f"; a server that asks for a certificate may end so, and it was shown {shown}"
+    return kind(address, why)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether the other side ended the connection."""
+    ends = ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError
+    return any(isinstance(e, ends) for e in (error, *error.args))
 
 
 def _is_silence(error: Exception) -> bool:
@@ -133,12 +147,13 @@ def _asked(address: str, method: str, url: str, headers: Mapping[str, str], mann
             f"{link_of(url)} is not encrypted, and everybody on the way can read and change what it gives; write "
             f"https://, or name the host in ${PLAIN_HTTP}",
         )
-    response = _request(address, method, url, headers, host if secure and host in _asking else "", manner)
-    if secure and response.status in (401, 403) and host not in _asking and not manner.signed:
+    asking = link_of(url) in _asking
+    response = _request(address, method, url, headers, host if secure and asking else "", manner)
+    if secure and response.status in (401, 403) and not asking and not manner.signed:
         token = bearer_token()
         if token is not None and not token.is_over and token.is_for(host):
             leave(response)
-            _asking.add(host)
+            _asking.add(link_of(url))
             response = _request(address, method, url, headers, host, manner)
     return response
 
@@ -168,6 +183,7 @@ def _request(
             )
         except broken() as error:
             raise failed(address, url, error) from error
+    _answered.add(link_of(url))
     return response
 
 
@@ -177,9 +193,9 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
     good = usable()
     if url.startswith("https:") and (status == 401 or (status == 403 and good == [])):
         if good:
-            why = f"does not accept {' or '.join(map(str, good))}; get one that it accepts"
+            why = f"does not accept {' or '.join(map(str, good))} ({status}); get one that it accepts"
         else:
-            why = f"asks for a credential: {why_none()}; renew it"
+            why = f"asks for a credential ({status}): {why_none()}; renew it"
         return CredentialError(address, f"{link} {why} and run again, and what is finished is kept")
     if status in _PASSING:
         after = response.headers.get("Retry-After", "")
@@ -190,7 +206,7 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
         404: "has no such file",
         410: "has no such file any more",
     }
-    said = known.get(status, f"answers {status} {response.reason or ''}".strip())
+    said = f"{known[status]} ({status})" if status in known else f"answers {status} {response.reason or ''}".strip()
     return UnreadableFile(address, f"{link} {said}")
 
 

@@ -137,7 +137,7 @@ class RunSummary:
     chunks be computed again that an earlier run had. `read_retries` counts reads that failed and were
     tried again, `retried` names some, with file and reason. `links` are what was read of sources over each link, from
     preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
-    the user's own words for the run.
+    the user's own words for the run. `trees` are sentences about those that were read of files with several.
     """
 
     run: str
@@ -162,6 +162,7 @@ class RunSummary:
     retried: str = field(default="", metadata=ADDED)
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     links: tuple[LinkTraffic, ...] = field(default=(), metadata=ADDED)
+    trees: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
@@ -272,6 +273,7 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     if s.samples:
         more = f", and {len(s.samples) - most} more in report.json" if len(s.samples) > most else ""
         lines.append(f"  samples   {', '.join(f'{x.name} ({x.kind})' for x in s.samples[:most])}{more}")
+    lines += [f"  tree      {line}" for line in s.trees]
     left = s.chunks.total - s.chunks.computed - s.chunks.reused - s.chunks.failed
     not_reached = f", {count_text(left)} not reached" if left > 0 else ""
     lines.append(

@@ -27,7 +27,14 @@ class Results(Mapping[str, Result]):
         try:
             return self._samples[sample]
         except KeyError:
-            raise KeyError(f"there is no sample {sample!r} (there are: {', '.join(self._samples)})") from None
+            held = [
+                f"; write results[{name!r}].{kind}[{sample!r}]"
+                for name, result in self._samples.items()
+                for kind in ("histograms", "counters", "arrays", "cutflow")
+                if sample in getattr(result, kind)
+            ]
+            there = f"there is no sample {sample!r} (there are: {', '.join(self._samples)})"
+            raise KeyError(there + "".join(held[:1])) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._samples)

@@ -21,7 +21,7 @@ from typing import IO
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError, StoreFull, TransientStore
 from vrecompute.retries import PASSING
 from vrecompute.stores.base import NO_SPACE, Entry, aside_name, checked, damage, object_path
-from vrecompute.stores.ownership import Owner, make_private, owner_of
+from vrecompute.stores.ownership import Owner, make_private, open_to_all, owner_of
 from vrecompute.stores.requests import requested
 
 __all__ = ["DirStore"]
@@ -275,6 +275,16 @@ class DirStore:
     def local_path(self, name: str) -> Path | None:
         """The object's own file."""
         return self._path(name)
+
+    def exposed(self) -> str:
+        """What to do where every user of the machine can write in it; empty where they cannot."""
+        if (place := open_to_all(self.root)) is None:
+            return ""
+        below = "-R " if place == self.root.resolve() else ""
+        return (
+            f"every user of this machine can write in {place}, and so change what the store {self.url} holds; "
+            f"`chmod {below}o-w {place}` keeps it from them"
+        )
 
     @cached_property
     def _mode(self) -> int:

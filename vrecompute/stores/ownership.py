@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Owner", "make_private", "only_ours", "owner_of", "private_folder", "written_by_others"]
+__all__ = ["Owner", "make_private", "only_ours", "open_to_all", "owner_of", "private_folder", "written_by_others"]
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -66,6 +66,19 @@ def written_by_others(folder: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def open_to_all(folder: Path) -> Path | None:
+    """The place where every user could put something else: `folder` or one above it; None where there is none."""
+    with contextlib.suppress(OSError):
+        real = folder.resolve(strict=True)
+        for place in [*reversed(real.parents), real]:
+            mode = place.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                break
+            if mode & stat.S_IWOTH and (place == real or not mode & stat.S_ISVTX):
+                return place
+    return None
 
 
 def make_private(folder: Path) -> None:

@@ -48,24 +48,46 @@ class Dilepton(Analysis):
     figures_function: ClassVar[str | None] = "vrecompute_analyses.dilepton.figures:figures"
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter(
-            "channel", "both", "lepton flavours to select; where both have a pair, ee wins", str, tuple(FLAVOURS)
+            "channel",
+            "both",
+            "lepton flavours to select; where both have a pair, ee wins",
+            type=str,
+            choices=tuple(FLAVOURS),
         ),
         Parameter("pt_min_gev", 30.0, "pT of leptons (ET of electrons) above this"),
         Parameter("eta_max", 2.5, "|eta| of all leptons below this"),
         Parameter("electron_eta_max", 2.47, "|eta| of electrons also below this"),
         Parameter(
-            "electron_crack_eta", (1.37, 1.52), "|eta| of electrons not from low to high (0,0: no gap)", interval
+            "electron_crack_eta", (1.37, 1.52), "|eta| of electrons not from low to high (0,0: no gap)", type=interval
         ),
-        Parameter("mass_window_gev", (225.0, 13_000.0), "mass of the pair, low,high", interval),
+        Parameter("mass_window_gev", (225.0, 13_000.0), "mass of the pair, low,high", type=interval),
         Parameter(
-            "opposite_sign", "mumu", "channels that require opposite charge", str, ("mumu", "ee", "both", "none")
+            "opposite_sign",
+            "mumu",
+            "channels that require opposite charge",
+            type=str,
+            choices=("mumu", "ee", "both", "none"),
         ),
-        Parameter("lepton_id", "medium", "identification, where present", str, ("any", "loose", "medium", "tight")),
-        Parameter("isolation", True, "require isolation, where present", bool),
-        Parameter("trigger", True, "require a single-lepton trigger, where present", bool),
-        Parameter("lepton_mass", "massless", "leptons in the pair's mass are", str, ("massless", "massive")),
-        Parameter("layout", "auto", "where the columns are", str, ("auto", *LAYOUTS)),
-        Parameter("systematics", "off", "lepton scale and resolution variations of simulation", str, ("off", "on")),
+        Parameter(
+            "lepton_id",
+            "medium",
+            "identification, where present",
+            type=str,
+            choices=("any", "loose", "medium", "tight"),
+        ),
+        Parameter("isolation", True, "require isolation, where present", type=bool),
+        Parameter("trigger", True, "require a single-lepton trigger, where present", type=bool),
+        Parameter(
+            "lepton_mass", "massless", "leptons in the pair's mass are", type=str, choices=("massless", "massive")
+        ),
+        Parameter("layout", "auto", "where the columns are", type=str, choices=("auto", *LAYOUTS)),
+        Parameter(
+            "systematics",
+            "off",
+            "lepton scale and resolution variations of simulation",
+            type=str,
+            choices=("off", "on"),
+        ),
         *_FINISH_PARAMETERS,
     )
 
