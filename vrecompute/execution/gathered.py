@@ -9,7 +9,7 @@ import numpy as np
 
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError
 from vrecompute.execution.collect import Collector
-from vrecompute.execution.failure import Failure
+from vrecompute.execution.failure import Failure, failures_of_chunks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.parts import read_part
 from vrecompute.execution.plan import Plan, read_plan
@@ -62,10 +62,10 @@ class Gathered:
         left = f"it was not kept or not begun: share {share} of {self.manifest.shares} was given up at another chunk"
         named: list[Failure] = []
         if at is not None:
-            named += _named(self.plan, (at, at + 1), kind, reason)
+            named += failures_of_chunks(self.plan, (at, at + 1), kind, reason)
             lacking[at] = False
         for span in runs_of(lacking):
-            named += _named(self.plan, span, kind, reason if at is None else left)
+            named += failures_of_chunks(self.plan, span, kind, reason if at is None else left)
         return named
 
     def _lacks(self, number: int) -> bool:
@@ -94,13 +94,3 @@ def gathered(store: Store, manifest: Manifest) -> Gathered:
             if store.exists(name):
                 raise
     return Gathered(manifest, ends, plan, collector, tuple(damaged))
-
-
-def _named(plan: Plan, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
-    """A Failure for each source that these chunks are of."""
-    named = []
-    for number, first, last in plan.slices(*chunks):
-        source = plan.sources[number]
-        start, stop = source.bounds[first], source.bounds[last]
-        named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
-    return named

@@ -100,6 +100,7 @@ class Tally:
         self.recomputed = ""
         self.reads: set[str] = set()
         self.parts: set[str] = set()  # names of what the result is made of
+        self.disturbed: set[str] = set()  # origins of sources that changed while they were read
         self.reused = self.computed = self.total = 0
         self.events_seen = self.events_computed = 0
         self.bytes = 0
@@ -183,6 +184,11 @@ class Tally:
             self.computed += new_chunks
             self.events_computed += task_report.events
             self.bytes += task_report.disk_bytes
+
+    def dropped(self, computed: int, reused: int) -> None:
+        """So many chunks of those that were there are not what their files hold."""
+        self.computed -= computed
+        self.reused -= reused
 
     def counts(self) -> Counts:
         """All that was counted, for a Tally elsewhere to `add`."""

@@ -19,13 +19,14 @@ from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
-from vrecompute.digest import numerics, sha256_json
+from vrecompute.digest import numerics
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
+from vrecompute.execution.origins import origin_after, origin_before
 from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.replicas import ReplicaNotes, gave_last, note_replicas, read_somewhere
+from vrecompute.execution.replicas import gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
@@ -135,7 +136,7 @@ def compute(
         tree: MergeTree[Result] = MergeTree(source.chunks)
         pieces: list[Piece] = []
         notes.origins.clear()
-        before = _origin_before(source)
+        before = origin_before(source)
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -164,7 +165,7 @@ def compute(
             share = (stop - start) / source.entries
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        origin, unchanged = _origin(source, before, notes)
+        origin, unchanged = origin_after(source, before, notes)
         origins += [origin] if unchanged else []
         nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
@@ -252,34 +253,6 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
         if length != stop - start:
             raise BadInput(source.path, f"column {name!r} gave {length} entries where {stop - start} were asked for")
     return columns
-
-
-def _origin_before(source: PlannedSource) -> str:
-    """What the file is before the task reads it; of another machine's, what preflight found, which costs no request."""
-    address = source.places[0] if source.origin else "://"
-    try:
-        return source.origin if "://" in address else reader.origin_of(address)
-    except BadInput:
-        return "gone"
-
-
-def _origin(source: PlannedSource, before: str, notes: ReplicaNotes) -> tuple[str, bool]:
-    """What the file is that was read; where it changed meanwhile, a name that no file has.
-
-    And whether it is replicas, of which each is what it was before; of several the origin is that of no single file.
-    """
-    if not source.origin:
-        return "", False
-    try:
-        now = {address: reader.origin_of(address) for address in notes.origins or source.places[:1]}
-    except BadInput:
-        return "gone", False
-    opened = {address: origin or source.origin for address, origin in notes.origins.items()}
-    if (after := now.get(source.places[0], before)) != before:
-        # some of it may be of the one and some of the other: what is filed under it is compared with the file first
-        return f"changed-{sha256_json([before, after])}", False
-    origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
-    return origin, now == opened
 
 
 @lru_cache(maxsize=128)
