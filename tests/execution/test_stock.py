@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
@@ -235,7 +236,10 @@ def test_what_was_read_of_a_file_before_it_is_edited_is_compared_with_it_and_com
     assert mixed.report().chunks.computed + mixed.report().chunks.reused == CHUNKS
     again = run(path)
     assert numbers(again) == ("complete", EVENTS + 1000, 0, CHUNKS)
-    assert again.result()["events"].summaries == mixed.result()["events"].summaries
+    for ended in (mixed, again):
+        assert (
+            sum(pq.read_table(piece)["x"].to_numpy().sum(dtype=float) for piece in ended.tables("all")) == EVENTS + 1000
+        )
 
 
 @pytest.mark.parametrize("how", ["touched", "written over with what it holds", "replaced by a copy"])

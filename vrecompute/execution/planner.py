@@ -117,10 +117,11 @@ class Planner:
         data = to_data(plan)
         if self.watch.over or self.tally.failures or write_document(self.store, name, "plan", data):
             return plan
-        known = read_plan(self.store, name)
+        first = read_plan(self.store, name)
         now = {(s.sample, s.path): s.origin for s in plan.sources}
-        as_now = tuple(replace(s, origin=now.get((s.sample, s.path), s.origin)) for s in known.sources)
-        known = replace(known, sources=as_now)
+        as_now = tuple(replace(s, origin=now.get((s.sample, s.path), s.origin)) for s in first.sources)
+        known = replace(first, sources=as_now)
+        self.tally.are_now(first, known)
         return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
 
     def preflight(
@@ -185,8 +186,9 @@ class Planner:
                 proofs[disturbed[number].proof] = tuple(digests)
                 remember(self.store, disturbed[number].proof, digests)
         others = [s for s in plan.sources if s.key not in keys]
-        plan = Plan.of(plan.work, plan.samples, [*others, *disturbed], plan.chunk_bytes)
-        return plan, *kept(self.store, plan, self.tally.parts, disturbed, proofs)
+        now = Plan.of(plan.work, plan.samples, [*others, *disturbed], plan.chunk_bytes)
+        self.tally.are_now(plan, now)
+        return now, *kept(self.store, now, self.tally.parts, disturbed, proofs)
 
     def _spread(
         self,

@@ -43,9 +43,7 @@ def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
     return warnings
 
 
-def rewritten_warnings(
-    plan: Plan, origins: Collection[str], lost: NDArray[np.bool_] | None = None
-) -> list[str]:
+def rewritten_warnings(plan: Plan, origins: Collection[str], lost: NDArray[np.bool_] | None = None) -> list[str]:
     """Sentences about files of these origins, which changed while they were read, once what was read was compared.
 
     `lost` are chunks that were of another version; None where nothing was compared.

@@ -15,7 +15,15 @@ from vrecompute import reader
 from vrecompute.errors import BadInput
 from vrecompute.retries import another_left
 
-__all__ = ["ReplicaNotes", "first_that_gives", "gave_last", "note_elsewhere", "note_replicas", "read_somewhere", "replica_notes"]
+__all__ = [
+    "ReplicaNotes",
+    "first_that_gives",
+    "gave_last",
+    "note_elsewhere",
+    "note_replicas",
+    "read_somewhere",
+    "replica_notes",
+]
 
 _T = TypeVar("_T")
 
