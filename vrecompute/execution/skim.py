@@ -25,7 +25,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy, process_copy
 from vrecompute.stores.objects import intact, read_content, write_content
 
-__all__ = ["TablePiece", "check_tables", "piece_path", "read_piece", "table_pieces", "write_tables"]
+__all__ = ["TablePiece", "check_tables", "piece_path", "read_piece", "rows_digests", "table_pieces", "write_tables"]
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def write_tables(store: Store, result: Result, work: str, source_key: str, start
     """
     pieces = []
     for table, columns in result.tables.items():
-        arrays = {name: _column(table, name, values) for name, values in columns.items()}
+        arrays = _arrays(table, columns)
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) > 1:
             sizes = ", ".join(f"{n}: {len(v)}" for n, v in arrays.items())
@@ -173,6 +173,15 @@ def write_tables(store: Store, result: Result, work: str, source_key: str, start
         result.summaries[table] = summary
     result.tables = {}
     return pieces
+
+
+def rows_digests(result: Result) -> dict[str, str]:
+    """Digests of the rows that a Result still holds, by table. Raises AnalysisError as `write_tables` does."""
+    return {table: _digest(_arrays(table, columns)) for table, columns in result.tables.items()}
+
+
+def _arrays(table: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    return {name: _column(table, name, values) for name, values in columns.items()}
 
 
 def _column(table: str, name: Any, values: Any) -> NDArray[Any]:

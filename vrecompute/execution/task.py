@@ -26,6 +26,7 @@ from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.origins import origin_after, origin_before
 from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.purity import ChunkOf, Purity
 from vrecompute.execution.replicas import gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
@@ -41,6 +42,7 @@ from vrecompute.workers.walltime import Pace, allocation
 __all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "read_chunk"]
 
 _PACE = Pace()
+_ONE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
-    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` are of this
-    process, as its analysis is.
+    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` and
+    `purity` are of this process, as its analysis is.
     """
 
     plan: Plan
@@ -63,6 +65,7 @@ class TaskContext:
     run: str = "none"
     own: str = ""
     reads: Reads = field(default_factory=Reads, compare=False)
+    purity: Purity = field(default_factory=Purity, compare=False)
 
     @cached_property
     def other(self) -> str:
@@ -117,8 +120,10 @@ def compute(
     The first failure of the analysis' own code ends the task: the next chunk would fail alike. So does the end
     of this worker's time: a chunk that would outlive it is not started; see `Pace.fits` for the other two.
     """
-    if context.other:
-        return _refused(context, first, last, context.other)
+    with _ONE:  # before any of its threads changes something
+        other = context.other
+    if other:
+        return _refused(context, first, last, other)
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
@@ -210,7 +215,6 @@ def process_chunk(
 
     The chunk after it, if it is read next, ends at `following`.
     """
-    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
     if following is not None and (table := _table(store.url, source.sidecar)) is not None:
@@ -218,6 +222,26 @@ def process_chunk(
     digest = data_digest(columns)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
+
+    def processed(chunk: ChunkOf) -> tuple[Result, str]:
+        if chunk == (source, start, stop):
+            return _processed(context, chunk, columns, store), digest
+        others = read_chunk(*chunk, store)
+        return _processed(context, chunk, others, store), data_digest(others)
+
+    result = context.purity.checked(context.analysis, context.code, (source, start, stop), processed)
+    result.data_digest = digest
+    seconds["process"] += time.perf_counter() - clock
+    clock = time.perf_counter()
+    pieces = write_tables(store, result, context.plan.work, source.key, start, stop)
+    seconds["write"] += time.perf_counter() - clock
+    return result, pieces
+
+
+def _processed(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, Column], store: Store) -> Result:
+    """What the analysis makes of the events that the dataset leaves of a chunk, whose columns were read."""
+    source, start, stop = chunk
+    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
     with context.reads.watching(context.own):
         variations = tuple(context.analysis.variations(SeenSample.of(sample, facts)))
@@ -232,12 +256,7 @@ def process_chunk(
     result.sum_of_weights = weights
     if source.reading.sections:
         count_certified(result, events, stop - start)
-    result.data_digest = digest
-    seconds["process"] += time.perf_counter() - clock
-    clock = time.perf_counter()
-    pieces = write_tables(store, result, context.plan.work, source.key, start, stop)
-    seconds["write"] += time.perf_counter() - clock
-    return result, pieces
+    return result
 
 
 def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
