@@ -23,7 +23,7 @@ import boost_histogram as bh
 import numba
 import numpy as np
 
-from vrecompute import Analysis, Array, Result
+from vrecompute import Analysis, Array, Parameter, Result
 
 
 def fresh():
@@ -223,6 +223,17 @@ IMPURE = {
                 return Result(histograms={"h": book.fill(events.flat("x"))})
         """,
     ),
+    "a parameter": (
+        "its parameters",
+        """
+        class Counter(Base):
+            parameters = (Parameter("n", 0.0, "where it begins"),)
+
+            def process(self, events):
+                self.values["n"] += len(events)
+                return Result(counters={"n": self["n"]})
+        """,
+    ),
     "rows of a table": (
         "rows",
         """
@@ -295,6 +306,16 @@ PURE = {
             def process(self, events):
                 buffer[: len(events)] = events.flat("x") * 2
                 return Result(arrays={"sum": Array(buffer[: len(events)].sum(keepdims=True))})
+        """,
+    "events changed in place": """
+        cache = {}
+
+        class Counter(Base):
+            def process(self, events):
+                x = events.flat("x")
+                x += 1
+                cache[float(x[0])] = 1
+                return Result(counters={"x": float(x.sum())})
         """,
     "generators that the process shares": """
         cache = {}

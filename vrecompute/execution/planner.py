@@ -118,9 +118,7 @@ class Planner:
         if self.watch.over or self.tally.failures or write_document(self.store, name, "plan", data):
             return plan
         first = read_plan(self.store, name)
-        now = {(s.sample, s.path): s.origin for s in plan.sources}
-        as_now = tuple(replace(s, origin=now.get((s.sample, s.path), s.origin)) for s in first.sources)
-        known = replace(first, sources=as_now)
+        known = first.are_now(plan.origins)
         self.tally.are_now(first, known)
         return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
 

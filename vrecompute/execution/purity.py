@@ -63,10 +63,10 @@ class Purity:
         """The Result of a chunk; `code` are digests of all that the analysis reached before any."""
         if not code:
             return compute(chunk)[0]
-        drawn = None if self._first else _generators()
+        begins = None if self._first else (_generators(), {**code, **_parameters(analysis)})
         result, data = compute(chunk)
-        if drawn is not None:
-            self._first, self._known = _First(chunk, data, _digest(result), drawn), code
+        if begins is not None:
+            self._first, self._known = _First(chunk, data, _digest(result), begins[0]), begins[1]
         self._chunks += 1
         if self._first and self._proofs < _MOST_PROOFS and self._chunks & (self._chunks - 1) == 0:
             self._check(analysis, self._first, result, compute)
@@ -74,7 +74,7 @@ class Purity:
 
     def _check(self, analysis: Analysis, first: _First, result: Result, compute: _Compute) -> None:
         try:
-            now = analysis.code(looks=False).parts
+            now = {**analysis.code(looks=False).parts, **_parameters(analysis)}
         except RuntimeError:
             return  # another thread changes it at this moment
         if not (changed := difference(self._known, now)):
@@ -108,13 +108,17 @@ def _digest(result: Result) -> str:
     return sha256_json([members, rows_digests(result)])
 
 
+def _parameters(analysis: Analysis) -> dict[str, str]:
+    return {"its parameters": repr(analysis.process_parameters())}
+
+
 def _generators() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()  # noqa: NPY002  # the ones that all code of a process shares
+    return random.getstate(), np.random.get_state()  # the ones that all code of a process shares
 
 
 def _set_generators(drawn: tuple[Any, Any]) -> None:
     random.setstate(drawn[0])
-    np.random.set_state(drawn[1])  # noqa: NPY002
+    np.random.set_state(drawn[1])
 
 
 def _kept(analysis: Analysis) -> dict[str, Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "Stock",
     "chunk_digests",
     "in_batches",
+    "is_of",
     "kept",
     "remember",
     "remembered",
@@ -165,9 +166,14 @@ def kept(
             nodes = read_part(store, name)
         except StoreError:
             continue  # its chunks are computed anew
-        if collector.add(n for n in nodes if all(_is_of(n, s, proofs) for s in doubted if s.key == n.source_key)):
+        if collector.add(node for node in nodes if is_of(node, doubted, proofs)):
             taken.add(name)
     return collector, taken
+
+
+def is_of(part: PartNode, doubted: Sequence[PlannedSource], proofs: Proofs) -> bool:
+    """Whether a node is of what those of the sources hold that are in doubt and have its key, if any."""
+    return all(_is_of(part, source, proofs) for source in doubted if source.key == part.source_key)
 
 
 def rewritten(plan: Plan, nodes: Sequence[PartNode], replicas: Iterable[str] = ()) -> set[str]:

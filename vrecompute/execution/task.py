@@ -223,11 +223,12 @@ def process_chunk(
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
 
+    given = [columns]
+
     def processed(chunk: ChunkOf) -> tuple[Result, str]:
-        if chunk == (source, start, stop):
-            return _processed(context, chunk, columns, store), digest
-        others = read_chunk(*chunk, store)
-        return _processed(context, chunk, others, store), data_digest(others)
+        """Once of this chunk; then read anew, as `process` may have changed its events in place."""
+        here = given.pop() if given else read_chunk(*chunk, store)
+        return _processed(context, chunk, here, store), digest if here is columns else data_digest(here)
 
     result = context.purity.checked(context.analysis, context.code, (source, start, stop), processed)
     result.data_digest = digest
