@@ -215,6 +215,31 @@ def test_shares_that_read_two_versions_of_a_file_give_the_latest(tmp_path, dask,
     assert (outcome.summary.status, counters["sum"]) == ("complete", EVENTS + 1000 * (change == "edited"))
 
 
+class Interrupted(Runner):
+    """Dies when most of its chunks are there."""
+
+    def report(self, **changes: object) -> None:
+        super().report(**changes)
+        if self.progress.chunks_done > 5:
+            raise Killed
+
+
+@pytest.mark.parametrize("change", ["edited", "touched"])
+def test_a_run_that_is_taken_up_after_a_file_was_edited_is_of_the_file_as_it_is(tmp_path, dask, change):
+    path, store = write(tmp_path / "one.root", 1), DirStore(tmp_path / "store")
+    (tmp_path / "total.py").write_text(TOTAL)
+    settings = Settings(chunk_bytes=110_000, task_chunks=1)
+    analysis, manifest = prepare(Request(str(tmp_path / "total.py"), str(path), {}, settings=settings), store, "", None)
+    manifest.write(store)
+    with pytest.raises(Killed):
+        Interrupted(dask, store, manifest, analysis).execute()
+    edit(path, 1001.0) if change == "edited" else os.utime(path)
+    outcome = Runner(dask, store, manifest, analysis).execute()
+    counters = read_results(store.get(outcome.result))["events"].counters
+    assert (outcome.summary.status, counters["sum"]) == ("complete", EVENTS + 1000 * (change == "edited"))
+    assert outcome.summary.chunks.computed <= 3
+
+
 @pytest.mark.parametrize("text", ["", "1", "1/", "/2", "2/2", "-1/2", "a/b", "1/2/3", "0/0"])
 def test_a_share_that_is_none_is_refused(text):
     with pytest.raises(UsageError, match="I from 0 to N-1"):
