@@ -234,6 +234,17 @@ IMPURE = {
                 return Result(counters={"n": self["n"]})
         """,
     ),
+    "a histogram of drawn numbers": (
+        "h",
+        """
+        h = fresh()
+
+        class Counter(Base):
+            def process(self, events):
+                h.fill(events.flat("x") + np.random.normal(size=len(events)))
+                return Result(histograms={"h": h.copy()})
+        """,
+    ),
     "rows of a table": (
         "rows",
         """

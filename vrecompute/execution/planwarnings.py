@@ -48,7 +48,7 @@ def rewritten_warnings(plan: Plan, origins: Collection[str], lost: NDArray[np.bo
 
     `lost` are chunks that were of another version; None where nothing was compared.
     """
-    told = {}
+    told: dict[str, None] = {}
     for number, source in enumerate(plan.sources):
         if source.origin in origins:
             if lost is None:

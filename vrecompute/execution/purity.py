@@ -7,6 +7,7 @@ chunk is computed again: it has to give the same Result.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,7 @@ _Compute = Callable[[ChunkOf], tuple[Result, str]]
 
 # So often what changes is found to make no difference.
 _MOST_PROOFS = 3
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Purity:
     """
 
     def __init__(self) -> None:
-        self._chunks = self._proofs = 0
+        self._chunks = self._proofs = self._under_way = 0
+        self._crowded = False  # whether threads ever computed at the same time
         self._first: _First | None = None
         self._known: Mapping[str, str] = {}
 
@@ -64,12 +67,19 @@ class Purity:
         if not code:
             return compute(chunk)[0]
         begins = None if self._first else (_generators(), {**code, **_parameters(analysis)})
-        result, data = compute(chunk)
-        if begins is not None:
-            self._first, self._known = _First(chunk, data, _digest(result), begins[0]), begins[1]
-        self._chunks += 1
-        if self._first and self._proofs < _MOST_PROOFS and _is_looked_at(self._chunks):
-            self._check(analysis, self._first, result, compute)
+        with _LOCK:
+            self._under_way += 1
+            self._crowded |= self._under_way > 1
+        try:
+            result, data = compute(chunk)
+            if begins is not None:
+                self._first, self._known = _First(chunk, data, _digest(result), begins[0]), begins[1]
+            self._chunks += 1
+            if self._first and self._proofs < _MOST_PROOFS and _is_looked_at(self._chunks):
+                self._check(analysis, self._first, result, compute)
+        finally:
+            with _LOCK:
+                self._under_way -= 1
         return result
 
     def _check(self, analysis: Analysis, first: _First, result: Result, compute: _Compute) -> None:
@@ -79,10 +89,15 @@ class Purity:
             return  # another thread changes it at this moment
         if not (changed := difference(self._known, now)):
             return
-        drawn, held = _generators(), _digest(result)
+        held, drawn = _digest(result), _generators()
         try:
-            _set_generators(first.drawn)
             again, data = compute(first.chunk)
+            if _differ(drawn, drawn_on := _generators()):
+                if self._crowded:
+                    return  # other threads draw from the same generators
+                _set_generators(first.drawn)
+                again, data = compute(first.chunk)
+                _set_generators(drawn_on)
             is_same = data != first.data or _digest(again) == first.result
             if is_same and _digest(result) == held:
                 self._known, self._proofs = now, self._proofs + 1
@@ -91,8 +106,6 @@ class Purity:
             compute(first.chunk)
         except BadInput:
             return  # the file is not what it was
-        finally:
-            _set_generators(drawn)
         own = [name for name, digest in _digests(analysis).items() if before.get(name) != digest]
         who = "the mapped function" if isinstance(analysis, MapAnalysis) else "process"
         what, (source, start, stop) = _named(changed, analysis, own), first.chunk
@@ -118,12 +131,18 @@ def _parameters(analysis: Analysis) -> dict[str, str]:
 
 
 def _generators() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()  # the ones that all code of a process shares
+    """The states of those that all code of a process shares."""
+    return random.getstate(), np.random.get_state(legacy=True)
 
 
-def _set_generators(drawn: tuple[Any, Any]) -> None:
-    random.setstate(drawn[0])
-    np.random.set_state(drawn[1])
+def _set_generators(states: tuple[Any, Any]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def _differ(states: tuple[Any, Any], others: tuple[Any, Any]) -> bool:
+    (_, keys, *rest), (_, other_keys, *other_rest) = states[1], others[1]
+    return states[0] != others[0] or rest != other_rest or not np.array_equal(keys, other_keys)
 
 
 def _kept(analysis: Analysis) -> dict[str, Any]:
