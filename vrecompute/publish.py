@@ -132,7 +132,7 @@ def _move(beside: Path, directory: Path) -> None:
 
 def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, folder: Path) -> None:
     results = _results(store, outcome, folder)
-    for table, pieces in table_pieces(store, manifest, results, outcome.chunks).items():
+    for table, pieces in table_pieces(store, manifest, results, outcome.chunks, outcome.origins).items():
         for number, piece in enumerate(pieces):
             target = _inside(folder / "result" / "tables" / table, f"{piece.sample}-{number:06}.parquet")
             target.write_bytes(read_piece(store, piece))

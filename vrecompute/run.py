@@ -266,7 +266,8 @@ class Run:
         wrote no such table, Incomplete where the run is not complete, and DamagedObject where rows are not those it
         ended with.
         """
-        tables = table_pieces(self.store, self.manifest, self.result(), self._ended(None).chunks)
+        outcome = self._ended(None)
+        tables = table_pieces(self.store, self.manifest, self.result(), outcome.chunks, outcome.origins)
         if name not in tables:
             raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(tables) or 'none'})")
         return [piece_path(self.store, piece) for piece in tables[name]]

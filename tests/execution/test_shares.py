@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.execution.test_stock import EVENTS, TOTAL, edit, write
 from vrecompute.errors import UsageError
 from vrecompute.execution.gathered import gathered
 from vrecompute.execution.manifest import Settings
@@ -23,6 +24,7 @@ from vrecompute.execution.runner import Runner
 from vrecompute.execution.share import Share, share_ends
 from vrecompute.execution.sharerunner import ShareRunner, died_at
 from vrecompute.execution.spread import window
+from vrecompute.results.file import read_results
 from vrecompute.stores.directory import DirStore
 
 CHUNKS = 12
@@ -183,6 +185,59 @@ def test_a_part_that_is_damaged_is_computed_again_by_the_share_that_has_it(made,
     found = gathered(store, manifest)
     assert found.needed() == []
     assert Merger(store, analysis, found).execute().summary.result_sha256 == whole
+
+
+@pytest.mark.parametrize("change", ["edited", "touched"])
+def test_shares_that_read_two_versions_of_a_file_give_the_latest(tmp_path, dask, change):
+    path, store = write(tmp_path / "one.root", 1), DirStore(tmp_path / "store")
+    (tmp_path / "total.py").write_text(TOTAL)
+    request = Request(str(tmp_path / "total.py"), str(path), {}, settings=Settings(chunk_bytes=110_000))
+    analysis, manifest = prepare(request, store, "local", None)
+    manifest = replace(manifest, shares=3)
+    manifest.write(store)
+
+    def work(index: int) -> int:
+        end = ShareRunner(dask, store, manifest, analysis, Share(index, 3)).carry_out()
+        assert not end.failures
+        return end.counts.computed
+
+    work(0), work(1)
+    edit(path, 1001.0) if change == "edited" else os.utime(path)  # a number that share 1 has read
+    work(2)
+    found = gathered(store, manifest)
+    assert found.needed() == [1] * (change == "edited")
+    for index in found.needed():
+        assert 0 < work(index) <= 3
+        found = gathered(store, manifest)
+    assert found.needed() == []
+    outcome = Merger(store, analysis, found).execute()
+    counters = read_results(store.get(outcome.result))["events"].counters
+    assert (outcome.summary.status, counters["sum"]) == ("complete", EVENTS + 1000 * (change == "edited"))
+
+
+class Interrupted(Runner):
+    """Dies when most of its chunks are there."""
+
+    def report(self, **changes: object) -> None:
+        super().report(**changes)
+        if self.progress.chunks_done > 5:
+            raise Killed
+
+
+@pytest.mark.parametrize("change", ["edited", "touched"])
+def test_a_run_that_is_taken_up_after_a_file_was_edited_is_of_the_file_as_it_is(tmp_path, dask, change):
+    path, store = write(tmp_path / "one.root", 1), DirStore(tmp_path / "store")
+    (tmp_path / "total.py").write_text(TOTAL)
+    settings = Settings(chunk_bytes=110_000, task_chunks=1)
+    analysis, manifest = prepare(Request(str(tmp_path / "total.py"), str(path), {}, settings=settings), store, "", None)
+    manifest.write(store)
+    with pytest.raises(Killed):
+        Interrupted(dask, store, manifest, analysis).execute()
+    edit(path, 1001.0) if change == "edited" else os.utime(path)
+    outcome = Runner(dask, store, manifest, analysis).execute()
+    counters = read_results(store.get(outcome.result))["events"].counters
+    assert (outcome.summary.status, counters["sum"]) == ("complete", EVENTS + 1000 * (change == "edited"))
+    assert outcome.summary.chunks.computed <= 3
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/2", "2/2", "-1/2", "a/b", "1/2/3", "0/0"])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
 from tests.stores.test_objects import WRONG
 from vrecompute import Client, reader
 from vrecompute.digest import sha256_of
+from vrecompute.execution.planner import Planner
 from vrecompute.execution.preflight import lookalikes
+from vrecompute.execution.runner import Runner
 from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.reader.identity import SAMPLE_BYTES, SAMPLES
 
@@ -183,6 +187,7 @@ def test_a_file_rewritten_while_it_is_read_is_a_warning_and_no_harm_later(run, t
     )
     ended = run(path, task_chunks=1)
     assert any("one.root was rewritten or touched while the run read it" in text for text in ended.report().warnings)
+    assert numbers(ended) == ("complete", EVENTS, CHUNKS, 0)
     again = run(path)
     assert numbers(again) == ("complete", EVENTS, 0, CHUNKS)
     assert not any("rewritten" in text for text in again.report().warnings)
@@ -200,8 +205,67 @@ def test_a_file_edited_in_the_middle_of_a_task_is_computed_anew_where_it_was_rea
     (tmp_path / "total.py").write_text(text.replace("class", "touched = []\n\n\nclass", 1))
     ended = run(path, task_chunks=CHUNKS)
     assert any("was rewritten" in text for text in ended.report().warnings)
-    assert numbers(ended)[1] == EVENTS + 1000 * (not after), "what was there when it was read"
-    assert numbers(run(path, task_chunks=CHUNKS))[:2] == ("complete", EVENTS + 1000)
+    assert numbers(ended) == ("complete", EVENTS + 1000, CHUNKS, 0)
+    assert numbers(run(path, task_chunks=CHUNKS)) == ("complete", EVENTS + 1000, 0, CHUNKS)
+
+
+def during_work(monkeypatch, act, times=1):
+    """Have `act` called after what is in the store was taken and before chunks are computed, so often in a run."""
+    compute, called = Runner._compute, []
+
+    def computing(runner, *arguments):
+        if len(called) < times:
+            called.append(act())
+        compute(runner, *arguments)
+
+    monkeypatch.setattr(Runner, "_compute", computing)
+
+
+@pytest.mark.parametrize("reuse", [True, False], ids=["reused", "computed"])
+def test_what_was_read_of_a_file_before_it_is_edited_is_compared_with_it_and_computed_again(
+    run, tmp_path, monkeypatch, reuse
+):
+    path = write(tmp_path / "one.root", 1)
+    assert numbers(run(path, task_chunks=1)) == ("complete", EVENTS, CHUNKS, 0)
+    parts = sorted((tmp_path / "store/work").glob("*/parts/*.zip"))
+    for part in parts[CHUNKS // 2 :]:
+        part.unlink()
+    during_work(monkeypatch, lambda: edit(path, 1001.0))
+    mixed = run(path, task_chunks=1, reuse=reuse)
+    assert numbers(mixed)[:2] == ("complete", EVENTS + 1000)
+    assert mixed.report().chunks.computed + mixed.report().chunks.reused == CHUNKS
+    again = run(path)
+    assert numbers(again) == ("complete", EVENTS + 1000, 0, CHUNKS)
+    for ended in (mixed, again):
+        assert (
+            sum(pq.read_table(piece)["x"].to_numpy().sum(dtype=float) for piece in ended.tables("all")) == EVENTS + 1000
+        )
+
+
+@pytest.mark.parametrize("how", ["touched", "written over with what it holds", "replaced by a copy"])
+def test_a_file_of_which_only_times_change_while_it_is_read_is_complete_and_computed_once(
+    run, tmp_path, monkeypatch, how
+):
+    path = write(tmp_path / "one.root", 1)
+    other = Path(shutil.copy(path, tmp_path / "other.root"))
+    acts = {"touched": lambda: os.utime(path), "replaced by a copy": lambda: other.rename(path)}
+    during_work(monkeypatch, acts.get(how, lambda: path.write_bytes(other.read_bytes())))
+    ended = run(path)
+    assert numbers(ended) == ("complete", EVENTS, CHUNKS, 0)
+    assert [text.rpartition(": ")[2] for text in ended.report().warnings] == ["it holds what was read"]
+
+
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
+def test_a_file_that_is_rewritten_again_and_again_is_named_with_what_was_read_of_no_version(
+    run, tmp_path, monkeypatch, on_bad
+):
+    path, values, compare = write(tmp_path / "one.root", 1), itertools.count(1000.0), Planner.again
+    during_work(monkeypatch, lambda: edit(path, next(values)), times=10)
+    monkeypatch.setattr(Planner, "again", lambda *a: (edit(path, next(values)), compare(*a))[1])
+    report = run(path, write(tmp_path / "two.root", 2, 1000), task_chunks=4, on_bad=on_bad).report()
+    assert report.status == {"fail": "failed", "skip": "partial"}[on_bad]
+    assert {f.file for f in report.failures} == {str(path)}
+    assert all(f.kind == "changed" and "rewritten 3 times" in f.reason for f in report.failures)
 
 
 def test_a_sidecar_is_named_by_its_content(run, tmp_path):

@@ -239,7 +239,7 @@ def _place(own: str, *, listing: bool = False) -> str | None:
 
 
 # Above it there is no code of the user's.
-_ENDS = frozenset({("vrecompute.execution.task", "process_chunk"), ("vrecompute.execution.pool", "__init__")})
+_ENDS = frozenset({("vrecompute.execution.task", "_processed"), ("vrecompute.execution.pool", "__init__")})
 
 
 @lru_cache(maxsize=4096)

@@ -6,10 +6,14 @@ import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vrecompute.errors import BadInput, StoreError, VrecomputeError
 
-__all__ = ["Failure", "failure_of"]
+if TYPE_CHECKING:
+    from vrecompute.execution.plan import Plan
+
+__all__ = ["Failure", "failure_of", "failures_of_chunks"]
 
 # What `--on-bad skip` may pass over: trouble with the data, never with the code.
 _SKIPPABLE = frozenset(
@@ -83,6 +87,16 @@ def failure_of(
             "let it take an empty chunk, or leave the sample out"
         )
     return Failure(file, sample, kind, reason, start, stop, entries, detail)
+
+
+def failures_of_chunks(plan: Plan, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
+    """A Failure for each source that these chunks are of."""
+    named = []
+    for number, first, last in plan.slices(*chunks):
+        source = plan.sources[number]
+        start, stop = source.bounds[first], source.bounds[last]
+        named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
+    return named
 
 
 def _place(error: BaseException) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError
 from vrecompute.execution.collect import Collector
-from vrecompute.execution.failure import Failure
+from vrecompute.execution.failure import Failure, failures_of_chunks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.parts import read_part
-from vrecompute.execution.plan import Plan, read_plan
+from vrecompute.execution.plan import Plan, PlannedSource, read_plan
 from vrecompute.execution.schedule import runs_of
 from vrecompute.execution.share import Share, ShareEnd, share_ends, shared_plan_name
+from vrecompute.execution.stock import Proofs, is_of, remembered
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import set_aside
 
@@ -62,10 +63,10 @@ class Gathered:
         left = f"it was not kept or not begun: share {share} of {self.manifest.shares} was given up at another chunk"
         named: list[Failure] = []
         if at is not None:
-            named += _named(self.plan, (at, at + 1), kind, reason)
+            named += failures_of_chunks(self.plan, (at, at + 1), kind, reason)
             lacking[at] = False
         for span in runs_of(lacking):
-            named += _named(self.plan, span, kind, reason if at is None else left)
+            named += failures_of_chunks(self.plan, span, kind, reason if at is None else left)
         return named
 
     def _lacks(self, number: int) -> bool:
@@ -84,10 +85,12 @@ def gathered(store: Store, manifest: Manifest) -> Gathered:
         plan = read_plan(store, shared_plan_name(manifest))
     except AbsentObject:
         return Gathered(manifest, ends, warnings=tuple(damaged))
+    plan, doubted = _as_last_read(plan, ends)
+    proofs: Proofs = {s.proof: remembered(store, s.proof) or () for s in doubted}
     collector = Collector(plan)
     for name in dict.fromkeys(name for end in ends.values() for name in end.parts):
         try:
-            collector.add(read_part(store, name))
+            collector.add(node for node in read_part(store, name) if is_of(node, doubted, proofs))
         except DamagedObject as error:
             set_aside(store, name, error)
         except StoreError:
@@ -96,11 +99,11 @@ def gathered(store: Store, manifest: Manifest) -> Gathered:
     return Gathered(manifest, ends, plan, collector, tuple(damaged))
 
 
-def _named(plan: Plan, chunks: tuple[int, int], kind: str, reason: str) -> list[Failure]:
-    """A Failure for each source that these chunks are of."""
-    named = []
-    for number, first, last in plan.slices(*chunks):
-        source = plan.sources[number]
-        start, stop = source.bounds[first], source.bounds[last]
-        named.append(Failure(source.path, source.sample, kind, reason, start, stop, stop - start))
-    return named
+def _as_last_read(plan: Plan, ends: Mapping[int, ShareEnd]) -> tuple[Plan, list[PlannedSource]]:
+    """The plan of files as the share found them that ended last, and those that changed while shares read them."""
+    latest: dict[str, str] = {}
+    for end in sorted(ends.values(), key=lambda end: end.ended):
+        latest |= end.origins
+    now = plan.are_now({place: latest.get(origin, origin) for place, origin in plan.origins.items()})
+    keys = {a.key for a, b in zip(now.sources, plan.sources, strict=True) if a.origin != b.origin}
+    return now, [source for source in now.sources if source.key in keys]

@@ -39,7 +39,8 @@ class Outcome:
     """How one Runner ended: the summary, the store names of result and products, and what failed in full.
 
     `products` is what `finish` made, as data; `product_files` are store names by file name. `chunks` are the ranges of
-    numbers of the chunks that the result is made of.
+    numbers of the chunks that the result is made of. `origins` are those of files that changed after the run was
+    planned: what each was, and what it was that the result is made of.
     """
 
     summary: RunSummary
@@ -48,6 +49,7 @@ class Outcome:
     products: Mapping[str, Any] = field(default_factory=dict)
     product_files: Mapping[str, str] = field(default_factory=dict)
     chunks: tuple[tuple[int, int], ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def to_data(self, writer: str) -> dict[str, Any]:
         """The Outcome as data, to be kept in the store."""
@@ -61,6 +63,7 @@ class Outcome:
             "products": dict(self.products),
             "product_files": dict(self.product_files),
             "chunks": self.chunks,
+            "origins": dict(self.origins),
         }
 
     @classmethod
@@ -73,6 +76,7 @@ class Outcome:
             products=dict(data["products"]),
             product_files=from_data(dict[str, str], data["product_files"]),
             chunks=from_data(tuple[tuple[int, int], ...], data["chunks"]),
+            origins=from_data(dict[str, str], data.get("origins", {})),  # which it once had not
         )
         for name, kept in made.product_files.items():
             if not kept.startswith(f"runs/{run}/products/"):
@@ -101,6 +105,8 @@ class Tally:
         self.recomputed = ""
         self.reads: set[str] = set()
         self.parts: set[str] = set()  # names of what the result is made of
+        self.disturbed: set[str] = set()  # origins of sources that changed while they were read
+        self.origins: dict[str, str] = {}
         self.reused = self.computed = self.total = 0
         self.events_seen = self.events_computed = 0
         self.bytes = 0
@@ -185,6 +191,16 @@ class Tally:
             self.computed += new_chunks
             self.events_computed += task_report.events
             self.bytes += task_report.disk_bytes
+
+    def are_now(self, before: Plan, now: Plan) -> None:
+        """The files of a plan are not what they were."""
+        moved = {a.origin: b.origin for a, b in zip(before.sources, now.sources, strict=True) if a.origin != b.origin}
+        self.origins = {**moved, **{first: moved.get(last, last) for first, last in self.origins.items()}}
+
+    def dropped(self, computed: int, reused: int) -> None:
+        """So many chunks of those that were there are not what their files hold."""
+        self.computed -= computed
+        self.reused -= reused
 
     def counts(self) -> Counts:
         """All that was counted, for a Tally elsewhere to `add`."""
@@ -292,7 +308,9 @@ class Tally:
         )
         edges = np.flatnonzero(np.diff(np.concatenate([[False], self._have, [False]]).astype(np.int8)))
         chunks = tuple((int(first), int(last)) for first, last in edges.reshape(-1, 2))
-        return Outcome(replace(summary, samples=told), result, tuple(self.failures), chunks=chunks)
+        return Outcome(
+            replace(summary, samples=told), result, tuple(self.failures), chunks=chunks, origins=self.origins
+        )
 
     def _is_weighted(self, sample: str, weight: str | None) -> bool | None:
         """Whether the analysis reads the weights of a sample; None where it does so in some of its files."""

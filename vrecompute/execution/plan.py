@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -118,11 +118,21 @@ class Plan:
         ordered = sorted(sources, key=lambda s: (s.sample, s.rank, s.identity))
         return cls(work, tuple(samples), tuple(ordered), chunk_bytes)
 
+    def are_now(self, origins: Mapping[tuple[str, str], str]) -> Plan:
+        """The plan of files that have other origins, by sample and path."""
+        sources = (replace(s, origin=origins.get((s.sample, s.path), s.origin)) for s in self.sources)
+        return replace(self, sources=tuple(sources))
+
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Number of the first chunk of each source, and the total: shape (sources + 1,)."""
         counts = [0, *(s.chunks for s in self.sources)]
         return np.cumsum(np.array(counts, dtype=np.int64))
+
+    @property
+    def origins(self) -> dict[tuple[str, str], str]:
+        """What each file was when it was opened, by sample and path."""
+        return {(s.sample, s.path): s.origin for s in self.sources}
 
     @property
     def chunks(self) -> int:

@@ -17,6 +17,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Source
 from vrecompute.digest import canonical_json
 from vrecompute.execution.byvalue import Packed
+from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
@@ -29,7 +30,16 @@ from vrecompute.execution.replicas import note_replicas
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.spread import spread
-from vrecompute.execution.stock import Proofs, Stock, chunk_digests, in_batches, remember, stock
+from vrecompute.execution.stock import (
+    Proofs,
+    Stock,
+    chunk_digests,
+    in_batches,
+    kept,
+    remember,
+    source_digests,
+    stock,
+)
 from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.execution.workkey import sample_views
 from vrecompute.records import to_data
@@ -102,12 +112,14 @@ class Planner:
         return found if known is found.plan else stock(self.store, known, run, self.prove, settled=True)
 
     def _settled(self, plan: Plan) -> Plan:
-        """The first Runner's plan is the run's plan; files that changed since are caught when they are read."""
+        """The first Runner's plan is the run's plan, of files as they are now: those that changed since are caught."""
         name = self.manifest.plan_name
         data = to_data(plan)
         if self.watch.over or self.tally.failures or write_document(self.store, name, "plan", data):
             return plan
-        known = read_plan(self.store, name)
+        first = read_plan(self.store, name)
+        known = first.are_now(plan.origins)
+        self.tally.are_now(first, known)
         return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
 
     def preflight(
@@ -148,11 +160,33 @@ class Planner:
         found: dict[str, list[str]] = {s.proof: [] for s in sources}
         for number, (source, _, _) in enumerate(batches):
             if number in ended and ended[number].how == "done":
-                found[source.proof] += ended[number].value
+                digests, _, as_planned = ended[number].value
+                found[source.proof] += digests
+                self.tally.disturbed |= set() if as_planned else {source.origin}
         whole = {s.proof: tuple(found[s.proof]) for s in sources if len(found[s.proof]) == s.chunks}
         for name, digests in whole.items():
             remember(self.store, name, digests)
         return whole
+
+    def again(self, plan: Plan) -> tuple[Plan, Collector, set[str]]:
+        """The plan with its disturbed sources as they are now, what the run has of that, and the names of its parts.
+
+        Nothing is disturbed then, until something is read that is of neither.
+        """
+        keys = {s.key for s in plan.sources if s.origin in self.tally.disturbed}
+        disturbed = [s for s in plan.sources if s.key in keys]
+        self.tally.disturbed.clear()
+        proofs: Proofs = {}
+        for number, end in self._spread("compare", source_digests, self._url, disturbed).items():
+            if end.how == "done":
+                digests, origin, _ = end.value
+                disturbed[number] = replace(disturbed[number], origin=origin)
+                proofs[disturbed[number].proof] = tuple(digests)
+                remember(self.store, disturbed[number].proof, digests)
+        others = [s for s in plan.sources if s.key not in keys]
+        now = Plan.of(plan.work, plan.samples, [*others, *disturbed], plan.chunk_bytes)
+        self.tally.are_now(plan, now)
+        return now, *kept(self.store, now, self.tally.parts, disturbed, proofs)
 
     def _spread(
         self,

@@ -1,16 +1,19 @@
-"""`plan_warnings`, `chosen_trees`: what a reader must know of how samples are read, though nothing is missing."""
+"""What a reader must know of how a run reads its samples, though nothing is missing."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vrecompute.analysis import Analysis
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.reading import first_of
 from vrecompute.wording import count_text
 
-__all__ = ["chosen_trees", "plan_warnings"]
+__all__ = ["chosen_trees", "plan_warnings", "rewritten_warnings"]
 
 _MOST = 5
 
@@ -50,6 +53,25 @@ def chosen_trees(plan: Plan) -> tuple[str, ...]:
         for (tree, others), n in files.most_common()
     ]
     return tuple(said[:_MOST]) + ((f"and {len(said) - _MOST} other choices",) if len(said) > _MOST else ())
+
+
+def rewritten_warnings(plan: Plan, origins: Collection[str], lost: NDArray[np.bool_] | None = None) -> list[str]:
+    """Sentences about files of these origins, which changed while they were read, once what was read was compared.
+
+    `lost` are chunks that were of another version; None where nothing was compared.
+    """
+    told: dict[str, None] = {}
+    for number, source in enumerate(plan.sources):
+        if source.origin in origins:
+            if lost is None:
+                how = "run again"
+            elif anew := int(lost[plan.offsets[number] : plan.offsets[number + 1]].sum()):
+                how = f"{anew} of its {source.chunks} chunks were of another version than it holds, and computed again"
+            else:
+                how = "it holds what was read"
+            was = "was rewritten or touched while the run read it (its size, inode or times changed)"
+            told[f"{source.path} {was}: {how}"] = None
+    return list(told)
 
 
 def _filled(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:

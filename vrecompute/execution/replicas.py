@@ -15,7 +15,15 @@ from vrecompute import reader
 from vrecompute.errors import BadInput
 from vrecompute.retries import another_left
 
-__all__ = ["ReplicaNotes", "first_that_gives", "gave_last", "note_elsewhere", "note_replicas", "read_somewhere"]
+__all__ = [
+    "ReplicaNotes",
+    "first_that_gives",
+    "gave_last",
+    "note_elsewhere",
+    "note_replicas",
+    "read_somewhere",
+    "replica_notes",
+]
 
 _T = TypeVar("_T")
 
@@ -42,6 +50,11 @@ def note_replicas() -> ReplicaNotes:
     notes = ReplicaNotes()
     _noted.set(notes)
     return notes
+
+
+def replica_notes() -> ReplicaNotes:
+    """Those that this thread adds to."""
+    return _noted.get() or note_replicas()
 
 
 def first_that_gives(addresses: Sequence[str], call: Callable[[str], _T], begin: int = 0) -> tuple[_T, int, str]:

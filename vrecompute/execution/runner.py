@@ -25,7 +25,7 @@ from vrecompute.errors import AnalysisError, ClusterLost, OutOfTime, StoreError
 from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.credentials import short_lived
-from vrecompute.execution.failure import failure_of
+from vrecompute.execution.failure import failure_of, failures_of_chunks
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
@@ -33,11 +33,12 @@ from vrecompute.execution.outcome import Outcome, Tally
 from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planner import Planner
+from vrecompute.execution.planwarnings import rewritten_warnings
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import SPOKEN, Progress
 from vrecompute.execution.runlog import OUT_OF_TIME, RunLog, cancel_requested
 from vrecompute.execution.runner_walltime import RunnerWalltime
-from vrecompute.execution.schedule import Task
+from vrecompute.execution.schedule import Task, runs_of
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
@@ -56,6 +57,12 @@ __all__ = ["Runner"]
 
 # How often the lives of credentials are compared with the planned end.
 _LIVES_S = 60.0
+# So often what was read of files that changed meanwhile is compared with them, and computed again.
+_MOST_REWRITTEN = 3
+_REWRITTEN = (
+    f"it was rewritten {_MOST_REWRITTEN} times while the run read it, and these events were read of neither version; "
+    "run again when nothing writes to it"
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -103,6 +110,7 @@ class Runner:
         watch = weakref.proxy(self)
         self.planner = Planner(dask, store, manifest, self.tally, self.walltime, watch, self.hands, self.signer)
         self._aside = SetAside(store)
+        self._found = np.zeros(0, dtype=bool)  # which chunks were there before
         self._cancelled = False
         self._looked = 0.0
         # of a live run the client has just said it
@@ -199,15 +207,48 @@ class Runner:
             return {}
         with self._stage("reuse"):
             plan, collector = self._reuse(plan)
-        self._compute(plan, collector)
+        self._found = collector.have.copy()
+        missing = ~collector.have & self._wanted(plan)
+        self._explain_recomputed(plan, int(missing.sum()))
+        self._compute(plan, collector, missing)
+        plan, collector = self._undisturbed(plan, collector)
         with self._stage("merge"):
             return self._merged(plan, collector)
+
+    def _undisturbed(self, plan: Plan, collector: Collector) -> tuple[Plan, Collector]:
+        """What there is of a plan once none of it is of a file that changed while the run read it.
+
+        Of such a file, what was read is compared with what it holds now, and computed again where that is other.
+        """
+        for left in reversed(range(_MOST_REWRITTEN + 1)):
+            if self.over or not self.tally.disturbed:
+                break
+            with self._stage("compare"):
+                plan, collector, lost = self._compared(plan, collector)
+            if left:
+                self._compute(plan, collector, lost)
+                continue
+            for span in runs_of(lost):
+                for failure in failures_of_chunks(plan, span, "changed", _REWRITTEN):
+                    self.tally.failed(failure)
+        self.tally.warnings += rewritten_warnings(plan, self.tally.disturbed)
+        return plan, collector
+
+    def _compared(self, plan: Plan, collector: Collector) -> tuple[Plan, Collector, NDArray[np.bool_]]:
+        """The plan of files as they are now, what there is of it, and which chunks no longer are."""
+        disturbed, had = set(self.tally.disturbed), collector.have
+        now, collector, self.tally.parts = self.planner.again(plan)
+        lost = had & ~collector.have & self._wanted(plan)
+        self.tally.warnings += rewritten_warnings(plan, disturbed, lost)
+        self.tally.dropped(int((lost & ~self._found).sum()), int((lost & self._found).sum()))
+        self._found &= ~lost
+        return now, collector, lost
 
     def _planned(self) -> Plan:
         return self.planner.plan(self.analysis, work_key(self.manifest, self.analysis), self.packed)
 
-    def _compute(self, plan: Plan, collector: Collector) -> None:
-        """Have workers compute what the collector lacks."""
+    def _compute(self, plan: Plan, collector: Collector, missing: NDArray[np.bool_]) -> None:
+        """Have workers compute the chunks that are missing."""
         context = TaskContext(
             plan,
             self.analysis,
@@ -220,8 +261,6 @@ class Runner:
             run=self.manifest.run,
             own=type(self.analysis).__module__.partition(".")[0],
         )
-        missing = ~collector.have & self._wanted(plan)
-        self._explain_recomputed(plan, int(missing.sum()))
         with self._stage("work"):
             self.control.needed(self.manifest.run, int(missing.sum()))
             WorkLoop(self, collector, missing, alone=self.one_by_one).run(context, self.packed)

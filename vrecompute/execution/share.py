@@ -18,7 +18,7 @@ from vrecompute.execution.counts import Counts
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan
-from vrecompute.records import from_data, to_data
+from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, write_document
 
@@ -68,7 +68,7 @@ class ShareEnd:
     """How one Runner of a share ended: the parts that its chunks are in, what failed, and what it cost.
 
     `parts` are store names: of what it computed, and of what was there. `chunks` and `events` are how many of the
-    share are in them. `job` is the native id, `ended` in seconds since 1970.
+    share are in them. `job` is the native id, `ended` in seconds since 1970. `origins` are as in an Outcome.
     """
 
     share: int
@@ -81,6 +81,7 @@ class ShareEnd:
     events: int = 0
     failures: tuple[Failure, ...] = ()
     counts: Counts = field(default_factory=Counts)
+    origins: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     def write(self, store: Store, manifest: Manifest) -> None:
         """Make it durable."""

@@ -96,6 +96,7 @@ class ShareRunner(Runner):
             *self._there,
             tuple(self.tally.failures),
             self.tally.counts(),
+            self.tally.origins,
         )
         if not self._cancelled:
             end.write(self.store, self.manifest)
@@ -115,12 +116,20 @@ class ShareRunner(Runner):
         return stock(self.store, plan, self.manifest.run, self.planner.prove, settled=True, within=self._own)
 
     def _settled(self, plan: Plan) -> Plan:
-        """The plan of the share that had one first, for the same code."""
+        """The plan of the share that had one first, for the same code, of files as they are now."""
         name, data = shared_plan_name(self.manifest), to_data(plan)
         if write_document(self.store, name, "plan", data):
             return plan
-        known = read_plan(self.store, name)
-        return known if known.work == plan.work and canonical_json(to_data(known)) != canonical_json(data) else plan
+        first = read_plan(self.store, name)
+        known = first.are_now(plan.origins)
+        if known.work != plan.work or canonical_json(to_data(first)) == canonical_json(data):
+            return plan
+        self.tally.are_now(first, known)
+        # what other shares read of a file that changed since can be compared with it only by the digests of all of it
+        own = self.share.chunks(known)
+        mine = {known.sources[number].origin for number, *_ in known.slices(own.start, own.stop)}
+        self.tally.disturbed |= mine - set(first.origins.values())
+        return known
 
     def _wanted(self, plan: Plan) -> NDArray[np.bool_]:
         wanted = np.zeros(plan.chunks, dtype=bool)

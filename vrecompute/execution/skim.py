@@ -25,7 +25,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy, process_copy
 from vrecompute.stores.objects import intact, read_content, write_content
 
-__all__ = ["TablePiece", "check_tables", "piece_path", "read_piece", "table_pieces", "write_tables"]
+__all__ = ["TablePiece", "check_tables", "piece_path", "read_piece", "rows_digests", "table_pieces", "write_tables"]
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,22 @@ class TablePiece:
 
 
 def table_pieces(
-    store: Store, manifest: Manifest, results: Mapping[str, Result], chunks: Sequence[tuple[int, int]]
+    store: Store,
+    manifest: Manifest,
+    results: Mapping[str, Result],
+    chunks: Sequence[tuple[int, int]],
+    origins: Mapping[str, str],
 ) -> dict[str, list[TablePiece]]:
     """The pieces of each table of a run that has ended, in the order of its plan: by sample, source and event.
 
-    `results` are its own, `chunks` the ranges of numbers of those in them. Raises DamagedObject where what is in the
-    store is not what they were made of.
+    `results` are its own, `chunks` the ranges of numbers of those in them, `origins` as in its Outcome. Raises
+    DamagedObject where what is in the store is not what they were made of.
     """
     tables = sorted({table for result in results.values() for table in result.summaries})
     if not tables:
         return {}
     plan = read_plan(store, manifest.plan_name)
-    known = _known(store, plan, manifest.run)
+    known = _known(store, plan, manifest.run, origins)
     counts = Counter(source.sample for source in plan.sources)
     have = np.zeros(plan.chunks, dtype=bool)
     for first, last in chunks:
@@ -91,12 +95,12 @@ def table_pieces(
     return found
 
 
-def _known(store: Store, plan: Plan, run: str) -> dict[tuple[str, str, int, int], Piece]:
+def _known(store: Store, plan: Plan, run: str, origins: Mapping[str, str]) -> dict[tuple[str, str, int, int], Piece]:
     """The pieces that parts tell of, by source key, table and range.
 
-    Of several, one that is in the store; of these, one that was made of the very file that the run opened.
+    Of several, one that is in the store; of these, one that was made of the very file that the run ended with.
     """
-    opened = {(source.key, source.origin) for source in plan.sources}
+    opened = {(source.key, origins.get(source.origin, source.origin)) for source in plan.sources}
     keys = {key for key, _ in opened}
     known: dict[tuple[str, str, int, int], tuple[tuple[bool, bool], Piece]] = {}
     for name in stored_parts(store, plan.work, run):
@@ -155,7 +159,7 @@ def write_tables(store: Store, result: Result, work: str, source_key: str, start
     """
     pieces = []
     for table, columns in result.tables.items():
-        arrays = {name: _column(table, name, values) for name, values in columns.items()}
+        arrays = _arrays(table, columns)
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) > 1:
             sizes = ", ".join(f"{n}: {len(v)}" for n, v in arrays.items())
@@ -169,6 +173,15 @@ def write_tables(store: Store, result: Result, work: str, source_key: str, start
         result.summaries[table] = summary
     result.tables = {}
     return pieces
+
+
+def rows_digests(result: Result) -> dict[str, str]:
+    """Digests of the rows that a Result still holds, by table. Raises AnalysisError as `write_tables` does."""
+    return {table: _digest(_arrays(table, columns)) for table, columns in result.tables.items()}
+
+
+def _arrays(table: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    return {name: _column(table, name, values) for name, values in columns.items()}
 
 
 def _column(table: str, name: Any, values: Any) -> NDArray[Any]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 
 from vrecompute.datasets.columns import data_digest
 from vrecompute.digest import sha256_json
-from vrecompute.errors import DamagedObject, StoreError
+from vrecompute.errors import ChangedFile, DamagedObject, StoreError
 from vrecompute.execution.collect import Collector
+from vrecompute.execution.origins import is_one_file, origin_after, origin_before
 from vrecompute.execution.parts import PartNode, read_part, stored_parts
 from vrecompute.execution.plan import Plan, PlannedSource
+from vrecompute.execution.replicas import replica_notes
 from vrecompute.execution.task import read_chunk
 from vrecompute.results.result import Result
 from vrecompute.results.tree import MergeTree, Node
@@ -24,7 +26,19 @@ from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import intact, read_document, write_document
 
-__all__ = ["Proofs", "Stock", "chunk_digests", "in_batches", "remember", "remembered", "rewritten", "stock"]
+__all__ = [
+    "Proofs",
+    "Stock",
+    "chunk_digests",
+    "in_batches",
+    "is_of",
+    "kept",
+    "remember",
+    "remembered",
+    "rewritten",
+    "source_digests",
+    "stock",
+]
 
 _BATCH = 16
 
@@ -139,19 +153,38 @@ def _is_of(part: PartNode, source: PlannedSource, proofs: Mapping[str, tuple[str
     return any(value.data_digest == part.result.data_digest for value in tree.nodes.values())
 
 
-def rewritten(plan: Plan, nodes: Sequence[PartNode], replicas: Iterable[str] = ()) -> list[str]:
-    """Warnings about sources that were another file when they were read than when they were opened.
+def kept(
+    store: Store, plan: Plan, names: Iterable[str], doubted: Sequence[PlannedSource], proofs: Proofs
+) -> tuple[Collector, set[str]]:
+    """What parts have of a plan, and the names of those that were taken; of sources in doubt what they hold now.
+
+    Of a doubted source, `proofs` have the digests where its chunks could be read. Those with its key are in doubt too.
+    """
+    collector, taken = Collector(plan), set()
+    for name in names:
+        try:
+            nodes = read_part(store, name)
+        except StoreError:
+            continue  # its chunks are computed anew
+        if collector.add(node for node in nodes if is_of(node, doubted, proofs)):
+            taken.add(name)
+    return collector, taken
+
+
+def is_of(part: PartNode, doubted: Sequence[PlannedSource], proofs: Proofs) -> bool:
+    """Whether a node is of what those of the sources hold that are in doubt and have its key, if any."""
+    return all(_is_of(part, source, proofs) for source in doubted if source.key == part.source_key)
+
+
+def rewritten(plan: Plan, nodes: Sequence[PartNode], replicas: Iterable[str] = ()) -> set[str]:
+    """Origins of sources that were another file when they were read than when they were opened.
 
     `replicas` are origins of what was read elsewhere.
     """
     keys = {part.source_key for part in nodes}
     opened = {s.origin for s in plan.sources if s.key in keys} | set(replicas)
     others = {part.source_key for part in nodes if part.origin not in opened}
-    return [
-        f"{s.path} was rewritten or touched while the run read it (its size, inode or times changed): run again"
-        for s in plan.sources
-        if s.key in others
-    ]
+    return {s.origin for s in plan.sources if s.key in others}
 
 
 def in_batches(sources: Iterable[PlannedSource]) -> list[Batch]:
@@ -159,12 +192,24 @@ def in_batches(sources: Iterable[PlannedSource]) -> list[Batch]:
     return [(s, i, min(i + _BATCH, s.chunks)) for s in sources for i in range(0, s.chunks, _BATCH)]
 
 
-def chunk_digests(store_url: str, batch: Batch) -> list[str]:
-    """Digests of the data of chunks [first, last) of a source, on a worker. Raises what reading raises."""
+def chunk_digests(store_url: str, batch: Batch, *, asks: bool = False) -> tuple[list[str], str, bool]:
+    """Digests of the data of chunks [first, last) of a source, on a worker; what the file is, and whether as planned.
+
+    `asks` is as in `origin_before`. Raises what reading raises, and ChangedFile where they may not be of one file.
+    """
     source, first, last = batch
-    store = open_store(store_url)
-    bounds = source.bounds
-    return [data_digest(read_chunk(source, bounds[i], bounds[i + 1], store)) for i in range(first, last)]
+    store, notes, bounds = open_store(store_url), replica_notes(), source.bounds
+    before = origin_before(source, asks=asks)
+    digests = [data_digest(read_chunk(source, bounds[i], bounds[i + 1], store)) for i in range(first, last)]
+    origin, as_planned = origin_after(source, before, notes)
+    if not is_one_file(origin):
+        raise ChangedFile(source.path, "was rewritten while it was compared with what was read of it")
+    return digests, origin, as_planned or not source.origin
+
+
+def source_digests(store_url: str, source: PlannedSource) -> tuple[list[str], str, bool]:
+    """The same of all chunks of a source, which are of one file then: one machine alone looks at it."""
+    return chunk_digests(store_url, (source, 0, source.chunks), asks=True)
 
 
 def remember(store: Store, name: str, digests: Sequence[str]) -> None:

@@ -19,13 +19,15 @@ from vrecompute.analysis.code import difference
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
-from vrecompute.digest import numerics, sha256_json
+from vrecompute.digest import numerics
 from vrecompute.errors import BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
+from vrecompute.execution.origins import origin_after, origin_before
 from vrecompute.execution.parts import PartNode, Piece, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.replicas import ReplicaNotes, gave_last, note_replicas, read_somewhere
+from vrecompute.execution.purity import ChunkOf, Purity
+from vrecompute.execution.replicas import gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
 from vrecompute.results.result import Result
@@ -40,6 +42,7 @@ from vrecompute.workers.walltime import Pace, allocation
 __all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "read_chunk"]
 
 _PACE = Pace()
+_ONE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
-    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` are of this
-    process, as its analysis is.
+    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` and
+    `purity` are of this process, as its analysis is.
     """
 
     plan: Plan
@@ -62,6 +65,7 @@ class TaskContext:
     run: str = "none"
     own: str = ""
     reads: Reads = field(default_factory=Reads, compare=False)
+    purity: Purity = field(default_factory=Purity, compare=False)
 
     @cached_property
     def other(self) -> str:
@@ -116,8 +120,10 @@ def compute(
     The first failure of the analysis' own code ends the task: the next chunk would fail alike. So does the end
     of this worker's time: a chunk that would outlive it is not started; see `Pace.fits` for the other two.
     """
-    if context.other:
-        return _refused(context, first, last, context.other)
+    with _ONE:  # before any of its threads changes something
+        other = context.other
+    if other:
+        return _refused(context, first, last, other)
     store = open_store(context.store_url)
     seconds = dict.fromkeys(("read", "process", "merge", "write"), 0.0)
     began, cpu = time.perf_counter(), time.thread_time()
@@ -135,7 +141,7 @@ def compute(
         tree: MergeTree[Result] = MergeTree(source.chunks)
         pieces: list[Piece] = []
         notes.origins.clear()
-        before = _origin_before(source)
+        before = origin_before(source)
         for leaf in range(begin, end):
             start, stop = source.bounds[leaf], source.bounds[leaf + 1]
             if not _PACE.fits(context.plan.work, chunk_s, from_start=from_start):
@@ -164,7 +170,7 @@ def compute(
             share = (stop - start) / (source.entries or 1)
             data_bytes += round(source.data_bytes * share)
             disk_bytes += round(source.disk_bytes * share)
-        origin, unchanged = _origin(source, before, notes)
+        origin, unchanged = origin_after(source, before, notes)
         origins += [origin] if unchanged else []
         nodes += [_part_node(source, node, value, origin, pieces) for node, value in tree.nodes.items()]
         if left is not None or (failures and not failures[-1].skippable):
@@ -209,7 +215,6 @@ def process_chunk(
 
     The chunk after it, if it is read next, ends at `following`.
     """
-    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     clock = time.perf_counter()
     columns = read_chunk(source, start, stop, store)
     if following is not None and (table := _table(store.url, source.sidecar)) is not None:
@@ -217,6 +222,27 @@ def process_chunk(
     digest = data_digest(columns)
     seconds["read"] += time.perf_counter() - clock
     clock = time.perf_counter()
+
+    given = [columns]
+
+    def processed(chunk: ChunkOf) -> tuple[Result, str]:
+        """Once of this chunk; then read anew, as `process` may have changed its events in place."""
+        here = given.pop() if given else read_chunk(*chunk, store)
+        return _processed(context, chunk, here, store), digest if here is columns else data_digest(here)
+
+    result = context.purity.checked(context.analysis, context.code, (source, start, stop), processed)
+    result.data_digest = digest
+    seconds["process"] += time.perf_counter() - clock
+    clock = time.perf_counter()
+    pieces = write_tables(store, result, context.plan.work, source.key, start, stop)
+    seconds["write"] += time.perf_counter() - clock
+    return result, pieces
+
+
+def _processed(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, Column], store: Store) -> Result:
+    """What the analysis makes of the events that the dataset leaves of a chunk, whose columns were read."""
+    source, start, stop = chunk
+    sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
     with context.reads.watching(context.own):
         variations = tuple(context.analysis.variations(SeenSample.of(sample, facts)))
@@ -231,12 +257,7 @@ def process_chunk(
     result.sum_of_weights = weights
     if source.reading.sections:
         count_certified(result, events, stop - start)
-    result.data_digest = digest
-    seconds["process"] += time.perf_counter() - clock
-    clock = time.perf_counter()
-    pieces = write_tables(store, result, context.plan.work, source.key, start, stop)
-    seconds["write"] += time.perf_counter() - clock
-    return result, pieces
+    return result
 
 
 def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
@@ -252,34 +273,6 @@ def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> di
         if length != stop - start:
             raise BadInput(source.path, f"column {name!r} gave {length} entries where {stop - start} were asked for")
     return columns
-
-
-def _origin_before(source: PlannedSource) -> str:
-    """What the file is before the task reads it; of another machine's, what preflight found, which costs no request."""
-    address = source.places[0] if source.origin else "://"
-    try:
-        return source.origin if "://" in address else reader.origin_of(address)
-    except BadInput:
-        return "gone"
-
-
-def _origin(source: PlannedSource, before: str, notes: ReplicaNotes) -> tuple[str, bool]:
-    """What the file is that was read; where it changed meanwhile, a name that no file has.
-
-    And whether it is replicas, of which each is what it was before; of several the origin is that of no single file.
-    """
-    if not source.origin:
-        return "", False
-    try:
-        now = {address: reader.origin_of(address) for address in notes.origins or source.places[:1]}
-    except BadInput:
-        return "gone", False
-    opened = {address: origin or source.origin for address, origin in notes.origins.items()}
-    if (after := now.get(source.places[0], before)) != before:
-        # some of it may be of the one and some of the other: what is filed under it is compared with the file first
-        return f"changed-{sha256_json([before, after])}", False
-    origin = next(iter(now.values())) if len(now) == 1 else sha256_json(sorted(now.values()))
-    return origin, now == opened
 
 
 @lru_cache(maxsize=128)

@@ -145,7 +145,7 @@ class WorkLoop:
             self._failed(task, AnalysisError(f"results of different chunks do not combine: {error}"))
             return
         runner.tally.received(task_report, new)
-        runner.tally.warnings += rewritten(self.plan, nodes, task_report.origins)
+        runner.tally.disturbed |= rewritten(self.plan, nodes, task_report.origins)
         runner.tally.reads.update(*(part.reads for part in nodes))
         left = task.last if task_report.left is None else task_report.left
         if new:
