@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
@@ -24,8 +26,10 @@ def survey(access: Access, system: str) -> Survey:
     machines: dict[str, tuple[int, int, str]] = {}
     for line in done.text.splitlines():
         name, *words = line.split("\t")
-        if len(words) == 3 and words[0].isdecimal() and words[1].isdecimal():
-            machines[name] = int(words[0]), int(words[1]) << 20, words[2]
+        # numbers of some machines have a fraction, which is zero
+        sizes = [re.match(r"[0-9]+", word) for word in words[:2]]
+        if len(words) == 3 and sizes[0] and sizes[1]:
+            machines[name] = int(sizes[0][0]), int(sizes[1][0]) << 20, words[2]
     answer = access.run(["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN", "GROUP_NAMES"])
     said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
     limits = [Limit(of, int(said[name]), name) for name, of in _LIMITS.items() if said.get(name, "").isdecimal()]
