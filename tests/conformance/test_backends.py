@@ -105,6 +105,11 @@ class TestHTCondor(BackendContract):
         """As an operator does."""
         backend.access.run(["condor_hold", job_id])
 
+    def imaged(self, environment):
+        """The folder that execution points have as of CVMFS."""
+        path = "/opt/vrecompute/bin:/opt/venv/bin:$PATH"
+        return replace(environment, venv=None, image="/images/worker", variables={"PATH": path}), "APPTAINER_CONTAINER"
+
     test_a_cluster_tells_how_the_jobs_of_lost_workers_ended = None  # beside the others, on the access point
 
     @pytest.mark.parametrize("scheduler_runs", ["client", "allocation"])

@@ -19,15 +19,17 @@ SPOOL = "/home/alice/.local/state/vrecompute/htcondor"
 @pytest.fixture(scope="session")
 def data(running_pool):
     """Files at the same place of each machine, as a site's software area has them, and programs on the access point."""
-    generate = ["generate", "/tmp/data/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
-    running_pool.on("submit", "sh", "-c", "rm -rf /tmp/data store-* lab && mkdir -p /tmp/data lab")
+    generate = ["generate", "/srv/data/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
+    for machine in ("root@submit", "e1", "e2"):
+        running_pool.on(machine, "sh", "-c", "rm -rf /srv/data && install -d -m 1777 /srv/data")
+    running_pool.on("submit", "sh", "-c", "rm -rf store-* lab && mkdir -p lab")
     running_pool.on("submit", "python", "-m", "vrecompute", *generate)
     running_pool.on(
-        "submit", "sh", "-c", "sed 's#path: #path: /tmp/data/lab/#' /tmp/data/lab/dataset.yaml > lab/dataset.yaml"
+        "submit", "sh", "-c", "sed 's#path: #path: /srv/data/lab/#' /srv/data/lab/dataset.yaml > lab/dataset.yaml"
     )
-    packed = running_pool.on("submit", "sh", "-c", "tar -C /tmp -cf - data | base64")
+    packed = running_pool.on("submit", "sh", "-c", "tar -C /srv -cf - data | base64")
     for machine in ("e1", "e2"):
-        running_pool.on(machine, "sh", "-c", "base64 -d | tar -C /tmp -xf - && chmod -R a+rX /tmp/data", stdin=packed)
+        running_pool.on(machine, "sh", "-c", "base64 -d | tar -C /srv -xf - && chmod -R a+rX /srv/data", stdin=packed)
     for name in ("slow.py", "program.py"):
         running_pool.on("submit", "sh", "-c", 'cat > "lab/$0"', name, stdin=(SLURM / name).read_text())
 

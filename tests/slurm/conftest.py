@@ -62,8 +62,7 @@ def _settle(lab: Lab) -> None:
 def _no_file_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each module the temporary folders of all machines hold nothing, once another job has begun on each node.
 
-    A client's own connections and the compiled kernels of a node are kept, in a folder of their own; in an image that
-    takes its user for root it has root's name.
+    A client's own connections and the compiled kernels of a node are kept, in a folder of their own.
     """
     if not any(item.path == request.path and item.get_closest_marker("slurm") for item in request.session.items):
         yield  # of the module only what needs no lab is run
@@ -72,7 +71,7 @@ def _no_file_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     _settle(running_lab)
     sweep = "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\n'  # what a job begins with
-    look = "find /tmp -mindepth 1 -maxdepth 1 ! -name vrecompute-2000 ! -name vrecompute-0"
+    look = "find /tmp -mindepth 1 -maxdepth 1 ! -name vrecompute-2000"
     found = {}
     for machine in ("root@login", "c1", "c2", "client"):
         user = [] if machine == "client" else ["runuser", "-u", "alice", "--"]

@@ -1,7 +1,7 @@
 """Runs whose Python is in a container image: the same bytes as without one, and a probe that says what is missing.
 
-The lab has no apptainer, which no release of Debian has. `in-image` stands for it: another root folder, in user and
-mount namespaces as an unprivileged apptainer makes them, with the paths that a command needs bound into it.
+Two images for apptainer: a folder, as CVMFS has them, and a SIF file, which nodes without squashfuse unpack for each
+job. Temporary files are in a folder that apptainer shows no image unless it is told to.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ import json
 
 import pytest
 
-from tests.slurm.runs import ANALYSIS, FILES, run
+from tests.patience import comes_true
+from tests.slurm.runs import ANALYSIS, FILES, run, started, wait_for_parts
+from vrecompute.batch.temporary import OWN_FOLDER
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
-IN_IMAGE = r"""#!/bin/sh
-# in-image ROOT COMMAND...: COMMAND with the folder ROOT as its root, and what it needs of this machine bound there
-[ -d "$1" ] || { echo "in-image: there is no image $1" >&2; exit 255; }
-exec unshare --user --map-root-user --mount sh -c '
-  root=$1; shift
-  mount -t tmpfs image "$root" || exit 255
-  echo "$root" > "$root/image-name"
-  for part in bin dev etc home lib lib64 opt proc sbin sys tmp usr var; do
-    if [ -L "/$part" ]; then cp -P "/$part" "$root/$part"
-    elif [ -d "/$part" ]; then mkdir "$root/$part" && mount --rbind "/$part" "$root/$part" || exit 255; fi
-  done
-  echo "$root $(hostname)" >> /home/alice/in-image.log
-  exec /usr/sbin/chroot "$root" sh -c '\''cd "$0" && exec "$@"'\'' "$PWD" "$@"' in-image "$@"
+#: What each image lacks is bound into it. The file has a vrecompute, and of all else only where it goes.
+IMAGES = {
+    "folder": ("/images/worker", "[apptainer, exec, --bind, /opt/vrecompute]"),
+    "file": ("/home/alice/images/vre.sif", "[apptainer, exec, --bind, '/usr,/opt/venv']"),
+    "absent": ("/home/alice/images/absent.sif", "[apptainer, exec]"),
+    "no python": ("/home/alice/images/vre.sif", "[apptainer, exec, --bind, /usr]"),
+    "no vrecompute": ("/images/worker", "[apptainer, exec]"),
+    "another vrecompute": ("/home/alice/images/other", "[apptainer, exec, --bind, '/usr,/opt/venv']"),
+    "no runtime": ("/images/worker", "[apptainer-of-no-site, exec]"),
+}
+MAKE = r"""
+rm -rf images && mkdir -p images/other && cd images/other || exit 1
+mkdir -p dev etc home opt/venv proc scratch sys tmp usr var/tmp && touch etc/passwd etc/group etc/hosts etc/localtime
+mkdir -p .singularity.d/env
+echo 'export PATH=/opt/venv/bin:/usr/bin:/bin' > .singularity.d/env/10-docker2singularity.sh
+for link in bin lib lib64 sbin; do ln -s "usr/$link" "$link"; done
+cp -r /opt/vrecompute opt/ && apptainer -s build ../vre.sif . || exit 1
+sed -i 's/^Version: .*/Version: 0.0.0/' opt/vrecompute/vrecompute-*.dist-info/METADATA
 """
 SITE = """schema: 1
 name: imaged
@@ -36,43 +43,77 @@ options: {launcher: direct}
 workers: {nodes: {min: 1}}
 environment:
   venv: null
-  image: /home/alice/images/IMAGE
-  image_command: [/home/alice/in-image]
-  variables: {PATH: "/opt/vrecompute/bin:/opt/venv/bin:$PATH"}
+  image: %s
+  image_command: %s
+  variables: {PATH: null, TMPDIR: /scratch}
 """
 
 
 @pytest.fixture
-def imaged(lab, data):
+def imaged(lab, data, absent):
     """A function that gives the path of a site whose Python is in the image of a name."""
-    lab.on("login", "sh", "-c", "cat > in-image && chmod 755 in-image && mkdir -p images/right", stdin=IN_IMAGE)
+    if not lab.on("c1", "sh", "-c", "command -v apptainer", check=False):
+        absent("apptainer", "the Slurm lab has no apptainer: Debian gave none when its image was built")
+    lab.on("login", "sh", "-c", MAKE)
+    for machine in ("root@login", "c1", "c2"):
+        lab.on(machine, "install", "-d", "-m", "1777", "/scratch")
 
-    def site(image: str) -> str:
-        lab.on("login", "sh", "-c", "cat > imaged.yaml; rm -f in-image.log", stdin=SITE.replace("IMAGE", image))
+    def site(name: str) -> str:
+        lab.on("login", "sh", "-c", "cat > imaged.yaml", stdin=SITE % IMAGES[name])
         return "/home/alice/imaged.yaml"
 
-    return site
+    yield site
+    sweep = "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\n'  # what a job begins with
+    for machine in ("root@login", "c1", "c2"):
+        look = ["runuser", "-u", "alice", "--", "env", "TMPDIR=/scratch", "bash", "-c", sweep + "ls -A /scratch"]
+        assert lab.on(machine, *look) in {"", "vrecompute-2000\n"}, machine  # compiled kernels, which are kept
 
 
-@pytest.mark.parametrize("how", ["run", "submit"])
-def test_a_run_in_an_image_gives_the_same_bytes(lab, imaged, reference, how):
-    site, store = imaged("right"), f"/home/alice/store-imaged-{how}"
+@pytest.mark.parametrize(("how", "image"), [("run", "folder"), ("submit", "file")])
+def test_a_run_in_an_image_gives_the_same_bytes(lab, imaged, reference, how, image):
+    site, store = imaged(image), f"/home/alice/store-imaged-{how}"
     lab.on("login", "rm", "-rf", store)
     facts = run(lab, "login", how, site, ANALYSIS, store, sleep_s=0, workers=2)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES)
-    assert "/home/alice/images/right c" in lab.on("login", "cat", "in-image.log"), "its jobs were in the image"
 
 
-def test_a_probe_looks_into_the_image(lab, imaged):
-    def wrong(image: str) -> dict[str, str]:
-        command = ["python", "-m", "vrecompute", "site", "check", "--probe", "--json", imaged(image)]
-        (checkup,) = json.loads(lab.on("login", *command, check=False))
-        return {f["check"]: f"{f['detail']} | {f['advice']}" for f in checkup["probe"] if not f["ok"]}
+def test_a_cancelled_run_leaves_nothing_of_its_image(lab, imaged):
+    store = "/home/alice/store-imaged-cancelled"
+    process, said = started(lab, "login", "submit", imaged("file"), ANALYSIS, store, sleep_s=3, workers=2)
+    wait_for_parts(lab, "store-imaged-cancelled", 1)
+    look = "ps -o args= -u alice; true"
+    assert any("Apptainer" in lab.on(machine, "sh", "-c", look) for machine in ("c1", "c2")), "it is in the image"
+    cancel = ["runs", "cancel", said["run"], "--site", "/home/alice/imaged.yaml", "--store", store]
+    lab.on("login", "python", "-m", "vrecompute", *cancel)
+    assert "CANCELLED" in process.communicate(timeout=300)[0]
+    assert comes_true(lambda: not any(lab.on(machine, "sh", "-c", look) for machine in ("c1", "c2")), 60)
 
-    assert wrong("right") == {}
-    assert "/home/alice/images/right c" in lab.on("login", "cat", "in-image.log")
-    found = wrong("absent")
-    assert set(found) == {"python", "queue"}, found
-    for said in found.values():
-        assert "there is no image /home/alice/images/absent" in said
-        assert "environment: {image: ..." in said
+
+def wrong(lab, site: str) -> dict[str, str]:
+    """What a probe finds wrong."""
+    command = ["python", "-m", "vrecompute", "site", "check", "--probe", "--json", site]
+    (checkup,) = json.loads(lab.on("login", *command, check=False))
+    return {f["check"]: f"{f['detail']} | {f['advice']}" for f in checkup["probe"] if not f["ok"]}
+
+
+WHY = {
+    "absent": "/home/alice/images/absent.sif",
+    "no python": '"python": executable file not found',
+    "no vrecompute": "No module named 'vrecompute'",
+    "no runtime": "apptainer-of-no-site: command not found",
+}
+
+
+def test_a_probe_says_why_an_image_starts_no_python(lab, imaged):
+    for image, why in WHY.items():
+        found = wrong(lab, imaged(image))
+        assert set(found) == {"python", "queue"}, (image, found)
+        for said in found.values():
+            assert why in said, image
+            assert "environment: {image: ..." in said, image
+
+
+def test_a_probe_finds_another_version_in_an_image_and_nothing_else(lab, imaged):
+    found = wrong(lab, imaged("another vrecompute"))
+    assert set(found) == {"versions on this machine", "versions in jobs"}
+    assert "0.0.0" in found["versions in jobs"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
 from vrecompute.batch.survey import Survey
@@ -28,8 +28,9 @@ _STORE = "$HOME/vrecompute-store"
 _LOOK_S = 0.5
 # While the canary waits, its reason is told this often.
 _TELL_S = 15.0
-# How long those who met have to say so, after the job's end.
+# How long those who met have to say so, after the job's end; and how long who met nobody has to end.
 _PARTING_S = 15.0
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,8 @@ def _meeting(
         "tls": keys,
         "wait_s": wait_s,
     }
-    script = [*prologue(backend.site, {}), f"exec {_image(backend)}python -P -m vrecompute.batch.probe_job meet"]
     # what it complains of is asked for again where it does not start
-    meet = backend.access.start(["bash", "-l", "-c", "\n".join(script)])
+    meet = backend.access.start(_python(backend, "-m vrecompute.batch.probe_job meet"))
     try:
         if meet.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -140,16 +140,19 @@ def _meeting(
                 meet.stdin.flush()
         yield meet, first_facts(meet.stdout) if meet.stdout is not None else {}
     finally:
+        if meet.stdin is not None:  # it ends with its input; killed, it would leave what an image was unpacked to
+            with contextlib.suppress(BrokenPipeError):
+                meet.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            meet.wait(_END_S)
         meet.kill()
         meet.wait()
 
 
 def _why_no_python(backend: QueueBackend) -> str:
     """What Python says instead of meeting, its last line."""
-    python = f"{_image(backend)}python -P -c 'import vrecompute.batch.probe_job'"
-    script = [*prologue(backend.site, {}), f"exec {python}"]
     try:
-        done = backend.access.run(["bash", "-l", "-c", "\n".join(script)])
+        done = backend.access.run(_python(backend, "-c 'import vrecompute.batch.probe_job'"))
     except Unavailable as error:
         return str(error)
     return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
@@ -208,5 +211,7 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     return ""
 
 
-def _image(backend: QueueBackend) -> str:
-    return backend.image_words(backend.site.environment.image)
+def _python(backend: QueueBackend, arguments: str) -> list[str]:
+    """What starts the site's Python near the scheduler."""
+    words = backend.image_words(backend.site.environment.image)
+    return login_shell(backend.site, {}, f"{words}python -P {arguments}")

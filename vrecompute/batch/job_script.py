@@ -38,7 +38,9 @@ def render(backend: QueueBackend, job: Job) -> str:
     if job.gpus:
         backend.capabilities.require("gpus", site.name)
     of = {"attempt": "0", "index": "0", "began": "", "ends": "", **backend.variables}
-    lines = ["#!/bin/bash -l", *backend.header(job, shape_of(job, site))]
+    # in an image it has what the image sets, which a login would set anew
+    login = [] if backend.starts_images and job.image is not None else ["-l"]
+    lines = [" ".join(["#!/bin/bash", *login]), *backend.header(job, shape_of(job, site))]
     lines += backend.exclude(job.exclude) if job.exclude else []
     lines += [
         "# shellcheck disable=SC1003,SC2016  # quoted text is meant to stay as it is",
@@ -76,7 +78,7 @@ def render(backend: QueueBackend, job: Job) -> str:
 def _started(backend: QueueBackend, job: Job) -> str:
     """The job's command with what starts it on its nodes, and in its image."""
     step = f"{shlex.join(job.step)} " if job.step else ""
-    return step + backend.image_words(job.image) + shlex.join(_command(backend, job))
+    return step + backend.image_words(job.image, job.gpus) + shlex.join(_command(backend, job))
 
 
 def _command(backend: QueueBackend, job: Job) -> list[str]:

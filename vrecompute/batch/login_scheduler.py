@@ -8,10 +8,9 @@ import subprocess
 
 from distributed.deploy.spec import ProcessInterface
 
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import address_from, tunnelled
-from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
 
@@ -45,9 +44,8 @@ class LoginScheduler(ProcessInterface):  # type: ignore[misc]  # distributed is 
 
     def _start(self) -> None:
         site, access = self.backend.site, self.backend.access
-        lines = [*prologue(site, SETTINGS), *OWN_FOLDER, f"trap '{DELETE}' EXIT"]
-        lines.append(f"{self.backend.image_words(site.environment.image)}python -P -m vrecompute.batch.scheduler")
-        self._process = process = access.start(["bash", "-l", "-c", "\n".join(lines)])
+        python = f"{self.backend.image_words(site.environment.image)}python -P -m vrecompute.batch.scheduler"
+        self._process = process = access.start(login_shell(site, SETTINGS, python))
         self._open.callback(process.wait)
         if process.stdin is not None:
             self._open.callback(process.stdin.close)

@@ -113,7 +113,8 @@ def _queue(site: Site, seen: Seen) -> Finding:
     if seen.ran and seen.told:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
-        return Finding("queue", False, f"job {seen.job_id} ended without an answer. {seen.log}", _python(site))
+        said = f"job {seen.job_id} ended without an answer ({seen.reason}). {seen.log}"
+        return Finding("queue", False, said, _python(site))
     return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")
 
 

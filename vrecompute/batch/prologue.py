@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
+from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import shell_word
 
-__all__ = ["in_image", "prologue"]
+__all__ = ["APPTAINERS", "in_image", "login_shell", "prologue"]
 
 _APPTAINER = ("apptainer", "exec")
+#: Its names: a fork of it has kept the older one.
+APPTAINERS = frozenset({"apptainer", "singularity"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
 _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -61,11 +65,30 @@ def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def in_image(site: Site, image: str | None) -> str:
-    """Shell words that put the command after them into an image, with a space; empty where there is none."""
+def login_shell(site: Site, variables: Mapping[str, str], command: str) -> list[str]:
+    """The argument list that runs a command beside jobs, with the site's Python and a folder that goes with it.
+
+    The command is shell text.
+    """
+    lines = [*prologue(site, variables), *OWN_FOLDER, f"trap '{DELETE}' EXIT", command]
+    return ["bash", "-l", "-c", "\n".join(lines)]
+
+
+def in_image(site: Site, image: str | None, gpus: int = 0) -> str:
+    """Shell words that put the command after them into an image, with a space; empty where there is none.
+
+    Of itself apptainer shows an image the home, /tmp and the working folder, but not where `$TMPDIR` is, and no GPU.
+    What it says of an image that it unpacks would be the end of the log of a job that fails.
+    """
     if image is None:
         return ""
-    return " ".join(map(shell_word, (*(site.environment.image_command or _APPTAINER), image))) + " "
+    given = site.environment.image_command or _APPTAINER
+    words = [*map(shell_word, (*given, image))]
+    if PurePosixPath(given[0]).name in APPTAINERS and "exec" in given:
+        at = given.index("exec")
+        gpu = ["--nv"] if gpus and not {"--nv", "--rocm"} & set(given) else []
+        words[at : at + 1] = ["--quiet", "exec", "--bind", '"${VRECOMPUTE_TMPDIR:-/tmp}"', *gpu]
+    return " ".join(words) + " "
 
 
 def _setup(line: str) -> str:

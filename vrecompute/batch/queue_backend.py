@@ -86,9 +86,9 @@ class QueueBackend(Backend):
     #: The command with which a user ends jobs by their ids.
     ending: str = "cancel"
 
-    def image_words(self, image: str | None) -> str:
+    def image_words(self, image: str | None, gpus: int = 0) -> str:
         """Shell words that put the command after them into an image, where the system does not."""
-        return "" if self.starts_images else in_image(self.site, image)
+        return "" if self.starts_images else in_image(self.site, image, gpus)
 
     @property
     @abstractmethod

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
+from vrecompute.batch.prologue import APPTAINERS
 from vrecompute.sites.model import Site
 from vrecompute.sites.rules import Diagnostic, at
 
 __all__ = ["queue_rules"]
 
+_BARE = frozenset({"-e", "--cleanenv", "-C", "--containall"})
 
-def queue_rules(site: Site) -> Iterator[Diagnostic]:
-    """Errors where no job could be made or asked about, advice where something given is not used. Pure."""
+
+def queue_rules(site: Site, *, starts_images: bool = False) -> Iterator[Diagnostic]:
+    """Errors where no job could be made or asked about, advice where something given is not used. Pure.
+
+    `starts_images` says that the system puts jobs into images; else their scripts do.
+    """
+    yield from _images(site, starts_images)
     driver = f"the driver {site.backend}"
     if site.access.unicore:
         message = f"{driver} runs commands on a login node; write access: {{ssh: {{host: ...}}}}, or leave access "
@@ -33,3 +41,25 @@ def queue_rules(site: Site) -> Iterator[Diagnostic]:
             "the scheduler takes the only job, so live runs are refused; raise it, or set options.whole_node",
             advice=True,
         )
+
+
+def _images(site: Site, starts_images: bool) -> Iterator[Diagnostic]:
+    environment, words = site.environment, at("environment.image_command")
+    if environment.image is None:
+        return
+    if starts_images:
+        if environment.image_command:
+            message = f"not used: the system of the driver {site.backend} starts images itself; remove it"
+            yield Diagnostic(words, message, advice=True)
+        return
+    command = environment.image_command
+    if command and PurePosixPath(command[0]).name not in APPTAINERS:
+        return
+    for word in _BARE & set(command):
+        message = f"with {word} the variables of a job, such as where its keys are, do not reach the image; remove it"
+        yield Diagnostic(words, message)
+    for name in sorted({"PATH", "LD_LIBRARY_PATH"} & set(environment.variables)):
+        key = f"environment.variables.{name}"
+        message = f"it does not reach the image, whose {name} is its own"
+        message += "; for programs in it write APPTAINERENV_PREPEND_PATH" if name == "PATH" else ""
+        yield Diagnostic(at(key, "environment.image"), message, advice=True)

@@ -32,7 +32,7 @@ _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
     "{{ find . -maxdepth 1 -mtime +{days} "
     "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'node-*.bad' "
-    "-o -name 'secrets-*' -o -name 'condor-*' -o -name 'carried-*' \\) "
+    "-o -name 'secrets-*' -o -name 'condor-*' -o -name 'vre-*.sh' -o -name 'carried-*' \\) "
     "-exec rm -rf -- {{}} + 2> /dev/null || :; }} && pwd"
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.

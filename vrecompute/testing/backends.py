@@ -14,8 +14,9 @@
         def waits_long(self):
             return {"options": {"queue": "full"}}
 
-and, where the system has such limits, `limited` of `suite.Suite`, is all that a driver's own test file needs. What
-the driver's `Capabilities` deny is skipped with that reason, and so is what only a queue has for a driver of none.
+and, where the system has such limits, `limited` of `suite.Suite`, or `imaged` where it starts images itself, is all
+that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that reason, and so is what
+only a queue has for a driver of none.
 """
 
 from __future__ import annotations

@@ -208,16 +208,15 @@ class QueueContract(Suite):
             self.queue(make_backend(limits=Limits(core_hours=0.0001))).check_cluster(1)
 
     def test_a_command_of_a_job_with_an_image_runs_in_it(self, make_backend: Callable[..., Backend]) -> None:
-        """The words of the site start it there; here they only say which image it is."""
+        """The words of the site start it there, or the system does."""
         backend = self.queue(make_backend())
         self.needs(backend, "images")
-        words = ("sh", "-c", 'IN_IMAGE="$0" exec "$@"')
-        environment = replace(backend.site.environment, image="/images/of 'x'.sif", image_command=words)
+        environment, variable = self.imaged(backend.site.environment)
         backend = self.queue(make_backend(environment=environment))
-        tell = self.python("import os; print('in', os.environ['IN_IMAGE'])", image=environment.image)
+        tell = self.python(f"import os; print('in', os.environ[{variable!r}])", image=environment.image)
         job_id, status = self.end(backend, tell)
         assert status.state is State.COMPLETED, backend.logs(job_id)
-        assert "in /images/of 'x'.sif" in backend.logs(job_id)
+        assert f"in {environment.image}" in backend.logs(job_id)
 
     def test_what_the_driver_cannot_give_is_refused(self, backend: Backend) -> None:
         """A container image, GPUs: a job without them would not be the one that was asked for."""

@@ -12,6 +12,7 @@ import pytest
 
 from vrecompute.batch.contract import Backend, Job, JobId, JobStatus
 from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.sites.model import Environment
 
 __all__ = ["Suite"]
 
@@ -84,6 +85,14 @@ class Suite:
     def waits_long(self) -> Mapping[str, Any]:
         """Changes of the site with which jobs wait for longer than a minute. Override it where there are any."""
         pytest.skip(f"{type(self).__name__}.waits_long is not overridden: of what jobs wait here")
+
+    def imaged(self, environment: Environment) -> tuple[Environment, str]:
+        """The environment in an image, and a variable that names it in a job. Override it where the system starts it.
+
+        Here the site's words do, and only say which image it is.
+        """
+        words = ("sh", "-c", 'IN_IMAGE="$0" exec "$@"')
+        return replace(environment, image="/images/of 'x'.sif", image_command=words), "IN_IMAGE"
 
     def hold(self, backend: Backend, job_id: JobId) -> None:
         """Have the system put a running job back and keep it from starting. Override it where that can be done."""

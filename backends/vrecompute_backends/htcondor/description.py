@@ -7,6 +7,7 @@ So one text says all of a job; `submit` takes the lines out of it and hands both
     put back, and may not be requeued             removed: a worker's job is replaced by another
     held for its memory or its time               removed: it would never run
     held by an accident of a machine              released three times where it may be requeued, else removed
+    its image could not be used                   removed after four attempts where it may be requeued, else at once
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.units import to_htcondor_kb, to_htcondor_mb
 from vrecompute.workers.walltime import ATTEMPTS
-from vrecompute_backends.htcondor.holds import ACCIDENTS, OVER_MEMORY, OVER_TIME
+from vrecompute_backends.htcondor.holds import ACCIDENTS, NO_IMAGE, OVER_MEMORY, OVER_TIME
 from vrecompute_backends.htcondor.options import HTCondorOptions
 
 __all__ = ["ONCE", "PREFIX", "WALLTIME", "elsewhere", "header"]
@@ -31,6 +32,12 @@ PREFIX = "#HTCONDOR "
 #: Attributes of our jobs: the walltime in seconds, and whether a job that was put back must not start again.
 WALLTIME, ONCE = "VrecomputeWalltime", "VrecomputeOnce"
 _RELEASES, _RELEASE_S = 3, 60
+# A machine that does not know the attribute would run the job beside its image.
+_IN_IMAGE = (
+    '[ -n "$APPTAINER_CONTAINER$SINGULARITY_CONTAINER" ] || { echo "the pool put this job into no image; '
+    'mend options.image_attribute"; exit 1; }'
+)
+_LOG = "condor-$(Cluster).$(Process).$$([(NumShadowStarts ?: 1) - 1])"
 
 
 def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list[str]:
@@ -40,19 +47,21 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
             f"site {site.name!r}: HTCondor gives one machine to a job, and {job.workers} workers need {shape.nodes}: "
             f"ask for at most {site.workers.processes} (workers.processes)"
         )
+    image = _image(job, options)
     lines: dict[str, str | None] = {
         "universe": "vanilla",
         "batch_name": job_name(job.name),
-        "copy_to_spool": "true",  # the script is gone from here once it is taken
+        # the script is gone from here once it is taken; that of a container cannot be copied, and stays
+        "copy_to_spool": None if "container_image" in image else "true",
         "should_transfer_files": "YES" if options.file_transfer else "NO",
         **_files(job, options),
         # each attempt has a log of its own: HTCondor would begin it anew
-        "output": "condor-$(Cluster).$(Process).$$([(NumShadowStarts ?: 1) - 1]).out",
+        "output": f"{_LOG}.out",
         "stream_output": "true",
         "log": "condor-$(Cluster).log",
         "request_cpus": str(shape.cores),
         **_sizes(shape, options),
-        **_image(job, options),
+        **image,
         **_policy(job),
         "notification": "never",
         "accounting_group": options.accounting_group,
@@ -64,7 +73,8 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
         **{f"+{name}": _value(value) for name, value in _attributes(job, site, options).items()},
         **options.commands,
     }
-    return [f"{PREFIX}{name} = {value}" for name, value in lines.items() if value is not None]
+    guard = [_IN_IMAGE] if job.image is not None and options.image_attribute == "SingularityImage" else []
+    return [*(f"{PREFIX}{name} = {value}" for name, value in lines.items() if value is not None), *guard]
 
 
 def elsewhere(options: HTCondorOptions, nodes: Sequence[str]) -> str:
@@ -101,9 +111,12 @@ def _sizes(shape: Shape, options: HTCondorOptions) -> dict[str, str]:
 def _image(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if job.image is None:
         return {}
+    # what complains before the script begins to write to `output`; the two cannot be one file that grows
+    told = {"error": f"{_LOG}.err", "stream_error": "true"}
     if options.image_attribute == "container_image":
-        return {"universe": "container", "container_image": job.image}
-    return {"+SingularityImage": _value(job.image)}
+        # of itself an absolute path is of a program in the image
+        return {**told, "universe": "container", "container_image": job.image, "transfer_executable": "true"}
+    return {**told, "+SingularityImage": _value(job.image)}
 
 
 def _policy(job: Job) -> dict[str, str | None]:
@@ -117,8 +130,8 @@ def _policy(job: Job) -> dict[str, str | None]:
         f"(JobStatus == 5 && ({OVER_MEMORY} || {OVER_TIME}))",
         f"(JobStatus == 5 && {accident} && !({patience}))",
     ]
-    if not job.requeue:
-        remove.append("(JobStatus == 1 && NumJobStarts > 0)")
+    put_back = "NumJobStarts > 0" if not job.requeue else f"NumShadowStarts > {_RELEASES} && {NO_IMAGE}"
+    remove.append(f"(JobStatus == 1 && {put_back})")
     release = f"JobStatus == 5 && {accident} && {patience} && time() - EnteredCurrentStatus > {_RELEASE_S}"
     return {
         "on_exit_remove": f"({again}) =!= true" if job.requeue else "true",

@@ -32,7 +32,10 @@ __all__ = ["HTCondorBackend"]
 
 _ID = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 #: $1 the spool, $2 an id: the logs of its attempts, one after another.
-_LOGS = 'cd -- "$1" && ls -v -- condor-"$2".*.out 2> /dev/null | while read -r log; do cat -- "$log"; done'
+_LOGS = (
+    'cd -- "$1" && ls -v -- condor-"$2".*.out condor-"$2".*.err 2> /dev/null | '
+    'while read -r log; do cat -- "$log"; done'
+)
 
 
 class HTCondorBackend(QueueDriver):

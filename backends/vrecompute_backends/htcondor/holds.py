@@ -1,4 +1,4 @@
-"""Why HTCondor holds a job, by hold code, in sentences; and which holds are the end of an attempt.
+"""Why HTCondor holds a job, or puts it back, in sentences; and which holds are the end of an attempt.
 
 Source: HTCondor Manual, appendix "Job ClassAd Attributes", HoldReasonCode.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from vrecompute.batch.contract import State
 
-__all__ = ["ACCIDENTS", "OVER_MEMORY", "OVER_TIME", "hold_ends", "why_held"]
+__all__ = ["ACCIDENTS", "NO_IMAGE", "OVER_MEMORY", "OVER_TIME", "hold_ends", "image_failed", "why_held"]
 
 #: Memory: as the starter or the machine's policy says it. Expressions of the submit language.
 OVER_MEMORY = "HoldReasonCode == 34 || (HoldReasonCode == 21 && HoldReasonSubCode == 102)"
 OVER_TIME = "member(HoldReasonCode, {46, 47})"
+#: An image that cannot be started is no hold: the starter tries it first, and the job is put back, time and again.
+_IMAGE_FAILED = "Singularity test failed"
+NO_IMAGE = f'regexp("{_IMAGE_FAILED}", VacateReason ?: "")'
 
 #: Code -> what happened, and what to do.
 _HOLDS = {
@@ -50,6 +53,12 @@ _HOLDS = {
 ACCIDENTS = frozenset({6, 7, 9, 11, 12, 13, 18, 19, 45})
 #: Those of them that are about what was asked, once they stay; the others are about machines.
 _OF_THE_JOB = frozenset({7, 9, 12, 13})
+
+
+def image_failed(vacated: str) -> str:
+    """Why the image of a job could not be used, of the reason that it was put back for; empty if that was another."""
+    _, failed, said = vacated.partition(_IMAGE_FAILED)
+    return why_held(35, said.removeprefix(":")) if failed else ""
 
 
 def hold_ends(code: int | None, subcode: int | None) -> State | None:

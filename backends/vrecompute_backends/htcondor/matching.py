@@ -24,6 +24,9 @@ _SIZES = {
     "RequestCpus": "so many cores free; lower `workers.processes` or `workers.threads`",
     "RequestDisk": "so much disk free; lower `options.disk`",
     "RequestGPUs": "so many GPUs free; lower `workers.gpus`",
+    "HasContainer": "a runtime of containers; use `environment.venv` or `environment.cvmfs` in place of an image",
+    "HasSandboxImage": "a runtime of containers that takes a folder; make `environment.image` a file",
+    "HasSIF": "a runtime of containers that takes a SIF file; unpack `environment.image` to a folder",
 }
 
 

@@ -13,7 +13,7 @@ __all__ = ["htcondor_rules"]
 
 def htcondor_rules(site: Site) -> Iterator[Diagnostic]:
     """What any queue's site must hold, and what a pool without a shared file system has. Pure."""
-    yield from queue_rules(site)
+    yield from queue_rules(site, starts_images=True)
     if site.options.get("file_transfer", True) and site.store.workers_reach and "://" not in (site.store.url or ""):
         yield Diagnostic(
             at("store.workers_reach", "store.url", "options.file_transfer"),

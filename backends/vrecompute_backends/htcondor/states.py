@@ -2,7 +2,7 @@
 
     JobStatus 1 idle             QUEUED; PREEMPTED or NODE_FAIL of a job that was put back and must not start again
               2, 6, 7            RUNNING: also while its files come back, or while it is suspended
-              3 removed          CANCELLED; by its own policy TIMEOUT, or what it was held for
+              3 removed          CANCELLED; by its own policy TIMEOUT, or what it was held for; FAILED for its image
               4 completed        COMPLETED or FAILED; PREEMPTED where it must not start again, and did, and left at once
               5 held             HELD; OOM, TIMEOUT, ... where its own policy removes it for that
 
@@ -19,7 +19,7 @@ from vrecompute.batch.contract import JobStatus, State
 from vrecompute.batch.post_mortem import how_it_ended, near_limit
 from vrecompute.errors import OutOfTime
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
-from vrecompute_backends.htcondor.holds import ACCIDENTS, hold_ends, why_held
+from vrecompute_backends.htcondor.holds import ACCIDENTS, hold_ends, image_failed, why_held
 from vrecompute_backends.htcondor.record import Record
 
 __all__ = ["LEAVES", "WAITS", "status_of", "why_waiting"]
@@ -130,6 +130,8 @@ def _state(record: Record, code: int | None) -> State:
 
 
 def _put_back(record: Record) -> State:
+    if image_failed(record.text("VacateReason")):
+        return State.FAILED
     return State.NODE_FAIL if _MACHINE_LOST.search(record.text("VacateReason")) else State.PREEMPTED
 
 
@@ -159,17 +161,21 @@ def _sentence(record: Record, status: JobStatus, unmatched: str) -> str:
     job_id = record.job_id
     held, _ = _held_for(record)
     reason = record.text("HoldReason") or record.text("LastHoldReason")
+    no_image = image_failed(record.text("VacateReason"))
     if status.state is State.HELD:
         return f"job {job_id} is held: {why_held(held, reason)}"
     if status.state is State.QUEUED:
         again = "was put back, and waits" if record.number("NumShadowStarts") else "waits"
-        return f"job {job_id} {again}: {unmatched or why_waiting(record.text('LastRejMatchReason'))}"
+        waits = unmatched or no_image or why_waiting(record.text("LastRejMatchReason"))
+        return f"job {job_id} {again}: {waits}"
     said = record.text("RemoveReason")
     by = _BY.search(said)
     who = f"user {by[1]}" if by else f"the pool ({said})" if said and "PeriodicRemove" not in said else ""
     sentence = how_it_ended(job_id, status, limit_s=record.number(WALLTIME), by=who)
     if status.state in {State.FAILED, State.NODE_FAIL} and status.exit_code is None and status.signal is None and held:
         return f"{status.state.name}: job {job_id} was held: {why_held(held, reason)}"
+    if status.state is State.FAILED and status.exit_code is None and status.signal is None and no_image:
+        return f"FAILED: job {job_id} on {status.node}: {no_image}"
     if status.state in {State.PREEMPTED, State.NODE_FAIL} and (why := record.text("VacateReason")):
         return f"{sentence} ({why})"
     return sentence

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
-from hashlib import sha256
 
 from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job
@@ -17,8 +17,9 @@ from vrecompute_backends.htcondor.description import PREFIX
 __all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
 
 #: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
-#: with secrets says which they are; those of clusters that are in the queue no more go first, since the client that
-#: would delete them may have been killed. Notes are looked at before the queue is: what is in both is alive.
+#: with secrets, or in a container, whose script HTCondor reads only when it starts, says which they are. Those of
+#: clusters that are in the queue no more go first, since the client that would delete them may have been killed. Notes
+#: are looked at before the queue is: what is in both is alive.
 _SUBMIT = r"""
 cd -- "$1" && umask 077 || exit 1
 note=condor-$(hostname)-
@@ -27,11 +28,12 @@ if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
   for name in $notes; do
     cluster=${name#"$note"}
     printf '%s\n' "$queued" | grep -qx "${cluster%.sent}" && continue
-    read -r folder < "$name" && rm -rf -- "secrets-${folder#secrets-}"-*
+    read -r folder script < "$name" && rm -rf -- "secrets-${folder#secrets-}"-* ${script:+"vre-${script#vre-}"}
     rm -f -- "$name"
   done
 fi
-trap 'rm -f -- "$2"' EXIT
+kept=
+trap '[ -n "$kept" ] || rm -f -- "$2"' EXIT
 cat > "$2" && chmod 700 "$2" || exit 1
 taken=$(
   { sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
@@ -40,7 +42,9 @@ taken=$(
 printf '%s\n' "$taken"
 secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
 cluster=$(printf '%s\n' "$taken" | sed -n 's/^\([0-9][0-9]*\)[.][0-9].*/\1/p')
-[ -z "$secrets" ] || [ -z "$cluster" ] || echo "$secrets" > "$note$cluster.sent"
+[ -n "$cluster" ] || exit 0
+! grep -q "^$3container_image = " "$2" || kept=$2
+[ -z "$secrets$kept" ] || printf '%s %s\n' "${secrets:--}" "$kept" > "$note$cluster.sent"
 :
 """
 #: $1 a name, $2 how old a job may be that has left the queue. First what time it is there.
@@ -94,7 +98,7 @@ def complaint(done: Completed) -> str:
 
 def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """CLUSTER.0 of one job, CLUSTER of several; SubmitError with HTCondor's complaint where it took none."""
-    name = f"vre-{sha256(script.encode()).hexdigest()[:16]}.sh"
+    name = f"vre-{secrets.token_hex(8)}.sh"  # two clusters of one script lose it one after the other
     command = ["sh", "-c", _SUBMIT, "sh", backend.spool, name, PREFIX, str(count)]
     done = condor(backend.access, command, stdin=script.encode(), timeout_s=120)
     said = complaint(done)

@@ -133,6 +133,16 @@ def test_secrets_of_a_client_that_was_killed_go_with_the_next_submission_and_no_
     assert (pool.spool / "secrets-of-another-system").is_dir()
 
 
+def test_the_script_of_a_container_stays_until_its_job_is_in_the_queue_no_more(pool):
+    pool(condor_submit=TAKEN).submit(replace(JOB, image="/images/a"))
+    (script,) = pool.spool.glob("vre-*.sh")
+    pool(condor_submit=TAKEN.replace("7", "8"), condor_q="echo 7").submit(replace(JOB, image="/images/a"))
+    assert len(list(pool.spool.glob("vre-*.sh"))) == 2, "of the same words, and still apart"
+    pool(condor_submit=TAKEN.replace("7", "9"), condor_q="echo 8").submit(JOB)
+    (other,) = pool.spool.glob("vre-*.sh")
+    assert other != script
+
+
 @pytest.mark.parametrize("named", ["../elsewhere", "carried-x", "secrets-0/../../elsewhere", "secrets-" + "0" * 24])
 def test_nothing_else_that_the_queue_names_is_deleted(pool, named, tmp_path):
     (tmp_path / "elsewhere").mkdir()
@@ -151,3 +161,9 @@ def test_a_cancel_that_got_no_answer_is_owed(pool):
     pool(condor_rm="echo 'Job 7.0 not found' >&2; exit 1")
     backend.cancel([])
     assert backend.owed == []
+
+
+def test_machines_whose_number_of_cores_has_a_fraction_are_machines(pool):
+    status = r"printf 'e1\t4.0\t4096\te1\ne2\tundefined\t1\te2\n'"
+    told = pool(condor_status=status, condor_version="echo 23.9.6", condor_config_val="exit 1").survey()
+    assert (told.queue.nodes, told.queue.largest_cores, told.queue.memory_bytes) == (1, 4, 4 << 30)

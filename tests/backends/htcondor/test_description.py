@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -70,8 +71,25 @@ def test_an_image_is_asked_for_in_the_pool_s_way():
     job = replace(JOB, image="/cvmfs/images/worker:latest")
     said = description(job)
     assert (said["universe"], said["container_image"]) == ("container", job.image)
+    assert (said["transfer_executable"], "copy_to_spool" in said) == ("true", False), "the script is not one of it"
+    assert said["error"].endswith(".err"), "what complains before the script does"
     said = description(job, image_attribute="SingularityImage")
     assert (said["universe"], said["+SingularityImage"]) == ("vanilla", f'"{job.image}"')
+    assert (said["copy_to_spool"], "error" in description()) == ("true", False)
+
+
+@pytest.mark.parametrize(("inside", "code"), [({}, 1), ({"APPTAINER_CONTAINER": "a"}, 0)])
+def test_a_script_that_the_pool_puts_into_no_image_does_not_begin(inside, code, tmp_path):
+    backend = HTCondorBackend(replace(SITE, options={"image_attribute": "SingularityImage"}))
+    script = backend.script(replace(JOB, image="/a"))
+    assert script.startswith("#!/bin/bash\n"), "no login, which would set the PATH of the image anew"
+    assert backend.script(JOB).startswith("#!/bin/bash -l\n")
+    (tmp_path / "ad").write_text("ClusterId = 1\nProcId = 0\nVrecomputeOnce = false\nNumShadowStarts = 1\n")
+    given = {"PATH": "/usr/bin:/bin", "_CONDOR_JOB_AD": "ad", "TMPDIR": str(tmp_path), **inside}
+    run = {"cwd": tmp_path, "env": given, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(["bash", "-c", script], **run)
+    assert done.returncode == code, done
+    assert ("mend options.image_attribute" in done.stdout) == bool(code)
 
 
 def test_secrets_are_brought_by_the_pool_and_nothing_comes_back():

@@ -28,6 +28,8 @@ IDLE = {"ClusterId": 7, "ProcId": 0, "JobStatus": 1, "LastRejMatchReason": "no m
     [
         ("[5]           0  TARGET.Memory >= RequestMemory", "none of 2 machines has so much memory free"),
         ("[7]           0  TARGET.Cpus >= RequestCpus", "lower `workers.processes`"),
+        ("[1]           0  TARGET.HasContainer", "none of 2 machines has a runtime of containers; use"),
+        ("[2]           0  TARGET.HasSIF", "unpack `environment.image` to a folder"),
         ('[1]           0  Machine == "nowhere"', 'has `Machine == "nowhere"`; mend `options.requirements`'),
         ("[3]           1  A == 1\n[4]           0  [0] && [3]", "meets all that it requires"),
         ("[5]           2  TARGET.Memory >= RequestMemory", ""),

@@ -64,3 +64,10 @@ def test_the_examples_ask_for_their_class_of_run_time_and_their_memory():
     shared = HTCondorBackend(load_site(str(EXAMPLES / "desy-naf.yaml"))).describe(1)
     for line in ("+RequestRuntime = 10800", "request_memory = 1536", "should_transfer_files = NO"):
         assert f"#HTCONDOR {line}" in shared
+
+
+def test_words_that_start_an_image_are_not_used_by_a_pool_that_does_it_itself():
+    environment = "environment: {image: /a, image_command: [apptainer, exec], variables: {PATH: /b}}\n"
+    Path("there.yaml").write_text(f"{HEAD}store: {{workers_reach: false}}\n{environment}")
+    (advice,) = examine_site(Path("there.yaml")).read.advice
+    assert "environment.image_command: not used" in str(advice)

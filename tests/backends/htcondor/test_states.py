@@ -18,6 +18,7 @@ RUN = {
 }  # fmt: skip
 AGAIN = {"VrecomputeOnce": False}
 BY_POLICY = {"JobStatus": 3, "RemoveReason": "The job attribute PeriodicRemove expression '...' evaluated to TRUE"}
+NO_IMAGE = {"NumJobStarts": 1, "VacateReason": "Error from slot1@e1: Singularity test failed:FATAL: no image /a.sif"}
 BY_ALICE = {"JobStatus": 3, "RemoveReason": "via condor_rm (by user alice)", "EnteredCurrentStatus": 1010}
 
 
@@ -62,6 +63,10 @@ def told(**changes):
         ),
         ({"JobStatus": 1, "NumJobStarts": 1}, State.PREEMPTED, "was preempted by another job"),
         ({"JobStatus": 1, "NumJobStarts": 1, **AGAIN}, State.QUEUED, "was put back, and waits"),
+        ({"JobStatus": 1, **NO_IMAGE, **AGAIN}, State.QUEUED, "put back, and waits: its container image could not be"),
+        ({"JobStatus": 1, **NO_IMAGE}, State.FAILED, "on e1: its container image could not be used; mend `env"),
+        ({**BY_POLICY, **NO_IMAGE, **AGAIN}, State.FAILED, "mend `environment.image` (FATAL: no image /a.sif)"),
+        ({"JobStatus": 4, "ExitCode": 3, **NO_IMAGE, **AGAIN}, State.FAILED, "ended with exit code 3"),
         ({"JobStatus": 4, "NumJobStarts": 2, "NumShadowStarts": 2, "ExitCode": 75}, State.PREEMPTED, "was preempted"),
         ({"JobStatus": 4, "NumJobStarts": 1, "ExitCode": 75}, State.FAILED, "exit code 75"),
         ({"JobStatus": 4, "NumJobStarts": 2, "ExitCode": 75, **AGAIN}, State.FAILED, "exit code 75"),

@@ -32,6 +32,11 @@ def check(text):
             "5:24: options.directives.add",
             "write options.cluster",
         ),
+        (
+            "environment: {image: /a.sif, image_command: [/sw/apptainer, exec, -C]}",
+            "5:30: environment.image_command",
+            "with -C the variables of a job",
+        ),
         ("options: {cluster: all}", "5:20: options.cluster", "write the name of a cluster"),
         ("options: {cluster: beta, prefer: pyslurm}", "5:34: options.prefer", "write prefer: commands"),
         ("scheduler_runs: gateway", "5:17: scheduler_runs", "did you mean 'allocation'?"),
@@ -60,6 +65,11 @@ def test_what_cannot_work_is_an_error_with_its_place(text, place, words):
             "access: {ssh: {host: login}}\nscheduler_runs: login\noptions: {prefer: pyslurm}",
             "7:19: options.prefer",
             "commands are used",
+        ),
+        (
+            "environment: {image: /a.sif, variables: {PATH: '/a:$PATH'}}",
+            "5:48: environment.variables.PATH",
+            "write APPTAINERENV_PREPEND_PATH",
         ),
         ("access: {ssh: {host: login}}\nscheduler_runs: client", "6:17: scheduler_runs", "runs on the login node"),
     ],

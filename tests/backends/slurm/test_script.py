@@ -315,7 +315,13 @@ def test_a_command_is_started_in_the_image_and_the_image_on_the_nodes():
     assert started.startswith("srun ")
     assert ' "podman" "run" "--volume=$HOME:/h;id" "$PROJECT/the image.sif" sh -c ' in started
     plain = SlurmBackend(replace(SITE, environment=Environment(image="/a.sif"), options={}))
-    assert '\n"apptainer" "exec" "/a.sif" true\n' in plain.script(Job("a", ("true",), image="/a.sif"))
+    sees = '--quiet exec --bind "${VRECOMPUTE_TMPDIR:-/tmp}"'
+    assert f'\n"apptainer" {sees} "/a.sif" true\n' in plain.script(Job("a", ("true",), image="/a.sif"))
+    assert f' {sees} --nv "/a.sif" true\n' in plain.script(Job("a", ("true",), image="/a.sif", gpus=1))
+    command = ("/sw/bin/singularity", "exec", "--rocm", "--bind", "/p")
+    amd = SlurmBackend(replace(SITE, environment=Environment(image="/a.sif", image_command=command)))
+    started = f'\n"/sw/bin/singularity" {sees} "--rocm" "--bind" "/p" "/a.sif" true\n'
+    assert started in amd.script(Job("a", ("true",), image="/a.sif", gpus=1))
     with pytest.raises(UsageError, match="would start its workers by srun from inside of the image"):
         imaged.script(Job("a", ("true",), workers=1, image="$PROJECT/the image.sif"))
     assert '"/a.sif" python -m vrecompute.batch.allocation' in plain.script(
