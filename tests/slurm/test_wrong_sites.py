@@ -76,9 +76,9 @@ STATIC = {
         "access: {ssh: {host: a.example.org}}\nnetwork: {compute_outbound: none}\n",
         {"scheduler_runs": "'allocation'"},
     ),
-    "detached runs whose jobs reach no store": (
-        "scheduler_runs: none\nstore: {url: /data/runs, workers_reach: false}\n",
-        {"store.workers_reach": "let a scheduler run"},
+    "an image that hides the job's variables": (
+        "environment: {venv: null, image: /i.sif, image_command: [apptainer, exec, --cleanenv]}\n",
+        {"environment.image_command": "cleanenv"},
     ),
     "stores that are none": (
         "store: {url: 'root://eos.example.org//x', endpoint: 'https://o.example.org'}\nstage: {scratch: scratch}\n",

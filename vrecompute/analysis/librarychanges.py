@@ -10,6 +10,7 @@ import ast
 import builtins
 import re
 import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -223,15 +224,20 @@ class Look:
         if kind == "library":
             return top in _TWICE or (top in _SYSTEM and not _SYSTEM_TWICE.isdisjoint(names[:2]))
         if kind == "own":  # a method of plain data, as `settings.items()`
-            return isinstance(self.members.get(names[0]), _PLAIN)
+            return isinstance(self._held(names[0]), _PLAIN)
         if kind == "local":  # not what a name holds that is given
             return names[0] == "" or len(names) > 1
         return names[0] not in _NOT_TWICE
 
+    def _held(self, name: str) -> Any:
+        """What a name holds by now; None for a weak proxy, which may be dead and answers no question then."""
+        held = self.members.get(name)
+        return None if issubclass(type(held), weakref.ProxyTypes) else held
+
     def _kind(self, value: ast.expr) -> tuple[str, str]:
         """Whose the object is that a chain of attributes, items and calls begins with, and its topmost module."""
         name = chain(value)[0]
-        held = self.members.get(name)
+        held = self._held(name)
         if isinstance(held, ModuleType):
             module = held.__name__
         elif name in self.imports:
@@ -252,7 +258,7 @@ class Look:
             return getattr(holder, value.attr, None) if isinstance(holder, ModuleType) else None
         if not isinstance(value, ast.Name):
             return None
-        known = self.members.get(value.id)
+        known = self._held(value.id)
         return known if known is not None else sys.modules.get(self.imports.get(value.id, ""))
 
     def _own_function(self, value: ast.expr) -> FunctionType | None:
@@ -261,7 +267,7 @@ class Look:
 
     def _is_bound(self, name: str) -> bool:
         """Whether a name leads to a Client, to what one gave, or to the class."""
-        held = self.members.get(name)
+        held = self._held(name)
         if held is None and (module := sys.modules.get(self.imports.get(name, ""))) is not None:
             held = getattr(module, name, module)
         if isinstance(held, ModuleType):
