@@ -215,6 +215,25 @@ def test_shares_that_read_two_versions_of_a_file_give_the_latest(tmp_path, dask,
     assert (outcome.summary.status, counters["sum"]) == ("complete", EVENTS + 1000 * (change == "edited"))
 
 
+def test_machines_with_copies_of_their_own_agree(tmp_path, dask):
+    """Each finds files with other times and inodes than the first, and has read no more than its own share of them."""
+    store = DirStore(tmp_path / "store")
+    paths = [write(tmp_path / name, 1) for name in ("a.root", "b.root")]
+    (tmp_path / "total.py").write_text(TOTAL)
+    settings = Settings(chunk_bytes=110_000, allow_duplicates=True)
+    request = Request(str(tmp_path / "total.py"), [str(path) for path in paths], {}, settings=settings)
+    analysis, manifest = prepare(request, store, "local", None)
+    manifest = replace(manifest, shares=2)
+    manifest.write(store)
+    for index in range(2):
+        assert not ShareRunner(dask, store, manifest, analysis, Share(index, 2)).carry_out().failures
+        for path in paths:
+            os.utime(path)
+    found = gathered(store, manifest)
+    assert found.needed() == []
+    assert Merger(store, analysis, found).execute().summary.status == "complete"
+
+
 class Interrupted(Runner):
     """Dies when most of its chunks are there."""
 

@@ -79,6 +79,7 @@ class ShareRunner(Runner):
         self.log = _Silent(store, manifest)
         self.planner.begins = share.index / share.count
         self._own = range(0)
+        self._opened: set[str] = set()  # origins of its files as the first share found them
         self._there = (0, 0)
 
     def carry_out(self) -> ShareEnd:
@@ -96,7 +97,7 @@ class ShareRunner(Runner):
             *self._there,
             tuple(self.tally.failures),
             self.tally.counts(),
-            self.tally.origins,
+            {first: now for first, now in self.tally.origins.items() if first in self._opened},
         )
         if not self._cancelled:
             end.write(self.store, self.manifest)
@@ -116,19 +117,23 @@ class ShareRunner(Runner):
         return stock(self.store, plan, self.manifest.run, self.planner.prove, settled=True, within=self._own)
 
     def _settled(self, plan: Plan) -> Plan:
-        """The plan of the share that had one first, for the same code, of files as they are now."""
+        """The plan of the share that had one first, for the same code, of its own files as they are now.
+
+        Those of other shares are left as they were found: a machine may have copies of its own, and no share compares
+        files that it does not read.
+        """
         name, data = shared_plan_name(self.manifest), to_data(plan)
-        if write_document(self.store, name, "plan", data):
+        first = plan if write_document(self.store, name, "plan", data) else read_plan(self.store, name)
+        own = self.share.chunks(first)
+        files = [first.sources[number] for number, *_ in first.slices(own.start, own.stop)]
+        self._opened = {source.origin for source in files}
+        if first.work != plan.work or canonical_json(to_data(first)) == canonical_json(data):
             return plan
-        first = read_plan(self.store, name)
-        known = first.are_now(plan.origins)
-        if known.work != plan.work or canonical_json(to_data(first)) == canonical_json(data):
-            return plan
+        mine = {(source.sample, source.path) for source in files}
+        known = first.are_now({place: origin for place, origin in plan.origins.items() if place in mine})
         self.tally.are_now(first, known)
         # what other shares read of a file that changed since can be compared with it only by the digests of all of it
-        own = self.share.chunks(known)
-        mine = {known.sources[number].origin for number, *_ in known.slices(own.start, own.stop)}
-        self.tally.disturbed |= mine - set(first.origins.values())
+        self.tally.disturbed |= set(known.origins.values()) - set(first.origins.values())
         return known
 
     def _wanted(self, plan: Plan) -> NDArray[np.bool_]:
