@@ -1,4 +1,4 @@
-"""CI's lanes: at most three side by side, each within a stated budget; a table says what each of them took.
+"""CI's lanes: at most two side by side, each within a stated budget; a table says what each of them took.
 
     unit     every test that needs no lab, on the oldest Python here (`make test`)
     wheel    the wheel, away from the checkout, on each Python here; on the newest also the tests that may tell them
@@ -37,7 +37,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ["VRECOMPUTE_LAB_CACHE"])
-AT_ONCE = 3
+AT_ONCE = 2
 UNSTABLE_AT_MOST = 2
 # A lane that needs this many times its budget hangs, or the machine does.
 PATIENCE = 3
