@@ -156,7 +156,7 @@ def shell(words: str) -> list[str]:
 def unit(lane: Lane, pythons: list[Path]) -> None:
     """Every test that needs no lab."""
     # labs have clocks of their own: the others give way to them
-    make = f"nice -n 10 make --no-print-directory PYTHON={pythons[0]} test"
+    make = f"nice -n 5 make --no-print-directory PYTHON={pythons[0]} test"
     how = "-n 3 --dist loadfile --durations=40 -m 'not lab'"  # many wait: more at once than there are cores
     lane.pytest(quoted(make, how), environment={"VRECOMPUTE_REQUIRE": "data"})
 
@@ -222,7 +222,7 @@ def wheel(lane: Lane, pythons: list[Path]) -> None:
             places.append(place)
         chosen = f"{TELLING} tests/config tests/test_codedigest.py tests/test_packaging.py"
         chosen += " tests/test_python_minors.py tests/test_records.py tests/execution/test_byvalue.py"
-        tests = f"nice -n 12 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
+        tests = f"nice -n 7 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         others = {"VRECOMPUTE_OTHER_PYTHON": str(places[-2] / "python")} if places[1:] else {}
         lane.pytest(shell(tests), where=away, environment=others)
 
@@ -235,7 +235,7 @@ def newest(lane: Lane, pythons: list[Path]) -> None:
         pip(place, "--upgrade", "--upgrade-strategy", "eager", "--force-reinstall", "--no-deps", str(made))
         pip(place, "--upgrade", "--upgrade-strategy", "eager", f"{made}[test]")
         chosen = f"{TELLING} tests/execution/test_runner.py tests/workers/test_dask_hooks.py"
-        tests = f"nice -n 15 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
+        tests = f"nice -n 10 {place}/python -m pytest -q --hypothesis-profile=brief -m '{WITHOUT_LABS}' {chosen}"
         lane.pytest(shell(tests), where=away)
 
 

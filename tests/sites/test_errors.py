@@ -85,7 +85,7 @@ WRONG = {
         "workers: {memory: 80}\nstage: {scratch: /s, quota: '2000'}\n",
         [
             "4:19: workers.memory: 80 has no unit | did you mean '80GiB'",
-            "5:29: stage.quota: '2000' has no unit | did you mean '2000GiB'",
+            "5:29: stage.quota: '2000' has no unit | did you mean '2000MiB' or '2000B'",
         ],
     ),
     "memory in a unit nobody knows": (

@@ -47,7 +47,7 @@ class _First:
 class Purity:
     """Of one analysis in this process, whose tasks share what it keeps.
 
-    `compute` makes the Result of a chunk and the digest of its data. What is found is told by an AnalysisError.
+    `compute` makes the Result of a chunk and the digest of its data. An AnalysisError says what is found.
     """
 
     def __init__(self) -> None:

@@ -117,10 +117,10 @@ class ShareRunner(Runner):
         return stock(self.store, plan, self.manifest.run, self.planner.prove, settled=True, within=self._own)
 
     def _settled(self, plan: Plan) -> Plan:
-        """The plan of the share that had one first, for the same code, of its own files as they are now.
+        """The plan of the share that had one first, for the same code, with the files of this share as they are now.
 
-        Those of other shares are left as they were found: a machine may have copies of its own, and no share compares
-        files that it does not read.
+        Files of other shares are left as they were found: each machine may have copies, and no share compares files
+        that it does not read.
         """
         name, data = shared_plan_name(self.manifest), to_data(plan)
         first = plan if write_document(self.store, name, "plan", data) else read_plan(self.store, name)
