@@ -141,6 +141,24 @@ def test_all_clients_of_a_user_keep_off_until_the_time_is_over(site, tmp_path, m
     assert not file.exists()
 
 
+def test_jobs_that_are_submitted_one_after_another_cost_one_look(site, monkeypatch):
+    set_nodes("n1", "n2")
+    backend, looks = Noded(site), []
+    run = backend.access.run
+    monkeypatch.setattr(
+        backend.access,
+        "run",
+        lambda command, **how: looks.append("cat -- node-" in str(command)) or run(command, **how),
+    )
+    for _ in range(3):
+        backend.submit(suite.TestMyDriver().job("true"))
+    assert sum(looks) == 1
+    now = time.time()
+    monkeypatch.setattr("vrecompute.batch.left_out.time.time", lambda: now + 31)
+    backend.submit(suite.TestMyDriver().job("true"))
+    assert sum(looks) == 2
+
+
 def test_a_job_that_the_system_takes_nowhere_else_goes_there_all_the_same(site, caplog):
     set_nodes("n1")
     backend = Noded(site)

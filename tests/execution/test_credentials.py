@@ -256,7 +256,10 @@ def test_a_token_reaches_jobs_of_a_queue_as_a_secret_file_alone(guarded, tmp_pat
     with Client(site, workers=1) as client:
         here = client.run(sums, str(tmp_path / "served" / "a.root")).report(timeout_s=240)
         live = client.run(sums, address, reuse=False)
-        look = lambda: seen.append(listed(guarded.token, "VRECOMPUTE_JOB="))  # noqa: E731
+
+        def look():
+            seen.append(listed(guarded.token, "VRECOMPUTE_JOB="))
+
         assert comes_true(lambda: look() or live.status != "running", 240)
         assert live.report().result_sha256 == here.result_sha256
         script = client.explain(sums, address, detach=True).script

@@ -88,7 +88,10 @@ def test_a_detached_job_of_a_site_that_says_so_has_signed_addresses_and_no_key(
     with Client(site, workers=1) as client:
         live = client.run(sums, address, chunk_bytes=1000).report(timeout_s=240)
         run = client.submit(sums, address, chunk_bytes=1000, reuse=False, sleep_s=0.2)
-        brought = lambda: kept.append({path.name for path in held(tmp_path, "X-Amz-Sig")})  # noqa: E731
+
+        def brought():
+            kept.append({path.name for path in held(tmp_path, "X-Amz-Sig")})
+
         assert comes_true(lambda: brought() or run.status == "complete", 240), run.report().failures
         assert run.report().result_sha256 == live.result_sha256
         text = client.explain(sums, address, detach=True).script + run.logs()

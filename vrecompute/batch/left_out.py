@@ -1,7 +1,7 @@
 """`LeftOut`: nodes that jobs of this user are kept off for a while, known to all of the user's clients.
 
 Each is a file of the spool, `node-NAME.bad`, whole from the start: a JSON object of the node, until when (seconds since
-1970), and why. Deleting it lets jobs go there again.
+1970), and why. Deleting it lets jobs go there again, those of a client that looked of late half a minute later.
 """
 
 from __future__ import annotations
