@@ -112,7 +112,8 @@ class Purity:
         if is_same:
             how = "its Result of one chunk changes with that of another. Return a copy, or make it anew"
         else:
-            how = f"its Result depends on that: events {start}-{stop} of {source.path} gave two. Make it anew"
+            events = f"events {start}-{stop} of {source.path}"
+            how = f"its Result depends on that: {events} gave two different Results. Make it anew"
         raise AnalysisError(f"{who} changes {what}, and {how} inside {who}, for each chunk")
 
 
