@@ -120,6 +120,10 @@ DONE = {
         ["get_ipython().execution_count += 1", "math.a = 1\nboom()\nmath.b = 1"],
         "math.a",
     ),
+    "a cell that imports what its functions call": (
+        ["import os.path as p\nclass A(A):\n    def process(self, events):\n        return p.join(p.abspath(''), 'x')"],
+        "",
+    ),
     "a module that is never imported": (["def f():\n    import lazy\n    from lazy.x import y\nmath.a = 1"], "math.a"),
     "an import that raised, done once more": (
         ["try:\n    import absent\nexcept ImportError:\n    pass", "math.absent = 1"],
