@@ -196,6 +196,28 @@ def test_what_is_not_known_to_be_done_is_refused(cells, case):
     assert cells(*texts, "show()").startswith(f"refused: {says}")
 
 
+def test_a_module_changes_what_its_text_did_when_it_was_loaded(cells, tmp_path):
+    def written(text: str) -> str:
+        (tmp_path / "edited.py").write_text(f"import math\n{text}\n")
+        return f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import edited"
+
+    start = ["import importlib", written("math.a = 1")]
+    assert cells(*start, "show()") == "math.a"
+    written("math.bee = 1")
+    assert cells(start[1].rpartition(";")[2].strip(), "show()") == "math.a", "not loaded anew"
+    assert cells("import importlib, edited", "importlib.reload(edited);", "show()") == "math.bee"
+    written("math.sea = 1\nraise KeyError\nmath.b = 1")
+    says = "refused: edited.py:2 changes math.sea inside edited.py, whose reload raised"
+    assert cells("import importlib, edited", "importlib.reload(edited);", "show()").startswith(says)
+
+
+def test_a_module_that_was_edited_before_the_first_look_at_it_is_refused(cells, tmp_path):
+    (tmp_path / "early.py").write_text("import math\nmath.a = 1\n")
+    edit = f"open({str(tmp_path / 'early.py')!r}, 'w').write('import math\\nmath.bee = 1\\n');"
+    said = cells(f"sys.path[:0] = [{str(tmp_path)!r}]; sys.dont_write_bytecode = False; import early", edit, "show()")
+    assert said.startswith("refused: early.py:2 changes math.bee inside a module, whose file was edited after it was")
+
+
 def test_what_is_not_known_to_be_done_and_may_alter_numbers_makes_the_run_not_reusable(cells):
     said = cells("for os.environ['CUTX'] in '12':\n    boom()", "exec(str(1))", "show()")
     assert "changes os.environ inside the `for` block of line 1, which raised NameError" in said

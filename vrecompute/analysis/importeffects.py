@@ -28,8 +28,8 @@ from vrecompute.analysis.carriedtext import hides_errors
 from vrecompute.analysis.cells import is_notebook
 from vrecompute.analysis.coderange import is_user
 from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here
-from vrecompute.analysis.moduletexts import absent_text, imported_by, texts_of
-from vrecompute.analysis.underway import RUNNING, Course, ended, frames_of, text_course
+from vrecompute.analysis.moduletexts import absent_text, imported_by, reloaded_by, texts_of
+from vrecompute.analysis.underway import ENDED, RUNNING, Course, ended, frames_of, text_course
 from vrecompute.errors import AnalysisError, UsageError
 
 __all__ = ["Effects", "apply", "effects_of"]
@@ -88,6 +88,9 @@ def effects_of(modules: Iterable[str]) -> Effects:
                 of_text.add_raised(in_part, course, found)
             for node in in_part:
                 visit_raised(node, module)
+                for reloaded in reloaded_by(here(node), module):
+                    for again, _ in texts_of(sys.modules[reloaded], ENDED):
+                        _OfText(again, again.imports, {}, script=False).add_absent(found, "reload")
 
     def visit_raised(node: ast.stmt, module: ModuleType) -> None:
         """Visit modules that a statement imported and that are not there: their import raised."""
@@ -238,21 +241,22 @@ class _OfText:
                 if len(nodes) > 1 or course.where or not _is_all_or_nothing(part, look):
                     self._leave_unknown(look, f"inside {course.where or _title(part)}, {course.why}", part, found)
 
-    def add_absent(self, found: _Found) -> None:
+    def add_absent(self, found: _Found, what: str = "import") -> None:
         """A module whose import raised: any of its statements may have been done, and what they call too."""
         for node in ast.walk(self.text.tree):
             if isinstance(node, ast.stmt) and not hasattr(node, "body"):
                 look = self._look(found, script=False)
                 look.at(node)
                 found.seeds |= _seeds(look)
-                instead = "write it where the import is, and alone"
-                why = f"inside {self.text.name}, whose import raised"
+                instead = f"write it where the {what} is, and alone"
+                why = f"inside {self.text.name}, whose {what} raised"
                 found.left += [_Left(change, why, instead, ast.unparse(node)) for change in look.changes]
 
     def _leave_unknown(self, look: Look, why: str, node: ast.stmt, found: _Found) -> None:
         instead = "write it once more in a cell, and alone"
         if not self._is_cell:
-            instead = f"write it alone at the top level of {self.text.name}, and start that again"
+            start = "start that again" if self.script else "import that in a new process"
+            instead = f"write it alone at the top level of {self.text.name}, and {start}"
         found.left += [_Left(change, why, instead, ast.unparse(node)) for change in look.changes]
 
     def _parts(self, node: ast.stmt) -> list[ast.stmt]:
