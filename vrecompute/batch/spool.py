@@ -40,8 +40,8 @@ _MAKE = (
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
 _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
-#: $1 the spool; then, in pairs, a folder of secrets and the id of its job, which may have ended and deleted it already.
-_OWN = f'cd -- "$1" && while shift && [ $# -gt 1 ]; do {{ echo "$2" > "$1/{OWNER}"; }} 2> /dev/null; shift; done; :'
+#: $1 the spool. Each line of stdin: a folder of secrets and the id of its job, which may have deleted it already.
+_OWN = f'cd -- "$1" && while read -r folder id; do {{ echo "$id" > "$folder/{OWNER}"; }} 2> /dev/null; done; :'
 #: $1 the spool, $2 ids with commas: the folders of secrets of these jobs are deleted.
 _DISOWN = rf"""cd -- "$1" && for owner in secrets-*/{OWNER}; do
   {{ read -r id < "$owner"; }} 2> /dev/null && case ",$2," in *",$id,"*) rm -rf -- "${{owner%/*}}" ;; esac
@@ -121,8 +121,8 @@ class Spool:
                 self._secrets[job_id] = folders
         if owned:
             with contextlib.suppress(Unavailable):
-                pairs = [word for pair in zip(owned, ids, strict=True) for word in pair]
-                self.access.run(["sh", "-c", _OWN, "sh", self.path, *pairs])
+                pairs = (f"{folder} {job_id}\n" for folder, job_id in zip(owned, ids, strict=True))
+                self.access.run(["sh", "-c", _OWN, "sh", self.path], stdin="".join(pairs).encode())
 
     def told(self, folders: Mapping[JobId, str]) -> None:
         """The system says which folder it brings the secrets of jobs from, also of those of another process."""

@@ -92,7 +92,7 @@ class LeftoverContract(Suite):
     def test_nothing_is_left_of_a_job_that_ended_behind_the_back_of_its_client(
         self, make_backend: Callable[..., Backend]
     ) -> None:
-        """Such as by the batch system's own command; whoever learns of the end deletes the secrets."""
+        """Such as by the batch system's own command; any process that learns of the end deletes the secrets."""
         before = self._secrets(self.queue(make_backend()))
         job_id = (submitter := make_backend()).submit(self._private(_LITTERS, "behind", requeue=True))
         self.until_said(submitter, job_id, "folder ", " there")
@@ -117,7 +117,7 @@ class LeftoverContract(Suite):
     def test_a_process_that_is_told_to_end_takes_its_waiting_jobs_along(
         self, make_backend: Callable[..., Backend], number: signal.Signals
     ) -> None:
-        """Nobody else knows of them: they would begin hours later, and find nobody to work for."""
+        """No other process knows of them: they would begin hours later, and find no client."""
         queue = self.queue(make_backend())
         before, waits = self._secrets(queue), self.waits_long()
         given = cloudpickle.dumps((lambda: make_backend(**waits), self._private(_LITTERS, f"told-{number.name}")))
@@ -136,7 +136,7 @@ class LeftoverContract(Suite):
         assert self._secrets(queue) <= before
 
     def _private(self, program: str, how: str, **changes: Any) -> Job:
-        """A job with a secret of its own."""
+        """A job with a secret that no other has."""
         secret = f"s3cr3t {time.time_ns()}".encode()
         return self.python(program, how, name=f"left-{how}", secret_files={"key": secret}, **changes)
 
