@@ -6,6 +6,7 @@ import logging
 import resource
 import shutil
 import subprocess
+import time
 
 import pytest
 
