@@ -128,6 +128,22 @@ def test_a_head_that_cannot_be_is_read_around(client, told, monkeypatch, tmp_pat
     assert states(client.store, client) == WANTED
 
 
+@pytest.mark.parametrize(
+    ("state", "is_told"),
+    [
+        (State.CANCELLED, "cancelled"),
+        (State.NODE_FAIL, "interrupted"),
+        (State.COMPLETED, "running"),
+        (State.QUEUED, "running"),
+        (State.UNKNOWN, "running"),
+    ],
+)
+def test_a_run_that_spoke_a_moment_ago_has_ended_with_its_job(client, told, monkeypatch, state, is_told):
+    monkeypatch.setattr(client.backend, "poll", lambda ids: {i: JobStatus(state) for i in ids})
+    listed = {run.run: run.state for run in list_runs(client.store, lambda site: client.backend.poll)}
+    assert listed[told[1]] == is_told
+
+
 def test_a_head_never_makes_a_run_complete(client, told, monkeypatch, tmp_path):
     another_machine(monkeypatch, tmp_path)
     manifest = read_manifest(client.store, told[2])
@@ -195,7 +211,7 @@ def test_each_site_that_this_machine_knows_is_asked_once_and_no_other(client, to
     assert [run.state for run in runs] == ["queued", "queued", "submitted", "submitted"]
     assert runs[0].reason == "job waits: it is next"
     assert [run.job for run in runs] == ["90", "91", "92", "93"]
-    assert sorted(map(sorted, asked)) == [["2", "3", "4", "5"], ["90", "91"]]
+    assert sorted(map(sorted, asked)) == [["1", "2", "3", "4", "5"], ["90", "91"]]
     assert [made.attach(run.run).status for run in runs] == ["queued", "queued", "submitted", "submitted"]
     assert len(asked) == 4
     made.close()

@@ -345,8 +345,12 @@ class Client(Closing):
         return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
 
     def _full_name(self, run: str) -> str:
-        """A run's name from its beginning or end, where only one fits."""
+        """A run's name from its beginning or end, where only one fits; "last" is the newest."""
         names = self.store.children("runs")
+        if run == "last":
+            if not names:
+                raise UnknownRun(f"there is no run in {self.store.url}; name the store or the site of the run")
+            return max(names)
         fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
         if len(fitting) > 1:
             raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")

@@ -36,6 +36,8 @@ class RunFacts(NamedTuple):
     reason: str = ""  # why its job waits, or how it ended
 
 
+#: Of these a site is asked: a Runner that spoke a moment ago may have died with its job since.
+_ASKED = frozenset({"interrupted", "running"})
 # Requests to the store that are under way at once.
 _AT_ONCE = 8
 
@@ -44,7 +46,8 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
     """The runs of a store that have all `labels`, oldest first; one that is damaged has none.
 
     A detached run for which no Runner speaks is what the poll of its site, by name, asked once for all of that site,
-    says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`.
+    says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`. One
+    whose Runner spoke a moment ago is `running`, unless its job has been ended.
 
     Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
     is missing, damaged or older costs a look at all that it has.
@@ -65,7 +68,7 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
         if facts is None or not labels.items() <= facts.labels.items():
             continue
         found.append(facts._replace(job=next(iter(its_jobs), "")))
-        if its_jobs and facts.state == "interrupted":
+        if its_jobs and facts.state in _ASKED:
             jobs.setdefault(its_site, {})[run] = its_jobs
     told: dict[str, RunFacts] = {run.run: run for run in found}
     for its_site, ids in jobs.items():
@@ -73,11 +76,28 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
         said = {} if poll is None else poll([job for each in ids.values() for job in each])
         for run, each in ids.items():
             status = together([said.get(job, JobStatus(State.UNKNOWN)) for job in each])
-            state = "submitted" if poll is None else state_of_job(status)
-            if state == "interrupted" and len(each) > 1 and cancel_requested(store, run):
-                state = "cancelled"
+            if told[run].state == "running":
+                told[run] = _of_running(store, told[run], status)
+                continue
+            state = "submitted" if poll is None else _by_jobs(store, run, status, len(each))
             told[run] = told[run]._replace(state=state, reason="" if poll is None else status.reason)
     return list(told.values())
+
+
+def _by_jobs(store: Store, run: str, status: JobStatus, jobs: int) -> str:
+    """The state of a run for which its jobs alone speak."""
+    state = state_of_job(status)
+    return "cancelled" if state == "interrupted" and jobs > 1 and cancel_requested(store, run) else state
+
+
+def _of_running(store: Store, run: RunFacts, status: JobStatus) -> RunFacts:
+    """A run whose Runner spoke a moment ago, which its job has outlived or not."""
+    if not status.state.terminal or status.state is State.COMPLETED:
+        return run
+    now = _look(store, run.run).facts  # it may have said how it ended while its site was asked
+    if now is not None and now.state != "running":
+        return run._replace(state=now.state)
+    return run._replace(state=state_of_job(status), reason=status.reason)
 
 
 class _Look(NamedTuple):
@@ -131,7 +151,7 @@ def _full_look(store: Store, run: str) -> _Look:
     state = run_state(store, run, seen=seen)
     facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
     submitted = [n for n in names if n.startswith(f"runs/{run}/jobs/")]
-    ids = submissions(store, run, submitted[-1:]) if state == "interrupted" else []
+    ids = submissions(store, run, submitted[-1:]) if state in _ASKED else []
     return _Look(facts, ids, site, state == "complete" and not facts.trouble)
 
 

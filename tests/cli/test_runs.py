@@ -77,6 +77,15 @@ def runs_in(vrecompute) -> set[str]:
     return {run["run"] for run in json.loads(vrecompute("list", "--json")[1])}
 
 
+def test_last_is_the_run_that_was_made_last(store, submitted, vrecompute):
+    code, _, told = vrecompute("show", "last")
+    assert (code, "there is no run in" in told) == (2, True)
+    names = [submitted(State.QUEUED)]
+    time.sleep(1.1)  # names count seconds
+    names.append(submitted(State.QUEUED))
+    assert json.loads(vrecompute("show", "last", "--json")[1])["run"] == names[-1]
+
+
 def test_runs_that_have_ended_are_deleted_and_others_are_not_touched(store, submitted, vrecompute):
     gone, other = submitted(State.TIMEOUT), submitted(State.TIMEOUT)
     blobs = list(store.names("blobs"))

@@ -81,7 +81,7 @@ def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     running_lab: Lab = request.getfixturevalue("lab")
     before = litter(running_lab)
     yield
-    assert comes_true(lambda: litter(running_lab) <= before, patience_s, 0.5), litter(running_lab) - before
+    assert comes_true(lambda: litter(running_lab) <= before, patience_s, 2), litter(running_lab) - before
 
 
 @pytest.fixture

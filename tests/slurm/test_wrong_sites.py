@@ -1,6 +1,6 @@
 """Sites on which no run would start: each is found by `site check`, or by its probe, with all of its mistakes at once.
 
-Rows of STATIC need no Slurm: their lines follow HEAD. Rows of PROBED are right as files; only a probe of the lab can
+Rows of FILE need no Slurm: their lines follow HEAD. Rows of PROBE are right as files; only a probe of the lab can
 see what is wrong. A row says which keys (or checks of the probe) are reported, no more and no fewer, and what is said.
 """
 
@@ -19,45 +19,57 @@ from vrecompute.sites.report import check_file
 
 HEAD = "schema: 1\nname: wrong\nbackend: slurm\n"
 
-#: what is wrong: (lines of the file, {key or word: what is said about it})
-STATIC = {
+FILE, PROBE = "file", "probe"
+
+#: what is wrong: (what finds it, lines of the file, {key, word or check of the probe: what is said about it})
+SITES = {
     "misspelled section, option and value": (
+        FILE,
         "wrokers: {threads: 2}\noptions: {acount: x, launcher: sruun}\n",
         {"'wrokers'": "did you mean 'workers'", "'acount'": "'account'", "options.launcher": "'srun'"},
     ),
     "memory without a unit, ambiguous walltime": (
+        FILE,
         "workers: {memory: 1600, walltime: 12:30}\n",
         {"workers.memory": "1600", "workers.walltime": "12:30"},
     ),
     "nothing is asked for": (
+        FILE,
         "workers: {processes: 0, walltime: 0s, nodes: {min: 0}}\n",
         {"workers.processes": "from 1 up", "workers.walltime": "no time at all", "workers.nodes.min": "from 1 up"},
     ),
     "ports backwards, and none": (
+        FILE,
         "network: {worker_ports: 10100-10000, scheduler_ports: 0-70000}\n",
         {"network.worker_ports": "10000-10100", "network.scheduler_ports": "1 to 65535"},
     ),
     "fewer ports than processes": (
+        FILE,
         "network: {worker_ports: 10000-10006}\nworkers: {processes: 4}\n",
         {"network.worker_ports": "widen the range"},
     ),
     "more jobs at first than at most, or allowed": (
+        FILE,
         "workers: {nodes: {min: 20, max: 16}}\nlimits: {max_jobs: 10}\n",
         {"workers.nodes.min": "above max 16", "limits.max_jobs": "raise it"},
     ),
     "a sweet spot above the walltime": (
+        FILE,
         "workers: {walltime: 1h, sweet_spot: 3h}\n",
         {"workers.sweet_spot": "longer than walltime"},
     ),
     "too little memory for Python": (
+        FILE,
         "workers: {processes: 32, memory: 2GiB}\n",
         {"workers.memory": "64 MiB each"},
     ),
     "a gateway of Slurm, reached by UNICORE": (
+        FILE,
         "scheduler_runs: gateway\naccess: {unicore: {url: 'https://u.example.org', credentials: {env: TOKEN}}}\n",
         {"scheduler_runs": "'allocation'", "access.unicore": "ssh"},
     ),
     "two ways in, credentials nowhere": (
+        FILE,
         "access:\n  ssh: {host: a.example.org}\n  unicore: {url: 'https://u.example.org', credentials: {}}\n",
         {
             "access.unicore": "remove one|runs commands on a login node",
@@ -65,59 +77,74 @@ STATIC = {
         },
     ),
     "a host that is an option": (
+        FILE,
         "access: {ssh: {host: -oProxyCommand=id}}\n",
         {"access.ssh.host": "is not a host"},
     ),
     "a proxy without its address": (
+        FILE,
         "network: {compute_outbound: proxy}\n",
         {"network.compute_outbound": "add `proxy"},
     ),
     "workers cut off from their scheduler": (
+        FILE,
         "access: {ssh: {host: a.example.org}}\nnetwork: {compute_outbound: none}\n",
         {"scheduler_runs": "'allocation'"},
     ),
     "an image that hides the job's variables": (
+        FILE,
         "environment: {venv: null, image: /i.sif, image_command: [apptainer, exec, --cleanenv]}\n",
         {"environment.image_command": "cleanenv"},
     ),
     "stores that are none": (
+        FILE,
         "store: {url: 'root://eos.example.org//x', endpoint: 'https://o.example.org'}\nstage: {scratch: scratch}\n",
         {"store.url": "not root://", "store.endpoint": "only for a bucket", "stage.scratch": "relative"},
     ),
     "two Pythons": (
+        FILE,
         "environment: {venv: /v, image: /i.sif, cvmfs: /cvmfs/x/setup.sh}\n",
         {"environment.image": "python comes from an image"},
     ),
     "commands smuggled in": (
+        FILE,
         "environment: {venv: '$(which python)/..', variables: {A: '`id`'}}\n",
         {"environment.venv": "write no commands", "environment.variables.A": "write no commands"},
     ),
     "directives smuggled in": (
+        FILE,
         'options: {partition: "b\\n#SBATCH --wrap=id", directives: {add: ["--array=0-9", "--wrap=id"]}}\n',
         {"options.partition": "form", "options.directives.add": "--array=0-9"},
     ),
+    "a directive that is none": (
+        FILE,
+        "options: {directives: {add: [mem=4G]}}\n",
+        {"options.directives.add": "such as --mem=4G"},
+    ),
     "slurmrestd without its address, all clusters": (
+        FILE,
         "options: {prefer: rest, cluster: all}\n",
         {"options.cluster": "the name of a cluster", "options.prefer": "rest_url"},
     ),
     "a secret in the file": (
+        FILE,
         "environment: {variables: {RUCIO_ACCESS_TOKEN: cAnArY7Xk2}}\n",
         {"a secret": "does not belong in a site file"},
     ),
     "keys twice, keys without a value": (
+        FILE,
         "workers: {threads: 2, threads: 4, memory: }\n",
         {"'threads'": "given twice", "'memory'": "has no value"},
     ),
-    "no YAML": ("workers:\n\tthreads: 2\n", {"not YAML": "indent with spaces"}),
-}
-
-#: what is wrong: (lines of a site that extends the lab's, {check of the probe: what is said})
-PROBED = {
+    "no YAML": (FILE, "workers:\n\tthreads: 2\n", {"not YAML": "indent with spaces"}),
+    # right as files: these lines extend the lab's site
     "walltime over the partition's": (
+        PROBE,
         "workers: {walltime: 3h}\n",
         {"limits": "partition batch gives at most 1h: the worker job asks for 3h, .*the detached job asks for 3h"},
     ),
     "memory over the node": (
+        PROBE,
         "workers: {memory: 9GiB}\n",
         {
             "limits": "the largest node of partition batch gives at most 4000MiB: the worker job asks for 9GiB",
@@ -127,14 +154,17 @@ PROBED = {
         },
     ),
     "no such controller partition": (
+        PROBE,
         "scheduler_runs: allocation\noptions: {controller_partition: nope}\n",
         {"scheduler job": "[Ii]nvalid partition .*mend options.controller_partition"},
     ),
     "a scheduler port that is taken": (
+        PROBE,
         "network: {scheduler_ports: 10555}\n",
         {"scheduler ports on login": "1 of 10555 cannot be opened on login: .*widen network.scheduler_ports"},
     ),
     "more jobs at first than in an array": (
+        PROBE,
         "workers: {nodes: {min: 2000, max: 2000}}\nlimits: {max_jobs: null}\n",
         {
             "limits": "MaxArraySize gives at most 1001 jobs in an array|partition batch gives at most 2",
@@ -143,6 +173,7 @@ PROBED = {
         },
     ),
     "fewer jobs in the queue than at first": (
+        PROBE,
         "options: {account: small}\n",
         {
             "limits": "MaxSubmitJobs of the account small gives at most 1 job in the queue: a live run asks for 2",
@@ -150,6 +181,7 @@ PROBED = {
         },
     ),
     "a partition that is down": (
+        PROBE,
         "options: {partition: closed}\n",
         {
             "limits": "partition closed is down and starts no job|partition closed gives at most 1 node",
@@ -158,20 +190,24 @@ PROBED = {
         },
     ),
     "walltime over that of the QOS": (
+        PROBE,
         "options: {account: roomy, qos: tight}\n",
         {"limits": "MaxWall of the QOS tight gives at most 2m: the worker job asks for 10m"},
     ),
     "no such account": (
+        PROBE,
         "options: {account: nope}\n",
         dict.fromkeys(
             ["worker job", "array of 2 worker jobs", "detached job", "queue"], "Invalid account.*mend options.account"
         ),
     ),
     "no Python in jobs, nor on the login node": (
+        PROBE,
         "environment: {venv: /nowhere, variables: {PATH: '/nowhere/bin:/usr/bin:/bin'}}\n",
         {"python": "vrecompute does not start on this machine: .*python", "queue": "ended without an answer.*python"},
     ),
     "interface, store and ports of nodes": (
+        PROBE,
         "network: {interface: ib9, worker_ports: 6818-6821}\nstore: {url: /tmp/of-each-node}\n",
         {
             "interfaces": "c. has no interface ib9, only ib0",
@@ -180,6 +216,7 @@ PROBED = {
         },
     ),
     "seven mistakes": (
+        PROBE,
         (
             "options: {partition: short}\nworkers: {memory: 9GiB}\nstore: {url: /tmp/of-each-node}\n"
             "network: {interface: ib9, scheduler_ports: 10555, worker_ports: 6818-6821}\n"
@@ -196,14 +233,21 @@ PROBED = {
         },
     ),
     # and some that are right
-    "right: as the lab is": ("", {}),
-    "right: the scheduler in a job": ("scheduler_runs: allocation\noptions: {controller_partition: scavenge}\n", {}),
-    "right: detached runs only": ("scheduler_runs: none\nnetwork: {tls: false}\n", {}),
+    "right: as the lab is": (PROBE, "", {}),
+    "right: the scheduler in a job": (
+        PROBE,
+        "scheduler_runs: allocation\noptions: {controller_partition: scavenge}\n",
+        {},
+    ),
+    "right: detached runs only": (PROBE, "scheduler_runs: none\nnetwork: {tls: false}\n", {}),
     "right: whole nodes, one job": (
+        PROBE,
         "scheduler_runs: allocation\noptions: {whole_node: true}\nworkers: {memory: 2GiB, nodes: {min: 1, max: 2}}\n",
         {},
     ),
 }
+STATIC = {name: row for name, (by, *row) in SITES.items() if by is FILE}
+PROBED = {name: row for name, (by, *row) in SITES.items() if by is PROBE}
 # What holds the port of two rows, for as long as it may take to probe them all.
 HOLD = "import socket, time; s = socket.create_server(('', 10555)); print('held', flush=True); time.sleep(500)"
 

@@ -27,7 +27,7 @@ _TRUST = click.option("--trust", is_flag=True, help=_TRUSTED)
 
 @click.group()
 def runs() -> None:
-    """List, show, attach to, cancel, report and delete runs. RUN is a run's name, or enough of its beginning or end."""
+    """List, show, attach to, cancel, report and delete runs. RUN is a name, its beginning or end, or `last`."""
 
 
 def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:

@@ -227,7 +227,7 @@ def _wrong_value(error: ErrorDetails, inside: Mapping[str, Any]) -> str:
 
 def _choose(value: object, choices: list[str]) -> str:
     meant = nearest(str(value), choices)
-    return f"did you mean '{meant}'?" if meant else f"write {choices[0]}"
+    return f"did you mean '{meant}'?" if meant else "write one of these"
 
 
 def _properties(schema: dict[str, Any], at: Location) -> dict[str, Any]:

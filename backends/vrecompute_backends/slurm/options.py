@@ -9,14 +9,26 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from vrecompute.batch.options import Name, Strict
 
 __all__ = ["Directives", "SlurmOptions"]
 
 #: A whole directive, such as `--hint=nomultithread`; no line break, no quotes, no substitution.
-Directive = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$")]
+_DIRECTIVE = r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$"
+
+
+def _directive(value: object) -> object:
+    if isinstance(value, str) and not re.match(_DIRECTIVE, value):
+        raise ValueError(
+            f"{value!r} is no directive; write one option as sbatch takes it, such as --mem=4G, in letters, digits and "
+            "punctuation that a shell leaves alone"
+        )
+    return value
+
+
+Directive = Annotated[str, BeforeValidator(_directive), Field(pattern=_DIRECTIVE)]
 #: Directives that cannot be added, by pattern, and why.
 _OWN = {
     r"-M.*|--clusters?([ =].*)?": "write options.cluster, which polls and cancellations use too",
