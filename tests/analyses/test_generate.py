@@ -250,10 +250,13 @@ def test_dataset_file_is_one_that_runs_accept(sample):
     assert sum(s.entries for s in dataset.sources) == sample.events
 
 
-def test_dataset_file_names_every_file_and_its_entries(sample):
+def test_dataset_file_names_every_file_its_entries_and_its_checksum(sample):
     (described,) = yaml.safe_load(sample.dataset.read_text())["samples"]
     assert [f["path"] for f in described["files"]] == [p.name for p in sample.files]
     assert [f["entries"] for f in described["files"]] == [uproot.open(p)["Events"].num_entries for p in sample.files]
+    assert [f["sha256"] for f in described["files"]] == [
+        hashlib.sha256(p.read_bytes()).hexdigest() for p in sample.files
+    ]
 
 
 def test_progress_is_told_up_to_the_end(tmp_path):
