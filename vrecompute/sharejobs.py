@@ -116,6 +116,15 @@ class ShareJobs(Detached):
         self._hand_in(again, walltime_s, 0, 0, analysis)
         return self.ids()[0]
 
+    def settle(self) -> list[JobId]:
+        """Ids of its latest jobs; jobs of a submission that no client could keep are cancelled: it is made again."""
+        name = f"vre-{self.manifest.run}-{len(self._submissions())}"
+        names = [name, *(f"{name}-{index}" for index in range(self.manifest.shares))]
+        asked = names[:1] if isinstance(self.backend, QueueBackend) and self.backend.array else names
+        if strays := [job for each in asked for job in self.backend.named(each)]:
+            self.backend.cancel(strays)
+        return [job for job, _ in self._current().values()]
+
     def ids(self) -> list[JobId]:
         """Native ids of all jobs that the run ever had."""
         return [JobId(job) for submission in self._submissions() for job in submission.jobs]
