@@ -394,4 +394,3 @@ class Client(Closing):
         _ = self.backend  # a driver that is not installed is an error before anything is written
         access = None if self.site.access.kind == "local" else self._access
         return prepare(request, self.store, self.site.name, access, keep=keep)
-

@@ -107,14 +107,19 @@ def test_what_is_left_is_what_the_tightest_limit_leaves(budget, tick, month):
     assert not left.is_used_up or left.of.startswith("budget.")
 
 
-@given(st.lists(st.integers(0, 10**9), max_size=30), st.integers(-5, 10**10), st.none() | st.floats(1e-9, 1e-5))
-def test_files_are_taken_in_their_order_as_long_as_the_budget_pays(sizes, most, rate):
+@given(
+    st.lists(st.integers(0, 10**9), max_size=30),
+    st.integers(-5, 10**10),
+    st.none() | st.floats(1e-9, 1e-5),
+    st.booleans(),
+)
+def test_files_are_taken_in_their_order_as_long_as_the_budget_pays(sizes, most, rate, untouched):
     given_files = {f"f{n:02}": size for n, size in enumerate(sizes)}
-    taken = that_fit(given_files, Allowance(bytes=most), rate)
+    taken = that_fit(given_files, Allowance(bytes=most, is_untouched=untouched), rate)
     assert taken == list(given_files)[: len(taken)]
     spent = sum(given_files[name] for name in taken)
-    assert len(taken) <= 1 or spent <= most
-    if sizes and most > 0:
+    assert (untouched and len(taken) == 1) or spent <= max(most, 0)
+    if sizes and most > 0 and untouched:
         assert taken
     if most > 0 and len(taken) < len(sizes):
         assert spent + sizes[len(taken)] > most

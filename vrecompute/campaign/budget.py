@@ -29,11 +29,15 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Allowance:
-    """What is left; None where nothing limits it. `of` says by the key of the file what limits it."""
+    """What is left; None where nothing limits it. `of` says by the key of the file what limits it.
+
+    `is_untouched`: nothing of what limits was spent yet.
+    """
 
     core_s: float | None = None
     bytes: int | None = None
     of: str = ""
+    is_untouched: bool = True
 
     @property
     def is_used_up(self) -> bool:
@@ -62,7 +66,10 @@ def allowance(budget: Budget, in_tick: Cost, in_month: Cost) -> Allowance:
         ("budget.bytes_per_month", budget.bytes_per_month, in_month.bytes),
     )
     of = by_size if size is not None and size <= 0 else by_core or by_size
-    return Allowance(core, None if size is None else int(size), of)
+    by_tick = budget.core_hours_per_tick is not None or budget.bytes_per_tick is not None
+    by_month = budget.core_hours_per_month is not None or budget.bytes_per_month is not None
+    is_untouched = not (by_tick and any(in_tick)) and not (by_month and any(in_month))
+    return Allowance(core, None if size is None else int(size), of, is_untouched)
 
 
 def estimate(size: int, core_s_per_byte: float | None) -> Cost:
@@ -73,8 +80,8 @@ def estimate(size: int, core_s_per_byte: float | None) -> Cost:
 def that_fit(sizes: Mapping[str, int], left: Allowance, core_s_per_byte: float | None) -> list[str]:
     """The files, in their order, that the allowance pays for: as many from the first on as it holds.
 
-    The first is always taken while anything is left: else a file that is larger than the budget of a tick would be
-    waited for without end.
+    The first is taken from a budget that is untouched, however large it is: else a file that is larger than the budget
+    of a tick would be waited for without end.
     """
     if left.is_used_up:
         return []
@@ -82,7 +89,7 @@ def that_fit(sizes: Mapping[str, int], left: Allowance, core_s_per_byte: float |
     spent = Cost()
     for name, size in sizes.items():
         spent = spent.plus(estimate(size, core_s_per_byte))
-        if taken and not left.pays(spent):
+        if (taken or not left.is_untouched) and not left.pays(spent):
             break
         taken.append(name)
     return taken

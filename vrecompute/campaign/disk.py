@@ -8,7 +8,21 @@ from pathlib import Path
 __all__ = ["network_file_system"]
 
 # Types of /proc/self/mountinfo whose locks or shared memory do not hold between machines.
-_NETWORK = ("nfs", "cifs", "smb", "afs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "9p", "fuse.", "pvfs", "panfs")
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "afs",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "glusterfs",
+    "9p",
+    "fuse.",
+    "pvfs",
+    "panfs",
+)
 # Of FUSE, those that are disks of this machine.
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.ntfs", "fuse.exfat"})
 

@@ -50,6 +50,8 @@ def record(ledger: Ledger, dataset: str, stamps: Mapping[str, str], sizes: Mappi
             "UPDATE inputs SET is_there = 0, changed = ? WHERE dataset = ? AND address = ?",
             [(now, dataset, address) for address in found.vanished],
         )
+        # another file, or none: what was wrong with it is no more
+        ledger.do_many("DELETE FROM troubles WHERE address = ?", [(a,) for a in (*found.changed, *found.vanished)])
         for kind, addresses in zip(("new", "changed", "vanished"), found, strict=True):
             for address in addresses:
                 ledger.note(f"input {kind}", dataset, address, stamp=stamps.get(address))

@@ -108,7 +108,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """A transaction: all of it or nothing. LeaseLost where the lease is not ours, Unavailable where it is locked."""
+        """A transaction, whole or not at all. LeaseLost where the lease is not ours, Unavailable where it is locked."""
         self.renew()
         with self._transaction():
             until = time.time() + LEASE_S
@@ -138,9 +138,9 @@ class Ledger:
         """Carry out a statement for each of many, within `writing`."""
         self._db.executemany(statement, values)
 
-    def note(self, kind: str, unit: str, subject: str, **detail: Any) -> None:
+    def note(self, what: str, unit: str, subject: str, /, **detail: Any) -> None:
         """Append to the history, within `writing`."""
-        self._note(kind, unit, subject, detail, time.time())
+        self._note(what, unit, subject, detail, time.time())
 
     def keep_listing(self, inputs: Mapping[str, str]) -> str:
         """Keep a list of inputs (address -> stamp) once, within `writing`; its digest."""

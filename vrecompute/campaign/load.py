@@ -123,7 +123,10 @@ def _rules(campaign: Campaign) -> Iterator[_Said]:
     if campaign.notify.webhook and campaign.notify.webhook_from:
         yield ("notify", "webhook"), "notify.webhook: webhook_from is given too; keep one of them"
     if campaign.notify.webhook and holds_secret(campaign.notify.webhook):
-        yield ("notify", "webhook"), "notify.webhook: the address carries a secret; put it into a variable: webhook_from"
+        yield (
+            ("notify", "webhook"),
+            "notify.webhook: the address carries a secret; put it into a variable: webhook_from",
+        )
     if campaign.store is not None and "://" in campaign.store and holds_secret(campaign.store):
         yield ("store",), "store: the address carries a secret; name where it is (docs/stores.md)"
 

@@ -184,7 +184,9 @@ class Campaign(_Section):
     schema: Literal[1] = field(metadata=_says("Version of this format, 1."))
     name: Name = field(metadata=_says("The campaign's name: names of runs begin with it."))
     ledger: Path = field(
-        metadata=_says("SQLite file on a disk of this machine; or `store`: snapshots in the store, under a lease there.")
+        metadata=_says(
+            "SQLite file on a disk of this machine; or `store`: snapshots in the store, under a lease there."
+        )
     )
     products: Path = field(metadata=_says("Folder of the products: PRODUCTS/ANALYSIS/DATASET/current."))
     datasets: Annotated[tuple[Dataset, ...], Field(min_length=1)] = field(metadata=_says("The datasets."))

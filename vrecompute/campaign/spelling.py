@@ -72,9 +72,7 @@ ClockTime = Annotated[
     ),
 ]
 Zone = Annotated[str, Spelling("time zone", _read_zone, _TEXT)]
-PositiveNumber = Annotated[
-    float, Spelling("number above 0", _read_positive, {"type": "number", "exclusiveMinimum": 0})
-]
+PositiveNumber = Annotated[float, Spelling("number above 0", _read_positive, {"type": "number", "exclusiveMinimum": 0})]
 Mail = Annotated[str, Spelling("address of mail", _read_mail, _TEXT)]
 #: A path of this machine; relative ones begin beside the campaign file.
 Path = Annotated[str, Spelling("path", _read_path, _TEXT)]

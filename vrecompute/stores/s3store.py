@@ -212,6 +212,11 @@ class S3Store:
         fault = None if error.__cause__ is None else self.bucket.fault(error.__cause__)
         return "" if fault is None else fault.kind
 
+    @property
+    def creates_conditionally(self) -> bool:
+        """Whether one of several writers of a name is told apart by the service itself, and not by claims."""
+        return self._conditional
+
     @cached_property
     def _conditional(self) -> bool:
         """Whether the service honours a conditional write: as was found before, or by trial."""
