@@ -167,7 +167,7 @@ class Retention(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Notify(_Section):
-    """Where a change of state is told, besides the exit code: trouble that is new, other, or over."""
+    """Who hears of a change of state, besides the exit code: of trouble that is new, other, or over."""
 
     mail: tuple[Mail, ...] = field(default=(), metadata=_says("Addresses, by `sendmail`."))
     sendmail: Path = field(default="/usr/sbin/sendmail", metadata=_says("The program that takes the mail."))
@@ -202,7 +202,7 @@ class Campaign(_Section):
     retry: Retry = field(default_factory=Retry, metadata=_says("What is done about failures."))
     quarantine: Quarantine = field(default_factory=Quarantine, metadata=_says("What failed repeatedly."))
     retention: Retention = field(default_factory=Retention, metadata=_says("What is kept."))
-    notify: Notify = field(default_factory=Notify, metadata=_says("Where changes of state are told."))
+    notify: Notify = field(default_factory=Notify, metadata=_says("Where changes of state are announced."))
     workers: Count | None = field(default=None, metadata=_says("Workers of each run; the site's by default."))
     walltime: Duration | None = field(default=None, metadata=_says("Walltime of each job; the site's by default."))
     shares: Count | None = field(default=None, metadata=_says("Jobs of each run; as the site has it by default."))

@@ -10,8 +10,6 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-import urllib3
-
 from vrecompute.campaign.load import CampaignFile
 
 __all__ = ["is_change", "message", "notify"]
@@ -59,6 +57,8 @@ def notify(file: CampaignFile, code: int, summary: str, before: int | None, stat
     if wanted.webhook_from and not address:
         yield f"no webhook was called: the variable {wanted.webhook_from} is not set"
     if address:
+        import urllib3  # it opens a socket when it is imported
+
         document = {"campaign": file.campaign.name, "exit_code": code, "summary": summary, "before": before}
         try:
             with urllib3.PoolManager(retries=False, timeout=_TIMEOUT_S) as pool:

@@ -42,6 +42,11 @@ class Tally:
     def summary(self) -> str:
         """One line; empty where there was nothing to do."""
         words = [f"{count} {word}" for word, count in self.done.items()]
+        return "; ".join(filter(None, [", ".join(words), self.trouble_text]))
+
+    @property
+    def trouble_text(self) -> str:
+        """The worst of what went wrong; empty where nothing did."""
         first = sorted(self.troubles, key=lambda said: _ORDER.index(self.troubles[said]))
         more = f" (and {len(first) - 2} more)" if len(first) > 2 else ""
-        return "; ".join([*([", ".join(words)] if words else []), *(said.splitlines()[0] for said in first[:2])]) + more
+        return "; ".join(said.splitlines()[0] for said in first[:2]) + more

@@ -32,7 +32,9 @@ __all__ = ["TickResult", "open_ledger", "tick"]
 
 # Between two looks of a tick that waits.
 _LOOK_S = 1.0
-_LATEST = "SELECT exit_code, summary FROM ticks WHERE ended IS NOT NULL ORDER BY number DESC"
+# What went wrong in the latest tick: said once.
+_TROUBLE = "trouble"
+_LATEST = "SELECT exit_code FROM ticks WHERE ended IS NOT NULL ORDER BY number DESC"
 
 
 class TickResult(NamedTuple):
@@ -103,14 +105,14 @@ class _Tick:
         except VrecomputeError as error:
             self._tally.error(error)
         code, summary = self._tally.exit_code, self._tally.summary
-        is_news = bool(self._tally.done) or (
-            code != NOTHING_TO_DO and (before is None or (code, summary) != (before["exit_code"], before["summary"]))
-        )
+        trouble = self._tally.trouble_text
+        is_news = bool(self._tally.done) or trouble != (self._ledger.fact(_TROUBLE) or "")
         with self._ledger.writing():
             self._ledger.do(
                 "UPDATE ticks SET ended = ?, exit_code = ?, summary = ? WHERE number = ?",
                 (time.time(), code, summary, self._ledger.tick),
             )
+            self._ledger.keep_fact(_TROUBLE, trouble)
         tell(self._file, self._ledger, code, summary, None if before is None else int(before["exit_code"]), say)
         return TickResult(code, summary or self._tally.waiting or "nothing to do", is_news)
 
