@@ -42,9 +42,13 @@ def test_the_history_stays(ledger):
 
 
 def test_a_transaction_is_whole_or_not_at_all(ledger):
-    with pytest.raises(RuntimeError), ledger.writing():
-        ledger.note("seen", "u", "s")
-        raise RuntimeError
+    def fails():
+        with ledger.writing():
+            ledger.note("seen", "u", "s")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert ledger.rows("SELECT * FROM history") == []
 
 
@@ -88,7 +92,7 @@ def test_what_is_no_ledger_is_left_as_it_is(tmp_path, content):
 
 
 def test_ledgers_of_others(tmp_path):
-    with pytest.raises(UsageError, match="has no ledger .* yet"):
+    with pytest.raises(UsageError, match=r"has no ledger .* yet"):
         Ledger(tmp_path / "l.sqlite", "lat")
     Ledger(tmp_path / "l.sqlite", "lat", write=True).close()
     with pytest.raises(UsageError, match="is that of campaign 'lat', not of 'other'"):

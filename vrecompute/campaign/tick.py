@@ -106,7 +106,7 @@ class _Tick:
             self._tally.error(error)
         code, summary = self._tally.exit_code, self._tally.summary
         trouble = self._tally.trouble_text
-        is_news = bool(self._tally.done) or trouble != (self._ledger.fact(_TROUBLE) or "")
+        is_news = bool(self._tally.done) or (bool(trouble) and trouble != self._ledger.fact(_TROUBLE))
         with self._ledger.writing():
             self._ledger.do(
                 "UPDATE ticks SET ended = ?, exit_code = ?, summary = ? WHERE number = ?",

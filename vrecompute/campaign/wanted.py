@@ -134,7 +134,9 @@ def wanted(file: CampaignFile, unit: Unit, found: Found | None, client: Client) 
         directory, found = _place(file, unit.dataset.files[0], access_of(client)), None
     if found is None and directory is None:
         raise Unavailable(f"dataset {unit.dataset.name!r} could not be looked at")
-    request = Request(name, directory or (found and found.dataset), parameters, labels={})
+    # which files there are is no part of the identity
+    samples = None if found is None else replace(found.dataset, sources=())
+    request = Request(name, directory or samples, parameters)
     made, manifest = prepare(request, client.store, client.site.name, access_of(client), keep=False)
     if manifest.unnamed:
         raise UsageError(
