@@ -120,8 +120,11 @@ class ShareJobs(Detached):
         """Ids of its latest jobs; jobs of a submission that no client could keep are cancelled: it is made again."""
         name = f"vre-{self.manifest.run}-{len(self._submissions())}"
         names = [name, *(f"{name}-{index}" for index in range(self.manifest.shares))]
-        asked = names[:1] if isinstance(self.backend, QueueBackend) and self.backend.array else names
-        if strays := [job for each in asked for job in self.backend.named(each)]:
+        if isinstance(self.backend, QueueBackend) and self.backend.array:
+            strays = [job for each in self.backend.named(name) for job in self.backend.copies(each, len(names) - 1)]
+        else:
+            strays = [job for each in names for job in self.backend.named(each)]
+        if strays:
             self.backend.cancel(strays)
         return [job for job, _ in self._current().values()]
 

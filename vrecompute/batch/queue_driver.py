@@ -109,7 +109,9 @@ class QueueDriver(QueueBackend):
         """By the queue's list; an array counts as one."""
         with self._one:
             ages = self.ages(job_name(name))
-        return [JobId(i) for i in sorted(ages, key=lambda i: -ages[i])]
+            found = [JobId(i) for i in sorted(ages, key=lambda i: -ages[i])]
+            said = self.poll(found)  # a queue lists those that ended a moment ago, too
+        return [job_id for job_id in found if not said[job_id].state.terminal]
 
     def cancel(self, ids: Iterable[JobId]) -> None:
         """End them, and their secrets go; jobs that have ended, or never were, are no error."""

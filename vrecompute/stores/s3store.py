@@ -214,7 +214,7 @@ class S3Store:
 
     @property
     def creates_conditionally(self) -> bool:
-        """Whether one of several writers of a name is told apart by the service itself, and not by claims."""
+        """Whether the service itself lets one of several writers of a name win, rather than claims."""
         return self._conditional
 
     @cached_property
