@@ -56,5 +56,6 @@ class AttachedRun(Run):
             raise UsageError(f"run {self.id} is one of site {self.manifest.site!r}, which this machine does not know")
         if ids := self._detached.settle():
             return ids
-        self._detached.submit(workers, walltime_s, self.analysis() if self.manifest.source_files else None)
+        carries = not self._detached.site.store.workers_reach
+        self._detached.submit(workers, walltime_s, self.analysis() if carries else None)
         return self._detached.ids()

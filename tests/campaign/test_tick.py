@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from tests.campaign.campaigns import CampaignFolder
 from vrecompute import Client
@@ -124,10 +125,7 @@ def test_a_budget_takes_some_files_a_tick_and_publishes_when_all_are_there(folde
 
 
 def test_nothing_is_submitted_outside_of_the_window(folder):
-    now = datetime.now(UTC)
-    later, end = now + timedelta(hours=3), now + timedelta(hours=4)
-    window = {"start": f"{later:%H:%M}", "end": f"{end:%H:%M}", "timezone": "UTC"}
-    folder.write(window=window)
+    folder.write(window=closed_window())
     folder.add("a")
     result = folder.tick()
     assert (result.exit_code, result.summary) == (0, "1 inputs new")
@@ -180,3 +178,53 @@ def test_a_ledger_in_the_store_goes_on_on_a_fresh_host(folder):
     assert folder.tick().exit_code == 0
     assert folder.result() == result
     assert folder.report()["chunks"]["computed"] == 1
+
+
+def test_a_run_of_shares_is_merged_by_a_tick(folder):
+    folder.write(shares=2)
+    folder.add("a", "b", "c")
+    assert folder.tick().exit_code == 0
+    assert folder.report()["chunks"]["total"] == 3
+    assert folder.report()["status"] == "complete"
+    (submitted,) = (entry for entry in folder.history() if entry["what"] == "submitted")
+    assert submitted["site"] == "local"
+
+
+def test_a_site_that_does_not_answer_is_said_and_the_next_one_is_taken(folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no Slurm
+    site = {"schema": 1, "name": "away", "backend": "slurm", "options": {"partition": "batch"}}
+    site |= {"scheduler_runs": "none", "workers": {"processes": 1, "threads": 1, "memory": "2GiB", "walltime": "1h"}}
+    (folder.folder / "away.yaml").write_text(yaml.safe_dump(site))
+    folder.write(sites=["away.yaml"])
+    folder.add("a")
+    result = folder.tick(wait_s=0)
+    assert result.exit_code == 5
+    assert "site 'away.yaml' does not answer" in result.summary
+    assert folder.status()["units"][0]["state"] == "planned"
+    folder.write(sites=["away.yaml", "local"])
+    assert folder.tick(wait_s=0).exit_code == 5
+    assert folder.tick().exit_code == 0
+    assert folder.report()["site"] == "local"
+    with folder.ledger() as ledger:
+        states = [
+            (row["site"], row["state"]) for row in ledger.rows("SELECT site, state FROM attempts ORDER BY number")
+        ]
+    assert states == [("away.yaml", "void"), ("local", "ended")]
+
+
+def test_a_unit_that_is_wanted_no_more_keeps_its_product(folder):
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    folder.write(analyses=[{"name": "sums.py", "key": "other"}], window=closed_window())
+    assert folder.tick().exit_code == 6
+    assert {u["unit"]: u["state"] for u in folder.status()["units"]} == {
+        "other/photons": "new",
+        "sums/photons": "removed",
+    }
+    assert folder.report()["status"] == "complete"
+
+
+def closed_window():
+    now = datetime.now(UTC)
+    later, end = now + timedelta(hours=3), now + timedelta(hours=4)
+    return {"start": f"{later:%H:%M}", "end": f"{end:%H:%M}", "timezone": "UTC"}

@@ -38,19 +38,22 @@ class Attempt:
     parts: Mapping[str, Any]
     planned: float
     size: int
+    manifest_sha256: str | None
 
     @classmethod
     def of(cls, row: Row) -> Attempt:
         """From a row of `attempts`."""
         same = {name: row[name] for name in ("number", "unit", "run", "site", "state", "want", "identity", "listing")}
         parts = json.loads(row["identity_parts"])
-        return cls(**same, covers=bool(row["covers"]), parts=parts, planned=row["planned"], size=row["size"])
+        numbers = {name: row[name] for name in ("planned", "size", "manifest_sha256")}
+        return cls(**same, covers=bool(row["covers"]), parts=parts, **numbers)
 
-    def submitted(self, ledger: Ledger, site: str, jobs: str) -> None:
-        """The site took it; within `writing`."""
+    def submitted(self, ledger: Ledger, site: str, jobs: str, manifest_sha256: str | None = None) -> None:
+        """The site took it; within `writing`. With the sha256 of the manifest, where this process wrote that."""
         ledger.do(
-            "UPDATE attempts SET state = 'submitted', site = ?, submitted = coalesce(submitted, ?) WHERE number = ?",
-            (site, time.time(), self.number),
+            "UPDATE attempts SET state = 'submitted', site = ?, submitted = coalesce(submitted, ?), "
+            "manifest_sha256 = coalesce(?, manifest_sha256) WHERE number = ?",
+            (site, time.time(), manifest_sha256, self.number),
         )
         ledger.note("submitted", self.unit, self.run, site=site, jobs=jobs)
 

@@ -15,6 +15,7 @@ from vrecompute.campaign.products import current_of, publish
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tally import Tally
 from vrecompute.campaign.wanted import Wanted
+from vrecompute.digest import sha256_of
 from vrecompute.errors import UnknownRun, VrecomputeError
 from vrecompute.execution.failure import Failure
 from vrecompute.reports.report import RunSummary
@@ -56,6 +57,10 @@ class Collector:
             if attempt.state == "submitted":
                 self._failed(attempt, "its run is not in the store any more", None)
             return  # one that was only planned is begun, or dropped, with what is submitted
+        if attempt.manifest_sha256 is not None and (
+            sha256_of(client.store.get(run.manifest.object_name)) == attempt.manifest_sha256
+        ):
+            run = client.attach(attempt.run, trust=True)  # it is the one that this campaign wrote
         status = run.status
         if status not in {*_ENDED, "cancelled", "refused", "over budget"} and attempt.number not in self._taken_over:
             # whatever became of the tick that submitted it: one job at most, and no job left behind

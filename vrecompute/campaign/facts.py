@@ -9,6 +9,7 @@ from typing import Any
 
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile
+from vrecompute.campaign.wanted import units_of
 from vrecompute.errors import UsageError
 from vrecompute.nearest import did_you_mean
 
@@ -22,10 +23,12 @@ def moment(seconds: float | None) -> str | None:
     return None if not seconds else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def state_of_unit(row: Any, open_state: str | None) -> str:
-    """In one word: `running`, `planned`, `quarantined`, `failing`, `done` or `new`."""
+def state_of_unit(row: Any, open_state: Any, *, is_wanted: bool = True) -> str:
+    """In one word: `running`, `planned`, `removed`, `quarantined`, `failing`, `done` or `new`."""
     if open_state is not None:
         return "running" if open_state == "submitted" else "planned"
+    if not is_wanted:
+        return "removed"  # from the file; its product stays
     if row["quarantined"]:
         return "quarantined"
     return "failing" if row["failures"] else "done" if row["published"] else "new"
@@ -37,13 +40,14 @@ def status(file: CampaignFile, ledger: Ledger) -> dict[str, Any]:
         row["unit"]: row
         for row in ledger.rows("SELECT unit, run, state, site FROM attempts WHERE state IN ('planned', 'submitted')")
     }
+    wanted = {unit.name for unit in units_of(file)}
     units = []
     for row in ledger.rows("SELECT * FROM units ORDER BY unit"):
         attempt = under_way.get(row["unit"])
         units.append(
             {
                 "unit": row["unit"],
-                "state": state_of_unit(row, None if attempt is None else str(attempt["state"])),
+                "state": state_of_unit(row, attempt and attempt["state"], is_wanted=row["unit"] in wanted),
                 "run": attempt["run"] if attempt else row["published_run"],
                 "site": attempt["site"] if attempt else None,
                 "published": moment(row["published_at"]),

@@ -38,7 +38,8 @@ CREATE TABLE attempts (
   want TEXT NOT NULL, identity TEXT NOT NULL, listing TEXT NOT NULL, covers INTEGER NOT NULL,
   identity_parts TEXT NOT NULL, planned REAL NOT NULL, submitted REAL, ended REAL, tick INTEGER NOT NULL,
   size INTEGER NOT NULL, core_s REAL NOT NULL, status TEXT, reason TEXT NOT NULL DEFAULT '',
-  code TEXT NOT NULL, result_sha256 TEXT, events INTEGER, chunks_computed INTEGER, chunks_reused INTEGER);
+  code TEXT NOT NULL, manifest_sha256 TEXT, result_sha256 TEXT, events INTEGER,
+  chunks_computed INTEGER, chunks_reused INTEGER);
 CREATE INDEX attempts_by_unit ON attempts (unit, number);
 CREATE INDEX attempts_by_state ON attempts (state);
 

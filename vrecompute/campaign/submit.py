@@ -20,6 +20,7 @@ from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tally import Tally
 from vrecompute.campaign.wanted import Wanted, run_name
 from vrecompute.campaign.window import is_open, next_change
+from vrecompute.digest import sha256_of
 from vrecompute.errors import RunError, Unavailable, UnknownRun, UsageError, VrecomputeError
 
 __all__ = ["Submitter", "effective_inputs"]
@@ -81,6 +82,9 @@ class Submitter:
         is_changed = latest is not None and latest["identity"] != wanted.identity
         if max(waits, state["next_try"]) > now and not is_changed:
             return None
+        if is_changed and state["failures"]:
+            with self._ledger.writing():  # what failed is not what is tried now
+                self._ledger.do("UPDATE units SET failures = 0, quarantined = 0, reason = '' WHERE unit = ?", (unit,))
         moment = datetime.now(UTC)
         window = self._file.campaign.window
         if not is_open(window, moment):
@@ -153,6 +157,7 @@ class Submitter:
         inputs = self._ledger.listing(attempt.listing)
         number = attempt.run.rpartition("-")[2]
         labels = {"campaign": campaign.name, "unit": attempt.unit, "attempt": number, "want": attempt.want}
+        digest = None
         try:
             try:
                 run = client.submit(
@@ -166,7 +171,7 @@ class Submitter:
                     labels=labels,
                     name=attempt.run,
                 )
-                job = getattr(run.where(), "job", "")
+                job, digest = run.where().job, sha256_of(run.manifest.encoded())
             except RunError:  # of an earlier tick, or one that was at work at the same time
                 job = ", ".join(client.attach(attempt.run).hand_over(campaign.workers, campaign.walltime)[:3])
         except (Unavailable, SubmitError) as error:
@@ -179,7 +184,7 @@ class Submitter:
             self._refused(attempt, error)
             return
         with self._ledger.writing():
-            attempt.submitted(self._ledger, attempt.site, job)
+            attempt.submitted(self._ledger, attempt.site, job, digest)
         self._tally.done["submitted"] += 1
 
     def _away(self, attempt: Attempt, error: VrecomputeError) -> None:
