@@ -157,7 +157,9 @@ def unit(lane: Lane, pythons: list[Path]) -> None:
     """Every test that needs no lab."""
     # labs have clocks of their own: the others give way to them
     make = f"nice -n 5 make --no-print-directory PYTHON={pythons[0]} test"
-    how = "-n 3 --dist loadfile --durations=40 -m 'not lab'"  # many wait: more at once than there are cores
+    # Many wait: more at once than there are cores. A file is split only where a process has nothing left to do: whole
+    # files, those of most tests first, would leave the long ones of few tests to the end.
+    how = "-n 3 --dist worksteal --durations=40 -m 'not lab'"
     lane.pytest(quoted(make, how), environment={"VRECOMPUTE_REQUIRE": "data"})
 
 

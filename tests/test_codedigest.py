@@ -28,10 +28,11 @@ from numba import njit, vectorize
 from tests.edits import REACHED, UNREACHED, apply, write_analysis
 from tests.events import write_events
 from vrecompute import Analysis, Client, Result, sourcetext
-from vrecompute.analysis import codedigest, coderange
+from vrecompute.analysis import codedigest
 from vrecompute.analysis.code import difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.analysis.machinery import machinery
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.errors import Incomplete
@@ -209,7 +210,7 @@ def test_a_worker_with_other_code_refuses_it_by_name(client, events, tmp_path, m
     """The Runner says that its reader is another one than the workers'."""
     file = str(write_analysis(tmp_path / "mine"))
     analysis = load_analysis(file, {})[0]
-    other = {**coderange.machinery(), "vrecompute.reader": "0" * 64}
+    other = {**machinery(), "vrecompute.reader": "0" * 64}
     dataset = resolve(events)
     samples, views = {s.name: s for s in dataset.samples}, {s.name: s.process_view() for s in dataset.samples}
     first = PreflightContext(analysis, samples, views, "w", CHUNK_BYTES, str(tmp_path / "a"), analysis.code().parts)

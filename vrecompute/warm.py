@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.analysis.machinery import machinery
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
 from vrecompute.plugins import ANALYSES, installed
@@ -93,6 +94,7 @@ def _read_everything() -> None:
                 table = reader.table_from_bytes(reader.table_to_bytes(reader.tabulate(path, None, columns)))
                 reader.read(path, None, columns, 3, facts.entries - 3, table=table)
     _compile_what_no_file_here_has()
+    machinery()  # each worker compares it with the Runner's
 
 
 def _type(values: Any) -> Any:

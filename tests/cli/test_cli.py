@@ -458,7 +458,7 @@ def elsewhere(command, tmp_path, **streams):
     return subprocess.run(["sh", "-c", command], cwd=tmp_path, text=True, check=False, **streams)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.acceptance)])
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from tests.events import write_events
 from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.execution.pool import TaskPool
@@ -26,3 +27,14 @@ def test_a_result_that_is_lost_before_it_is_fetched_is_computed_again(tmp_path):
     assert ended is not None
     assert (ended.ticket, ended.how) == ("a", "done")
     assert ended.value != first, "by another worker process"
+
+
+def test_a_scheduler_imports_nothing_of_what_its_workers_do(client, run, tmp_path):
+    """It may be on a login node, and starts anew with every cluster."""
+    write_events(tmp_path / "events.root", 100)
+    assert run(str(tmp_path / "events.root")).status == "complete"
+    loaded = client.dask.run_on_scheduler(eval, "sorted(__import__('sys').modules)")
+    heavy = ("numba", "awkward", "uproot", "boost_histogram", "vrecompute.execution", "vrecompute.reader")
+    assert [name for name in loaded if name.startswith(heavy)] == []
+    (there,) = client.dask.run(eval, "sorted(__import__('sys').modules)").values()
+    assert {"numba", "vrecompute.execution.task"} <= set(there), "as its worker had to"

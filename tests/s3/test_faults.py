@@ -125,6 +125,15 @@ def test_a_file_goes_on_where_it_stopped(disturbed, proxy, tmp_path, small_piece
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("data", [b"", DATA])
+def test_a_small_file_is_one_request(disturbed, proxy, tmp_path, data):
+    disturbed.create("x", data)
+    proxy.asked.clear()
+    disturbed.get_file("x", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    assert [method for method, *_ in proxy.asked] == ["GET"]
+
+
 def test_other_bytes_than_were_put_are_damage(disturbed, proxy, tmp_path, small_pieces):
     """Also where who asks knows no sha256."""
     disturbed.create("x", DATA)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -74,13 +75,16 @@ class Lab:
         return SlurmBackend(site, SshAccess(site.access.ssh, config=self.keys / "ssh_config"))
 
     def on(self, machine: str, *command: str, stdin: str = "", timeout_s: float = 300, check: bool = True) -> str:
-        """stdout of a command on a machine."""
-        argv = [str(self.scripts / "on"), machine, *command]
-        done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=self.environment
-        )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
+        """stdout of a command on a machine, once it has ended: what it has started may go on."""
+        argv = [str(self.scripts / "on"), "--enter", machine, *command]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+            streams = {"input": stdin, "stdout": out, "stderr": error, "text": True}
+            done = subprocess.run(argv, timeout=timeout_s, check=False, env=self.environment, **streams)
+            out.seek(0)
+            error.seek(0)
+            told = out.read()
+            assert not check or done.returncode == 0, f"{command}: {told}{error.read()}"
+        return told
 
     def start(self, machine: str, *command: str) -> subprocess.Popen[str]:
         """A command on a machine that goes on."""

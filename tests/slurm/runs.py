@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 PROGRAM = "/home/alice/lab/program.py"
 ANALYSIS = "/home/alice/lab/slow.py:Slow"
@@ -44,11 +43,19 @@ def parts(lab, store) -> int:
     return int(listed)
 
 
+#: Wait, there, until a store has so many parts: a question from here costs more than the find.
+_PARTS = """
+for look in $(seq 1000); do
+  found=$(find "$0" -path '*parts*' -type f ! -name '.*' 2> /dev/null | wc -l)
+  [ "$found" -ge "$1" ] && exit
+  sleep 0.3
+done
+echo "$found parts"; exit 1
+"""
+
+
 def wait_for_parts(lab, store, least: int) -> None:
-    deadline = time.monotonic() + 300
-    while parts(lab, store) < least:
-        assert time.monotonic() < deadline, f"{parts(lab, store)} parts"
-        time.sleep(0.3)
+    lab.on("login", "sh", "-c", _PARTS, f"/home/alice/{store}", str(least), timeout_s=900)
 
 
 def finish(process) -> dict:

@@ -44,7 +44,6 @@ from vrecompute.analysis.coderange import (
     is_user,
     label_of,
     leads_to,
-    machinery,
     origin_of,
     python_of,
     submodule,
@@ -53,6 +52,7 @@ from vrecompute.analysis.coderange import (
 )
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
+from vrecompute.analysis.machinery import machinery
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["code_of"]

@@ -20,7 +20,6 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
-from vrecompute.digest import sha256_json
 
 __all__ = [
     "GENERATED",
@@ -37,7 +36,6 @@ __all__ = [
     "is_user",
     "label_of",
     "leads_to",
-    "machinery",
     "named_module",
     "origin_of",
     "python_of",
@@ -51,8 +49,6 @@ USER_MODULE = "vrecompute_user_"
 _OURS = frozenset({"vrecompute", "vrecompute_backends", "vrecompute_analyses"})
 _STANDARD = tuple({f"{Path(sysconfig.get_path(name))}/" for name in ("stdlib", "platstdlib")})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-# What of vrecompute makes numbers, besides the analyses.
-_MACHINERY = ("reader", "kernels")
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _DISPATCHER = functools.singledispatch(lambda x: None).__code__  # type: ignore[attr-defined]  # it is a function
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -164,18 +160,6 @@ def distribution_of(module: str) -> str | None:
 @lru_cache(maxsize=1)
 def _distributions() -> Mapping[str, list[str]]:
     return packages_distributions()
-
-
-@lru_cache(maxsize=1)
-def machinery() -> dict[str, str]:
-    """Digests of vrecompute's reader and kernels, by the source of all of their modules."""
-    home = Path(sys.modules["vrecompute"].__path__[0])
-    found = {}
-    for name in _MACHINERY:
-        files = sorted((home / name).rglob("*.py"))
-        texts = {str(f.relative_to(home)): sourcetext.syntax_of(f.read_text(encoding="utf-8")) for f in files}
-        found[f"vrecompute.{name}"] = sha256_json({f: sourcetext.canonical(t.body) for f, t in texts.items()})
-    return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from vrecompute import reader
-from vrecompute.analysis.coderange import machinery
+from vrecompute.analysis.machinery import machinery
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError
 from vrecompute.reader import FileFacts

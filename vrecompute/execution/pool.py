@@ -27,6 +27,7 @@ from vrecompute.execution.signer import Signer
 from vrecompute.remote.signed import Signed, with_signed
 from vrecompute.stores.handed import handing
 from vrecompute.workers import dask_hooks
+from vrecompute.workers.packed_call import packed as packed_call
 
 __all__ = ["Finished", "TaskPool"]
 
@@ -95,7 +96,7 @@ class TaskPool:
         if packed is None:
             return self.dask.submit(cloudpickle.loads, cloudpickle.dumps(value), key=key, pure=False)
         bare = cloudpickle.dumps(replace(value, analysis=None))
-        return self.dask.submit(_Shared, bare, packed.data, key=key, pure=False)
+        return self.dask.submit(*packed_call(_Shared, bare, packed.data), key=key, pure=False)
 
     def submit(
         self, ticket: Any, function: Callable[..., Any], *arguments: Any, reads: Iterable[str] = (), **named: Any
@@ -110,9 +111,9 @@ class TaskPool:
             function, arguments = handing, (function, self._common, own, *arguments)
         if (signed := self._signed_now()) is not None:
             function, arguments = with_signed, (signed, function, *arguments)
-        future = self.dask.submit(
-            _called, function, *arguments, key=f"{self.label}-{self._count}", pure=False, priority=-self._count, **named
-        )
+        call = packed_call(_called, function, *arguments, **named)
+        key = f"{self.label}-{self._count}"
+        future = self.dask.submit(*call, key=key, pure=False, priority=-self._count)
         self._flying.setdefault(ticket, []).append(future)
         self._since.setdefault(ticket, time.monotonic())
         future.add_done_callback(lambda done, ticket=ticket: self._ended.put((ticket, done)))
@@ -123,7 +124,7 @@ class TaskPool:
         if signed is not self._signed[0]:
             self._count += 1
             key = f"{self.label}-signed-{self._count}"
-            self._signed = signed, self.dask.submit(_itself, signed, key=key, pure=False)
+            self._signed = signed, self.dask.submit(*packed_call(_itself, signed), key=key, pure=False)
         return None if signed is None else self._signed[1]
 
     def __len__(self) -> int:

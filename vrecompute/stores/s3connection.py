@@ -248,14 +248,20 @@ class S3Connection:
         return persistent(lambda: self.ask_once(what, method, then=then, **given), TransientStore)
 
     def ask_once(
-        self, what: str, method: str, *, then: Callable[[Any], Any] = lambda answer: answer, **given: Any
+        self,
+        what: str,
+        method: str,
+        *,
+        then: Callable[[Any], Any] = lambda answer: answer,
+        most_bytes: int | None = None,
+        **given: Any,
     ) -> Any:
-        """As `ask`, without another try."""
-        span = _RANGE.fullmatch(given.get("Range", ""))
+        """As `ask`, without another try. Of an object of more than `most_bytes` nothing but the head is read."""
+        span = None if most_bytes else _RANGE.fullmatch(given.get("Range", ""))
         self.bandwidth.take(1 + int(span[2]) - int(span[1]) if span else len(given.get("Body", b"")))
         with self.asking(what):
             answer = getattr(self.client, method)(Bucket=self.bucket, **given)
-            if span is None and "Body" in answer:
+            if span is None and "Body" in answer and not (most_bytes and answer["ContentLength"] > most_bytes):
                 self.bandwidth.take(answer["ContentLength"])
             return then(answer)
 

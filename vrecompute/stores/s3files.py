@@ -14,22 +14,24 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vrecompute.errors import DamagedObject, StoreError, StoreFull, TransientStore
-from vrecompute.stores.base import NO_SPACE, damage
+from vrecompute.stores.base import NO_SPACE, checked, damage
 from vrecompute.stores.s3connection import S3Connection, md5_of
 
-__all__ = ["LARGE", "download", "drop_unfinished", "upload"]
+__all__ = ["LARGE", "download", "download_small", "drop_unfinished", "upload"]
 
 #: Files of more bytes than this go in pieces.
 LARGE = 16 << 20
 # Pieces of a download and of an upload, in bytes, and how many are under way: what bounds the memory that is taken.
-_GET, _PUT, _AT_ONCE = 4 << 20, 16 << 20, 4
+_GET, _PUT, _AT_ONCE = 8 << 20, 16 << 20, 4
+# What is read from a connection at a time: buffers of more are given back to the system and taken anew each time.
+_READ = 128 << 10
 _MOST_PIECES = 10_000
 # No writer takes a day for a file.
 _UNFINISHED_S = 86_400.0
@@ -61,6 +63,32 @@ def upload(bucket: S3Connection, key: str, path: Path, sha256: str) -> None:
         raise
 
 
+def download_small(
+    bucket: S3Connection, key: str, path: Path, sha256: str | None, most_bytes: int
+) -> Mapping[str, Any] | None:
+    """Get an object by one request into a file, as `download`; what the service says of it where it is larger."""
+
+    def read(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes | None]:
+        if answer["ContentLength"] <= most_bytes:
+            return answer, b"".join(_pieces(answer))
+        answer["Body"].close()
+        return answer, None
+
+    answer, data = bucket.ask(repr(key), "get_object", Key=key, then=read, most_bytes=most_bytes)
+    if data is None:
+        return dict(answer)
+    data = checked(str(bucket), key, data, sha256 or answer["Metadata"].get("sha256"))
+    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+    with _writing(bucket, key, path):
+        try:
+            part.touch(mode=0o600)
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return None
+
+
 def download(bucket: S3Connection, key: str, head: Mapping[str, Any], path: Path, sha256: str | None) -> None:
     """Get the object that `head` tells of into a file, which is there whole or not at all.
 
@@ -68,7 +96,7 @@ def download(bucket: S3Connection, key: str, head: Mapping[str, Any], path: Path
     """
     beside = path.with_name(f".{path.name[:80]}.{re.sub('[^0-9A-Za-z-]', '', head['ETag'])}")
     keep = False
-    try:
+    with _writing(bucket, key, path):
         names, files = _opened(beside)
         try:
             _fetch(bucket, key, head, *files)
@@ -83,6 +111,13 @@ def download(bucket: S3Connection, key: str, head: Mapping[str, Any], path: Path
                 os.close(file)
                 if not keep:
                     name.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(bucket: S3Connection, key: str, path: Path) -> Iterator[None]:
+    """StoreError for what keeps a file from being written."""
+    try:
+        yield
     except OSError as error:
         kind = StoreFull if error.errno in NO_SPACE else StoreError
         raise kind(f"{bucket}: {key!r} cannot be written to {path}: {error.strerror}") from error
@@ -98,8 +133,7 @@ def _fetch(bucket: S3Connection, key: str, head: Mapping[str, Any], part: int, d
     def fetch(index: int) -> None:
         start = index * _GET
         asked = f"bytes={start}-{min(start + _GET, size) - 1}"
-        data = bucket.ask(repr(key), "get_object", Key=key, Range=asked, IfMatch=etag, then=_content)
-        os.pwrite(part, data, start)
+        bucket.ask(repr(key), "get_object", Key=key, Range=asked, IfMatch=etag, then=lambda a: _write(part, start, a))
         os.pwrite(done, b"\1", index)
 
     try:
@@ -144,10 +178,16 @@ def _opened(beside: Path) -> tuple[list[Path], list[int]]:
     return _opened(beside.with_name(f"{beside.name}.{secrets.token_hex(8)}"))
 
 
-def _content(answer: Mapping[str, Any]) -> bytes:
+def _write(file: int, start: int, answer: Mapping[str, Any]) -> None:
+    """Write a body where it belongs as it comes."""
+    for piece in _pieces(answer):
+        os.pwrite(file, piece, start)
+        start += len(piece)
+
+
+def _pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
     with contextlib.closing(answer["Body"]) as body:
-        data: bytes = body.read()
-    return data
+        yield from body.iter_chunks(_READ)
 
 
 def _sha256(descriptor: int) -> str:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.base import Entry, aside_name, checked, object_path
 from vrecompute.stores.ownership import Owner
 from vrecompute.stores.s3connection import S3Connection, md5_of
-from vrecompute.stores.s3files import LARGE, download, drop_unfinished, upload
+from vrecompute.stores.s3files import LARGE, download, download_small, drop_unfinished, upload
 
 __all__ = ["S3Store"]
 
@@ -101,10 +101,13 @@ class S3Store:
         return checked(str(self.bucket), name, data, sha256 or put)
 
     def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
-        """Several ranges at a time, each written where it belongs; what there is of an earlier try is kept."""
-        if (head := self._head(name)) is None:
-            raise AbsentObject(f"{self.bucket}: there is no object {name!r}")
-        download(self.bucket, self._key(name), head, path, sha256 or _sha256_put(head))
+        """By one request where it is small; else several ranges at a time, each written where it belongs.
+
+        What there is of an earlier try is kept.
+        """
+        key = self._key(name)
+        if (large := download_small(self.bucket, key, path, sha256, LARGE)) is not None:
+            download(self.bucket, key, large, path, sha256 or _sha256_put(large))
 
     def stat(self, name: str) -> Entry | None:
         """What a HEAD says of the object."""
@@ -315,7 +318,7 @@ class S3Store:
         return f"{self._start}{_OWN}/claims/{sha256_of(name.encode())}/"
 
 
-def _sha256_put(answer: dict[str, Any]) -> str | None:
+def _sha256_put(answer: Mapping[str, Any]) -> str | None:
     """What the writer of an object says that it wrote; None of another program's."""
     said: str | None = answer.get("Metadata", {}).get("sha256")
     return said
