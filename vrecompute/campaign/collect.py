@@ -64,12 +64,14 @@ class Collector:
         status = run.status
         if status not in {*_ENDED, "cancelled", "refused", "over budget"} and attempt.number not in self._taken_over:
             # whatever became of the tick that submitted it: one job at most, and no job left behind
-            if attempt.state == "planned" or status in {"queued", "running", "unknown"}:
+            is_lost = status == "interrupted" and run.job_status() is None  # its job may be there all the same
+            if attempt.state == "planned" or is_lost or status in {"queued", "running", "unknown"}:
                 jobs = run.hand_over(self._file.campaign.workers, self._file.campaign.walltime)
                 if attempt.state == "planned":
                     with self._ledger.writing():
                         attempt.submitted(self._ledger, attempt.site, ", ".join(jobs[:3]))
                     self._tally.done["submitted"] += 1
+                status = run.status
             self._taken_over.add(attempt.number)
         if self._is_superseded(attempt) and status in {"queued", "running"}:
             run.cancel()
