@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import linecache
 import sys
 import threading
@@ -75,8 +76,8 @@ def find(code: CodeType) -> Found | None:
     """Where a function's code is written; None where no text that can be had compiles to it."""
     if (known := _found.get(id(code))) and known[0] is code:
         return known[1]
-    for text in _candidates(code.co_filename):
-        named = [w for w in _written(text, code.co_flags & _FUTURE) if w.code.co_name == code.co_name]
+    for text, apart in _candidates(code.co_filename):
+        named = [w for w in _written(text, code.co_flags & _FUTURE, apart) if w.code.co_name == code.co_name]
         # of several that do the same, as methods of two classes may, the one that stands where this one does
         named.sort(key=lambda w: (w.code.co_qualname != code.co_qualname, w.line != code.co_firstlineno))
         for written in named:
@@ -91,7 +92,7 @@ def find(code: CodeType) -> Found | None:
 def rebuilt(file: str, text: str, flags: int, name: str, place: int) -> CodeType:
     """The code of a function, compiled here from the text it was found in; `find` knows that text of it."""
     keep(file, text)
-    for code, node in _written(text, flags & _FUTURE):
+    for code, node in _written(text, flags & _FUTURE, False):
         if (code.co_name, code.co_firstlineno) == (name, place):
             made = _placed(code, file)
             _found[id(made)] = (made, Found(file, text, node, place))
@@ -138,9 +139,11 @@ class _Function(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def _written(text: str, flags: int) -> tuple[_Function, ...]:
+def _written(text: str, flags: int, apart: bool) -> tuple[_Function, ...]:
     """All functions of a text, compiled and as syntax; none where it is no Python.
 
+    `apart` compiles each statement of the top level by itself, as IPython does with a cell: functions that call what a
+    statement above them imports become other instructions then.
     Several lambdas may begin on one line: each is compiled as if it stood on a separate line, far below.
     """
     try:
@@ -151,14 +154,17 @@ def _written(text: str, flags: int) -> tuple[_Function, ...]:
                 if isinstance(node, ast.expr):
                     node.lineno = (node.lineno & _LINES) + number * (_LINES + 1)
                     node.end_lineno = (node.end_lineno or 0) % (_LINES + 1) + number * (_LINES + 1)
-        module = compile(tree, "", "exec", flags=flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        options = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        pieces = [ast.Module([node], []) for node in tree.body] if apart else [tree]
+        compiled = [compile(piece, "", "exec", flags=options, dont_inherit=True) for piece in pieces]
     except (SyntaxError, ValueError, RecursionError):
         return ()
     nodes: dict[tuple[str, int], Written] = {("<lambda>", each.lineno): each for each in lambdas}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             nodes[node.name, node.decorator_list[0].lineno if node.decorator_list else node.lineno] = node
-    found = ((code, nodes.get((code.co_name, code.co_firstlineno))) for code in _codes(module))
+    codes = [code for piece in compiled for code in _codes(piece)]
+    found = ((code, nodes.get((code.co_name, code.co_firstlineno))) for code in codes)
     return tuple(_Function(code, node) for code, node in found if node is not None)
 
 
@@ -175,14 +181,16 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _candidates(file: str) -> Iterator[str]:
-    yield from reversed(_texts.get(file, []))
+def _candidates(file: str) -> Iterator[tuple[str, bool]]:
+    """Texts that may be a file's or a cell's, and whether each statement of it was compiled by itself."""
+    texts = list(reversed(_texts.get(file, [])))
     try:
         with tokenize.open(file) as opened:
-            yield opened.read()
+            texts.append(opened.read())
     except (OSError, SyntaxError, UnicodeDecodeError):
         if lines := linecache.getlines(file):
-            yield "".join(lines)
+            texts.append("".join(lines))
+    return itertools.product(dict.fromkeys(texts), (False, True))
 
 
 def _same(one: CodeType, other: CodeType) -> bool:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import IPython  # noqa: F401  # which a notebook has
 import numpy as np
 import pytest
 
@@ -290,9 +291,11 @@ def cells(monkeypatch, unchanged):
         names = vars(main)
         names |= {"In": [""], "get_ipython": lambda: main, "run_cell_magic": lambda *given: exec(given[-1], names)}
         main.run_cell_magic = names["run_cell_magic"]
+        main.history_manager = SimpleNamespace(exceptions={}, input_hist_raw=names["In"])
         told: list[list[str] | str] = []
         for number, text in enumerate([HEAD, *texts]):
             names["In"].append(text)
+            names[f"_i{number + 1}"] = text
             file = f"<ipython-input-{number}>"
             linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
             names["shown"] = []

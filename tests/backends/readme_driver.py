@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,14 +27,16 @@ def blocks() -> dict[str, str]:
 
 
 def module(name: str, block: str) -> ModuleType:
-    """The code of a block as an importable module; made once."""
+    """The code of a block as an importable module, also in processes that get `sys.path`; made once."""
     if name not in sys.modules:
-        made = sys.modules[name] = ModuleType(name)
-        exec(compile(blocks()[block], f"{README}:{block}", "exec"), vars(made))
-    return sys.modules[name]
+        file = Path(PLACE.name, *name.split(".")).with_suffix(".py")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(blocks()[block])
+    return importlib.import_module(name)
 
 
-sys.modules.setdefault("my_package", ModuleType("my_package"))
+PLACE = tempfile.TemporaryDirectory(prefix="readme-driver-")
+sys.path.insert(0, PLACE.name)
 driver = module("my_package.driver", "driver")
 suite = module("test_my_driver", "test_my_driver")
 

@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import shlex
+import signal
 import time
 from dataclasses import replace
 
@@ -137,7 +138,22 @@ class SaysCancelled(Right):
 class KeepsSecretsOfTheKilled(Right):
     def __init__(self, site, access=None):
         super().__init__(site, access)
-        self._files.sweep = lambda ids: None
+        self._files.sweep = self._files.sweep_found = lambda ids: None
+
+
+class KeepsSecretsOfOthers(Right):
+    """Deletes those that it brought itself."""
+
+    def __init__(self, site, access=None):
+        super().__init__(site, access)
+        cancelled, mine = self._files.cancelled, self._files._secrets
+        self._files.cancelled = lambda ids: cancelled([i for i in ids if i in mine])
+
+
+class FindsNoSecrets(Right):
+    def __init__(self, site, access=None):
+        super().__init__(site, access)
+        self._files.seen = lambda secrets: None
 
 
 class TakesFewerUnsaid(Right):
@@ -351,6 +367,18 @@ MUTANTS = {
         scripts("SharesTheTemporaryFolder", without("^export TMPDIR")),
         KeepsSecretsOfTheKilled,
     ],
+    "test_nothing_is_left_of_jobs_that_another_process_cancels": [
+        KeepsSecretsOfOthers,
+    ],
+    "test_nothing_is_left_of_a_job_that_ended_behind_the_back_of_its_client": [
+        FindsNoSecrets,
+    ],
+    "test_nothing_is_left_of_a_waiting_job_that_another_process_cancels": [
+        type("KeepsSecretsOfTheWaiting", (KeepsSecretsOfOthers,), {}),
+    ],
+    "test_a_process_that_is_told_to_end_takes_its_waiting_jobs_along": [
+        type("CancelsNothing", (NoCancel,), {}),
+    ],
     "test_a_submission_whose_answer_is_lost_is_one_job": [
         FindsNothing,
     ],
@@ -405,7 +433,7 @@ def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site,
         return mutant(replace(qq_site, **changes))
 
     given = {"make_backend": make_backend, "backend": make_backend(), "monkeypatch": monkeypatch}
-    given["lost"] = LostAnswer("no answer")
+    given |= {"lost": LostAnswer("no answer"), "number": signal.SIGHUP}
     test = getattr(suited, name)
     with pytest.raises((Exception, pytest.fail.Exception)):
         test(**{parameter: given[parameter] for parameter in inspect.signature(test).parameters})

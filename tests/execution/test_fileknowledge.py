@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.events import write_events
+from tests.test_memory import many_files
 from vrecompute.execution.fileknowledge import FileKnowledge
 from vrecompute.reader import origin_of
 from vrecompute.stores.directory import DirStore
@@ -69,3 +70,21 @@ def test_a_file_costs_one_open_and_few_reads_and_a_known_one_none(tmp_path, open
     assert str(path) not in opens
     path.touch()
     assert looked_at(store, path, opens)[0] == 1, "another stamp is another file"
+
+
+def test_files_with_unchanged_stamps_are_not_opened_however_many_they_are(tmp_path, opens, examples):
+    """Ten thousand at full counts, in a process that has not seen them: what is known is in the store."""
+    folder = many_files(tmp_path / "files", examples(10_000))
+    paths = sorted(map(str, folder.iterdir()))
+
+    def look(store: DirStore) -> tuple[int, int]:
+        """(files that are opened, files that can be planned)."""
+        opens.clear()
+        known = [FileKnowledge(store, path, "Events", origin_of(path), opens=True) for path in paths]
+        planned = sum(each.facts() is not None and each.layout(COLUMNS) is not None for each in known)
+        return len({name for name in opens if name.startswith(str(folder))}), planned
+
+    assert look(DirStore(tmp_path / "store")) == (len(paths), len(paths))
+    assert look(DirStore(tmp_path / "store")) == (0, len(paths))
+    Path(paths[7]).touch()
+    assert look(DirStore(tmp_path / "store")) == (1, len(paths))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import comes_true
 from tests.slurm.lab import Lab, lab_number
+from tests.slurm.leftovers import litter, temporary_files
 from tests.slurm.runs import ANALYSIS, FILES, run
-from vrecompute.batch.temporary import OWN_FOLDER
+from tests.slurm.scenarios import longest_s
 
 HERE = Path(__file__).parent
 
@@ -60,24 +62,26 @@ def _settle(lab: Lab) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_file_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each module the temporary folders of all machines hold nothing, once another job has begun on each node.
-
-    A client's own connections and the compiled kernels of a node are kept, in a folder of their own.
-    """
+    """After each module the temporary folders of all machines hold nothing, once another job has begun on each node."""
     if not any(item.path == request.path and item.get_closest_marker("slurm") for item in request.session.items):
         yield  # of the module only what needs no lab is run
         return
     running_lab: Lab = request.getfixturevalue("running_lab")
     yield
     _settle(running_lab)
-    sweep = "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\n'  # what a job begins with
-    look = "find /tmp -mindepth 1 -maxdepth 1 ! -name vrecompute-2000"
-    found = {}
-    for machine in ("root@login", "c1", "c2", "client"):
-        user = [] if machine == "client" else ["runuser", "-u", "alice", "--"]
-        if left := running_lab.on(machine, *user, "bash", "-c", sweep + look).split():
-            found[machine] = left
-    assert found == {}
+    assert temporary_files(running_lab) == set()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each scenario there is nothing more on the lab than before it; nothing is ended to have it so."""
+    if not (patience_s := longest_s(request.path.stem, request.node.name)):
+        yield
+        return
+    running_lab: Lab = request.getfixturevalue("lab")
+    before = litter(running_lab)
+    yield
+    assert comes_true(lambda: litter(running_lab) <= before, patience_s, 0.5), litter(running_lab) - before
 
 
 @pytest.fixture

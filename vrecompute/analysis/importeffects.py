@@ -6,30 +6,30 @@ it does anything for the run.
 
 Of a script or a notebook these are the statements at its top level that have ended. A change inside what is under way,
 or inside what cannot be done once more, as a loop that starts runs, is not done: where it alters numbers the run is
-refused, and where it may, nothing of the run is reused. What a statement does to the user's own objects travels with
-these, so a statement of a module that does both is an error.
+refused, and where it may, nothing of the run is reused. The same holds where it is not known whether a change was done:
+in a statement or a cell that raised, in a module whose import raised, in a text that `exec` or `%run` was given. What
+a statement does to the user's own objects travels with these, so a statement of a module that does both is an error.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import contextvars
 import re
 import sys
 import threading
-import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import resolve_name
-from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
+from vrecompute.analysis.carriedtext import hides_errors
+from vrecompute.analysis.cells import is_notebook
 from vrecompute.analysis.coderange import is_user
-from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here, text_of
-from vrecompute.analysis.underway import ended, frames_of, place_of
+from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here
+from vrecompute.analysis.moduletexts import absent_text, imported_by, reloaded_by, texts_of
+from vrecompute.analysis.underway import ENDED, RUNNING, Course, ended, frames_of, text_course
 from vrecompute.errors import AnalysisError, UsageError
 
 __all__ = ["Effects", "apply", "effects_of"]
@@ -66,21 +66,40 @@ def effects_of(modules: Iterable[str]) -> Effects:
     seen: set[str] = set()
 
     def visit(name: str) -> None:
-        if name in seen or not is_user(name) or not isinstance(module := sys.modules.get(name), ModuleType):
+        # A module that is not there is not asked where it would be: that imports the package it is in.
+        if name in seen or not isinstance(module := sys.modules.get(name), ModuleType) or not is_user(name):
             return
         seen.add(name)
-        own = _texts(module)
-        imports = {name: where for text in own for name, where in text.imports.items()}
         frames = frames_of(vars(module))
-        for text in own:
+        own = texts_of(module, text_course(frames))
+        imports = {name: where for text, _ in own for name, where in text.imports.items()}
+        for number, (text, course) in enumerate(own, 1):
             texts.append(text)
-            for imported in sorted(_imported(text.tree, module)):
+            for imported in sorted(imported_by(ast.walk(text.tree), module)):
                 visit(imported)
             of_text = _OfText(text, imports, vars(module), name == "__main__")
-            done, under_way = ended(text.tree.body, place_of(frames) if text is own[-1] else None)
+            done, in_part = ended(text.tree.body, course)
             for node in done:
                 of_text.add_ended(node, found)
-            of_text.add_under_way(under_way, frames if text is own[-1] else (), found)
+                visit_raised(node, module)
+            if course.why == RUNNING:
+                of_text.add_under_way(in_part, frames if number == len(own) else (), found)
+            else:
+                of_text.add_raised(in_part, course, found)
+            for node in in_part:
+                visit_raised(node, module)
+                for reloaded in reloaded_by(here(node), module):
+                    for again, _ in texts_of(sys.modules[reloaded], ENDED):
+                        _OfText(again, again.imports, {}, script=False).add_absent(found, "reload")
+
+    def visit_raised(node: ast.stmt, module: ModuleType) -> None:
+        """Visit modules that a statement imported and that are not there: their import raised."""
+        for name in sorted(imported_by(here(node), module) - sys.modules.keys() - seen):
+            if (text := absent_text(name)) is not None:
+                seen.add(name)
+                for imported in sorted(imported_by(ast.walk(text.tree), module)):
+                    visit(imported)
+                _OfText(text, text.imports, {}, script=False).add_absent(found)
 
     for name in sorted(modules):
         visit(name)
@@ -195,14 +214,8 @@ class _OfText:
     def add_ended(self, node: ast.stmt, found: _Found) -> None:
         """A statement that has ended: it can be done once more, or not."""
         found.bind(_bound(node), self.members, node.lineno)
-        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) and not self.script:
-            return
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(chain(d)[-1])]
-            for decorator in registers:
-                self._add(_registration(node, decorator), found)
-        else:
-            self._add(node, found)
+        for part in self._parts(node):
+            self._add(part, found)
 
     def add_under_way(self, nodes: Sequence[ast.stmt], frames: Sequence[FrameType], found: _Found) -> None:
         """Changes inside what is under way: whether they come before the run cannot be said."""
@@ -216,6 +229,45 @@ class _OfText:
             look.at(node)
             self._leave(look, _title(node), nodes, found)
 
+    def add_raised(self, nodes: Sequence[ast.stmt], course: Course, found: _Found) -> None:
+        """Statements that may have been done, in part or not: something raised there."""
+        for node in nodes:
+            found.bind(_bound(node), self.members, node.lineno)
+            for part in self._parts(node):
+                look = self._look(found, script=self.script)
+                look.at(part)
+                found.seeds |= _seeds(look)
+                # Of several on the line that raised it is not known which did.
+                if len(nodes) > 1 or course.where or not _is_all_or_nothing(part, look):
+                    self._leave_unknown(look, f"inside {course.where or _title(part)}, {course.why}", part, found)
+
+    def add_absent(self, found: _Found, what: str = "import") -> None:
+        """A module whose import raised: any of its statements may have been done, and what they call too."""
+        for node in ast.walk(self.text.tree):
+            if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+                look = self._look(found, script=False)
+                look.at(node)
+                found.seeds |= _seeds(look)
+                instead = f"write it where the {what} is, and alone"
+                why = f"inside {self.text.name}, whose {what} raised"
+                found.left += [_Left(change, why, instead, ast.unparse(node)) for change in look.changes]
+
+    def _leave_unknown(self, look: Look, why: str, node: ast.stmt, found: _Found) -> None:
+        instead = "write it once more in a cell, and alone"
+        if not self._is_cell:
+            start = "start that again" if self.script else "import that in a new process"
+            instead = f"write it alone at the top level of {self.text.name}, and {start}"
+        found.left += [_Left(change, why, instead, ast.unparse(node)) for change in look.changes]
+
+    def _parts(self, node: ast.stmt) -> list[ast.stmt]:
+        """What of a statement of the top level may change a library."""
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) and not self.script:
+            return []
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            registers = [d for d in node.decorator_list if _REGISTERS.fullmatch(chain(d)[-1])]
+            return [_registration(node, decorator) for decorator in registers]
+        return [node]
+
     def _leave(self, look: Look, title: str, nodes: Sequence[ast.stmt], found: _Found) -> None:
         found.seeds |= _seeds(look)
         above = f", above line {nodes[0].lineno}" if nodes else ""
@@ -223,7 +275,7 @@ class _OfText:
             "move it to a cell before" if self._is_cell else f"move it to the top level of {self.text.name}{above}"
         )
         known = {each.change for each in found.left}
-        why = f"inside {title}, which is still running"
+        why = f"inside {title}, {RUNNING}"
         found.left += [_Left(change, why, instead) for change in look.changes if change not in known]
 
     def _look(self, found: _Found, *, script: bool) -> Look:
@@ -231,13 +283,17 @@ class _OfText:
 
     @property
     def _is_cell(self) -> bool:
-        return "get_ipython" in self.members
+        return is_notebook(self.members)
 
     def _add(self, statement: ast.stmt, found: _Found) -> None:
         look = self._look(found, script=self.script)
         look.at(statement)
         found.seeds |= _seeds(look)
         if not look.changes:
+            return
+        if look.carried or hides_errors(statement):
+            inside = look.carried[0] if look.carried else f"{_title(statement)}, which hides whether it raised"
+            self._leave_unknown(look, f"inside {inside}", statement, found)
             return
         name, line = look.changes[0].what, statement.lineno
         if look.own and not self.script:
@@ -255,39 +311,6 @@ class _OfText:
         function = _function(self.text, line, statement, name, self.members)
         names = frozenset(look.reads - _bound(statement))
         found.add(statement, _Done(function, self.members, names, look.changes))
-
-
-def _texts(module: ModuleType) -> list[Text]:
-    if module.__name__ == "__main__" and "get_ipython" in vars(module):
-        return [text_of("the notebook", cell) for cell in vars(module).get("In", ()) if isinstance(cell, str)]
-    if (file := getattr(module, "__file__", None)) is None:
-        return []
-    # A file's own module stays as it was loaded, whatever others were loaded from that file since.
-    text = getattr(getattr(module.__spec__, "loader", None), "text", None)
-    if text is None and module.__name__ == "__main__":  # a script may be edited while it runs
-        text = sourcetext.kept(file)
-    if text is None:
-        try:
-            with tokenize.open(file) as opened:
-                text = opened.read()
-        except (OSError, SyntaxError, UnicodeDecodeError):
-            text = sourcetext.kept(file) or ""
-    return [text_of(Path(file).name, text)]
-
-
-def _imported(tree: ast.AST, module: ModuleType) -> set[str]:
-    """Modules that a text imports, anywhere, with the packages they are in."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                with contextlib.suppress(ImportError):
-                    base = resolve_name("." * node.level + base, module.__package__ or module.__name__)
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {".".join(name.split(".")[: n + 1]) for name in names for n in range(name.count(".") + 1)}
 
 
 def _registration(node: ast.FunctionDef | ast.ClassDef, decorator: ast.expr) -> ast.stmt:
@@ -313,6 +336,20 @@ def _title(statement: ast.stmt) -> str:
     if hasattr(statement, "body") or isinstance(statement, ast.Match):
         return f"the `{type(statement).__name__.removeprefix('Async').lower()}` block of line {statement.lineno}"
     return f"the statement of line {statement.lineno}"
+
+
+def _is_all_or_nothing(statement: ast.stmt, look: Look) -> bool:
+    """Whether nothing was changed where it raised: it has one target, or is one `setattr`, and changes that alone."""
+    match statement:
+        case ast.Assign(targets=[target]) | ast.AugAssign(target=target) | ast.Delete(targets=[target]):
+            last: ast.expr = target
+        case ast.Expr(ast.Call(ast.Name("setattr" | "delattr")) as last):
+            pass
+        case _:
+            return False
+    return not isinstance(last, ast.Tuple | ast.List) and {change.text for change in look.changes} <= {
+        ast.unparse(last)
+    }
 
 
 def _is_simple(statement: ast.stmt, look: Look) -> bool:

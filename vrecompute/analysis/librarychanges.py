@@ -19,6 +19,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Literal
 
 from vrecompute import sourcetext
+from vrecompute.analysis.carriedtext import Carried, carried, without_magic
 from vrecompute.analysis.coderange import is_user
 
 __all__ = ["Change", "Look", "Text", "chain", "here", "text_of"]
@@ -43,8 +44,6 @@ _NO_NUMBERS = _SYSTEM | {"socket", "ssl"}
 # What may be done once more on a worker: builtins but for these, and these libraries.
 _NOT_TWICE = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "exit", "input", "open", "quit"})
 _TWICE = frozenset({"contextlib", "functools", "importlib", "itertools", "logging", "math", "re", "warnings"})
-# Magics that carry out Python code.
-_CARRIES_OUT = frozenset({"capture", "debug", "lprun", "memit", "prun", "time", "timeit"})
 _PLAIN = (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, type(None))
 _SYSTEM_TWICE = frozenset({"cpu_count", "environ", "getcwd", "getenv", "path"})
 
@@ -73,7 +72,7 @@ class Text:
             self.tree = sourcetext.syntax_of(text)
         except (SyntaxError, ValueError, RecursionError):
             self.tree = ast.Module([], [])
-        self.tree.body = [_without_magic(node) for node in self.tree.body]
+        self.tree.body = [without_magic(node) for node in self.tree.body]
         self.imports = _imports_of(self.tree)
 
 
@@ -88,6 +87,7 @@ class Look:
     """What a statement of `file` does: changes of libraries, and of the user's `own` by name without values.
 
     `functions` are those that other statements were found to call, by what their own statements do.
+    `carried` names what carries out a text that changes libraries, or one that is not known, as `exec` or `%run FILE`.
     `bound` names what a worker has not: vrecompute's own objects, as a Client is, and the command line. `besides` names
     calls that it may be wrong to do once more, `reads` what it takes from the module.
     """
@@ -99,6 +99,7 @@ class Look:
     functions: dict[tuple[int, bool], Look | None]
     changes: list[Change] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)
     bound: list[str] = field(default_factory=list)
     besides: list[str] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
@@ -154,6 +155,8 @@ class Look:
 
     def _take(self, look: Look, *, alone: bool) -> None:
         self.bound += look.bound
+        self.carried += look.carried
+        self.changes += [] if alone or not look.carried else look.changes
         self.reads |= look.reads - look._local if look.members is self.members else set()
         self.besides += look.besides if alone else look.besides + look.own
         if alone:
@@ -198,6 +201,8 @@ class Look:
     def _called(self, call: ast.Call, *, alone: bool) -> None:
         kind, top = self._kind(call.func)
         names = chain(call.func)
+        if (given := carried(call)) is not None and (kind != "own" or names[0] == "get_ipython"):
+            self._carries(call, given)
         if kind == "builtin" and names[0] in ("setattr", "delattr") and call.args:
             self._changed(call.args[0], call, self._thing(call.args[0]))
         elif kind == "library" and self._sets(call.func, top, alone=alone):
@@ -208,6 +213,23 @@ class Look:
             self.own.append(".".join(names))
         elif not self._may_be_done_twice(kind, top, names):
             self.besides.append(".".join(names) + "()")
+
+    def _carries(self, call: ast.Call, given: Carried) -> None:
+        """Look at a text that a call carries out."""
+        if given.text is None:
+            self.carried.append(given.title)
+            self._add(given.title, call, "maybe")
+            return
+        key = hash(given.text), self.script
+        if key not in self.functions:
+            text = text_of(given.file or self.file, given.text)
+            imports = {**self.imports, **text.imports}
+            look = self.functions[key] = Look(given.file or self.file, imports, self.members, True, self.functions)
+            for statement in text.tree.body:
+                look.at(statement)
+        if (known := self.functions[key]) is not None and known.changes:
+            self.carried.append(given.title)
+            self.changes += known.changes
 
     def _sets(self, function: ast.expr, top: str, *, alone: bool) -> bool:
         """Whether a call of what a library has changes it."""
@@ -275,25 +297,6 @@ class Look:
         if isinstance(held, type | FunctionType):
             return held.__module__ == "vrecompute.client"
         return type(held).__module__.partition(".")[0] == "vrecompute"
-
-
-def _without_magic(statement: ast.stmt) -> ast.stmt:
-    """What a magic as `%%time` carries out, as a block: IPython has made a call of it that is given its text."""
-    match statement:
-        case ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic" | "run_line_magic" as kind), [first, *_, last])):
-            pass
-        case _:
-            return statement
-    if not (isinstance(first, ast.Constant) and first.value in _CARRIES_OUT and isinstance(last, ast.Constant)):
-        return statement
-    try:
-        inner = sourcetext.syntax_of(str(last.value))
-    except (SyntaxError, ValueError, RecursionError):  # with options
-        return statement
-    is_cell = kind == "run_cell_magic"
-    body = ast.increment_lineno(inner, statement.lineno - 1 + is_cell).body
-    named = ast.Constant(f"{'%%' if is_cell else '%'}{first.value}")
-    return ast.copy_location(ast.If(named, body or [ast.Pass()], []), statement)
 
 
 def _is_harmless(call: ast.Call, top: str, name: str) -> bool:

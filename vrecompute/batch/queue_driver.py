@@ -24,7 +24,7 @@ from vrecompute.batch.job_script import render
 from vrecompute.batch.keepalive import announced
 from vrecompute.batch.known import Known
 from vrecompute.batch.left_out import LeftOut
-from vrecompute.batch.marks import LONGEST_S, MARKS, read_keys, read_marks
+from vrecompute.batch.marks import LONGEST_S, MARKS, read_marks, read_secrets
 from vrecompute.batch.options import read_options
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.probe import probe
@@ -195,7 +195,7 @@ class QueueDriver(QueueBackend):
         command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
         done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
         lines = done.text.splitlines()
-        self._files.seen(read_keys(lines))
+        self._files.seen(read_secrets(lines))
         return *read_marks(lines), done
 
     def _submit(self, job: Job, count: int) -> list[JobId]:
@@ -248,4 +248,4 @@ class QueueDriver(QueueBackend):
         ended = {i: self._known.status(i) for i in named if self._known.status(i).state.terminal}
         self._files.sweep(i for i, status in ended.items() if status.blame != "none" or not self.shares_spool)
         # another process' too, unless an attempt that follows may be using them
-        self._files.sweep_keys(i for i, status in ended.items() if status.state not in _AGAIN)
+        self._files.sweep_found(i for i, status in ended.items() if status.state not in _AGAIN)

@@ -2,7 +2,7 @@
 
     LOG                    what a job wrote, and what became of it; its driver says under which names
     ID.ATTEMPT.end         the exit code of a command that ended by itself: the mark
-    secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives
+    secrets-DIGEST-INDEX/  its secret files, mode 0700, while it lives; `.job` there is its id, for other processes
     secrets-tls-ID/        the keys that a job with workers made for itself
     carried-NAME/          files that go with a job, and carried-NAME@INDEX/ what comes back (`carried`)
     vre-NAME.json          where a scheduler listens, until its client has read it
@@ -25,7 +25,10 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import shell_word
 
-__all__ = ["Spool", "secrets_folder"]
+__all__ = ["OWNER", "Spool", "secrets_folder"]
+
+#: The file among the secrets of a job that says whose they are.
+OWNER = ".job"
 
 #: {folder} is a word made by `shell_word`: the spool as the site's own shell sees it. What is too old in it goes.
 _MAKE = (
@@ -37,6 +40,12 @@ _MAKE = (
 )
 #: $1 a folder without its number, $2 how many there shall be; folder 0 is there.
 _COPIES = 'i=1; while [ "$i" -lt "$2" ]; do rm -rf -- "$1-$i" && cp -Rp -- "$1-0" "$1-$i" || exit 1; i=$((i+1)); done'
+#: $1 the spool. Each line of stdin: a folder of secrets and the id of its job, which may have deleted it already.
+_OWN = f'cd -- "$1" && while read -r folder id; do {{ echo "$id" > "$folder/{OWNER}"; }} 2> /dev/null; done; :'
+#: $1 the spool, $2 ids with commas: the folders of secrets of these jobs are deleted.
+_DISOWN = rf"""cd -- "$1" && for owner in secrets-*/{OWNER}; do
+  {{ read -r id < "$owner"; }} 2> /dev/null && case ",$2," in *",$id,"*) rm -rf -- "${{owner%/*}}" ;; esac
+done; :"""
 _KEPT_DAYS = 60
 _FOLDER = re.compile(r"secrets-[0-9a-f]{24}-[0-9]{1,9}")
 
@@ -64,7 +73,7 @@ class Spool:
         self._path: str | None = None
         self._secrets: dict[JobId, list[str]] = {}
         self._litter: list[str] = []
-        self._keys: set[str] = set()
+        self._found: dict[str, set[str]] = {}
 
     @property
     def path(self) -> str:
@@ -105,10 +114,15 @@ class Spool:
                 raise Unavailable(f"{self.access}: cannot deliver secret files to {self.path}: {done.complaint}")
 
     def submitted(self, job: Job, ids: Sequence[JobId]) -> None:
-        """Copies of the job were taken under these ids, in their order: what is theirs."""
-        for job_id, folder in zip(ids, self._folders(job, len(ids)) or [""] * len(ids), strict=True):
+        """Copies of the job were taken under these ids, in their order: what is theirs, also for other processes."""
+        owned = self._folders(job, len(ids))
+        for job_id, folder in zip(ids, owned or [""] * len(ids), strict=True):
             if folders := [folder] * bool(folder) + [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers):
                 self._secrets[job_id] = folders
+        if owned:
+            with contextlib.suppress(Unavailable):
+                pairs = (f"{folder} {job_id}\n" for folder, job_id in zip(owned, ids, strict=True))
+                self.access.run(["sh", "-c", _OWN, "sh", self.path], stdin="".join(pairs).encode())
 
     def told(self, folders: Mapping[JobId, str]) -> None:
         """The system says which folder it brings the secrets of jobs from, also of those of another process."""
@@ -124,19 +138,22 @@ class Spool:
         """Delete secrets of jobs that could not do it: they never started, or died with their node."""
         self._delete([path for i in ids for path in self._secrets.pop(i, [])])
 
-    def seen(self, keys: Iterable[str]) -> None:
-        """A look at the spool found keys that these jobs made for themselves."""
-        self._keys |= set(keys)
+    def seen(self, secrets: Mapping[str, set[str]]) -> None:
+        """A look at the spool found these folders of secrets, by the id of their job."""
+        self._found.update(secrets)
 
-    def sweep_keys(self, ids: Iterable[JobId]) -> None:
-        """Delete keys that jobs made and could not delete: they were killed outright."""
-        left = self._keys & set(ids)
-        self._keys -= left
-        self._delete([f"{self.path}/secrets-tls-{job_id}" for job_id in sorted(left)])
+    def sweep_found(self, ids: Iterable[JobId]) -> None:
+        """Delete what was found of jobs that could not do it, also of those of another process."""
+        found = [name for job_id in ids for name in self._found.pop(job_id, ())]
+        self._delete([f"{self.path}/{name}" for name in sorted(found)])
 
-    def cancelled(self, ids: Iterable[JobId]) -> None:
-        """Delete their secrets; of a job of another process, those are known whose folder its id names."""
+    def cancelled(self, ids: Sequence[JobId]) -> None:
+        """Delete their secrets; those of another process' jobs say whose they are."""
+        strangers = [i for i in ids if i not in self._secrets]
         self._delete([path for i in ids for path in self._secrets.pop(i, [f"{self.path}/secrets-tls-{i}"])])
+        if strangers:
+            with contextlib.suppress(Unavailable):
+                self.access.run(["sh", "-c", _DISOWN, "sh", self.path, ",".join(strangers)])
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:

@@ -23,11 +23,12 @@ from __future__ import annotations
 
 from vrecompute.testing.clusters import ClusterContract
 from vrecompute.testing.jobs import JobContract
+from vrecompute.testing.leftovers import LeftoverContract
 from vrecompute.testing.probes import ProbeContract
 from vrecompute.testing.queues import QueueContract
 
 __all__ = ["BackendContract"]
 
 
-class BackendContract(JobContract, QueueContract, ClusterContract, ProbeContract):
+class BackendContract(JobContract, QueueContract, LeftoverContract, ClusterContract, ProbeContract):
     """The suite. `patience_s` is how long a job may take from submission to its end on this system."""

@@ -138,12 +138,6 @@ class JobContract(Suite):
         assert {s.state for s in seen.values()} == {State.COMPLETED}
         assert all(f"number {index} of {job_id}" in backend.logs(job_id) for index, job_id in enumerate(ids))
 
-    def test_walltime_is_a_state_of_its_own(self, backend: Backend) -> None:
-        """A job that outlives its walltime is TIMEOUT, which is not the fault of the code."""
-        _, status = self.end(backend, self.job("sleep", "600", walltime_s=5), self.patience_s + 180)
-        assert (status.state, status.blame) == (State.TIMEOUT, "infrastructure")
-        assert status.reason
-
     def test_each_copy_keeps_its_secrets_until_it_ends(self, backend: Backend) -> None:
         """The first copy to end leaves those of the others."""
         read = "import os, time; time.sleep(3 * int(os.environ['VRECOMPUTE_INDEX'])); "

@@ -17,18 +17,6 @@ from vrecompute.testing.suite import Suite
 
 __all__ = ["QueueContract"]
 
-_LITTERS = """
-import os, signal, socket, sys, tempfile, time
-print("folder", tempfile.mkdtemp(), socket.gethostname(), "there", flush=True)
-for pid in (os.getppid(), os.getpid()) if sys.argv[1] == "killed" else ():
-    os.kill(pid, signal.SIGKILL)
-time.sleep(300)
-"""
-_LOOKS = """
-import os, socket, sys, time
-time.sleep(2)
-print("there" if os.path.exists(sys.argv[1]) else "gone", "on", socket.gethostname())
-"""
 # More than clocks of a site may be apart.
 _OLDER_S = 6.0
 
@@ -88,27 +76,6 @@ class QueueContract(Suite):
         with self.limited(backend, 2), pytest.raises(SubmitError) as refused:
             backend.submit_many(self.job("sleep", "300"), 3)
         assert refused.value.too_many
-
-    def test_nothing_is_left_of_jobs_that_are_cancelled_or_killed(self, backend: Backend) -> None:
-        """Neither secrets nor temporary files; of those that are killed outright, once the next job began there."""
-        queue = self.queue(backend)
-        before = self._secrets(queue)
-        for how in ("cancelled", "killed"):
-            job_id = backend.submit(self.python(_LITTERS, how, name=f"left-{how}", secret_files={"key": b"s3cr3t"}))
-            said = self.until_said(backend, job_id, "folder ", " there")
-            if how == "cancelled":
-                backend.cancel([job_id])
-            self.until(backend, [job_id], lambda s: s.state.terminal)
-            folder, node = said.partition("folder ")[2].split()[:2]
-            deadline = time.monotonic() + self.patience_s
-            found = ""
-            while f"on {node}" not in found:  # several at a time, so that one of them gets there
-                assert time.monotonic() < deadline, f"no other job ran on {node}"
-                looks = backend.submit_many(self.python(_LOOKS, folder), 3)
-                self.until(backend, looks, lambda s: s.state.terminal)
-                found = next((log for log in map(backend.logs, looks) if f"on {node}" in log), "")
-            assert "gone" in found, f"a file of a job that was {how} is still in {folder} of {node}"
-            assert self._secrets(queue) <= before
 
     @pytest.mark.parametrize("lost", [LostAnswer("no answer"), Unavailable("the connection broke")])
     def test_a_submission_whose_answer_is_lost_is_one_job(
@@ -228,10 +195,6 @@ class QueueContract(Suite):
         queue = self.queue(backend)
         for name, job in {"images": self.job("true", image="a.sif"), "gpus": self.job("true", gpus=1)}.items():
             self._renders(queue, job, may=getattr(queue.capabilities, name))
-
-    def _secrets(self, backend: QueueBackend) -> set[str]:
-        """Folders of secrets in the spool."""
-        return {name for name in backend.access.names(backend.spool) if name.startswith("secrets-")}
 
     def _renders(self, backend: QueueBackend, job: Job, *, may: bool) -> None:
         if may:
