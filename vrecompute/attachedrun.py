@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vrecompute.analysis import Analysis
+from vrecompute.batch.contract import JobId
 from vrecompute.detach import Detached
-from vrecompute.errors import VrecomputeError
+from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import outcomes, withdraw_cancel
 from vrecompute.run import Run
@@ -44,3 +45,17 @@ class AttachedRun(Run):
             self._detached.take_up(self.analysis)
             return self
         return self._resume(self)
+
+    def hand_over(self, workers: int | None = None, walltime_s: int | None = None) -> list[JobId]:
+        """Have jobs of its site carry the run out, and give their ids: those that it has, else it is submitted.
+
+        For a client that takes over from one that may have been killed at any moment. UsageError for a run of no site
+        that this machine knows; else as `Client.submit`.
+        """
+        if self._detached is None:
+            raise UsageError(f"run {self.id} is one of site {self.manifest.site!r}, which this machine does not know")
+        if ids := self._detached.settle():
+            return ids
+        carries = not self._detached.site.store.workers_reach
+        self._detached.submit(workers, walltime_s, self.analysis() if carries else None)
+        return self._detached.ids()

@@ -42,7 +42,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
 from vrecompute.units import bytes_option
-from vrecompute.workforce import Wanted, Workforce
+from vrecompute.workforce import Wanted, Workforce, close_later
 
 __all__ = ["Client", "RunFacts"]
 
@@ -110,7 +110,7 @@ class Client(Closing):
             if self._workforce is None:
                 self._workforce = self._wanted.workforce()
                 # Not at exit: then each cluster ends by itself, and no thread can be started.
-                weakref.finalize(self, _close_later, self._workforce, self._owner).atexit = False
+                weakref.finalize(self, close_later, self._workforce, self._owner).atexit = False
             return self._workforce
 
     @property
@@ -194,19 +194,21 @@ class Client(Closing):
         task_s: float | None = None,
         task_chunks: int | None = None,
         labels: Mapping[str, str] | None = None,
+        name: str | None = None,
         **parameters: Any,
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
         With `shares`, that many independent jobs compute a range of its chunks each. By default so does a site whose
         jobs have one machine, for more workers than that holds, or than a known amount of work keeps busy.
+        A `name` is for programs that have to find the run whatever becomes of them: RunError where there is one of it.
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for too much; then
         nothing of the run is left. The analysis must be installed, or a source file.
         """
         if self._wanted.dask is not None:
             raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
         given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
-        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
+        request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {}, name)
         made, manifest = self._prepare(request)
         detached = self._detached(manifest, made, shares)
         warn_of_short_lived(self.store, detached.manifest, self._site_workers.job_s(walltime_s, detached=True))
@@ -396,9 +398,3 @@ class Client(Closing):
         _ = self.backend  # a driver that is not installed is an error before anything is written
         access = None if self.site.access.kind == "local" else self._access
         return prepare(request, self.store, self.site.name, access, keep=keep)
-
-
-def _close_later(workforce: Workforce, owner: int) -> None:
-    """End the workers of a Client that is gone; on a thread, since it may go on Dask's own."""
-    if workforce.is_open and os.getpid() == owner:
-        threading.Thread(target=workforce.close, name="vrecompute-close", daemon=True).start()

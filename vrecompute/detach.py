@@ -57,7 +57,7 @@ class Detached:
         self.backend.capabilities.require("workers", self.site.name)
         job = detached_job(
             self.site,
-            name=f"vre-{self.manifest.run}",
+            name=self._name,
             command=self.command(digest),
             workers=workers,
             walltime_s=walltime_s,
@@ -106,6 +106,30 @@ class Detached:
             tell(self.store, self.manifest, jobs=[job_id])
         return job_id
 
+    def settle(self) -> list[JobId]:
+        """Have one job at most carry the run out, and give its id; none where there is none, and none was.
+
+        A client that was killed once the batch system had taken a job could not keep its id, and two clients may each
+        have submitted one: what the system has under the run's name is asked for. A job that is not known is kept; of
+        several all but one are cancelled. Unavailable where the system does not answer.
+        """
+        known, live = self.ids(), self.backend.named(self._name)
+        if not live:
+            return known[-1:]
+        kept = next((job for job in reversed(known) if job in live), live[0])
+        if others := [job for job in live if job != kept]:
+            self.backend.cancel(others)
+        if kept != next(iter(known[-1:]), None):
+            self._remember({"job": kept})
+            with contextlib.suppress(StoreError):
+                tell(self.store, self.manifest, jobs=[kept])
+        return [kept]
+
+    @property
+    def _name(self) -> str:
+        """What its job is called in the batch system."""
+        return f"vre-{self.manifest.run}"
+
     def _remember(self, facts: Mapping[str, Any]) -> None:
         """Keep a submission."""
         body = {**facts, "site": self.site.name, "submitted": time.time()}
@@ -132,7 +156,7 @@ class Detached:
             return JobStatus(State.UNKNOWN)
         status = self.backend.poll(ids[-1:])[ids[-1]]
         if status.state.terminal and self._carries and ids[-1] not in self._taken:
-            self._take_back(ids[-1], f"vre-{self.manifest.run}")
+            self._take_back(ids[-1], self._name)
         return status
 
     def cancel(self) -> None:

@@ -91,6 +91,7 @@ EXIT_CODES = {
     3: "partial",
     4: "failed",
     5: "site or service unavailable",
+    6: "nothing to do",
     7: "over budget",
     70: "a bug in vrecompute",
     75: "the job is out of time; the next one continues the run",

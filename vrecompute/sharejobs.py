@@ -116,6 +116,18 @@ class ShareJobs(Detached):
         self._hand_in(again, walltime_s, 0, 0, analysis)
         return self.ids()[0]
 
+    def settle(self) -> list[JobId]:
+        """Ids of its latest jobs; jobs of a submission that no client could keep are cancelled: it is made again."""
+        name = f"vre-{self.manifest.run}-{len(self._submissions())}"
+        names = [name, *(f"{name}-{index}" for index in range(self.manifest.shares))]
+        if isinstance(self.backend, QueueBackend) and self.backend.array:
+            strays = [job for each in self.backend.named(name) for job in self.backend.copies(each, len(names) - 1)]
+        else:
+            strays = [job for each in names for job in self.backend.named(each)]
+        if strays:
+            self.backend.cancel(strays)
+        return [job for job, _ in self._current().values()]
+
     def ids(self) -> list[JobId]:
         """Native ids of all jobs that the run ever had."""
         return [JobId(job) for submission in self._submissions() for job in submission.jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from vrecompute.sites.model import Site, local_site
 from vrecompute.sites.search import list_site_files
 from vrecompute.stores.base import Store
 
-__all__ = ["Wanted", "Workforce"]
+__all__ = ["Wanted", "Workforce", "close_later"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -284,3 +285,9 @@ class Workforce(WorkerControl):
             for backend in (self._backend, *self._others.values()):
                 if backend is not None:
                     backend.close()
+
+
+def close_later(workforce: Workforce, owner: int) -> None:
+    """End the workers of a Client that is gone; on a thread, since it may go on Dask's own."""
+    if workforce.is_open and os.getpid() == owner:
+        threading.Thread(target=workforce.close, name="vrecompute-close", daemon=True).start()

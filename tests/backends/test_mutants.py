@@ -69,6 +69,11 @@ class FindsNothing(Right):
         return {}
 
 
+class FindsTheEnded(Right):
+    def named(self, name):
+        return list(self.ages(name))
+
+
 class ForgetsAges(Right):
     def ages(self, name):
         return dict.fromkeys(super().ages(name), 0.0)
@@ -273,6 +278,10 @@ MUTANTS = {
     "test_secret_files_are_private_and_gone_afterwards": [
         scripts("KeepsSecrets", without("^trap")),
         scripts("OpensSecrets", lambda text: text.replace("\ntrap", '\nchmod 755 "$VRECOMPUTE_SECRETS"\ntrap')),
+    ],
+    "test_a_job_is_found_by_its_name": [
+        FindsNothing,
+        FindsTheEnded,
     ],
     "test_a_cancelled_job_is_cancelled": [
         NoCancel,

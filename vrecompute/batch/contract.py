@@ -342,6 +342,15 @@ class Backend(ABC):
         found hides anything else. No job is left.
         """
 
+    def named(self, name: str) -> list[JobId]:
+        """Jobs of this user and name that the system has and that may go on, oldest first; Unavailable if it is silent.
+
+        None where the driver cannot look: then what a client submitted that was killed before it could keep the id is
+        not found, and goes on beside what is submitted next.
+        """
+        del name
+        return []
+
     def survey(self) -> Survey | None:
         """What the batch system says of its queues and limits; None for a driver that cannot ask."""
         return None

@@ -30,6 +30,7 @@ from vrecompute.batch.outage import Outage
 from vrecompute.batch.probe import probe
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
+from vrecompute.batch.shape import job_name
 from vrecompute.batch.shared_answer import MOST_IDS, shared
 from vrecompute.batch.spool import Spool
 from vrecompute.batch.submissions import Submissions
@@ -103,6 +104,14 @@ class QueueDriver(QueueBackend):
                     self._ask(wanted[start : start + MOST_IDS])
                 self._asked = time.monotonic()
             return {i: self._known.status(i) for i in asked}
+
+    def named(self, name: str) -> list[JobId]:
+        """By the queue's list; an array counts as one."""
+        with self._one:
+            ages = self.ages(job_name(name))
+            found = [JobId(i) for i in sorted(ages, key=lambda i: -ages[i])]
+            said = self.poll(found)  # a queue lists those that ended a moment ago, too
+        return [job_id for job_id in found if not said[job_id].state.terminal]
 
     def cancel(self, ids: Iterable[JobId]) -> None:
         """End them, and their secrets go; jobs that have ended, or never were, are no error."""

@@ -29,6 +29,7 @@ _COMMANDS = {
     "warm-cache": ("vrecompute.cli.warm_cache:warm_cache", "Compile what workers run before they need it."),
     "analyses": ("vrecompute.cli.analyses:analyses", "What can be run, and its parameters."),
     "dataset": ("vrecompute.cli.dataset:dataset", "Write the checksums of a dataset's files into its file."),
+    "campaign": ("vrecompute.cli.campaign:campaign", "Keep products up to date with datasets that grow."),
     "site": ("vrecompute.cli.site:site", "List, show and check site descriptions."),
 }
 

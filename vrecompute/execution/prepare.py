@@ -43,7 +43,10 @@ _OPTIONS = (*Settings.__dataclass_fields__, "tree", "params", "labels")
 
 @dataclass(frozen=True)
 class Request:
-    """What `Client.run`, `submit` and `explain` were asked for. `parameters` are the analysis' own."""
+    """What `Client.run`, `submit` and `explain` were asked for. `parameters` are the analysis' own.
+
+    `run` is the name of the run where its caller chooses it; else it is a new one.
+    """
 
     analysis: str | type[Analysis] | Analysis
     dataset: Any
@@ -51,6 +54,7 @@ class Request:
     tree: str | None = None
     settings: Settings = field(default_factory=Settings)
     labels: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None
 
 
 def prepare(
@@ -80,7 +84,7 @@ def prepare(
     code = analysis.code()
     name = analysis.name or type(analysis).__name__
     manifest = Manifest(
-        run=new_run_id(name),
+        run=request.run or new_run_id(name),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         analysis=name,
         analysis_version=analysis.version,

@@ -215,6 +215,11 @@ class S3Store:
         fault = None if error.__cause__ is None else self.bucket.fault(error.__cause__)
         return "" if fault is None else fault.kind
 
+    @property
+    def creates_conditionally(self) -> bool:
+        """Whether the service itself lets one of several writers of a name win, rather than claims."""
+        return self._conditional
+
     @cached_property
     def _conditional(self) -> bool:
         """Whether the service honours a conditional write: as was found before, or by trial."""

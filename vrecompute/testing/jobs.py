@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
+
 from vrecompute.batch.contract import Backend, JobId, State
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.spool import secrets_folder
@@ -99,6 +101,22 @@ class JobContract(Suite):
         if isinstance(backend, QueueBackend):  # nor where they were brought from, once its end is known
             left = backend.access.names(backend.spool)
             assert not [name for name in left if name.startswith(secrets_folder(job))]
+
+    def test_a_job_is_found_by_its_name(self, backend: Backend, make_backend: Callable[..., Backend]) -> None:
+        """By a client that never had its id, as long as it may go on; a longer name is another."""
+        if type(backend).named is Backend.named:
+            pytest.skip(f"{type(backend).__name__} cannot look for jobs by their name")
+        job = self.job("sleep", "300", name=f"named-{time.time_ns():x}")
+        job_id, stranger = backend.submit(job), make_backend()
+        assert stranger.named(job.name) == [job_id]
+        assert stranger.named(job.name[:-1]) == []
+        backend.cancel([job_id])
+        self.until(backend, [job_id], lambda s: s.state.terminal)
+        deadline = time.monotonic() + self.patience_s
+        while stranger.named(job.name):
+            assert time.monotonic() < deadline, "a job that was cancelled is found as if it went on"
+            time.sleep(0.5)
+        stranger.close()
 
     def test_a_cancelled_job_is_cancelled(self, backend: Backend) -> None:
         """Cancelling is asked for once or often, and is no failure of the code."""

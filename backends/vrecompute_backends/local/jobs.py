@@ -36,6 +36,8 @@ _START_S = 3.0
 _TIMED_OUT = frozenset({124, 137})
 #: Whether a command came further and ran out of time, and how often it may was not said or not reached.
 _AGAIN = f'[ "$code" = {OutOfTime.exit_code} ] && [ "$attempts" -lt "${{{ATTEMPTS}:-$((attempts + 1))}}" ]'
+#: As the client does: process id and start time.
+_WRITE_PID = 'echo "$$ $(sed "s/.*) //" "/proc/$$/stat" | cut -d " " -f 20)" > pid.job && mv pid.job pid'
 # A shorter text may be in a secret by chance.
 _LEAST_SECRET = 16
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -65,6 +67,8 @@ class LocalJobs(Backend):
             'export VRECOMPUTE_JOB="${PWD##*/}"',
             'export VRECOMPUTE_SECRETS="$PWD/secrets"',
             "trap 'rm -rf \"$VRECOMPUTE_SECRETS\"' EXIT",
+            # Itself: the client may be killed before it can write it.
+            _WRITE_PID,
             # A TERM is for the command; this shell stays to say how it ended.
             "trap : TERM",
             "attempts=0",
@@ -104,7 +108,8 @@ class LocalJobs(Backend):
                     env=without_secrets(job.secret_files),
                     start_new_session=True,
                 )
-            (folder / "pid").write_text(f"{process.pid} {_started(process.pid)}")
+            (folder / "pid.client").write_text(f"{process.pid} {_started(process.pid)}")
+            (folder / "pid.client").replace(folder / "pid")
         except OSError as error:
             raise SubmitError(f"cannot start a job in {folder}: {error.strerror or error}") from error
         _CHILDREN[process.pid] = process
@@ -113,6 +118,18 @@ class LocalJobs(Backend):
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
         """The status of each job from its folder; UNKNOWN where there is none."""
         return {job_id: self._status(job_id) for job_id in ids}
+
+    def named(self, name: str) -> list[JobId]:
+        """Those whose process is there."""
+        begins, found = f"# {_comment(name)} ", []
+        with contextlib.suppress(OSError):
+            for folder in sorted(self._spool.iterdir(), key=lambda folder: folder.stat().st_mtime):
+                if (folder / "status").exists() or self._alive(JobId(folder.name)) is None:
+                    continue
+                with (folder / "script").open(errors="replace") as script:
+                    if [script.readline(), script.readline()][1].startswith(begins):
+                        found.append(JobId(folder.name))
+        return found
 
     def cancel(self, ids: Iterable[JobId]) -> None:
         """Ask every process of each job's session to end; a command that does not is killed 10 s later."""

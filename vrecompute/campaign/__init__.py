@@ -1,0 +1,1 @@
+"""Campaigns: wanted state in YAML, done state in a ledger, and a tick that closes the difference."""

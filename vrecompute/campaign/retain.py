@@ -1,0 +1,40 @@
+"""What is kept: versions of products, and runs; a run of a kept version, or of the latest attempt, always."""
+
+from __future__ import annotations
+
+import time
+
+from vrecompute.campaign.ledger import Ledger
+from vrecompute.campaign.load import CampaignFile
+from vrecompute.campaign.products import folder_of, prune
+from vrecompute.campaign.sites import Sites
+from vrecompute.errors import UnknownRun, VrecomputeError
+
+__all__ = ["retain"]
+
+
+def retain(file: CampaignFile, ledger: Ledger, sites: Sites) -> None:
+    """Remove versions beyond `retention.versions`, and runs older than `retention.runs`."""
+    kept: set[str] = set()
+    for row in ledger.rows("SELECT unit, published_run FROM units"):
+        removed = prune(file.products, row["unit"], file.campaign.retention.versions, {row["published_run"] or ""})
+        if removed:
+            with ledger.writing():
+                for version in removed:
+                    ledger.note("version removed", row["unit"], version)
+        kept |= {version.name for version in (folder_of(file.products, row["unit"]) / "versions").glob("*")}
+    latest = {row["run"] for row in ledger.rows("SELECT run, max(number) FROM attempts GROUP BY unit")}
+    before = time.time() - file.campaign.retention.runs
+    old = ledger.rows("SELECT number, unit, run, site FROM attempts WHERE state = 'ended' AND ended < ?", (before,))
+    for row in old:
+        if row["run"] in kept | latest:
+            continue
+        try:
+            sites.called(row["site"]).delete(row["run"])
+        except UnknownRun:
+            pass  # it is gone already
+        except VrecomputeError:
+            continue  # the next tick tries again
+        with ledger.writing():
+            ledger.do("UPDATE attempts SET state = 'retired' WHERE number = ?", (row["number"],))
+            ledger.note("run deleted", row["unit"], row["run"])
