@@ -128,6 +128,10 @@ WRONG = {
             "6:9: access: expected a mapping of ssh, unicore | write {key: value}",
         ],
     ),
+    "a number of nodes": (
+        "workers: {nodes: 4}\n",
+        ["4:18: workers.nodes: expected a mapping of min, max, found 4 | write {min: 4, max: 4}"],
+    ),
     "a list and text exchanged": (
         "environment: {modules: Python, venv: [a, b]}\n",
         [
@@ -289,8 +293,8 @@ WRONG = {
         'options: {partition: "batch\\n#SBATCH --wrap=id", directives: {add: ["--comment=$(id)", "rm -rf"]}}\n',
         [
             "4:22: options.partition: 'batch\\n#SBATCH --wrap=id' does not have the form | write no other",
-            "4:69: options.directives.add[0]: '--comment=$(id)' does not have the form | write no other",
-            "4:88: options.directives.add[1]: 'rm -rf' does not have the form | write no other",
+            "4:69: options.directives.add[0]: '--comment=$(id)' is no directive | write one option as sbatch takes it",
+            "4:88: options.directives.add[1]: 'rm -rf' is no directive | write one option as sbatch takes it",
         ],
     ),
     "line breaks in text": (

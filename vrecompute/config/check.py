@@ -208,7 +208,9 @@ def _wrong_value(error: ErrorDetails, inside: Mapping[str, Any]) -> str:
         return f"{shown(value)} is not one of {', '.join(choices)}; {_choose(value, choices)}"
     if kind in ("dataclass_type", "model_type", "model_attributes_type", "dict_type", "mapping_type"):
         keys = f" of {', '.join(inside)}" if inside else ""
-        return f"expected a mapping{keys}, found {shown(value)}; write {{key: value}} or an indented block"
+        both = {"min", "max"} <= inside.keys() and type(value) is int
+        example = f"{{min: {value}, max: {value}}}" if both else "{key: value} or an indented block"
+        return f"expected a mapping{keys}, found {shown(value)}; write {example}"
     if kind in ("tuple_type", "list_type"):
         hint = "start each item with '- '" if isinstance(value, dict) else f"did you mean [{value}]?"
         return f"expected a list, found {shown(value)}; {hint}"
