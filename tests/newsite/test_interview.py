@@ -153,6 +153,12 @@ def test_a_file_that_is_there_stays_and_a_name_is_a_name(slurm, tmp_path):
     assert "did you mean" in done.output
 
 
+def test_a_file_of_another_name_is_refused_before_anything_is_asked(tmp_path):
+    done = init("mine", "--out", str(tmp_path / "other.yaml"))
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert f"write --out {tmp_path}/mine.yaml" in done.output
+
+
 def test_behind_ssh_the_scheduler_is_on_the_login_node(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # no ssh: the site does not answer
     file = tmp_path / "mine.yaml"

@@ -134,7 +134,7 @@ def _probe(read: ReadSite, patience_s: float, *, trust: bool) -> list[Finding]:
 @click.option("--ssh", "host", help="Login node, or its alias of ~/.ssh/config, where that is not this machine.")
 @click.option("--from", "config", type=click.Path(), help="A jobqueue.yaml of dask-jobqueue to begin from.")
 @click.option("--yes", is_flag=True, help="Ask the administrator nothing: defaults where nothing else is known.")
-@click.option("--out", type=click.Path(dir_okay=False), help="File to write; in the user's folder of sites by default.")
+@click.option("--out", type=click.Path(dir_okay=False), help="NAME.yaml somewhere else than in your folder of sites.")
 def init(name: str, backend: str | None, host: str | None, config: str | None, yes: bool, out: str | None) -> None:
     """Write a first file of the site NAME from what its batch system says, or its dask-jobqueue configuration."""
     from vrecompute.newsite.first import first_site, write_first
@@ -143,6 +143,8 @@ def init(name: str, backend: str | None, host: str | None, config: str | None, y
         return default if yes else str(click.prompt(question, default=default))
 
     path = Path(out) if out else users_folder() / f"{name}.yaml"
+    if out and path.stem != name:  # which `site check` would advise against
+        raise UsageError(f"--out {out}: a site is found by the name of its file; write --out {path.parent / name}.yaml")
     text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)
     write_first(path, text)
     click.echo(report.check_file(path).as_text())
