@@ -13,7 +13,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
-from vrecompute.errors import OverBudget
+from vrecompute.errors import OverBudget, Unavailable
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.outcome import Tally
@@ -217,7 +217,18 @@ def test_each_site_that_this_machine_knows_is_asked_once_and_no_other(client, to
     made.close()
 
 
-@pytest.mark.parametrize(("error", "state"), [(SubmitError("no"), "refused"), (OverBudget("used"), "over budget")])
+def test_the_first_question_is_about_all_runs_that_are_attached_and_may_go_on(client, told, monkeypatch):
+    expected: list[str] = []
+    monkeypatch.setattr(client.backend, "ask_next", expected.extend)
+    for run in told:
+        client.attach(run)
+    assert sorted(expected) == ["1", "2", "3", "4", "5"], "the first is complete"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(SubmitError("no"), "refused"), (OverBudget("used"), "over budget"), (Unavailable("no worker"), "interrupted")],
+)
 def test_a_run_that_its_site_refused_is_told_so_by_every_door_and_may_be_taken_up(tmp_path, monkeypatch, error, state):
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
     write_events(tmp_path / "e.root", 10)

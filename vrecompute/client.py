@@ -315,7 +315,7 @@ class Client(Closing):
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
         backend = self._backend_of(manifest.site)
-        detached = None if backend is None else jobs_of(backend, backend.site, store, manifest)
+        detached = None if backend is None else jobs_of(backend, backend.site, store, manifest).ask_next()
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
 
     def delete(self, *runs: str) -> list[str]:

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.carried import CARRIED
@@ -23,10 +23,10 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, Unavailable, UsageError
 from vrecompute.execution.carriedstore import carried_objects, take_back_objects
 from vrecompute.execution.credentials import job_secrets
-from vrecompute.execution.head import tell
+from vrecompute.execution.head import read_head, tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.progress import Progress
-from vrecompute.execution.runlog import create_next
+from vrecompute.execution.runlog import create_next, head_state
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
@@ -158,6 +158,13 @@ class Detached:
         if status.state.terminal and self._carries and ids[-1] not in self._taken:
             self._take_back(ids[-1], self._name)
         return status
+
+    def ask_next(self) -> Self:
+        """Have the next question to the batch system be about this run too, unless it is known to have ended."""
+        head = read_head(self.store, self.manifest.run)
+        if head is not None and head_state(head) in {"interrupted", "running"}:
+            self.backend.ask_next([JobId(job) for job in head.jobs or filter(None, [head.job])])
+        return self
 
     def cancel(self) -> None:
         """End all submissions of the run."""

@@ -29,6 +29,7 @@ from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import (
     REFUSALS,
+    RunLog,
     delete_run,
     outcomes,
     request_cancel,
@@ -327,6 +328,7 @@ class Run:
 
         def work() -> None:
             idle = 0
+            logs: list[RunLog] = []
             try:
                 while self._told is None:
                     self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
@@ -335,6 +337,7 @@ class Run:
                         raise cancelled_early(self.id)
                     try:
                         self._runner = runner = make_runner(self._notice)
+                        logs.append(runner.log)
                         self._told = runner.execute()
                     except ClusterLost as lost:
                         if (refused := control.refusal()) is not None:
@@ -346,7 +349,7 @@ class Run:
             except BaseException as error:
                 early = self._cancelled and self._runner is None
                 self._error = cancelled_early(self.id) if early else error
-                tell_refusal(self.store, self.manifest, self._error)
+                tell_refusal(self.store, self.manifest, self._error, logs)
             finally:
                 self._runner = None  # its plan and parts are large, and a notebook keeps its runs
                 self._over.set()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
 from vrecompute.detach import Detached, submitted_at
-from vrecompute.errors import Incomplete, Interrupted, OutOfTime, OverBudget, StoreError
+from vrecompute.errors import Incomplete, Interrupted, OutOfTime, OverBudget, StoreError, Unavailable
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
@@ -164,16 +165,22 @@ def cancelled_early(run: str) -> Interrupted:
 
 
 def refusal_word(error: BaseException) -> str:
-    """The last word of a run that got no workers: its site refused it, or it was cancelled; empty of any other end."""
+    """The last word of a run that got no workers: its site refused it or gave none, or it was cancelled; else empty."""
     if isinstance(error, Interrupted):
         return "cancelled"
     if isinstance(error, OverBudget):
         return "over-budget"
+    if isinstance(error, Unavailable):
+        return "unavailable"
     return "refused" if isinstance(error, SubmitError) and not error.transient else ""
 
 
-def tell_refusal(store: Store, manifest: Manifest, error: BaseException) -> None:
-    """Have the store tell other processes that the site gave a run no workers, and why."""
+def tell_refusal(store: Store, manifest: Manifest, error: BaseException, logs: Sequence[RunLog] = ()) -> None:
+    """Have the store tell other processes that the site gave a run no workers, and why.
+
+    `logs` are those of Runners that lost theirs: without a last word each would seem to be at work.
+    """
     if word := refusal_word(error):
-        with contextlib.suppress(StoreError):
-            RunLog(store, manifest).event(word, reason=str(error))
+        for log in logs or [RunLog(store, manifest)]:
+            with contextlib.suppress(StoreError):
+                log.event(word, reason=str(error))

@@ -53,6 +53,21 @@ def test_all_runs_of_a_client_that_poll_one_by_one_are_known_within_two_question
     assert backend.access.questions == 2
 
 
+def test_runs_that_will_be_looked_at_are_part_of_the_first_question(backend):
+    ids = [str(n) for n in range(RUNS)]
+    backend.ask_next(ids)
+    assert {backend.poll([i])[i].state for i in ids} == {State.RUNNING}
+    assert backend.access.questions == 1
+
+
+def test_a_job_that_is_still_to_be_asked_about_says_so(backend, clock):
+    backend.poll(["1"])
+    clock[0] += 20
+    said = backend.poll(["1", "2"])
+    assert said["1"].state is State.RUNNING
+    assert (said["2"].state, said["2"].reason) == (State.UNKNOWN, "QQ is asked about job 2 in 40 s (limits.min_poll)")
+
+
 def test_ten_minutes_of_200_detached_runs_are_ten_questions(backend, clock):
     ids = [str(n) for n in range(RUNS)]
     for _ in range(0, 600, 5):

@@ -342,6 +342,9 @@ class Backend(ABC):
         found hides anything else. No job is left.
         """
 
+    def ask_next(self, ids: Iterable[JobId]) -> None:  # noqa: B027 -- a driver that may ask at any time asks then
+        """These will be asked about soon: the next question is about them too."""
+
     def named(self, name: str) -> list[JobId]:
         """Jobs of this user and name that the system has and that may go on, oldest first; Unavailable if it is silent.
 

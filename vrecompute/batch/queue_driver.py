@@ -103,7 +103,12 @@ class QueueDriver(QueueBackend):
                 for start in range(0, len(wanted), MOST_IDS):
                     self._ask(wanted[start : start + MOST_IDS])
                 self._asked = time.monotonic()
-            return {i: self._known.status(i) for i in asked}
+            return {i: self._not_asked(i) if i in self._wanted else self._known.status(i) for i in asked}
+
+    def ask_next(self, ids: Iterable[JobId]) -> None:
+        """See `Backend`: runs of one client that are looked at one after another are one question."""
+        with self._one:
+            self._wanted |= dict.fromkeys(i for i in ids if not self._known.status(i).state.terminal)
 
     def named(self, name: str) -> list[JobId]:
         """By the queue's list; an array counts as one."""
@@ -197,6 +202,14 @@ class QueueDriver(QueueBackend):
         lines = done.text.splitlines()
         self._files.seen(read_secrets(lines))
         return *read_marks(lines), done
+
+    def _not_asked(self, job_id: JobId) -> JobStatus:
+        """What is known of a job that the next question is about; of one that no question was about, that it waits."""
+        status = self._known.status(job_id)
+        if status.state is not State.UNKNOWN or status.reason:
+            return status
+        due_s = max(1, round(self._asked + self.site.limits.min_poll - time.monotonic()))
+        return replace(status, reason=f"{self.system} is asked about job {job_id} in {due_s} s (limits.min_poll)")
 
     def _submit(self, job: Job, count: int) -> list[JobId]:
         """Off nodes where jobs come to nothing; on them all the same where the system takes no such job."""

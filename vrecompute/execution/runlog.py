@@ -45,7 +45,12 @@ OUT_OF_TIME = "out-of-time"
 #: Its last word otherwise. How it ended is in its outcome; without one, no client needs to wait for it.
 ENDED = "ended"
 #: The last word of a client whose run got no workers -> the state that the run is in.
-REFUSALS = {"refused": "refused", "over-budget": "over budget", "cancelled": "cancelled"}
+REFUSALS = {
+    "refused": "refused",
+    "over-budget": "over budget",
+    "cancelled": "cancelled",
+    "unavailable": "interrupted",
+}
 _LAST_WORDS = frozenset({OUT_OF_TIME, ENDED, *REFUSALS})
 _FOR_THE_HEAD = _LAST_WORDS | {"started", "progress"}
 # A writer that has said nothing for this long is taken for dead.
