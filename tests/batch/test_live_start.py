@@ -63,9 +63,15 @@ def test_three_jobs_that_bring_no_worker_end_the_run_with_the_end_of_their_log(c
         if scheduler_runs == "allocation":  # the scheduler starts, its workers do not
             submit = wrong.backend.submit_many
             wrong.backend.submit_many = lambda job, n: submit(replace(job, command=("python", "-c", "")), n)
+        run, waits = run_of(wrong, tmp_path), set()
+        assert comes_true(lambda: waits.add(run.progress().waiting) or run.status != "running", 120, 0.1)
+        assert scheduler_runs == "allocation" or any(
+            "ended with exit code 127" in why and "Its log ends: " in why for why in waits
+        ), waits
         with pytest.raises(Unavailable, match="3 worker jobs in a row ended without one") as ended:
-            run_of(wrong, tmp_path).wait(120)
+            run.wait(120)
         assert ended.value.exit_code == 5
+        assert Client(store=wrong.store).attach(run.id).where()[:4:3] == ("interrupted", str(ended.value))
         assert time.monotonic() - began < 60
         assert "No such file" in str(ended.value) or "not found" in str(ended.value) or scheduler_runs == "allocation"
     assert comes_true(lambda: alive() == [], 20)

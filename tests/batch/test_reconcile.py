@@ -124,3 +124,20 @@ def test_what_the_scheduler_did_not_use_is_given_back():
     budget.reserve(48, -500)
     assert budget.used_s == 4800
     assert budget.covers(36000 - 4800)
+
+
+@pytest.mark.parametrize("floor_s", [1, 30, 300])
+def test_jobs_that_die_at_once_are_three_failures_within_three_polls(floor_s):
+    """The next job is submitted when its wait is over, so that the next poll sees its end."""
+    reconciler, now, job, polls = Reconciler(), 5.0, "0", 0
+    asked = float("-inf")
+    while reconciler.failures < 3:
+        seen = {job: JobStatus(State.QUEUED)} if job else {}
+        if job and now - asked >= floor_s:
+            asked, polls = now, polls + 1
+            seen = {job: JobStatus(State.FAILED, elapsed_s=1, exit_code=127)}
+        actions = reconciler.decide(1, seen, now)
+        job = str(now) if actions.submit else "" if actions.forget else job
+        now += reconciler.next_look_s(now, floor_s)
+    assert polls == 3
+    assert asked <= 5 + 2 * (floor_s + 4)

@@ -14,14 +14,12 @@ from dataclasses import replace
 from vrecompute import Client
 from vrecompute.errors import VrecomputeError
 from vrecompute.sites.load import load_site
-from vrecompute.sites.model import Environment
+from vrecompute.sites.model import Environment, Limits
 
 warnings.simplefilter("ignore")
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 site = load_site(sys.argv[1])
-site = replace(site, limits=replace(site.limits, min_poll=2))
-if len(sys.argv) > 2:
-    site = replace(site, scheduler_runs=sys.argv[2])
+site = replace(site, limits=replace(site.limits, min_poll=Limits().min_poll))
 wrong = replace(site, environment=Environment(venv="/opt/nothing"))
 began = time.monotonic()
 with Client(wrong if site.access.kind == "local" else site, store="/home/alice/store-unable") as client:
@@ -36,6 +34,8 @@ with Client(wrong if site.access.kind == "local" else site, store="/home/alice/s
         error = raised
     facts = {"took_s": time.monotonic() - began, "error": str(error), "code": getattr(error, "exit_code", 0)}
     facts["status"] = run.status
+    found = Client(site, store="/home/alice/store-unable").attach(run.id)
+    facts["elsewhere"] = [found.status, found.where().reason]
     facts["alive"] = client.backend.access.run(["squeue", "-h", "-u", "alice"]).text
 print(json.dumps(facts))
 """
@@ -57,4 +57,5 @@ def test_workers_that_die_at_once_end_the_run_with_the_end_of_their_log(lab, mac
     assert facts["code"] == 5
     assert facts["took_s"] < 120
     assert facts["status"] == "interrupted"
+    assert facts["elsewhere"] == ["interrupted", facts["error"]]
     assert facts["alive"] == ""

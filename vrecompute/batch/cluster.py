@@ -46,6 +46,9 @@ _log = logging.getLogger(__name__)
 # What a poll interval is at least, whatever the site allows.
 _LEAST_POLL_S = 1.0
 _START_S = 60.0
+# So soon after the first submission, jobs whose environment is wrong have ended; a poll before that would have the
+# next one, which may be due much later, find it out.
+_FIRST_LOOK_S = 5.0
 # How long jobs may wait before a warning says why.
 _QUIET_S = 15.0
 # Jobs that end without a worker this often in a row, while no worker comes, would do so for ever.
@@ -94,6 +97,8 @@ class QueueCluster(Cluster):
         self._refusal: VrecomputeError | None = None
         self._never_since: float | None = None
         self._came = 0  # workers that there had been when jobs began to fail
+        self._failed = ""  # how the last of those did
+        self._first_look = float("inf")
         self._interval = max(_LEAST_POLL_S, site.limits.min_poll)
         self._deciding = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -167,9 +172,10 @@ class QueueCluster(Cluster):
         return self._refusal
 
     def waiting(self) -> str:
-        """Why the first job that does not run is not running."""
+        """Why the first job that does not run is not running, and how the last one failed that should have."""
         idle = (s for s in list(self._statuses.values()) if s.state in {State.QUEUED, State.HELD})
-        why = next((s.reason or "the batch system gives no reason" for s in idle), "")
+        failed = self._failed if self._reconciler.failures else ""
+        why = failed or next((s.reason or "the batch system gives no reason" for s in idle), "")
         return "; ".join([why, *self.left_out()]) if why else ""
 
     def left_out(self) -> list[str]:
@@ -212,6 +218,8 @@ class QueueCluster(Cluster):
 
     def watch(self) -> None:
         """Reconcile on a thread from now on."""
+        self._wake.clear()
+        self._first_look = time.monotonic() + min(_FIRST_LOOK_S, self._interval)
         self._thread = threading.Thread(target=self._watch, name="vrecompute-cluster", daemon=True)
         self._thread.start()
 
@@ -232,8 +240,9 @@ class QueueCluster(Cluster):
                 self._refusal = OverBudget(f"core-hour limit reached ({self.backend.budget}); no worker jobs are left")
             for name in actions.forget:
                 self._note_death(name)
+            self._note_failure(actions.forget, barren)
             if self._reconciler.failures >= _HOPELESS and self._refusal is None and self._no_worker_comes():
-                self._give_up_starting(actions.forget, barren)
+                self._give_up_starting()
                 actions = replace(actions, submit=0)
             self._jobs.sync(self._jobs.change, actions.forget, actions.cancel, 0)
             if actions.submit:
@@ -292,8 +301,9 @@ class QueueCluster(Cluster):
         return WorkerJobs(self, f"vre-{secrets.token_hex(4)}", security, {"cls": kind, "options": options})
 
     def _watch(self) -> None:
+        wait_s = self._first_look - time.monotonic()
         while not self._over.is_set():
-            self._wake.wait(self._interval)
+            self._wake.wait(wait_s)
             self._wake.clear()
             if self._over.is_set():
                 return
@@ -307,14 +317,16 @@ class QueueCluster(Cluster):
                 _log.exception(
                     "the state of the worker jobs of %s could not be learned; it is asked again", self._jobs.name
                 )
+            wait_s = self._reconciler.next_look_s(time.monotonic(), self._interval)
 
     def _observe(self) -> None:
         jobs = dict(self._jobs.workers)
         ids = {name: job.job_id for name, job in jobs.items() if job.job_id is not None}
         scheduler = self._jobs.scheduler
         own = [scheduler.job_id] if isinstance(scheduler, AllocatedScheduler) and scheduler.job_id else []
-        seen = self.backend.poll([*own, *ids.values()]) if own or ids else {}
-        for job_id in own:
+        early = time.monotonic() < self._first_look
+        seen = self.backend.poll([*own, *ids.values()]) if (own or ids) and not early else {}
+        for job_id in own if seen else ():
             scheduler.observe(seen[job_id])
         self._statuses = {name: seen.get(i, JobStatus(State.UNKNOWN)) for name, i in ids.items()}
         self._tell_what_is_waited_for()
@@ -359,17 +371,21 @@ class QueueCluster(Cluster):
         self._refusal = never_starts(self.backend, next(s.reason for s in self._statuses.values() if s.never))
         self._wanted = 0
 
-    def _give_up_starting(self, ended: Sequence[str], barren: set[str]) -> None:
+    def _give_up_starting(self) -> None:
         """Say how the last job failed, with the end of its log, and ask for no other."""
-        name = next(n for n in ended if n in barren or self._statuses[n].blame in {"code", "memory"})
-        job_id = self._jobs.workers[name].job_id
-        how = self._statuses[name].reason or f"job {job_id} is {self._statuses[name].state}"
         self._refusal = Unavailable(
-            f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {how}. "
-            f"{log_ends(self.backend, job_id)}. Mend `environment` or `network` of "
-            f"site {self.backend.site.name!r}, then run again"
+            f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {self._failed}. "
+            f"Mend `environment` or `network` of site {self.backend.site.name!r}, then run again"
         )
         self._wanted = 0
+
+    def _note_failure(self, ended: Sequence[str], barren: set[str]) -> None:
+        """Keep how a job failed that brought no worker, with the end of its log."""
+        name = next((n for n in ended if n in barren or self._statuses[n].blame in {"code", "memory"}), None)
+        if name is not None and self._reconciler.failures:
+            job_id = self._jobs.workers[name].job_id
+            how = self._statuses[name].reason or f"job {job_id} is {self._statuses[name].state}"
+            self._failed = f"{how}. {log_ends(self.backend, job_id)}"
 
     def _note_death(self, name: str) -> None:
         status = self._statuses[name]

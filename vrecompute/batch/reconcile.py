@@ -68,6 +68,11 @@ class Reconciler:
         submit = -excess if affordable is None else min(-excess, affordable)
         return Actions(forget=over, submit=submit if now_s >= self._not_before_s else 0)
 
+    def next_look_s(self, now_s: float, interval_s: float) -> float:
+        """How long to wait before the next decision: no longer than until a submission that was put off is due."""
+        due_s = self._not_before_s - now_s
+        return min(due_s, interval_s) if due_s > 0 else interval_s
+
     def spent(self, observed: Mapping[str, JobStatus]) -> bool:
         """Whether no job is there and no other is affordable: this is the end."""
         return all(s.state.terminal for s in observed.values()) and self.budget.affords(0) == 0
