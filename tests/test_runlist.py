@@ -246,6 +246,6 @@ def test_a_run_that_its_site_refused_is_told_so_by_every_door_and_may_be_taken_u
         found = Client(store=tmp_path / "store").attach(run.id)
         assert found.status == state
         assert found.where().reason == str(error)
-        assert [facts.state for facts in client.runs()] == [state]
+        assert [(facts.state, facts.reason) for facts in client.runs()] == [(state, str(error))]
         assert found.resume().report(timeout_s=120).status == "complete"
         assert [facts.state for facts in client.runs()] == ["complete"]

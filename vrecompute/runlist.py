@@ -13,7 +13,15 @@ from vrecompute.detach import submissions
 from vrecompute.errors import DamagedObject, OtherFormat, RunError, StoreError
 from vrecompute.execution.head import read_head
 from vrecompute.execution.manifest import Manifest, read_manifest
-from vrecompute.execution.runlog import Seen, cancel_requested, ended_complete, head_state, outcomes, run_state
+from vrecompute.execution.runlog import (
+    REFUSALS,
+    Seen,
+    cancel_requested,
+    ended_complete,
+    head_state,
+    outcomes,
+    run_state,
+)
 from vrecompute.stores.base import Store
 from vrecompute.whereabouts import state_of_job
 
@@ -139,6 +147,8 @@ def _quick_look(store: Store, run: str) -> _Look | None:
     if head is None or (state := head_state(head)) == "complete":
         return None
     facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)
+    if REFUSALS.get((last := head.latest or {}).get("event", "")) == state:
+        facts = facts._replace(reason=str(last.get("reason", "")))
     return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
 
 
