@@ -37,6 +37,7 @@ from vrecompute.execution.runlog import (
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
 from vrecompute.reports.report import RunSummary, Status
+from vrecompute.results.result import Result
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
@@ -256,6 +257,8 @@ class Run:
         reasons = "; ".join(why[:3]) or "; ".join(outcome.summary.warnings[:3])
         more = f" and {len(why) - 3} more" if len(why) > 3 else ""
         hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
+        if any(f.detail and f.start is not None for f in outcome.failures):
+            hint += "; run.debug() computes a failed chunk again, here and in the debugger"
         details = "".join(f"\n\n{f.detail.rstrip()}" for f in outcome.failures[:1] if f.detail)
         raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}{details}")
 
@@ -281,10 +284,22 @@ class Run:
         return self._ended(timeout_s).summary
 
     def tracebacks(self) -> list[str]:
-        """Of errors that code of the analysis raised, by any Runner of the run; each once."""
+        """Of errors that code of the analysis raised, by any Runner; each once, after what failed and why."""
         ended, _ = outcomes(self.store, self.id)
         told = [e.outcome for e in ended] or ([self._told] if self._told else [])
-        return list(dict.fromkeys(f.detail for outcome in told for f in outcome.failures if f.detail))
+        kept = (f"{f}\n\n{f.detail}" for outcome in told for f in outcome.failures if f.detail)
+        return list(dict.fromkeys(kept))
+
+    def debug(self, failure: int = 0) -> Result:
+        """Compute a failed chunk again in this process, in the debugger where it fails; `q` ends that.
+
+        `failure` numbers those failures of `report()` that are of a chunk. The debugger starts at the last line of
+        your own code, with all of its variables. The Result where the chunk does not fail here. Raises UsageError
+        where there is no such failure, BadInput where this machine cannot read the chunk, and what the code raised.
+        """
+        from vrecompute.debugging import debug_chunk
+
+        return debug_chunk(self.store, self.manifest, self.analysis(), self._ended(None).failures, failure)
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""

@@ -61,8 +61,6 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
         facts(json.loads(dumps(summary)))
     elif not quiet:
         click.echo(summary_text(summary))
-        if run.tracebacks():
-            click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
         if out is not None and kept is None:
             click.echo(f"  page      {out / 'report.html'}")
     if kept is not None:

@@ -171,8 +171,6 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
         facts(json.loads(dumps(summary)))
     else:
         click.echo(summary_text(summary))
-        if run.tracebacks():
-            click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
     ctx.exit(summary.exit_code)
 
 

@@ -287,7 +287,7 @@ class Tally:
             chunks=report.Chunks(self.total, self.computed, self.reused, self._failed_chunks()),
             result_sha256=digest,
             cutflow=_cutflow(results),
-            failures=tuple(report.ReportedFailure(f.file, _span(f), f.kind, f.reason) for f in self.failures),
+            failures=tuple(report.ReportedFailure(f.file, _span(f), f.kind, f.reason, f.detail) for f in self.failures),
             bytes=self.bytes,
             time_s=self.rounded_times(),
             events_per_s_per_core=self.events_computed / self.core_s if self.core_s > 0 else None,

@@ -103,6 +103,7 @@ def _environment() -> Any:
         "bytes": bytes_text,
         "duration": duration_text,
         "printable": lambda value: printable(str(value)),
+        "lines": lambda value: "\n".join(map(printable, value.rstrip().splitlines())),
         "number": lambda value: f"{value:.6g}" if isinstance(value, float) else value,
     }
     return environment

@@ -69,12 +69,21 @@ class Chunks:
 
 @dataclass(frozen=True)
 class ReportedFailure:
-    """One file, or one chunk [start, stop) of it, that is not in the result; `kind` is the class of failure."""
+    """One file, or one chunk [start, stop) of it, that is not in the result; `kind` is the class of failure.
+
+    `traceback` is that of an error in the analysis' code, from its own first line on.
+    """
 
     file: str
     chunk: tuple[int, int] | None
     kind: str
     reason: str
+    traceback: str = field(default="", metadata=ADDED)
+
+    @property
+    def where(self) -> str:
+        """The file, and the range of events where it is not the whole of it."""
+        return self.file + (f" [{self.chunk[0]}, {self.chunk[1]})" if self.chunk else "")
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,13 @@ def dumps(summary: RunSummary) -> str:
     document = asdict(replace(summary, parameters={}))
     document["parameters"] = _plain(summary.parameters)
     document["failures"] = [
-        {"file": f.file, "chunk": list(f.chunk) if f.chunk else None, "class": f.kind, "reason": f.reason}
+        {
+            "file": f.file,
+            "chunk": list(f.chunk) if f.chunk else None,
+            "class": f.kind,
+            "reason": f.reason,
+            "traceback": f.traceback,
+        }
         for f in summary.failures
     ]
     ordered = {"schema": SCHEMA, "run": summary.run, "status": summary.status, "exit_code": summary.exit_code}
@@ -306,11 +321,13 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     if len(s.warnings) > most:
         lines.append(f"  warning   ... and {len(s.warnings) - most} more in report.json")
     missing = grouped(
-        ("" if f.chunk else "file", f.file + (f" [{f.chunk[0]}, {f.chunk[1]})" if f.chunk else ""), why)
-        for f in s.failures
-        for why in (f"{f.kind}: {f.reason}",)
+        ("" if f.chunk else "file", f.where, why) for f in s.failures for why in (f"{f.kind}: {f.reason}",)
     )
     lines += [f"  missing   {line}" for line in missing[:most]]
     if len(missing) > most:
         lines.append(f"  missing   ... and {len(missing) - most} more in report.json")
+    told = [f.traceback for f in s.failures if f.traceback]
+    # without the words that Python begins with: the frames speak for themselves
+    shown = [line for line in "".join(told[:1]).rstrip().splitlines() if not line.startswith("Traceback (")]
+    lines += [f"    {line}" for line in shown]
     return "\n".join(printable(line) for line in lines)
