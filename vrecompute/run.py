@@ -37,6 +37,7 @@ from vrecompute.execution.runlog import (
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
 from vrecompute.reports.report import RunSummary, Status
+from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
@@ -252,7 +253,8 @@ class Run:
         """
         outcome = self._ended(timeout_s)
         if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
-            return Results.from_bytes(read_content(self.store, outcome.result))
+            read = Results.from_bytes(read_content(self.store, outcome.result))
+            return Results(read, read.incomplete, scales_of(outcome.summary, self.manifest.dataset.samples))
         why = grouped(("" if f.chunk else "file", f.where, f"{f.kind}: {f.reason}") for f in outcome.failures)
         reasons = "; ".join(why[:3]) or "; ".join(outcome.summary.warnings[:3])
         more = f" and {len(why) - 3} more" if len(why) > 3 else ""
@@ -274,6 +276,14 @@ class Run:
         if name not in tables:
             raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(tables) or 'none'})")
         return [piece_path(self.store, piece) for piece in tables[name]]
+
+    def table(self, name: str) -> Any:
+        """The rows of the skim table `name` as one `pyarrow.Table`, in memory; raises as `tables` does."""
+        try:
+            from pyarrow import dataset
+        except ImportError as error:
+            raise UsageError("pyarrow is not installed: pip install 'vrecompute[tables]'") from error
+        return dataset.dataset(self.tables(name)).to_table()
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""

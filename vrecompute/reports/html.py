@@ -16,8 +16,9 @@ from typing import Any
 from markupsafe import Markup
 
 from vrecompute.reports.report import RunSummary
-from vrecompute.reports.svg import Drawing, drawing_of, to_svg
 from vrecompute.results.result import Result
+from vrecompute.results.svg import Drawing, drawing_of, to_svg
+from vrecompute.results.views import named
 from vrecompute.wording import bytes_text, count_text, duration_text, percent_text, printable
 
 __all__ = ["Figure", "card", "page", "read_figure"]
@@ -117,7 +118,7 @@ def _drawings(results: Mapping[str, Result]) -> tuple[list[Drawing], int]:
         for name, histogram in result.histograms.items():
             histograms += 1
             title = name if len(results) == 1 else f"{name}, {sample}"
-            if len(drawings) < MOST_HISTOGRAMS and (drawing := drawing_of(title, histogram)) is not None:
+            if len(drawings) < MOST_HISTOGRAMS and (drawing := drawing_of(title, named(histogram, name))) is not None:
                 drawings.append(drawing)
     return drawings, histograms - len(drawings)
 
