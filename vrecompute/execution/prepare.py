@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,7 +72,8 @@ def prepare(
     labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
-    resources = {name: Path(path) for name, path in analysis.resources().items()} | opened
+    home = _home_of(request, analysis)
+    resources = {name: _beside(home, Path(path)) for name, path in analysis.resources().items()} | opened
     lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
     sources = {}
     if origin.kind == "file" and isinstance(request.analysis, str):
@@ -101,6 +103,19 @@ def prepare(
         arithmetic=arithmetic(),
     )
     return analysis, manifest.as_read()
+
+
+def _home_of(request: Request, analysis: Analysis) -> Path | None:
+    """The folder of the file that the analysis is in; None of one in a notebook."""
+    if isinstance(request.analysis, str) and request.analysis.partition(":")[0].endswith(".py"):
+        return Path(request.analysis.partition(":")[0]).absolute().parent
+    file = getattr(sys.modules.get(type(analysis).__module__), "__file__", None)
+    return Path(file).absolute().parent if file else None
+
+
+def _beside(home: Path | None, path: Path) -> Path:
+    """Where a resource is: beside the analysis' file, or else in the working directory."""
+    return home / path if home is not None and (home / path).exists() else path
 
 
 def _warn_of_exposed(store: Store) -> None:
