@@ -154,6 +154,8 @@ class Client(StoredRuns):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
@@ -164,7 +166,9 @@ class Client(StoredRuns):
         number. Raises UsageError, ParameterError or DatasetError before anything is started.
         """
         self._site_workers.check()
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
@@ -188,6 +192,8 @@ class Client(StoredRuns):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
@@ -200,7 +206,9 @@ class Client(StoredRuns):
         """
         if self._wanted.dask is not None:
             raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         detached = self._detached(manifest, made, shares)
@@ -249,6 +257,8 @@ class Client(StoredRuns):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         **parameters: Any,
     ) -> Explanation:
         """What a run would read and cost, from what is known without opening a file; starts no job.
@@ -256,7 +266,9 @@ class Client(StoredRuns):
         Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s` and `shares`.
         """
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
         made, manifest = self._prepare(request, keep=False)
         if detach:

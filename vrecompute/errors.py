@@ -2,7 +2,7 @@
 
     VrecomputeError
     ├── UsageError              what was asked for makes no sense         (exit 2)
-    │   ├── ResultKept          a cancelled or failed run would replace a complete result
+    │   ├── ResultKept          a test, or a cancelled or failed run, would replace a complete result
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
     │   ├── UnknownRun          a store has no such run, or several by that name
@@ -131,7 +131,7 @@ class SiteError(UsageError):
 
 
 class ResultKept(UsageError):
-    """A folder holds a complete result, which that of a cancelled or failed run does not replace."""
+    """A folder holds a complete result, which that of a test, or of a cancelled or failed run, does not replace."""
 
 
 class OverBudget(UsageError):

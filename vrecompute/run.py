@@ -136,8 +136,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, `cancelled`, `refused`, `over budget`;
-        `unknown` while its site is silent, `submitted` where this machine does not know its site.
+        """`queued`, `running`, `interrupted`, `complete`, `test`, `partial`, `failed`, `cancelled`, `refused`, or
+        `over budget`; `unknown` while its site is silent, `submitted` where this machine does not know its site.
 
         `cancelled` by Ctrl-C, by `cancel`, or in the batch system; it may be taken up like an interrupted one.
 
@@ -247,12 +247,12 @@ class Run:
         return status in _LIVE
 
     def result(self, *, allow_partial: bool = False, timeout_s: float | None = None) -> Results:
-        """The Result of each sample, when the run has ended. Raises Incomplete unless it is complete.
+        """The Result of each sample, when the run has ended. Raises Incomplete unless it is complete, or a test.
 
         `allow_partial` also gives what a partial or failed run has; its report says what is missing.
         """
         outcome = self._ended(timeout_s)
-        if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
+        if outcome.result is not None and (allow_partial or outcome.summary.status in {"complete", "test"}):
             read = Results.from_bytes(read_content(self.store, outcome.result))
             return Results(read, read.incomplete, scales_of(outcome.summary, self.manifest.dataset.samples))
         why = grouped(("" if f.chunk else "file", f.where, f"{f.kind}: {f.reason}") for f in outcome.failures)

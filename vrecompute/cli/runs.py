@@ -129,7 +129,9 @@ def attach(
         check_directory(out)
     with Client(site, store=store, workers=workers, trust=trust) as client:
         run = client.attach(name, trust=trust)
-        followed = run if run.status in {"running", "queued", "unknown", "submitted", "complete"} else run.resume()
+        followed = (
+            run if run.status in {"running", "queued", "unknown", "submitted", "complete", "test"} else run.resume()
+        )
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,9 @@ def prepare(
     labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
+    if grids and request.settings.max_files is not None:
+        raise UsageError(f"max_files: analysis {analysis.name!r} opens a directory, which has no files to leave out")
+    dataset = _first_files(dataset, request.settings.max_files)
     home = _home_of(request, analysis)
     resources = {name: _beside(home, Path(path)) for name, path in analysis.resources().items()} | opened
     lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
@@ -162,6 +165,14 @@ def _dataset_of(
         if sample.certified is not None:
             read_golden(Path(sample.certified))  # a broken list is an error before anything starts
     return dataset, (), {}
+
+
+def _first_files(dataset: Dataset, most: int | None) -> Dataset:
+    """The same with the first `most` sources of each sample; all where it is None."""
+    if most is None:
+        return dataset
+    kept = {s.name: [x for x in dataset.sources if x.sample == s.name][:most] for s in dataset.samples}
+    return replace(dataset, sources=tuple(source for sources in kept.values() for source in sources))
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:

@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 SCHEMA = 1
-Status = Literal["complete", "partial", "failed", "cancelled"]
+Status = Literal["complete", "partial", "failed", "cancelled", "test"]
 IN_TASKS = "task-"
-_EXIT_CODES = {meaning: code for code, meaning in EXIT_CODES.items()}
+_EXIT_CODES = {meaning: code for code, meaning in EXIT_CODES.items()} | {"test": 0}
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ class RunSummary:
     tried again, `retried` names some, with file and reason. `links` are what was read of sources over each link, from
     preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
     the user's own words for the run. `trees` are sentences about those that were read of files with several.
+    `limits_given` are what made a `test` of a run (`max_events`, `max_files`, of each sample): its numbers are of
+    no use but to see that the analysis works.
     """
 
     run: str
@@ -172,6 +174,7 @@ class RunSummary:
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     links: tuple[LinkTraffic, ...] = field(default=(), metadata=ADDED)
     trees: tuple[str, ...] = field(default=(), metadata=ADDED)
+    limits_given: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
@@ -201,6 +204,13 @@ class RunSummary:
         return self.events.seen / self.events.expected
 
     @property
+    def limits_text(self) -> str:
+        """What a test was limited to, in words; empty of any other run."""
+        words = {"max_events": "events", "max_files": "files"}
+        limits = [f"{count_text(most)} {words[name]}" for name, most in self.limits_given.items() if name in words]
+        return f"at most {' and '.join(limits)} of each sample" if limits else ""
+
+    @property
     def completeness_text(self) -> str:
         """The sentence that stands on every plot and at the top of every report.
 
@@ -213,6 +223,8 @@ class RunSummary:
         fraction = self.completeness
         if fraction is not None:
             text += f" ({percent_text(fraction)})"
+        if self.limits_given:
+            text += f" of a test of {self.limits_text}"
         if unknown := self.files_of_unknown_size:
             text += f", and {unknown} {'file' if unknown == 1 else 'files'} of unknown size not read"
         return text
@@ -285,6 +297,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     s = summary
     lines = [f"{s.status.upper()}  {s.analysis.name} {s.analysis.version} on {s.site}, run {s.run}"]
     lines.append(f"  events    {s.completeness_text}")
+    if s.limits_given:
+        lines.append(f"  test      {s.limits_text}: these are not the numbers of the whole dataset")
     if s.samples:
         more = f", and {len(s.samples) - most} more in report.json" if len(s.samples) > most else ""
         lines.append(f"  samples   {', '.join(f'{x.name} ({x.kind})' for x in s.samples[:most])}{more}")
