@@ -11,6 +11,7 @@ from vrecompute.analysis.analysisfile import restore
 from vrecompute.analysis.loading import reload_analysis
 from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend
+from vrecompute.comparison import Comparison, compare
 from vrecompute.errors import DamagedObject, UnknownRun
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.retention import Stocktaking, stocktaking
@@ -25,6 +26,9 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.copies import temporary_folder
 
 __all__ = ["StoredRuns"]
+
+# A word for the run that was asked for last.
+_LAST = "last"
 
 
 class StoredRuns(Closing):
@@ -59,7 +63,7 @@ class StoredRuns(Closing):
         return list_runs(self.store, poll, labels or {})
 
     def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
-        """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.
+        """A run of the store, made by any process, or the `last` one; UnknownRun where there is none. Starts nothing.
 
         What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
         `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
@@ -76,6 +80,13 @@ class StoredRuns(Closing):
         backend = self._backend_of(manifest.site)
         detached = None if backend is None else jobs_of(backend, backend.site, store, manifest)
         return AttachedRun(store, manifest, analysis, self._carry_out, detached)
+
+    def compare(self, first: str, second: str) -> Comparison:
+        """What differs between two runs of the store that have ended, as `vrecompute runs compare` shows it.
+
+        UnknownRun where there is none of a name, RunError where one has not ended.
+        """
+        return compare(self.attach(first), self.attach(second))
 
     def delete(self, *runs: str) -> list[str]:
         """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
@@ -106,8 +117,12 @@ class StoredRuns(Closing):
         return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
 
     def _full_name(self, run: str) -> str:
-        """A run's name from its beginning or end, where only one fits."""
+        """A run's name from its beginning or end, where only one fits, or of the `last` one that was asked for."""
         names = self.store.children("runs")
+        if run == _LAST:
+            if not names:
+                raise UnknownRun(f"there is no last run: {self.store.url} has no runs")
+            return max(names)  # names begin with their time
         fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
         if len(fitting) > 1:
             raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")

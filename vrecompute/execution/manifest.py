@@ -94,7 +94,7 @@ class Manifest:
     could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
     for the run: part of no key. `arithmetic` is how the code calculates; see `vrecompute.analysis.arithmetic`.
     `shares` is into how many jobs a detached run is cut, each of which computes a range of its chunks; 0 where one job
-    has all of them.
+    has all of them. `provenance` tells people who asked for it, how, and from which commit.
     """
 
     run: str
@@ -117,6 +117,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     arithmetic: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
     shares: int = field(default=0, metadata=ADDED)
+    provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def prefix(self) -> str:

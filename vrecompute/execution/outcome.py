@@ -304,6 +304,7 @@ class Tally:
             links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
             limits_given=self.manifest.settings.limits,
+            provenance={"date": self.manifest.created, **self.manifest.provenance},
         )
         files = summary.files
         told = tuple(

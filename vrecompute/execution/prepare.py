@@ -28,6 +28,7 @@ from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, UsageError
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id
+from vrecompute.execution.provenance import provenance
 from vrecompute.kernels.certified import read_golden
 from vrecompute.nearest import nearest
 from vrecompute.sites.access import Access
@@ -75,8 +76,8 @@ def prepare(
     if grids and request.settings.max_files is not None:
         raise UsageError(f"max_files: analysis {analysis.name!r} opens a directory, which has no files to leave out")
     dataset = _first_files(dataset, request.settings.max_files)
-    home = _home_of(request, analysis)
-    resources = {name: _beside(home, Path(path)) for name, path in analysis.resources().items()} | opened
+    file = _file_of(request, analysis)
+    resources = {name: _beside(file, Path(path)) for name, path in analysis.resources().items()} | opened
     lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
     sources = {}
     if origin.kind == "file" and isinstance(request.analysis, str):
@@ -104,21 +105,22 @@ def prepare(
         unnamed=code.unnamed,
         labels=labels,
         arithmetic=arithmetic(),
+        provenance=provenance(file) if keep else {},
     )
     return analysis, manifest.as_read()
 
 
-def _home_of(request: Request, analysis: Analysis) -> Path | None:
-    """The folder of the file that the analysis is in; None of one in a notebook."""
+def _file_of(request: Request, analysis: Analysis) -> Path | None:
+    """The file that the analysis is in; None of one in a notebook."""
     if isinstance(request.analysis, str) and request.analysis.partition(":")[0].endswith(".py"):
-        return Path(request.analysis.partition(":")[0]).absolute().parent
+        return Path(request.analysis.partition(":")[0]).absolute()
     file = getattr(sys.modules.get(type(analysis).__module__), "__file__", None)
-    return Path(file).absolute().parent if file else None
+    return Path(file).absolute() if file else None
 
 
-def _beside(home: Path | None, path: Path) -> Path:
+def _beside(file: Path | None, path: Path) -> Path:
     """Where a resource is: beside the analysis' file, or else in the working directory."""
-    return home / path if home is not None and (home / path).exists() else path
+    return file.parent / path if file is not None and (file.parent / path).exists() else path
 
 
 def _warn_of_exposed(store: Store) -> None:

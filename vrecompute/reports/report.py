@@ -148,7 +148,7 @@ class RunSummary:
     preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
     the user's own words for the run. `trees` are sentences about those that were read of files with several.
     `limits_given` are what made a `test` of a run (`max_events`, `max_files`, of each sample): its numbers are of
-    no use but to see that the analysis works.
+    no use but to see that the analysis works. `provenance`: `date`, `user`, `command`, and `commit` of the analysis.
     """
 
     run: str
@@ -175,6 +175,7 @@ class RunSummary:
     links: tuple[LinkTraffic, ...] = field(default=(), metadata=ADDED)
     trees: tuple[str, ...] = field(default=(), metadata=ADDED)
     limits_given: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
+    provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
