@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from vrecompute.cli.output import facts, watching
+from vrecompute.cli.output import facts
 from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
+from vrecompute.watching import watching
 from vrecompute.wording import printable
 
 __all__ = ["follow"]

@@ -115,7 +115,7 @@ class Tally:
         self.core_s = 0.0
         self._machines: set[str] = set()
         self.traffic = Traffic()
-        self._retries: list[str] = []
+        self.retries: list[str] = []
         self._elsewhere: dict[str, None] = {}
         self._times: dict[str, float] = defaultdict(float)
         self._entered: dict[str, float] = {}
@@ -213,7 +213,7 @@ class Tally:
             bytes=self.bytes,
             core_s=self.core_s,
             machines=tuple(sorted(self._machines)),
-            retries=tuple(self._retries),
+            retries=tuple(self.retries),
             elsewhere=tuple(self._elsewhere),
             reads=tuple(sorted(self.reads)),
             warnings=tuple(self.warnings),
@@ -239,7 +239,7 @@ class Tally:
 
     def retried(self, reads: Sequence[str]) -> None:
         """Reads that were tried again, each by its file and reason."""
-        self._retries += reads
+        self.retries += reads
 
     def read_elsewhere(self, replicas: Sequence[str]) -> None:
         """Replicas that were read for others, each with the reason."""
@@ -298,8 +298,8 @@ class Tally:
             files=self._files(),
             warnings=tuple(dict.fromkeys(warnings)),
             recomputed=self.recomputed,
-            read_retries=len(self._retries),
-            retried=_some(self._retries),
+            read_retries=len(self.retries),
+            retried=_some(self.retries),
             trees=chosen_trees(self._plan) if self._plan else (),
             links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
