@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(folder):
     with Client(workers=1, store=folder / "store") as client:
-        with pytest.raises(UnknownRun, match="there is no last run"):
+        with pytest.raises(UnknownRun, match="there is no run in"):
             client.attach("last")
         given = [{"pt_min_gev": 10}, {"pt_min_gev": 20, "labels": {"campaign": "2026a"}}, {"pt_min_gev": 10}]
         yield client, [client.run(str(folder / "sums.py"), folder / "a.root", **each).wait(120) for each in given]

@@ -120,9 +120,10 @@ class StoredRuns(Closing):
         """A run's name from its beginning or end, where only one fits, or of the `last` one that was asked for."""
         names = self.store.children("runs")
         if run == _LAST:
-            if not names:
-                raise UnknownRun(f"there is no last run: {self.store.url} has no runs")
-            return max(names)  # names begin with their time
+            dated = [name for name in names if name[:8].isdigit()]  # others are of programs, which chose them
+            if not dated:
+                raise UnknownRun(f"there is no run in {self.store.url}; name the store or the site of the run")
+            return max(dated)
         fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
         if len(fitting) > 1:
             raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
