@@ -97,12 +97,24 @@ def test_the_reading_snippet_reads_what_readme_s_zmumu_run_left(place, capsys):
     assert ends.split() == ["60.", "120."]
 
 
+def test_the_results_of_the_notebook_page_are_what_it_says(place):
+    (code,) = (b for b in blocks("docs/notebooks.md") if "results.pandas()" in b)
+    space: dict = {}
+    exec(code.replace("Client()", "Client(workers=1)"), space)
+    mass = space["mass"]
+    assert (mass.axes.name, mass.axes[0].label) == (("mass",), "m [GeV]")
+    assert mass.values().tolist() == space["results"]["generated"].histograms["mass"].values().tolist()
+    assert space["cutflow"].loc[("generated", "mumu", "events"), "events"] == 40000
+    assert "<svg" in space["results"]._repr_html_()
+
+
 def test_the_skim_example_runs_on_the_demo_sample(place):
     (place / "skim.py").write_text(blocks("docs/column-wise.md")[0])
     with Client(workers=1) as client:
         run = client.run("skim.py", "vrecompute-demo/sample")
         assert run.report(timeout_s=120).status == "complete"
         assert run.tables("muons")
+        assert run.table("muons").column_names == ["entry", "pt_gev", "weight"]
 
 
 def test_the_result_file_is_as_its_page_says(place):

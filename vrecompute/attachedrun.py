@@ -35,7 +35,7 @@ class AttachedRun(Run):
 
         Of one of shares, what its jobs left is merged here, or what lacks is submitted again; wait for it then.
         """
-        if (state := self.status) == "complete":
+        if (state := self.status) in {"complete", "test"}:
             return self
         if state in {"running", "queued", "submitted"}:
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")

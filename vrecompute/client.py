@@ -14,32 +14,27 @@ from typing import Any, Literal
 from distributed import Client as DaskClient
 
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.analysisfile import restore
-from vrecompute.analysis.loading import check_needs, reload_analysis
+from vrecompute.analysis.loading import check_needs
 from vrecompute.analysis.mapping import MapAnalysis
-from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import BadInput, DamagedObject, UnknownRun, UsageError
+from vrecompute.errors import BadInput, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.credentials import job_secrets, warn_of_short_lived
 from vrecompute.execution.explain import Explanation, explain
-from vrecompute.execution.manifest import Manifest, Settings, read_manifest
+from vrecompute.execution.manifest import Manifest, Settings
 from vrecompute.execution.prepare import Request, prepare
-from vrecompute.execution.retention import Stocktaking, stocktaking
-from vrecompute.execution.runlog import delete_run, run_state
-from vrecompute.execution.trust import require_trust
+from vrecompute.filecolumns import FileColumns, file_columns
 from vrecompute.run import Run
-from vrecompute.runlist import RunFacts, list_runs
+from vrecompute.runlist import RunFacts
 from vrecompute.sharejobs import jobs_of, number_of_shares
-from vrecompute.signals import Closing
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
+from vrecompute.storedruns import StoredRuns
 from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
-from vrecompute.stores.copies import temporary_folder
 from vrecompute.stores.remote import AccessStore
 from vrecompute.units import bytes_option
 from vrecompute.workforce import Wanted, Workforce, close_later
@@ -47,7 +42,7 @@ from vrecompute.workforce import Wanted, Workforce, close_later
 __all__ = ["Client", "RunFacts"]
 
 
-class Client(Closing):
+class Client(StoredRuns):
     """Takes an analysis and a dataset to where there are cores, and brings back a true result.
 
     `site` is None for this machine, or the name of a site, or the path of its YAML, or a Site; with `trust`, also a
@@ -159,6 +154,8 @@ class Client(Closing):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         labels: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Run:
@@ -169,7 +166,9 @@ class Client(Closing):
         number. Raises UsageError, ParameterError or DatasetError before anything is started.
         """
         self._site_workers.check()
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {})
         made, manifest = self._prepare(request)
         check_needs(made)
@@ -193,6 +192,8 @@ class Client(Closing):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
         **parameters: Any,
@@ -207,7 +208,9 @@ class Client(Closing):
         """
         if self._wanted.dask is not None:
             raise UsageError("a run is submitted to a site, and Client(dask=...) has none; use run(), or Client(SITE)")
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given, labels or {}, name)
         made, manifest = self._prepare(request)
         detached = self._detached(manifest, made, shares)
@@ -256,6 +259,8 @@ class Client(Closing):
         chunk_bytes: int | str | None = None,
         task_s: float | None = None,
         task_chunks: int | None = None,
+        max_events: int | None = None,
+        max_files: int | None = None,
         **parameters: Any,
     ) -> Explanation:
         """What a run would read and cost, from what is known without opening a file; starts no job.
@@ -263,7 +268,9 @@ class Client(Closing):
         Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s` and `shares`.
         """
-        given = Settings.of(on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks)
+        given = Settings.of(
+            on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
+        )
         request = Request(analysis, dataset, {**parameters, **(params or {})}, tree, given)
         made, manifest = self._prepare(request, keep=False)
         if detach:
@@ -287,76 +294,12 @@ class Client(Closing):
         count = number_of_shares(self.backend, shares, workers, lambda: self._explained(manifest, analysis))
         return jobs_of(self.backend, self.site, self.store, replace(manifest, shares=count))
 
-    def runs(self, *, ask: bool = True, labels: Mapping[str, str] | None = None) -> list[RunFacts]:
-        """Runs of the store that have all `labels`, oldest first.
+    def columns(self, dataset: Any, *, tree: str | None = None, match: str = "*") -> FileColumns:
+        """The columns of the first file of a dataset, by name, type and size; with `match`, those that fit a pattern.
 
-        With `ask`, each site is asked once about those that have not ended, if this machine knows it.
+        The file is opened on this machine: UnreadableFile where it is on another. Raises as `run` for the dataset.
         """
-
-        def poll(site: str) -> Any:
-            backend = self._backend_of(site) if ask else None
-            return None if backend is None else backend.poll
-
-        return list_runs(self.store, poll, labels or {})
-
-    def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
-        """A run of the store, made by any process; UnknownRun where there is none. Starts nothing.
-
-        What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
-        `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
-        """
-        store = self.store
-        manifest = read_manifest(store, self._full_name(run))
-
-        def analysis() -> Analysis:
-            if not trust:
-                require_trust(store, manifest, self.site.store.trusted_users)
-            source = restore(store, manifest.source_files, temporary_folder() / manifest.run)
-            return reload_analysis(manifest.origin, manifest.parameters, source)
-
-        backend = self._backend_of(manifest.site)
-        detached = None if backend is None else jobs_of(backend, backend.site, store, manifest).ask_next()
-        return AttachedRun(store, manifest, analysis, self._carry_out, detached)
-
-    def delete(self, *runs: str) -> list[str]:
-        """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
-
-        UnknownRun, and nothing is removed, where one is not there; RunError where one may yet run. One whose manifest
-        is damaged goes too.
-        """
-        names = [self._full_name(run) for run in runs]
-        for name in names:
-            if not any(True for _ in self.store.names(f"runs/{name}")):
-                read_manifest(self.store, name)
-        for name in names:
-            try:
-                run = self.attach(name)
-            except DamagedObject:
-                if run_state(self.store, name) == "running":
-                    raise
-                delete_run(self.store, name)
-            else:
-                run.delete()
-        return names
-
-    def unneeded(
-        self, *, older_than_s: float = 0.0, most_bytes: int | str | None = None, keep: Sequence[str] = ()
-    ) -> Stocktaking:
-        """What of the store no run needs, as `vrecompute store gc` shows it; its `remove()` removes it."""
-        names = [read_manifest(self.store, self._full_name(run)).run for run in keep]
-        return stocktaking(self.store, older_than_s=older_than_s, most_bytes=most_bytes, keep=names)
-
-    def _full_name(self, run: str) -> str:
-        """A run's name from its beginning or end, where only one fits; "last" is the newest."""
-        names = self.store.children("runs")
-        if run == "last":
-            if not names:
-                raise UnknownRun(f"there is no run in {self.store.url}; name the store or the site of the run")
-            return max(names)
-        fitting = [n for n in names if n == run] or [n for n in names if n.startswith(run) or n.endswith(run)]
-        if len(fitting) > 1:
-            raise UnknownRun(f"{run!r} fits {len(fitting)} runs: {', '.join(sorted(fitting)[:5])}")
-        return fitting[0] if fitting else run
+        return file_columns(dataset, tree, match)
 
     def _backend_of(self, site: str) -> Backend | None:
         """The driver of the site that a run was submitted to; None where this machine has no site file of the name."""

@@ -2,7 +2,7 @@
 
     VrecomputeError
     ├── UsageError              what was asked for makes no sense         (exit 2)
-    │   ├── ResultKept          a cancelled or failed run would replace a complete result
+    │   ├── ResultKept          a test, or a cancelled or failed run, would replace a complete result
     │   ├── ParameterError      unknown or badly typed analysis parameter
     │   ├── DatasetError        a dataset that names nothing, or twice
     │   ├── UnknownRun          a store has no such run, or several by that name
@@ -29,6 +29,7 @@
     │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
     │   ├── Incomplete          a result was asked for that does not exist in full
+    │   │   ├── Cancelled       its user ended the run                        (exit 130)
     │   │   └── Interrupted     its Runner is gone; it may be taken up        (exit 130)
     │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
     ├── OutputError             standard output cannot be written
@@ -48,6 +49,7 @@ __all__ = [
     "AbsentObject",
     "AnalysisError",
     "BadInput",
+    "Cancelled",
     "ChangedFile",
     "ClusterLost",
     "CorruptFile",
@@ -132,7 +134,7 @@ class SiteError(UsageError):
 
 
 class ResultKept(UsageError):
-    """A folder holds a complete result, which that of a cancelled or failed run does not replace."""
+    """A folder holds a complete result, which that of a test, or of a cancelled or failed run, does not replace."""
 
 
 class OverBudget(UsageError):
@@ -264,6 +266,16 @@ class Incomplete(RunError):
     """A complete result was asked for and does not exist; the message says what is missing."""
 
     exit_code = 3
+
+
+class Cancelled(Incomplete):
+    """The result was asked for of a run that its user ended; what is finished is durable, and reused."""
+
+    exit_code = 130
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence alone, as nothing went wrong."""
+        return [str(self)]
 
 
 class Interrupted(Incomplete):

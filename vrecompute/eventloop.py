@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Columns
-from vrecompute.errors import BadInput, MissingColumn
+from vrecompute.errors import AnalysisError, BadInput, MissingColumn
 from vrecompute.execution.events import check_weights
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.kernels.loop.bounds import OutsideEvent
 from vrecompute.kernels.loop.chunk import Collection, Filled, FilledHistogram
+from vrecompute.nearest import hint
 from vrecompute.results.result import Result
 
 __all__ = ["check_weights", "declared_columns", "run_loop", "to_result", "weight_vector"]
@@ -45,12 +46,15 @@ def run_loop(
     events: Columns,
     names: Mapping[str, str],
     parameters: Mapping[str, float] | None = None,
-    weights: Mapping[str, NDArray[Any]] | None = None,
+    weights: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Result:
     """The Result of a loop over one chunk, all `events.variations` at once; `names` as in `declared_columns`.
 
-    `weights` are variations of the weight alone, as `EventLoop.run` takes them. `event.weight` is 1 where
-    the sample has no weight column. Raises BadInput that names the event where a weight is not finite,
+    `weights` are variations of the weight alone, as `EventLoop.run` takes them; several that belong together may be a
+    mapping, {"pu": {"up": factors, "down": factors}}, and are called pu_up and pu_down. `labels` are those of the value
+    axis of histograms, by name. `event.weight` is 1 where the sample has no weight column. Raises BadInput that names
+    the event where a weight is not finite, AnalysisError where `labels` names no histogram,
     OutsideEvent where a function reads at an index that its event does not have.
     """
     needs = loop.needs()
@@ -71,8 +75,9 @@ def run_loop(
         collections[group] = Collection(events.offsets(column or group), {})
     if events.sample.weight is not None and "weight" in event:
         check_weights(events, events.sample.weight, event["weight"])
-    for name, factors in (weights or {}).items():
-        check_weights(events, name, factors)
+    factors = _by_name(weights or {})
+    for name, values in factors.items():
+        check_weights(events, name, values)
     try:
         filled = loop.run(
             len(events),
@@ -80,12 +85,23 @@ def run_loop(
             event=event,
             parameters=parameters,
             variations=events.variations,
-            weights=weights,
+            weights=factors,
         )
     except OutsideEvent as error:
         error.place = f"event {events.entries[error.event]} of {events.place}"
         raise
-    return to_result(filled)
+    return to_result(filled, labels)
+
+
+def _by_name(weights: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Factors by the names of their variations."""
+    named: dict[str, NDArray[Any]] = {}
+    for name, factors in weights.items():
+        if isinstance(factors, Mapping):
+            named |= {f"{name}_{way}": values for way, values in factors.items()}
+        else:
+            named[name] = factors
+    return named
 
 
 def _collection(events: Columns, columns: Mapping[str, str]) -> Collection:
@@ -113,19 +129,25 @@ def weight_vector(events: Columns, column: str) -> NDArray[Any]:
     return events.flat(column).reshape(len(events), int(lengths[0]) if lengths.size else 0)
 
 
-def to_result(filled: Filled) -> Result:
-    """The same numbers as boost-histograms of axes (variation, value) and Weight storage, cutflow and counters."""
+def to_result(filled: Filled, labels: Mapping[str, str] | None = None) -> Result:
+    """The same numbers as boost-histograms of axes (variation, value) and Weight storage, cutflow and counters.
+
+    AnalysisError where `labels` names no histogram.
+    """
+    if unknown := sorted(set(labels or {}) - set(filled.histograms)):
+        raise AnalysisError(f"there is no histogram {unknown[0]!r} to label{hint(unknown[0], filled.histograms)}")
     return Result(
-        histograms={name: _histogram(h) for name, h in filled.histograms.items()},
+        histograms={name: _histogram(h, (labels or {}).get(name)) for name, h in filled.histograms.items()},
         cutflow={channel: {cut: float(n) for cut, n in cuts.items()} for channel, cuts in filled.cutflow.items()},
         counters=dict(filled.counters),
     )
 
 
-def _histogram(filled: FilledHistogram) -> bh.Histogram[Any]:
-    histogram = bh.Histogram(
-        bh.axis.StrCategory(filled.variations), bh.axis.Variable(filled.edges), storage=bh.storage.Weight()
-    )
+def _histogram(filled: FilledHistogram, label: str | None) -> bh.Histogram[Any]:
+    values = bh.axis.Variable(filled.edges)
+    if label is not None:
+        values.label = label
+    histogram = bh.Histogram(bh.axis.StrCategory(filled.variations), values, storage=bh.storage.Weight())
     view = histogram.view(flow=True)
     rows = len(filled.variations)
     view["value"][:rows] = filled.sums

@@ -86,12 +86,12 @@ def publish(
     `analysis` is only asked to draw figures, after `finish`; where it raises UsageError there are none, and a warning.
 
     Raises UsageError where there are files of others in it, ResultKept where there is a complete result and this run
-    was cancelled or has failed, StoreError where it cannot be written, DamagedObject where
+    was cancelled, was a test or has failed, StoreError where it cannot be written, DamagedObject where
     something to be written is not what the run ended with; then the directory is as it was.
     """
     beside = directory / f"{MARKER}-{secrets.token_hex(4)}"
     status = outcome.summary.status
-    if status in {"failed", "cancelled"} and (complete := _complete_run_in(directory)) is not None:
+    if status in {"failed", "cancelled", "test"} and (complete := _complete_run_in(directory)) is not None:
         raise ResultKept(
             f"{directory} keeps the complete result of run {complete}; this run ended {status}: "
             f"`vrecompute runs result {manifest.run} --out DIR` writes what it has to another folder"

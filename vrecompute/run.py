@@ -6,11 +6,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from vrecompute.analysis import Analysis
 from vrecompute.batch.contract import JobStatus, State, SubmitError
@@ -35,12 +35,10 @@ from vrecompute.execution.runlog import (
     request_cancel,
     run_state,
 )
-from vrecompute.execution.skim import piece_path, table_pieces
-from vrecompute.publish import publish
-from vrecompute.reports.report import RunSummary, Status
-from vrecompute.results.results import Results
+from vrecompute.reports.report import Status
+from vrecompute.rundisplay import html_of_run, show, shown
+from vrecompute.runoutputs import RunOutputs
 from vrecompute.stores.base import Store
-from vrecompute.stores.objects import read_content
 from vrecompute.whereabouts import (
     Whereabouts,
     cancelled_early,
@@ -52,7 +50,6 @@ from vrecompute.whereabouts import (
     whereabouts,
     without_outcome,
 )
-from vrecompute.wording import grouped
 
 if TYPE_CHECKING:
     from vrecompute.execution.runner import Runner
@@ -73,7 +70,7 @@ _SILENT_S = 3600.0
 _NEVER_S = 30.0
 
 
-class Run:
+class Run(RunOutputs):
     """A run in a store. One that this process carries out has a thread; any other is followed through the store."""
 
     def __init__(
@@ -105,19 +102,12 @@ class Run:
         return f"Run({self.id!r}, {known}, {self.manifest.analysis} on {self.manifest.dataset.name})"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        from vrecompute.reports.html import card
-
+        """How far it is, or what was done and what is missing."""
         outcome = self._outcome()
-        if outcome is not None:
-            return card(outcome.summary)
-        progress = self.progress()
-        return (
-            f"<div><b>{escape(self.manifest.analysis)}</b> on {escape(self.manifest.dataset.name)} "
-            f"(<code>{escape(self.id)}</code>)<br><progress max='1' value='{progress.fraction:.4f}'></progress> "
-            f"{escape(str(progress))}</div>"
-        )
+        return html_of_run(self, None if outcome is None else outcome.summary)
+
+    def _ipython_display_(self) -> None:
+        show(self)
 
     def analysis(self) -> Analysis:
         """The run's analysis; UsageError where its code is gone, UntrustedRun where another user stored it."""
@@ -135,8 +125,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`queued`, `running`, `interrupted`, `complete`, `partial`, `failed`, `cancelled`, `refused`, `over budget`;
-        `unknown` while its site is silent, `submitted` where this machine does not know its site.
+        """`queued`, `running`, `interrupted`, `complete`, `test`, `partial`, `failed`, `cancelled`, `refused`, or
+        `over budget`; `unknown` while its site is silent, `submitted` where this machine does not know its site.
 
         `cancelled` by Ctrl-C, by `cancel`, or in the batch system; it may be taken up like an interrupted one.
 
@@ -245,48 +235,6 @@ class Run:
             raise Unavailable(f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it")
         return status in _LIVE
 
-    def result(self, *, allow_partial: bool = False, timeout_s: float | None = None) -> Results:
-        """The Result of each sample, when the run has ended. Raises Incomplete unless it is complete.
-
-        `allow_partial` also gives what a partial or failed run has; its report says what is missing.
-        """
-        outcome = self._ended(timeout_s)
-        if outcome.result is not None and (allow_partial or outcome.summary.status == "complete"):
-            return Results.from_bytes(read_content(self.store, outcome.result))
-        why = grouped(("" if f.chunk else "file", f.where, f"{f.kind}: {f.reason}") for f in outcome.failures)
-        reasons = "; ".join(why[:3]) or "; ".join(outcome.summary.warnings[:3])
-        more = f" and {len(why) - 3} more" if len(why) > 3 else ""
-        hint = "; result(allow_partial=True) gives what there is" if outcome.result and not allow_partial else ""
-        details = "".join(f"\n\n{f.detail.rstrip()}" for f in outcome.failures[:1] if f.detail)
-        raise Incomplete(f"run {self.id} ended {outcome.summary.status}: {reasons}{more}{hint}{details}")
-
-    def tables(self, name: str) -> list[Path]:
-        """Parquet files with the rows of the skim table `name`, by sample, source and event, when the run has ended.
-
-        `pyarrow.dataset.dataset(run.tables("pairs"))` reads them as one. Raises UsageError where the analysis
-        wrote no such table, Incomplete where the run is not complete, and DamagedObject where rows are not those it
-        ended with.
-        """
-        outcome = self._ended(None)
-        tables = table_pieces(self.store, self.manifest, self.result(), outcome.chunks, outcome.origins)
-        if name not in tables:
-            raise UsageError(f"run {self.id} has no table {name!r} (it has: {', '.join(tables) or 'none'})")
-        return [piece_path(self.store, piece) for piece in tables[name]]
-
-    def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
-        """What the analysis' `finish` made of the result: numbers of fits and limits."""
-        return self._ended(timeout_s).products
-
-    def report(self, *, timeout_s: float | None = None) -> RunSummary:
-        """What was done and what is missing, when the run has ended."""
-        return self._ended(timeout_s).summary
-
-    def tracebacks(self) -> list[str]:
-        """Of errors that code of the analysis raised, by any Runner of the run; each once."""
-        ended, _ = outcomes(self.store, self.id)
-        told = [e.outcome for e in ended] or ([self._told] if self._told else [])
-        return list(dict.fromkeys(f.detail for outcome in told for f in outcome.failures if f.detail))
-
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""
         self._cancelled = True
@@ -297,13 +245,6 @@ class Run:
         request_cancel(self.store, self.id)
         if self._detached is not None:
             self._detached.cancel()
-
-    def save(self, directory: Path | str) -> Path:
-        """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
-        target = Path(directory)
-        outcome = self._ended(None)
-        publish(self.store, self.manifest, self.analysis, outcome, target)
-        return target
 
     def delete(self) -> None:
         """Remove the run's own objects; parts stay, since other runs may share them. RunError where it may yet run."""
@@ -367,8 +308,9 @@ class Run:
         ended, _ = outcomes(self.store, self.id)
         return ended[0].outcome if ended else self._told
 
-    def _ended(self, timeout_s: float | None) -> Outcome:
-        self.wait(timeout_s)
+    def _ended(self, timeout_s: float | None, *, shows: bool = False) -> Outcome:
+        with shown(self) if shows else nullcontext():
+            self.wait(timeout_s)
         outcome = self._outcome()
         if outcome is not None:
             return outcome

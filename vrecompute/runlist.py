@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vrecompute.batch.contract import JobId, JobStatus, State
 from vrecompute.batch.together import together
@@ -42,6 +42,7 @@ class RunFacts(NamedTuple):
     labels: Mapping[str, str] = {}
     job: str = ""
     reason: str = ""  # why its job waits, or how it ended
+    parameters: Mapping[str, Any] = {}
 
 
 #: Of these a site is asked: a Runner that spoke a moment ago may have died with its job since.
@@ -68,7 +69,9 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
         looked = dict(zip(unknown, pool.map(lambda run: _look(store, run), unknown), strict=True))
     ended = {run: look.facts for run, look in looked.items() if look.facts is not None and look.is_complete}
     if ended or len(known) < len(kept):
-        keep_complete_runs(store, {run: (*facts[2:5], facts.labels) for run, facts in {**known, **ended}.items()})
+        keep_complete_runs(
+            store, {run: (*facts[2:5], facts.labels, facts.parameters) for run, facts in {**known, **ended}.items()}
+        )
     found: list[RunFacts] = []
     jobs: dict[str, dict[str, Sequence[JobId]]] = {}
     for run in names:
@@ -119,8 +122,8 @@ class _Look(NamedTuple):
 
 def _known(run: str, kept: object) -> RunFacts | None:
     match kept:
-        case [str(created), str(analysis), str(dataset), dict(labels)]:
-            return RunFacts(run, "complete", created, analysis, dataset, labels=labels)
+        case [str(created), str(analysis), str(dataset), dict(labels), dict(parameters)]:
+            return RunFacts(run, "complete", created, analysis, dataset, labels=labels, parameters=parameters)
     return None
 
 
@@ -146,7 +149,9 @@ def _quick_look(store: Store, run: str) -> _Look | None:
     head = read_head(store, run)
     if head is None or (state := head_state(head)) == "complete":
         return None
-    facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)
+    facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)._replace(
+        parameters=head.parameters
+    )
     if REFUSALS.get((last := head.latest or {}).get("event", "")) == state:
         facts = facts._replace(reason=str(last.get("reason", "")))
     return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
@@ -167,4 +172,4 @@ def _full_look(store: Store, run: str) -> _Look:
 
 def _facts(manifest: Manifest) -> tuple[RunFacts, str]:
     made = (manifest.created, manifest.analysis, manifest.dataset.name)
-    return RunFacts(manifest.run, "", *made, labels=manifest.labels), manifest.site
+    return RunFacts(manifest.run, "", *made, labels=manifest.labels, parameters=manifest.parameters), manifest.site

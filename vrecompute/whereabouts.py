@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _WAITS = "its job waits in the queue"
-_ENDED_WITH_OUTCOME = frozenset({"complete", "partial", "failed"})
+_ENDED_WITH_OUTCOME = frozenset({"complete", "test", "partial", "failed"})
 
 
 class Whereabouts(NamedTuple):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vrecompute.cli.options import JSON
-from vrecompute.cli.output import facts, watching
+from vrecompute.cli.output import facts
 from vrecompute.execution.progress import Progress
+from vrecompute.watching import watching
 
 if TYPE_CHECKING:
     from vrecompute_analyses.dilepton.generate import GeneratedSample

@@ -265,11 +265,14 @@ def test_an_error_in_a_library_names_the_user_s_line_and_the_log_has_the_traceba
     assert ended.code == 4
     assert "fails.py:10 in process: JSONDecodeError" in ended.out
     (run,) = json.loads(vrecompute("runs", "list", "--json").out)
-    assert f"traceback `vrecompute runs logs {run['run']}` shows it" in ended.out
+    assert 'fails.py", line 10, in process' in ended.out
+    assert "process_chunk" not in ended.out  # how vrecompute came there
     with pytest.raises(SystemExit):
         main(["runs", "logs", run["run"]])
     said = capsys.readouterr().out
     assert said.count("Traceback") == 1
+    assert "(events 0-" in said.split("Traceback")[0]
+    assert "fails.py:10 in process: JSONDecodeError" in said.split("Traceback")[0]
     assert 'fails.py", line 10, in process' in said
     assert "json/decoder.py" in said
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vrecompute.cli.output import watching
 from vrecompute.execution.progress import Progress
+from vrecompute.watching import watching
 
 
 def test_one_wait_is_one_line_whatever_its_words(capsys):

@@ -24,7 +24,14 @@ from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import read_document
 
 MANIFEST = SimpleNamespace(
-    run="r", prefix="runs/r/", created="", analysis="a", dataset=SimpleNamespace(name="d"), site="local", labels={}
+    run="r",
+    prefix="runs/r/",
+    created="",
+    analysis="a",
+    dataset=SimpleNamespace(name="d"),
+    site="local",
+    labels={},
+    parameters={},
 )
 FIRST, SECOND = {"job": "1"}, {"job": "2"}
 

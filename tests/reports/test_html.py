@@ -139,7 +139,7 @@ def test_figures_are_embedded(tmp_path):
 
 def test_needs_no_plotting_library():
     code = (
-        "import sys; import vrecompute.reports.html, vrecompute.reports.svg; "
+        "import sys; import vrecompute.reports.html, vrecompute.results.svg; "
         "sys.exit(bool({'matplotlib', 'hist', 'mplhep'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -117,7 +117,9 @@ def test_contract_keys():
     promised = "schema run status exit_code analysis site parameters events chunks result_sha256 cutflow failures bytes"
     promised += " time_s events_per_s_per_core versions"
     assert set(promised.split()) <= set(document)
-    assert document["failures"] == [{"file": "f.root", "chunk": [0, 5], "class": "corrupt", "reason": "bad basket"}]
+    assert document["failures"] == [
+        {"file": "f.root", "chunk": [0, 5], "class": "corrupt", "reason": "bad basket", "traceback": ""}
+    ]
     assert document["parameters"]["mass_window_gev"] == [81.0, 101.0]
 
 

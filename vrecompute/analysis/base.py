@@ -130,7 +130,11 @@ class Analysis:
         return ("nominal",)
 
     def resources(self) -> Mapping[str, Path]:
-        """Files that `process` reads besides events, by name; their sha256 is part of every key."""
+        """Files that `process` reads besides events, by name; their sha256 is part of every key.
+
+        A relative path begins in the folder of the analysis' file; in the working directory where it names nothing
+        there, and in a notebook.
+        """
         return {}
 
     def needs(self) -> Mapping[str, str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from vrecompute.cli.output import facts, watching
+from vrecompute.cli.output import facts
 from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
+from vrecompute.watching import watching
 from vrecompute.wording import printable
 
 __all__ = ["follow"]
@@ -61,8 +62,6 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
         facts(json.loads(dumps(summary)))
     elif not quiet:
         click.echo(summary_text(summary))
-        if run.tracebacks():
-            click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
         if out is not None and kept is None:
             click.echo(f"  page      {out / 'report.html'}")
     if kept is not None:

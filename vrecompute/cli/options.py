@@ -115,6 +115,18 @@ job_options = _all_of(
         metavar="SIZE",
         help="Size of a chunk in memory: bytes, or with a unit, such as 100MB or 64MiB.",
     ),
+    click.option(
+        "--max-events",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="A test: the first N events of each sample alone. It ends `test`, never `complete`.",
+    ),
+    click.option(
+        "--max-files",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="A test: the first N files of each sample alone; no other is opened.",
+    ),
     click.option("--allow-duplicates", is_flag=True, help="Accept sources listed twice; their events count twice."),
 )
 

@@ -58,6 +58,8 @@ def run(
     tree: str | None,
     chunk_bytes: int | None,
     allow_duplicates: bool,
+    max_events: int | None,
+    max_files: int | None,
     on_bad: str,
     max_bad: float | None,
     no_reuse: bool,
@@ -95,6 +97,8 @@ def run(
         "chunk_bytes": chunk_bytes,
         "allow_duplicates": allow_duplicates,
         "labels": labels,
+        "max_events": max_events,
+        "max_files": max_files,
     }
     with Client(site, store=store, workers=workers, trust=trust) as client:
         if detach:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["runs"]
 
 RUN = click.argument("name", metavar="RUN")
+# A cell of `runs list` is cut at this many letters.
+_WIDEST = 60
 _TRUSTED = (
     "Run as you the code of RUN, though another user stored it, and what a site file of the working directory says."
 )
@@ -27,7 +30,10 @@ _TRUST = click.option("--trust", is_flag=True, help=_TRUSTED)
 
 @click.group()
 def runs() -> None:
-    """List, show, attach to, cancel, report and delete runs. RUN is a name, its beginning or end, or `last`."""
+    """List, show, attach to, cancel, report and delete runs.
+
+    RUN is a run's name, enough of its beginning or end, or `last`.
+    """
 
 
 def _attached(name: str, site: str | None, store: str | None, *, trust: bool = False) -> AttachedRun:
@@ -49,10 +55,36 @@ def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[st
     if as_json:
         facts([run._asdict() for run in found])
         return
-    table(["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET", "WHY"], [(*run[:5], run.reason) for run in found])
+    head = ["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET", "PARAMETERS", "LABELS", "WHY"]
+    table(head, [(*run[:5], _pairs(run.parameters), _pairs(run.labels), run.reason) for run in found])
     for run in found:
         if run.trouble:
             click.echo(printable(f"{run.run}: {run.trouble}"))
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """The values by name in one cell of a table, cut where they are many; `runs show` has all."""
+    listed = (",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values.values())
+    text = " ".join(f"{name}={value}" for name, value in zip(values, listed, strict=True))
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+
+
+@runs.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@store_options
+@JSON
+def compare(first: str, second: str, site: str | None, store: str | None, as_json: bool) -> None:
+    """What differs between two runs that have ended: parameters, code, sources, versions, cutflows, histograms."""
+    from vrecompute.client import Client
+
+    found = Client(site, store=store).compare(first, second)
+    if as_json:
+        facts(found.to_data())
+        return
+    click.echo(printable(found.heading))
+    if found.rows:
+        table(["WHAT", "NAME", "FIRST", "SECOND"], found.rows)
 
 
 @runs.command()
@@ -79,6 +111,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
         "samples": {
             s.name: sum(x.sample == s.name for x in manifest.dataset.sources) for s in manifest.dataset.samples
         },
+        "provenance": dict(manifest.provenance),
         "parameters": dict(manifest.parameters),
         "labels": dict(manifest.labels),
         "settings": vars(manifest.settings),
@@ -129,7 +162,9 @@ def attach(
         check_directory(out)
     with Client(site, store=store, workers=workers, trust=trust) as client:
         run = client.attach(name, trust=trust)
-        followed = run if run.status in {"running", "queued", "unknown", "submitted", "complete"} else run.resume()
+        followed = (
+            run if run.status in {"running", "queued", "unknown", "submitted", "complete", "test"} else run.resume()
+        )
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
 
@@ -171,8 +206,6 @@ def report(ctx: click.Context, name: str, site: str | None, store: str | None, a
         facts(json.loads(dumps(summary)))
     else:
         click.echo(summary_text(summary))
-        if run.tracebacks():
-            click.echo(f"  traceback `vrecompute runs logs {run.id}` shows it")
     ctx.exit(summary.exit_code)
 
 

@@ -1,6 +1,7 @@
 """From what a user names to a `Dataset`: files, patterns, folders, lists, dataset YAML; no source is opened here.
 
     "a.root"  "dir/*.root"  "dir/"  ["a.root", "b.root"]  "samples.yaml"  "samples.yaml::zmumu"  "name"
+    {"a.root": "Events"}  {"dy": {"files": {"dy.root": "Events"}}}  "fileset.json"  "fileset.json::dy"
 
 A text is a path if it contains `/`, a letter of a pattern or a known suffix; otherwise a name, looked for as
 `NAME.yaml` in the folders of $VRECOMPUTE_DATASETS. What a folder and a pattern mean is in `find_files`; a folder that
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from vrecompute.datasets.dataset import Dataset, Sample, Source
+from vrecompute.datasets.fileset import FilesetFile, FilesetSample, is_fileset_of_trees, parse_fileset, read_fileset
 from vrecompute.datasets.find_files import Here, There, all_of, find_files, is_pattern, is_url
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
@@ -36,7 +38,8 @@ __all__ = ["DATASETS_PATH", "resolve"]
 
 DATASETS_PATH = "VRECOMPUTE_DATASETS"
 _DESCRIBED = (".yaml", ".yml")
-_SUFFIXES = (".root", *_DESCRIBED)
+_FILESET = ".json"
+_SUFFIXES = (".root", _FILESET, *_DESCRIBED)
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(?!:)")
 _UNITED = "events"
 
@@ -44,7 +47,7 @@ _UNITED = "events"
 def resolve(
     given: Any, *, tree: str | None = None, allow_duplicates: bool = False, access: Access | None = None
 ) -> Dataset:
-    """The Dataset that `given` names: a text, a path-like, a Dataset, or a list of these.
+    """The Dataset that `given` names: a text, a path-like, a Dataset, a mapping (see `fileset`), or a list of these.
 
     Raises DatasetError where something names nothing, or where a source is listed twice and
     `allow_duplicates` is not set. Files that come without YAML make one sample, `events`. With an `access` the files
@@ -54,14 +57,14 @@ def resolve(
         return given
     if not isinstance(given, (str, os.PathLike, Iterable)):
         raise DatasetError(f"{given!r} is not a dataset; name a file, folder, pattern or YAML file, or a list of these")
-    items: Sequence[Any] = [given] if isinstance(given, (str, os.PathLike)) else list(given)
+    items: Sequence[Any] = [given] if isinstance(given, (str, os.PathLike, Mapping)) else list(given)
     if not items:
         raise DatasetError("the dataset is an empty list: name at least one file, directory or YAML file")
     samples: dict[str, Sample] = {}
     sources: list[Source] = []
     names: list[str] = []
     notes: list[str] = []
-    calls = (partial(_one, item if isinstance(item, Dataset) else os.fspath(item), tree, access) for item in items)
+    calls = (partial(_one, _as_given(item), tree, access) for item in items)
     for found in all_of(calls):
         for sample in found.samples:
             if samples.setdefault(sample.name, sample) != sample:
@@ -90,9 +93,18 @@ def _numbered(sources: Iterable[Source], allow_duplicates: bool) -> tuple[Source
     return tuple(numbered)
 
 
-def _one(text: str | Dataset, tree: str | None, access: Access | None) -> Dataset:
+def _as_given(item: Any) -> str | Dataset | Mapping[Any, Any]:
+    return item if isinstance(item, Dataset | Mapping) else os.fspath(item)
+
+
+def _one(text: str | Dataset | Mapping[Any, Any], tree: str | None, access: Access | None) -> Dataset:
     if isinstance(text, Dataset):
         return text
+    if isinstance(text, Mapping):
+        if not is_fileset_of_trees(text):
+            return _fileset(parse_fileset(text, "the fileset"), "fileset", "", tree, access, "")
+        files = tuple(FilesetFile(os.fspath(path), own) for path, own in text.items())
+        return _fileset((FilesetSample(_UNITED, files),), files[0].path, "", tree, access, "")
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise DatasetError(f"{text!r}: a line break, a NUL or another control character; no path can be read like that")
     address, _, only = text.partition("::")
@@ -104,6 +116,9 @@ def _one(text: str | Dataset, tree: str | None, access: Access | None) -> Datase
         address = _named(address)
     if address.partition("?")[0].endswith(_DESCRIBED) and is_url(address):
         return _folder(address, only, tree, access)
+    if address.endswith(_FILESET) and not is_url(address):
+        folder = "" if access else os.path.dirname(address)
+        return _fileset(read_fileset(Path(address)), address, only, tree, access, folder)
     if address.endswith(_DESCRIBED):
         from vrecompute.datasets.dataset_file import read_dataset
 
@@ -118,6 +133,31 @@ def _one(text: str | Dataset, tree: str | None, access: Access | None) -> Datase
     how = "" if len(paths) == 1 and paths[0].endswith(address) else " (links followed, hidden names left out)"
     note = f"{address}: {_count(paths)}{how} as one sample, {_UNITED!r}, not declared as data or simulation"
     return Dataset((Sample(_UNITED, tree=tree),), _as_sources(paths, Source("", _UNITED, tree)), address, (note,))
+
+
+def _fileset(
+    given: Sequence[FilesetSample], name: str, only: str, tree: str | None, access: Access | None, folder: str
+) -> Dataset:
+    """The Dataset of a fileset, whose relative paths begin in `folder`."""
+    names = [sample.name for sample in given]
+    if only and only not in names:
+        raise DatasetError(f"{name} has no sample {only!r}; {did_you_mean(only, names)}")
+    chosen = [sample for sample in given if not only or sample.name == only]
+    disk = Here() if access is None else There(access)
+    listed = [(sample, file) for sample in chosen for file in sample.files]
+    places = [_beside(folder, file.path) for _, file in listed]
+    for place in filter(is_url, places):
+        _check_scheme(place)
+    sources: list[Source] = []
+    for (sample, file), (paths, description) in zip(listed, find_files(disk, places), strict=True):
+        if description:
+            raise DatasetError(f"{name}: sample {sample.name!r}: {description} is a dataset file; list its data files")
+        if file.entries is not None and len(paths) != 1:
+            raise DatasetError(f"{name}: {file.path} names {len(paths)} files, and one number of events")
+        sources += _as_sources(paths, Source("", sample.name, file.tree, file.entries))
+    samples = tuple(Sample(s.name, tree=tree or s.tree, metadata=dict(s.metadata)) for s in chosen)
+    note = f"{name}: {_count(sources)}, samples {', '.join(s.name for s in chosen)}, not declared as data or simulation"
+    return Dataset(samples, tuple(sources), name, (note,))
 
 
 def _folder(description: str, only: str, tree: str | None, access: Access | None) -> Dataset:

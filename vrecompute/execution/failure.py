@@ -13,7 +13,7 @@ from vrecompute.errors import BadInput, StoreError, VrecomputeError
 if TYPE_CHECKING:
     from vrecompute.execution.plan import Plan
 
-__all__ = ["Failure", "failure_of", "failures_of_chunks"]
+__all__ = ["Failure", "failure_of", "failures_of_chunks", "is_users_frame", "place_of", "traceback_of"]
 
 # What `--on-bad skip` may pass over: trouble with the data, never with the code.
 _SKIPPABLE = frozenset(
@@ -28,7 +28,7 @@ class Failure:
     `kind` is the class of failure: a BadInput's kind, `code` (the analysis raised), `memory`, `store`,
     `lost` (its workers died repeatedly), `walltime` (jobs end before it does) or `environment`. `start`, `stop`
     are None where the whole source failed.
-    `entries` is how many events the failure costs, None where unknown.
+    `entries` is how many events the failure costs, None where unknown. `detail` is the traceback of an error in code.
     """
 
     file: str
@@ -74,13 +74,13 @@ def failure_of(
     elif isinstance(error, VrecomputeError):
         kind, reason = "code", str(error)
     else:
-        kind, reason = "code", f"{_place(error)}{type(error).__name__}: {error}"
+        kind, reason = "code", f"{place_of(error)}{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
             reason += (
                 '; workers get those of your modules that code names: write `import NAME`, or import_module("NAME") '
                 "with the name as a text. Install a library where the workers are"
             )
-        detail = "".join(traceback.format_exception(error))
+        detail = traceback_of(error)
     if kind == "code" and start is not None and start == stop:
         reason += (
             f"; sample {sample!r} holds no events, and `process` is called with none for what its Result is to name: "
@@ -99,14 +99,36 @@ def failures_of_chunks(plan: Plan, chunks: tuple[int, int], kind: str, reason: s
     return named
 
 
-def _place(error: BaseException) -> str:
+def traceback_of(error: BaseException) -> str:
+    """The traceback from the user's first own frame on: how vrecompute came there does not help to mend it.
+
+    All of it where no frame is the user's.
+    """
+    frames = error.__traceback__
+    while frames is not None and not is_users_frame(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+
+
+def place_of(error: BaseException) -> str:
     """Where the user's own code was when it was raised, however deep in libraries that was: `zmumu.py:27 in process: `.
 
     The innermost frame where none is the user's.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    frame = next((f for f in reversed(frames) if not _is_installed(f.filename)), frames[-1] if frames else None)
-    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: " if frame else ""
+    frame = next((f for f in reversed(frames) if is_users_frame(f.filename)), frames[-1] if frames else None)
+    return f"{_file_name(frame.filename)}:{frame.lineno} in {frame.name}: " if frame else ""
+
+
+def _file_name(filename: str) -> str:
+    """The name of a file, as its user knows it: IPython compiles a cell as a file of a number."""
+    path = Path(filename)
+    return "notebook cell" if path.parent.name.startswith("ipykernel_") or "<ipython-" in filename else path.name
+
+
+def is_users_frame(filename: str) -> bool:
+    """Whether code of this file is the user's own."""
+    return not _is_installed(filename)
 
 
 def _is_installed(filename: str) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vrecompute.analysis import Analysis, load_function
 from vrecompute.datasets.dataset import Sample
-from vrecompute.execution.failure import Failure
+from vrecompute.execution.failure import Failure, place_of, traceback_of
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.reports.report import ReportedFailure, RunSummary
@@ -81,14 +80,17 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
 
 def failed_outcome(outcome: Outcome, failure: Failure) -> Outcome:
     """The outcome of a run that has its result and whose `finish` failed."""
-    reported = ReportedFailure(failure.file, None, failure.kind, failure.reason)
+    reported = ReportedFailure(failure.file, None, failure.kind, failure.reason, failure.detail)
     summary = replace(outcome.summary, status="failed", failures=(*outcome.summary.failures, reported))
     return replace(outcome, summary=summary, failures=(*outcome.failures, failure))
 
 
 def _raised(analysis: Analysis, error: Exception) -> Failure:
-    reason = f"finish of {analysis.name!r} raised {type(error).__name__}: {error}; the result is complete and kept"
-    detail = "".join(traceback.format_exception(error))
+    place = f" ({at.removesuffix(': ')})" if (at := place_of(error)) else ""
+    reason = (
+        f"finish of {analysis.name!r} raised {type(error).__name__}: {error}{place}; the result is complete and kept"
+    )
+    detail = traceback_of(error)
     return Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
 
 

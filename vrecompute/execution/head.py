@@ -40,6 +40,8 @@ class _Described(Protocol):
     def site(self) -> str: ...
     @property
     def labels(self) -> Mapping[str, str]: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Head:
     job: str = ""
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: tuple[str, ...] = field(default=(), metadata=ADDED)
+    parameters: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def latest(self) -> Mapping[str, Any] | None:
@@ -94,7 +97,12 @@ def tell(
 ) -> None:
     """Put a submission, or what a writer said, into the head of a run, beside what is in it."""
     known = read_head(store, manifest.run) or Head(
-        manifest.created, manifest.analysis, manifest.dataset.name, manifest.site, manifest.labels
+        manifest.created,
+        manifest.analysis,
+        manifest.dataset.name,
+        manifest.site,
+        manifest.labels,
+        parameters=dict(manifest.parameters),
     )
     if jobs:
         known = replace(known, job=jobs[0], jobs=tuple(jobs) if len(jobs) > 1 else ())

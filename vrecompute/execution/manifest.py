@@ -41,11 +41,12 @@ __all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is carried out; none of it changes a number except `chunk_bytes`, which moves boundaries.
+    """How a run is carried out; no number depends on it but by `chunk_bytes`, which moves boundaries, and `limits`.
 
     `allow_duplicates` computes a source listed again once more instead of refusing it.
     `max_bad` is the quota of `on_bad="skip"`: the largest fraction of sources that may fail. `task_s` is the
     aimed-for length of a task in seconds; `task_chunks` fixes the number of chunks in a task instead.
+    `max_events` and `max_files` take the first events and files of each sample alone: such a run is a `test`.
     """
 
     on_bad: Literal["fail", "skip"] = "fail"
@@ -55,11 +56,19 @@ class Settings:
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     task_s: float = 15.0
     task_chunks: int | None = None
+    max_events: int | None = field(default=None, metadata=ADDED)
+    max_files: int | None = field(default=None, metadata=ADDED)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What makes a test of a run: the limits given, by name."""
+        given = {"max_events": self.max_events, "max_files": self.max_files}
+        return {name: most for name, most in given.items() if most is not None}
 
     @classmethod
     def of(cls, *given: Any) -> Settings:
-        """Settings from values in the order of the fields, where None stands for the default; a size may be text."""
-        known: dict[str, Any] = dict(zip((f.name for f in dataclasses.fields(cls)), given, strict=True))
+        """Settings from values in the order of the fields; None, or nothing, is the default; a size may be text."""
+        known: dict[str, Any] = dict(zip((f.name for f in dataclasses.fields(cls)), given, strict=False))
         known["chunk_bytes"] = bytes_option("chunk_bytes", known["chunk_bytes"])
         return cls(**{name: value for name, value in known.items() if value is not None})
 
@@ -68,7 +77,7 @@ class Settings:
             raise UsageError(f"on_bad={self.on_bad!r}: choose fail or skip")
         if not 0 <= self.max_bad <= 1:
             raise UsageError(f"max_bad={self.max_bad}: choose a fraction of the sources, from 0 to 1")
-        for name in ("chunk_bytes", "task_s", "task_chunks"):
+        for name in ("chunk_bytes", "task_s", "task_chunks", "max_events", "max_files"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name}={value}: choose a number above 0")
@@ -85,7 +94,7 @@ class Manifest:
     could not be digested, `code` is this run's alone, and nothing of it is reused. `labels` are the user's own words
     for the run: part of no key. `arithmetic` is how the code calculates; see `vrecompute.analysis.arithmetic`.
     `shares` is into how many jobs a detached run is cut, each of which computes a range of its chunks; 0 where one job
-    has all of them.
+    has all of them. `provenance` tells people who asked for it, how, and from which commit.
     """
 
     run: str
@@ -108,6 +117,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     arithmetic: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
     shares: int = field(default=0, metadata=ADDED)
+    provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def prefix(self) -> str:

@@ -33,6 +33,8 @@ from vrecompute.traffic import Traffic
 
 __all__ = ["Outcome", "Tally", "inside"]
 
+_OF_A_TEST = "this is a test, which does not see all events of the sample"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -113,7 +115,7 @@ class Tally:
         self.core_s = 0.0
         self._machines: set[str] = set()
         self.traffic = Traffic()
-        self._retries: list[str] = []
+        self.retries: list[str] = []
         self._elsewhere: dict[str, None] = {}
         self._times: dict[str, float] = defaultdict(float)
         self._entered: dict[str, float] = {}
@@ -211,7 +213,7 @@ class Tally:
             bytes=self.bytes,
             core_s=self.core_s,
             machines=tuple(sorted(self._machines)),
-            retries=tuple(self._retries),
+            retries=tuple(self.retries),
             elsewhere=tuple(self._elsewhere),
             reads=tuple(sorted(self.reads)),
             warnings=tuple(self.warnings),
@@ -237,7 +239,7 @@ class Tally:
 
     def retried(self, reads: Sequence[str]) -> None:
         """Reads that were tried again, each by its file and reason."""
-        self._retries += reads
+        self.retries += reads
 
     def read_elsewhere(self, replicas: Sequence[str]) -> None:
         """Replicas that were read for others, each with the reason."""
@@ -254,7 +256,8 @@ class Tally:
         merged = sum(r.events for r in results.values())
         if self._plan is not None and not self.must_stop and not cancelled:
             self._account(merged, expected)
-            self._check_weights(results)
+            if not self.manifest.settings.limits:
+                self._check_weights(results)
         if len(self._machines) > 1:
             kinds = ", ".join(sorted(self._machines))
             self.warnings.append(f"workers were of different kinds ({kinds}): sums agree to 1e-12, not bit by bit")
@@ -287,7 +290,7 @@ class Tally:
             chunks=report.Chunks(self.total, self.computed, self.reused, self._failed_chunks()),
             result_sha256=digest,
             cutflow=_cutflow(results),
-            failures=tuple(report.ReportedFailure(f.file, _span(f), f.kind, f.reason) for f in self.failures),
+            failures=tuple(report.ReportedFailure(f.file, _span(f), f.kind, f.reason, f.detail) for f in self.failures),
             bytes=self.bytes,
             time_s=self.rounded_times(),
             events_per_s_per_core=self.events_computed / self.core_s if self.core_s > 0 else None,
@@ -295,17 +298,21 @@ class Tally:
             files=self._files(),
             warnings=tuple(dict.fromkeys(warnings)),
             recomputed=self.recomputed,
-            read_retries=len(self._retries),
-            retried=_some(self._retries),
+            read_retries=len(self.retries),
+            retried=_some(self.retries),
             trees=chosen_trees(self._plan) if self._plan else (),
             links=tuple(report.LinkTraffic(link, *moved) for link, moved in sorted(self.traffic.links.items())),
             labels=dict(self.manifest.labels),
+            limits_given=self.manifest.settings.limits,
+            provenance={"date": self.manifest.created, **self.manifest.provenance},
         )
         files = summary.files
         told = tuple(
             sample_summary(s, of[s.name], [f for f in files if f.sample == s.name], weighted=weighted[s.name])
             for s in samples
         )
+        if summary.limits_given:
+            told = tuple(replace(s, scale=None, unscaled_because=_OF_A_TEST) for s in told)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], self._have, [False]]).astype(np.int8)))
         chunks = tuple((int(first), int(last)) for first, last in edges.reshape(-1, 2))
         return Outcome(
@@ -337,6 +344,8 @@ class Tally:
     def _status(self, merged: int, *, cancelled: bool) -> Status:
         if cancelled or self.must_stop:
             return "failed" if self.must_stop else "cancelled"
+        if self.manifest.settings.limits and not self.failures:
+            return "test"
         # A part of nothing is nothing.
         return "complete" if not self.failures else "partial" if merged else "failed"
 
@@ -356,7 +365,7 @@ class Tally:
             rows = slice(*self._plan.offsets[number : number + 2]) if self._plan else slice(0)
             widths = self._plan.table[rows, 2] - self._plan.table[rows, 1] if self._plan else np.zeros(0)
             seen = int(np.sum(widths, where=self._have[rows]))
-            files.append(report.FileSummary(source.path, source.sample, seen, source.entries))
+            files.append(report.FileSummary(source.path, source.sample, seen, source.end))
         files += [report.FileSummary(f.file, f.sample, 0, f.entries) for f in self._whole_sources()]
         return tuple(files)
 

@@ -34,8 +34,8 @@ class Chunk:
 class PlannedSource:
     """A source that preflight has opened (or a grid): what it is, what is read of it, and where it is cut.
 
-    `bounds` are the chunk boundaries 0 .. entries; `view` is the part of its sample that `process` may
-    depend on, with files replaced by their sha256. `reading` says which of the columns `process` gets, and how.
+    `bounds` are the chunk boundaries 0 .. entries, or fewer in a test; `view` is the part of its sample that `process`
+    may depend on, with files replaced by their sha256. `reading` says which of the columns `process` gets, and how.
     """
 
     path: str
@@ -95,6 +95,11 @@ class PlannedSource:
         return f"sources/{sha256_json([FORMAT, self.origin, self.table, self.columns, self.bounds])}.data"
 
     @property
+    def end(self) -> int:
+        """Up to which entry it is read: `entries`, but where a test is limited to fewer."""
+        return self.bounds[-1] if self.bounds else self.entries
+
+    @property
     def chunks(self) -> int:
         """How many chunks it is cut into."""
         return len(self.bounds) - 1
@@ -141,8 +146,8 @@ class Plan:
 
     @property
     def events(self) -> int:
-        """How many entries all sources hold."""
-        return sum(s.entries for s in self.sources)
+        """How many entries of all sources are to be seen: all, but where a test is limited to fewer."""
+        return sum(s.end for s in self.sources)
 
     @cached_property
     def table(self) -> NDArray[np.int64]:

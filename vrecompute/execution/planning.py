@@ -19,7 +19,7 @@ from vrecompute.execution.preflight import (
     without_twins,
 )
 
-__all__ = ["Eyes", "Planned", "planned", "with_empty_chunks"]
+__all__ = ["Eyes", "Planned", "planned", "with_empty_chunks", "within"]
 
 
 class Eyes(Protocol):
@@ -57,8 +57,28 @@ def planned(manifest: Manifest, context: PreflightContext, eyes: Eyes) -> Planne
     ]
     unknown = len(found) - len(failures) - sum(s.kind != "grid" for s in sources)
     sources, twins = without_twins(sources, allow=manifest.settings.allow_duplicates)
-    plan = Plan.of(context.work, manifest.dataset.samples, with_empty_chunks(sources), manifest.settings.chunk_bytes)
+    cut = with_empty_chunks(within(sources, manifest.settings.max_events))
+    plan = Plan.of(context.work, manifest.dataset.samples, cut, manifest.settings.chunk_bytes)
     return Planned(plan, (*failures, *twins), unknown)
+
+
+def within(sources: Sequence[PlannedSource], most: int | None) -> list[PlannedSource]:
+    """The first `most` events of each sample, in the order of plans; all where it is None.
+
+    Whole chunks stay what they are, so that a run of everything may reuse what it can of them.
+    """
+    if most is None:
+        return list(sources)
+    left: dict[str, int] = {}
+    chosen = []
+    for source in sorted(sources, key=lambda s: (s.rank, s.identity)):
+        room = left.setdefault(source.sample, most)
+        if source.end <= room:
+            chosen.append(source)
+        elif room:
+            chosen.append(replace(source, bounds=(*(b for b in source.bounds if b < room), room)))
+        left[source.sample] = max(0, room - source.end)
+    return chosen
 
 
 def with_empty_chunks(sources: Sequence[PlannedSource]) -> list[PlannedSource]:

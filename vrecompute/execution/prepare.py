@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from vrecompute.datasets.dataset import Dataset, Sample
 from vrecompute.digest import file_sha256, numerics
 from vrecompute.errors import DatasetError, ParameterError, UsageError
 from vrecompute.execution.manifest import Manifest, Settings, new_run_id
+from vrecompute.execution.provenance import provenance
 from vrecompute.kernels.certified import read_golden
 from vrecompute.nearest import nearest
 from vrecompute.sites.access import Access
@@ -75,7 +77,11 @@ def prepare(
     labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
     dataset, grids, opened = _dataset_of(request, analysis, access)
-    resources = {name: Path(path) for name, path in analysis.resources().items()} | opened
+    if grids and request.settings.max_files is not None:
+        raise UsageError(f"max_files: analysis {analysis.name!r} opens a directory, which has no files to leave out")
+    dataset = _first_files(dataset, request.settings.max_files)
+    file = _file_of(request, analysis)
+    resources = {name: _beside(file, Path(path)) for name, path in analysis.resources().items()} | opened
     lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
     sources = {}
     if origin.kind == "file" and isinstance(request.analysis, str):
@@ -103,8 +109,22 @@ def prepare(
         unnamed=code.unnamed,
         labels=labels,
         arithmetic=arithmetic(),
+        provenance=provenance(file) if keep else {},
     )
     return analysis, manifest.as_read()
+
+
+def _file_of(request: Request, analysis: Analysis) -> Path | None:
+    """The file that the analysis is in; None of one in a notebook."""
+    if isinstance(request.analysis, str) and request.analysis.partition(":")[0].endswith(".py"):
+        return Path(request.analysis.partition(":")[0]).absolute()
+    file = getattr(sys.modules.get(type(analysis).__module__), "__file__", None)
+    return Path(file).absolute() if file else None
+
+
+def _beside(file: Path | None, path: Path) -> Path:
+    """Where a resource is: beside the analysis' file, or else in the working directory."""
+    return file.parent / path if file is not None and (file.parent / path).exists() else path
 
 
 def _warn_of_exposed(store: Store) -> None:
@@ -151,6 +171,14 @@ def _dataset_of(
         if sample.certified is not None:
             read_golden(Path(sample.certified))  # a broken list is an error before anything starts
     return dataset, (), {}
+
+
+def _first_files(dataset: Dataset, most: int | None) -> Dataset:
+    """The same with the first `most` sources of each sample; all where it is None."""
+    if most is None:
+        return dataset
+    kept = {s.name: [x for x in dataset.sources if x.sample == s.name][:most] for s in dataset.samples}
+    return replace(dataset, sources=tuple(source for sources in kept.values() for source in sources))
 
 
 def _open_directory(analysis: Analysis, dataset: Any) -> tuple[Dataset, tuple[Grid, ...], dict[str, Path]]:

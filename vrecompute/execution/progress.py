@@ -20,7 +20,8 @@ class Progress:
 
     `events_expected` is 0 until preflight has opened every source; `eta_s` is None until a rate is known. `waiting`
     says for what, `waiting_for` which kind of thing that is, and `waiting_s` since when, where nothing goes on. `jobs`
-    tells how many of several that carry the run out have ended.
+    tells how many of several that carry the run out have ended. `threads` are those of connected workers, `tasks`
+    how many are under way on them; `retries` are reads that were tried again.
     """
 
     stage: str = "waiting"
@@ -37,6 +38,9 @@ class Progress:
     waiting_s: float = 0.0
     waiting_for: WaitingFor = ""
     jobs: str = ""
+    threads: int = 0
+    tasks: int = 0
+    retries: int = 0
 
     @property
     def fraction(self) -> float:

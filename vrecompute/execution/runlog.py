@@ -169,7 +169,7 @@ def outcomes(store: Store, run: str, names: Sequence[str] | None = None) -> tupl
             found.append(read_document(store, name, "outcome", ended))
         except StoreError as error:
             damaged[name.split("/")[3].removesuffix(".json")] = error
-    rank = {"complete": 0, "partial": 1}
+    rank = {"complete": 0, "test": 0, "partial": 1}
     return sorted(found, key=lambda e: (rank.get(e.outcome.summary.status, 2), -e.ended)), damaged
 
 
@@ -278,7 +278,7 @@ def head_state(head: Head, over: Callable[[str], bool] = lambda job: False) -> s
     ended = [str(event["status"]) for event in head.said.values() if "status" in event]
     if any(_at_work(event, over) for event in head.said.values() if "status" not in event):
         return "running"
-    best = next((status for status in ("complete", "partial") if status in ended), "")
+    best = next((status for status in ("complete", "test", "partial") if status in ended), "")
     return best or (ended[-1] if ended else _without_outcome(head.said.values()))
 
 

@@ -111,7 +111,7 @@ class RunnerWalltime:
         """The Failure that time is for the chunks of a task, where no chunk at all was computed in this job."""
         first, last = plan.chunk(task.first), plan.chunk(task.last - 1)
         source = plan.sources[int(plan.table[task.first, 0])]
-        stop = last.stop if last.source == first.source else source.entries
+        stop = last.stop if last.source == first.source else source.end
         advice = f"{_ADVICE} or use a smaller --chunk-bytes"
         if not self.closing and self.allocation is None:
             reason = f"TIMEOUT: new workers {what}; {advice}"

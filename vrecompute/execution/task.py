@@ -39,7 +39,7 @@ from vrecompute.stores.objects import read_content, set_aside
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
 
-__all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "read_chunk"]
+__all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "process_events", "read_chunk"]
 
 _PACE = Pace()
 _ONE = threading.Lock()
@@ -228,7 +228,7 @@ def process_chunk(
     def processed(chunk: ChunkOf) -> tuple[Result, str]:
         """Once of this chunk; then read anew, as `process` may have changed its events in place."""
         here = given.pop() if given else read_chunk(*chunk, store)
-        return _processed(context, chunk, here, store), digest if here is columns else data_digest(here)
+        return process_events(context, chunk, here, store), digest if here is columns else data_digest(here)
 
     result = context.purity.checked(context.analysis, context.code, (source, start, stop), processed)
     result.data_digest = digest
@@ -239,8 +239,8 @@ def process_chunk(
     return result, pieces
 
 
-def _processed(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, Column], store: Store) -> Result:
-    """What the analysis makes of the events that the dataset leaves of a chunk, whose columns were read."""
+def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, Column], store: Store) -> Result:
+    """The Result of the events that the dataset leaves of a chunk, whose columns were read; it still has its rows."""
     source, start, stop = chunk
     sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}

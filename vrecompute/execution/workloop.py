@@ -97,7 +97,7 @@ class WorkLoop:
             ended = pool.wait(_TICK_S)
             if ended is not None:
                 self._ended(ended)
-                report_work(runner, self.collector)
+                report_work(runner, self.collector, self._threads, len(pool))
             self._bury()
             runner.look_around(pool, ended)
             self._note_memory(pool)
@@ -207,8 +207,8 @@ class WorkLoop:
                 self._submit(pool, shared, task)
 
 
-def report_work(runner: _Runner, collector: Collector) -> None:
-    """Make known how much of a plan is in."""
+def report_work(runner: _Runner, collector: Collector, threads: int = 0, tasks: int = 0) -> None:
+    """Make known how much of a plan is in, with how many worker threads and tasks under way."""
     plan = collector.plan
     widths = plan.table[:, 2] - plan.table[:, 1]
     events = int(np.sum(widths, where=collector.have))
@@ -223,4 +223,7 @@ def report_work(runner: _Runner, collector: Collector) -> None:
         events_per_s=rate,
         eta_s=(plan.events - events) / rate if rate > 0 else None,
         failures=len(runner.tally.failures),
+        threads=threads,
+        tasks=tasks,
+        retries=len(runner.tally.retries),
     )

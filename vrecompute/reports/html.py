@@ -16,8 +16,9 @@ from typing import Any
 from markupsafe import Markup
 
 from vrecompute.reports.report import RunSummary
-from vrecompute.reports.svg import Drawing, drawing_of, to_svg
 from vrecompute.results.result import Result
+from vrecompute.results.svg import Drawing, drawing_of, to_svg
+from vrecompute.results.views import named
 from vrecompute.wording import bytes_text, count_text, duration_text, percent_text, printable
 
 __all__ = ["Figure", "card", "page", "read_figure"]
@@ -103,6 +104,7 @@ def _environment() -> Any:
         "bytes": bytes_text,
         "duration": duration_text,
         "printable": lambda value: printable(str(value)),
+        "lines": lambda value: "\n".join(map(printable, value.rstrip().splitlines())),
         "number": lambda value: f"{value:.6g}" if isinstance(value, float) else value,
     }
     return environment
@@ -116,7 +118,7 @@ def _drawings(results: Mapping[str, Result]) -> tuple[list[Drawing], int]:
         for name, histogram in result.histograms.items():
             histograms += 1
             title = name if len(results) == 1 else f"{name}, {sample}"
-            if len(drawings) < MOST_HISTOGRAMS and (drawing := drawing_of(title, histogram)) is not None:
+            if len(drawings) < MOST_HISTOGRAMS and (drawing := drawing_of(title, named(histogram, name))) is not None:
                 drawings.append(drawing)
     return drawings, histograms - len(drawings)
 

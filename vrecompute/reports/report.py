@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 SCHEMA = 1
-Status = Literal["complete", "partial", "failed", "cancelled"]
+Status = Literal["complete", "partial", "failed", "cancelled", "test"]
 IN_TASKS = "task-"
-_EXIT_CODES = {meaning: code for code, meaning in EXIT_CODES.items()}
+_EXIT_CODES = {meaning: code for code, meaning in EXIT_CODES.items()} | {"test": 0}
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,21 @@ class Chunks:
 
 @dataclass(frozen=True)
 class ReportedFailure:
-    """One file, or one chunk [start, stop) of it, that is not in the result; `kind` is the class of failure."""
+    """One file, or one chunk [start, stop) of it, that is not in the result; `kind` is the class of failure.
+
+    `traceback` is that of an error in the analysis' code, from its own first line on.
+    """
 
     file: str
     chunk: tuple[int, int] | None
     kind: str
     reason: str
+    traceback: str = field(default="", metadata=ADDED)
+
+    @property
+    def where(self) -> str:
+        """The file, and the range of events where it is not the whole of it."""
+        return self.file + (f" [{self.chunk[0]}, {self.chunk[1]})" if self.chunk else "")
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,8 @@ class RunSummary:
     tried again, `retried` names some, with file and reason. `links` are what was read of sources over each link, from
     preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
     the user's own words for the run. `trees` are sentences about those that were read of files with several.
+    `limits_given` are what made a `test` of a run (`max_events`, `max_files`, of each sample): its numbers are of
+    no use but to see that the analysis works. `provenance`: `date`, `user`, `command`, and `commit` of the analysis.
     """
 
     run: str
@@ -163,6 +174,8 @@ class RunSummary:
     labels: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
     links: tuple[LinkTraffic, ...] = field(default=(), metadata=ADDED)
     trees: tuple[str, ...] = field(default=(), metadata=ADDED)
+    limits_given: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
+    provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
     @property
     def exit_code(self) -> int:
@@ -192,6 +205,13 @@ class RunSummary:
         return self.events.seen / self.events.expected
 
     @property
+    def limits_text(self) -> str:
+        """What a test was limited to, in words; empty of any other run."""
+        words = {"max_events": "events", "max_files": "files"}
+        limits = [f"{count_text(most)} {words[name]}" for name, most in self.limits_given.items() if name in words]
+        return f"at most {' and '.join(limits)} of each sample" if limits else ""
+
+    @property
     def completeness_text(self) -> str:
         """The sentence that stands on every plot and at the top of every report.
 
@@ -204,6 +224,8 @@ class RunSummary:
         fraction = self.completeness
         if fraction is not None:
             text += f" ({percent_text(fraction)})"
+        if self.limits_given:
+            text += f" of a test of {self.limits_text}"
         if unknown := self.files_of_unknown_size:
             text += f", and {unknown} {'file' if unknown == 1 else 'files'} of unknown size not read"
         return text
@@ -214,7 +236,13 @@ def dumps(summary: RunSummary) -> str:
     document = asdict(replace(summary, parameters={}))
     document["parameters"] = _plain(summary.parameters)
     document["failures"] = [
-        {"file": f.file, "chunk": list(f.chunk) if f.chunk else None, "class": f.kind, "reason": f.reason}
+        {
+            "file": f.file,
+            "chunk": list(f.chunk) if f.chunk else None,
+            "class": f.kind,
+            "reason": f.reason,
+            "traceback": f.traceback,
+        }
         for f in summary.failures
     ]
     ordered = {"schema": SCHEMA, "run": summary.run, "status": summary.status, "exit_code": summary.exit_code}
@@ -270,6 +298,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     s = summary
     lines = [f"{s.status.upper()}  {s.analysis.name} {s.analysis.version} on {s.site}, run {s.run}"]
     lines.append(f"  events    {s.completeness_text}")
+    if s.limits_given:
+        lines.append(f"  test      {s.limits_text}: these are not the numbers of the whole dataset")
     if s.samples:
         more = f", and {len(s.samples) - most} more in report.json" if len(s.samples) > most else ""
         lines.append(f"  samples   {', '.join(f'{x.name} ({x.kind})' for x in s.samples[:most])}{more}")
@@ -306,11 +336,13 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     if len(s.warnings) > most:
         lines.append(f"  warning   ... and {len(s.warnings) - most} more in report.json")
     missing = grouped(
-        ("" if f.chunk else "file", f.file + (f" [{f.chunk[0]}, {f.chunk[1]})" if f.chunk else ""), why)
-        for f in s.failures
-        for why in (f"{f.kind}: {f.reason}",)
+        ("" if f.chunk else "file", f.where, why) for f in s.failures for why in (f"{f.kind}: {f.reason}",)
     )
     lines += [f"  missing   {line}" for line in missing[:most]]
     if len(missing) > most:
         lines.append(f"  missing   ... and {len(missing) - most} more in report.json")
+    told = [f.traceback for f in s.failures if f.traceback]
+    # without the words that Python begins with: the frames speak for themselves
+    shown = [line for line in "".join(told[:1]).rstrip().splitlines() if not line.startswith("Traceback (")]
+    lines += [f"    {line}" for line in shown]
     return "\n".join(printable(line) for line in lines)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrecompute.datasets.dataset import Sample
-from vrecompute.reports.report import Events, FileSummary, SampleSummary
+from vrecompute.reports.report import Events, FileSummary, RunSummary, SampleSummary
 from vrecompute.results.result import Result
+from vrecompute.results.scaling import Scale
 
-__all__ = ["sample_summary", "scale", "sums_to_zero", "weight_warnings"]
+__all__ = ["sample_summary", "scale", "scales_of", "sums_to_zero", "weight_warnings"]
 
 _PB_PER_FB = 1e-3
 
@@ -39,6 +40,15 @@ def scale(
     if total == 0:
         return None, "its sum of generator weights is 0" if result.events else "it holds no events"
     return sample.cross_section_pb * sample.luminosity_ifb / _PB_PER_FB / total, ""
+
+
+def scales_of(summary: RunSummary, samples: Sequence[Sample]) -> dict[str, Scale]:
+    """The scale of each sample that a report tells of."""
+    plain = {s.name for s in samples if s.is_data or s.weight is None}
+    return {
+        s.name: Scale(s.scale, s.unscaled_because or "its report names no scale", s.name in plain)
+        for s in summary.samples
+    }
 
 
 def weight_warnings(sample: Sample, result: Result, *, weighted: bool | None = True) -> list[str]:

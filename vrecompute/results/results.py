@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vrecompute.errors import UsageError
 from vrecompute.results.file import Completeness, read_completeness, read_results, write_results
 from vrecompute.results.result import Result
+from vrecompute.results.scaling import Scale, scaled_histogram
+from vrecompute.results.views import cutflow_table, hist_of, html_of, named
 
 __all__ = ["Results"]
+
+_UNSAID = Scale(None, "these results were not read by a run, which knows it: take them from its result()")
 
 
 class Results(Mapping[str, Result]):
     """Result by sample name. Equal results have equal `to_bytes`.
 
-    `incomplete` says what a run that did not end complete has seen; None where nothing is missing.
+    `incomplete` says what a run that did not end complete has seen; None where nothing is missing. `scales` are what
+    brings each sample to its luminosity, which `Run.result` knows and a result file does not.
     """
 
-    def __init__(self, samples: Mapping[str, Result], incomplete: Completeness | None = None) -> None:
+    def __init__(
+        self,
+        samples: Mapping[str, Result],
+        incomplete: Completeness | None = None,
+        scales: Mapping[str, Scale] | None = None,
+    ) -> None:
         self._samples = dict(samples)
         self.incomplete = incomplete
+        self.scales = dict(scales or {})
 
     def __getitem__(self, sample: str) -> Result:
         try:
@@ -48,6 +61,50 @@ class Results(Mapping[str, Result]):
             parts.insert(0, f"{self.incomplete.status}, {self.incomplete.text}")
         return f"Results({'; '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        said = "" if self.incomplete is None else f"{self.incomplete.status}: {self.incomplete.text}"
+        return html_of(self._samples, said)
+
+    def hist(self, name: str, sample: str | None = None) -> Any:
+        """The histogram of that name as a `hist.Hist`, whose axes have names and labels.
+
+        The first axis is `samples`, a category axis, unless there is one sample only or `sample` names one. Variations
+        are the categories of the axis `variation`, as the analysis called them; a sample that one of them does not
+        change has its nominal values there. Raises KeyError where there is no such histogram or sample, UsageError
+        where samples have other axes, or hist is not installed.
+        """
+        if sample is not None:
+            _ = self[sample]
+        return hist_of(self._samples, name, sample)
+
+    def scaled(self) -> Results:
+        """The same with the histograms of each sample normalised: cross-section x luminosity / sum of its weights.
+
+        Histograms of data stay as they are, and so do counters, cutflows and arrays, which may count what has no
+        weight. Raises UsageError that names each sample whose normalisation is not known, and why.
+        """
+        unknown = {name: self.scales.get(name, _UNSAID).because for name in self if self._factor(name) is None}
+        if unknown:
+            raise UsageError("not normalised: " + "; ".join(f"sample {n!r}: {why}" for n, why in unknown.items()))
+        samples = {}
+        for name, result in self._samples.items():
+            factor = self._factor(name) or 0.0
+            scaled = {key: scaled_histogram(h, factor) for key, h in result.histograms.items()}
+            samples[name] = replace(result, histograms=scaled)
+        return Results(samples, self.incomplete, {name: Scale(1.0, "", s.of_events) for name, s in self.scales.items()})
+
+    def _factor(self, sample: str) -> float | None:
+        return self.scales.get(sample, _UNSAID).factor
+
+    def pandas(self) -> Any:
+        """All cutflows as a pandas.DataFrame, one row a (sample, channel, cut).
+
+        `events` are the numbers that the analysis counted. `weighted` are those of the channel CHANNEL_weighted, where
+        the analysis fills one with sums of weights, and the number of events where the sample has no weights; `scaled`
+        is that, normalised as `scaled`. What is not known is NaN. UsageError where pandas is not installed.
+        """
+        return cutflow_table(self._samples, self.scales)
+
     @property
     def total(self) -> Result:
         """All samples together, unscaled, in the order of their names."""
@@ -66,10 +123,11 @@ class Results(Mapping[str, Result]):
         return cls(read_results(data), read_completeness(data))
 
     def to_root(self, path: Path) -> None:
-        """Export the histograms as TH1/TH2/TH3 named `<sample>/<histogram>`, one for each category of a category axis.
+        """Export the histograms as TH1/TH2/TH3, each sample in a folder, one for each category of a category axis.
 
-        Histograms that ROOT has no type for (more than three numeric axes) are left out. ':' and ';' become '_':
-        ROOT's paths give them meanings of their own. Results of a run that is not complete have a text `incomplete`.
+        Titles of axes are their labels. Histograms that ROOT has no type for (more than three numeric axes) are left
+        out. ':' and ';' become '_': ROOT's paths give them meanings of their own. Results of a run that is not complete
+        have a text `incomplete`.
         """
         import numpy as np
         import uproot
@@ -82,7 +140,7 @@ class Results(Mapping[str, Result]):
             for sample, result in self._samples.items():
                 folder = _root_name(sample, taken)
                 for name, histogram in result.histograms.items():
-                    for label, part in _without_categories(histogram):
+                    for label, part in _without_categories(named(histogram, name)):
                         if part.ndim <= 3:
                             file[_root_name(f"{folder}/{name}{label}", taken)] = part
 

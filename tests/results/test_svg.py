@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reports.test_html import read
-from vrecompute.reports.svg import drawing_of, to_svg
+from vrecompute.results.svg import drawing_of, to_svg
 
 
 @given(
