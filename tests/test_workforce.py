@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from tests.events import SUM_ANALYSIS, write_events
@@ -52,3 +54,30 @@ def test_a_number_that_was_asked_for_stays(tmp_path):
         client._site_workers.needed("a", 1000)
         time.sleep(0.5)
         assert len(client.dask.nthreads()) == 1
+
+
+SETS_ENVIRONMENT = """
+import os, sys
+os.environ.setdefault("GIVEN_BY_THE_SCRIPT", "1")
+from vrecompute import Client
+
+def count(events):
+    return {"events": len(events), "set": len(events) * int(os.environ["GIVEN_BY_THE_SCRIPT"])}
+
+client = Client(workers=1, store=sys.argv[2])
+for number in range(3):
+    run = client.map(count, sys.argv[1], columns=["run"], reuse=False)
+    print(run.result(timeout_s=120)["events"].counters, *client.dask.run(os.getpid).values())
+client.close()
+"""
+
+
+def test_workers_that_have_done_what_a_run_does_to_libraries_stay_for_the_next(tmp_path):
+    file = write_events(tmp_path / "e.root", 40)
+    (tmp_path / "script.py").write_text(SETS_ENVIRONMENT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(file), str(tmp_path / "store")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    lines = ended.stdout.splitlines()
+    assert len(lines) == 3, ended.stderr
+    assert lines[0].startswith("{'events': 40, 'set': 40} ")
+    assert len(set(lines)) == 1, "each run had the same worker process"
