@@ -261,12 +261,18 @@ class Workforce(WorkerControl):
     def renew(self, effects: str = "") -> None:
         """Before a run: give back workers that are gone for good, begin those anew that changed libraries for another.
 
-        `effects` is of its Packed. Workers of a run that is under way stay as they are, and refuse this one.
+        `effects` is of its Packed. Workers of a run that is under way stay as they are, and refuse this one. So
+        do those of a cluster that was given: UsageError.
         """
         with self._lock:
             if self._cluster is not None and self._cluster.lost():
                 self._cluster.close()
                 self._cluster = None
+            if self._given is not None:
+                _ = self.dask
+            if isinstance(self._cluster, GivenDask):
+                self._cluster.check_effects(effects)
+                return
             if self._cluster is None:
                 self._effects = ""
             if self._effects in ("", effects):

@@ -26,6 +26,7 @@ __all__ = [
     "allowed_failures",
     "ask_cores",
     "ask_scheduler",
+    "ask_workers",
     "ended_for_memory",
     "is_busy",
     "memory_limit",
@@ -60,6 +61,24 @@ def workers_of(dask: DaskClient) -> Mapping[str, Mapping[str, Any]]:
     """What the scheduler last said of each worker, by address; empty where it was lost or is connected to anew."""
     workers: Mapping[str, Mapping[str, Any]] = dask.scheduler_info(n_workers=-1).get("workers", {})
     return workers
+
+
+def ask_workers(dask: DaskClient, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    """As `Client.run`, by address; None of a worker that has not answered in time, raised, or went."""
+
+    async def of_one(address: str) -> Any:
+        asked = dask._run(function, *arguments, workers=[address], on_error="ignore")
+        try:
+            return (await asyncio.wait_for(asked, timeout_s)).get(address)
+        except TimeoutError:
+            return None
+
+    async def of_all() -> dict[str, Any]:
+        there = list((await dask.scheduler.ncores()).keys())
+        return dict(zip(there, await asyncio.gather(*map(of_one, there)), strict=True))
+
+    answers: dict[str, Any] = dask.sync(of_all, callback_timeout=2 * timeout_s)
+    return answers
 
 
 def take_for_closed(dask: DaskClient) -> None:
