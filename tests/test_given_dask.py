@@ -14,6 +14,7 @@ from distributed import Client as DaskClient
 from distributed import LocalCluster, default_client
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.errors import Unavailable, UsageError
@@ -293,3 +294,38 @@ def test_workers_that_would_have_to_begin_anew_are_not_restarted_but_refuse_the_
     assert "A cluster that was given is not restarted" in refused
     assert instead in refused
     assert kept == "finished finished True"
+
+
+def never_ends(events):
+    while True:
+        pass
+
+
+def length(events):
+    return len(events)
+
+
+def test_a_worker_that_a_cancelled_run_holds_is_named_and_left_to_its_owner(tmp_path, caplog):
+    file = str(write_events(tmp_path / "e.root", 40))
+    ours = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with (
+        LocalCluster(**ours) as cluster,
+        DaskClient(cluster, set_as_default=False) as mine,
+        Client(dask=cluster, store=tmp_path / "store") as client,
+    ):
+        held = client.map(never_ends, file, columns=["run"])
+        assert comes_true(lambda: held.progress().stage == "work")
+        before = list(mine.run(os.getpid).values())
+        time.sleep(2)  # until it has begun
+        held.cancel()
+        assert held.wait(60).status == "cancelled"
+        run = client.map(length, file, columns=["run"])
+        assert comes_true(lambda: "given Dask cluster still computes" in run.progress().waiting)
+        (worker,) = mine.scheduler_info()["workers"]
+        for said in (run.progress().waiting, caplog.text):
+            assert f"worker {worker} of the given Dask cluster still computes a task of run {held.id}" in said
+            assert f"restart_workers(['{worker}'])" in said
+        assert list(mine.run(os.getpid).values()) == before
+        mine.restart_workers([worker])
+        assert run.result(timeout_s=120)["events"].counters["value"] == 40
+        assert "restart" not in run.progress().waiting

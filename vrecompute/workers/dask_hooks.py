@@ -33,6 +33,7 @@ __all__ = [
     "other_clients",
     "pause",
     "retired",
+    "running_tasks",
     "silence_logging_cmgr",
     "take_for_closed",
     "unregister",
@@ -105,6 +106,11 @@ def other_clients(mine: str, dask_scheduler: Any = None) -> int:
 
 
 # ---- of a worker; called in its loop
+
+
+def running_tasks(run: str, dask_worker: Any = None) -> list[str]:
+    """Keys of the run's tasks that a worker goes on with, also of those that nobody waits for any more."""
+    return [task.key for task in dask_worker.state.all_running_tasks if run in str(task.key)]
 
 
 def pause(worker: Any, stimulus: str) -> None:
