@@ -14,6 +14,7 @@ from distributed import Client as DaskClient
 from distributed import LocalCluster, default_client
 
 from tests.events import SUM_ANALYSIS, write_events
+from tests.patience import comes_true
 from vrecompute import Client
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.errors import Unavailable, UsageError
@@ -233,3 +234,98 @@ def test_workers_without_vrecompute_are_named(no_workers, tmp_path):
         Client(dask=no_workers, store=tmp_path / "store") as client,
     ):
         _ = client.dask
+
+
+CHANGES = """
+import os
+import awkward as ak
+{change}
+from vrecompute import Analysis, Result
+
+class Count(Analysis):
+    name = "count"
+
+    def columns(self, source):
+        return ["run"]
+
+    def process(self, events):
+        return Result(counters={{"set": float(len(events)) if ({there}) else 0.0}})
+"""
+TWO_RUNS_OF_EACH = """
+import os, sys
+from distributed import Client as DaskClient, LocalCluster
+from vrecompute import Client
+from vrecompute.errors import UsageError
+
+def main():
+    ours = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=sys.argv[1] == "processes", **ours) as cluster, DaskClient(cluster) as mine:
+        kept, data = mine.submit(os.getpid, pure=False), mine.scatter({"a": 1})
+        process = kept.result(timeout=60)
+        with Client(dask=cluster, store="given-store") as client:
+            for name in ("one.py", "one.py", "other.py", "one.py"):
+                try:
+                    print(client.run(name, "e.root", reuse=False).result(timeout_s=100).total.counters["set"])
+                except UsageError as refused:
+                    print(refused)
+        print(kept.status, data["a"].status, list(mine.run(os.getpid).values()) == [process])
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers", "instead"),
+    [("processes", "restart its workers with restart() of your own"), ("threads", "give a new cluster, whose workers")],
+)
+def test_workers_that_would_have_to_begin_anew_are_not_restarted_but_refuse_the_run(workers, instead, tmp_path):
+    one = {"change": "os.environ.setdefault('SET_BY_ONE', '1')", "there": "'SET_BY_ONE' in os.environ"}
+    other = {"change": "ak.behavior['set_by_other'] = int", "there": "'set_by_other' in ak.behavior"}
+    (tmp_path / "one.py").write_text(CHANGES.format(**one))
+    (tmp_path / "other.py").write_text(CHANGES.format(**other))
+    (tmp_path / "script.py").write_text(TWO_RUNS_OF_EACH)
+    write_events(tmp_path / "e.root", 40)
+    command = [sys.executable, "script.py", workers]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    first, again, refused, once_more, kept = ended.stdout.splitlines() or [ended.stderr] * 5
+    assert [first, again, once_more] == ["40.0"] * 3, ended.stderr
+    assert "has changed libraries or its environment as the modules of an earlier run did" in refused
+    assert "A cluster that was given is not restarted" in refused
+    assert instead in refused
+    assert kept == "finished finished True"
+
+
+def never_ends(events):
+    while True:
+        pass
+
+
+def length(events):
+    return len(events)
+
+
+def test_a_worker_that_a_cancelled_run_holds_is_named_and_left_to_its_owner(tmp_path, caplog):
+    file = str(write_events(tmp_path / "e.root", 40))
+    ours = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with (
+        LocalCluster(**ours) as cluster,
+        DaskClient(cluster, set_as_default=False) as mine,
+        Client(dask=cluster, store=tmp_path / "store") as client,
+    ):
+        held = client.map(never_ends, file, columns=["run"])
+        assert comes_true(lambda: held.progress().stage == "work")
+        before = list(mine.run(os.getpid).values())
+        time.sleep(2)  # until it has begun
+        held.cancel()
+        assert held.wait(60).status == "cancelled"
+        run = client.map(length, file, columns=["run"])
+        assert comes_true(lambda: "given Dask cluster still computes" in run.progress().waiting)
+        (worker,) = mine.scheduler_info()["workers"]
+        for said in (run.progress().waiting, caplog.text):
+            assert f"worker {worker} of the given Dask cluster still computes a task of run {held.id}" in said
+            assert f"restart_workers(['{worker}'])" in said
+        assert list(mine.run(os.getpid).values()) == before
+        mine.restart_workers([worker])
+        assert run.result(timeout_s=120)["events"].counters["value"] == 40
+        assert "restart" not in run.progress().waiting

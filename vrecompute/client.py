@@ -317,7 +317,7 @@ class Client(StoredRuns):
             site_workers = self._site_workers
             if made:
                 site_workers.leave(made[-1].dask)
-            site_workers.renew(packed.effects)
+            site_workers.renew(run.id, packed.effects)
             site_workers.fit_threads(run.manifest.settings.chunk_bytes)
             site_workers.bring(job_secrets(site_workers.site, run.store, run.manifest.dataset))
             runner = Runner(

@@ -13,6 +13,7 @@ from distributed import Client as DaskClient
 
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
+from vrecompute.batch.held_workers import HeldWorkers
 from vrecompute.batch.load import load_backend
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.errors import RunError, UntrustedSite, UsageError, VrecomputeError
@@ -98,6 +99,7 @@ class Workforce(WorkerControl):
         self._backend: Backend | None = None
         self._others: dict[str, Backend | None] = {}
         self._cluster: Cluster | None = None
+        self._held: HeldWorkers | None = None
         self._wanted = 0
         self._left: DaskClient | None = None
         self._busy: dict[str, int] = {}
@@ -145,6 +147,7 @@ class Workforce(WorkerControl):
         with self._lock:
             if self._cluster is None:
                 self._cluster = self._open()
+                self._held = HeldWorkers(self._cluster.client, ours=self._given is None)
                 self.patience_s = self._cluster.patience_s
             return self._cluster.client
 
@@ -235,6 +238,17 @@ class Workforce(WorkerControl):
         with self._lock:
             return "" if self._cluster is None else self._cluster.waiting()
 
+    def held(self) -> str:
+        """Which workers of a given cluster a run that has ended holds, and what to do; others are begun anew."""
+        held = self._held
+        return "" if held is None else held.said()
+
+    def given_up(self, run: str) -> None:
+        """Have workers that go on with a task of this run begun anew, in a few seconds."""
+        with self._lock:
+            if self._cluster is not None and self._held is not None:
+                self._held.watch(run, alone=not any(self._busy.values()))
+
     def left_out(self) -> list[str]:
         """Nodes that jobs are kept off."""
         with self._lock:
@@ -258,15 +272,23 @@ class Workforce(WorkerControl):
                 self._cluster.close()
                 self._cluster = None
 
-    def renew(self, effects: str = "") -> None:
+    def renew(self, run: str, effects: str = "") -> None:
         """Before a run: give back workers that are gone for good, begin those anew that changed libraries for another.
 
-        `effects` is of its Packed. Workers of a run that is under way stay as they are, and refuse this one.
+        `effects` is of its Packed. Workers of a run that is under way stay as they are, and refuse this one. So
+        do those of a cluster that was given: UsageError.
         """
         with self._lock:
             if self._cluster is not None and self._cluster.lost():
                 self._cluster.close()
                 self._cluster = None
+            if self._held is not None:
+                self._held.forget(run)
+            if self._given is not None:
+                _ = self.dask
+            if isinstance(self._cluster, GivenDask):
+                self._cluster.check_effects(effects)
+                return
             if self._cluster is None:
                 self._effects = ""
             if self._effects in ("", effects):

@@ -21,7 +21,10 @@ from typing import Any
 from vrecompute.analysis.coderange import counts
 from vrecompute.sourcetext import Found
 
-__all__ = ["Reads"]
+__all__ = ["ENVIRONMENT_READ", "Reads"]
+
+#: How what is told of an environment variable begins.
+ENVIRONMENT_READ = "an environment variable is read"
 
 # Last names of what libraries read files by in C; `read_parquet` and the like, too.
 _READERS = frozenset(
@@ -117,7 +120,7 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
     for node in ast.walk(found.node):
         line = place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{getattr(node, 'lineno', 0)}"
         if function.is_environment(node):
-            told[line] = f"an environment variable is read at {line}, inside process; make it a parameter"
+            told[line] = f"{ENVIRONMENT_READ} at {line}, inside process; make it a parameter"
         elif isinstance(node, ast.Call):
             read = function.read_by(node)
             if read and not function.is_known(node, read, declared=declared):

@@ -32,7 +32,7 @@ from vrecompute.analysis.moduletexts import absent_text, imported_by, reloaded_b
 from vrecompute.analysis.underway import ENDED, RUNNING, Course, ended, frames_of, text_course
 from vrecompute.errors import AnalysisError, UsageError
 
-__all__ = ["Effects", "apply", "effects_of"]
+__all__ = ["Effects", "apply", "done_here", "effects_of"]
 
 _REGISTERS = re.compile(r"register\w*|overload\w*|mixin_class")
 _GENERATORS = frozenset(
@@ -120,7 +120,7 @@ def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.Co
         if _done:
             raise AnalysisError(
                 "workers have changed libraries as the modules of another run did when they were imported, and this "
-                "run's do not; run it with another Client()"
+                "run's do not; run it with another Client(), which starts workers of its own"
             )
         if not functions:
             return {}
@@ -141,6 +141,12 @@ def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.Co
                     del sys.modules[name]
         _done[key] = dict(context)
         return _done[key]
+
+
+def done_here() -> tuple[str, ...]:
+    """By which keys `apply` has done anything in this process."""
+    with _lock:
+        return tuple(_done)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from typing import Any
 from distributed import Client as DaskClient
 from distributed.comm.addressing import get_address_host_port
 
+from vrecompute.analysis.importeffects import done_here
 from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.stores.base import Store
-from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, workers_of
+from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, ask_workers, workers_of
 
 __all__ = ["GivenDask"]
 
@@ -23,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 # How long a scheduler may take to answer for the first time.
 _CONNECT_S = 30.0
+# How long a worker may take to say what it has done to libraries; one that is silent refuses the run itself.
+_ANSWER_S = 10.0
 _WANTED = "give a Dask cluster, a distributed.Client or the address of a scheduler, such as tcp://10.0.0.1:8786"
 
 
@@ -73,6 +76,29 @@ class GivenDask(Cluster):
                 len(wrong), there, store.url, worker, why,
             )  # fmt: skip
         return bool(there) and not wrong
+
+    def check_effects(self, effects: str) -> None:
+        """UsageError where a worker has changed libraries for another run than one of these `effects`.
+
+        Workers of ours would be begun anew. These are not: what their owner has on them would be lost.
+        """
+        others = {
+            worker: done
+            for worker, done in ask_workers(self._client, done_here, timeout_s=_ANSWER_S).items()
+            if done and effects not in done
+        }
+        if others:
+            worker = min(others)
+            raise UsageError(
+                f"worker {worker} of the given Dask cluster has changed libraries or its environment as the modules of "
+                "an earlier run did when they were imported, and this run's do otherwise. A cluster that was given is "
+                f"not restarted, since you may have data on it: {self._instead(worker)}"
+            )
+
+    def _instead(self, worker: str) -> str:
+        if workers_of(self._client).get(worker, {}).get("nanny"):
+            return "restart its workers with restart() of your own distributed.Client, or give a new cluster"
+        return "give a new cluster, whose workers are new processes, or use Client() without dask="
 
     def close(self) -> None:
         """Leave it as it was found; it goes on."""

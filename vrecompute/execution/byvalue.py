@@ -11,9 +11,9 @@ import io
 import secrets
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
-from types import CodeType, ModuleType
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -25,6 +25,7 @@ from vrecompute.analysis.arithmetic import arithmetic, with_arithmetic
 from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.coderange import is_dispatcher, is_user
+from vrecompute.analysis.filereads import ENVIRONMENT_READ
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
@@ -56,7 +57,7 @@ def pack(analysis: Analysis) -> Packed:
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    effects = code_of(code.effects, effects=()).digest if code.effects else ""
+    effects = _named(code.effects) if code.effects else ""
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:
@@ -64,6 +65,17 @@ def pack(analysis: Analysis) -> Packed:
         except Exception as error:
             raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
         return Packed(code, buffer.getvalue(), effects)
+
+
+def _named(functions: Sequence[FunctionType]) -> str:
+    """What these do to a worker: the same name where that is the same, whatever run they are of.
+
+    What they read of a file may be other by the next run. The environment that a worker has stays as it is while that
+    lives, but for what they change in it themselves.
+    """
+    code = code_of(tuple(functions), effects=())
+    stays = all(each.startswith(ENVIRONMENT_READ) for each in code.unnamed)
+    return replace(code, unnamed=()).digest if stays else code.digest
 
 
 def pack_for(manifest: Manifest, analysis: Analysis) -> Packed:

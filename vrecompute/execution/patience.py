@@ -45,11 +45,13 @@ class Patience:
             self._task_ended = now
         if pool.threads():
             self._worker_seen = now
-            if now - self._task_ended < _QUIET_S:
+            quiet_s = now - self._task_ended
+            held = self._control.held() if quiet_s > _SOON_S else ""
+            if quiet_s < _QUIET_S and not held:
                 return Wait()
             longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
             reason = f"{len(pool)} tasks are in progress, the oldest for {duration_text(longest_s)}; none has ended"
-            return Wait("tasks", reason, now - self._task_ended)
+            return Wait("tasks", f"{reason}; {held}" if held else reason, quiet_s)
         missing_s = now - self._worker_seen
         why = self._control.waiting()
         reason = f"no worker is connected{': ' + why if why else ''}"

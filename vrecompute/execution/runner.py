@@ -112,6 +112,7 @@ class Runner:
         self._aside = SetAside(store)
         self._found = np.zeros(0, dtype=bool)  # which chunks were there before
         self._cancelled = False
+        self.doubled = False  # whether there were two copies of a task, of which one may not have ended
         self._looked = 0.0
         # of a live run the client has just said it
         self._lives_looked = -_LIVES_S if self.walltime.ends is not None else time.monotonic()
@@ -158,10 +159,12 @@ class Runner:
         """The Results of what there is once all is done that can be, and what was tried again for it."""
         results: dict[str, Result] = {}
         retries = count_retries()
+        ended = False
         try:
             self.log.event("started")
             self._aside.begin()
             results = self._results()
+            ended = not (self.over or self.doubled)
         except StoreError as error:
             self.tally.failed(failure_of(error, self.store.url, ""))
         except Exception as error:
@@ -173,6 +176,8 @@ class Runner:
                 self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))
         finally:
             self.control.needed(self.manifest.run, 0)
+            if not ended:
+                self.control.given_up(self.manifest.run)
         self.walltime.hand_over(self.tally)
         return results, retries
 

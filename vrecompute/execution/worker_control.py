@@ -34,6 +34,13 @@ class WorkerControl:
         """Why there is no worker yet, empty where that is not known."""
         return ""
 
+    def held(self) -> str:
+        """Which workers a run that has ended holds by a task that goes on, and what to do; empty where that ends."""
+        return ""
+
+    def given_up(self, run: str) -> None:
+        """A run has ended, and tasks of its may go on; no worker is to go on with one for ever."""
+
     def left_out(self) -> list[str]:
         """A sentence about each node that jobs are kept off."""
         return []

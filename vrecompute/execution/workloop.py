@@ -49,6 +49,7 @@ class _Runner(Protocol):
     tally: Tally
     walltime: RunnerWalltime
     control: WorkerControl
+    doubled: bool
     log: RunLog
     hands: Hands | None
     signer: Signer | None
@@ -105,6 +106,7 @@ class WorkLoop:
         if not runner.over and (runner.walltime.closing or runner.walltime.is_up):
             runner.walltime.not_reached(self.plan, pool.flying(), self.schedule)
         pool.cancel()
+        runner.doubled |= bool(self._doubled)
 
     def _fill(self, pool: TaskPool, shared: Future) -> None:
         """Send out tasks until the window is full."""

@@ -26,12 +26,14 @@ __all__ = [
     "allowed_failures",
     "ask_cores",
     "ask_scheduler",
+    "ask_workers",
     "ended_for_memory",
     "is_busy",
     "memory_limit",
     "other_clients",
     "pause",
     "retired",
+    "running_tasks",
     "silence_logging_cmgr",
     "take_for_closed",
     "unregister",
@@ -62,6 +64,24 @@ def workers_of(dask: DaskClient) -> Mapping[str, Mapping[str, Any]]:
     return workers
 
 
+def ask_workers(dask: DaskClient, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    """As `Client.run`, by address; None of a worker that has not answered in time, raised, or went."""
+
+    async def of_one(address: str) -> Any:
+        asked = dask._run(function, *arguments, workers=[address], on_error="ignore")
+        try:
+            return (await asyncio.wait_for(asked, timeout_s)).get(address)
+        except TimeoutError:
+            return None
+
+    async def of_all() -> dict[str, Any]:
+        there = list((await dask.scheduler.ncores()).keys())
+        return dict(zip(there, await asyncio.gather(*map(of_one, there)), strict=True))
+
+    answers: dict[str, Any] = dask.sync(of_all, callback_timeout=2 * timeout_s)
+    return answers
+
+
 def take_for_closed(dask: DaskClient) -> None:
     """A client that did not close would try once more when it is collected, for two minutes."""
     dask.status = "closed"
@@ -86,6 +106,11 @@ def other_clients(mine: str, dask_scheduler: Any = None) -> int:
 
 
 # ---- of a worker; called in its loop
+
+
+def running_tasks(run: str, dask_worker: Any = None) -> list[str]:
+    """Keys of the run's tasks that a worker goes on with, also of those that nobody waits for any more."""
+    return [task.key for task in dask_worker.state.all_running_tasks if run in str(task.key)]
 
 
 def pause(worker: Any, stimulus: str) -> None:
