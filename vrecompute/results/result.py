@@ -21,7 +21,12 @@ Merge = Literal["sum", "concat"]
 
 @dataclass(frozen=True)
 class Array:
-    """A small array and how two of them combine: element by element (`sum`) or end to end (`concat`, first axis)."""
+    """A small array and how two of them combine: element by element (`sum`) or end to end (`concat`, first axis).
+
+    Masked or missing entries are refused. Sums stay in the type of the values: those of float32 round to 24 bits at
+    each addition, in the fixed order of chunks, so give float64 where that matters; an integer type that a sum does
+    not fit into is an error.
+    """
 
     values: NDArray[Any]
     merge: Merge = "sum"
