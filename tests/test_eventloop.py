@@ -10,7 +10,7 @@ import pytest
 from vrecompute.analysis import SourceView
 from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
-from vrecompute.errors import BadInput, MissingColumn
+from vrecompute.errors import AnalysisError, BadInput, MissingColumn, UsageError
 from vrecompute.eventloop import declared_columns, run_loop, weight_vector
 from vrecompute.kernels.eventloop import EventLoop
 from vrecompute.kernels.loop.bounds import OutsideEvent
@@ -142,3 +142,18 @@ def test_an_index_outside_its_event_is_named_by_source_and_entry():
         run_loop(blind, events, NAMES)
     kept = run_loop(blind, events.select(np.array([True, False, True])), NAMES)
     assert kept.histograms["pt"].values(flow=True)[0].tolist() == [0, 1, 0, 1]
+
+
+MASKED = np.ma.array([1.0, 7.0, 1.0], mask=[False, True, False])
+
+
+def test_masked_weights_and_columns_fill_nothing():
+    for weights in ({"pu": MASKED}, {"pu": {"up": MASKED}}, {"pdf": np.ma.stack([MASKED, MASKED], axis=1)}):
+        with pytest.raises(AnalysisError, match=r"[12] of [36] entries of weight 'p.*' are masked"):
+            run_loop(loop, chunk(), NAMES, weights=weights)
+    masked = chunk()
+    masked = replace(masked, columns={**masked.columns, "Event_scale": Column(MASKED)})
+    with pytest.raises(UsageError, match=r"1 of 3 entries of event\.scale are masked"):
+        run_loop(loop, masked, NAMES)
+    with pytest.raises(UsageError, match="1 of 3 entries of the weight variation 'pu' are masked"):
+        counting.run(3, collections={"muon": Collection(np.array([0, 2, 2, 3]), {})}, weights={"pu": MASKED})

@@ -260,7 +260,8 @@ def test_a_file_rewritten_with_equal_size_and_old_date_is_opened_again(run, bad)
         ("return Result(histograms={'h': bh.Histogram(bh.axis.Integer(1, 1))})", "'h' has an axis without bins"),
         ("return Result(tables={'../x': {}})", "skim table '../x': choose a name of letters"),
         ("return Result(arrays={'x': np.zeros(3)})", "array 'x' is a ndarray"),
-        ("return Result(arrays={'x': Array(np.array([None]))})", "array 'x' is a ndarray of object"),
+        ("return Result(arrays={'x': Array(np.array([{}]))})", "array 'x' is a ndarray of object"),
+        ("return Result(arrays={'x': Array(np.array([None]))})", "array 'x' is masked or missing"),
         ("return Result(arrays={'x': Array(np.zeros(1 + events.start))})", "cannot add arrays of shapes"),
         (
             "return Result(histograms={'h': bh.Histogram(bh.axis.Regular(1 + events.start, 0, 1))})",

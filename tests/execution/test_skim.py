@@ -163,7 +163,9 @@ def test_a_column_that_a_sample_lacks_is_null_there(events, tmp_path):
     ("column", "says"),
     [
         ("np.ones((len(events), 2))", r"shape \(10, 2\)"),
-        ("np.array([None] * len(events))", "type object"),
+        ("np.array([{}] * len(events))", "type object"),
+        ("np.array([None] * len(events))", "missing"),
+        ("__import__('pyarrow').array([None] + [1] * (len(events) - 1))", "missing"),
         ("np.ma.masked_array(numbers, numbers % 2 == 0)", "masked"),
         ("[[1, 2], [3]]", "not an array of numbers"),
     ],

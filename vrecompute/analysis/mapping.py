@@ -14,6 +14,7 @@ from vrecompute.analysis.codedigest import code_of
 from vrecompute.datasets.columns import Columns
 from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import AnalysisError
+from vrecompute.results.plainarray import refuse_missing, why_not_numbers
 from vrecompute.results.promotion import exact_array
 from vrecompute.results.result import Array, Result
 
@@ -84,24 +85,27 @@ def as_result(value: Any, combine: Combine) -> Result:
             result.counters[str(name)] = int(item)
         elif isinstance(item, (float, np.floating)):
             result.counters[str(name)] = float(item)
-        elif (array := _numeric(item)) is not None:
-            result.arrays[str(name)] = Array(array, combine)
         else:
-            raise AnalysisError(
-                f"the mapped function returned {type(item).__name__} for {name!r}; it may return a Result, a "
-                "histogram, a number, an array of numbers, or a mapping of these"
-            )
+            result.arrays[str(name)] = Array(_array(str(name), item), combine)
     return result
 
 
-def _numeric(item: Any) -> np.ndarray[Any, Any] | None:
+def _array(name: str, item: Any) -> np.ndarray[Any, Any]:
+    """An array of numbers, of one or more dimensions; AnalysisError says why `item` is none."""
+    what = f"the mapped function returned {type(item).__name__} for {name!r}"
+    if item is not None:
+        refuse_missing(f"the {type(item).__name__} that the mapped function returned for {name!r}", item)
     try:
         array = np.asarray(item)
     except (TypeError, ValueError):
-        return None
-    if isinstance(item, (list, tuple)) and array.dtype.kind == "f":
-        try:
-            array = exact_array(item)
-        except ValueError as error:
-            raise AnalysisError(f"the mapped function returned a list of numbers: {error}") from error
-    return np.atleast_1d(array) if array.dtype.kind in "biuf" else None
+        array = np.empty(0, object)
+    if array.dtype.kind not in "biuf":
+        why = "" if item is None else why_not_numbers(item)
+        raise AnalysisError(
+            f"{what}{why and f': {why}'}; it may return a Result, a histogram, a number, an array of numbers, or a "
+            "mapping of these"
+        )
+    try:
+        return np.atleast_1d(np.asarray(exact_array(item)))
+    except ValueError as error:
+        raise AnalysisError(f"the mapped function returned a list of numbers: {error}") from error

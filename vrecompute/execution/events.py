@@ -14,6 +14,7 @@ from vrecompute.datasets.columns import Column, Columns
 from vrecompute.errors import AnalysisError, BadInput, DatasetError
 from vrecompute.execution.reading import Reading
 from vrecompute.kernels.certified import Golden, certified_mask, read_golden
+from vrecompute.results.plainarray import refuse_missing
 from vrecompute.results.result import Result
 
 __all__ = ["CERTIFIED", "check_weights", "count_certified", "events_given", "sum_of_weights"]
@@ -40,7 +41,8 @@ def sum_of_weights(events: Columns, weight: str | None) -> float:
 
 
 def check_weights(events: Columns, column: str, values: NDArray[Any]) -> None:
-    """BadInput that names the first event whose weight is not finite."""
+    """BadInput that names the first event whose weight is not finite, AnalysisError where weights are masked."""
+    refuse_missing(f"weight {column!r}", values)
     finite = np.isfinite(values)
     bad = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
     if bad.size:

@@ -18,6 +18,7 @@ from vrecompute.errors import AnalysisError, DamagedObject, StoreError, UsageErr
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.parts import Piece, read_part, stored_parts
 from vrecompute.execution.plan import Plan, read_plan
+from vrecompute.results.plainarray import refuse_missing
 from vrecompute.results.promotion import ValueType, exact_array
 from vrecompute.results.result import Result, TableSummary, joint_columns
 from vrecompute.results.tree import MergeTree, Node
@@ -187,10 +188,9 @@ def _arrays(table: str, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def _column(table: str, name: Any, values: Any) -> NDArray[Any]:
     """One column as an array that Parquet holds as it is."""
     what = f"column {name!r} of skim table {table!r}"
-    if not isinstance(name, str) or np.ma.isMaskedArray(values):
-        raise AnalysisError(
-            f"{what} has a name that is not text, or has masked values; name it by text, and fill the masked values"
-        )
+    if not isinstance(name, str):
+        raise AnalysisError(f"{what} has a name that is not text; name it by text")
+    refuse_missing(what, values)
     try:
         array = np.ascontiguousarray(exact_array(values))
     except (TypeError, ValueError) as error:

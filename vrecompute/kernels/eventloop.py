@@ -12,7 +12,7 @@ from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike, NDArray
 
 from vrecompute.errors import UsageError
-from vrecompute.kernels.loop.arguments import Arguments
+from vrecompute.kernels.loop.arguments import Arguments, refuse_masked
 from vrecompute.kernels.loop.binning import make_axis
 from vrecompute.kernels.loop.bounds import outside
 from vrecompute.kernels.loop.chunk import Chunk, Collection, Filled
@@ -134,8 +134,8 @@ class EventLoop:
         and factors: of shape (events,) for one, of shape (events, n) for n of them, `name_0` and so on. Each
         becomes one more row of every histogram, filled with the
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
-        names is not given, AnalysisError where a function cannot be compiled, and OutsideEvent where one reads
-        at an index that its event does not have.
+        names is not given or has masked entries, AnalysisError where a function cannot be compiled, and
+        OutsideEvent where one reads at an index that its event does not have.
         """
         names, factors = _columns_of(weights or {})
         chunk = Chunk(
@@ -300,6 +300,7 @@ def _columns_of(weights: Mapping[str, NDArray[Any]]) -> tuple[tuple[str, ...], N
     names: list[str] = []
     parts = []
     for name, factors in weights.items():
+        refuse_masked(factors, f"the weight variation {name!r}")
         names += [name] if factors.ndim == 1 else [f"{name}_{k}" for k in range(factors.shape[1])]
         parts.append(factors[:, None] if factors.ndim == 1 else factors)
     both = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))

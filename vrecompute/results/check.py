@@ -12,6 +12,7 @@ import boost_histogram as bh
 import numpy as np
 
 from vrecompute.errors import AnalysisError
+from vrecompute.results.plainarray import plain_array, refuse_missing
 from vrecompute.results.result import Array, Result
 
 __all__ = ["TABLE_NAME", "check_result"]
@@ -33,10 +34,16 @@ def check_result(result: Any) -> Result:
         if any(a.size == 0 and not isinstance(a, _CATEGORIES) for a in histogram.axes):
             raise AnalysisError(f"histogram {name!r} has an axis without bins, on which nothing can be filled")
     for name, array in _named(result.arrays, "arrays"):
-        if not isinstance(array, Array) or np.asarray(array.values).dtype.hasobject:
+        if not isinstance(array, Array):
+            refuse_missing(f"array {name!r}", array)
             raise AnalysisError(f"array {name!r} is {_kind(array)}; it must be a vrecompute.Array of numbers")
-        if array.merge == "sum" and np.asarray(array.values).dtype.kind == "b":
-            result.arrays[name] = Array(np.asarray(array.values).astype(np.int64), "sum")  # numpy's + of these is `or`
+        values = plain_array(f"array {name!r}", array.values)
+        if values.dtype.hasobject:
+            raise AnalysisError(f"array {name!r} is {_kind(array)}; it must be a vrecompute.Array of numbers")
+        if array.merge == "sum" and values.dtype.kind == "b":
+            values = values.astype(np.int64)  # numpy's + of these is `or`
+        if values is not array.values:
+            result.arrays[name] = Array(values, array.merge)
     # As numbers of Python: those of numpy round where their types differ, and wrap around where they are full.
     result.counters = {n: _number(f"counter {n!r}", x) for n, x in _named(result.counters, "counters")}
     result.cutflow = {
@@ -61,6 +68,7 @@ def _cuts(channel: str, cuts: Any) -> Any:
 
 def _number(what: str, value: Any) -> Any:
     if not isinstance(value, (Real, np.bool_)):
+        refuse_missing(what, value)
         raise AnalysisError(f"{what} is {_kind(value)}; it must be a number")
     if not math.isfinite(value):
         raise AnalysisError(f"{what} is {float(value)}; it must be a finite number")

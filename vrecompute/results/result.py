@@ -12,6 +12,7 @@ import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.results.axes import unlike
 from vrecompute.results.promotion import ValueType, joined
 
 __all__ = ["Array", "Result", "TableSummary", "joined_digest", "joint_columns"]
@@ -21,7 +22,12 @@ Merge = Literal["sum", "concat"]
 
 @dataclass(frozen=True)
 class Array:
-    """A small array and how two of them combine: element by element (`sum`) or end to end (`concat`, first axis)."""
+    """A small array and how two of them combine: element by element (`sum`) or end to end (`concat`, first axis).
+
+    Masked or missing entries are refused. Sums stay in the type of the values: those of float32 round to 24 bits at
+    each addition, in the fixed order of chunks, so give float64 where that matters; an integer type that a sum does
+    not fit into is an error.
+    """
 
     values: NDArray[Any]
     merge: Merge = "sum"
@@ -112,6 +118,7 @@ class Result:
             return NotImplemented
         if self.tables or other.tables:
             raise ValueError("rows of a skim table are streamed to the store, never merged in memory")
+        _check_kinds(self, other)
         return Result(
             histograms=_merge(self.histograms, other.histograms),
             cutflow=_merge_cutflow(self.cutflow, other.cutflow),
@@ -162,8 +169,34 @@ def _merge_cutflow(
     return {c: _merge(a.get(c, {}), b.get(c, {})) for c in [*a, *(n for n in b if n not in a)]}
 
 
+def _check_kinds(a: Result, b: Result) -> None:
+    """ValueError where one name is a number here and an array or histogram there: it would be two halves of a sum."""
+    mine, others = _kinds(a), _kinds(b)
+    for name in [n for n in mine if n in others]:
+        if mine[name].isdisjoint(others[name]):
+            raise ValueError(
+                f"{name!r} cannot be combined: it is {min(mine[name])} in one part of the events and "
+                f"{min(others[name])} in another; make the same of all chunks, of an empty one too"
+            )
+
+
+def _kinds(result: Result) -> dict[str, set[str]]:
+    """What each name of a Result is: in words."""
+    kinds: dict[str, set[str]] = {}
+    for kind, named in (
+        ("a histogram", result.histograms),
+        ("a number", result.counters),
+        ("an array", result.arrays),
+    ):
+        for name in named:
+            kinds.setdefault(name, set()).add(kind)
+    return kinds
+
+
 def _added(name: str, a: Any, b: Any) -> Any:
     """`a + b`; ValueError where they cannot be added, or where their sum is more than its type holds."""
+    if isinstance(a, bh.Histogram) and (why := unlike(a, b)):
+        raise ValueError(f"{name} cannot be combined: {why}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             total = a + b
@@ -173,7 +206,7 @@ def _added(name: str, a: Any, b: Any) -> Any:
             for mine, others, sums in zip(_contents(a), _contents(b), _contents(total), strict=True):
                 if sums.shape == mine.shape == others.shape:  # not with a growing category
                     _check_sum(mine, others, sums)
-    except (ValueError, OverflowError) as error:  # an integer may be too large for the other's float
+    except (TypeError, ValueError, OverflowError) as error:  # an integer may be too large for the other's float
         raise ValueError(f"{name} cannot be combined: {error}") from error
     return total
 

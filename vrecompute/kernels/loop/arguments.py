@@ -16,7 +16,7 @@ from vrecompute.kernels.loop.generate import Prepared, Step
 from vrecompute.kernels.loop.rewrite import Names
 from vrecompute.kernels.loop.source_map import Where
 
-__all__ = ["Arguments"]
+__all__ = ["Arguments", "refuse_masked"]
 
 
 class Arguments:
@@ -86,7 +86,7 @@ class Arguments:
             column = _given(self.chunk.event, name, f"event.{name}", where)
             if len(column) != self.chunk.events:
                 raise UsageError(f"event.{name} has {len(column)} values for {self.chunk.events} events")
-            made[f"_column__{name}"] = _input(column)
+            made[f"_column__{name}"] = _input(column, f"event.{name}")
         for name, where in self.names.parameters.items():
             made[f"_p__{name}"] = float(_given(self.chunk.parameters, name, f"parameter p.{name}", where))
         for h, rows in self.rows_of_histogram.items():
@@ -98,7 +98,7 @@ class Arguments:
         if self.chunk.weight_names:
             if len(self.chunk.factors) != self.chunk.events:
                 raise UsageError(f"weights have {len(self.chunk.factors)} rows for {self.chunk.events} events")
-            made["_factors"] = _input(self.chunk.factors)
+            made["_factors"] = _input(self.chunk.factors, "weights")
         for helper in self.names.helpers.values():
             if helper.once:
                 made[f"_memo__{helper.name}"] = np.full(1 + len(helper.numbers), -1.0)
@@ -117,14 +117,14 @@ class Arguments:
         for name, collection in self.chunk.collections.items():
             if len(collection.offsets) != self.chunk.events + 1:
                 raise UsageError(f"{name}: {len(collection.offsets)} offsets for {self.chunk.events} events")
-            made[f"_offsets__{name}"] = _input(collection.offsets.astype(np.int64, copy=False))
+            made[f"_offsets__{name}"] = _input(collection.offsets.astype(np.int64, copy=False), f"offsets of {name}")
         for column, where in self.names.columns.items():
             c, name = column.split(".")
             collection = _given(self.chunk.collections, c, f"collection {c!r}", where)
             values = _given(collection.columns, name, f"column {column}", where)
             if len(values) < collection.offsets[-1]:
                 raise UsageError(f"{column} has {len(values)} values for {collection.offsets[-1]} objects")
-            made[f"_raw__{c}__{name}"] = _input(values)
+            made[f"_raw__{c}__{name}"] = _input(values, column)
         return made
 
     def _scratch(self) -> dict[str, Any]:
@@ -174,12 +174,23 @@ def _given(things: Mapping[str, Any], name: str, what: str, where: Where) -> Any
     return things[name]
 
 
-def _input(values: NDArray[Any]) -> NDArray[Any]:
+def refuse_masked(values: NDArray[Any], what: str) -> None:
+    """UsageError where entries are masked: a loop has no mask, and what lies under it would be a number."""
+    if np.ma.is_masked(values):
+        masked = np.count_nonzero(np.ma.getmaskarray(values))
+        raise UsageError(
+            f"{masked} of {np.size(values)} entries of {what} are masked; leave them out (`.compressed()`), or give "
+            "them a value (`.filled(x)`)"
+        )
+
+
+def _input(values: NDArray[Any], what: str) -> NDArray[Any]:
     """The same values as a contiguous, aligned view that cannot be written.
 
     numba has a separate type for each of these properties, and compiles a loop anew for every mixture of them.
     """
-    view = np.require(values, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
+    refuse_masked(values, what)
+    view = np.require(np.asarray(values), requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
     view.flags.writeable = False
     return view
 
