@@ -81,6 +81,8 @@ def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     running_lab: Lab = request.getfixturevalue("lab")
     before = litter(running_lab)
     yield
+    for machine in list(running_lab.unplugged):  # what is looked at has to run
+        running_lab.power("start", machine)
     assert comes_true(lambda: litter(running_lab) <= before, patience_s, 2), litter(running_lab) - before
 
 

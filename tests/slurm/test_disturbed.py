@@ -117,3 +117,4 @@ def test_a_preempted_job_is_not_a_failed_one(lab, requeue, state):
         assert time.monotonic() < deadline, scavenger.poll(ids)
         time.sleep(0.5)
     assert hit[0].blame == ("none" if requeue else "infrastructure")
+    scavenger.cancel(ids)

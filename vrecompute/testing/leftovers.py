@@ -33,9 +33,10 @@ print("there" if os.path.exists(sys.argv[1]) else "gone", "on", socket.gethostna
 """
 #: A client in a process of its own: it makes the Backend of its stdin, submits a job, and is told how to go on.
 _CLIENT = """
-import sys, time
+import signal, sys, time
 import cloudpickle
 from vrecompute.signals import heeded
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a suite that runs under nohup passes on as ignored
 make, job = cloudpickle.load(sys.stdin.buffer)
 backend = make()
 with heeded():
