@@ -157,3 +157,40 @@ def test_masked_weights_and_columns_fill_nothing():
         run_loop(loop, masked, NAMES)
     with pytest.raises(UsageError, match="1 of 3 entries of the weight variation 'pu' are masked"):
         counting.run(3, collections={"muon": Collection(np.array([0, 2, 2, 3]), {})}, weights={"pu": MASKED})
+
+
+tallying = EventLoop()
+
+
+@tallying.step
+def tally(count, event):
+    count.integers(event.n)
+    count.numbers(float(event.n))
+    count.events()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([2**53 + 1, 1], "int64"),
+        ([2**53, 1], "int64"),
+        ([-(2**53), -1], "int64"),
+        ([-(2**63), 1], "int64"),
+        ([2**63 + 5, 1], "uint64"),
+    ],
+)
+def test_integers_that_a_counter_would_round_are_an_error(values, kind):
+    with pytest.raises(AnalysisError, match=r"counter 'integers' reaches 2\*\*53.*count\.integers\(float"):
+        tallying.run(2, collections={}, event={"n": np.array(values, kind)})
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "int8"])
+def test_integers_are_counted_exactly_up_to_there(kind):
+    least = {"int64": 2**53 - 2, "uint64": 2**53 - 2}.get(kind, 1)
+    filled = tallying.run(2, collections={}, event={"n": np.array([least, 1], kind)})
+    assert filled.counters == {"integers": least + 1, "numbers": least + 1, "events": 2}
+
+
+def test_numbers_beyond_are_added_as_numbers():
+    filled = tallying.run(2, collections={}, event={"n": np.array([1e300, 1e300])})
+    assert filled.counters["integers"] == 2e300

@@ -16,6 +16,7 @@ from vrecompute.kernels.loop.arguments import Arguments, refuse_masked
 from vrecompute.kernels.loop.binning import make_axis
 from vrecompute.kernels.loop.bounds import outside
 from vrecompute.kernels.loop.chunk import Chunk, Collection, Filled
+from vrecompute.kernels.loop.counting import too_large
 from vrecompute.kernels.loop.generate import Prepared, Source, Step, write_source
 from vrecompute.kernels.loop.rewrite import Binding, Names, Rewritten, rewrite
 from vrecompute.kernels.loop.source_map import read_function
@@ -134,8 +135,9 @@ class EventLoop:
         and factors: of shape (events,) for one, of shape (events, n) for n of them, `name_0` and so on. Each
         becomes one more row of every histogram, filled with the
         nominal selection. Releases the GIL. Raises UsageError where a column or parameter that a function
-        names is not given or has masked entries, AnalysisError where a function cannot be compiled, and
-        OutsideEvent where one reads at an index that its event does not have.
+        names is not given or has masked entries, AnalysisError where a function cannot be compiled or
+        a counter of integers reaches 2**53, and OutsideEvent where one reads at an index that its event
+        does not have.
         """
         names, factors = _columns_of(weights or {})
         chunk = Chunk(
@@ -151,6 +153,10 @@ class EventLoop:
             built.run(*(values[a] for a in built.source.arguments))
         except NumbaError as error:
             raise explain(error, built.source, _kinds(chunk)) from error
+        except OverflowError as error:
+            if (full := too_large(arguments.fault, tuple(built.names.counters))) is None:
+                raise
+            raise full from error
         except IndexError as error:
             if (wrong := outside(arguments.fault, tuple(built.names.sites))) is None:
                 raise

@@ -15,6 +15,7 @@ _HEADER = '''"""An event loop written by vrecompute from the functions of an ana
 import numpy as _np
 from vrecompute.kernels.loop.binning import fill as _fill, fill_weights as _fill_weights
 from vrecompute.kernels.loop.bounds import inside as _inside, item as _item
+from vrecompute.kernels.loop.counting import add as _add
 from vrecompute.kernels.loop.inline import entry as _entry_point, inline as _inline
 '''
 _FILL_ALL = """

@@ -213,11 +213,12 @@ class _Rewriter(ast.NodeTransformer):
     def do_count(self, call: ast.Call, bound: Binding) -> ast.stmt:
         assert isinstance(call.func, ast.Attribute)
         slot = self.names.counters.setdefault(call.func.attr, len(self.names.counters))
-        self.use("_nominal", "_counters")
-        made = syntax_of(f"if _nominal:\n    _counters[{slot}] += 0").body[0]
+        self.use("_nominal", "_counters", "_fault")
+        made = syntax_of(f"if _nominal:\n    _add(_counters, {slot}, 0, _fault)").body[0]
         assert isinstance(made, ast.If)
-        assert isinstance(made.body[0], ast.AugAssign)
-        made.body[0].value = self.visit(call.args[0]) if call.args else ast.Constant(1)
+        assert isinstance(made.body[0], ast.Expr)
+        assert isinstance(made.body[0].value, ast.Call)
+        made.body[0].value.args[2] = self.visit(call.args[0]) if call.args else ast.Constant(1)
         return made
 
     def do_histogram(self, call: ast.Call, bound: Binding) -> ast.stmt:
