@@ -46,6 +46,7 @@ from vrecompute.analysis.coderange import (
     leads_to,
     origin_of,
     python_of,
+    registered_with,
     submodule,
     why_unknown,
     written,
@@ -172,6 +173,8 @@ class _Description:
             return [type(value).__name__, [self.of(item) for item in value]]
         if type(value) in (set, frozenset):
             return ["set", sorted((self.of(item) for item in value), key=repr)]
+        if value is sys.modules:
+            return self._library("sys", "modules")
         if type(value) in (dict, MappingProxyType):
             return ["dict", [[self.of(k), self.of(v)] for k, v in value.items()]]
         if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -304,7 +307,7 @@ class _Description:
         if not counts(name, self.own, getattr(module, "__file__", None), dynamic=dynamic):
             return self._library(name, "")
         members = vars(module)
-        if () in chains:
+        if () in chains or ("__dict__",) in {chain[:1] for chain in chains}:
             chains = {(n,) for n in members.keys() - MADE_BY_PYTHON if n != "__doc__"}
             self._travels(name, None)
         described = {}
@@ -335,7 +338,7 @@ class _Description:
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)
         noted = {n: self.of(a) for n, a in annotations_of(cls).items() if n not in skipped}
-        others = sorted((self.of(c) for c in _registered(cls)), key=repr) if type(cls) is abc.ABCMeta else []
+        others = sorted((self.of(c) for c in registered_with(cls)), key=repr) if type(cls) is abc.ABCMeta else []
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
     def _object(self, value: Any) -> Any:
@@ -385,11 +388,6 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
-
-
-def _registered(cls: abc.ABCMeta) -> list[type]:
-    """The classes that were given to `cls.register`; no public function has them."""
-    return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
 
 
 def _is_generated(file: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import ast
 import dis
 import functools
@@ -39,6 +40,7 @@ __all__ = [
     "named_module",
     "origin_of",
     "python_of",
+    "registered_with",
     "submodule",
     "why_unknown",
     "written",
@@ -230,6 +232,11 @@ def origin_of(value: Any) -> Any:
     """What a type with arguments is made of, whatever Python's own name for it: of `int | None` a Union."""
     origin = typing.get_origin(value)
     return "Union" if origin in (typing.Union, types.UnionType) else origin
+
+
+def registered_with(cls: abc.ABCMeta) -> list[type]:
+    """The classes that were given to `cls.register`; no public function has them."""
+    return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
 
 
 def annotations_of(thing: type | FunctionType) -> Mapping[str, Any]:
