@@ -40,7 +40,7 @@ from vrecompute.analysis.coderange import (
     counts,
     distribution_of,
     is_dispatcher,
-    is_library_file,
+    is_generated,
     is_user,
     label_of,
     leads_to,
@@ -53,6 +53,7 @@ from vrecompute.analysis.coderange import (
 )
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
+from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
 from vrecompute.digest import sha256_json, sha256_of
 
@@ -251,6 +252,8 @@ class _Description:
         self._reads_texts |= uses.text
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
+        outside = {name: function.__globals__.get(name) for name in uses.globals} | closure
+        self.parts |= {name: sha256_json(member) for name, member in members_of(outside, uses)}
         return [
             "function",
             text,
@@ -333,7 +336,7 @@ class _Description:
         members = {}
         for name, value in sorted(vars(cls).items()):
             code = getattr(getattr(value, "__func__", value), "__code__", None)
-            made = generated and name in GENERATED and code is not None and _is_generated(code.co_filename)
+            made = generated and name in GENERATED and code is not None and is_generated(code.co_filename)
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)
@@ -388,10 +391,6 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
-
-
-def _is_generated(file: str) -> bool:
-    return (file.startswith("<") and not file.startswith("<ipython-input")) or is_library_file(file)
 
 
 def _is_analysis(cls: type) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "counts",
     "distribution_of",
     "is_dispatcher",
+    "is_generated",
     "is_library_file",
     "is_user",
     "label_of",
@@ -73,6 +74,11 @@ _OF_TEXT = frozenset({"__doc__", "getcomments", "getdoc", "getsource", "getsourc
 def is_library_file(file: str) -> bool:
     """Whether a file belongs to the standard library or to an installed package (an editable one is the user's)."""
     return file.startswith(("<frozen", *_STANDARD)) or not _INSTALLED.isdisjoint(Path(file).parts)
+
+
+def is_generated(file: str) -> bool:
+    """Whether a function's file says that no text of the user's made it."""
+    return (file.startswith("<") and not file.startswith("<ipython-input")) or is_library_file(file)
 
 
 def counts(module: object, own: str, file: str | None = None, *, dynamic: bool = False) -> bool:
