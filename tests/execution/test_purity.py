@@ -102,7 +102,10 @@ IMPURE = {
         class Counter(Base):
             def process(self, events):
                 global total
-                total = globals().get("total", 0) + len(events)
+                try:
+                    total += len(events)
+                except NameError:
+                    total = len(events)
                 return Result(counters={"n": total})
         """,
     ),

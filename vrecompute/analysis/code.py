@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 
 from vrecompute.digest import sha256_json
 
-__all__ = ["Code", "difference"]
+__all__ = ["Code", "difference", "remedy"]
+
+# What a worker has from its own installation.
+_ITS_OWN = ("arithmetic of ", "vrecompute.", "vrecompute_")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,26 @@ class Code:
     def digest(self) -> str:
         """Of all parts; never the same twice where something is unnamed."""
         return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
+
+
+def remedy(differing: Sequence[str]) -> str:
+    """Why a worker may have other code than the client, and what to do: in words, by the names of what differs.
+
+    The user's own is called "MODULE: NAME", what a library has "math.pi"; vrecompute's own comes from no client.
+    """
+    names = [name.partition(" (")[0] for name in differing]
+    if any("." in name and ": " not in name and not name.startswith(_ITS_OWN) for name in names):
+        return (
+            "a library has another value there than here; write the change as an assignment (`math.pi = 3`) at the "
+            "top level of the file or notebook, or undo it"
+        )
+    if any(": " in name or name == "state" for name in names):
+        return (
+            "it was sent as it is here, and became another there: making it runs code that changes it (a metaclass, "
+            "__init_subclass__, __new__, __setstate__), or it holds what no pickle keeps (a changed Enum, a masked "
+            "array); make it plain data, or a parameter"
+        )
+    return "give client and workers the same environment"
 
 
 def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

@@ -40,18 +40,20 @@ from vrecompute.analysis.coderange import (
     counts,
     distribution_of,
     is_dispatcher,
-    is_library_file,
+    is_generated,
     is_user,
     label_of,
     leads_to,
     origin_of,
     python_of,
+    registered_with,
     submodule,
     why_unknown,
     written,
 )
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
+from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
 from vrecompute.digest import sha256_json, sha256_of
 
@@ -172,6 +174,8 @@ class _Description:
             return [type(value).__name__, [self.of(item) for item in value]]
         if type(value) in (set, frozenset):
             return ["set", sorted((self.of(item) for item in value), key=repr)]
+        if value is sys.modules:
+            return self._library("sys", "modules")
         if type(value) in (dict, MappingProxyType):
             return ["dict", [[self.of(k), self.of(v)] for k, v in value.items()]]
         if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -248,6 +252,8 @@ class _Description:
         self._reads_texts |= uses.text
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
+        outside = {name: function.__globals__.get(name) for name in uses.globals} | closure
+        self.parts |= {name: sha256_json(member) for name, member in members_of(outside, uses)}
         return [
             "function",
             text,
@@ -304,7 +310,7 @@ class _Description:
         if not counts(name, self.own, getattr(module, "__file__", None), dynamic=dynamic):
             return self._library(name, "")
         members = vars(module)
-        if () in chains:
+        if () in chains or ("__dict__",) in {chain[:1] for chain in chains}:
             chains = {(n,) for n in members.keys() - MADE_BY_PYTHON if n != "__doc__"}
             self._travels(name, None)
         described = {}
@@ -330,12 +336,12 @@ class _Description:
         members = {}
         for name, value in sorted(vars(cls).items()):
             code = getattr(getattr(value, "__func__", value), "__code__", None)
-            made = generated and name in GENERATED and code is not None and _is_generated(code.co_filename)
+            made = generated and name in GENERATED and code is not None and is_generated(code.co_filename)
             slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
             if name not in skipped and not made and not slot:
                 members[name] = self.of(value, name)
         noted = {n: self.of(a) for n, a in annotations_of(cls).items() if n not in skipped}
-        others = sorted((self.of(c) for c in _registered(cls)), key=repr) if type(cls) is abc.ABCMeta else []
+        others = sorted((self.of(c) for c in registered_with(cls)), key=repr) if type(cls) is abc.ABCMeta else []
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
     def _object(self, value: Any) -> Any:
@@ -385,15 +391,6 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
-
-
-def _registered(cls: abc.ABCMeta) -> list[type]:
-    """The classes that were given to `cls.register`; no public function has them."""
-    return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
-
-
-def _is_generated(file: str) -> bool:
-    return (file.startswith("<") and not file.startswith("<ipython-input")) or is_library_file(file)
 
 
 def _is_analysis(cls: type) -> bool:

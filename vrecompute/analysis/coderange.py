@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import ast
 import dis
 import functools
@@ -32,6 +33,7 @@ __all__ = [
     "counts",
     "distribution_of",
     "is_dispatcher",
+    "is_generated",
     "is_library_file",
     "is_user",
     "label_of",
@@ -39,6 +41,7 @@ __all__ = [
     "named_module",
     "origin_of",
     "python_of",
+    "registered_with",
     "submodule",
     "why_unknown",
     "written",
@@ -71,6 +74,11 @@ _OF_TEXT = frozenset({"__doc__", "getcomments", "getdoc", "getsource", "getsourc
 def is_library_file(file: str) -> bool:
     """Whether a file belongs to the standard library or to an installed package (an editable one is the user's)."""
     return file.startswith(("<frozen", *_STANDARD)) or not _INSTALLED.isdisjoint(Path(file).parts)
+
+
+def is_generated(file: str) -> bool:
+    """Whether a function's file says that no text of the user's made it."""
+    return (file.startswith("<") and not file.startswith("<ipython-input")) or is_library_file(file)
 
 
 def counts(module: object, own: str, file: str | None = None, *, dynamic: bool = False) -> bool:
@@ -230,6 +238,11 @@ def origin_of(value: Any) -> Any:
     """What a type with arguments is made of, whatever Python's own name for it: of `int | None` a Union."""
     origin = typing.get_origin(value)
     return "Union" if origin in (typing.Union, types.UnionType) else origin
+
+
+def registered_with(cls: abc.ABCMeta) -> list[type]:
+    """The classes that were given to `cls.register`; no public function has them."""
+    return [there for each in abc._get_dump(cls)[0] if (there := each()) is not None]  # type: ignore[attr-defined]
 
 
 def annotations_of(thing: type | FunctionType) -> Mapping[str, Any]:

@@ -19,6 +19,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from vrecompute.analysis.coderange import counts
+from vrecompute.analysis.lookups import lookups_of
+from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found
 
 __all__ = ["ENVIRONMENT_READ", "Reads"]
@@ -90,7 +92,10 @@ class Reads:
             self.told[id(held)] = [f"{told} resources(), or read it at import"]
 
     def all(self, root: int) -> list[str]:
-        """What is read when the root is called, or the `process` of one that is an analysis."""
+        """What is read when the root is called, or the `process` of one that is an analysis.
+
+        UsageError where it looks up what no worker has.
+        """
         waiting, seen, told = [(root, True)] if self.looks else [], set(), []
         while waiting:
             if (at := waiting.pop()) in seen:
@@ -100,6 +105,8 @@ class Reads:
             if one in self.functions:
                 found, outside = self.functions.pop(one)
                 names = _Function(found.node, outside, self.own)
+                for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
+                    raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
                 self.told[one] = _reads_of(found, names, declared=self.declared)
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
@@ -115,10 +122,9 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
     Where an analysis has `declared` the files that it reads, a path that the function is given is taken for one of
     them.
     """
-    place = Path(found.file).name
     told = {}
     for node in ast.walk(found.node):
-        line = place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{getattr(node, 'lineno', 0)}"
+        line = _line(found, node)
         if function.is_environment(node):
             told[line] = f"{ENVIRONMENT_READ} at {line}, inside process; make it a parameter"
         elif isinstance(node, ast.Call):
@@ -130,6 +136,11 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
                 )
                 told.setdefault(line, f"{_title(read)} is {how} at {line}, inside process; {instead}")
     return list(told.values())
+
+
+def _line(found: Found, node: ast.AST) -> str:
+    place = Path(found.file).name
+    return place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{getattr(node, 'lineno', 0)}"
 
 
 class _Function:

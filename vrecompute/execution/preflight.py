@@ -17,7 +17,7 @@ from typing import Any
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis, Grid, SourceView
-from vrecompute.analysis.code import difference
+from vrecompute.analysis.code import difference, remedy
 from vrecompute.datasets.dataset import Sample, Source
 from vrecompute.datasets.facts import facts_read
 from vrecompute.errors import (
@@ -86,8 +86,7 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
     """
     if context.code and (differing := difference(context.code, context.analysis.code(looks=False).parts)):
         raise AnalysisError(
-            f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; "
-            "give client and workers the same environment"
+            f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; " + remedy(differing)
         )
     store = open_store(context.store_url)
     return [found for s in sources if (found := _look(context, store, s, opens=True)) is not None]

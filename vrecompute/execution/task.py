@@ -15,7 +15,7 @@ import numpy as np
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.code import difference
+from vrecompute.analysis.code import difference, remedy
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
@@ -44,6 +44,8 @@ __all__ = ["TaskContext", "TaskReport", "compute", "process_chunk", "process_eve
 _PACE = Pace()
 _ONE = threading.Lock()
 
+_MIXED = "results of different versions are never mixed"
+
 
 @dataclass(frozen=True)
 class TaskContext:
@@ -69,12 +71,12 @@ class TaskContext:
 
     @cached_property
     def other(self) -> str:
-        """What here is not what it is for the Runner, libraries or code; empty where all is."""
+        """What here is not what it is for the Runner, libraries or code, and what to do; empty where all is."""
         here = numerics(self.numerics)
         if self.numerics and here != self.numerics:
-            return _difference(self.numerics, here)
+            return f"{_difference(self.numerics, here)}; {_MIXED}: {remedy(())}"
         differing = difference(self.code, self.analysis.code(looks=False).parts) if self.code else []
-        return f"different code of {', '.join(differing[:3])}" if differing else ""
+        return f"different code of {', '.join(differing[:3])}; {_MIXED}: {remedy(differing)}" if differing else ""
 
 
 @dataclass(frozen=True)
@@ -295,11 +297,7 @@ def _difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> str:
 
 def _refused(context: TaskContext, first: int, last: int, difference: str) -> TaskReport:
     chunk = context.plan.chunk(first)
-    reason = (
-        f"worker {_worker_name()} has {difference}; results of different versions are never mixed: "
-        "give client and workers the same environment"
-    )
-    failure = Failure(chunk.source, "", "environment", reason)
+    failure = Failure(chunk.source, "", "environment", f"worker {_worker_name()} has {difference}")
     return TaskReport(None, (), (failure,), 0, 0, 0, {}, _worker_name(), machine_facts())
 
 

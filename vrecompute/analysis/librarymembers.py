@@ -1,0 +1,82 @@
+"""What code uses of libraries by name and what may have been bound anew there, as `math.pi`, however that was written.
+
+Constants count by value, functions of the user's that stand for a library's by their text. A worker whose library has
+another one finds another digest of it, and refuses the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from vrecompute import sourcetext
+from vrecompute.analysis.coderange import Uses, is_user, label_of
+
+__all__ = ["members_of"]
+
+# Their constants are of the machine or the process.
+_SYSTEM = frozenset(
+    {"__main__", "builtins", "ctypes", "errno", "locale", "logging", "multiprocessing", "os", "platform", "resource"}
+    | {"select", "signal", "site", "socket", "ssl", "sys", "sysconfig", "tempfile", "threading", "time"}
+    | {"vrecompute", "vrecompute_analyses", "vrecompute_backends"}
+)
+_SETTINGS = ("config", "settings")
+# They are there on every worker, and their functions have their own names wherever they run.
+_NUMERICAL = frozenset({"awkward", "cmath", "fractions", "math", "numba", "numpy", "random", "statistics"})
+
+
+def members_of(modules: Mapping[str, Any], uses: Uses) -> Iterator[tuple[str, Any]]:
+    """The full name and a description of what is used of libraries; `modules` by the names that a function has."""
+    for name, module in modules.items():
+        if isinstance(module, ModuleType):
+            yield from _of_chains(module, uses.attributes.get(name, {()}), uses)
+    for imported, chains in uses.imports.items():
+        if imported.partition(".")[0] in _NUMERICAL:
+            with contextlib.suppress(ImportError):
+                yield from _of_chains(importlib.import_module(imported), chains, uses)
+
+
+def _of_chains(module: ModuleType, chains: Iterable[tuple[str, ...]], uses: Uses) -> Iterator[tuple[str, Any]]:
+    every = set(chains)
+    if () in every or ("__dict__",) in {each[:1] for each in every}:
+        every |= {(name,) for name in uses.names & vars(module).keys()}
+    for chain in every:
+        holder, value = module, module
+        for name in chain:
+            holder = value
+            value = _attribute(holder, name)
+            if not isinstance(value, ModuleType):
+                if (described := _described(holder, name, value)) is not None:
+                    yield f"{holder.__name__}.{name}", described
+                break
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    with contextlib.suppress(Exception):  # which a module that loads what is asked for may raise
+        return getattr(module, name, None)
+    return None
+
+
+def _described(module: ModuleType, name: str, value: Any) -> Any:
+    """What is compared of a member; None where nothing is."""
+    top, last = module.__name__.partition(".")[0], module.__name__.rpartition(".")[2]
+    if top in _SYSTEM or last in _SETTINGS or name.startswith("_") or is_user(module.__name__):
+        return None
+    if type(value) in (bool, int, float, complex, str) or isinstance(value, np.number):
+        return [type(value).__name__, repr(value)]
+    if type(value).__module__ == "unittest.mock":
+        return ["mock"]
+    if isinstance(value, FunctionType) and is_user(str(value.__module__), value.__code__.co_filename):
+        found = sourcetext.find(value.__code__)
+        text = None if found is None else sourcetext.canonical(found.node)
+        return ["function", label_of(str(value.__module__)), value.__qualname__, text]
+    if type(value).__module__ == "__main__" or is_user(type(value).__module__):
+        return ["object", label_of(type(value).__module__), type(value).__qualname__]
+    if top in _NUMERICAL and callable(value) and (called := getattr(value, "__name__", None)) != name:
+        return ["named", called]
+    return None
