@@ -11,6 +11,7 @@ from typing import Any
 
 from distributed import Client as DaskClient
 
+from vrecompute.analysis.importeffects import done_here
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.held_workers import HeldWorkers
@@ -287,7 +288,7 @@ class Workforce(WorkerControl):
             if self._given is not None:
                 _ = self.dask
             if isinstance(self._cluster, GivenDask):
-                self._cluster.check_effects(effects)
+                self._cluster.check_effects(effects, done_here)
                 return
             if self._cluster is None:
                 self._effects = ""

@@ -120,7 +120,7 @@ def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.Co
         if _done:
             raise AnalysisError(
                 "workers have changed libraries as the modules of another run did when they were imported, and this "
-                "run's do not; run it with another Client(), which starts workers of its own"
+                "run's do not; run it with another Client(), which starts other workers"
             )
         if not functions:
             return {}

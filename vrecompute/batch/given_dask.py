@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
 from distributed import Client as DaskClient
 from distributed.comm.addressing import get_address_host_port
 
-from vrecompute.analysis.importeffects import done_here
 from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError
@@ -77,8 +77,10 @@ class GivenDask(Cluster):
             )  # fmt: skip
         return bool(there) and not wrong
 
-    def check_effects(self, effects: str) -> None:
+    def check_effects(self, effects: str, done_here: Callable[[], Sequence[str]]) -> None:
         """UsageError where a worker has changed libraries for another run than one of these `effects`.
+
+        `done_here` gives, on a worker, the effects that it has done.
 
         Workers of ours would be begun anew. These are not: what their owner has on them would be lost.
         """

@@ -109,7 +109,7 @@ def other_clients(mine: str, dask_scheduler: Any = None) -> int:
 
 
 def running_tasks(run: str, dask_worker: Any = None) -> list[str]:
-    """Keys of the run's tasks that a worker goes on with, also of those that nobody waits for any more."""
+    """Keys of the run's tasks that a worker goes on with, also of those that no client waits for any more."""
     return [task.key for task in dask_worker.state.all_running_tasks if run in str(task.key)]
 
 
