@@ -346,8 +346,9 @@ MUTANTS = {
     "test_nothing_of_the_submitter_s_environment_is_in_the_job": [
         Leaks,
     ],
-    "test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job": [
-        scripts("NoVenv", without("VIRTUAL_ENV")),
+    "test_the_site_s_venv_is_active_and_what_is_missing_ends_the_job": [
+        scripts("AnyPython", without(r"environment\.venv: ")),
+        scripts("NoVenv", without(r"VIRTUAL_ENV|environment\.venv: ")),
         scripts("NoModules", without("^module")),
     ],
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,11 @@ __all__ = ["QueueContract"]
 
 # More than clocks of a site may be apart.
 _OLDER_S = 6.0
+#: A virtual environment on the very node that the job runs on, as far as a shell can tell.
+_MAKE_VENV = (
+    'CONTRACT_VENV=$(mktemp -d "${TMPDIR:-/tmp}/a venv XXXXXX") && mkdir "$CONTRACT_VENV/bin" && '
+    'ln -s "$(command -v env)" "$CONTRACT_VENV/bin/python"'
+)
 
 
 class QueueContract(Suite):
@@ -35,18 +41,24 @@ class QueueContract(Suite):
         assert "VRECOMPUTE_JOB" in backend.logs(job_id)
         assert "canary-0815" not in backend.logs(job_id)
 
-    def test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job(
+    def test_the_site_s_venv_is_active_and_what_is_missing_ends_the_job(
         self, make_backend: Callable[..., Backend]
     ) -> None:
         """A command that started in another environment would fail later, or compute other numbers."""
-        tell = ("sh", "-c", 'echo "command-ran $VIRTUAL_ENV path $PATH"')
-        backend = self.queue(make_backend(environment=Environment(venv="/no such/venv")))
-        job_id, _ = self.end(backend, self.job(*tell))
-        assert "command-ran /no such/venv path /no such/venv/bin:" in backend.logs(job_id)
-        other = make_backend(environment=Environment(modules=("no-such-module-0815",)))
-        job_id, status = self.end(other, self.job(*tell))
-        assert status.state is State.FAILED
-        assert "command-ran" not in other.logs(job_id), "the command was not started"
+        tell = self.job("sh", "-c", 'echo "command-ran $VIRTUAL_ENV path $PATH"; rm -r -- "$VIRTUAL_ENV"')
+        backend = self.queue(make_backend(environment=Environment(setup=(_MAKE_VENV,), venv="$CONTRACT_VENV")))
+        job_id, _ = self.end(backend, tell)
+        assert re.search(r"command-ran (/.*/a venv \w+) path \1/bin:", said := backend.logs(job_id)), said
+        for environment, reason in (
+            (Environment(modules=("no-such-module-0815",)), ""),
+            (Environment(venv="/no such/venv"), "environment.venv: /no such/venv/bin/python is no program"),
+        ):
+            other = make_backend(environment=environment)
+            job_id, status = self.end(other, tell)
+            said = other.logs(job_id)
+            assert status.state is State.FAILED, said
+            assert "command-ran" not in said, "the command was started all the same"
+            assert reason in said
 
     def test_a_held_job_is_held_with_its_reason_and_can_be_cancelled(self, backend: Backend) -> None:
         """It starts only when a person acts, so waiting for it must say so."""
