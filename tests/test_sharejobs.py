@@ -214,6 +214,30 @@ def test_jobs_that_come_to_nothing_end_the_run_after_a_few(submit, queue, state)
     assert run.exit_code == 4
 
 
+@pytest.mark.parametrize("reach", [True, False])
+def test_jobs_that_end_well_and_leave_nothing_twice_are_not_submitted_a_third_time(
+    submit, client, queue, reach, monkeypatch
+):
+    run = submit(3)
+    first, *others = queue.waiting()
+    queue.end(first)
+    queue.end(*others, does=False)
+    site = replace(client.site, store=replace(client.site.store, workers_reach=reach))
+    detached = replace(run._detached, site=site)
+    monkeypatch.setattr(sharejobs.ShareJobs, "check", lambda self: None)  # its driver carries nothing
+    detached._taken.update(JobId(f"{number}.0") for number in range(9))
+    rounds = 0
+    while detached.take_up(run.analysis):
+        queue.end(*queue.waiting(), does=False)
+        rounds += 1
+        assert rounds < 9
+    assert [count for _, count in queue.submitted] == [3, 2]
+    failure = run.report().failures[0]
+    assert "2 jobs of its share ended with exit code 0, and nothing of them is in the store" in failure.reason
+    assert ("brings back nothing" in failure.reason) != reach
+    assert run.report().status == "failed"
+
+
 def test_a_run_that_is_cancelled_is_cancelled_at_every_door_and_may_be_taken_up(submit, client, queue, whole):
     run = submit(3)
     queue.end(queue.waiting()[0])
@@ -322,9 +346,15 @@ def test_on_this_machine_as_processes_of_their_own_one_of_them_killed(place, who
         assert (told["status"], told["result_sha256"]) == ("complete", whole)
 
 
-@pytest.mark.acceptance
-@pytest.mark.parametrize("reach", [True, False])
-def test_on_a_queue_whose_jobs_reach_the_store_or_carry_it(qq_site, place, whole, tmp_path, reach):
+@pytest.mark.parametrize(
+    ("reach", "array"),
+    [
+        pytest.param(True, True, marks=pytest.mark.acceptance),
+        pytest.param(False, True, marks=pytest.mark.acceptance),
+        (False, False),
+    ],
+)
+def test_on_a_queue_whose_jobs_reach_the_store_or_carry_it(qq_site, place, whole, tmp_path, reach, array):
     """Jobs of a queue, one of which is ended by a person while it works; nothing of them stays in the spool."""
     from tests.backends.readme_driver import driver
 
@@ -333,6 +363,7 @@ def test_on_a_queue_whose_jobs_reach_the_store_or_carry_it(qq_site, place, whole
     site = replace(qq_site, scheduler_runs="none", workers=workers, store=store, limits=Limits(min_poll=0))
     with Client(site) as client:
         client._site_workers._backend = driver.MyBackend(site)
+        client.backend.array = array
         run = client.submit(str(place / "sums.py"), str(place / "e.root"), shares=3, chunk_bytes=3400)
         client.backend.cancel([run._detached.ids()[1]])
         report = run.report(timeout_s=200)

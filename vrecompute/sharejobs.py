@@ -50,6 +50,8 @@ __all__ = ["ShareJobs", "jobs_of", "number_of_shares"]
 
 # So many ends that are charged to a share give it up; so do so many submissions in a row that made no part.
 _DEATHS, _IDLE = 3, 3
+# So many jobs of a share that ended well and left nothing: what they make does not come here, and would not again.
+_EMPTY = 2
 # How long a store may take to show what a job wrote that ended well, and a client to submit what it said it would.
 _LAG_S, _CLAIM_S = 70.0, 600.0
 # How long a site may not give what jobs brought back.
@@ -58,6 +60,11 @@ _ADVICE = {
     "memory": "raise `workers.max_memory`, or use a smaller --chunk-bytes",
     "lost": "what is finished is kept: run again later, or look at `vrecompute runs logs`",
 }
+_NOTHING_BACK = "the driver of site {site!r} brings back nothing that jobs make; run it live, or mend the driver"
+_NOTHING_HERE = (
+    "what they write to the store is not seen here: set `store.workers_reach: false` for site {site!r} where jobs see "
+    "another folder under this address, or look at `vrecompute runs logs`"
+)
 
 
 @dataclass(frozen=True)
@@ -279,6 +286,9 @@ class ShareJobs(Detached):
             if more is None and not came_further and status.blame not in {"infrastructure"}:
                 charged = (*charged, status.state.value)
             idle = 0 if made > submission.made else submission.idle + 1
+            if share not in found.ends and charged.count(State.COMPLETED.value) >= _EMPTY:
+                lost += found.lost(share, "lost", self._empty())
+                continue
             paid_for = attempts is None or rounds[share] < attempts
             if paid_for and (more or (len(charged) < _DEATHS and (idle < _IDLE or came_further))):
                 alone = not came_further and bool(charged or more)
@@ -296,6 +306,11 @@ class ShareJobs(Detached):
             reason = f"the job of its share ended {ended_at}, {times} ({how}){unpaid}; {_ADVICE[kind]}"
             lost += found.lost(share, kind, reason, at)
         return again, lost
+
+    def _empty(self) -> str:
+        """Why a share is given up whose jobs ended well and left nothing."""
+        advice = (_NOTHING_BACK if self._carries else _NOTHING_HERE).format(site=self.site.name)
+        return f"{_EMPTY} jobs of its share ended with exit code 0, and nothing of them is in the store; {advice}"
 
     def _submit_again(self, found: Gathered, again: Mapping[int, _Try], analysis: Callable[[], Analysis]) -> None:
         """Unless another client does."""

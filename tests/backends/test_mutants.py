@@ -253,6 +253,72 @@ class NoDeaths(Right):
         return cluster
 
 
+class EndsOnlyFirst(Right):
+    def end(self, ids):
+        super().end(list(ids)[:1])
+
+
+class KeepsWhatWasTaken(Right):
+    array = False
+
+    def submit_many(self, job, count):
+        return [self.submit(replace(job, name=f"{job.name}-{index}")) for index in range(count)]
+
+
+class SubmitsDryRuns(Right):
+    def dry_run(self, job, script, count):
+        return self.hand_in(job, script, count)
+
+
+class AppendsSecrets(Right):
+    def hand_in(self, job, script, count):
+        return super().hand_in(job, script + "".join(f"# {text}\n" for text in job.secret_files.values()), count)
+
+
+class ChangesEnds(Right):
+    """An end becomes another: some time after it was told."""
+
+    after_s, of, other = 0.0, frozenset({State.FAILED}), State.COMPLETED
+
+    def poll(self, ids):
+        now, said = time.monotonic(), super().poll(ids)
+        self.told = {i: now for i in said if said[i].state.terminal} | vars(self).get("told", {})
+        late = {i for i in said if i in self.told and self.told[i] < now - self.after_s and said[i].state in self.of}
+        return {i: replace(status, state=self.other) if i in late else status for i, status in said.items()}
+
+
+class BecomesNodeFail(ChangesEnds):
+    after_s, of, other = 5.0, frozenset(State), State.NODE_FAIL
+
+
+class CountsNoAttempts(Right):
+    def ask_about(self, ids):
+        answer = super().ask_about(ids)
+        first = {i: replace(seen, status=replace(seen.status, attempt=0)) for i, seen in answer.records.items()}
+        return replace(answer, records=first)
+
+
+class FindsAll(Right):
+    def ages(self, name):
+        return {line[1].partition("_")[0]: float(line[5]) for line in self._lines("list")}
+
+
+class OutageIsGone(Right):
+    def ask_about(self, ids):
+        answer = super().ask_about(ids)
+        return replace(answer, gone=frozenset(ids) - set(answer.records), instead="")
+
+
+class AsksForHalf(Right):
+    def header(self, job, shape):
+        return super().header(replace(job, walltime_s=max(1, job.walltime_s // 2)), shape)
+
+
+class PromisesMore(Right):
+    def granted_s(self, job):
+        return job.walltime_s + 55
+
+
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
     "test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back": [
@@ -282,9 +348,11 @@ MUTANTS = {
     "test_a_job_is_found_by_its_name": [
         FindsNothing,
         FindsTheEnded,
+        FindsAll,
     ],
     "test_a_cancelled_job_is_cancelled": [
         NoCancel,
+        EndsOnlyFirst,
         statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
         statuses("CancelsUnsaid", lambda i, s: replace(s, reason="") if s.state is State.CANCELLED else s),
     ],
@@ -293,7 +361,25 @@ MUTANTS = {
         NoCopies,
         scripts("NoId", without("VRECOMPUTE_JOB=")),
     ],
+    "test_an_end_stays_what_it_is": [
+        ChangesEnds,
+        BecomesNodeFail,
+    ],
+    "test_a_status_says_which_attempt_it_is_of": [
+        CountsNoAttempts,
+    ],
+    "test_what_would_be_said_to_a_submission_is_said_without_one": [
+        SubmitsDryRuns,
+    ],
+    "test_what_is_handed_in_holds_no_secret": [
+        AppendsSecrets,
+    ],
+    "test_no_job_of_the_suite_is_left": [
+        type("LeavesJobs", (NoCancel,), {}),
+    ],
     "test_walltime_is_a_state_of_its_own": [
+        AsksForHalf,
+        PromisesMore,
         statuses("NoWalltime", renamed(State.TIMEOUT, State.FAILED)),
     ],
     "test_each_copy_keeps_its_secrets_until_it_ends": [
@@ -346,8 +432,9 @@ MUTANTS = {
     "test_nothing_of_the_submitter_s_environment_is_in_the_job": [
         Leaks,
     ],
-    "test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job": [
-        scripts("NoVenv", without("VIRTUAL_ENV")),
+    "test_the_site_s_venv_is_active_and_what_is_missing_ends_the_job": [
+        scripts("AnyPython", without(r"environment\.venv: ")),
+        scripts("NoVenv", without(r"VIRTUAL_ENV|environment\.venv: ")),
         scripts("NoModules", without("^module")),
     ],
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
@@ -361,6 +448,7 @@ MUTANTS = {
     ],
     "test_a_refusal_of_too_many_jobs_says_that_fewer_may_be_taken": [
         TakesFewerUnsaid,
+        KeepsWhatWasTaken,
     ],
     "test_nothing_is_left_of_jobs_that_are_cancelled_or_killed": [
         scripts("KeepsFilesOfTheKilled", lambda text: text.replace("flock -n", "true")),
@@ -381,6 +469,7 @@ MUTANTS = {
     ],
     "test_a_submission_whose_answer_is_lost_is_one_job": [
         FindsNothing,
+        type("FindsOthers", (FindsAll,), {}),
     ],
     "test_a_submission_that_nobody_took_is_no_job": [
         ForgetsAges,
@@ -395,6 +484,7 @@ MUTANTS = {
     ],
     "test_silence_changes_nothing_and_raises_nothing": [
         Loud,
+        OutageIsGone,
     ],
     "test_what_explain_prints_is_what_would_run": [
         NoDescription,

@@ -25,6 +25,20 @@ class TestQQ(suite.TestMyDriver):
         return lambda **changes: driver.MyBackend(replace(qq_site, **changes))
 
 
+class OneByOne(driver.MyBackend):
+    """A system without arrays of jobs."""
+
+    array = False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestWithoutArrays(suite.TestMyDriver):
+    @pytest.fixture
+    def make_backend(self, qq_site):
+        return lambda **changes: OneByOne(replace(qq_site, **changes))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 class TestItsSchedulerInAJob(ClusterContract):

@@ -24,7 +24,7 @@ def test_what_is_brought_comes_back(tmp_path_factory, files):
     spool = str(tmp_path_factory.mktemp("spool"))
     for name in ("mine", "mine-1"):
         carried.bring(HERE, spool, Job(name, ("true",), carried=files), 2)
-    first, last = carried.carrying("mine")
+    first, last = carried.carrying(Job("mine", ("true",)))
     work = 'cd -- "$VRECOMPUTE_CARRIED"; echo "$VRECOMPUTE_INDEX" > "made $VRECOMPUTE_INDEX"'
     script = "\n".join([*first, *first, f"({work})", *last])
     for index in "01":
@@ -43,7 +43,7 @@ def test_what_is_brought_comes_back(tmp_path_factory, files):
 
 def test_what_a_job_replaces_comes_back_and_what_goes_along_is_not_touched(tmp_path):
     carried.bring(HERE, str(tmp_path), Job("mine", ("true",), carried={"a/b": b"old", "c": b"same"}))
-    first, last = carried.carrying("mine")
+    first, last = carried.carrying(Job("mine", ("true",)))
     work = 'cd -- "$VRECOMPUTE_CARRIED" && echo new > part && mv part a/b'
     script = "\n".join([f"cd '{tmp_path}'", *first, f"({work})", *last])
     assert HERE.run(["env", "VRECOMPUTE_INDEX=0", "bash", "-c", script]).code == 0

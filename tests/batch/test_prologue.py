@@ -75,6 +75,19 @@ def test_a_setup_that_fails_ends_the_job_and_is_named(line):
         assert done.stderr.splitlines()[-1] == f"environment.setup of the site failed: {line}"
 
 
+def test_a_virtual_environment_is_active_or_ends_the_job(tmp_path):
+    folder = tmp_path / "my env"
+    folder.mkdir()
+    program(folder / "bin", "python", "#!/bin/sh\necho its python")
+    done = shell(Environment(venv="$WHERE/my env"), "trap python EXIT", WHERE=str(tmp_path))
+    assert done.stdout.splitlines() == ["goes on", "its python"]
+    (folder / "bin/python").unlink()
+    (folder / "bin/python").symlink_to("/no/python")  # as where the Python that it was made of is gone
+    absent = shell(Environment(venv=str(folder)))
+    assert (absent.returncode, absent.stdout) == (1, "")
+    assert absent.stderr == f"environment.venv: {folder}/bin/python is no program on {os.uname().nodename}\n"
+
+
 def test_a_conda_environment_is_activated_by_its_folder_without_any_conda(tmp_path):
     folder = tmp_path / "my env"
     folder.mkdir()
@@ -99,7 +112,11 @@ def test_the_lines_are_clean_under_shellcheck():
     if shutil.which("shellcheck") is None:
         pytest.skip("install shellcheck to check the scripts")
     site = Site(name="a", backend="slurm")
-    made = [Environment(setup=("aklog; echo 'a'",), module_paths=("$A b",), conda="vre"), Environment(conda="~/x y")]
+    made = [
+        Environment(setup=("aklog; echo 'a'",), module_paths=("$A b",), conda="vre"),
+        Environment(conda="~/x y"),
+        Environment(venv="$A/x y"),
+    ]
     lines = [line for environment in made for line in prologue(replace(site, environment=environment), {})]
     given = ["shellcheck", "--shell=bash", "--exclude=SC2016", "-"]
     done = subprocess.run(given, input="\n".join(lines), capture_output=True, text=True, check=False)

@@ -3,6 +3,8 @@
     carried-NAME/           what goes along, of all copies
     carried-NAME@INDEX/     the folder of one copy: the same files, and what the copy makes; of the latter it is left
 
+NAME is that of all copies, also where they are submitted one by one under names of their own.
+
 Where jobs run in the spool these are the very folders. Elsewhere the batch system brings both there, and the second
 back, which goes along again with the next attempt. What a job that is killed wrote may be lost there.
 """
@@ -34,7 +36,7 @@ _BACK = (
 )
 #: What a copy does first: it has the files that go along, as links where that can be.
 _BEGINS = r"""
-brought="$PWD/{folder}" {variable}="$PWD/{folder}@$VRECOMPUTE_INDEX"
+brought="$PWD/{folder}" {variable}="$PWD/{folder}@{index}"
 export {variable}
 links='for f; do mkdir -p -- "$0/${{f%/*}}"
 [ -e "$0/$f" ] || ln -- "$f" "$0/$f" 2> /dev/null || cp -p -- "$f" "$0/$f"; done'
@@ -54,9 +56,11 @@ def carried_folder(name: str) -> str:
     return f"carried-{job_name(name)}"
 
 
-def carrying(name: str) -> tuple[list[str], list[str]]:
+def carrying(job: Job) -> tuple[list[str], list[str]]:
     """What the script of a job that carries files does before its command, and after it."""
-    words = {"folder": carried_folder(name), "variable": CARRIED}
+    # the system does not number copies that were submitted one by one
+    name, index = (job.name, "$VRECOMPUTE_INDEX") if job.copy is None else (_of_all(job), str(job.copy))
+    words = {"folder": carried_folder(name), "variable": CARRIED, "index": index}
     return _BEGINS.format(**words).splitlines(), _ENDS.format(**words).splitlines()
 
 
@@ -97,3 +101,8 @@ def take_back(access: Access, spool: str, name: str) -> dict[str, bytes]:
 def forget(access: Access, spool: str, name: str) -> None:
     """Remove the folders of a job."""
     access.run(["sh", "-c", 'rm -rf -- "$1" "$1"@*', "sh", f"{spool}/{carried_folder(name)}"], timeout_s=_LONGEST_S)
+
+
+def _of_all(job: Job) -> str:
+    """The name that copies of a job share."""
+    return job.name.removesuffix(f"-{job.copy}")

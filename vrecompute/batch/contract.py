@@ -169,6 +169,7 @@ class Job:
     `labels` say what the job is for, where the system has a place for that. A `controller` only looks after other
     jobs, for long: a system that has a place for such jobs puts it there. `exclude` are nodes to keep it off. `carried`
     are files by path in a folder of each copy; what it adds to them comes back (`QueueBackend.brought_back`).
+    `copy` is the number of one of several copies that are submitted one by one, which its name ends with.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Job:
     labels: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     carried: Mapping[str, bytes] | None = field(default=None, repr=False)
+    copy: int | None = None
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -367,7 +369,7 @@ class Backend(ABC):
         try:
             for index in range(count):
                 numbered = {**job.environment, "VRECOMPUTE_INDEX": str(index)}
-                ids.append(self.submit(replace(job, name=f"{job.name}-{index}", environment=numbered)))
+                ids.append(self.submit(replace(job, name=f"{job.name}-{index}", environment=numbered, copy=index)))
         except Exception:
             with contextlib.suppress(Exception):  # the refusal is what matters
                 self.cancel(ids)

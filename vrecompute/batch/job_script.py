@@ -53,7 +53,7 @@ def render(backend: QueueBackend, job: Job) -> str:
     ]
     if folder:
         lines.append(f'export VRECOMPUTE_SECRETS="$PWD/{folder}-$VRECOMPUTE_INDEX"')
-    first, last = carrying(job.name) if job.carried is not None else ([], [])
+    first, last = carrying(job) if job.carried is not None else ([], [])
     lines += first
     secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
     lines += ["own=", f"trap '{DELETE}{secrets}' EXIT"]

@@ -20,6 +20,13 @@ APPTAINERS = frozenset({"apptainer", "singularity"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What programs read an outside route from: small letters by curl and libcurl, capitals by most others.
 _PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+#: Without it the job would start the Python of another environment, and compute other numbers.
+_VENV = """
+export VIRTUAL_ENV={}
+python="$VIRTUAL_ENV/bin/python"
+[ -x "$python" ] || {{ echo "environment.venv: $python is no program on $(uname -n)" >&2; exit 1; }}
+export PATH="$VIRTUAL_ENV/bin:$PATH"
+""".strip()
 #: By hand what conda does for a folder: no process is started, and nothing else of a conda is looked for.
 _CONDA_FOLDER = """
 export CONDA_PREFIX={}
@@ -54,7 +61,7 @@ def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     lines += [f"module use {shell_word(path)} || exit 1" for path in reversed(there.module_paths)]
     lines += [f"module load {shell_word(module)} || exit 1" for module in there.modules]
     if there.venv is not None:
-        lines += [f"export VIRTUAL_ENV={shell_word(there.venv)}", 'export PATH="$VIRTUAL_ENV/bin:$PATH"']
+        lines += _VENV.format(shell_word(there.venv)).splitlines()
     if there.conda is not None:
         activate = _CONDA_FOLDER if there.conda[0] in "/$~" else _CONDA_NAME
         lines += activate.format(shell_word(there.conda)).splitlines()

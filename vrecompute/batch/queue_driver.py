@@ -86,7 +86,11 @@ class QueueDriver(QueueBackend):
         """Submit `count` copies at once where the system has arrays, else one by one."""
         if count < 2:
             return [self.submit(job) for _ in range(count)]
-        return self._submit(job, count) if self.array else super().submit_many(job, count)
+        if self.array:
+            return self._submit(job, count)
+        if job.carried is not None:  # once for all, before the first of them may read it
+            bring(self.access, self.spool, job, count)
+        return super().submit_many(job, count)
 
     def poll(self, ids: Sequence[JobId]) -> dict[JobId, JobStatus]:
         """One command for all; between two of them lie at least `limits.min_poll` seconds, filled from memory.
@@ -227,7 +231,7 @@ class QueueDriver(QueueBackend):
         script = self.script(job)
         with self._one:
             try:
-                if job.carried is not None:
+                if job.carried is not None and job.copy is None:
                     bring(self.access, self.spool, job, count)
                 self._files.deliver(job, count)
                 ids = self.copies(self._submissions.submit(job, script, count), count)

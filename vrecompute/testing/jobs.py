@@ -36,6 +36,14 @@ key = os.path.join(folder, "key")
 print("attempt", attempt, "began", open(key).read() if os.path.exists(key) else "", flush=True)
 sys.exit(0 if attempt else 75)
 """
+_AGAIN_FOR_LONG = """
+import os, sys, time
+if os.environ["VRECOMPUTE_ATTEMPT"] == "0":
+    sys.exit(75)
+time.sleep(300)
+"""
+# How long an end is looked at.
+_LATER_S = 8.0
 # How far clocks of a site may be apart.
 _SKEW_S = 5.0
 
@@ -120,13 +128,29 @@ class JobContract(Suite):
 
     def test_a_cancelled_job_is_cancelled(self, backend: Backend) -> None:
         """Cancelling is asked for once or often, and is no failure of the code."""
-        job_id = backend.submit(self.job("sleep", "300"))
-        self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
-        backend.cancel([job_id, JobId("999999999")])
-        seen = self.until(backend, [job_id], lambda s: s.state.terminal)
-        assert (seen[job_id].state, seen[job_id].blame) == (State.CANCELLED, "infrastructure")
-        assert seen[job_id].reason
-        backend.cancel([job_id])
+        ids = [backend.submit(self.job("sleep", "300")) for _ in range(2)]
+        self.until(backend, ids, lambda s: s.state is State.RUNNING)
+        backend.cancel([JobId("999999999"), *ids])
+        seen = self.until(backend, ids, lambda s: s.state.terminal)
+        assert {(s.state, s.blame) for s in seen.values()} == {(State.CANCELLED, "infrastructure")}
+        assert all(s.reason for s in seen.values())
+        backend.cancel(ids)
+
+    def test_an_end_stays_what_it_is(self, backend: Backend) -> None:
+        """Whatever is polled later: a run has acted on it."""
+        ids = [backend.submit(self.python(f"raise SystemExit({code})")) for code in (0, 3)]
+        ids.append(backend.submit(self.job("sleep", "300")))
+        self.until(backend, ids[2:], lambda s: s.state is State.RUNNING)
+        backend.cancel(ids[2:])
+        ended = self.until(backend, ids, lambda s: s.state.terminal)
+        assert [ended[i].state for i in ids] == [State.COMPLETED, State.FAILED, State.CANCELLED]
+        deadline = time.monotonic() + _LATER_S
+        while time.monotonic() < deadline:
+            seen = backend.poll(ids)
+            assert {i: (s.state, s.attempt) for i, s in seen.items()} == {
+                i: (s.state, s.attempt) for i, s in ended.items()
+            }
+            time.sleep(0.5)
 
     def test_many_jobs_are_told_apart(self, backend: Backend) -> None:
         """Copies of a job know their number and their id, each has the secrets, and one poll tells about all."""
@@ -189,6 +213,14 @@ class JobContract(Suite):
         assert "attempt 0 began" in said
         assert "attempt 1 began" in said
         assert said.count("s3cr3t") == 2
+
+    def test_a_status_says_which_attempt_it_is_of(self, backend: Backend) -> None:
+        """The end of an attempt stays, so that one that follows must be told from it."""
+        job_id = backend.submit(self.python(_AGAIN_FOR_LONG, requeue=True))
+        self.until(backend, [job_id], lambda s: s.state is State.RUNNING and s.attempt == 1, 4 * self.patience_s)
+        backend.cancel([job_id])
+        status = self.until(backend, [job_id], lambda s: s.state.terminal)[job_id]
+        assert (status.state, status.attempt) == (State.CANCELLED, 1)
 
     def test_no_attempt_more_than_is_paid_for(self, backend: Backend) -> None:
         """The limit is the site's core-hours; without `requeue` there is one attempt."""

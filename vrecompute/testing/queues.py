@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from vrecompute.batch.contract import Backend, Job, State, SubmitError
 from vrecompute.batch.queue_backend import LostAnswer, QueueBackend
 from vrecompute.errors import OverBudget, Unavailable, UsageError
+from vrecompute.sites.access import Completed
 from vrecompute.sites.model import Environment, Limits
 from vrecompute.testing.suite import Suite
 
@@ -19,6 +22,11 @@ __all__ = ["QueueContract"]
 
 # More than clocks of a site may be apart.
 _OLDER_S = 6.0
+#: A virtual environment on the very node that the job runs on, as far as a shell can tell.
+_MAKE_VENV = (
+    'CONTRACT_VENV=$(mktemp -d "${TMPDIR:-/tmp}/a venv XXXXXX") && mkdir "$CONTRACT_VENV/bin" && '
+    'ln -s "$(command -v env)" "$CONTRACT_VENV/bin/python"'
+)
 
 
 class QueueContract(Suite):
@@ -35,18 +43,24 @@ class QueueContract(Suite):
         assert "VRECOMPUTE_JOB" in backend.logs(job_id)
         assert "canary-0815" not in backend.logs(job_id)
 
-    def test_the_site_s_venv_is_active_and_a_module_that_is_missing_ends_the_job(
+    def test_the_site_s_venv_is_active_and_what_is_missing_ends_the_job(
         self, make_backend: Callable[..., Backend]
     ) -> None:
         """A command that started in another environment would fail later, or compute other numbers."""
-        tell = ("sh", "-c", 'echo "command-ran $VIRTUAL_ENV path $PATH"')
-        backend = self.queue(make_backend(environment=Environment(venv="/no such/venv")))
-        job_id, _ = self.end(backend, self.job(*tell))
-        assert "command-ran /no such/venv path /no such/venv/bin:" in backend.logs(job_id)
-        other = make_backend(environment=Environment(modules=("no-such-module-0815",)))
-        job_id, status = self.end(other, self.job(*tell))
-        assert status.state is State.FAILED
-        assert "command-ran" not in other.logs(job_id), "the command was not started"
+        tell = self.job("sh", "-c", 'echo "command-ran $VIRTUAL_ENV path $PATH"; rm -r -- "$VIRTUAL_ENV"')
+        backend = self.queue(make_backend(environment=Environment(setup=(_MAKE_VENV,), venv="$CONTRACT_VENV")))
+        job_id, _ = self.end(backend, tell)
+        assert re.search(r"command-ran (/.*/a venv \w+) path \1/bin:", said := backend.logs(job_id)), said
+        for environment, reason in (
+            (Environment(modules=("no-such-module-0815",)), ""),
+            (Environment(venv="/no such/venv"), "environment.venv: /no such/venv/bin/python is no program"),
+        ):
+            other = make_backend(environment=environment)
+            job_id, status = self.end(other, tell)
+            said = other.logs(job_id)
+            assert status.state is State.FAILED, said
+            assert "command-ran" not in said, "the command was started all the same"
+            assert reason in said
 
     def test_a_held_job_is_held_with_its_reason_and_can_be_cancelled(self, backend: Backend) -> None:
         """It starts only when a person acts, so waiting for it must say so."""
@@ -72,10 +86,47 @@ class QueueContract(Suite):
 
     def test_a_refusal_of_too_many_jobs_says_that_fewer_may_be_taken(self, backend: Backend) -> None:
         """A run then goes on with as many as there may be; of what was refused, nothing stays."""
-        self.queue(backend)
+        queue, job = self.queue(backend), self.job("sleep", "300", name=f"many-{time.time_ns():x}")
         with self.limited(backend, 2), pytest.raises(SubmitError) as refused:
-            backend.submit_many(self.job("sleep", "300"), 3)
+            backend.submit_many(job, 3)
         assert refused.value.too_many
+        names = [job.name, *(f"{job.name}-{index}" for index in range(3))]
+        deadline = time.monotonic() + self.patience_s
+        while left := [job_id for name in names for job_id in queue.named(name)]:
+            assert time.monotonic() < deadline, f"one of three was refused, and {left} are still there"
+            time.sleep(0.5)
+
+    def test_what_would_be_said_to_a_submission_is_said_without_one(self, backend: Backend) -> None:
+        """The probe asks so about jobs as large as those of a run: they would wait, and be charged for."""
+        queue, job = self.queue(backend), self.job("true", name=f"asked-{time.time_ns():x}")
+        if queue.dry_run(job, queue.script(job), 1) is None:
+            pytest.skip(f"{type(backend).__name__}.dry_run gives None: the probe submits such jobs for a moment")
+        assert not queue.ages(job.name), "a dry run is in the queue"
+
+    def test_what_is_handed_in_holds_no_secret(self, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither the command nor the script: every user of the system may read them."""
+        queue, handing, given = self.queue(backend), list[bool](), list[Any]()
+        hand_in, run, put = queue.hand_in, queue.access.run, queue.access.put
+
+        def handed_in(*words: Any) -> str:
+            handing.append(True)
+            try:
+                return hand_in(*words)
+            finally:
+                handing.clear()
+
+        def seen(call: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*words: Any, **options: Any) -> Any:
+                given.extend([words, options] * len(handing))
+                return call(*words, **options)
+
+            return called
+
+        monkeypatch.setattr(queue, "hand_in", handed_in)
+        monkeypatch.setattr(queue.access, "run", seen(run))
+        monkeypatch.setattr(queue.access, "put", seen(put))
+        backend.cancel([backend.submit(self.job("true", secret_files={"key": b"canary-0815"}))])
+        assert "canary-0815" not in repr(given)
 
     @pytest.mark.parametrize("lost", [LostAnswer("no answer"), Unavailable("the connection broke")])
     def test_a_submission_whose_answer_is_lost_is_one_job(
@@ -83,11 +134,12 @@ class QueueContract(Suite):
     ) -> None:
         """The job that was taken is found by its name, and is the one whose id the caller has."""
         taken = self._lose(backend, monkeypatch, lost)
-        job = self.python("print('ran')", name=f"lost-{id(lost)}")
+        job = self.python("print('ran')", name=f"lost-{time.time_ns():x}")
         job_id, status = self.end(backend, job)
         assert ([job_id], status.state) == (taken, State.COMPLETED)
         assert "ran" in backend.logs(job_id)
-        assert job_id in self.queue(backend).ages(job.name)
+        assert list(self.queue(backend).ages(job.name)) == [job_id]
+        assert not self.queue(backend).ages(f"{job.name}-other"), "jobs of another name"
 
     def test_a_job_is_kept_off_the_nodes_that_it_excludes(self, backend: Backend) -> None:
         """A node that breaks jobs is always free, and takes the next one too. Where no other is left, none runs."""
@@ -166,6 +218,12 @@ class QueueContract(Suite):
             assert backend.poll([job_id])[job_id].state is State.RUNNING
             with pytest.raises(Unavailable):
                 backend.cancel([job_id])
+        refusal = Completed(1, b"", b"the system does not answer")
+        with monkeypatch.context() as patch, contextlib.suppress(Unavailable):
+            patch.setattr(queue.access, "run", lambda *given, **options: refusal)
+            answer = queue.ask_about([job_id])
+            assert not answer.gone, "nobody said that the job is gone"
+            assert answer.instead or answer.silent or answer.records, "a query that failed is an answer"
         backend.cancel([job_id])
 
     def test_what_explain_prints_is_what_would_run(self, backend: Backend) -> None:

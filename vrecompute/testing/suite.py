@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,6 +21,8 @@ class Suite:
     """`patience_s` is how long a job may take from submission to its end on this system."""
 
     patience_s = 90.0
+    #: Names of all jobs that the tests of this process made.
+    _names: ClassVar[set[str]] = set()
 
     @pytest.fixture
     def make_backend(self) -> Callable[..., Backend]:
@@ -36,7 +38,9 @@ class Suite:
 
     def job(self, *command: str, **changes: Any) -> Job:
         """A small job of one core."""
-        return replace(Job("contract", command, memory_bytes=512 << 20, walltime_s=300), **changes)
+        made = replace(Job("contract", command, memory_bytes=512 << 20, walltime_s=300), **changes)
+        self._names.add(made.name)
+        return made
 
     def python(self, program: str, *arguments: str, **changes: Any) -> Job:
         """A small job that runs a Python program with the site's Python."""
