@@ -182,6 +182,7 @@ def test_a_few_columns_move_few_bytes_in_few_requests_over_kept_connections(serv
         ("cut", UnreadableFile, "also when it was tried again"),
         ("to http://192.0.2.1/t.root", UnreadableFile, "leads to http://192.0.2.1, which is not encrypted"),
         ("to /t.root", UnreadableFile, "leads on and on"),
+        ("to https://127.0.0.1:182029/t.root", UnreadableFile, "the port '182029' is no number from 1 to 65535"),
     ],
 )
 def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
@@ -190,6 +191,17 @@ def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
         reader.inspect(f"{server.url}/t.root")
     assert type(raised.value) is error
     assert raised.value.file == f"{server.url}/t.root"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://127.0.0.1:182029/t.root", "root://127.0.0.1:-1//t.root", "s3://data/t.root?endpoint=https://[::1]:x/"],
+)
+def test_a_port_that_there_cannot_be_is_refused_and_not_tried_again(address):
+    retries = reader.count_retries()
+    with pytest.raises(UnreadableFile, match=r"the port '.*' is no number from 1 to 65535; correct the address"):
+        reader.inspect(address)
+    assert retries == []
 
 
 def test_two_servers_of_one_host_are_each_named(server, folder, monkeypatch):
