@@ -74,7 +74,7 @@ def test_the_same_bytes_over_https_and_what_moved_is_told(client, server, folder
     assert loads(dumps(report)).links == report.links
     explained = client.explain(sums, [f"{server.url}/{n}.root" for n in range(2)], **chosen, reuse=False)
     assert explained.links == {server.url: explained.disk_bytes} == {server.url: report.bytes}
-    assert f"from {server.url}" in str(explained)
+    assert f" of columns from {server.url}; heads of files and gaps between columns come besides" in str(explained)
 
 
 def test_a_replica_that_dies_in_the_middle_is_followed_by_the_next(client, server, folder, tmp_path):
