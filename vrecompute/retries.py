@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 import stamina
+from stamina.instrumentation import RetryDetails, RetryHook, get_on_retry_hooks, set_on_retry_hooks
+
+from vrecompute.errors import VrecomputeError
 
 __all__ = ["PASSING", "another_is_left", "another_left", "count_retries", "persistent"]
 
@@ -66,6 +69,7 @@ def persistent(call: Callable[[], _T], on: type[_E], between: Callable[[_E], Non
         if not passes(first):
             raise
         failed = first
+    _leave_to_the_report()
     try:
         for attempt in stamina.retry_context(on=passes, attempts=_ATTEMPTS - 1, timeout=_LIMIT_S, **_WAITS):
             with attempt:
@@ -81,3 +85,21 @@ def persistent(call: Callable[[], _T], on: type[_E], between: Callable[[_E], Non
         last.__dict__["given_up"] = True
         raise
     raise AssertionError("a retry returns or raises")
+
+
+class _OfOthers:
+    """What the process does at each retry, but for ours: these are counted, and told once in the report."""
+
+    def __init__(self, hook: RetryHook) -> None:
+        self._hook = hook
+
+    def __call__(self, details: RetryDetails) -> AbstractContextManager[None] | None:
+        """Called before each pause."""
+        return None if isinstance(details.caused_by, VrecomputeError) else self._hook(details)
+
+
+def _leave_to_the_report() -> None:
+    """Without this each retry would be a bare line of a log, on standard error or by structlog on standard output."""
+    hooks = get_on_retry_hooks()
+    if not all(isinstance(hook, _OfOthers) for hook in hooks):
+        set_on_retry_hooks([_OfOthers(hook) for hook in hooks])

@@ -208,6 +208,21 @@ def test_a_mapped_function_may_declare_momenta(client, tmp_path):
     assert sorted(plain.result()["s"].arrays["value"].values.tolist()) == sorted(values["pt"].tolist())
 
 
+def test_momenta_of_a_dataset_without_a_unit_are_taken_as_gev_with_one_warning(client, tmp_path):
+    write(tmp_path / "a.root")
+    write(tmp_path / "b.root", 60)
+    unknown = tmp_path / "unknown.yaml"
+    unknown.write_text("schema: 1\nsamples:\n- {name: s, files: [a.root]}\n- {name: t, files: [b.root]}\n")
+    run = client.map(lambda e: len(e), str(unknown), columns=["Muon_pt"], momenta=["Muon_pt"])
+    (warning,) = run.report(timeout_s=60).warnings
+    assert warning == (
+        "the dataset gives no unit of momenta for 's', 't', and Muon_pt is taken to be in GeV; "
+        "write `unit: GeV` or `unit: MeV` in its YAML"
+    )
+    plain = client.map(lambda e: len(e), str(unknown), columns=["Muon_pt"])
+    assert plain.report(timeout_s=60).warnings == (), "what is no momentum for anybody has no unit"
+
+
 def test_momenta_that_no_analysis_names_are_a_warning(client, spectrum, tmp_path):
     write(tmp_path / "a.root")
     Path(spectrum).write_text(SPECTRUM.replace('    momenta = ("Muon_pt",)\n', ""))

@@ -95,6 +95,17 @@ def test_a_changed_cut_leaves_the_files_known_and_explain_says_what_the_run_then
     assert (ran.chunks.computed, ran.bytes) == (known.chunks, known.disk_bytes)
     assert known.seconds is not None
     assert known.seconds > 0
+    assert known.rate_of == ""
+
+
+def test_a_time_that_was_measured_with_other_code_says_so(sums, files, ran, tmp_path):
+    edited = tmp_path / "sums.py"
+    edited.write_text(SUM_ANALYSIS + "\n\nclass Sums(Sums):\n    offset = 1\n")
+    store, run = ran
+    known = Client(store=store).explain(str(edited), files[:1], chunk_bytes=CHUNK_BYTES)
+    assert known.rate_of == run
+    assert f" s on {known.threads} threads, at the speed of run {run}, whose code was another" in str(known)
+    assert Client(store=store).explain(sums, files[:1], chunk_bytes=CHUNK_BYTES).rate_of == ""
 
 
 def test_after_a_changed_cut_no_file_is_inspected_again_and_after_another_column_each_is(sums, files, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_the_same_bytes_over_https_and_what_moved_is_told(client, server, folder
     assert loads(dumps(report)).links == report.links
     explained = client.explain(sums, [f"{server.url}/{n}.root" for n in range(2)], **chosen, reuse=False)
     assert explained.links == {server.url: explained.disk_bytes} == {server.url: report.bytes}
-    assert f"from {server.url}" in str(explained)
+    assert f" of columns from {server.url}; heads of files and gaps between columns come besides" in str(explained)
 
 
 def test_a_replica_that_dies_in_the_middle_is_followed_by_the_next(client, server, folder, tmp_path):
@@ -136,6 +137,24 @@ def test_requests_that_fail_at_random_change_nothing_but_the_retries(client, ser
     assert server.url in report.retried
     alike = ("events", "chunks", "bytes", "cutflow", "files", "samples", "warnings", "failures")
     assert all(getattr(report, name) == getattr(before, name) for name in alike)
+
+
+def test_a_server_of_one_range_a_time_that_fails_often_gives_the_same_bytes_at_first_contact(client, server, folder):
+    """In the run that finds out what it is: every range fails five times, and no try of one counts for another."""
+    sums, chosen = str(folder / "sums.py"), {"chunk_bytes": 1 << 20, "reuse": False}
+    right = client.run(sums, [str(folder / f"{n}.root") for n in range(2)], **chosen).wait(120)
+    server.several, asked = False, Counter[tuple[str, str]]()
+
+    def fails_five_times(path: str, ranges: str, number: int) -> str:
+        asked[path, ranges] += 1
+        return "503" if "," not in ranges and asked[path, ranges] <= 5 else ""
+
+    server.lie = fails_five_times
+    ended = client.run(sums, [f"{server.url}/{n}.root" for n in range(2)], **chosen).wait(120)
+    assert any("," in ranges for _, ranges in asked), "no request asked for several ranges"
+    assert ended.status == "complete", ended.report().failures
+    assert ended.result().to_bytes() == right.result().to_bytes()
+    assert ended.report().read_retries == 5 * sum("," not in ranges for _, ranges in asked)
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])

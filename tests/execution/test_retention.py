@@ -174,6 +174,16 @@ def test_the_oldest_goes_first_and_no_more_than_asked(store, run, gc):
     assert gc("--older-than", "1d")["bytes"] == gc()["bytes"]
 
 
+def test_that_less_than_seven_days_are_seven_is_said(store, run, capsys):
+    run()
+    for asked, told in (("1s", True), ("6d", True), ("7d", False), ("30d", False)):
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["store", "gc", "--store", str(store.root), "--older-than", asked])
+        said = "what was used in the last 7 days stays, whatever --older-than says: runs may need it"
+        assert (said in capsys.readouterr().out) == told, asked
+
+
 def test_what_a_run_takes_after_the_stock_was_taken_stays(store, run):
     first = run()
     age(store, 30)

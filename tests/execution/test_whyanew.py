@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -65,6 +66,31 @@ def test_parameters_and_settings_are_named_too(tmp_path, events):
         assert "chunk_bytes" in client.explain(str(tmp_path / "ana.py"), events, chunk_bytes=CHUNK_BYTES).why
         assert client.explain(str(tmp_path / "ana.py"), events).why == ""
         assert client.explain(str(tmp_path / "ana.py"), [events[:-6] + "other.root"]).why == ""
+
+
+def test_of_files_that_are_unknown_nothing_is_said_of_what_is_computed_anew(tmp_path, events):
+    """A copy of a file that was computed before the last edit, which the run then takes whole."""
+    file, data, copy = write_analysis(tmp_path / "mine"), tmp_path / "data", tmp_path / "copy"
+    for folder in (data, copy):
+        folder.mkdir()
+        shutil.copy(events, folder / "e.root")
+        (folder / "dataset.yaml").write_text("schema: 1\nname: copied\nsamples:\n- {name: events, files: [e.root]}\n")
+    before, after = CUTS, CUTS.replace("25.0", "35.0")
+    cuts = file.parent / "cuts" / "__init__.py"
+    with Client(workers=1, threads=1, store=tmp_path / "store") as client:
+        for text in (before, after):
+            cuts.write_text(text)
+            assert client.run(str(file), str(data), chunk_bytes=CHUNK_BYTES).report(timeout_s=120).status == "complete"
+        cuts.write_text(before)
+        known = client.explain(str(file), str(copy), chunk_bytes=CHUNK_BYTES)
+        assert (known.sources_unknown, known.chunks_new, known.why) == (1, 0, "")
+        report = client.run(str(file), str(copy), chunk_bytes=CHUNK_BYTES).report(timeout_s=120)
+        assert (report.chunks.reused, report.recomputed) == (report.chunks.total, "")
+        cuts.write_text(CUTS.replace("25.0", "45.0"))
+        both = [str(data), str(write_events(tmp_path / "new.root", 100, seed=9))]
+        why = client.explain(str(file), both, chunk_bytes=CHUNK_BYTES).why
+        total = report.chunks.total
+        assert why.endswith(f": {total} of {total} chunks of files that are known are computed anew")
 
 
 def test_a_file_that_was_replaced_is_named(tmp_path):

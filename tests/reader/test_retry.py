@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import stamina.instrumentation
 
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import reader
@@ -98,6 +99,27 @@ def test_a_short_read_of_a_whole_file_is_tried_again_and_a_truncated_file_is_not
         reader.read(path, "Events", ["Muon_pt"], 0, 100)
 
 
+def test_retries_of_ours_are_not_logged_one_by_one_and_those_of_others_are(path, monkeypatch, caplog):
+    """Whatever hooks the process has, also those that were set since."""
+    failing(monkeypatch, 2)
+    told = []
+    before = stamina.instrumentation.get_on_retry_hooks()
+    try:
+        reader.read(path, "Events", ["Muon_pt"], 0, 100)
+        assert caplog.records == []
+        stamina.instrumentation.set_on_retry_hooks([told.append])
+        failing(monkeypatch, 2)
+        reader.read(path, "Events", ["Muon_pt"], 0, 50)
+        assert told == []
+        for attempt in stamina.retry_context(on=OSError, attempts=2, wait_initial=0.0, wait_jitter=0.0):
+            with attempt:
+                if attempt.num == 1:
+                    raise OSError("of another library")
+        assert [str(details.caused_by) for details in told] == ["of another library"]
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(before)
+
+
 # Loaded by every Python process: the first read of each ROOT file in it fails.
 ONCE = """
 import builtins, errno, os
@@ -137,7 +159,8 @@ def test_a_run_over_a_file_system_that_fails_once_a_file_completes_and_says_so(t
         )
         assert done.returncode == 0, done.stderr
         reports.append(json.loads((Path(tmp_path) / f"out-{failing_files}" / "report.json").read_text()))
-        assert ("  retried   3 reads: " in done.stdout) == failing_files
+        assert "stamina" not in done.stderr, "retries are told once, in the report"
+        assert ("  retried   3 requests: " in done.stdout) == failing_files
     undisturbed, disturbed = reports
     assert disturbed["result_sha256"] == undisturbed["result_sha256"]
     assert (undisturbed["read_retries"], disturbed["read_retries"]) == (0, 3)

@@ -27,7 +27,7 @@ from vrecompute import reader, retries
 from vrecompute.errors import ChangedFile, CredentialError, TransientRead, UnreadableFile
 from vrecompute.execution.wholefile import digest_at
 from vrecompute.reader import handles, rawfile
-from vrecompute.remote import credentials, deadhosts, http, web
+from vrecompute.remote import credentials, deadhosts, fetch, http, web
 from vrecompute.remote.fetch import Limits, requests_of
 
 COLUMNS = ["run", "weight", "Muon_pt", "nMuon"]
@@ -182,6 +182,7 @@ def test_a_few_columns_move_few_bytes_in_few_requests_over_kept_connections(serv
         ("cut", UnreadableFile, "also when it was tried again"),
         ("to http://192.0.2.1/t.root", UnreadableFile, "leads to http://192.0.2.1, which is not encrypted"),
         ("to /t.root", UnreadableFile, "leads on and on"),
+        ("to https://127.0.0.1:182029/t.root", UnreadableFile, "the port '182029' is no number from 1 to 65535"),
     ],
 )
 def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
@@ -190,6 +191,17 @@ def test_each_failure_has_its_name_and_its_kind(server, lie, error, match):
         reader.inspect(f"{server.url}/t.root")
     assert type(raised.value) is error
     assert raised.value.file == f"{server.url}/t.root"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://127.0.0.1:182029/t.root", "root://127.0.0.1:-1//t.root", "s3://data/t.root?endpoint=https://[::1]:x/"],
+)
+def test_a_port_that_there_cannot_be_is_refused_and_not_tried_again(address):
+    retries = reader.count_retries()
+    with pytest.raises(UnreadableFile, match=r"the port '.*' is no number from 1 to 65535; correct the address"):
+        reader.inspect(address)
+    assert retries == []
 
 
 def test_two_servers_of_one_host_are_each_named(server, folder, monkeypatch):
@@ -217,6 +229,45 @@ def test_an_answer_that_is_cut_does_not_make_a_server_one_that_answers_one_range
     server.several = False
     source.read_ranges(pieces, into)
     assert http._one_by_one == {server.url}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_server_of_one_range_a_time_is_asked_again_for_the_one_that_failed_alone(server, folder, monkeypatch, known):
+    """Also at first contact, where it is found out in the middle of a request: each has six tries of its own."""
+    pieces = np.array([[40 * n, 40 * n + 9] for n in range(8)])
+    into, asked = np.empty(72, np.uint8), list[str]()
+    source = reader.look_at(f"{server.url}/t.root")
+    server.several = False
+    if known:
+        http.one_by_one(server.url)
+
+    def fails_five_times(path: str, ranges: str, number: int) -> str:
+        asked.append(ranges)
+        return "503" if "," not in ranges and asked.count(ranges) < 6 else ""
+
+    server.lie = fails_five_times
+    source.read_ranges(pieces, into)
+    content = (folder / "t.root").read_bytes()
+    assert into.tobytes() == b"".join(content[start:stop] for start, stop in pieces.tolist())
+    alone = [ranges for ranges in asked if "," not in ranges]
+    assert {ranges: alone.count(ranges) for ranges in alone} == {f"bytes={a}-{b - 1}": 6 for a, b in pieces.tolist()}
+    assert len(asked) - len(alone) == (0 if known else 1)
+
+
+def test_what_a_file_was_asked_for_is_not_asked_again_where_its_time_is_told_late(server, monkeypatch):
+    """A file without validators is asked for its time by WebDAV: that is a request with six tries of its own."""
+    server.etags, tries = False, list[str]()
+
+    def told_late(self: http.HttpSource, name: str) -> str:
+        tries.append(name)
+        if len(tries) < 6:
+            raise fetch.Passing(self.address, "is busy")
+        return "Mon, 05 Oct 2026 10:00:00 GMT"
+
+    monkeypatch.setattr(http.HttpSource, "_property", told_late)
+    source = reader.look_at(f"{server.url}/t.root")
+    assert source.stamp == (source.size, "Mon, 05 Oct 2026 10:00:00 GMT")
+    assert server.requests["/t.root"] == 1
 
 
 def test_a_host_that_is_not_there_or_not_encrypted_or_not_trusted(server, folder, monkeypatch):

@@ -96,6 +96,7 @@ def test_the_clock_that_is_wrong_is_told_by_how_much(ahead_s, word):
     [
         ("s3://runs/x?regio=eu", "no option 'regio'; did you mean 'region'"),
         ("s3:///x", "is no name of a bucket"),
+        ("s3://runs/x?endpoint=https://s3.example.org:182029", "the port '182029' is no number from 1 to 65535"),
         ("s3://runs/x?max_mb_per_s=0", "give a number of megabytes a second, 0.1 or more"),
         ("s3://runs/x?max_mb_per_s=nan", "give a number of megabytes a second"),
         ("s3://runs/x?max_mb_per_s=10MB", "give a number of megabytes a second"),

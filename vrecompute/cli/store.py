@@ -36,7 +36,11 @@ def store() -> None:
 @store.command()
 @store_options
 @click.option(
-    "--older-than", type=DurationType(), metavar="TIME", default=0, help="Only what was not used for so long, as 30d."
+    "--older-than",
+    type=DurationType(),
+    metavar="TIME",
+    default=0,
+    help="Only what was not used for so long, as 30d; never less than 7d.",
 )
 @click.option("--max-size", type=BytesType(), metavar="SIZE", help="Only until the store has this size: oldest first.")
 @click.option("--keep", multiple=True, metavar="RUN", help="Spare all finished chunks of RUN; may be repeated.")
@@ -61,6 +65,7 @@ def gc(
     """
     from vrecompute.client import Client
     from vrecompute.errors import StoreError
+    from vrecompute.execution.retention import YOUNGEST_S
 
     client = Client(site, store=store)
     found = client.unneeded(older_than_s=older_than, most_bytes=max_size, keep=keep)
@@ -78,6 +83,9 @@ def gc(
         table(["WHAT", "OBJECTS", "BYTES"], _by_kind(entries))
         what = "removed" if yes else "would be removed (add --yes)"
         click.echo(f"{bytes_text(size)} of {bytes_text(found.total_bytes)} {what}")
+        if 0 < older_than < YOUNGEST_S:
+            days = round(YOUNGEST_S / 86_400)
+            click.echo(f"what was used in the last {days} days stays, whatever --older-than says: runs may need it")
         for why in found.unread:
             click.echo(printable(f"{why}; nothing that this run might need is removed"))
         if max_size is not None and found.total_bytes - size > max_size:

@@ -28,6 +28,7 @@ from vrecompute.datasets.find_files import Here, There, all_of, find_files, is_p
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.plugins import serves, serving
+from vrecompute.ports import port_fault
 from vrecompute.sites.access import Access
 from vrecompute.sites.secrets import holds_secret
 
@@ -232,7 +233,7 @@ def _described(
     for place in filter(is_url, places):
         _check_scheme(place)
     for replica in (replica for several in replicas for replica in several):
-        _check_secret(replica)
+        _check_place(replica)
     others = iter(find_files(disk, [replica for several in replicas for replica in several]))
     sources: list[Source] = []
     for (sample, entry), (paths, description), several in zip(entries, find_files(disk, places), replicas, strict=True):
@@ -271,17 +272,19 @@ def _beside(folder: str, path: str) -> str:
     return urlunsplit(urlsplit(start)._replace(path=posixpath.join(urlsplit(start).path, path))) + mark + query
 
 
-def _check_secret(address: str) -> None:
-    """DatasetError, which does not show it, for an address that carries a secret: it would be written down."""
+def _check_place(address: str) -> None:
+    """DatasetError for an address that carries a secret, which is not shown, or a port that there cannot be."""
     if is_url(address) and holds_secret(address):
         raise DatasetError(
             f"an address of the scheme {address.partition(':')[0]!r} carries a secret, which would be written into "
             "plans and reports; remove it: tokens and keys are found where they are (docs/datasets.md)"
         )
+    if fault := port_fault(address):
+        raise DatasetError(f"{address}: {fault}")
 
 
 def _check_scheme(address: str) -> None:
-    _check_secret(address)
+    _check_place(address)
     scheme = address.partition(":")[0]
     if not (is_url(address) and serves(scheme)):
         raise DatasetError(

@@ -65,11 +65,12 @@ class Explanation:
     earlier run measured a rate or no source is known. Bytes are of the declared columns, in the `chunks_new` that are
     to be computed. At most `chunks_in_doubt` of these are in the store after all: their files are like earlier ones,
     and the run compares the data first. `links` are those bytes by link, that of each source's first
-    address. Where the run would compute nothing, `stops` says why. `why` says what changed
-    since an earlier run whose chunks would else be reused. `not_looked` says why files elsewhere were not seen.
+    address; heads of files, gaps between columns, and samples that prove a file's content come besides. Where the run
+    would compute nothing, `stops` says why. `why` says what changed since an earlier run whose chunks would else be
+    reused. `not_looked` says why files elsewhere were not seen.
     `credentials` says which would end before the run does.
     `shares` is how many jobs compute a part each; 0 where workers get tasks as they go. `trees` say which are read of
-    files that hold several.
+    files that hold several. `rate_of` is the run that `seconds` are estimated from, where its code was another.
     """
 
     dataset: tuple[str, ...]
@@ -94,6 +95,7 @@ class Explanation:
     credentials: tuple[str, ...] = ()
     shares: int = 0
     trees: tuple[str, ...] = ()
+    rate_of: str = ""
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -108,6 +110,8 @@ class Explanation:
             to_read = f"nothing: {self.stops}"
         rate = "unknown: no run in this store has measured a rate of this analysis yet"
         time = rate if self.seconds is None else f"about {self.seconds:.0f} s on {self.threads} threads"
+        if self.seconds and self.rate_of:
+            time += f", at the speed of run {self.rate_of}, whose code was another"
         rows = [
             *_listed("dataset", self.dataset),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
@@ -120,7 +124,11 @@ class Explanation:
             ("to read", self._known(to_read)),
             *_listed(
                 "moves",
-                tuple(f"{bytes_text(size)} from {link}" for link, size in self.links.items() if link != "file://"),
+                tuple(
+                    f"{bytes_text(size)} of columns from {link}; heads of files and gaps between columns come besides"
+                    for link, size in self.links.items()
+                    if link != "file://"
+                ),
             ),
             ("memory", f"about {bytes_text(self.memory_bytes)} a worker"),
             ("time", time if self.seconds is None and self._known_sources else self._known(time)),
@@ -229,7 +237,7 @@ def explain(
     left = np.zeros(plan.chunks, dtype=bool) if tally.must_stop else ~collector.have
     unproved = {source.proof for source in memory.unproved} if settings.reuse else set()
     doubted = left & np.array([s.proof in unproved for s in plan.sources], dtype=bool)[plan.table[:, 0]]
-    rate = _measured_rate(store, manifest.analysis)
+    rate, rate_of = _measured_rate(store, manifest)
     new = plan.table[left]
     # more than there are chunks have nothing to do
     most = manifest.shares * site.workers.cores or SiteLimits(site).workers(workers) * site.workers.threads
@@ -261,25 +269,26 @@ def explain(
         threads=threads,
         seconds=seconds,
         script=script,
-        why=why_anew(store, manifest, analysis, plan, len(new) + unknown, 0 if unknown else plan.chunks),
+        why=why_anew(store, manifest, analysis, plan, len(new), unknown),
         bad=bad,
         not_looked=not_looked,
         links=links,
         credentials=tuple(short_lived(store, manifest.dataset, time.time() + ends, of).values()),
         shares=manifest.shares,
         trees=chosen_trees(plan),
+        rate_of=rate_of,
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
 
 
-def _measured_rate(store: Store, analysis: str) -> float | None:
-    """Events per second and core of the latest run of this analysis in the store."""
+def _measured_rate(store: Store, manifest: Manifest) -> tuple[float | None, str]:
+    """Events per second and core of the latest run of this analysis in the store, and its name if its code differs."""
     for run in reversed(store.children("runs")):
         try:
             ended, _ = outcomes(store, run)
         except StoreError:
             continue
         for summary in (e.outcome.summary for e in ended):
-            if summary.analysis.name == analysis and summary.events_per_s_per_core:
-                return summary.events_per_s_per_core
-    return None
+            if summary.analysis.name == manifest.analysis and summary.events_per_s_per_core:
+                return summary.events_per_s_per_core, "" if summary.analysis.digest == manifest.code else run
+    return None, ""

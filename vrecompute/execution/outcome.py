@@ -237,9 +237,9 @@ class Tally:
             self.add_time(stage, seconds)
         self.traffic.add(counts.links)
 
-    def retried(self, reads: Sequence[str]) -> None:
-        """Reads that were tried again, each by its file and reason."""
-        self.retries += reads
+    def retried(self, requests: Sequence[str]) -> None:
+        """Requests for files, or to the store, that were made again, each with the reason."""
+        self.retries += requests
 
     def read_elsewhere(self, replicas: Sequence[str]) -> None:
         """Replicas that were read for others, each with the reason."""

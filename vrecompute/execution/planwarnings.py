@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,18 @@ def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
                 f"sample {sample.name!r}: momenta are in MeV, and analysis {analysis.name!r} reads them unconverted; "
                 "list their columns in `momenta` to have them in GeV, or set `reads_unit`"
             )
-    return warnings
+    return warnings + list(_unitless(files, plan, analysis))
+
+
+def _unitless(files: Mapping[str, Sequence[PlannedSource]], plan: Plan, analysis: Analysis) -> Iterator[str]:
+    """Momenta in samples whose unit nobody gives: what is in MeV would pass for a thousand times as much."""
+    samples = [name for name in files if plan.sample(name).unit is None]
+    given = {column for name in samples for source in files[name] for column in source.reading.given}
+    if columns := [] if analysis.reads_unit else [name for name in analysis.momenta if name in given]:
+        yield (
+            f"the dataset gives no unit of momenta for {_some(list(map(repr, samples)))}, and {_some(columns)} "
+            f"{'is' if len(columns) == 1 else 'are'} taken to be in GeV; write `unit: GeV` or `unit: MeV` in its YAML"
+        )
 
 
 def chosen_trees(plan: Plan) -> tuple[str, ...]:

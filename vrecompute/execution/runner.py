@@ -275,7 +275,7 @@ class Runner:
         return np.ones(plan.chunks, dtype=bool)
 
     def _explain_recomputed(self, plan: Plan, missing: int) -> None:
-        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing, plan.chunks)
+        self.tally.recomputed = why_anew(self.store, self.manifest, self.analysis, plan, missing)
 
     def _merged(self, plan: Plan, collector: Collector) -> dict[str, Result]:
         try:

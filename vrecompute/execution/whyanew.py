@@ -27,11 +27,12 @@ def why_anew(
     analysis: Analysis,
     plan: Plan,
     missing: int,
-    total: int,
+    unknown: int = 0,
 ) -> str:
-    """In a sentence, what made `missing` of `total` chunks new; empty where no earlier run tells, or nothing changed.
+    """In a sentence, what made `missing` chunks of the plan new; empty where no earlier run tells, or nothing changed.
 
-    A file that was another one for the earlier run is named, and what it read that no key holds.
+    Of `unknown` files that are not in the plan nothing is said: their chunks may be stored by what they hold. A file
+    that was another one for the earlier run is named, and what it read that no key holds.
 
     "cuts changed (LIMIT_GEV), pt_min_gev 20 -> 30 since run ...: 8 of 8 chunks are computed anew"
     "cuts.ini is read at cuts.py:12, inside process: 8 of 8 chunks are computed anew"
@@ -44,7 +45,8 @@ def why_anew(
     reads = [told.partition(";")[0] for told in (*manifest.unnamed, *stored_reads(store, plan.work, previous.run))]
     reasons = [f"{', '.join(changes)} since run {previous.run}"] if changes else []
     reasons += [_some(reads)] if reads else []
-    number = f"{missing} of {total} chunks are" if total else "all chunks are"
+    those = "chunks of files that are known are" if unknown else "chunks are"
+    number = f"{missing} of {plan.chunks} {those}"
     return f"{'; '.join(reasons)}: {number} computed anew" if reasons else ""
 
 

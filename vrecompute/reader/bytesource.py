@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vrecompute.errors import UnreadableFile
 from vrecompute.plugins import serving
+from vrecompute.ports import port_fault
 from vrecompute.reader.localfile import LocalFile
 
 __all__ = ["ByteSource", "Stamp", "link_of", "look_at", "scheme_of"]
@@ -69,6 +70,8 @@ def look_at(address: str) -> ByteSource:
     scheme = scheme_of(address)
     if not scheme:
         return LocalFile.look(address)
+    if fault := port_fault(address):
+        raise UnreadableFile(address, fault)
     if (serve := serving(scheme)) is None:
         raise UnreadableFile(
             address, f"sources of the scheme {scheme!r} cannot be read here; install the package that serves them"

@@ -128,7 +128,7 @@ class HttpSource:
         finally:
             leave(response)
         fetched(self.link, 1)
-        if not self._validators and (changed := self._property("getlastmodified")):
+        if not self._validators and (changed := patiently(partial(self._property, "getlastmodified"))):
             self._validators = {"getlastmodified": changed}
 
     def _property(self, name: str) -> str:
@@ -148,15 +148,18 @@ class HttpSource:
         return found[1].strip() if found else ""
 
     def _fetch(self, request: list[Piece], into: NDArray[np.uint8]) -> None:
-        """Fill `into` with the pieces of one request."""
-        if len(request) > 1 and self.link not in _one_by_one:
+        """Fill `into` with the pieces of one request, or of as many as there are pieces, each tried again by itself."""
+        if len(request) == 1:
+            self._transfer(request, into.data)
+            return
+        if self.link not in _one_by_one:
             try:
                 self._transfer(request, into.data)
                 return
             except _OneByOne:
                 one_by_one(self.link)
         for piece in request:
-            self._transfer([piece], into.data)
+            patiently(partial(self._transfer, [piece], into.data))
 
     def _transfer(self, request: list[Piece], into: memoryview) -> None:
         response = self._ask(",".join(f"{piece.start}-{piece.stop - 1}" for piece in request))

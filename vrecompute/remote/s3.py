@@ -57,7 +57,7 @@ class S3Source(http.HttpSource):
     def entries(folder: str) -> list[tuple[str, bool]]:
         """Names in a folder, and whether each is a folder itself. Raises UnreadableFile."""
         connection, prefix = _place(folder)
-        found = patiently(partial(_listed, folder, connection, prefix))
+        found = _listed(folder, connection, prefix)
         if not found:
             raise UnreadableFile(folder, f"{link_of(folder)} holds nothing there")
         return found
@@ -141,7 +141,7 @@ def _listed(folder: str, connection: S3Connection, prefix: str) -> list[tuple[st
     while True:
         what = {"Prefix": start, "Delimiter": "/", **more}
         ask = partial(connection.ask_once, "reading it", "list_objects_v2", **what)
-        said = _asked(folder, connection, ask)
+        said = patiently(partial(_asked, folder, connection, ask))
         found += [(item["Prefix"][len(start) :].rstrip("/"), True) for item in said.get("CommonPrefixes", ())]
         found += [(item["Key"][len(start) :], False) for item in said.get("Contents", ()) if item["Key"] != start]
         if not said.get("IsTruncated"):

@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
+from vrecompute.ports import port_fault
 from vrecompute.remote.credentials import bearer_token, usable, why_none, x509_proxy
 from vrecompute.remote.deadhosts import reaching
 from vrecompute.remote.fetch import Passing, Unreached
@@ -139,6 +140,8 @@ def _is_silence(error: Exception) -> bool:
 
 
 def _asked(address: str, method: str, url: str, headers: Mapping[str, str], manner: Manner) -> BaseHTTPResponse:
+    if fault := port_fault(url):
+        raise UnreadableFile(address, f"{link_of(url)}: {fault}")
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     if not secure and not (parts.scheme == "http" and _is_allowed(url)):

@@ -143,10 +143,11 @@ class RunSummary:
 
     `time_s` is wall time by stage; names that begin with `task-` are times inside tasks, summed over all workers.
     `bytes` are those of the declared columns on disk, in the chunks that were computed. `recomputed` says what made
-    chunks be computed again that an earlier run had. `read_retries` counts reads that failed and were
-    tried again, `retried` names some, with file and reason. `links` are what was read of sources over each link, from
-    preflight on, with what is read besides the columns: heads of files, gaps between baskets, checksums. `labels` are
-    the user's own words for the run. `trees` are sentences about those that were read of files with several.
+    chunks be computed again that an earlier run had. `read_retries` counts requests that failed in passing and were
+    made again, reads of files and what a store is asked; `retried` names some, with the reason. `links` are what was
+    read of sources over each link, from preflight on, with what is read besides the columns: heads of files, gaps
+    between baskets, checksums. `labels` are the user's own words for the run. `trees` are sentences about those that
+    were read of files with several.
     `limits_given` are what made a `test` of a run (`max_events`, `max_files`, of each sample): its numbers are of
     no use but to see that the analysis works. `provenance`: `date`, `user`, `command`, and `commit` of the analysis.
     """
@@ -315,8 +316,8 @@ def summary_text(summary: RunSummary, *, most: int = 12) -> str:
     if s.recomputed:
         lines.append(f"  anew      {s.recomputed}")
     if s.read_retries:
-        reads = "read" if s.read_retries == 1 else "reads"
-        lines.append(f"  retried   {count_text(s.read_retries)} {reads}: {printable(s.retried)}")
+        requests = "request" if s.read_retries == 1 else "requests"
+        lines.append(f"  retried   {count_text(s.read_retries)} {requests}: {printable(s.retried)}")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in s.stages.items() if seconds >= 0.05)
     rate = f"; {count_text(round(s.events_per_s_per_core))} events/s per core" if s.events_per_s_per_core else ""
     lines.append(f"  columns   {bytes_text(s.bytes)} on disk{rate}")

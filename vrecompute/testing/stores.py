@@ -142,16 +142,18 @@ class StoreContract:
     def test_files_go_in_and_come_out_whole(self, store: Store, tmp_path: Path) -> None:
         """By the same names as bytes; one that is not what was asked for leaves nothing behind."""
         data = random.Random(0).randbytes(3_000_000)
-        (tmp_path / "in").write_bytes(data)
-        assert store.put_file("files/x", tmp_path / "in")
-        assert not store.put_file("files/x", tmp_path / "in")
-        store.get_file("files/x", tmp_path / "out", sha256=sha256_of(data))
-        assert (tmp_path / "out").read_bytes() == data == store.get("files/x")
+        folder = tmp_path / "files of the test"  # the store may lie beside it
+        folder.mkdir()
+        (folder / "in").write_bytes(data)
+        assert store.put_file("files/x", folder / "in")
+        assert not store.put_file("files/x", folder / "in")
+        store.get_file("files/x", folder / "out", sha256=sha256_of(data))
+        assert (folder / "out").read_bytes() == data == store.get("files/x")
         with pytest.raises(DamagedObject):
-            store.get_file("files/x", tmp_path / "wrong", sha256=sha256_of(_GOOD))
+            store.get_file("files/x", folder / "wrong", sha256=sha256_of(_GOOD))
         with pytest.raises(AbsentObject):
-            store.get_file("files/absent", tmp_path / "wrong")
-        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"in", "out"}
+            store.get_file("files/absent", folder / "wrong")
+        assert {path.name for path in folder.iterdir()} == {"in", "out"}
 
     def test_listings_tell_names_children_sizes_and_times(self, store: Store) -> None:
         """Sorted, below the prefix and nothing beside it."""
