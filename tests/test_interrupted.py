@@ -124,7 +124,7 @@ def test_a_stop_of_a_notebook_costs_nothing_and_a_cell_that_makes_a_client_may_b
         assert workers_below(kernel.pid) == first
 
         # a Client that is replaced while its run goes on keeps its workers until that has ended
-        slow = "run = client.run('sums.py', 'e.root', sleep_s=0.15, chunk_bytes=1, task_chunks=1)\n"
+        slow = "run = client.run('sums.py', 'e.root', sleep_s=0.5, chunk_bytes=1, task_chunks=1)\n"
         replace = "client = Client(workers=1, store='notebook'); print(len(client.dask.nthreads()))"
         assert kernel.run(slow + replace).split() == ["1"]
         assert len(workers_below(kernel.pid)) == 2
