@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "canonical", "expression_of", "find", "keep", "kept", "rebuilt", "syntax_of"]
+__all__ = ["Found", "canonical", "expression_of", "find", "keep", "kept", "line_of", "rebuilt", "syntax_of"]
 
 Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # `from __future__` statements of the text, which a compiled function remembers.
@@ -98,6 +98,11 @@ def rebuilt(file: str, text: str, flags: int, name: str, place: int) -> CodeType
             _found[id(made)] = (made, Found(file, text, node, place))
             return made
     raise ValueError(f"{file} does not define {name!r} in Python {sys.version.split()[0]}")
+
+
+def line_of(node: ast.AST) -> int:
+    """The line of a node of a function's text; lambdas have numbers that tell those of one line apart."""
+    return getattr(node, "lineno", 0) & _LINES
 
 
 def canonical(value: Any) -> Any:

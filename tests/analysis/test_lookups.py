@@ -132,3 +132,11 @@ def test_the_names_of_a_module_that_is_used_as_a_whole_count_and_travel(value, w
             run = client.run(analysis, events)
             assert run.result(timeout_s=120)["events"].counters == {"n": cut}
             assert run.report().chunks.reused == 0
+
+
+def test_the_line_of_a_lambda_is_told():
+    line = sys._getframe().f_lineno + 1
+    one, other = lambda events: len(events), lambda events: globals().get("CUT", 0)
+    assert not code_of(one).unnamed
+    with pytest.raises(UsageError, match=rf"^test_lookups\.py:{line} looks names up in globals\(\), "):
+        code_of(other)

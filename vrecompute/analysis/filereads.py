@@ -21,7 +21,7 @@ from typing import Any
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.errors import UsageError
-from vrecompute.sourcetext import Found
+from vrecompute.sourcetext import Found, line_of
 
 __all__ = ["ENVIRONMENT_READ", "Reads"]
 
@@ -140,7 +140,7 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
 
 def _line(found: Found, node: ast.AST) -> str:
     place = Path(found.file).name
-    return place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{getattr(node, 'lineno', 0)}"
+    return place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{line_of(node)}"
 
 
 class _Function:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
@@ -62,10 +63,16 @@ def _attribute(module: ModuleType, name: str) -> Any:
     return None
 
 
+def _is_users(module: ModuleType) -> bool:
+    """Whether a module is the user's, also where it was sent."""
+    sent = sys.modules.get(module.__name__) is not module
+    return is_user(module.__name__, getattr(module, "__file__", None), dynamic=sent)
+
+
 def _described(module: ModuleType, name: str, value: Any) -> Any:
     """What is compared of a member; None where nothing is."""
     top, last = module.__name__.partition(".")[0], module.__name__.rpartition(".")[2]
-    if top in _SYSTEM or last in _SETTINGS or name.startswith("_") or is_user(module.__name__):
+    if top in _SYSTEM or last in _SETTINGS or name.startswith("_") or _is_users(module):
         return None
     if type(value) in (bool, int, float, complex, str) or isinstance(value, np.number):
         return [type(value).__name__, repr(value)]
@@ -75,7 +82,7 @@ def _described(module: ModuleType, name: str, value: Any) -> Any:
         found = sourcetext.find(value.__code__)
         text = None if found is None else sourcetext.canonical(found.node)
         return ["function", label_of(str(value.__module__)), value.__qualname__, text]
-    if type(value).__module__ == "__main__" or is_user(type(value).__module__):
+    if is_user(of := type(value).__module__, dynamic=of not in sys.modules):
         return ["object", label_of(type(value).__module__), type(value).__qualname__]
     if top in _NUMERICAL and callable(value) and (called := getattr(value, "__name__", None)) != name:
         return ["named", called]
