@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 # How long a scheduler may take to answer for the first time.
 _CONNECT_S = 30.0
 # How long a worker may take to say what it has done to libraries; one that is silent refuses the run itself.
-_ANSWER_S = 10.0
+_ANSWER_S = 5.0
 _WANTED = "give a Dask cluster, a distributed.Client or the address of a scheduler, such as tcp://10.0.0.1:8786"
 
 
@@ -84,11 +84,11 @@ class GivenDask(Cluster):
 
         Workers of ours would be begun anew. These are not: what their owner has on them would be lost.
         """
-        others = {
-            worker: done
-            for worker, done in ask_workers(self._client, done_here, timeout_s=_ANSWER_S).items()
-            if done and effects not in done
-        }
+        try:
+            answers = ask_workers(self._client, done_here, timeout_s=_ANSWER_S)
+        except OSError:  # its scheduler went since it was last heard: the Runner says so
+            return
+        others = {worker for worker, done in answers.items() if done and effects not in done}
         if others:
             worker = min(others)
             raise UsageError(
