@@ -46,7 +46,7 @@ def plan_warnings(plan: Plan, analysis: Analysis) -> list[str]:
 
 
 def _unitless(files: Mapping[str, Sequence[PlannedSource]], plan: Plan, analysis: Analysis) -> Iterator[str]:
-    """Momenta in samples whose unit nobody gives: what is in MeV would pass for a thousand times as much."""
+    """Momenta in samples without a unit: what is in MeV would pass for a thousand times as much."""
     samples = [name for name in files if plan.sample(name).unit is None]
     given = {column for name in samples for source in files[name] for column in source.reading.given}
     if columns := [] if analysis.reads_unit else [name for name in analysis.momenta if name in given]:
