@@ -365,9 +365,6 @@ MUTANTS = {
         ChangesEnds,
         BecomesNodeFail,
     ],
-    "test_a_status_says_which_attempt_it_is_of": [
-        CountsNoAttempts,
-    ],
     "test_what_would_be_said_to_a_submission_is_said_without_one": [
         SubmitsDryRuns,
     ],
@@ -398,6 +395,7 @@ MUTANTS = {
     ],
     "test_a_command_out_of_time_goes_on_in_another_attempt": [
         type("NoRerun", (Right,), {"requeue": ""}),
+        CountsNoAttempts,
         scripts(
             "SpendsSecrets",
             lambda text: text.replace('if [ "$code" = 75', 'rm -r "$VRECOMPUTE_SECRETS"; if [ "$code" = 75'),

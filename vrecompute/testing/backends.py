@@ -33,7 +33,7 @@ from vrecompute.testing.queues import QueueContract
 __all__ = ["BackendContract"]
 
 # How long an array whose jobs have all ended may be looked for, where the system lists those that ended.
-_GONE_S = 60.0
+_GONE_S = 40.0
 
 
 class BackendContract(JobContract, QueueContract, LeftoverContract, ClusterContract, ProbeContract):

@@ -1,6 +1,6 @@
 """Jobs on this machine: a script in a new folder, run in a new session, which outlives its client.
 
-The folder is the native id, and what is in it is all there is to know: `script`, `pid`, `output`, and
+The folder is the native id, and what is in it is all there is to know: `script`, `pid`, `output`, `attempt`, and
 `status` once it ended. A job whose process is gone and that left no status was killed. One that may be requeued is
 started again, with its whole walltime, where its command ran out of time and came further.
 """
@@ -19,6 +19,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vrecompute.batch.contract import Backend, Cluster, Job, JobId, JobStatus, State, SubmitError
@@ -74,6 +75,7 @@ class LocalJobs(Backend):
             "attempts=0",
             "while",
             '  export VRECOMPUTE_ATTEMPT="$attempts"',
+            '  echo "$attempts" > attempt.tmp && mv attempt.tmp attempt',
             "  attempts=$((attempts + 1)) began=$(date +%s)",
             f'  export {BEGAN}="$began" {ENDS}="$((began + {job.walltime_s}))"',
             f"  timeout --kill-after=10 {job.walltime_s} {command}",
@@ -179,6 +181,13 @@ class LocalJobs(Backend):
         return [sys.executable, "-P", "-m", "vrecompute_backends.local.allocation", *shape, "--", *command]
 
     def _status(self, job_id: JobId) -> JobStatus:
+        status = self._state(job_id)
+        try:  # read last: an end is that of the attempt which was begun before it
+            return replace(status, attempt=int((self._spool / job_id / "attempt").read_text()))
+        except (OSError, ValueError):
+            return status
+
+    def _state(self, job_id: JobId) -> JobStatus:
         folder = self._spool / job_id
         if not (folder / "pid").exists():
             return JobStatus(State.UNKNOWN)
