@@ -119,8 +119,7 @@ class ShareJobs(Detached):
     ) -> JobId:
         """Submit all shares at once; the id of the first. SubmitError where the batch system refuses them."""
         del workers
-        again = dict.fromkeys(range(self.manifest.shares), _FIRST)
-        self._hand_in(again, walltime_s, 0, 0, analysis)
+        self._hand_in(dict.fromkeys(range(self.manifest.shares), _FIRST), walltime_s, 0, 0, analysis)
         return self.ids()[0]
 
     def settle(self) -> list[JobId]:
@@ -141,8 +140,7 @@ class ShareJobs(Detached):
 
     def status(self) -> JobStatus:
         """What the batch system says of the latest job of each share, together."""
-        polled = self._polled()
-        status = together(list(polled.values()))
+        status = together(list(self._polled().values()))
         if not status.state.terminal:
             return status
         if cancel_requested(self.store, self.manifest.run):

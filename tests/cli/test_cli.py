@@ -238,8 +238,9 @@ def test_a_beginning_that_fits_several_runs_is_a_usage_error(vrecompute, tmp_pat
 
 
 def test_a_missing_column_is_one_line_for_all_files_and_preflight_counts_what_it_has(
-    vrecompute, analysis, muons, tmp_path
+    vrecompute, analysis, muons, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("vrecompute.cli.follow._LOOK_S", 0.005)  # three small files are soon opened
     (tmp_path / "mine.py").write_text(analysis.read_text().replace('"Muon_eta", ', '"Muon_eta", "Muon_quality", '))
     ended = vrecompute("run", "mine.py", muons, "--workers", 1)
     assert ended.code == 4

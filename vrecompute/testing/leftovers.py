@@ -86,7 +86,7 @@ class LeftoverContract(Suite):
         said = backend.logs(job_id)
         beats = [float(line.split()[1]) for line in said.splitlines() if re.fullmatch(r"beat [0-9.]+", line)]
         ends = float(said.partition("ends ")[2].split()[0])
-        assert beats[-1] >= ends - _EARLY_S, f"it was ended {ends - beats[-1]:.0f} s before what it was told"
+        assert beats[-1] >= ends - _EARLY_S, f"it was ended {ends - beats[-1]:.0f} s before the time that it had"
         if isinstance(backend, QueueBackend):
             assert self._secrets(backend) <= before
             self._no_file(backend, said, "late")

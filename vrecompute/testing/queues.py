@@ -222,7 +222,7 @@ class QueueContract(Suite):
         with monkeypatch.context() as patch, contextlib.suppress(Unavailable):
             patch.setattr(queue.access, "run", lambda *given, **options: refusal)
             answer = queue.ask_about([job_id])
-            assert not answer.gone, "nobody said that the job is gone"
+            assert not answer.gone, "the question failed, and the job is called gone"
             assert answer.instead or answer.silent or answer.records, "a query that failed is an answer"
         backend.cancel([job_id])
 
