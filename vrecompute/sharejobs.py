@@ -50,8 +50,7 @@ __all__ = ["ShareJobs", "jobs_of", "number_of_shares"]
 
 # So many ends that are charged to a share give it up; so do so many submissions in a row that made no part.
 _DEATHS, _IDLE = 3, 3
-# So many jobs of a share that ended well and left nothing: what they make does not come here, and would not again.
-_EMPTY = 2
+_EMPTY = 2  # and jobs that ended well and left nothing: what they make would not come here the next time either
 # How long a store may take to show what a job wrote that ended well, and a client to submit what it said it would.
 _LAG_S, _CLAIM_S = 70.0, 600.0
 # How long a site may not give what jobs brought back.
@@ -62,8 +61,7 @@ _ADVICE = {
 }
 _NOTHING_BACK = "the driver of site {site!r} brings back nothing that jobs make; run it live, or mend the driver"
 _NOTHING_HERE = (
-    "what they write to the store is not seen here: set `store.workers_reach: false` for site {site!r} where jobs see "
-    "another folder under this address, or look at `vrecompute runs logs`"
+    "what they write is not seen here: set `store.workers_reach: false` if jobs of site {site!r} see another folder"
 )
 
 
