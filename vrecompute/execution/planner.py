@@ -139,6 +139,7 @@ class Planner:
                 self.walltime.not_opened(self.manifest.dataset.name, opened, len(sources))
             self.watch.report(stage="preflight", sources_total=len(sources), sources_done=opened)
 
+        self.watch.report(stage="preflight", sources_total=len(sources), sources_done=0)
         # Dask takes equal names for equal tasks: each round over the sources has its own.
         label = f"preflight-{context.work[:8]}-{len(context.optional)}"
         ended = self._spread(label, preflight, context, batches, looking, packed)
