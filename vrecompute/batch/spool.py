@@ -117,8 +117,9 @@ class Spool:
         """Copies of the job were taken under these ids, in their order: what is theirs, also for other processes."""
         owned = self._folders(job, len(ids))
         for job_id, folder in zip(ids, owned or [""] * len(ids), strict=True):
-            if folders := [folder] * bool(folder) + [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers):
-                self._secrets[job_id] = folders
+            # also of a job without any: then nothing is looked for
+            made = [f"{self.path}/secrets-tls-{job_id}"] * bool(job.workers)
+            self._secrets[job_id] = [folder] * bool(folder) + made
         if owned:
             with contextlib.suppress(Unavailable):
                 pairs = (f"{folder} {job_id}\n" for folder, job_id in zip(owned, ids, strict=True))
