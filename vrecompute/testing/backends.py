@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 
-from vrecompute.batch.contract import Backend
+from vrecompute.batch.contract import Backend, JobId, State
 from vrecompute.testing.clusters import ClusterContract
 from vrecompute.testing.jobs import JobContract
 from vrecompute.testing.leftovers import LeftoverContract
@@ -34,6 +34,8 @@ __all__ = ["BackendContract"]
 
 # How long an array whose jobs have all ended may be looked for, where the system lists those that ended.
 _GONE_S = 40.0
+# Of a job of this suite.
+_MOST_COPIES = 3
 
 
 class BackendContract(JobContract, QueueContract, LeftoverContract, ClusterContract, ProbeContract):
@@ -43,9 +45,20 @@ class BackendContract(JobContract, QueueContract, LeftoverContract, ClusterContr
         """The last test: what went on would be charged to who tried the driver."""
         queue = self.queue(backend)
         backend.cancel([backend.submit(self.job("sleep", "300", name="left-over"))])
-        copies = [] if queue.array else [f"-{index}" for index in range(3)]
+        copies = [] if queue.array else [f"-{index}" for index in range(_MOST_COPIES)]
         names = [name + end for name in sorted({*self._names, "vre-probe"}) for end in ("", *copies)]
         deadline = time.monotonic() + self.patience_s + _GONE_S
-        while left := {name: found for name in names if (found := queue.named(name))}:
+
+        def go_on(name: str) -> list[JobId]:
+            """An array is listed for a while after its end, by an id that is no job's: its copies tell."""
+            found = queue.named(name)
+            return [i for i in found if not queue.array or self._goes_on(backend, [i, *queue.copies(i, _MOST_COPIES)])]
+
+        while left := {name: found for name in names if (found := go_on(name))}:
             assert time.monotonic() < deadline, f"jobs of the suite are still in the queue: {left}"
             time.sleep(1)
+
+    def _goes_on(self, backend: Backend, ids: list[JobId]) -> bool:
+        """Whether one of them does, or the system says nothing of any."""
+        states = {status.state for status in backend.poll(ids).values()} - {State.UNKNOWN}
+        return not states or not all(state.terminal for state in states)
