@@ -317,6 +317,7 @@ def test_a_store_that_is_a_file_is_refused_by_every_command(site, tmp_path, caps
     (tmp_path / "store").write_text("no store")
     given = {"run": [str(site.place / "kept.py"), site.files], "runs list": []}
     given |= {"run --detach": given["run"], "explain": given["run"], "runs result": ["r", "--out", str(tmp_path / "o")]}
+    given |= {"runs compare": ["r", "r"]}
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), *given.get(command, ["r"]), "--store", f"{tmp_path}/store{below}"])
     assert ended.value.code == 2

@@ -342,7 +342,7 @@ MUTANTS = {
         Unquoted,
     ],
     "test_secret_files_are_private_and_gone_afterwards": [
-        scripts("KeepsSecrets", without("^trap")),
+        type("KeepsSecrets", (KeepsSecretsOfTheKilled, scripts("", without("^trap"))), {}),
         scripts("OpensSecrets", lambda text: text.replace("\ntrap", '\nchmod 755 "$VRECOMPUTE_SECRETS"\ntrap')),
     ],
     "test_a_job_is_found_by_its_name": [

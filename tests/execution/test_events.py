@@ -312,7 +312,7 @@ def test_a_sum_of_weights_that_is_zero_or_not_of_the_histograms(client, spectrum
     told = client.run(spectrum, given).report(timeout_s=60)
     assert (told.status, told.samples[0].scale) == ("complete", None)
     assert "the analysis does not read 'w'" in told.samples[0].unscaled_because
-    given = dataset(tmp_path, weight="w", cross_section_pb=1.0, sum_of_weights=-5.0)
+    given = dataset(tmp_path, weight="w", cross_section_pb=1.0, sum_of_weights=-5.0, unit="GeV")
     Path(spectrum).write_text(WEIGHTED)
     told = client.run(spectrum, given).report(timeout_s=60)
     assert told.samples[0].scale == -200.0
@@ -330,7 +330,7 @@ def test_another_number_of_events_than_was_said_is_an_error(client, spectrum, tm
 
 def test_a_file_without_events_is_a_warning_unless_events_were_promised(client, spectrum, tmp_path):
     write(tmp_path / "a.root", 0)
-    told = client.run(spectrum, dataset(tmp_path)).report(timeout_s=60)
+    told = client.run(spectrum, dataset(tmp_path, unit="GeV")).report(timeout_s=60)
     assert told.status == "complete"
     assert told.warnings == (f"{tmp_path / 'a.root'} holds no events",)
     files = [{"path": "a.root", "entries": 5}]

@@ -84,6 +84,8 @@ def _described(module: ModuleType, name: str, value: Any) -> Any:
         return ["function", label_of(str(value.__module__)), value.__qualname__, text]
     if is_user(of := type(value).__module__, dynamic=of not in sys.modules):
         return ["object", label_of(type(value).__module__), type(value).__qualname__]
+    if isinstance(value, type):  # many have two names, as numpy.bool_
+        return None
     if top in _NUMERICAL and callable(value) and (called := getattr(value, "__name__", None)) != name:
         return ["named", called]
     return None
