@@ -164,7 +164,7 @@ class JobContract(Suite):
         ids = backend.submit_many(self.python(read, secret_files={"key": b"s3cr3t"}), 2)
         self.until(backend, ids, lambda s: s.state.terminal)
         logs = [backend.logs(i) for i in ids]
-        assert ["key s3cr3t" in log for log in logs] == [True, True], logs
+        assert ["key s3cr3t" in log for log in logs] == [True, True], (ids, logs, backend.poll(ids))
 
     def test_a_running_job_shows_its_log_and_for_how_long_it_runs(self, backend: Backend) -> None:
         """It can be seen how far it came, and since when; a system that does not count the time says None."""

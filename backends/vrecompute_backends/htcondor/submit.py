@@ -18,29 +18,32 @@ __all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
 
 #: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
 #: with secrets, or in a container, whose script HTCondor reads only when it starts, says which they are. Those of
-#: clusters that are in the queue no more go first, since the client that would delete them may have been killed. Notes
-#: are looked at before the queue is: what is in both is alive.
+#: clusters that are in the queue no more go first, since the client that would delete them may have been killed, unless
+#: this job brings the same. Notes are looked at before the queue is: what is in both is alive.
 _SUBMIT = r"""
 cd -- "$1" && umask 077 || exit 1
+kept=
+trap '[ -n "$kept" ] || rm -f -- "$2"' EXIT
+cat > "$2" && chmod 700 "$2" || exit 1
+secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
 note=condor-$(hostname)-
 notes=$(ls | grep "^$note[0-9]*[.]sent$")
 if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
   for name in $notes; do
     cluster=${name#"$note"}
     printf '%s\n' "$queued" | grep -qx "${cluster%.sent}" && continue
-    read -r folder script < "$name" && rm -rf -- "secrets-${folder#secrets-}"-* ${script:+"vre-${script#vre-}"}
+    if read -r folder script < "$name"; then
+      [ "$folder" = "$secrets" ] || rm -rf -- "secrets-${folder#secrets-}"-*
+      [ -z "$script" ] || rm -f -- "vre-${script#vre-}"
+    fi
     rm -f -- "$name"
   done
 fi
-kept=
-trap '[ -n "$kept" ] || rm -f -- "$2"' EXIT
-cat > "$2" && chmod 700 "$2" || exit 1
 taken=$(
   { sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
     condor_submit -terse -
 ) || exit $?
 printf '%s\n' "$taken"
-secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
 cluster=$(printf '%s\n' "$taken" | sed -n 's/^\([0-9][0-9]*\)[.][0-9].*/\1/p')
 [ -n "$cluster" ] || exit 0
 ! grep -q "^$3container_image = " "$2" || kept=$2
