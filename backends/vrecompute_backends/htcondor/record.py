@@ -5,13 +5,13 @@ A line has the values of ATTRIBUTES as ClassAd literals, with tabs between: text
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vrecompute.batch.rows import rows
+from vrecompute.records import json_of
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
 
 __all__ = ["ATTRIBUTES", "Record", "parse"]
@@ -71,6 +71,6 @@ def parse(lines: Iterable[str], now: float | None = None) -> dict[str, Record]:
 def _literal(word: str) -> Any:
     """The value of a ClassAd literal; None of one that is undefined, an error or an expression."""
     try:
-        return json.loads(word)
+        return json_of(word)
     except ValueError:
         return None
