@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
+from vrecompute.runplots import Figures
 from vrecompute.stores.base import NO_SPACE, Store
 from vrecompute.stores.objects import read_content
 
@@ -138,10 +140,30 @@ def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], o
             target.write_bytes(read_piece(store, piece))
     _products(store, outcome, folder)
     summary, figures = _figures(manifest, analysis, outcome, results, folder)
+    drawn = Figures.of(manifest, summary, analysis)
+    summary, stacks = _stacks(drawn, results, folder)
+    figures += stacks
     (folder / "report.json").write_text(report.dumps(summary), encoding="utf-8")
     pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
-    page = html.page(summary, results, pictures, outcome.products)
+    shown, blinded = drawn.shown(results)
+    page = html.page(summary, shown, pictures, outcome.products, blinded)
     (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _stacks(drawn: Figures, results: Mapping[str, Result], folder: Path) -> tuple[RunSummary, list[Path]]:
+    """The files of data/MC stacks, as PNG and PDF, and the summary, with a warning where they could not be drawn."""
+    written: list[Path] = []
+    try:
+        for number, (name, plot) in enumerate(drawn.of_page(results).items()):
+            target = folder / "figures" / "stacks" / re.sub(r"[^\w.-]+", "_", f"{number:02}-{name}")[:100]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written += [plot.save(target.with_name(target.name + suffix)) for suffix in (".png", ".pdf")]
+    except OSError:
+        raise  # the folder cannot be written, as the caller says
+    except Exception as error:
+        warning = f"no stacks of samples: drawing them raised {type(error).__name__}: {error}"
+        return replace(drawn.summary, warnings=(*drawn.summary.warnings, warning)), written
+    return drawn.summary, written
 
 
 def _results(store: Store, outcome: Outcome, directory: Path) -> Mapping[str, Result]:

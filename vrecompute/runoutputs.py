@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vrecompute.analysis import Analysis
 from vrecompute.errors import Cancelled, Incomplete, UsageError
@@ -18,9 +18,13 @@ from vrecompute.reports.report import RunSummary
 from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
+from vrecompute.runplots import Figures
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
 from vrecompute.wording import grouped
+
+if TYPE_CHECKING:
+    from vrecompute.plots.drawn import StackPlot
 
 __all__ = ["RunOutputs"]
 
@@ -89,6 +93,20 @@ class RunOutputs(ABC):
         except ImportError as error:
             raise UsageError("pyarrow is not installed: pip install 'vrecompute[tables]'") from error
         return dataset.dataset(self.tables(name)).to_table()
+
+    def plot(self, name: str, *, allow_partial: bool = False, normalised: bool = True, **options: Any) -> StackPlot:
+        """The histogram `name` as a figure: what is expected, stacked, with its uncertainties, data and their ratio.
+
+        Each sample is normalised as `Results.scaled` does; not `normalised` it is drawn as it was filled. `options` are
+        those of `PlotOptions` (`signals`, `blind`, `labels`, `log` ...), in place of what the analysis says in
+        `plot_options`. A notebook shows what comes back; `.save("mass.png")` writes it, `.stack` has its numbers.
+
+        Raises KeyError where there is no such histogram, UsageError where a sample cannot be normalised, options mean
+        nothing or matplotlib is not installed, and Incomplete as `result` does.
+        """
+        results = self.result(allow_partial=allow_partial)
+        figures = Figures.of(self.manifest, self.report(), self.analysis).changed(options)
+        return figures.plot(results.scaled() if normalised else results, name)
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""

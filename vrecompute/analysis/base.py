@@ -17,6 +17,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import ParameterError, UsageError
 from vrecompute.nearest import hint, nearest
+from vrecompute.plots.options import PlotOptions
 from vrecompute.results.result import Result
 
 __all__ = ["Analysis", "Grid", "Opening", "Parameter", "SourceView", "load_function"]
@@ -72,6 +73,8 @@ class Analysis:
     dependencies: ClassVar[tuple[str, ...]] = ()
     finish_function: ClassVar[str | None] = None
     figures_function: ClassVar[str | None] = None
+    # How `run.plot` and the page of a run draw its histograms: signals, labels, what of the data is blinded.
+    plot_options: ClassVar[PlotOptions] = PlotOptions()
     # Of the declared columns, those of momenta, energies and masses: `process` gets them in GeV, also of a sample with
     # `unit: MeV`. `reads_unit` is True where `process` looks at `events.sample.unit` itself.
     momenta: ClassVar[tuple[str, ...]] = ()
@@ -96,6 +99,8 @@ class Analysis:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.reads_facts = checked_facts(cls.__qualname__, cls.reads_facts)
+        if not isinstance(cls.plot_options, PlotOptions):
+            raise UsageError(f"{cls.__qualname__}.plot_options is {cls.plot_options!r}; write PlotOptions(...)")
         for name, value in vars(cls).items():
             if (meant := _meant(name, value)) is not None:
                 raise UsageError(f"{cls.__qualname__}.{name} means nothing to a run: {meant}")
