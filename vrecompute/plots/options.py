@@ -57,7 +57,7 @@ class PlotOptions:
         if not 0 <= self.luminosity_uncertainty < 1:
             raise UsageError(f"luminosity_uncertainty is {self.luminosity_uncertainty}; 0.017 means 1.7 %")
         for blind in self.blind.values() if isinstance(self.blind, Mapping) else [self.blind]:
-            if not isinstance(blind, bool) and (len(blind) != 2 or blind[0] >= blind[1]):
+            if not _is_blind(blind):
                 raise UsageError(f"blind is {blind!r}; write True, False or (low, high) in the units of the axis")
 
     def blind_of(self, histogram: str) -> Blind:
@@ -71,3 +71,7 @@ class PlotOptions:
             if name not in known:
                 raise UsageError(f"plots have no option {name!r}{hint(name, known)} (they have: {', '.join(known)})")
         return replace(self, **given)
+
+
+def _is_blind(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Sequence) and len(value) == 2 and value[0] < value[1])
