@@ -60,9 +60,9 @@ class Analysis:
     """Base class of analyses: subclass it, declare, and write `process`.
 
     `process` must be pure: the same columns and parameters give the same Result bytes, wherever it
-    runs. It is called in worker threads, one chunk a thread. `finish` and `figures` live in modules
-    of their own, named by `finish_function` and `figures_function` ("package.module:function"), so
-    that an edited fit or plot recomputes no chunk.
+    runs. It is called in worker threads, one chunk a thread. `finish(results, analysis, context)` and
+    `figures(products, results, context)` are functions beside the class, or of modules that `finish_function` and
+    `figures_function` name ("package.module:function"): an edited fit or plot recomputes no chunk.
     """
 
     name: ClassVar[str] = ""
@@ -184,7 +184,10 @@ def _meant(name: str, value: Any) -> str | None:
     if name.startswith("_") or hasattr(Analysis, name):
         return None
     if name in _OF_ITS_OWN:
-        return f'write the function in another module, and {name}_function = "MODULE:FUNCTION" in the class'
+        return (
+            f"write the function beside the class, outside of it; or in another module, and "
+            f'{name}_function = "MODULE:FUNCTION" in the class'
+        )
     settings = [n for n in vars(Analysis) if not n.startswith("_") and not callable(getattr(Analysis, n))]
     close = None if callable(value) or isinstance(value, property) else nearest(name, settings, cutoff=0.85)
     return f"did you mean {close!r}? Another name is needed where not" if close else None
