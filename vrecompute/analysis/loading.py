@@ -120,7 +120,8 @@ _BESIDE = {"finish": "(results, analysis, context)", "figures": "(products, resu
 
 
 def _with_functions(cls: type[Analysis], path: Path | None = None) -> type[Analysis]:
-    """The class with `finish` and `figures` of its own module, where it names no other; they stay outside its code.
+    """The class with `finish` and `figures` of the module that it is in, where it names no other; they stay outside its
+    code.
 
     UsageError where one in the analysis file `path` cannot be called as it would be.
     """
