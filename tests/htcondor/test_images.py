@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from tests.htcondor.test_live import data, reference  # noqa: F401 -- fixtures
 from tests.patience import comes_true
 from tests.slurm.runs import ANALYSIS, FILES, run, started
 
@@ -41,7 +40,7 @@ def imaged(pool, absent):
 @pytest.mark.parametrize(
     ("how", "attribute", "workers"), [("run", "container_image", 2), ("submit", "SingularityImage", 0)]
 )
-def test_a_run_in_an_image_gives_the_same_bytes(pool, imaged, reference, how, attribute, workers):  # noqa: F811
+def test_a_run_in_an_image_gives_the_same_bytes(pool, imaged, reference, how, attribute, workers):
     site = imaged(attribute=attribute)
     facts = run(pool, "submit", how, site, ANALYSIS, "/home/alice/store-imaged", sleep_s=0, workers=workers)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES)
@@ -50,7 +49,7 @@ def test_a_run_in_an_image_gives_the_same_bytes(pool, imaged, reference, how, at
 
 
 @pytest.mark.parametrize(("how", "attribute"), [("run", "SingularityImage"), ("submit", "container_image")])
-def test_a_run_whose_image_cannot_be_used_ends_with_the_reason(pool, imaged, data, how, attribute):  # noqa: F811
+def test_a_run_whose_image_cannot_be_used_ends_with_the_reason(pool, imaged, data, how, attribute):
     site = imaged("/images/absent", attribute)
     process, _ = started(pool, "submit", how, site, ANALYSIS, "/home/alice/store-imaged", sleep_s=0, workers=1)
     told = process.communicate(timeout=300)[0]

@@ -91,6 +91,11 @@ class QueueBackend(Backend):
         return "" if self.starts_images else in_image(self.site, image, gpus)
 
     @property
+    def spool_suffix(self) -> str:
+        """What the name of the spool ends with, where other jobs of the system may have the same ids."""
+        return ""
+
+    @property
     @abstractmethod
     def owed(self) -> Sequence[JobId]:
         """Jobs that were to be cancelled while the site did not answer."""

@@ -19,6 +19,8 @@ __all__ = ["HTCondorOptions", "RuntimeClasses"]
 #: One line of printable text, as an expression or a value of the submit language.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)]
 AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+#: The name or address of a daemon of the pool.
+Daemon = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:-]*$", max_length=255)]
 CommandName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=100)]
 #: Submit commands that are the driver's, and what to write instead where there is something.
 _OWN = {
@@ -48,6 +50,11 @@ class HTCondorOptions(Strict):
     """The driver's options; every one left out means that the pool's own default holds."""
 
     harmless = frozenset({"accounting_group", "requirements", "disk", "runtime", "image_attribute", "file_transfer"})
+    schedd: Daemon | None = Field(
+        default=None,
+        description="Access point elsewhere, by the name of its schedd: jobs go there with their files (spooling).",
+    )
+    pool: Daemon | None = Field(default=None, description="Central manager that knows the schedd (HOST or HOST:PORT).")
     accounting_group: Name | None = Field(default=None, description="Group that is charged (accounting_group).")
     accounting_user: Name | None = Field(default=None, description="User within it (accounting_group_user).")
     requirements: Line | None = Field(default=None, description="What a machine must have, as a ClassAd expression.")
