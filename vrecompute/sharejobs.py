@@ -260,6 +260,7 @@ class ShareJobs(Detached):
                 "idle": idle,
             }
             self._remember(facts)
+            self._merge_afterwards(jobs, job)
         with contextlib.suppress(StoreError):
             tell(self.store, self.manifest, jobs=[job for job, _ in self._current().values()])
 

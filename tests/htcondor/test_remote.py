@@ -38,7 +38,7 @@ def test_a_detached_run_gives_the_same_bytes_and_leaves_nothing_on_either(pool, 
     settings = {"sleep_s": 0, "workers": 0, **({"shares": shares} if shares else {})}
     facts = run(pool, "desk", "submit", SITE, ANALYSIS, STORE, **settings)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES), facts
-    assert shown(pool, facts["run"])["status"] == "complete"
+    assert shown(pool, facts["run"])["state"] == "complete"
     assert pool.on("desk", "sh", "-c", LEFT) == ""
     assert comes_true(lambda: pool.queue() == [] and pool.on("root@submit", "sh", "-c", SPOOLED) == "", 60)
 
@@ -57,9 +57,9 @@ def test_another_client_attaches_and_the_job_s_log_comes_back(pool, reference):
 def test_a_run_is_cancelled_from_afar(pool):
     _, said = started(pool, "desk", "submit", SITE, ANALYSIS, STORE, sleep_s=30, workers=0, shares=3)
     assert comes_true(lambda: pool.running(), 120)
-    assert shown(pool, said["run"])["status"] in {"running", "queued"}
+    assert shown(pool, said["run"])["state"] in {"running", "queued"}
     pool.on("desk", "python", "-m", "vrecompute", "runs", "cancel", said["run"], "--site", SITE, "--store", STORE)
-    assert shown(pool, said["run"])["status"] == "cancelled"
+    assert shown(pool, said["run"])["state"] == "cancelled"
     assert comes_true(lambda: pool.queue() == [] and pool.on("root@submit", "sh", "-c", SPOOLED) == "", 60)
     assert pool.on("desk", "sh", "-c", LEFT) == ""
 

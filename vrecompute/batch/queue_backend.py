@@ -178,6 +178,14 @@ class QueueBackend(Backend):
     def forget_carried(self, name: str) -> None:
         """Remove what was brought back."""
 
+    def afterwards(self, ids: Sequence[JobId], job: Job) -> bool:
+        """Have the system run a job's command in the spool once these, of one submission, have ended; whether it will.
+
+        A system that cannot, or a site that does not allow it, leaves that to clients.
+        """
+        del ids, job
+        return False
+
     @abstractmethod
     def announced(self, name: str) -> bytes | None:
         """What a job wrote to the file `name` where it runs, told once; None while there is nothing."""

@@ -24,6 +24,7 @@ from vrecompute.sites.model import Site
 from vrecompute.units import to_htcondor_kb, to_htcondor_mb
 from vrecompute.workers.walltime import ATTEMPTS
 from vrecompute_backends.htcondor.holds import ACCIDENTS, NO_IMAGE, OVER_MEMORY, OVER_TIME, SPOOLING
+from vrecompute_backends.htcondor.image import brought_image, image_commands
 from vrecompute_backends.htcondor.options import HTCondorOptions
 
 __all__ = ["ONCE", "PREFIX", "WALLTIME", "elsewhere", "header"]
@@ -99,12 +100,14 @@ def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if not options.file_transfer:
         return {}
     brought = [f"{folder}-$(Process)"] if (folder := secrets_folder(job)) else []
+    image = [path] if (path := brought_image(job.image, options)) else []
     carried = carried_folder(job.name)
     back = [f"{carried}@$(Process)"] if job.carried is not None else []
+    going = [*brought, *([carried] * len(back)), *back, *image]
     return {
         # what an attempt that is put back has written so far goes with the next
         "when_to_transfer_output": "ON_EXIT_OR_EVICT" if back else "ON_EXIT",
-        **({"transfer_input_files": ", ".join([*brought, *([carried] * len(back)), *back])} if brought or back else {}),
+        **({"transfer_input_files": ", ".join(going)} if going else {}),
         "transfer_output_files": ", ".join(back) or '""',
     }
 
@@ -124,11 +127,7 @@ def _image(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if job.image is None:
         return {}
     # what complains before the script begins to write to `output`; the two cannot be one file that grows
-    told = _logs(options, "error", "err")
-    if options.image_attribute == "container_image":
-        # of itself an absolute path is of a program in the image
-        return {**told, "universe": "container", "container_image": job.image, "transfer_executable": "true"}
-    return {**told, "+SingularityImage": _value(job.image)}
+    return {**_logs(options, "error", "err"), **image_commands(job.image, options)}
 
 
 def _policy(job: Job, options: HTCondorOptions) -> dict[str, str | None]:

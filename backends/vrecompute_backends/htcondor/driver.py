@@ -21,6 +21,7 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.htcondor import submit
 from vrecompute_backends.htcondor.description import ONCE, elsewhere, header
+from vrecompute_backends.htcondor.final_node import add_final_node
 from vrecompute_backends.htcondor.matching import Matching
 from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
@@ -85,6 +86,19 @@ class HTCondorBackend(QueueDriver):
     def hand_in(self, job: Job, script: str, count: int) -> str:
         """By condor_submit, copies as one cluster."""
         return submit.hand_in(self, job, script, count)
+
+    def afterwards(self, ids: Sequence[JobId], job: Job) -> bool:
+        """By a DAGMan FINAL node, where the site allows one."""
+        if not self.options.final_node:
+            return False
+        self._files.deliver(job, 1)
+        taken = False
+        try:
+            taken = add_final_node(self, ids, job, self.script(job))
+        finally:
+            if not taken:
+                self._files.refused(job, 1)
+        return taken
 
     def copies(self, taken: str, count: int) -> list[JobId]:
         """Processes of one cluster."""

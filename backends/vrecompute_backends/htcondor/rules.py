@@ -25,6 +25,11 @@ def htcondor_rules(site: Site) -> Iterator[Diagnostic]:
             "files of jobs go to a schedd elsewhere by HTCondor's file transfer: leave out `file_transfer: false`, or "
             "the schedd and let `access` of the site name its machine",
         )
+    if schedd and site.options.get("final_node"):
+        yield Diagnostic(
+            at("options.final_node", "options.schedd"),
+            "a FINAL node runs where jobs are submitted, and a schedd elsewhere does not have the store: leave one out",
+        )
     if schedd and site.scheduler_runs == "allocation":
         yield Diagnostic(
             at("scheduler_runs", "options.schedd"),
