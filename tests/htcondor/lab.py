@@ -62,5 +62,6 @@ class Pool(Lab):
         return self.on("submit", "condor_q", "-af:j", "JobStatus", check=False).splitlines()
 
     def running(self) -> list[str]:
-        """Ids of jobs that are running."""
-        return self.on("submit", "condor_q", "-af:j", "-constraint", "JobStatus == 2", check=False).split()
+        """Ids of jobs that run on execution points."""
+        which = "JobStatus == 2 && JobUniverse == 5"
+        return self.on("submit", "condor_q", "-af:j", "-constraint", which, check=False).split()

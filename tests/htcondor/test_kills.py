@@ -16,15 +16,16 @@ import pytest
 
 from tests.conftest import ACCEPTANCE
 from tests.patience import comes_true
-from tests.slurm.runs import FILES, finish, run, started
+from tests.slurm.runs import FILES, PROGRAM, finish, run, started
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.timeout(5400)]
 
-KILLS, MOST_A_RUN, SHARES = (60, 12, 6) if ACCEPTANCE else (6, 6, 6)
+KILLS, MOST_A_RUN, SHARES = (60, 12, 8) if ACCEPTANCE else (6, 6, 8)
 ANALYSIS, SITE = "/home/alice/lab/told.py:Told", "lab-htcondor"
 STORE, DIARY = "/home/alice/store-kills", "/srv/data/diary"
 #: A job that is removed loses what it made, and a share is given up after three submissions that made nothing.
 REMOVALS = 2
+PACE_S = 8
 SPOOL = "ls ~/.local/state/vrecompute/htcondor | grep -E '^(carried|secrets)|[.]sh$'; true"
 EXECUTED = "ls -A /var/lib/condor/execute; pgrep -f '[v]recompute work'; true"
 
@@ -41,15 +42,16 @@ class Disturbed:
     off: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings = {"workers": 0, "shares": SHARES, "diary": self.diary}
+        settings = {"workers": 0, "shares": SHARES, "diary": self.diary, "sleep_s": PACE_S}
         self.client, self.said = started(self.pool, "submit", "submit", SITE, ANALYSIS, self.store, **settings)
 
     def kill(self) -> None:
         """One random kill, at a random moment; machines come back after a while."""
-        time.sleep(self.choices.uniform(0.5, 4))
-        self.plug_in(self.choices.uniform(3, 12))
+        time.sleep(self.choices.uniform(0.2, 3))
+        self.plug_in(self.choices.uniform(3, 15))
+        comes_true(lambda: self.client.poll() is not None or self.pool.running(), 40)
         running = self.pool.running()
-        kinds = ["client"] * 3
+        kinds = ["client", "client"]
         if running:
             kinds += ["vacate", "starter", "shadow"] + ["remove"] * (self.kinds["remove"] < REMOVALS)
             kinds += ["machine"] * (not self.off)
@@ -58,14 +60,16 @@ class Disturbed:
         if kind == "client":
             self.pool.on("submit", "pkill", "-9", "-f", "[l]ab/program.py", check=False)
             self.client.wait(60)
-            self.client, _ = started(self.pool, "submit", "attach", SITE, self.said["run"], self.store)
+            words = ["attach", SITE, self.said["run"], f"store={self.store}"]
+            self.client = self.pool.start("submit", "python", PROGRAM, *words)
         elif kind == "machine":
             self.pool.power("kill", machine)
             self.off[machine] = time.monotonic()
         else:
+            victim = self.choices.choice(running)
             done = {
-                "vacate": ("submit", "condor_vacate_job", self.choices.choice(running or [""])),
-                "remove": ("submit", "condor_rm", self.choices.choice(running or [""])),
+                "vacate": ("submit", "condor_vacate_job", victim),
+                "remove": ("submit", "condor_rm", victim),
                 "starter": (machine, "pkill", "-9", "-n", "condor_starter"),
                 "shadow": ("root@submit", "pkill", "-9", "-n", "condor_shadow"),
             }[kind]

@@ -87,7 +87,7 @@ def elsewhere(options: HTCondorOptions, nodes: Sequence[str]) -> str:
 
 
 def _logs(options: HTCondorOptions, stream: str, ending: str) -> dict[str, str]:
-    """Where a stream of a job goes: of each attempt to a file of its own, which HTCondor would begin anew.
+    """Where a stream of a job goes: to one file for each attempt, since HTCondor would begin it anew.
 
     From a schedd elsewhere comes that of the last one alone, when it has ended.
     """

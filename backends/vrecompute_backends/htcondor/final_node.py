@@ -46,7 +46,7 @@ def add_final_node(backend: QueueBackend, ids: Sequence[JobId], job: Job, script
     done = condor(backend, command, stdin=packed(files), timeout_s=120)
     if done.code != 0:
         _LOG.warning(
-            "%s: condor_submit_dag: %s; nobody but a client merges what job %s makes",
+            "%s: condor_submit_dag: %s; a client has to merge what job %s makes",
             backend.access, complaint(done), cluster,
         )  # fmt: skip
     return done.code == 0
