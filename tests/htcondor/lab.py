@@ -64,4 +64,4 @@ class Pool(Lab):
     def running(self) -> list[str]:
         """Ids of jobs that run on execution points."""
         which = "JobStatus == 2 && JobUniverse == 5"
-        return self.on("submit", "condor_q", "-af:j", "-constraint", which, check=False).split()
+        return self.on("submit", "condor_q", "-constraint", which, "-af:j", "JobStatus", check=False).split()[::2]

@@ -49,14 +49,18 @@ class Disturbed:
         """One random kill, at a random moment; machines come back after a while."""
         time.sleep(self.choices.uniform(0.2, 3))
         self.plug_in(self.choices.uniform(3, 15))
-        comes_true(lambda: self.client.poll() is not None or self.pool.running(), 40)
         running = self.pool.running()
-        kinds = ["client", "client"]
-        if running:
-            kinds += ["vacate", "starter", "shadow"] + ["remove"] * (self.kinds["remove"] < REMOVALS)
-            kinds += ["machine"] * (not self.off)
+        if not running:  # jobs begin, or a client merges what they left, which it shall be killed at now and then
+            comes_true(lambda: self.client.poll() is not None or self.pool.running(), 30, 1)
+            running = self.pool.running()
+        kinds = ["client", "vacate", "starter", "shadow", "machine", "remove"] if running else ["client"]
+        if self.off:
+            kinds = [kind for kind in kinds if kind != "machine"]
+        if self.kinds["remove"] >= REMOVALS:
+            kinds = [kind for kind in kinds if kind != "remove"]
         kind = self.choices.choice(kinds)
         machine = self.choices.choice(sorted({"e1", "e2"} - set(self.off)))
+        victim = self.choices.choice(running or [""])
         if kind == "client":
             self.pool.on("submit", "pkill", "-9", "-f", "[l]ab/program.py", check=False)
             self.client.wait(60)
@@ -66,7 +70,6 @@ class Disturbed:
             self.pool.power("kill", machine)
             self.off[machine] = time.monotonic()
         else:
-            victim = self.choices.choice(running)
             done = {
                 "vacate": ("submit", "condor_vacate_job", victim),
                 "remove": ("submit", "condor_rm", victim),
@@ -75,6 +78,7 @@ class Disturbed:
             }[kind]
             self.pool.on(*done, check=False)
         self.kinds[kind] += 1
+        print(json.dumps({"run": self.said["run"], "kill": kind, "running": len(running)}), flush=True)
 
     def plug_in(self, after_s: float = 0.0) -> None:
         """Have machines come back that have been off for so long."""
