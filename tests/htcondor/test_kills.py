@@ -62,8 +62,9 @@ class Disturbed:
         machine = self.choices.choice(sorted({"e1", "e2"} - set(self.off)))
         victim = self.choices.choice(running or [""])
         if kind == "client":
-            self.pool.on("submit", "pkill", "-9", "-f", "[l]ab/program.py", check=False)
-            self.client.wait(60)
+            # again, where it was only about to begin
+            end = ("submit", "pkill", "-9", "-f", "[l]ab/program.py")
+            assert comes_true(lambda: self.pool.on(*end, check=False) or self.client.poll() is not None, 120, 1)
             words = ["attach", SITE, self.said["run"], f"store={self.store}"]
             self.client = self.pool.start("submit", "python", PROGRAM, *words)
         elif kind == "machine":
