@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import uproot
 
-from vrecompute import Client, PlotOptions
 from vrecompute.cli import main
 
 pytestmark = [
@@ -101,14 +100,12 @@ def test_functions_and_options_of_the_page_compute_nothing_again(place):
     options = re.sub(r"^", "    ", block("plot_options ="), flags=re.MULTILINE).rstrip()
     code = re.sub(r"^    plot_options = .*$", lambda _: options, file.read_text(), flags=re.MULTILINE)
     file.write_text(code + "\n\n" + block("def figures"))
-    with Client(workers=1) as client:
-        run = client.run("zmumu.py", "zmumu.yaml")
-        assert run.report(timeout_s=120).chunks.computed == 0
-        assert run.products()["events"]["zprime"] == 5000
-        plot = run.plot("mass")
-        run.save("out")
+    run = place["client"].run("zmumu.py", "zmumu.yaml")
+    assert run.report(timeout_s=300).chunks.computed == 0
+    assert run.products()["events"]["zprime"] == 5000
+    plot = run.plot("mass")
+    run.save("out")
     assert plot.stack.blinded.sum() == 10
     assert [layer.label for layer in plot.stack.layers] == ["Drell-Yan"]
     assert [signal.name for signal in plot.stack.signals] == ["zprime"]
     assert {p.name for p in Path("out/figures").rglob("*") if p.is_file()} == {"dy.png", "00-mass.png", "00-mass.pdf"}
-    assert PlotOptions(signals=["zprime"]).signals == ["zprime"]

@@ -24,16 +24,26 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_test_of_a_new_analysis_passes_and_notices_a_mistake(folder, capsys):
+def own_test() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_z_to_mumu.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_test_of_a_new_analysis_passes(folder, capsys):
     assert command("new", "z_to_mumu") == 0
     assert "wrote z_to_mumu.py and test_z_to_mumu.py" in capsys.readouterr().out
-    own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_z_to_mumu.py"]
-    passed = subprocess.run(own, capture_output=True, text=True, check=False)
+    passed = own_test()
     assert passed.returncode == 0, passed.stdout + passed.stderr
     assert "1 passed" in passed.stdout
+
+
+@pytest.mark.acceptance
+def test_the_test_of_a_new_analysis_notices_a_mistake(folder):
+    assert command("new", "z_to_mumu") == 0
     analysis = folder / "z_to_mumu.py"
     analysis.write_text(analysis.read_text().replace("axis=1) == 0", "axis=1) == 2"))
-    failed = subprocess.run(own, capture_output=True, text=True, check=False)
+    failed = own_test()
     assert failed.returncode == 1
     assert "1 failed" in failed.stdout
 
