@@ -11,7 +11,7 @@ from vrecompute.campaign.attempts import Attempt, open_attempts
 from vrecompute.campaign.ledger import LeaseLost, Ledger
 from vrecompute.campaign.load import CampaignFile
 from vrecompute.campaign.policy import after_failure
-from vrecompute.campaign.products import current_of, publish
+from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tally import Tally
 from vrecompute.campaign.wanted import Wanted
@@ -30,10 +30,11 @@ _ENDED = frozenset({"complete", "partial", "failed"})
 class Collector:
     """Looks at each open attempt once a call, and takes it over, from whatever tick submitted it, at the first."""
 
-    def __init__(self, file: CampaignFile, ledger: Ledger, sites: Sites, tally: Tally) -> None:
+    def __init__(self, file: CampaignFile, ledger: Ledger, sites: Sites, products: Products, tally: Tally) -> None:
         self._file = file
         self._ledger = ledger
         self._sites = sites
+        self._products = products
         self._tally = tally
         self._wanted: Mapping[str, Wanted] = {}
         self._taken_over: set[int] = set()
@@ -109,7 +110,7 @@ class Collector:
             return
         moved = ""
         if attempt.covers:
-            moved = publish(self._file.products, attempt.unit, run, self._facts(attempt, report), self._ledger.check)
+            moved = self._products.publish(attempt.unit, run, self._facts(attempt, report), self._ledger.check)
         with self._ledger.writing():
             self._write_end(attempt, report, "")
             self._ledger.do(
@@ -144,7 +145,7 @@ class Collector:
             "left_out": [dict(row) for row in left_out if row["address"] not in inputs],
             "result_sha256": report.result_sha256,
             "events": report.events.seen,
-            "before": getattr(current_of(self._file.products, attempt.unit), "name", None),
+            "before": self._products.current(attempt.unit),
         }
 
     def _not_complete(self, attempt: Attempt, run: AttachedRun, report: RunSummary) -> None:
