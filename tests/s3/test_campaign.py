@@ -131,10 +131,11 @@ def test_while_a_bucket_is_away_nothing_is_lost(folder, services, prefix, away):
         assert result.exit_code == 5
         assert result.is_news
         assert folder.status()["units"][0]["state"] in ("done", "planned")
-        assert tick(folder.read()).is_news is False  # it is said once
+        assert tick(folder.read()).exit_code == 5  # what it had planned is away too
+        assert tick(folder.read()).is_news is False  # which is said once
         # the store is back, the place of the products is not: the run ends, and what was published stays
         proxy.spoil = lambda method, path, headers: away if "-products" in path else None
-        result = folder.tick(wait_s=20.0)
+        result = folder.tick()
         assert result.exit_code == 5
         assert folder.status()["units"][0]["state"] == "running"
         proxy.spoil = lambda method, path, headers: None

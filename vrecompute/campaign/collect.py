@@ -39,9 +39,13 @@ class Collector:
         self._wanted: Mapping[str, Wanted] = {}
         self._taken_over: set[int] = set()
 
-    def collect(self, wanted: Mapping[str, Wanted]) -> None:
-        """Look at all; `wanted` are the units as they are wanted now, as far as that is known."""
+    def collect(self, wanted: Mapping[str, Wanted]) -> int:
+        """Look at all; `wanted` are the units as they are wanted now, as far as that is known.
+
+        Gives how many could not be looked at, or not be published.
+        """
         self._wanted = wanted
+        stuck = 0
         for attempt in open_attempts(self._ledger):
             try:
                 self._look(attempt)
@@ -49,6 +53,8 @@ class Collector:
                 raise
             except VrecomputeError as error:  # of one attempt; the others go on
                 self._tally.error(error, attempt.unit)
+                stuck += 1
+        return stuck
 
     def _look(self, attempt: Attempt) -> None:
         client = self._sites.called(attempt.site)

@@ -98,9 +98,11 @@ class _Tick:
             while (under_way := len(open_attempts(self._ledger))) and time.monotonic() < deadline:
                 say(f"{under_way} runs under way")
                 time.sleep(_LOOK_S)
-                self._collector.collect(now)
+                stuck = self._collector.collect(now)
                 if len(open_attempts(self._ledger)) < under_way:
                     now = self._once()
+                elif stuck == under_way:
+                    break  # none of them can be looked at or published: the next tick goes on
             retain(self._file, self._ledger, self._sites, self._products)
         except LeaseLost:
             raise
