@@ -1,4 +1,4 @@
-"""What a tick costs: the chunks of what is new, and of what is not, no look into any file."""
+"""What a tick over a campaign costs of which nothing changed: no look into any file."""
 
 from __future__ import annotations
 
@@ -50,21 +50,6 @@ def counted_tick(folder: CampaignFolder) -> tuple[int, int]:
     return code, opened
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_one_file_more_costs_its_own_chunks(folder):
-    files = 1000 if ACCEPTANCE else 20
-    folder.add(*(f"f{n}" for n in range(files)), events=20)
-    assert folder.tick(wait_s=3000.0).exit_code == 0
-    before = folder.status()["chunks_computed_total"]
-    assert before == files
-    assert counted_tick(folder) == (6, 0)
-    folder.add("more")
-    assert folder.tick(wait_s=600.0).exit_code == 0
-    assert folder.status()["chunks_computed_total"] == before + 1
-    assert folder.report()["chunks"] == {"total": files + 1, "computed": 1, "reused": files, "failed": 0}
-
-
 def test_files_that_did_not_change_are_not_opened(folder):
     """They hold no events, so that a tick which opened one would fail too."""
     files = 10_000 if ACCEPTANCE else 1000
@@ -81,10 +66,3 @@ def test_files_that_did_not_change_are_not_opened(folder):
     folder.write(window=None)
     assert counted_tick(folder) == (6, 0)
     assert folder.status()["attempts_total"] == 0
-    (folder.folder / "data" / "0.root").write_bytes(b"another")
-    code, _ = counted_tick(folder)  # it is seen all the same, and a run of it is submitted
-    assert code == 0
-    assert "input changed" in folder.happened()
-    folder.write(analyses=[{"name": "sums.py", "key": "sums", "parameters": {"pt_min_gev": 50}}])
-    assert tick(folder.read()).exit_code == 6  # which ends that run
-    assert "superseded" in folder.happened()

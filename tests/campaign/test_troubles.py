@@ -10,7 +10,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -113,25 +112,6 @@ def test_a_disk_of_the_ledger_that_is_full(folder, small_disk, is_begun):
     assert folder.report()["chunks"]["total"] == 1 + is_begun
 
 
-def test_a_disk_of_the_ledger_that_fills_up_while_a_tick_is_at_work(folder, small_disk):
-    folder.write(ledger=str(small_disk.place / "ledger.sqlite"))
-    folder.add("a")
-    assert folder.tick().exit_code == 0
-    folder.add(*(f"file-{n}-{'x' * 150}" for n in range(300)), events=10)
-    filled = []
-    with contextlib.suppress(ledgers.Unavailable):
-        result = tick(folder.read(), wait_s=60, say=lambda line: filled.append(line) or small_disk.fill())
-        assert result.exit_code == 5, result
-    assert filled
-    small_disk.empty()
-    its_process_ends(folder)
-    folder.tick()
-    assert folder.tick().exit_code == 6
-    assert folder.report()["chunks"]["total"] == 301
-    published = [e["subject"] for e in folder.history() if e["what"] == "published"]
-    assert len(published) == len(set(published)) == 2
-
-
 def test_a_disk_of_the_store_that_is_full(folder, small_disk):
     folder.write(store=str(small_disk.place / "store"))
     small_disk.fill()
@@ -144,49 +124,6 @@ def test_a_disk_of_the_store_that_is_full(folder, small_disk):
     small_disk.empty()
     assert folder.tick().exit_code == 0
     assert folder.report()["chunks"]["total"] == 1
-
-
-def test_a_disk_of_the_products_that_is_full(folder, small_disk):
-    folder.write(products=str(small_disk.place / "products"))
-    folder.add("a")
-    assert folder.tick().exit_code == 0
-    first = (small_disk.place / "products" / "sums" / "photons" / "current").resolve()
-    small_disk.fill()
-    folder.add("b")
-    result = folder.tick()  # it does not wait for what another tick has to publish
-    assert result.exit_code == 4
-    assert "cannot" in result.summary
-    assert "o space left" in result.summary
-    current = small_disk.place / "products" / "sums" / "photons" / "current"
-    assert current.resolve() == first
-    assert (current / "result" / "result.zip").stat().st_size
-    assert folder.status()["units"][0]["state"] == "running"  # it ended, and waits to be published
-    assert tick(folder.read()).is_news is False
-    small_disk.empty()
-    assert tick(folder.read()) == (0, "1 published", True)
-    assert current.resolve() != first
-    assert folder.status()["chunks_computed_total"] == 2
-
-
-def test_a_tick_that_was_taken_over_while_it_waited_ends_and_changes_nothing(folder):
-    folder.add("a")
-    other = []
-
-    def take_over(line):
-        if not other:
-            other.append(folder.ledger(write=True))
-            other[0].acquire(time.time() + 1e6)  # as a host whose clock says that this one is silent
-
-    result = tick(folder.read(), wait_s=120, say=take_over)
-    assert (result.exit_code, result.is_news) == (5, True)
-    assert result.summary == "another tick of campaign 'lat' has taken over; this one ends"
-    with other[0] as ledger:
-        (unended,) = ledger.rows("SELECT number FROM ticks WHERE ended IS NULL AND number < ?", (ledger.tick,))
-        assert unended["number"] == ledger.tick - 1
-        assert ledger.rows("SELECT * FROM history WHERE tick = ? AND kind = 'published'", (unended["number"],)) == []
-        ledger.release()
-    assert folder.tick().exit_code == 0
-    assert folder.status()["chunks_computed_total"] == 1
 
 
 def test_a_run_that_was_submitted_in_the_window_is_published_after_it(folder):

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from tests.campaign.campaigns import CampaignFolder
-from tests.s3.proxy import in_front_of
 from vrecompute import retries
 from vrecompute.campaign.ledger import LeaseLost
 from vrecompute.campaign.products import open_products
@@ -16,7 +15,7 @@ from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.storelease import StoreLease
 from vrecompute.campaign.tick import open_ledger, tick
 from vrecompute.campaign.verify import verify
-from vrecompute.errors import TransientStore, UsageError
+from vrecompute.errors import UsageError
 
 pytestmark = [pytest.mark.s3, pytest.mark.timeout(1200)]
 
@@ -114,39 +113,3 @@ def test_a_service_without_conditional_writes_has_no_ledger(folder, services, pr
     folder.add("a")
     with pytest.raises(UsageError, match=r"no conditional writes.*keep the ledger on a disk"):
         folder.tick()
-
-
-@pytest.mark.parametrize("away", [(503, "SlowDown"), "reset"])
-def test_while_a_bucket_is_away_nothing_is_lost(folder, services, prefix, away):
-    ceph = services["ceph"]
-    with in_front_of(ceph.endpoint, ceph.authority) as proxy:
-        url = ceph.url(prefix, endpoint=proxy.endpoint, http="allowed")
-        products = ceph.url(f"{prefix}-products", endpoint=proxy.endpoint, http="allowed")
-        folder.write(store=url, products=products)
-        folder.add("a")
-        assert folder.tick().exit_code == 0
-        folder.add("b")
-        proxy.spoil = lambda method, path, headers: away
-        result = tick(folder.read())
-        assert result.exit_code == 5
-        assert result.is_news
-        assert folder.status()["units"][0]["state"] in ("done", "planned")
-        assert tick(folder.read()).exit_code == 5  # what it had planned is away too
-        assert tick(folder.read()).is_news is False  # which is said once
-        # the store is back, the place of the products is not: the run ends, and what was published stays
-        proxy.spoil = lambda method, path, headers: away if "-products" in path else None
-        result = folder.tick()
-        assert result.exit_code == 5
-        assert folder.status()["units"][0]["state"] == "running"
-        proxy.spoil = lambda method, path, headers: None
-        store = ceph.store(f"{prefix}-products")
-        assert json.loads(published(store)["report.json"])["chunks"]["total"] == 1
-        result = folder.tick()
-        assert result.exit_code == 0
-        assert json.loads(published(store)["report.json"])["chunks"]["total"] == 2
-        # with its ledger there, a tick cannot even begin
-        folder.write(ledger="store")
-        proxy.spoil = lambda method, path, headers: away
-        with pytest.raises(TransientStore) as raised:
-            tick(folder.read())
-        assert raised.value.exit_code == 5
