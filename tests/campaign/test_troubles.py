@@ -126,6 +126,28 @@ def test_a_disk_of_the_store_that_is_full(folder, small_disk):
     assert folder.report()["chunks"]["total"] == 1
 
 
+def test_a_disk_of_the_products_that_is_full(folder, small_disk):
+    folder.write(products=str(small_disk.place / "products"))
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    first = (small_disk.place / "products" / "sums" / "photons" / "current").resolve()
+    small_disk.fill()
+    folder.add("b")
+    result = folder.tick()  # it does not wait for what another tick has to publish
+    assert result.exit_code == 4
+    assert "cannot" in result.summary
+    assert "o space left" in result.summary
+    current = small_disk.place / "products" / "sums" / "photons" / "current"
+    assert current.resolve() == first
+    assert (current / "result" / "result.zip").stat().st_size
+    assert folder.status()["units"][0]["state"] == "running"  # it ended, and waits to be published
+    assert tick(folder.read()).is_news is False
+    small_disk.empty()
+    assert tick(folder.read()) == (0, "1 published", True)
+    assert current.resolve() != first
+    assert folder.status()["chunks_computed_total"] == 2
+
+
 def test_a_run_that_was_submitted_in_the_window_is_published_after_it(folder):
     from tests.campaign.test_tick import closed_window
 
