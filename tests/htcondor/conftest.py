@@ -57,7 +57,7 @@ def data(running_pool: Pool) -> None:
     described = "sed 's#path: #path: /srv/data/lab/#' /srv/data/lab/dataset.yaml > lab/dataset.yaml"
     for machine in ("submit", "desk"):
         running_pool.on(machine, "sh", "-c", described)
-        for path in (SLURM / "slow.py", SLURM / "program.py", Path(__file__).parent / "told.py"):
+        for path in (SLURM / "slow.py", SLURM / "program.py"):
             running_pool.on(machine, "sh", "-c", 'cat > "lab/$0"', path.name, stdin=path.read_text())
 
 
