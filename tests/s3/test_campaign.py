@@ -10,7 +10,7 @@ import pytest
 from tests.campaign.campaigns import CampaignFolder
 from vrecompute import retries
 from vrecompute.campaign.ledger import LeaseLost
-from vrecompute.campaign.products import open_products
+from vrecompute.campaign.productplace import open_products
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.storelease import StoreLease
 from vrecompute.campaign.tick import open_ledger, tick

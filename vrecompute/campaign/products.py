@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from vrecompute.campaign.load import CampaignFile
 from vrecompute.run import Run
 
-__all__ = ["FACTS", "Products", "open_products"]
+__all__ = ["FACTS", "Products", "beyond"]
 
 #: What a version is made of; it is written last, so that a version that has it is whole.
 FACTS = "campaign.json"
@@ -45,17 +44,6 @@ class Products(Protocol):
 
     def result_sha256(self, unit: str, run: str) -> str | None:
         """The sha256 of the result of a version, as it lies there; None where it is not there."""
-
-
-def open_products(file: CampaignFile) -> Products:
-    """The place that a campaign file names."""
-    from vrecompute.campaign.productbucket import ProductBucket
-    from vrecompute.campaign.productfolder import ProductFolder
-    from vrecompute.stores.address import open_store
-
-    if "://" in file.campaign.products:
-        return ProductBucket(open_store(file.campaign.products))
-    return ProductFolder(file.beside(file.campaign.products))
 
 
 def beyond(found: list[str], versions: int, stay: Collection[str | None]) -> list[str]:

@@ -19,7 +19,7 @@ from vrecompute.campaign.collect import Collector
 from vrecompute.campaign.inputs import record
 from vrecompute.campaign.ledger import Busy, LeaseLost, Ledger
 from vrecompute.campaign.load import CampaignFile
-from vrecompute.campaign.products import open_products
+from vrecompute.campaign.productplace import open_products
 from vrecompute.campaign.retain import retain
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.storeledger import store_ledger

@@ -12,7 +12,8 @@ from vrecompute.analysis.analysisfile import restore
 from vrecompute.analysis.loading import reload_analysis
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile
-from vrecompute.campaign.products import Products, open_products
+from vrecompute.campaign.productplace import open_products
+from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.client import Client
 from vrecompute.errors import UsageError
