@@ -27,6 +27,15 @@ stats = [k.stats for k in (kernels.decode_baskets, kernels.survey, lists.accumul
 missed = sum(sum(s.cache_misses.values()) for s in stats)
 print(json.dumps([str(cache.cache_folder()), missed, float(columns["Muon_pt"].values.sum())]))
 """
+# The same with one kernel alone: any other is kept in the same way.
+ONE = """
+import json
+import numpy as np
+from vrecompute.kernels import cache
+from vrecompute.reader import lists
+lists.accumulate(np.ones(3, dtype="i4"), np.zeros(4, dtype=np.int64))
+print(json.dumps([str(cache.cache_folder()), sum(lists.accumulate.stats.cache_misses.values())]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +112,15 @@ def test_machine_code_for_another_processor_is_not_served(warmed, events):
     assert (missed, same) == (3, total)
 
 
-def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(events, tmp_path):
+def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(tmp_path):
     """What is kept are pickles: whoever writes them runs code."""
     (tmp_path / "file").write_text("")
     node = tmp_path / "node"
     shared = node / f"vrecompute-{os.getuid()}"
     shared.mkdir(parents=True)
     shared.chmod(0o777)
-    folder, _, _ = read(events, VRECOMPUTE_CACHE=str(tmp_path / "file"), TMPDIR=str(node))
+    folder, missed = read("", program=ONE, VRECOMPUTE_CACHE=str(tmp_path / "file"), TMPDIR=str(node))
+    assert missed == 1, "something is kept"
     assert Path(folder).is_relative_to(node)
     assert not Path(folder).is_relative_to(shared)
     assert list(shared.iterdir()) == []
