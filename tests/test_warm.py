@@ -135,16 +135,17 @@ def test_a_damaged_cache_costs_time_and_no_result(warmed, events, tmp_path):
     assert total == read(events, VRECOMPUTE_CACHE=str(warmed))[2]
 
 
-def test_an_edited_helper_is_compiled_anew(warmed, events, tmp_path):
+def test_an_edited_helper_is_compiled_anew(warmed, tmp_path):
     """In a copy of the package: a kernel's own file is unchanged, another one that it may call is not."""
     shutil.copytree(Path(vrecompute.__file__).parent, tmp_path / "vrecompute")
     helper = tmp_path / "vrecompute" / "kernels" / "loop" / "normal.py"
     helper.write_text(helper.read_text() + "\n# edited\n")
     path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + READ
-    folder, missed, _ = read(events, program=program, VRECOMPUTE_CACHE=str(warmed), PYTHONPATH=path)
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + ONE
+    folder, missed = read("", program=program, VRECOMPUTE_CACHE=str(warmed), PYTHONPATH=path)
     assert Path(folder).parent == warmed
-    assert missed == 3
+    assert missed == 1
+    assert read("", program=ONE, VRECOMPUTE_CACHE=str(warmed))[1] == 0, "of the package itself it is there"
 
 
 def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
