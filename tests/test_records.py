@@ -19,7 +19,7 @@ from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest, Settings
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.reading import Reading
-from vrecompute.records import ADDED, from_data, to_data
+from vrecompute.records import ADDED, from_data, json_of, to_data
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.booleans() | st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False)
@@ -193,3 +193,9 @@ def test_a_run_that_another_process_could_not_read_is_not_begun(change, says):
     with pytest.raises(UsageError, match=says):
         Manifest(**(vars(MANIFEST) | change)).as_read()
     assert MANIFEST.as_read() == MANIFEST
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, b'{"a":' * 100_000, "", "[", b"\xff", "1" * 5000])
+def test_a_text_that_is_no_json_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"."):
+        json_of(text)

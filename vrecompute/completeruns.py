@@ -19,6 +19,7 @@ from typing import Any
 
 from vrecompute.digest import sha256_of
 from vrecompute.kernels import CACHE_VARIABLE
+from vrecompute.records import json_of
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import make_private, only_ours
 
@@ -30,7 +31,7 @@ def complete_runs(store: Store) -> dict[str, Any]:
     path = _path(store)
     with contextlib.suppress(OSError, ValueError):
         if only_ours(path.parent):
-            kept = json.loads(path.read_bytes())
+            kept = json_of(path.read_bytes())
             return kept if isinstance(kept, dict) else {}
     return {}
 

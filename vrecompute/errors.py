@@ -294,7 +294,7 @@ class OutOfTime(RunError):
 
 
 class OutputError(VrecomputeError):
-    """Standard output cannot be written; what was done is in the store all the same."""
+    """Standard output, or a file that was asked for, cannot be written; what was done is in the store all the same."""
 
 
 class Unavailable(VrecomputeError):

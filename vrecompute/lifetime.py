@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from vrecompute.records import json_of
 from vrecompute.wording import duration_text
 
 __all__ = ["Lifetime", "moment_text", "token_claims"]
@@ -44,7 +44,7 @@ def token_claims(token: str) -> tuple[float | None, tuple[str, ...]]:
     """When a JSON web token expires and whom it is for, unverified; nothing of any other token."""
     try:
         body = token.split(".")[1]
-        said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        said = json_of(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         audience = said.get("aud", ())
         several = (audience,) if isinstance(audience, str) else tuple(map(str, audience))
         ends = float(said["exp"]) if "exp" in said else None

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["ADDED", "from_data", "to_data"]
+__all__ = ["ADDED", "from_data", "json_of", "to_data"]
 
 #: Metadata of a field that records may lack: they were written before it was there, and its default is what held then.
 ADDED = {"added": True}
 _T = TypeVar("_T")
 # Mistakes that a message names.
 _MOST = 3
+
+
+def json_of(text: str | bytes) -> Any:
+    """What a JSON text from elsewhere says; ValueError for any other text, also one that nests too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
 
 
 def to_data(value: object) -> Any:

@@ -131,7 +131,7 @@ def test_all_clients_of_a_user_keep_off_until_the_time_is_over(site, tmp_path, m
     assert (file.name, file.stat().st_mode & 0o777) == ("node-n1.bad", 0o600)
     for name, text in {
         "x": "no json", "y": "[]", "z": json.dumps({"node": "n2\n#QQ queue=void", "until": time.time() + 9, "why": ""}),
-        "far": json.dumps({"node": "n2", "until": 9e99, "why": ""}),
+        "far": json.dumps({"node": "n2", "until": 9e99, "why": ""}), "deep": "[" * 100_000,
     }.items():  # fmt: skip
         (tmp_path / "jobs" / f"node-{name}.bad").write_text(text + "\n")
     assert Noded(site).left_out.nodes() == ("n1",)

@@ -1,5 +1,5 @@
-"""What a function reads when it is called that no audit event tells of: the environment, whether a file is there, and
-files that libraries open in C. No digest of code can hold it (law 4).
+"""What a function reads when it is called that no audit event tells of: the environment, whether a file is there,
+files that libraries open in C, and random numbers without a seed. No digest of code can hold it (law 4).
 
 It is found in the text. What Python itself opens is heard of, under whatever name it is called: see `processreads`.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
+from vrecompute.analysis.unseeded import INSTEAD, draws_of
 from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found, line_of
 
@@ -135,6 +136,9 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
                     f"declare it in resources(), or {'look' if how != 'read' else how} outside functions, at import"
                 )
                 told.setdefault(line, f"{_title(read)} is {how} at {line}, inside process; {instead}")
+    for call, what in draws_of(found.node, function):
+        line = _line(found, call)
+        told.setdefault(line, f"{what} at {line}, inside process; {INSTEAD}")
     return list(told.values())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vrecompute import sourcetext
 from vrecompute.digest import sha256_json
+from vrecompute.records import json_of
 
 __all__ = ["machinery"]
 
@@ -60,7 +61,7 @@ def _place(key: str) -> Path | None:
 def _read(kept: Path | None) -> dict[str, str]:
     """What a file holds, whole and undamaged; empty otherwise."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        said = json.loads(kept.read_bytes()) if kept is not None else {}
+        said = json_of(kept.read_bytes()) if kept is not None else {}
         found = {f"vrecompute.{name}": str(said["digests"][f"vrecompute.{name}"]) for name in _FOLDERS}
         if said["sha256"] == sha256_json(found):
             return found

@@ -19,6 +19,7 @@ from vrecompute.batch.scheduler import first_facts
 from vrecompute.batch.survey import Survey
 from vrecompute.batch.tls import TLS_FILE, fresh_keys
 from vrecompute.errors import Unavailable, VrecomputeError
+from vrecompute.records import json_of
 from vrecompute.sites.limits import SiteLimits
 
 __all__ = ["Seen", "fly"]
@@ -182,8 +183,8 @@ def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callab
 
 def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any]:
     for line in reversed(backend.logs(job_id).splitlines()):
-        with contextlib.suppress(json.JSONDecodeError):
-            found = json.loads(line)
+        with contextlib.suppress(ValueError):
+            found = json_of(line)
             if isinstance(found, dict) and "versions" in found:
                 return found
     return {}
@@ -193,8 +194,8 @@ def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
     """The last line of the meeting; nothing where the job never called."""
     try:
         said = meet.communicate(timeout=_PARTING_S)[0].splitlines()[-1:]
-        return dict(json.loads(said[0])) if said else {}
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        return dict(json_of(said[0])) if said else {}
+    except (subprocess.TimeoutExpired, ValueError):
         return {}
 
 

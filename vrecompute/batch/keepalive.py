@@ -21,6 +21,7 @@ from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.config.spelling import read_ports
 from vrecompute.errors import VrecomputeError
+from vrecompute.records import json_of
 from vrecompute.workers.dask_hooks import other_clients
 
 __all__ = ["announced", "announcement", "main"]
@@ -63,7 +64,7 @@ def announced(name: str, log: str) -> bytes | None:
     """What a log announces under a name, as the file of that name has it; None where it does not yet."""
     for line in log.splitlines():
         with contextlib.suppress(ValueError):
-            said = json.loads(line)
+            said = json_of(line)
             if isinstance(said, dict) and said.get("announces") == name:
                 return json.dumps({"address": str(said["address"])}).encode()
     return None

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 
 from vrecompute.batch.spool import Spool
 from vrecompute.errors import Unavailable
+from vrecompute.records import json_of
 
 __all__ = ["LeftOut"]
 
@@ -95,7 +96,7 @@ def _read(text: str) -> Iterator[_Bad]:
     """What is in the files; one that is no such thing names no node."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            given = json.loads(line)
+            given = json_of(line)
             bad = _Bad(str(given["node"]), float(given["until"]), str(given["why"]))
             if _NODE.fullmatch(bad.node) and bad.until < time.time() + 2 * _LONG_S:
                 yield bad

@@ -24,6 +24,7 @@ from distributed import Scheduler
 
 from vrecompute.batch.tls import security_of
 from vrecompute.errors import Unavailable, VrecomputeError
+from vrecompute.records import json_of
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import PortRange
 
@@ -55,7 +56,7 @@ def first_facts(stream: IO[bytes]) -> dict[str, Any]:
     """The first line that is a JSON object: what a site's profile prints comes before it. Empty if none comes."""
     for line in stream:
         with contextlib.suppress(ValueError):
-            if isinstance(found := json.loads(line), dict):
+            if isinstance(found := json_of(line), dict):
                 return found
     return {}
 

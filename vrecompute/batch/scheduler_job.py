@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 import time
@@ -22,6 +21,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import tunnelled
 from vrecompute.batch.worker_command import SETTINGS
 from vrecompute.errors import Unavailable
+from vrecompute.records import json_of
 from vrecompute.sites.limits import SiteLimits
 
 __all__ = ["NEVER_S", "AllocatedScheduler", "scheduler_job", "workers_beside"]
@@ -117,9 +117,9 @@ class AllocatedScheduler(ProcessInterface):  # type: ignore[misc]  # distributed
         said, runs_since, may_start = "", float("inf"), time.monotonic()
         pause_s = 0.0
         while not (self._gone() or self.backend.leaving.wait(pause_s)):
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(Unavailable, ValueError, LookupError, TypeError):  # it may be no announcement
                 if (data := self.backend.announced(f"{self.job.name}.json")) is not None:
-                    return str(json.loads(data)["address"])
+                    return str(json_of(data)["address"])
                 self.observe(self.backend.poll([job_id])[job_id])
             if self.lost() or time.monotonic() - runs_since > _START_S:
                 how = self.lost() or "the Dask scheduler did not start in its job"

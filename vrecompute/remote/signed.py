@@ -17,6 +17,7 @@ from typing import Any
 from vrecompute.errors import CredentialError
 from vrecompute.plugins import serving
 from vrecompute.reader.bytesource import scheme_of
+from vrecompute.records import json_of
 
 __all__ = ["SIGNED_FILE", "Signed", "sign", "signable", "signed_for", "with_signed"]
 
@@ -88,11 +89,11 @@ def _of_job() -> Signed | None:
     path = Path(os.environ.get("VRECOMPUTE_SECRETS", "/nonexistent"), SIGNED_FILE)
     try:
         return _read(path, path.stat().st_mtime_ns)
-    except OSError:
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: int) -> Signed:
-    said = json.loads(path.read_bytes())
+    said = json_of(path.read_bytes())
     return Signed(said["urls"], said["until"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vrecompute.errors import StoreRefused
+from vrecompute.records import json_of
 
 __all__ = ["keys_of", "renewed"]
 
@@ -31,7 +31,7 @@ def keys_of(text: str, where: str) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(("access_key", "secret_key", "token", "expiry_time"))
     try:
         if text.lstrip().startswith("{"):
-            said = json.loads(text)
+            said = json_of(text)
             said = said.get("Credentials", said)
             names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
             found.update(zip(found, map(said.get, names), strict=True))

@@ -5,13 +5,13 @@ A line has the values of ATTRIBUTES as ClassAd literals, with tabs between: text
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vrecompute.batch.rows import rows
+from vrecompute.records import json_of
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
 
 __all__ = ["ATTRIBUTES", "Record", "parse"]
@@ -21,7 +21,8 @@ ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "LastJobStatus", "NumShadowStarts", "NumJobStarts", "EnteredCurrentStatus",
     "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost", "ResidentSetSize",
     "RequestMemory", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "LastHoldReasonCode", "LastHoldReasonSubCode",
-    "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput", WALLTIME, ONCE,
+    "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput", "LeaveJobInQueue",
+    WALLTIME, ONCE,
 )  # fmt: skip
 
 
@@ -42,6 +43,11 @@ class Record:
         """The folder of its secret files; empty where it has none."""
         brought = re.split(r"[, ]+", self.text("TransferInput"))
         return next((name for name in brought if name.startswith("secrets-")), "")
+
+    @property
+    def to_retrieve(self) -> bool:
+        """Whether it has ended, at a schedd elsewhere, and what it made is still there."""
+        return self.number("JobStatus") == 4 and self.true("LeaveJobInQueue")
 
     def number(self, name: str) -> int | None:
         """A whole number, None where there is none."""
@@ -71,6 +77,6 @@ def parse(lines: Iterable[str], now: float | None = None) -> dict[str, Record]:
 def _literal(word: str) -> Any:
     """The value of a ClassAd literal; None of one that is undefined, an error or an expression."""
     try:
-        return json.loads(word)
+        return json_of(word)
     except ValueError:
         return None

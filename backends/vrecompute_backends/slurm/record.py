@@ -16,7 +16,7 @@ from typing import Any
 
 from vrecompute.batch.array_tasks import array_tasks
 from vrecompute.batch.rows import rows, whole
-from vrecompute.records import from_data
+from vrecompute.records import from_data, json_of
 from vrecompute.units import from_slurm, from_slurm_time
 
 __all__ = [
@@ -152,7 +152,7 @@ def parse_sacct_json(text: str) -> dict[str, Record]:
 
 def parse_records(text: str) -> dict[str, Record]:
     """Records as `pyslurm_query` prints them; ValueError for any other text."""
-    records = [from_data(Record, found) for found in json.loads(text)]
+    records = [from_data(Record, found) for found in json_of(text)]
     return {record.job_id: record for record in records}
 
 
