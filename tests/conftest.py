@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import os
 import signal
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tests.data_registry import REGISTRY
 from tests.events import SUM_ANALYSIS
 
 if TYPE_CHECKING:
+    from tests.lentworkers import Lender
     from vrecompute import Client
     from vrecompute.run import Run
     from vrecompute.sites.model import Site
@@ -129,6 +131,34 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
     with Client(workers=1, store=tmp_path_factory.mktemp("store")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def _lender() -> Iterator[Lender]:
+    from tests.lentworkers import Lender
+
+    made = Lender()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def lent_workers(_lender: Lender) -> Iterator[None]:
+    """Clients of this machine get the workers that those before left as they were: of this module, and of others.
+
+    For whole modules, by `pytestmark = pytest.mark.usefixtures("lent_workers")`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        _lender.lend(patch)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_workers_but_its_own(request: pytest.FixtureRequest) -> None:
+    """A module that is lent no workers finds none: it may look at processes, or end them."""
+    lent = any("lent_workers" in mark.args for mark in request.node.iter_markers("usefixtures"))
+    if not lent and "tests.lentworkers" in sys.modules:
+        request.getfixturevalue("_lender").close()
 
 
 @pytest.fixture

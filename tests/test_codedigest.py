@@ -43,6 +43,8 @@ from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.execution.task import TaskContext, compute
 from vrecompute.kernels.eventloop import EventLoop
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 CHUNK_BYTES = 3400
 
 

@@ -18,6 +18,8 @@ from vrecompute.errors import UnknownRun
 from vrecompute.execution.provenance import provenance
 from vrecompute.reports.report import schema
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

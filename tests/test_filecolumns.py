@@ -13,6 +13,8 @@ from vrecompute.cli import cli
 from vrecompute.errors import MissingTree, UsageError
 from vrecompute.reader import inspect
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 RESOURCE = """
 from vrecompute import Analysis, Result
 

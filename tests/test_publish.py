@@ -20,6 +20,8 @@ from vrecompute.results.results import Results
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import content_name, read_document, sealed, write_content
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 
 @pytest.fixture
 def good(tmp_path) -> Path:

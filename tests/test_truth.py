@@ -18,6 +18,8 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.errors import DatasetError, Incomplete, RunError, StoreError, UsageError
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 EVENTS, CLUSTERS = 200, 4
 CHUNK_BYTES = 1700  # one cluster of 50 events
 

@@ -16,6 +16,8 @@ from vrecompute.digest import canonical_json
 from vrecompute.errors import ParameterError, UsageError
 from vrecompute.execution.workkey import work_key
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 
 class Example(Analysis):
     name = "example"

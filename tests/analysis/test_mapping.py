@@ -18,6 +18,8 @@ from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.errors import Incomplete
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 CHUNK_BYTES = 3400
 THRESHOLD = 20.0
 EDGES = np.linspace(0, 200, 11)

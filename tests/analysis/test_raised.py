@@ -13,6 +13,8 @@ from tests.events import write_events
 pytest.importorskip("ipykernel", reason="a kernel needs vrecompute[test]")
 from tests.kernel import Kernel
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 HEAD = """
 import contextlib, math, os, sys
 later = None

@@ -26,6 +26,8 @@ from vrecompute.cli import main
 from vrecompute.errors import EXIT_CODES
 from vrecompute.reports.report import schema
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 README = Path(__file__).parents[2] / "README.md"
 
 

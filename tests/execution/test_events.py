@@ -25,6 +25,8 @@ from vrecompute.reports import report
 from vrecompute.reports.html import page
 from vrecompute.results.result import Result
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 EVENTS = 600
 GOLDEN = {"1": [[2, 4]], "3": [[1, 1], [9, 9]]}
 SPECTRUM = """

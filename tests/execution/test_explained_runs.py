@@ -19,6 +19,8 @@ from vrecompute.execution.explain import Explanation
 from vrecompute.sites.model import Site, SiteAccess, Ssh
 from vrecompute.stores.remote import AccessStore
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 ANALYSIS = """
 import numpy as np
 from vrecompute import Analysis, Parameter, Result

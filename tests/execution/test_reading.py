@@ -21,6 +21,8 @@ from vrecompute.reader.handles import USUAL_TREES
 from vrecompute.reports.html import page
 from vrecompute.reports.report import summary_text
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 DATASETS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 EVENTS = 100

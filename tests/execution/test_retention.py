@@ -22,6 +22,8 @@ from vrecompute.execution.planner import Planner
 from vrecompute.execution.retention import stocktaking
 from vrecompute.stores.directory import DirStore
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 DAY_S = 86_400.0
 OPTIONS = {"chunk_bytes": 3400, "task_chunks": 1}  # one cluster of 100 events
 SKIM = SUM_ANALYSIS.replace("return Result(", 'return Result(tables={"muons": {"pt": pt}},')

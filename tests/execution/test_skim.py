@@ -17,6 +17,8 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.errors import Incomplete, StoreError, UsageError
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 # The example of the documentation, as a user would save it.
 DOCUMENT = Path(__file__).parents[2] / "docs" / "column-wise.md"
 SKIM = DOCUMENT.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0].replace("genWeight", "weight")

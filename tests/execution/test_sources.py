@@ -34,6 +34,8 @@ from vrecompute.execution import replicas
 from vrecompute.execution.wholefile import digest_at
 from vrecompute.reader import handles, rawfile
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 CHUNK_BYTES = 2000
 
 

@@ -22,6 +22,8 @@ from vrecompute.execution.runner import Runner
 from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.reader.identity import SAMPLE_BYTES, SAMPLES
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 TOTAL = """
 import numpy as np
 

@@ -12,6 +12,8 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.reports.report import dumps, loads, summary_text
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
+
 CHUNK_BYTES = 1200
 
 
