@@ -223,4 +223,3 @@ def test_a_class_that_inherits_has_what_its_base_has(inheriting):
     owns = sent(analysis)
     assert owns[1] == inherits[1]
     assert len({before[0], inherits[0], owns[0]}) == 3
-
