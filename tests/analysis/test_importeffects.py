@@ -130,6 +130,8 @@ def test_a_seed_is_told_where_the_code_draws_from_a_shared_generator(tmp_path):
     assert not code(tmp_path, "np.random.seed(1)", "return np.random.default_rng(1).random()").unnamed
     assert "default_rng([SEED" in code(tmp_path, "np.random.seed(1)", "return np.random.normal()").unnamed[0]
     assert "default_rng([SEED" in code(tmp_path, "random.seed(1)", "return random.random()").unnamed[0]
+    assert not code(tmp_path, "np.random.seed(1)\ndef toys():\n    return np.random.normal()", "return 1").unnamed
+    assert not code(tmp_path, "random.seed(1)\nTOY = random.gauss(0, 1)", "return TOY").unnamed
 
 
 ANALYSIS = """
