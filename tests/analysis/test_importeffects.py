@@ -192,3 +192,19 @@ def test_workers_do_what_the_file_and_its_modules_did_and_another_run_gets_other
         f"{{'digits': 50, {same}, 'pi': 400, 'raises': 1, 'twice': 6}} 0",
         f"{{'digits': 50, {same}, 'pi': 314, 'raises': 1, 'twice': 6}} 0",
     ]
+
+
+@pytest.mark.parametrize(
+    "change", ["math.pi = 50.0", "setattr(math, 'pi', 50.0)", "from math import e; math.pi = 50.0"]
+)
+def test_a_change_that_is_undone_unseen_is_compared_where_it_is_reached_alone(tmp_path, monkeypatch, change):
+    import math
+
+    monkeypatch.setattr(math, "pi", math.pi)
+    apart = code(tmp_path, f"import math\n{change}")
+    used = code(tmp_path, f"import math\n{change}", "return Result(counters={'n': math.pi})")
+    assert done(apart)
+    assert "math.pi" not in apart.parts
+    assert "math.pi" in used.parts
+    doubled = code(tmp_path, "import math\nmath.pi = 2 * math.pi")
+    assert "math.pi" in doubled.parts

@@ -22,7 +22,7 @@ _FIRST = frozenset({"expandvars", "fspath", "join", "normpath", "str"})
 _KEEPS = frozenset({"joinpath", "parent", "with_name", "with_stem", "with_suffix"})
 
 
-class Names(Protocol):
+class _Names(Protocol):
     """What the names in the text of a function are."""
 
     @property
@@ -43,7 +43,7 @@ class Names(Protocol):
         """Whether it is an object of the user's, with that method."""
 
 
-def absolute_of(call: ast.Call, names: Names) -> list[ast.expr]:
+def absolute_of(call: ast.Call, names: _Names) -> list[ast.expr]:
     """The path that a call makes absolute by the working directory; none where it is absolute, or is no such call."""
     name = names.name_of(call.func)
     if name is not None:
@@ -61,12 +61,12 @@ def absolute_of(call: ast.Call, names: Names) -> list[ast.expr]:
     return [path for path in given if _begins(path, names, frozenset()) != "absolute"]
 
 
-def is_relative(path: ast.AST, names: Names) -> bool:
+def is_relative(path: ast.AST, names: _Names) -> bool:
     """Whether an expression is known for a path that is relative."""
     return _begins(path, names, frozenset()) == "relative"
 
 
-def _begins(path: ast.AST, names: Names, within: frozenset[str]) -> str:
+def _begins(path: ast.AST, names: _Names, within: frozenset[str]) -> str:
     """Whether a path is `absolute` or `relative`; empty where that is not known."""
     match path:
         case ast.Constant(value=str() | bytes() as text):
@@ -84,7 +84,7 @@ def _begins(path: ast.AST, names: Names, within: frozenset[str]) -> str:
     return _of_text(str(thing)) if isinstance(thing, str | PurePath) else ""
 
 
-def _of_call(call: ast.Call, names: Names, within: frozenset[str]) -> str:
+def _of_call(call: ast.Call, names: _Names, within: frozenset[str]) -> str:
     name = names.name_of(call.func) or ""
     top, last = name.partition(".")[0], name.rpartition(".")[2]
     if absolute_of(call, names) or last in ("cwd", "getcwd"):
@@ -100,7 +100,7 @@ def _of_text(text: str) -> str:
     return "absolute" if os.path.isabs(text) or "://" in text else "relative"
 
 
-def _is_path(node: ast.AST, names: Names, within: frozenset[str]) -> bool:
+def _is_path(node: ast.AST, names: _Names, within: frozenset[str]) -> bool:
     """Whether it is made by pathlib."""
     match node:
         case ast.Call():
@@ -114,6 +114,6 @@ def _is_path(node: ast.AST, names: Names, within: frozenset[str]) -> bool:
     return isinstance(names.thing_of(node), PurePath)
 
 
-def _is_known(node: ast.AST, names: Names) -> bool:
+def _is_known(node: ast.AST, names: _Names) -> bool:
     """Whether it is known for something that is no path."""
     return names.thing_of(node) is not None or names.name_of(node) is not None or names.is_users(node, "resolve")

@@ -48,7 +48,7 @@ _CHANGES = _ENTROPY | {
 }
 
 
-class Names(Protocol):
+class _Names(Protocol):
     """What the names in the text of a function are."""
 
     def name_of(self, node: ast.AST) -> str | None:
@@ -64,7 +64,7 @@ class Names(Protocol):
         """Whether it is an object of the user's, with that method."""
 
 
-def draws_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.Call, str]]:
+def draws_of(tree: ast.AST, names: _Names) -> Iterator[tuple[ast.Call, str]]:
     """Each call that draws without a seed, or makes a generator without one, and what of it is not fixed."""
     calls = [(node, *_split(node, names)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     seeded = {module for call, module, last in calls if last in _SEEDS and _given(call)}
@@ -84,7 +84,7 @@ def draws_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.Call, str]]:
             yield call, "random numbers are drawn without a seed (random_state)"
 
 
-def _split(call: ast.Call, names: Names) -> tuple[str, str]:
+def _split(call: ast.Call, names: _Names) -> tuple[str, str]:
     """The module of what is called, where it is one with generators, and its last name."""
     thing = names.thing_of(call.func)
     last = str(getattr(thing, "__name__", ""))
@@ -101,7 +101,7 @@ def _split(call: ast.Call, names: Names) -> tuple[str, str]:
     return module, last or getattr(call.func, "attr", "")
 
 
-def _is_fixed(call: ast.Call, names: Names) -> bool:
+def _is_fixed(call: ast.Call, names: _Names) -> bool:
     """Whether `X.rvs(...)` is given a generator, or draws nothing that is known."""
     given = any(k.arg in ("random_state", None) for k in call.keywords)
     return given or not isinstance(call.func, ast.Attribute) or names.is_users(call.func.value, "rvs")
