@@ -208,3 +208,32 @@ def test_a_change_that_is_undone_unseen_is_compared_where_it_is_reached_alone(tm
     assert "math.pi" in used.parts
     doubled = code(tmp_path, "import math\nmath.pi = 2 * math.pi")
     assert "math.pi" in doubled.parts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "np.asarray(a.layout.data)[1] = 70",
+        "np.asarray(a.layout.data).setflags(write=True)",
+        "np.asarray(TABLE['x'])[...] = 3",
+        "np.ravel(x)[0] += 1",
+        "for each in [x]:\n    np.asarray(each)[0] = 1",
+        "def change(what):\n    np.asarray(what)[0] = 1\nchange(x)",
+    ],
+)
+def test_what_a_library_makes_of_ones_own_is_ones_own(tmp_path, change):
+    made = code(tmp_path, f"a = ak.Array([1, 2])\nx = np.ones(2)\nTABLE['x'] = x\n{change}")
+    assert not done(made)
+    assert not made.unnamed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "decimal.getcontext().prec = 50",
+        "NAME = 'math'\nimport importlib\nimportlib.import_module(NAME).tau = 6.283185307179586",
+        "np.asarray(ak.behavior)[()]['x'] = 1",
+    ],
+)
+def test_what_a_library_gives_of_its_own_is_the_librarys(tmp_path, change):
+    assert done(code(tmp_path, change))

@@ -328,4 +328,4 @@ def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 def _title(read: list[ast.expr]) -> str:
     """The file by its name, if that is written there; else the expression."""
     texts = [n.value for r in read for n in ast.walk(r) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    return texts[0] if texts else f"a file ({ast.unparse(read[0])})"
+    return texts[0] if any(texts[:1]) else f"a file ({ast.unparse(read[0])})"
