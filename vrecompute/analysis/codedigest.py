@@ -68,7 +68,7 @@ _NOT_COUNTED = frozenset(
 )
 _NOT_OF_PROCESS = frozenset(
     {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
-    | {"finish_function", "figures_function"}
+    | {"finish_function", "figures_function", "plot_options"}
 )
 _LONG = 200
 

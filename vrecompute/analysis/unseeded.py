@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["INSTEAD", "draws_of"]
+__all__ = ["INSTEAD", "Names", "draws_of"]
 
+#: What to do instead, at the end of what is told.
 INSTEAD = "draw from numpy.random.default_rng([SEED, events.start])"
 # Makers of generators, which take a seed.
 _MAKERS = {
@@ -48,7 +49,7 @@ _CHANGES = _ENTROPY | {
 }
 
 
-class _Names(Protocol):
+class Names(Protocol):
     """What the names in the text of a function are."""
 
     def name_of(self, node: ast.AST) -> str | None:
@@ -64,7 +65,7 @@ class _Names(Protocol):
         """Whether it is an object of the user's, with that method."""
 
 
-def draws_of(tree: ast.AST, names: _Names) -> Iterator[tuple[ast.Call, str]]:
+def draws_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.Call, str]]:
     """Each call that draws without a seed, or makes a generator without one, and what of it is not fixed."""
     calls = [(node, *_split(node, names)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     seeded = {module for call, module, last in calls if last in _SEEDS and _given(call)}
@@ -84,7 +85,7 @@ def draws_of(tree: ast.AST, names: _Names) -> Iterator[tuple[ast.Call, str]]:
             yield call, "random numbers are drawn without a seed (random_state)"
 
 
-def _split(call: ast.Call, names: _Names) -> tuple[str, str]:
+def _split(call: ast.Call, names: Names) -> tuple[str, str]:
     """The module of what is called, where it is one with generators, and its last name."""
     thing = names.thing_of(call.func)
     last = str(getattr(thing, "__name__", ""))
@@ -101,7 +102,7 @@ def _split(call: ast.Call, names: _Names) -> tuple[str, str]:
     return module, last or getattr(call.func, "attr", "")
 
 
-def _is_fixed(call: ast.Call, names: _Names) -> bool:
+def _is_fixed(call: ast.Call, names: Names) -> bool:
     """Whether `X.rvs(...)` is given a generator, or draws nothing that is known."""
     given = any(k.arg in ("random_state", None) for k in call.keywords)
     return given or not isinstance(call.func, ast.Attribute) or names.is_users(call.func.value, "rvs")

@@ -18,7 +18,6 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
-from numba.core.dispatcher import Dispatcher
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
@@ -116,7 +115,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if is_dispatcher(value):
             state = (value.__wrapped__, dict(value.registry))
             return _dispatcher, (value.__name__,), state, None, None, _register
-        if isinstance(value, Dispatcher):
+        if _is_compiled(value):
             return self._reduce_compiled(value)
         made = super().reducer_override(value)
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.
@@ -160,6 +159,11 @@ def _as_inherited(cls: type) -> dict[str, Any]:
     if issubclass(cls, Enum):  # whose metaclass makes such
         return {n: v for n, v in same.items() if not (n.startswith("_") and n.endswith("_"))}
     return same
+
+
+def _is_compiled(value: Any) -> bool:
+    """Whether numba made it; where nothing has imported numba there is none."""
+    return isinstance(value, getattr(sys.modules.get("numba.core.dispatcher"), "Dispatcher", ()))
 
 
 def _module(name: str) -> ModuleType:
