@@ -124,3 +124,21 @@ def test_a_run_that_has_ended_keeps_neither_its_plan_nor_its_parts(run, tmp_path
     finally:
         gc.enable()
     assert held == []
+
+
+def test_a_closed_client_starts_nothing_and_still_tells_of_its_runs(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    client = Client(workers=1, store=tmp_path / "store")
+    run = client.run(str(tmp_path / "sums.py"), str(file)).wait(120)
+    client.close()
+    for closed in (client, Client(workers=1, store=tmp_path / "store")):
+        closed.close()
+        for start in (lambda c: c.run(str(tmp_path / "sums.py"), str(file)), lambda c: c.map(len, str(file))):
+            with pytest.raises(UsageError, match=r"^this Client was closed.*; make another with Client\(\)$"):
+                start(closed)
+        with pytest.raises(UsageError, match="was closed"):
+            _ = closed.dask
+        assert [each.run for each in closed.runs()] == [run.id]
+        assert closed.attach(run.id).report().status == "complete"
+        assert closed.explain(str(tmp_path / "sums.py"), str(file)).chunks_stored

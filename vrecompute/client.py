@@ -77,6 +77,7 @@ class Client(StoredRuns):
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None
+        self._is_closed = False
         self._remote_store: Store | None = None
 
     def __repr__(self) -> str:
@@ -104,6 +105,8 @@ class Client(StoredRuns):
         with self._lock:
             if self._workforce is None:
                 self._workforce = self._wanted.workforce()
+                if self._is_closed:
+                    self._workforce.close()
                 # Not at exit: then each cluster ends by itself, and no thread can be started.
                 weakref.finalize(self, close_later, self._workforce, self._owner).atexit = False
             return self._workforce
@@ -136,9 +139,14 @@ class Client(StoredRuns):
         return self._site_workers.dask
 
     def close(self) -> None:
-        """End the workers, if any were started. Runs that were under way can be attached to and resumed."""
-        if self._workforce is not None and os.getpid() == self._owner:
-            self._workforce.close()
+        """End the workers, if any were started; from then on runs can be looked at, and none be started here.
+
+        Runs that were under way can be attached to and resumed, with another Client.
+        """
+        if os.getpid() == self._owner:
+            self._is_closed = True
+            if self._workforce is not None:
+                self._workforce.close()
 
     def run(
         self,

@@ -41,6 +41,8 @@ def debug_chunk(
         resources=dict(manifest.resources),
         certified=dict(manifest.certified),
         own=type(analysis).__module__.partition(".")[0],
+        folder=manifest.folder,
+        unnamed=manifest.unnamed,
     )
     columns = read_chunk(source, start, stop, store)
     try:

@@ -106,11 +106,17 @@ class Workforce(WorkerControl):
         self._busy: dict[str, int] = {}
         # What its workers have done to libraries, see `vrecompute.analysis.importeffects`.
         self._effects = ""
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
         """Whether any were started, and not given back since."""
         return self._cluster is not None
+
+    def check_open(self) -> None:
+        """UsageError once the Client was closed: what it would start, nobody would end."""
+        if self._closed:
+            raise UsageError("this Client was closed, and its workers have ended; make another with Client()")
 
     @property
     def backend(self) -> Backend:
@@ -144,8 +150,9 @@ class Workforce(WorkerControl):
 
     @property
     def dask(self) -> DaskClient:
-        """The plain `distributed.Client`; the first use starts the workers."""
+        """The plain `distributed.Client`; the first use starts the workers. UsageError once they were ended."""
         with self._lock:
+            self.check_open()
             if self._cluster is None:
                 self._cluster = self._open()
                 self._held = HeldWorkers(self._cluster.client, ours=self._given is None)
@@ -178,6 +185,7 @@ class Workforce(WorkerControl):
     def check(self) -> None:
         """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
         with self._lock:
+            self.check_open()
             if self._cluster is None and self._given is None:
                 self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
@@ -302,6 +310,7 @@ class Workforce(WorkerControl):
         """End the workers, if any were started."""
         self.stop_waiting()
         with self._lock:
+            self._closed = True
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrecompute.analysis.code import difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.digest import canonical_json, numerics, sha256_json
 
@@ -105,3 +107,27 @@ def test_numerics_name_what_is_declared():
     found = numerics(["boost-histogram", "no-such-distribution"])
     assert {"numpy", "numba", "awkward", "uproot", "boost-histogram"} <= set(found)
     assert found["no-such-distribution"] == "absent"
+
+
+def carried_out(file, text):
+    """What IPython's `%run` leaves: functions whose module has no name any more."""
+    file.write_text(text)
+    names = {"__name__": "__main__"}
+    exec(compile(text, str(file), "exec"), names)
+    del names["__name__"]
+    return names
+
+
+def test_what_run_carried_out_is_of_the_analysis_and_each_file_keeps_its_names(tmp_path):
+    def digest(one, other):
+        first = carried_out(tmp_path / "one.py", f"PT = {one}\ndef cut(): return PT\n")["cut"]
+        second = carried_out(tmp_path / "other.py", f"PT = {other}\ndef veto(): return PT\n")["veto"]
+        code = code_of((first, second))
+        linecache.clearcache()
+        return code.digest, code.parts
+
+    assert {name for name in digest(20, 20)[1] if "PT" in name or "cut" in name} == {"main: PT", "main: cut()"}
+    pairs = [(20, 30), (30, 20), (25, 30), (20, 25), (30, 30), (20, 20)]
+    assert len({digest(*pair)[0] for pair in pairs}) == len(pairs)
+    assert digest(20, 30)[0] == digest(20, 30)[0]
+    assert difference(digest(20, 30)[1], digest(20, 40)[1]) == ["main: PT #2"]

@@ -130,6 +130,8 @@ def test_a_seed_is_told_where_the_code_draws_from_a_shared_generator(tmp_path):
     assert not code(tmp_path, "np.random.seed(1)", "return np.random.default_rng(1).random()").unnamed
     assert "default_rng([SEED" in code(tmp_path, "np.random.seed(1)", "return np.random.normal()").unnamed[0]
     assert "default_rng([SEED" in code(tmp_path, "random.seed(1)", "return random.random()").unnamed[0]
+    assert not code(tmp_path, "np.random.seed(1)\ndef toys():\n    return np.random.normal()", "return 1").unnamed
+    assert not code(tmp_path, "random.seed(1)\nTOY = random.gauss(0, 1)", "return TOY").unnamed
 
 
 ANALYSIS = """
@@ -190,3 +192,48 @@ def test_workers_do_what_the_file_and_its_modules_did_and_another_run_gets_other
         f"{{'digits': 50, {same}, 'pi': 400, 'raises': 1, 'twice': 6}} 0",
         f"{{'digits': 50, {same}, 'pi': 314, 'raises': 1, 'twice': 6}} 0",
     ]
+
+
+@pytest.mark.parametrize(
+    "change", ["math.pi = 50.0", "setattr(math, 'pi', 50.0)", "from math import e; math.pi = 50.0"]
+)
+def test_a_change_that_is_undone_unseen_is_compared_where_it_is_reached_alone(tmp_path, monkeypatch, change):
+    import math
+
+    monkeypatch.setattr(math, "pi", math.pi)
+    apart = code(tmp_path, f"import math\n{change}")
+    used = code(tmp_path, f"import math\n{change}", "return Result(counters={'n': math.pi})")
+    assert done(apart)
+    assert "math.pi" not in apart.parts
+    assert "math.pi" in used.parts
+    doubled = code(tmp_path, "import math\nmath.pi = 2 * math.pi")
+    assert "math.pi" in doubled.parts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "np.asarray(a.layout.data)[1] = 70",
+        "np.asarray(a.layout.data).setflags(write=True)",
+        "np.asarray(TABLE['x'])[...] = 3",
+        "np.ravel(x)[0] += 1",
+        "for each in [x]:\n    np.asarray(each)[0] = 1",
+        "def change(what):\n    np.asarray(what)[0] = 1\nchange(x)",
+    ],
+)
+def test_what_a_library_makes_of_ones_own_is_ones_own(tmp_path, change):
+    made = code(tmp_path, f"a = ak.Array([1, 2])\nx = np.ones(2)\nTABLE['x'] = x\n{change}")
+    assert not done(made)
+    assert not made.unnamed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "decimal.getcontext().prec = 50",
+        "NAME = 'math'\nimport importlib\nimportlib.import_module(NAME).tau = 6.283185307179586",
+        "np.asarray(ak.behavior)[()]['x'] = 1",
+    ],
+)
+def test_what_a_library_gives_of_its_own_is_the_librarys(tmp_path, change):
+    assert done(code(tmp_path, change))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -85,6 +86,7 @@ def test_each_of_several_is_told_and_nothing_else(tmp_path_factory, names):
 ANALYSIS = """
 import importlib
 import linecache
+import os
 import subprocess
 import sys
 import threading
@@ -252,6 +254,72 @@ def test_a_run_that_is_taken_up_again_goes_on_from_its_own_parts(run, client, tm
     other = run(value, 30.0)
     assert cut(other) == 30.0
     assert other.report().chunks.reused == 0
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders with a file of one name that says another number."""
+    for name, number in (("a", 20.0), ("b", 30.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "where.txt").write_text(str(number))
+    return tmp_path / "a", tmp_path / "b"
+
+
+READ_HERE = {
+    "open('where.txt').read()": "where.txt is read at analysis.py:",
+    "held['open']('./where.txt').read()": "where.txt is read at analysis.py:",
+    "max(Path(n).read_text() for n in os.listdir() if n == 'where.txt')": "folder . is listed at analysis.py:",
+    "subprocess.run(['cat', 'where.txt'], capture_output=True).stdout or 1": "another program (cat) is run at analysis",
+    "Path('nowhere.txt').read_text() if Path.exists(Path('nowhere.txt')) else 20.0": "nowhere.txt is looked for at ana",
+    "[os.chdir('.'), open('where.txt').read()][1]": "folder . is entered at analysis.py:",
+    "20.0 if os.getcwd().endswith('a') else 30.0": "the working directory is asked for at analysis.py:",
+    "20.0 if Path.cwd().name == 'a' else 30.0": "the working directory is asked for at analysis.py:",
+    "20.0 if os.path.abspath('.').endswith('a') else 30.0": ". is looked for in the working directory at analysis",
+    "held['open'](os.path.realpath('where.txt')).read()": "where.txt is looked for in the working directory at ana",
+    "held['open'](Path('where.txt').resolve()).read()": "where.txt is looked for in the working directory at ana",
+}
+
+
+@pytest.mark.parametrize("value", READ_HERE)
+def test_a_relative_path_is_of_the_folder_where_the_run_was_asked_for(run, client, folders, monkeypatch, value):
+    mine, other = folders
+    client.dask.run(os.chdir, str(mine))
+    monkeypatch.chdir(mine)
+    here = run(value, 1.0)
+    assert cut(here) == 20.0
+    assert any(f": {READ_HERE[value]}" in w for w in here.report().warnings) or "chdir" in value
+    monkeypatch.chdir(other)
+    there = run(value, 1.0)
+    report = there.report()
+    assert report.status == "failed"
+    assert report.chunks.reused == 0
+    (failure,) = {f.reason for f in report.failures}
+    assert failure.startswith(READ_HERE[value]), failure
+    assert f"The worker runs in {mine}, and the run was asked for in {other}: " in failure
+
+
+ANYWHERE = [
+    "[os.chdir(HERE), held['open']('cuts.txt').read()][1]",
+    "held['open'](os.path.abspath(events.resources['cuts'])).read()",
+    "Path(events.resources['cuts']).resolve().read_text()",
+    "Path('/').resolve() and (HERE / 'cuts.txt').read_text()",
+    "[open('own.txt', 'w').write('20'), open('own.txt').read()][1]",
+    "subprocess.run(['cat', FILE], capture_output=True).stdout",
+]
+
+
+@pytest.mark.parametrize("value", ANYWHERE)
+def test_what_is_the_same_file_from_everywhere_is_read(run, client, folders, monkeypatch, value):
+    client.dask.run(os.chdir, str(folders[0]))
+    monkeypatch.chdir(folders[1])
+    assert cut(run(value, 20.0, more="\n    def resources(self):\n        return {'cuts': FILE}\n")) == 20.0
+
+
+def test_the_place_of_the_code_is_in_no_key(run):
+    ended = run("20.0 if '/' in __file__ else 30.0", 1.0)
+    assert cut(ended) == 20.0
+    assert any(": the place of its file (__file__) is read at analysis.py:" in w for w in ended.report().warnings)
+    assert run("20.0 if '/' in __file__ else 30.0", 1.0).report().chunks.reused == 0
 
 
 def test_a_mapped_function_is_listened_to(client, events, tmp_path):

@@ -149,3 +149,23 @@ def test_patterns_are_those_of_glob_and_the_same_there(tmp_path_factory, files, 
             if pattern.endswith("**"):
                 wanted = [path for path in wanted if not os.path.isdir(path)]
             assert here == sorted({os.path.relpath(path, folder) for path in wanted})
+
+
+@pytest.mark.parametrize("disk", DISKS, ids=["here", "there"])
+def test_steps_up_are_taken_unless_they_lead_behind_a_link(tmp_path, disk):
+    for folder in ("cli", "sample", "far/sample", "far/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in ("sample", "far/sample"):
+        (tmp_path / folder / "a.root").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "far/deep")
+    (tmp_path / "data").symlink_to(tmp_path / "sample")
+    addresses = {
+        "cli/../sample": ["sample/a.root"],
+        "cli/../sample/*.root": ["sample/a.root"],
+        "cli/../sample/a.root": ["sample/a.root"],
+        "cli/../data": ["data/a.root"],
+        "link/../sample": ["link/../sample/a.root"],
+    }
+    for address, names in addresses.items():
+        [(files, _)] = find_files(disk, [f"{tmp_path}/{address}"])
+        assert files == [f"{tmp_path}/{name}" for name in names], address

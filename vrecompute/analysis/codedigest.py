@@ -13,6 +13,7 @@ import copyreg
 import functools
 import importlib
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Mapping
 from types import (
@@ -39,6 +40,7 @@ from vrecompute.analysis.coderange import (
     content_of,
     counts,
     distribution_of,
+    is_analysis,
     is_dispatcher,
     is_generated,
     is_user,
@@ -49,6 +51,7 @@ from vrecompute.analysis.coderange import (
     registered_with,
     submodule,
     why_unknown,
+    without_bound,
     written,
 )
 from vrecompute.analysis.filereads import Reads
@@ -87,6 +90,7 @@ def code_of(
     description = _Description(own, Reads(own, declared, looks))
     description.root(thing)
     found = effects_of(description.modules) if effects is None else Effects(effects)
+    description.effects |= set(map(id, found.functions))
     for effect in found.functions:
         description.of(effect)
         told = description.reads.all(id(effect))
@@ -117,6 +121,7 @@ class _Description:
         self._done: dict[int, Any] = {}
         self._within: list[int] = []
         self._kept: list[Any] = []  # so that no id is given to another object meanwhile
+        self.effects: set[int] = set()  # which change libraries, and then find them changed
         self._where = ""
         self._texts: dict[str, Any] = {}  # docstrings, and of functions the text they are in
         self._reads_texts = False
@@ -253,7 +258,8 @@ class _Description:
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
         outside = {name: function.__globals__.get(name) for name in uses.globals} | closure
-        self.parts |= {name: sha256_json(member) for name, member in members_of(outside, uses)}
+        read = without_bound(found.node, uses) if id(function) in self.effects else uses
+        self.parts |= {name: sha256_json(member) for name, member in members_of(outside, read)}
         return [
             "function",
             text,
@@ -279,9 +285,10 @@ class _Description:
         described = self.of(value)
         if described[0] in ("ref", "library"):
             return described
-        unique = f"{label_of(str(module.get('__name__')))}: {name}"
-        self.parts[unique] = sha256_json(described)
-        return ["ref", unique]
+        digest = sha256_json(described)
+        first = f"{label_of(str(module.get('__name__', '?')))}: {name}"
+        names = (first if n == 1 else f"{first} #{n}" for n in itertools.count(1))  # each file that was `%run` has one
+        return ["ref", next(name for name in names if self.parts.setdefault(name, digest) == digest)]
 
     def _imports(self, uses: Uses) -> Any:
         """What a function imports when it is called."""
@@ -328,7 +335,7 @@ class _Description:
 
     def _class(self, cls: type) -> Any:
         skipped = _NOT_COUNTED
-        if _is_analysis(cls):
+        if is_analysis(cls):
             skipped = skipped | _NOT_OF_PROCESS
             self.reads.analyses.add(id(cls))
             self._titles[self._where] = self.of(vars(cls).get("title"))
@@ -349,7 +356,7 @@ class _Description:
             return self._ufunc(value)
         if isinstance(value, functools.partial):
             self.reads.partial(value)
-        if _is_analysis(type(value)):
+        if is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
             state = {k: v for k, v in sorted(vars(value).items()) if k not in ("values", "effects")}
             return ["analysis", self.of(type(value), "instance"), self.of(state)]
@@ -391,7 +398,3 @@ class _Description:
             name = f"{name} in {self._where}"
         self.unnamed.append(f"{name} {why}")
         return ["unnamed", type(value).__name__]
-
-
-def _is_analysis(cls: type) -> bool:
-    return any(b.__name__ == "Analysis" and b.__module__.startswith("vrecompute.") for b in cls.__mro__)

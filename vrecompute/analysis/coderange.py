@@ -13,7 +13,7 @@ import sysconfig
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "content_of",
     "counts",
     "distribution_of",
+    "is_analysis",
     "is_dispatcher",
     "is_generated",
     "is_library_file",
@@ -44,6 +45,7 @@ __all__ = [
     "registered_with",
     "submodule",
     "why_unknown",
+    "without_bound",
     "written",
 ]
 
@@ -106,6 +108,11 @@ def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> b
     return not is_library_file(file)
 
 
+def is_analysis(cls: type) -> bool:
+    """Whether a class is an `Analysis`."""
+    return any(b.__name__ == "Analysis" and b.__module__.startswith("vrecompute.") for b in cls.__mro__)
+
+
 def is_dispatcher(value: Any) -> bool:
     """Whether functools.singledispatch made it: a function of the library around those that are registered."""
     return getattr(value, "__code__", None) is _DISPATCHER
@@ -146,8 +153,11 @@ def leads_to(value: Any, module: str, qualname: str) -> bool:
 
 
 def label_of(module: str) -> str:
-    """What a module is called in names of parts: the analysis file or notebook `main`, whatever it is called."""
-    return "main" if module in _MAIN or module.startswith(USER_MODULE) else module
+    """What a module is called in names of parts: the analysis file or notebook `main`, whatever it is called.
+
+    IPython takes its name from what `%run` has carried out, which is `?` then.
+    """
+    return "main" if module in _MAIN or module == "?" or module.startswith(USER_MODULE) else module
 
 
 @lru_cache(maxsize=512)
@@ -198,6 +208,24 @@ def written(function: FunctionType, found: sourcetext.Found) -> tuple[Any, Uses]
         uses = _uses_of(function.__code__, found.node, function.__globals__)
         _texts[key] = found, sourcetext.canonical(found.node), uses
     return _texts[key][1:]
+
+
+def without_bound(node: ast.AST, uses: Uses) -> Uses:
+    """The same without names that are only bound anew: `math.pi = 3` does not read `math.pi`, nor does `setattr`."""
+    parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+    read: dict[str, set[tuple[str, ...]]] = {}
+    for name in ast.walk(node):
+        if not isinstance(name, ast.Name):
+            continue
+        last: ast.AST = name
+        while isinstance(parent := parents.get(id(last)), ast.Attribute):
+            last = parent
+        sets = isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in ("setattr", "delattr")
+        is_first = isinstance(parent, ast.Call) and parent.args[:1] == [last]
+        is_bound = isinstance(last, ast.Attribute) and not isinstance(last.ctx, ast.Load)
+        if not is_bound and not (sets and is_first):
+            read.setdefault(name.id, set()).add(_chain(name, parents))
+    return replace(uses, attributes={name: read.get(name, set()) for name in uses.attributes})
 
 
 def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:

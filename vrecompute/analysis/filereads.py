@@ -20,14 +20,17 @@ from typing import Any
 
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
+from vrecompute.analysis.relativepaths import absolute_of, is_relative
 from vrecompute.analysis.unseeded import INSTEAD, draws_of
 from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found, line_of
 
-__all__ = ["ENVIRONMENT_READ", "Reads"]
+__all__ = ["ENVIRONMENT_READ", "WORKING_DIRECTORY", "Reads"]
 
 #: How what is told of an environment variable begins.
 ENVIRONMENT_READ = "an environment variable is read"
+#: What is in all that is told of code whose numbers depend on where it runs.
+WORKING_DIRECTORY = "the working directory"
 
 # Last names of what libraries read files by in C; `read_parquet` and the like, too.
 _READERS = frozenset(
@@ -52,6 +55,10 @@ _OWN_FILES = ("io.BytesIO", "io.StringIO", "tempfile.")
 # Of an object whose class cannot be known from the text; those that look at a file have no arguments.
 _METHODS = frozenset({"load_model"})
 _LOOKING_METHODS = frozenset({"exists", "is_dir", "is_file", "is_mount", "is_symlink", "lstat", "stat"})
+_WORKING_DIRECTORY = frozenset({"cwd", "getcwd", "getcwdb"})
+_OPENERS = frozenset({"open", "read_bytes", "read_text"})
+_AT_IMPORT = "make it a parameter, or read it outside functions, at import"
+_FOLDER_INSTEAD = "write the whole path, or make it absolute outside functions, at import"
 _ENVIRONMENT = frozenset({"environ", "environb", "expanduser", "expandvars", "getenv", "getenvb", "home"})
 
 
@@ -124,17 +131,27 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
     them.
     """
     told = {}
+    heard = {id(inner) for node in ast.walk(found.node) for inner in function.heard_of(node)}
     for node in ast.walk(found.node):
         line = _line(found, node)
         if function.is_environment(node):
             told[line] = f"{ENVIRONMENT_READ} at {line}, inside process; make it a parameter"
+        elif function.is_working_directory(node):
+            told.setdefault(line, f"{WORKING_DIRECTORY} is asked for at {line}, inside process; {_FOLDER_INSTEAD}")
+        elif isinstance(node, ast.Name) and node.id == "__file__" and id(node) not in heard:
+            told.setdefault(line, f"the place of its file (__file__) is read at {line}, inside process; {_AT_IMPORT}")
         elif isinstance(node, ast.Call):
+            if (made := absolute_of(node, function)) and not function.is_known(node, made, declared=declared):
+                what = f"{_title(made)} is looked for in {WORKING_DIRECTORY}"
+                told.setdefault(line, f"{what} at {line}, inside process; {_FOLDER_INSTEAD}")
             read = function.read_by(node)
             if read and not function.is_known(node, read, declared=declared):
                 how = "looked for" if function.looks(node) else "read"
                 instead = (
                     f"declare it in resources(), or {'look' if how != 'read' else how} outside functions, at import"
                 )
+                if any(is_relative(path, function) for path in read):
+                    instead += f"; a relative path is of {WORKING_DIRECTORY}"
                 told.setdefault(line, f"{_title(read)} is {how} at {line}, inside process; {instead}")
     for call, what in draws_of(found.node, function):
         line = _line(found, call)
@@ -182,6 +199,22 @@ class _Function:
         is_one = name.rpartition(".")[2] in _ENVIRONMENT and name.partition(".")[0] in _PATHS
         return is_one and id(node) not in self.written
 
+    def is_working_directory(self, node: ast.AST) -> bool:
+        """Whether it is `os.getcwd` or `Path.cwd`."""
+        name = self.name_of(node) or "" if isinstance(node, ast.Name | ast.Attribute) else ""
+        return name.rpartition(".")[2] in _WORKING_DIRECTORY and name.partition(".")[0] in _PATHS
+
+    def heard_of(self, node: ast.AST) -> Iterator[ast.AST]:
+        """All of a call that opens a file, which is heard of when it does, or that adds to `sys.path`."""
+        if isinstance(node, ast.Call):
+            opens = getattr(node.func, "attr", getattr(node.func, "id", "")) in _OPENERS
+            if opens or (self.name_of(node.func) or "").startswith("sys.path."):
+                yield from ast.walk(node)
+
+    def is_outside(self, name: str) -> bool:
+        """Whether a name is none of the function's own."""
+        return name not in {*self.parameters, *self.bound, *self.imported}
+
     def looks(self, call: ast.Call) -> bool:
         """Whether a call asks whether a file is there, or what it is."""
         if (name := self.name_of(call.func)) is not None:
@@ -223,8 +256,7 @@ class _Function:
         """What a name from outside, or an attribute of a module, is by now; None where that is not known."""
         if isinstance(node, ast.Attribute):
             return getattr(base, node.attr, None) if isinstance(base := self.thing_of(node.value), ModuleType) else None
-        inside = {*self.parameters, *self.bound, *self.imported}
-        found = self.outside.get(node.id) if isinstance(node, ast.Name) and node.id not in inside else None
+        found = self.outside.get(node.id) if isinstance(node, ast.Name) and self.is_outside(node.id) else None
         return None if type(found) in weakref.ProxyTypes else found  # whose object may be gone
 
     def name_of(self, node: ast.AST) -> str | None:
@@ -296,4 +328,4 @@ def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 def _title(read: list[ast.expr]) -> str:
     """The file by its name, if that is written there; else the expression."""
     texts = [n.value for r in read for n in ast.walk(r) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    return texts[0] if texts else f"a file ({ast.unparse(read[0])})"
+    return texts[0] if any(texts[:1]) else f"a file ({ast.unparse(read[0])})"

@@ -35,13 +35,6 @@ from vrecompute.errors import AnalysisError, UsageError
 __all__ = ["Effects", "apply", "done_here", "effects_of"]
 
 _REGISTERS = re.compile(r"register\w*|overload\w*|mixin_class")
-_GENERATORS = frozenset(
-    {"seed", "default_rng", "Generator", "SeedSequence", "PCG64", "Philox", "Random", "SystemRandom"}
-)
-_SHARED_GENERATOR = (
-    "its code draws from a random generator that all threads of a process share, and chunks are computed in any order; "
-    "draw from numpy.random.default_rng([SEED, events.start]) in `process`"
-)
 _lock = threading.Lock()
 # What this process has done, by what a run's modules do; and the context variables that it set.
 _done: dict[str, dict[contextvars.ContextVar[Any], Any]] = {}
@@ -62,7 +55,6 @@ def effects_of(modules: Iterable[str]) -> Effects:
     module that changes a library and an object of the user's.
     """
     found = _Found()
-    texts: list[Text] = []
     seen: set[str] = set()
 
     def visit(name: str) -> None:
@@ -74,7 +66,6 @@ def effects_of(modules: Iterable[str]) -> Effects:
         own = texts_of(module, text_course(frames))
         imports = {name: where for text, _ in own for name, where in text.imports.items()}
         for number, (text, course) in enumerate(own, 1):
-            texts.append(text)
             for imported in sorted(imported_by(ast.walk(text.tree), module)):
                 visit(imported)
             of_text = _OfText(text, imports, vars(module), name == "__main__")
@@ -104,8 +95,6 @@ def effects_of(modules: Iterable[str]) -> Effects:
     for name in sorted(modules):
         visit(name)
     unnamed = found.not_repeated()
-    if found.seeds and any(map(_draws, texts)):
-        unnamed.append(_SHARED_GENERATOR)
     return Effects(tuple(done.function for done in found.done.values()), tuple(unnamed))
 
 
@@ -180,7 +169,6 @@ class _Found:
 
     done: dict[str, _Done] = field(default_factory=dict)
     left: list[_Left] = field(default_factory=list)
-    seeds: bool = False
     functions: dict[tuple[int, bool], Look | None] = field(default_factory=dict)
 
     def add(self, statement: ast.stmt, done: _Done) -> None:
@@ -242,7 +230,6 @@ class _OfText:
             for part in self._parts(node):
                 look = self._look(found, script=self.script)
                 look.at(part)
-                found.seeds |= _seeds(look)
                 # Of several on the line that raised it is not known which did.
                 if len(nodes) > 1 or course.where or not _is_all_or_nothing(part, look):
                     self._leave_unknown(look, f"inside {course.where or _title(part)}, {course.why}", part, found)
@@ -253,7 +240,6 @@ class _OfText:
             if isinstance(node, ast.stmt) and not hasattr(node, "body"):
                 look = self._look(found, script=False)
                 look.at(node)
-                found.seeds |= _seeds(look)
                 instead = f"write it where the {what} is, and alone"
                 why = f"inside {self.text.name}, whose {what} raised"
                 found.left += [_Left(change, why, instead, ast.unparse(node)) for change in look.changes]
@@ -275,7 +261,6 @@ class _OfText:
         return [node]
 
     def _leave(self, look: Look, title: str, nodes: Sequence[ast.stmt], found: _Found) -> None:
-        found.seeds |= _seeds(look)
         above = f", above line {nodes[0].lineno}" if nodes else ""
         instead = (
             "move it to a cell before" if self._is_cell else f"move it to the top level of {self.text.name}{above}"
@@ -294,7 +279,6 @@ class _OfText:
     def _add(self, statement: ast.stmt, found: _Found) -> None:
         look = self._look(found, script=self.script)
         look.at(statement)
-        found.seeds |= _seeds(look)
         if not look.changes:
             return
         if look.carried or hides_errors(statement):
@@ -371,19 +355,3 @@ def _bound(statement: ast.stmt) -> set[str]:
     nodes = [node for node in here(statement) if id(node) not in inner]
     names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return names | {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-
-
-def _seeds(look: Look) -> bool:
-    return any(change.what.endswith("seed()") for change in look.changes)
-
-
-def _draws(text: Text) -> bool:
-    """Whether a text calls functions of the random generators that a process shares."""
-    for node in ast.walk(text.tree):
-        if isinstance(node, ast.Call):
-            first, *rest = chain(node.func)
-            module = ".".join([text.imports.get(first, first), *rest[:-1]])
-            name = rest[-1] if rest else first if first in text.imports else ""  # `from random import gauss`
-            if module in ("random", "numpy.random") and name and name not in _GENERATORS:
-                return True
-    return False

@@ -258,6 +258,8 @@ class Look:
 
     def _kind(self, value: ast.expr) -> tuple[str, str]:
         """Whose the object is that a chain of attributes, items and calls begins with, and its topmost module."""
+        if (given := _made_of(value)) is not None and (kind := self._kind(given)[0]) in ("own", "local"):
+            return kind, ""
         name = chain(value)[0]
         held = self._held(name)
         if isinstance(held, ModuleType):
@@ -305,6 +307,19 @@ def _is_harmless(call: ast.Call, top: str, name: str) -> bool:
         first = call.args[0] if call.args else None
         return name == "resetwarnings" or (isinstance(first, ast.Constant) and first.value != "error")
     return name in ("seed", "set_printoptions") or (top, name) in {("numpy", "seterr"), ("decimal", "setcontext")}
+
+
+def _made_of(value: ast.expr) -> ast.expr | None:
+    """What a call in a chain makes something of that shares its content, as `np.asarray(mine)[0]` does."""
+    while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+        if isinstance(value, ast.Call):
+            name = chain(value.func)[-1]
+            if value.args and not name.startswith("get") and name not in ("__import__", "import_module", "vars"):
+                return value.args[0] if isinstance(value.args[0], ast.Name | ast.Attribute | ast.Subscript) else None
+            value = value.func
+        else:
+            value = value.value
+    return None
 
 
 def _is_of_new(function: ast.expr) -> bool:

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from vrecompute.analysis.coderange import USER_MODULE, counts, is_library_file
+from vrecompute.errors import AnalysisError
 
 __all__ = ["Reads", "forget"]
 
@@ -37,7 +38,7 @@ _NETWORK = frozenset(
 )
 _THREADS = frozenset({"_thread.start_joinable_thread", "_thread.start_new_thread"})
 _MADE = frozenset({"os.mkdir", "os.rename"})
-_HEARD = frozenset({"import", "open"}) | _LISTINGS | _BY_NAME | _PROGRAMS | _NETWORK | _THREADS | _MADE
+_HEARD = frozenset({"import", "open", "os.chdir"}) | _LISTINGS | _BY_NAME | _PROGRAMS | _NETWORK | _THREADS | _MADE
 # What these read is code, which counts by its text, or what was compiled from it; and how many cores there are.
 _OF_CODE = frozenset(
     {"inspect", "traceback", "vrecompute.kernels.cache", "vrecompute.kernels.loop.sourcefile", "vrecompute.sourcetext"}
@@ -77,16 +78,21 @@ class Reads:
             self._told.setdefault((kind, place), told)
 
     @contextlib.contextmanager
-    def watching(self, own: str, declared: Collection[str | os.PathLike[str]] = ()) -> Iterator[None]:
+    def watching(self, own: str, declared: Collection[str | os.PathLike[str]] = (), folder: str = "") -> Iterator[None]:
         """Note what this thread reads meanwhile, and those that it starts: all but the files that are `declared`.
 
-        `own` is the analysis' package, which counts also where it is installed.
+        `own` is the analysis' package, which counts also where it is installed. `folder` is the working directory in
+        which the run was asked for: AnalysisError where a relative path was read in another; empty allows any.
         """
         _listen()
         outer, here = _calls.get(get_ident()), get_ident()
-        _calls[here] = _Call(self, own, declared)
+        call = _calls[here] = _Call(self, own, declared, folder)
         try:
             yield
+            call.check()
+        except Exception as error:
+            call.check(error)
+            raise
         finally:
             del _calls[here]
             if outer is not None:
@@ -106,26 +112,32 @@ def forget() -> None:
 class _Call:
     """One call of `process`: what it may read, and what it made itself."""
 
-    def __init__(self, reads: Reads, own: str, declared: Collection[str | os.PathLike[str]]) -> None:
+    def __init__(self, reads: Reads, own: str, declared: Collection[str | os.PathLike[str]], folder: str) -> None:
         self.reads = reads
         self.own = own
+        self.folder = folder
+        self.elsewhere = ""  # what was read by a relative path in another folder
         self.code = _home(own)
         self.known: set[str] = set()
         self.folders: set[str] = set()
         for path in declared:
             self._know(os.path.abspath(path))
 
-    def heard(self, event: str, arguments: tuple[Any, ...]) -> tuple[str, str, str] | None:
-        """What kind is read, what of it, and what to do instead; None where nothing is, or the call's own."""
+    def heard(self, event: str, arguments: tuple[Any, ...]) -> tuple[str, str, str, str] | None:
+        """What kind is read, what of it, what to do instead, and its path as it was given where it has one.
+
+        None where nothing is read, or the call's own.
+        """
         if event in _PROGRAMS:
             name = _text(arguments[0] if arguments else None) or _text(arguments[1] if arguments[1:] else None)
             told = f"another program{f' ({name})' if name else ''} is run"
-            return "program", told, "run it before, and declare what it writes in resources()"
+            instead = "run it before, and declare what it writes in resources()"
+            return "program", told, instead, self._file_among(arguments)
         if event in _NETWORK:
             where = arguments[0 if isinstance(arguments[0], str | bytes) else -1]
             name = _text(where)
             told = f"the network{f' ({name})' if name else ''} is asked"
-            return "network", told, "ask it before, and declare a file of what it says in resources()"
+            return "network", told, "ask it before, and declare a file of what it says in resources()", "/"
         given = arguments[1] if event == "import" else arguments[0]
         if given is None and event in _LISTINGS:
             given = "."
@@ -142,7 +154,8 @@ class _Call:
         if event in _LISTINGS:
             name = str(arguments[1]) if event.startswith("pathlib.") else name
             told = f"{name} is looked for" if event in _PATTERNS else f"folder {name} is listed"
-            return "folder", told, "declare its files in resources(), or list it outside functions, at import"
+            instead = "declare its files in resources(), or list it outside functions, at import"
+            return "folder", told, instead + _here(given, path), os.fsdecode(given)
         if event == "sqlite3.connect" and not os.path.exists(path):
             self._know(path)
             return None
@@ -151,7 +164,30 @@ class _Call:
             return None  # which counts by its text
         _files.update((file, name))
         told = f"{os.path.basename(file)} is read"
-        return file, told, "declare it in resources(), or read it outside functions, at import"
+        instead = "declare it in resources(), or read it outside functions, at import"
+        return file, told, instead + _here(name, file), name
+
+    def moves(self, to: Any) -> None:
+        """The working directory is changed: what is relative from now on is so to a folder that the code names."""
+        name = os.fsdecode(to) if isinstance(to, str | bytes | os.PathLike) else "/"  # a descriptor
+        if os.path.isabs(name):
+            self.folder = ""
+        elif (place := _place(self.own)) is not None:
+            self.places(f"folder {name} is entered", name, place)
+
+    def places(self, told: str, name: str, place: str) -> None:
+        """Something is read by its name, which is another file where the run was asked for if it is relative."""
+        if self.folder and not self.elsewhere and not os.path.isabs(name) and (here := os.getcwd()) != self.folder:
+            self.elsewhere = (
+                f"{told}{f' at {place}' if place else ''}, inside process, as {os.path.join(here, name)}. The worker "
+                f"runs in {here}, and the run was asked for in {self.folder}: write the whole path, or declare the "
+                "file in resources()"
+            )
+
+    def check(self, error: Exception | None = None) -> None:
+        """AnalysisError where a relative path was read in another folder, be it by what raised `error`."""
+        if self.elsewhere:
+            raise AnalysisError(self.elsewhere) from error
 
     def makes(self, event: str, arguments: tuple[Any, ...]) -> None:
         """A folder is made, or something is renamed."""
@@ -163,6 +199,14 @@ class _Call:
                 self.folders |= {paths[1], os.path.realpath(paths[1])}
             else:
                 self._know(paths[1])
+
+    def _file_among(self, arguments: tuple[Any, ...]) -> str:
+        """The first relative path of a file that a program is given, here or where the run was asked for; else `/`."""
+        given = [word for a in arguments[:2] for word in (a if isinstance(a, list | tuple) else [a])]
+        words = [word for text in given if isinstance(text, str | bytes) for word in os.fsdecode(text).split()]
+        inside = [word for word in words if not os.path.isabs(word)]
+        there = (w for w in inside if os.path.exists(w) or os.path.exists(os.path.join(self.folder, w)))
+        return next(there, "/")
 
     def _know(self, path: str) -> None:
         self.known |= {path, os.path.realpath(path)}
@@ -182,6 +226,11 @@ class _Call:
         return inside or not self.known.isdisjoint(paths)
 
 
+def _here(name: str | bytes | os.PathLike[Any], path: str) -> str:
+    """Which file a relative name is."""
+    return "" if os.path.isabs(os.fsdecode(name)) else f"; here it is {path}"
+
+
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in _HEARD:
         return
@@ -193,6 +242,8 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         call, started = followed
     if event in _MADE:
         call.makes(event, arguments)
+    elif event == "os.chdir":
+        call.moves(arguments[0])
     elif event in _THREADS:
         _follow(call, started, arguments[0])
     elif (heard := call.heard(event, arguments)) is not None:
@@ -201,6 +252,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
             return
         if sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap_external":
             _modules.add(heard[0])
+        call.places(heard[1], heard[3], place or started)
         # A thread may outlive the call that started it, and serve another.
         for reads in {call.reads, *(c.reads for c in list(_calls.values()))} if started else (call.reads,):
             reads.tell(heard[0], heard[1], place or started, heard[2])

@@ -89,7 +89,7 @@ class Here(Disk):
     def look(self, paths: Sequence[str]) -> list[Entry]:
         """What is at these paths."""
         here, found = os.getcwd(), []
-        for path in (str(PurePosixPath(here, path)) for path in paths):
+        for path in (_without_steps_up(str(PurePosixPath(here, path))) for path in paths):
             folder = _identity(path) if os.path.isdir(path) else ""
             found.append(Entry(path, folder, is_there=bool(folder) or os.path.lexists(path)))
         return found
@@ -105,6 +105,17 @@ class Here(Disk):
             except OSError as error:
                 raise DatasetError(f"folder {folder.path} cannot be listed: {error.strerror or error}") from error
         return found
+
+
+def _without_steps_up(path: str) -> str:
+    """The same path without `..`, so that one file has one address; as it is where that leads behind a link."""
+    if ".." not in path.split("/"):
+        return path
+    short = os.path.normpath(path)
+    try:
+        return short if os.path.samefile(short, path) else path
+    except OSError:
+        return path
 
 
 def _identity(folder: str) -> str:
@@ -127,6 +138,9 @@ _EACH = ["xargs", "-0", "-r", "sh", "-c"]
 _LOOK = r"""
 for path do
   case $path in /*) ;; *) path=$PWD/$path ;; esac
+  case $path/ in
+    */../*) short=$(realpath -s -- "$path" 2> /dev/null) && [ "$short" -ef "$path" ] && path=$short ;;
+  esac
   if [ -d "$path" ]; then kind=$(stat -L -c %d:%i -- "$path") || exit 1
   elif [ -e "$path" ] || [ -L "$path" ]; then kind=f
   else kind=-

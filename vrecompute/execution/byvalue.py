@@ -13,6 +13,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -35,6 +36,9 @@ __all__ = ["Packed", "pack", "pack_for"]
 
 # How cloudpickle makes classes, and which argument says that one which was made before may do.
 _TRACKED = {cloudpickle.cloudpickle._make_skeleton_class: 4, cloudpickle.cloudpickle._make_skeleton_enum: 5}
+_MADE_WITH_CLASS = frozenset(
+    {"__abstractmethods__", "__annotate_func__", "__dict__", "__module__", "__weakref__", "_abc_impl"}
+)
 _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatch_table
 
 
@@ -117,7 +121,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.
         if isinstance(made, tuple) and (place := _TRACKED.get(made[0])) is not None:
             arguments = (*made[1][:place], None, *made[1][place + 1 :])
-            made = (made[0], arguments, *made[2:])
+            members, slots = made[2]
+            made = (made[0], arguments, ({**_as_inherited(value), **members}, slots), *made[3:])
         return made
 
     def _reduce_module(self, module: ModuleType) -> Any:
@@ -141,6 +146,19 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
             written = [dict(self._code.parts), function.__module__, sourcetext.canonical(found.node)]
             states["uuid"] = sha256_json(written)
         return _compiled, (type(compiled), states)
+
+
+def _as_inherited(cls: type) -> dict[str, Any]:
+    """Attributes of a class that are the very objects its bases have, as small numbers are.
+
+    cloudpickle leaves them out. They are the class' own all the same: they stay when a base has another, and hide what
+    another base has.
+    """
+    bases = [vars(base) for base in cls.__bases__]
+    same = {n: v for n, v in vars(cls).items() if n not in _MADE_WITH_CLASS and any(b.get(n, b) is v for b in bases)}
+    if issubclass(cls, Enum):  # whose metaclass makes such
+        return {n: v for n, v in same.items() if not (n.startswith("_") and n.endswith("_"))}
+    return same
 
 
 def _is_compiled(value: Any) -> bool:

@@ -95,6 +95,7 @@ class Manifest:
     for the run: part of no key. `arithmetic` is how the code calculates; see `vrecompute.analysis.arithmetic`.
     `shares` is into how many jobs a detached run is cut, each of which computes a range of its chunks; 0 where one job
     has all of them. `provenance` tells people who asked for it, how, and from which commit.
+    `folder` is the working directory then, which relative paths in the code mean; empty where it is not known.
     """
 
     run: str
@@ -118,6 +119,7 @@ class Manifest:
     arithmetic: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
     shares: int = field(default=0, metadata=ADDED)
     provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    folder: str = field(default="", metadata=ADDED)
 
     @property
     def prefix(self) -> str:

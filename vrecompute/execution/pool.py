@@ -206,7 +206,8 @@ class _Shared:
         context = cloudpickle.loads(bare)
         forget()
         # Making objects, and what importing did, may call functions of the user's.
-        with getattr(context, "reads", Reads()).watching(getattr(context, "own", "")):
+        reads, folder = getattr(context, "reads", Reads()), getattr(context, "folder", "")
+        with reads.watching(getattr(context, "own", ""), folder=folder):
             analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
             sys.modules.update({module.__name__: module for module in modules})
             self._variables = apply(key, effects)

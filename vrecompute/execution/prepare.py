@@ -110,8 +110,16 @@ def prepare(
         labels=labels,
         arithmetic=arithmetic(),
         provenance=provenance(file) if keep else {},
+        folder=_working_directory(),
     )
     return analysis, manifest.as_read()
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
 
 
 def _file_of(request: Request, analysis: Analysis) -> Path | None:

@@ -265,6 +265,8 @@ class Runner:
             code=self.packed.code.parts,
             run=self.manifest.run,
             own=type(self.analysis).__module__.partition(".")[0],
+            folder=self.manifest.folder,
+            unnamed=self.manifest.unnamed,
         )
         with self._stage("work"):
             self.control.needed(self.manifest.run, int(missing.sum()))

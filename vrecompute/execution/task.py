@@ -16,11 +16,12 @@ import numpy as np
 from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.code import difference, remedy
+from vrecompute.analysis.filereads import WORKING_DIRECTORY
 from vrecompute.analysis.processreads import Reads
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics
-from vrecompute.errors import BadInput, DamagedObject, StoreError
+from vrecompute.errors import AnalysisError, BadInput, DamagedObject, StoreError
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.origins import origin_after, origin_before
@@ -52,8 +53,9 @@ class TaskContext:
     """All that tasks of a run share; sent to each worker once. `resources` and `certified` are as in the Manifest.
 
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
-    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package. `reads` and
-    `purity` are of this process, as its analysis is.
+    seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package, `folder` the working
+    directory that it was asked for in, `unnamed` what no key holds. `reads` and `purity` are of this process, as its
+    analysis is.
     """
 
     plan: Plan
@@ -66,6 +68,8 @@ class TaskContext:
     code: Mapping[str, str] = field(default_factory=dict)
     run: str = "none"
     own: str = ""
+    folder: str = ""
+    unnamed: tuple[str, ...] = ()
     reads: Reads = field(default_factory=Reads, compare=False)
     purity: Purity = field(default_factory=Purity, compare=False)
 
@@ -246,20 +250,31 @@ def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, C
     source, start, stop = chunk
     sample, facts = context.plan.sample(source.sample), context.analysis.reads_facts
     resources = {name: local_copy(store, stored) for name, stored in context.resources.items()}
-    with context.reads.watching(context.own):
+    _check_folder(context)
+    with context.reads.watching(context.own, folder=context.folder):
         variations = tuple(context.analysis.variations(SeenSample.of(sample, facts)))
     read = Columns(columns, sample, start, stop, variations, resources, source.path)
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
     seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
-    with context.reads.watching(context.own, resources.values()):
+    with context.reads.watching(context.own, resources.values(), context.folder):
         result = check_result(context.analysis.process(seen))
     result.events = stop - start
     result.sum_of_weights = weights
     if source.reading.sections:
         count_certified(result, events, stop - start)
     return result
+
+
+def _check_folder(context: TaskContext) -> None:
+    """AnalysisError where the code depends on the working directory, and this is another than the run's."""
+    asked = [told for told in context.unnamed if WORKING_DIRECTORY in told]
+    if asked and context.folder and (here := os.getcwd()) != context.folder:
+        raise AnalysisError(
+            f"{asked[0].partition(';')[0]}. The worker runs in {here}, and the run was asked for in {context.folder}: "
+            "write the whole path, or make it a parameter"
+        )
 
 
 def read_chunk(source: PlannedSource, start: int, stop: int, store: Store) -> dict[str, Column]:
