@@ -23,7 +23,7 @@ class Code:
 
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
-    `effects` do what importing them did to libraries.
+    `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
     """
 
     parts: Mapping[str, str]
@@ -32,6 +32,7 @@ class Code:
     modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     imported: tuple[str, ...] = ()
     effects: tuple[FunctionType, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:

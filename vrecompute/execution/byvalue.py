@@ -54,6 +54,8 @@ class Packed:
 def pack(analysis: Analysis) -> Packed:
     """What workers get of an analysis; AnalysisError where it holds something that cannot be sent."""
     code = analysis.code()
+    if code.lost:
+        raise AnalysisError(code.lost[0])
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
