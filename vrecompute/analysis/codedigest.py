@@ -49,6 +49,7 @@ from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
+from vrecompute.analysis.namedimports import with_named
 from vrecompute.analysis.roundtrip import lost_by
 from vrecompute.analysis.wrappers import inside_of
 from vrecompute.digest import sha256_json, sha256_of
@@ -115,6 +116,7 @@ class _Description:
         self._attributes: set[str] = set()
         self._libraries: dict[str, None] = {}
         self._classes: dict[type, None] = {}
+        self._owners: list[type] = []
 
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
@@ -261,6 +263,7 @@ class _Description:
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
         outside = {name: function.__globals__.get(name) for name in uses.globals} | closure
+        uses = with_named(uses, function, found.node, outside, self._owners[-1] if self._owners else None)
         self.parts |= {name: sha256_json(member) for name, member in members_of(outside, uses)}
         self._classes |= dict.fromkeys(classes_of(outside, uses))
         return [
@@ -339,7 +342,9 @@ class _Description:
         if is_analysis(cls):
             self.reads.analyses.add(id(cls))
             self._titles[self._where] = self.of(vars(cls).get("title"))
+        self._owners.append(cls)
         members = {name: self.of(value, name) for name, value in members_counted(cls)}
+        self._owners.pop()
         noted = {n: self.of(a) for n, a in annotations_of(cls).items() if is_counted(n, cls)}
         others = sorted((self.of(c) for c in registered_with(cls)), key=repr) if type(cls) is abc.ABCMeta else []
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
