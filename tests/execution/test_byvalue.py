@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+
+import pytest
 
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.errors import AnalysisError
 from vrecompute.execution.byvalue import pack
 
 LAZY = """
@@ -46,3 +51,78 @@ def test_cached_properties_are_sent_and_count(tmp_path):
         assert vars(analysis)["corrections"].scale == scale
         digests.add(packed.code.digest)
     assert len(digests) == 2
+
+
+def test_what_numba_made_of_functions_is_sent_as_their_source(tmp_path):
+    """What numba itself pickles has bytecode, of which a worker finds no text."""
+    file = tmp_path / "compiled.py"
+    file.write_text(COMPILED)
+    packed = pack(load_analysis(str(file), {})[0])
+    words = "import pickle, sys; a = pickle.load(open(sys.argv[1], 'rb'))[0]; print(*sorted(a.code().parts.values()))"
+    words += "; print(a.process(None).counters)"
+    (tmp_path / "packed").write_bytes(packed.data)
+    file.unlink()
+    ended = subprocess.run([sys.executable, "-c", words, str(tmp_path / "packed")], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    digests, counters = ended.stdout.splitlines()
+    assert digests.split() == sorted(packed.code.parts.values())
+    assert counters == "{'vectorized': 1.0, 'generalized': 2.0, 'c': 6.0}"
+
+
+def test_a_class_that_numba_compiled_is_refused_by_its_line(tmp_path):
+    file = tmp_path / "compiled.py"
+    file.write_text(JITCLASS)
+    line = JITCLASS.splitlines().index("    def __init__(self, x):") + 1
+    with pytest.raises(AnalysisError, match=rf"compiled.py:{line}: class Cut, which .*jitclass compiled, cannot be"):
+        pack(load_analysis(str(file), {})[0])
+
+
+HEAD = """
+import numba as nb
+import numpy as np
+from vrecompute import Analysis, Result
+
+CUT = 20.0
+"""
+PROCESS = """
+class Compiled(Analysis):
+    name = "compiled"
+
+    def columns(self, source):
+        return ["x"]
+
+    def process(self, events):
+        return Result(counters={counters})
+"""
+COMPILED = (
+    HEAD
+    + """
+@nb.vectorize
+def vectorized(x):
+    return x > CUT
+
+@nb.guvectorize(["void(float64[:], float64[:])"], "(n)->(n)")
+def generalized(x, y):
+    for i in range(len(x)):
+        y[i] = x[i] > CUT - 10
+
+@nb.cfunc("float64(float64)")
+def c(x):
+    return 2 * x
+"""
+    + PROCESS.replace(
+        "{counters}",
+        "{'vectorized': float(vectorized(np.array([15.0, 25.0])).sum()), "
+        "'generalized': float(generalized(np.array([15.0, 25.0])).sum()), 'c': c.ctypes(3.0)}",
+    )
+)
+JITCLASS = (
+    HEAD
+    + """
+@nb.experimental.jitclass([("x", nb.float64)])
+class Cut:
+    def __init__(self, x):
+        self.x = x
+"""
+    + PROCESS.replace("{counters}", "{'x': Cut(3.0).x}")
+)

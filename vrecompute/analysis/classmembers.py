@@ -8,10 +8,8 @@ from typing import Any
 
 from vrecompute.analysis.coderange import GENERATED, GENERATORS, is_generated
 
-__all__ = ["AUTORELOADED", "is_analysis", "is_counted", "members_counted"]
+__all__ = ["is_analysis", "is_counted", "members_counted"]
 
-# What the code of a method says that IPython's autoreload has put into a class.
-AUTORELOADED = "__autoreload_class__."
 # What every class has, made of its text, and what the core reads of an analysis and `process` does not.
 _NOT_COUNTED = frozenset(
     {"__abstractmethods__", "__annotations__", "__annotate_func__", "__dict__", "__doc__", "__firstlineno__"}

@@ -26,7 +26,7 @@ import numpy as np
 
 from vrecompute import sourcetext
 from vrecompute.analysis.arithmetic import arithmetic
-from vrecompute.analysis.classmembers import AUTORELOADED, is_analysis, is_counted, members_counted
+from vrecompute.analysis.classmembers import is_analysis, is_counted, members_counted
 from vrecompute.analysis.classpatches import classes_of, functions_in, patches_of
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.coderange import (
@@ -182,10 +182,7 @@ class _Description:
             return self._module(value, {()})
         if isinstance(value, FunctionType) and not is_dispatcher(value):
             module = str(value.__globals__.get("__name__", "?"))
-            name = value.__code__.co_qualname
-            if name.startswith(AUTORELOADED):  # which a worker, that compiles its text, does not find
-                name = value.__qualname__
-            return self._named(value, module, f"{name}()", self._function)
+            return self._named(value, module, f"{value.__code__.co_qualname}()", self._function)
         if isinstance(value, type):
             return self._named(value, value.__module__, f"class {value.__qualname__}", self._class)
         data = self._contents(value)
@@ -221,6 +218,8 @@ class _Description:
                 self._done[id(value)] = library
                 return ["wrapper", library, [self.of(c) for c in map(content_of, cells)]]
             return library
+        if isinstance(value, FunctionType) and (found := sourcetext.find_of(value)) is not None:
+            name = f"{found.qualname}()"  # as a worker names it, which compiles that text
         unique = f"{label_of(module)}: {name}"
         taken = sum(n == unique or n.startswith(unique + " #") for n in self._names)
         unique = f"{unique} #{taken + 1}" if taken else unique
@@ -253,7 +252,7 @@ class _Description:
         return ["library", module, name]
 
     def _function(self, function: FunctionType) -> Any:
-        found = sourcetext.find(function.__code__)
+        found = sourcetext.find_of(function)
         if found is None:
             return self._without_name(function, why_unknown(function.__code__))
         closure = dict(zip(function.__code__.co_freevars, map(content_of, function.__closure__ or ()), strict=True))

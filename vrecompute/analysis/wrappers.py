@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from types import MethodType
 from typing import Any, get_args
 
@@ -24,6 +25,8 @@ def inside_of(value: Any) -> tuple[str, list[Any]] | None:
     if (function := python_of(value)) is not None:  # compiled by numba
         options = dict(sorted(getattr(value, "targetoptions", {}).items()))
         return "compiled", [function, {k: v for k, v in options.items() if v is not None}]
+    if (called := sys.modules.get("numba.core.ccallback")) is not None and isinstance(value, called.CFunc):
+        return "C function", [value._pyfunc, str(value._sig), dict(sorted(value._compiler.targetoptions.items()))]
     if isinstance(value, functools._lru_cache_wrapper):
         return "cached", [value.__wrapped__]
     if is_dispatcher(value):

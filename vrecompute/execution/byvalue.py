@@ -13,11 +13,16 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
+import numba
+from numba.core.ccallback import CFunc
 from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import ReduceMixin
+from numba.experimental.jitclass.base import JitClassType
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
@@ -64,6 +69,8 @@ def pack(analysis: Analysis) -> Packed:
         pickler = _Pickler(buffer, code)
         try:
             pickler.dump((analysis, [sys.modules[n] for n in code.imported], code.effects, effects, arithmetic()))
+        except AnalysisError:
+            raise
         except Exception as error:
             raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
         return Packed(code, buffer.getvalue(), effects)
@@ -116,6 +123,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
             return _dispatcher, (value.__name__,), state, None, None, _register
         if isinstance(value, Dispatcher):
             return self._reduce_compiled(value)
+        if isinstance(value, ReduceMixin):  # else numba pickles its function, as bytecode
+            return _compiled, (type(value), value._reduce_states())
+        if isinstance(value, CFunc):
+            compiled: Any = value  # whose parts numba's types do not tell
+            return _c_function, (compiled._pyfunc, compiled._sig, dict(compiled._compiler.targetoptions))
+        if isinstance(value, JitClassType):
+            raise AnalysisError(_said_of_jitclass(value))
         made = super().reducer_override(value)
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.
         if isinstance(made, tuple) and (place := _TRACKED.get(made[0])) is not None:
@@ -156,6 +170,19 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
 
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
     return kind._rebuild(**states)
+
+
+def _c_function(function: Any, signature: Any, options: Mapping[str, Any]) -> Any:
+    return numba.cfunc(signature, **options)(function)
+
+
+def _said_of_jitclass(cls: type) -> str:
+    code = next((m.__code__ for m in vars(cls.__bases__[0]).values() if isinstance(m, FunctionType)), None)
+    at = f"{Path(code.co_filename).name}:{code.co_firstlineno}: " if code is not None else ""
+    return (
+        f"{at}class {cls.__qualname__}, which numba.experimental.jitclass compiled, cannot be sent to workers; compile "
+        "it in a function that `process` calls (`jitclass(SPEC)(Plain)`), or write functions with numba.njit instead"
+    )
 
 
 def _dispatcher(name: str) -> Any:
