@@ -58,15 +58,31 @@ def test_what_numba_made_of_functions_is_sent_as_their_source(tmp_path):
     file = tmp_path / "compiled.py"
     file.write_text(COMPILED)
     packed = pack(load_analysis(str(file), {})[0])
-    words = "import pickle, sys; a = pickle.load(open(sys.argv[1], 'rb'))[0]; print(*sorted(a.code().parts.values()))"
-    words += "; print(a.process(None).counters)"
-    (tmp_path / "packed").write_bytes(packed.data)
     file.unlink()
-    ended = subprocess.run([sys.executable, "-c", words, str(tmp_path / "packed")], capture_output=True, text=True)
+    counters = "{'vectorized': 1.0, 'generalized': 2.0, 'c': 6.0}"
+    assert _there(tmp_path, packed) == (sorted(packed.code.parts.values()), counters)
+
+
+def test_models_of_pydantic_are_sent_and_count(tmp_path):
+    digests = set()
+    for cut, least in ((20, 0), (30, 0), (20, 10)):
+        file = tmp_path / f"model{cut}{least}.py"
+        file.write_text(MODEL.replace("CUT", str(cut)).replace("LEAST", str(least)))
+        packed = pack(load_analysis(str(file), {})[0])
+        assert _there(tmp_path, packed) == (sorted(packed.code.parts.values()), f"{{'pt': {cut}.5, 'inner': {cut}.0}}")
+        digests.add(packed.code.digest)
+    assert len(digests) == 3
+
+
+def _there(folder, packed):
+    """The digests of a packed analysis in another process, and what it counts."""
+    words = "import pickle, sys; a = pickle.load(open(sys.argv[1], 'rb'))[0]; print(*sorted(a.code().parts.values()))"
+    words += "; print(a.process(None).counters); assert a.code().parts == a.code().parts"
+    (folder / "packed").write_bytes(packed.data)
+    ended = subprocess.run([sys.executable, "-c", words, str(folder / "packed")], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     digests, counters = ended.stdout.splitlines()
-    assert digests.split() == sorted(packed.code.parts.values())
-    assert counters == "{'vectorized': 1.0, 'generalized': 2.0, 'c': 6.0}"
+    return digests.split(), counters
 
 
 def test_a_class_that_numba_compiled_is_refused_by_its_line(tmp_path):
@@ -126,3 +142,24 @@ class Cut:
 """
     + PROCESS.replace("{counters}", "{'x': Cut(3.0).x}")
 )
+MODEL = """
+import pydantic
+from vrecompute import Analysis, Result
+
+class Inner(pydantic.BaseModel):
+    x: float = CUT.0
+
+class Model(pydantic.BaseModel):
+    pt: float = CUT
+    inner: Inner = Inner()
+    _more: float = pydantic.PrivateAttr(default=0.5)
+
+    @pydantic.field_validator("pt")
+    @classmethod
+    def positive(cls, value):
+        assert value > LEAST
+        return value
+
+model = Model(pt=CUT)
+model.pt = CUT
+""" + PROCESS.replace("{counters}", "{'pt': model.pt + model._more, 'inner': Model().inner.x}")

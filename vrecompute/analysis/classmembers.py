@@ -15,6 +15,8 @@ _NOT_COUNTED = frozenset(
     {"__abstractmethods__", "__annotations__", "__annotate_func__", "__dict__", "__doc__", "__firstlineno__"}
     | {"__module__", "__qualname__", "__slotnames__", "__static_attributes__", "__weakref__", "_abc_impl"}
 )
+# What pydantic notes in a model of where it was made and how it was used; its fields and validators count.
+_NOTED_BY_PYDANTIC = frozenset({"__pydantic_parent_namespace__", "__pydantic_setattr_handlers__"})
 _NOT_OF_PROCESS = frozenset(
     {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
     | {"finish_function", "figures_function"}
@@ -34,7 +36,7 @@ def members_counted(cls: type) -> Iterator[tuple[str, Any]]:
 
 def is_counted(name: str, cls: type) -> bool:
     """Whether a member of this name counts."""
-    return name not in _NOT_COUNTED and not (name in _NOT_OF_PROCESS and is_analysis(cls))
+    return name not in _NOT_COUNTED | _NOTED_BY_PYDANTIC and not (name in _NOT_OF_PROCESS and is_analysis(cls))
 
 
 def is_analysis(cls: type) -> bool:
