@@ -27,6 +27,15 @@ stats = [k.stats for k in (kernels.decode_baskets, kernels.survey, lists.accumul
 missed = sum(sum(s.cache_misses.values()) for s in stats)
 print(json.dumps([str(cache.cache_folder()), missed, float(columns["Muon_pt"].values.sum())]))
 """
+# The same with one kernel alone: any other is kept in the same way.
+ONE = """
+import json
+import numpy as np
+from vrecompute.kernels import cache
+from vrecompute.reader import lists
+lists.accumulate(np.ones(3, dtype="i4"), np.zeros(4, dtype=np.int64))
+print(json.dumps([str(cache.cache_folder()), sum(lists.accumulate.stats.cache_misses.values())]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +112,15 @@ def test_machine_code_for_another_processor_is_not_served(warmed, events):
     assert (missed, same) == (3, total)
 
 
-def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(events, tmp_path):
+def test_a_temporary_folder_that_somebody_else_may_write_is_not_used(tmp_path):
     """What is kept are pickles: whoever writes them runs code."""
     (tmp_path / "file").write_text("")
     node = tmp_path / "node"
     shared = node / f"vrecompute-{os.getuid()}"
     shared.mkdir(parents=True)
     shared.chmod(0o777)
-    folder, _, _ = read(events, VRECOMPUTE_CACHE=str(tmp_path / "file"), TMPDIR=str(node))
+    folder, missed = read("", program=ONE, VRECOMPUTE_CACHE=str(tmp_path / "file"), TMPDIR=str(node))
+    assert missed == 1, "something is kept"
     assert Path(folder).is_relative_to(node)
     assert not Path(folder).is_relative_to(shared)
     assert list(shared.iterdir()) == []
@@ -125,16 +135,17 @@ def test_a_damaged_cache_costs_time_and_no_result(warmed, events, tmp_path):
     assert total == read(events, VRECOMPUTE_CACHE=str(warmed))[2]
 
 
-def test_an_edited_helper_is_compiled_anew(warmed, events, tmp_path):
+def test_an_edited_helper_is_compiled_anew(warmed, tmp_path):
     """In a copy of the package: a kernel's own file is unchanged, another one that it may call is not."""
     shutil.copytree(Path(vrecompute.__file__).parent, tmp_path / "vrecompute")
     helper = tmp_path / "vrecompute" / "kernels" / "loop" / "normal.py"
     helper.write_text(helper.read_text() + "\n# edited\n")
     path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + READ
-    folder, missed, _ = read(events, program=program, VRECOMPUTE_CACHE=str(warmed), PYTHONPATH=path)
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + ONE
+    folder, missed = read("", program=program, VRECOMPUTE_CACHE=str(warmed), PYTHONPATH=path)
     assert Path(folder).parent == warmed
-    assert missed == 3
+    assert missed == 1
+    assert read("", program=ONE, VRECOMPUTE_CACHE=str(warmed))[1] == 0, "of the package itself it is there"
 
 
 def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):

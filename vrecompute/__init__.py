@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vrecompute.client import Client
     from vrecompute.datasets.columns import Column, Columns, OptionalColumn
     from vrecompute.datasets.dataset import Dataset, Sample, Source
+    from vrecompute.plots.options import PlotOptions
     from vrecompute.results.result import Array, Result
     from vrecompute.results.results import Results
     from vrecompute.run import Run
@@ -26,6 +27,7 @@ __all__ = [
     "Opening",
     "OptionalColumn",
     "Parameter",
+    "PlotOptions",
     "Result",
     "Results",
     "Run",
@@ -40,6 +42,7 @@ _HOMES = {
     "client": ("Client",),
     "datasets.columns": ("Column", "Columns", "OptionalColumn"),
     "datasets.dataset": ("Dataset", "Sample", "Source"),
+    "plots.options": ("PlotOptions",),
     "results.result": ("Array", "Result"),
     "results.results": ("Results",),
     "run": ("Run",),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vrecompute.digest import sha256_of
-from vrecompute.kernels.cache import CACHE_VARIABLE
+from vrecompute.kernels import CACHE_VARIABLE
 from vrecompute.records import json_of
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import make_private, only_ours

@@ -9,6 +9,7 @@ store, those of its objects that the run needs go with the job, and what it made
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document
 
 __all__ = ["Detached", "submissions", "submitted_at", "verified_manifest"]
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Detached:
         wanted = replace(job, secret_files=self._secrets(job))
         job_id = self.backend.submit(wanted)
         self._remember({"job": job_id})
+        if self._carries:  # else its Runner ends the run in the store
+            self._merge_afterwards([job_id], job)
         with contextlib.suppress(StoreError):
             tell(self.store, self.manifest, jobs=[job_id])
         return job_id
@@ -191,6 +197,19 @@ class Detached:
     def _carries(self) -> bool:
         """Whether objects go to the store and back with the job."""
         return not self.site.store.workers_reach
+
+    def _merge_afterwards(self, jobs: Sequence[JobId], job: Job) -> None:
+        """Have the batch system merge what these jobs make once they have ended, where it can; clients can always."""
+        if not isinstance(self.backend, QueueBackend):
+            return
+        run, digest = self.manifest.run, sha256_of(self.store.get(self.manifest.object_name))
+        command = ("python", "-m", "vrecompute", "work", run, "--store", self.store.url, "--manifest-sha256", digest)
+        brought = ("--brought", job.name) if self._carries else ()
+        merging = Job(f"{job.name}-merge", (*command, "--merge", *brought), memory_bytes=None, labels=self.labels)
+        try:
+            self.backend.afterwards(jobs, replace(merging, secret_files=self._secrets(merging)))
+        except (Unavailable, UsageError) as error:
+            _LOG.warning("run %s: a client has to merge what its jobs make: %s", run, error)
 
     def _take_back(self, job: JobId, name: str) -> None:
         """Put what jobs of a name brought back into the store; where the site is silent, with a later look.

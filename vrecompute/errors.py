@@ -240,6 +240,8 @@ class AbsentObject(StoreError):
 class TransientStore(StoreError):
     """A request to a store failed in passing, and again each time it was tried."""
 
+    exit_code = 5
+
 
 class StoreRefused(StoreError):
     """The service of a store accepts no request of this user: keys, permissions, bucket or clock must be put right.
@@ -294,7 +296,7 @@ class OutOfTime(RunError):
 
 
 class OutputError(VrecomputeError):
-    """Standard output cannot be written; what was done is in the store all the same."""
+    """Standard output, or a file that was asked for, cannot be written; what was done is in the store all the same."""
 
 
 class Unavailable(VrecomputeError):

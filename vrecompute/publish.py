@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -25,8 +26,10 @@ from vrecompute.execution.skim import read_piece, table_pieces
 from vrecompute.regular_file import read_regular
 from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
+from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
+from vrecompute.runplots import Figures
 from vrecompute.stores.base import NO_SPACE, Store
 from vrecompute.stores.objects import read_content
 
@@ -131,27 +134,48 @@ def _move(beside: Path, directory: Path) -> None:
 
 
 def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, folder: Path) -> None:
-    results = _results(store, outcome, folder)
+    results = _results(store, manifest, outcome, folder)
     for table, pieces in table_pieces(store, manifest, results, outcome.chunks, outcome.origins).items():
         for number, piece in enumerate(pieces):
             target = _inside(folder / "result" / "tables" / table, f"{piece.sample}-{number:06}.parquet")
             target.write_bytes(read_piece(store, piece))
     _products(store, outcome, folder)
     summary, figures = _figures(manifest, analysis, outcome, results, folder)
+    drawn = Figures.of(manifest, summary, analysis)
+    summary, stacks = _stacks(drawn, results, folder)
+    figures += stacks
     (folder / "report.json").write_text(report.dumps(summary), encoding="utf-8")
     pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
-    page = html.page(summary, results, pictures, outcome.products)
+    shown, blinded = drawn.shown(results)
+    page = html.page(summary, shown, pictures, outcome.products, blinded)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _results(store: Store, outcome: Outcome, directory: Path) -> Mapping[str, Result]:
+def _stacks(drawn: Figures, results: Mapping[str, Result], folder: Path) -> tuple[RunSummary, list[Path]]:
+    """The files of data/MC stacks, as PNG and PDF, and the summary, with a warning where they could not be drawn."""
+    written: list[Path] = []
+    try:
+        for number, (name, plot) in enumerate(drawn.of_page(results).items()):
+            target = folder / "figures" / "stacks" / re.sub(r"[^\w.-]+", "_", f"{number:02}-{name}")[:100]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written += [plot.save(target.with_name(target.name + suffix)) for suffix in (".png", ".pdf")]
+    except OSError:
+        raise  # the folder cannot be written, as the caller says
+    except Exception as error:
+        warning = f"no stacks of samples: drawing them raised {type(error).__name__}: {error}"
+        return replace(drawn.summary, warnings=(*drawn.summary.warnings, warning)), written
+    return drawn.summary, written
+
+
+def _results(store: Store, manifest: Manifest, outcome: Outcome, directory: Path) -> Mapping[str, Result]:
     if outcome.result is None:
         return {}
     data = read_content(store, outcome.result)
     folder = directory / "result"
     folder.mkdir()
     (folder / "result.zip").write_bytes(data)
-    results = Results.from_bytes(data)
+    read = Results.from_bytes(data)
+    results = Results(read, read.incomplete, scales_of(outcome.summary, manifest.dataset.samples))
     if any(result.histograms for result in results.values()):
         results.to_root(folder / "histograms.root")
     return results
@@ -186,13 +210,16 @@ def _figures(
 ) -> tuple[RunSummary, list[Path]]:
     """The figures' files, and the summary, with a warning where they could not be drawn: no number depends on them."""
     summary = outcome.summary
-    if not outcome.products:
+    if not results or summary.status in {"failed", "cancelled"}:
         return summary, []
     try:
-        function = analysis().figures_function
+        said = analysis()
     except UsageError as error:
-        return replace(summary, warnings=(*summary.warnings, f"no figures: {error}")), []
-    if function is None:
+        # of an analysis that may have none, it would be a warning about nothing
+        warnings = (*summary.warnings, f"no figures: {error}") if outcome.products else summary.warnings
+        return replace(summary, warnings=warnings), []
+    function = said.figures_function
+    if function is None or (said.finish_function is not None and not outcome.products):
         return summary, []
     folder = directory / "figures"
     folder.mkdir()

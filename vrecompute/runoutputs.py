@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vrecompute.analysis import Analysis
 from vrecompute.errors import Cancelled, Incomplete, UsageError
@@ -18,9 +19,15 @@ from vrecompute.reports.report import RunSummary
 from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
+from vrecompute.runplots import Figures
+from vrecompute.statistics.export import export_model
+from vrecompute.statistics.model import Channels, model_of
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
 from vrecompute.wording import grouped
+
+if TYPE_CHECKING:
+    from vrecompute.plots.drawn import StackPlot
 
 __all__ = ["RunOutputs"]
 
@@ -89,6 +96,51 @@ class RunOutputs(ABC):
         except ImportError as error:
             raise UsageError("pyarrow is not installed: pip install 'vrecompute[tables]'") from error
         return dataset.dataset(self.tables(name)).to_table()
+
+    def plot(self, name: str, *, allow_partial: bool = False, normalised: bool = True, **options: Any) -> StackPlot:
+        """The histogram `name` as a figure: what is expected, stacked, with its uncertainties, data and their ratio.
+
+        Each sample is normalised as `Results.scaled` does; not `normalised` it is drawn as it was filled. `options` are
+        those of `PlotOptions` (`signals`, `blind`, `labels`, `log` ...), in place of what the analysis says in
+        `plot_options`. A notebook shows what comes back; `.save("mass.png")` writes it, `.stack` has its numbers.
+
+        Raises KeyError where there is no such histogram, UsageError where a sample cannot be normalised, options mean
+        nothing or matplotlib is not installed, and Incomplete as `result` does.
+        """
+        results = self.result(allow_partial=allow_partial)
+        figures = Figures.of(self.manifest, self.report(), self.analysis).changed(options)
+        return figures.plot(results.scaled() if normalised else results, name)
+
+    def export(
+        self,
+        kind: Literal["pyhf", "cabinetry"],
+        path: Path | str | None = None,
+        *,
+        channels: Channels = None,
+        poi: str = "mu",
+        asimov: bool = False,
+        allow_partial: bool = False,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Histograms and variations as a statistical model: a HistFactory workspace, or a cabinetry configuration.
+
+        "pyhf" gives the workspace, and writes it as JSON where there is a `path`. "cabinetry" gives the configuration,
+        and writes it with a ROOT file of the templates into the folder `path`. `channels` are names of histograms that
+        share no event, or a mapping of names to these; `poi` is the parameter that multiplies the signals; `asimov`
+        takes what is expected for what was observed. `options` are those of `plot`: `signals`, `systematics`,
+        `luminosity_uncertainty`, `rebin`, `select`, `blind`. Bins and variations that a fit may stumble over are
+        warnings (UserWarning).
+
+        Raises UsageError that names the channel, sample and bins that cannot be fitted, and Incomplete as `result`.
+        """
+        figures = Figures.of(self.manifest, self.report(), self.analysis).changed(options)
+        results = self.result(allow_partial=allow_partial).scaled()
+        data = {name: figures.data(name) for result in results.values() for name in result.histograms}
+        model = model_of(results, data, channels, figures.options, poi=poi, asimov=asimov)
+        exported = export_model(kind, model, self.manifest.analysis, None if path is None else Path(path))
+        for warning in model.warnings:
+            warnings.warn(warning, UserWarning, stacklevel=2)
+        return exported
 
     def products(self, *, timeout_s: float | None = None) -> Mapping[str, Any]:
         """What the analysis' `finish` made of the result: numbers of fits and limits."""

@@ -141,6 +141,7 @@ class ShareJobs(Detached):
         status = together(list(self._polled().values()))
         if not status.state.terminal:
             return status
+        self._all_taken_back()  # also of a run that was cancelled, which nobody may attach to
         if cancel_requested(self.store, self.manifest.run):
             return replace(status, state=State.CANCELLED)
         advice = f"; `vrecompute runs attach {self.manifest.run}` merges what they made, or submits what lacks"
@@ -260,6 +261,7 @@ class ShareJobs(Detached):
                 "idle": idle,
             }
             self._remember(facts)
+            self._merge_afterwards(jobs, job)
         with contextlib.suppress(StoreError):
             tell(self.store, self.manifest, jobs=[job for job, _ in self._current().values()])
 

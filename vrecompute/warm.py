@@ -15,7 +15,8 @@ import numpy as np
 from vrecompute.analysis.loading import load_analysis
 from vrecompute.analysis.machinery import machinery
 from vrecompute.errors import UsageError, VrecomputeError
-from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
+from vrecompute.kernels import CACHE_VARIABLE
+from vrecompute.kernels.cache import cache_folder
 from vrecompute.plugins import ANALYSES, installed
 
 __all__ = ["Warmed", "warm"]

@@ -85,7 +85,7 @@ class CampaignFolder:
         return [entry["what"] for entry in self.history()]
 
     def ledger(self, *, write: bool = False) -> Ledger:
-        return Ledger(self.folder / "ledger.sqlite", "lat", write=write)
+        return Ledger(self.folder / self.keys.get("ledger", "ledger.sqlite"), "lat", write=write)
 
     def do(self, statement: str, *values: object) -> None:
         """Change the ledger as only time or a fault would."""

@@ -188,7 +188,8 @@ def test_check_looks_at_no_dataset(folder, tmp_path):
 
 def test_an_empty_campaign_has_a_page_and_metrics():
     empty = {
-        "campaign": "lat", "now": "2026-01-01", "units": [], "units_by_state": {}, "inputs_failing": [], "ticks": [],
+        "campaign": "lat", "now": "2026-01-01T00:00:00+00:00", "units": [],
+        "units_by_state": {}, "inputs_failing": [], "ticks": [],
         "inputs": {"there": 0, "vanished": 0}, "chunks_computed_total": 0, "chunks_reused_total": 0,
         "core_hours_total": 0.0,
     }  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -21,37 +23,63 @@ from vrecompute_backends.local import LocalBackend
 pytestmark = pytest.mark.slow
 
 _PATIENCE_S = 300.0
-# A tick that kills itself at its n-th statement of the ledger, or file that it writes, moves, links or removes, or
-# process that it starts: sooner than any clock could. It ends with the number that it came to.
-_KILLED = """
-import os, sqlite3, sys
+# A process that has imported what ticks need, and forks one for each line of JSON. The tick is killed with SIGKILL: at
+# its n-th statement of the ledger, or file that it writes, moves, links or removes, or process that it starts; or from
+# outside, so many seconds after it began. Its exit status is said, and the number of steps of one that was not killed.
+_KILLER = """
+import importlib, json, os, select, signal, sys
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import read_campaign
 from vrecompute.campaign.tick import tick
 
-at, wait_s, count = int(sys.argv[2]), float(sys.argv[3]), 0
 EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.symlink", "subprocess.Popen", "shutil.rmtree"}
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
-def step(*_):
-    global count
-    count += 1
-    if count == at:
-        os.kill(os.getpid(), 9)
+def carry_out(at, wait_s, answer):
+    count = 0
 
-def heard(event, given):
-    if event in EVENTS or (event == "open" and isinstance(given[1], str) and set(given[1]) & set("wax+")):
-        step()
+    def step(*_):
+        nonlocal count
+        count += 1
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-prepare = Ledger._prepare
-def traced(self, **options):
-    self._db.set_trace_callback(step)
-    prepare(self, **options)
+    def heard(event, given):
+        if event in EVENTS or (event == "open" and given[2] & WRITES):
+            step()
 
-Ledger._prepare = traced
-file = read_campaign(sys.argv[1])
-sys.addaudithook(heard)
-tick(file, wait_s=wait_s)
-print(count)
+    prepare = Ledger._prepare
+    def traced(self, **options):
+        self._db.set_trace_callback(step)
+        prepare(self, **options)
+
+    Ledger._prepare = traced
+    file = read_campaign(sys.argv[1])
+    sys.addaudithook(heard)
+    tick(file, wait_s=wait_s)
+    counted, count = count, -(10 ** 9)
+    os.write(answer, json.dumps([counted, list(sys.modules)]).encode())
+
+for line in sys.stdin:
+    given = json.loads(line)
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+        try:
+            carry_out(given["at"], given["wait_s"], theirs)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    os.close(theirs)
+    if given["after_s"] is not None and not select.select([ours], [], [], given["after_s"])[0]:
+        os.kill(child, signal.SIGKILL)
+    said = open(ours, "rb").read()
+    status = os.waitpid(child, 0)[1]
+    steps, modules = json.loads(said) if said else (0, [])
+    print(json.dumps([os.waitstatus_to_exitcode(status), steps]), flush=True)
+    for name in modules:
+        if name.startswith(("vrecompute.", "vrecompute_backends.", "uproot", "awkward", "pydantic", "jinja2", "numba")):
+            importlib.import_module(name)
 """
 
 
@@ -77,6 +105,14 @@ def names_of(jobs: list[JobId]) -> Counter[str]:
     return Counter((spool / job / "script").read_text().splitlines()[1].split()[1] for job in jobs)
 
 
+def assert_one_job_of_each_unit(folder: CampaignFolder) -> None:
+    """No run has two live jobs, and no unit two runs whose end is not known."""
+    assert not [name for name, count in names_of(live_jobs()).items() if count > 1]
+    with folder.ledger() as ledger:
+        attempts = ledger.rows("SELECT unit FROM attempts WHERE state IN ('planned', 'submitted')")
+    assert not [unit for unit, count in Counter(row["unit"] for row in attempts).items() if count > 1]
+
+
 def settle(folder: CampaignFolder) -> None:
     """Ticks until there is nothing to do, and all jobs have ended."""
     deadline = time.monotonic() + _PATIENCE_S
@@ -88,65 +124,129 @@ def settle(folder: CampaignFolder) -> None:
         time.sleep(0.2)
 
 
-def check_end(folder: CampaignFolder, tmp_path: Path) -> None:
-    """The product is that of an undisturbed run over what is there, and the ledger says so."""
-    with Client(workers=1, store=tmp_path / "undisturbed") as client:
-        run = client.run(str(folder.folder / "sums.py"), str(folder.folder / "data" / "*.root"))
-        assert run.result().to_bytes() == folder.result()
-        assert folder.report()["events"] == {"seen": run.report().events.seen, "expected": run.report().events.seen}
-    (unit,) = folder.status()["units"]
-    assert (unit["state"], unit["failures"]) == ("done", 0)
-    assert unit["result_sha256"] == folder.report()["result_sha256"]
+def check_end(folder: CampaignFolder) -> None:
+    """Ledger, product and bytes are those of a campaign that nothing disturbed, over what is there; no job is left."""
+    assert live_jobs() == []
+    undisturbed = CampaignFolder(folder.folder, ledger="undisturbed.sqlite", products="alone", store="stored")
+    assert undisturbed.tick().exit_code == 0
+    undisturbed_end, undisturbed_facts = end_of(undisturbed, "alone")
+    folder.write()
+    end, facts = end_of(folder, "products")
+    assert facts == undisturbed_facts
+    assert end == undisturbed_end
+    assert folder.report()["events"] == {"seen": facts["events"], "expected": facts["events"]}
     published = [e["subject"] for e in folder.history() if e["what"] == "published"]
     assert len(published) == len(set(published))
     with folder.ledger() as ledger:
         assert ledger.rows("SELECT * FROM attempts WHERE state IN ('planned', 'submitted')") == []
-        listing = ledger.row("SELECT listing FROM attempts WHERE run = ?", (unit["published_run"],))
-        assert sorted(ledger.listing(listing["listing"])) == sorted(map(str, (folder.folder / "data").iterdir()))
+        known = {row["run"] for row in ledger.rows("SELECT run FROM attempts")}
+    assert {path.name for path in (folder.folder / "store" / "runs").iterdir()} <= known
 
 
-def killed_tick(folder: CampaignFolder, at: int, wait_s: float) -> int | None:
-    """The number of steps of a tick that was not killed at one of them; None where it was."""
-    command = [sys.executable, "-c", _KILLED, str(folder.file), str(at), str(wait_s)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
-    assert done.returncode in (0, -9), done.stderr
-    return int(done.stdout) if done.returncode == 0 else None
+def end_of(folder: CampaignFolder, products: str) -> tuple[dict[str, object], dict[str, object]]:
+    """What of a campaign's end does not depend on the way to it; and what its product says that it is made of."""
+    with folder.ledger() as ledger:
+        inputs = ledger.rows("SELECT address, stamp, size FROM inputs WHERE is_there ORDER BY address")
+        (unit,) = ledger.rows("SELECT unit, published, result_sha256, failures, quarantined, reason FROM units")
+        (attempt,) = ledger.rows(
+            "SELECT a.listing, a.code, a.events, a.status FROM attempts a JOIN units u ON u.published_run = a.run"
+        )
+        listing = ledger.listing(attempt["listing"])
+        troubles = ledger.rows("SELECT * FROM troubles")
+    assert sorted(listing) == sorted(map(str, (folder.folder / "data").iterdir()))
+    product = folder.folder / products / "sums" / "photons" / "current"
+    result = (product / "result" / "result.zip").read_bytes()
+    assert hashlib.sha256(result).hexdigest() == unit["result_sha256"]
+    facts = json.loads((product / "campaign.json").read_text())
+    end = {
+        "inputs": [tuple(row) for row in inputs],
+        "unit": tuple(unit),
+        "attempt": tuple(attempt),
+        "listing": listing,
+        "troubles": len(troubles),
+        "result": result,
+        "cutflow": json.loads((product / "report.json").read_text())["cutflow"],
+    }
+    return end, {key: value for key, value in facts.items() if key not in ("run", "before")}
 
 
-def test_a_tick_that_is_killed_anywhere_costs_nothing(folder, tmp_path):
-    points, files = (200, 60) if ACCEPTANCE else (8, 4)
-    chance = random.Random(7)
+class Ticks:
+    """Ticks of a campaign that are killed; each is a process of its own."""
+
+    def __init__(self, folder: CampaignFolder) -> None:
+        command = [sys.executable, "-c", _KILLER, str(folder.file)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Ticks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def tick(self, at: int, wait_s: float, after_s: float | None = None) -> int | None:
+        """The number of steps of a tick that was not killed at one of them; None where it was."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"at": at, "wait_s": wait_s, "after_s": after_s}) + "\n")
+        self._process.stdin.flush()
+        code, steps = json.loads(self._process.stdout.readline())
+        assert code in (0, -signal.SIGKILL)
+        return int(steps) if code == 0 else None
+
+
+def change(folder: CampaignFolder, chance: random.Random, files: int) -> None:
+    """Something becomes of the files: most often one arrives, as long as fewer than that many have."""
+    data = folder.folder / "data"
+    there = sorted(path.stem for path in data.iterdir())
+    missing = [f"f{n}" for n in range(files) if f"f{n}" not in there]
+    draw = chance.random()
+    if draw < 0.45 and missing:
+        folder.add(*chance.sample(missing, min(len(missing), chance.choice([1, 1, 2]))))
+    elif draw < 0.6 and len(there) > 2:
+        (data / f"{chance.choice(there)}.root").unlink()
+    elif draw < 0.85:
+        folder.add(chance.choice(there), events=chance.choice([100, 150, 200]))
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(4) if ACCEPTANCE else range(1))
+def test_a_tick_that_is_killed_anywhere_costs_nothing(folder, seed):
+    kills, files = (50, 60) if ACCEPTANCE else (10, 6)  # 200 in all
+    chance = random.Random(seed)
     folder.add(*(f"f{n}" for n in range(files // 2)))
-    steps, arrived, killed = 60, files // 2, 0
-    for _ in range(points):
-        change = chance.random()
-        if change < 0.5 and arrived < files:
-            folder.add(f"f{arrived}")
-            arrived += 1
-        elif change < 0.6 and arrived > 2:
-            (folder.folder / "data" / f"f{arrived - 1}.root").unlink(missing_ok=True)
-        elif change < 0.7:
-            folder.add("f0", events=chance.choice([100, 200]))
-        came = killed_tick(folder, chance.randint(1, steps), chance.choice([0.0, 60.0]))
-        killed += came is None
-        steps = max(steps, came or 0)
-        assert not [name for name, count in names_of(live_jobs()).items() if count > 1]
-    assert killed > points // 4
+    killed, deadline = Counter[str](), time.monotonic() + kills * _PATIENCE_S
+    with Ticks(folder) as ticks:
+        steps = ticks.tick(0, 60.0) or 0
+        while killed.total() < kills:
+            assert time.monotonic() < deadline
+            change(folder, chance, files)
+            wait_s = chance.choice([0.0, 0.0, 0.0, 20.0])
+            if killed.total() % 3:
+                came = ticks.tick(chance.randint(1, chance.choice([60, steps])), wait_s)
+                killed["at a step"] += came is None
+                steps = max(steps, came or 0)
+            else:
+                killed["by the clock"] += ticks.tick(0, wait_s, chance.uniform(0.0, 3.0)) is None
+            assert_one_job_of_each_unit(folder)
+    folder.add(*(f"f{n}" for n in range(files) if not (folder.folder / "data" / f"f{n}.root").exists()))
     settle(folder)
-    check_end(folder, tmp_path)
+    print(f"killed {dict(killed)}; a tick had up to {steps} steps")
+    check_end(folder)
 
 
-def test_two_ticks_at_once_are_one(folder, tmp_path):
-    rounds = 50 if ACCEPTANCE else 2
+@pytest.mark.timeout(7200)
+def test_two_ticks_at_once_are_one(folder):
+    rounds = 50 if ACCEPTANCE else 5
     for number in range(rounds):
         folder.add(f"f{number}")
         ticks = [folder.start_tick() for _ in range(2)]
         told = [process.communicate(timeout=_PATIENCE_S) for process in ticks]
         assert {process.returncode for process in ticks} <= {0, 6}, told
         assert 0 in {process.returncode for process in ticks}
-        assert not [name for name, count in names_of(live_jobs()).items() if count > 1]
+        assert_one_job_of_each_unit(folder)
     settle(folder)
-    check_end(folder, tmp_path)
+    check_end(folder)
     assert folder.status()["chunks_computed_total"] == rounds
 
 

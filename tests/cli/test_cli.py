@@ -117,6 +117,15 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     assert "unavailable" not in done.stdout.split("Exit codes")[0]
 
 
+def test_looking_at_runs_imports_no_compiler_and_no_reader_of_events():
+    code = (
+        "import sys, vrecompute.client\n"
+        "sys.exit(','.join(sorted({'numba', 'scipy', 'awkward', 'uproot', 'pyarrow'} & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

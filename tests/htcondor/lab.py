@@ -41,7 +41,7 @@ SITE = Site(
 
 @dataclass(frozen=True)
 class Pool(Lab):
-    """Machines `cm`, `submit` (the access point), `e1` and `e2` of the lab of that number."""
+    """Machines `cm`, `submit` (the access point), `e1`, `e2` and `desk` (a user's own) of the lab of that number."""
 
     site: Site = SITE
     scripts: Path = LABS / "htcondor"
@@ -60,3 +60,8 @@ class Pool(Lab):
     def queue(self) -> list[str]:
         """Jobs that are in the queue: id and state."""
         return self.on("submit", "condor_q", "-af:j", "JobStatus", check=False).splitlines()
+
+    def running(self) -> list[str]:
+        """Ids of jobs that run on execution points."""
+        which = "JobStatus == 2 && JobUniverse == 5"
+        return self.on("submit", "condor_q", "-constraint", which, "-af:j", "JobStatus", check=False).split()[::2]

@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from tests.htcondor.test_live import data  # noqa: F401 -- a fixture
-
 pytestmark = [pytest.mark.htcondor, pytest.mark.timeout(900)]
 
 HOME = "/home/alice/campaign"
@@ -26,7 +24,7 @@ walltime: 5m
 
 
 @pytest.fixture
-def campaign(pool, data):  # noqa: F811
+def campaign(pool, data):
     """`command(word, files)`: (exit code, output) of a command of the campaign over these files."""
     pool.on("submit", "sh", "-c", f"rm -rf {HOME} /home/alice/store-campaign; mkdir -p {HOME}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.htcondor.test_live import data, reference, running  # noqa: F401 -- fixtures
 from tests.patience import comes_true
 from tests.slurm.runs import ANALYSIS, FILES, run, started
 
@@ -18,7 +17,7 @@ def shown(pool, name, store):
     return pool.on("submit", *command, check=False)
 
 
-def test_a_detached_run_gives_the_same_bytes_to_who_attaches_and_leaves_nothing(pool, reference):  # noqa: F811
+def test_a_detached_run_gives_the_same_bytes_to_who_attaches_and_leaves_nothing(pool, reference):
     store = "/home/alice/store-detached"
     facts = run(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, sleep_s=0, workers=0)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES), facts
@@ -29,7 +28,7 @@ def test_a_detached_run_gives_the_same_bytes_to_who_attaches_and_leaves_nothing(
     assert pool.on("submit", "sh", "-c", left) == ""
 
 
-def test_its_client_may_die_and_what_was_done_before_an_eviction_is_not_done_again(pool, reference):  # noqa: F811
+def test_its_client_may_die_and_what_was_done_before_an_eviction_is_not_done_again(pool, reference):
     store = "/home/alice/store-evicted"
     process, said = started(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, sleep_s=1, workers=0)
     process.kill()
@@ -37,7 +36,7 @@ def test_its_client_may_die_and_what_was_done_before_an_eviction_is_not_done_aga
     process.wait(30)
     parts = "find /var/lib/condor/execute -path '*/parts/*' -type f ! -name '.*' | wc -l"
     assert comes_true(lambda: any(int(pool.on(m, "sh", "-c", parts)) > 3 for m in ("e1", "e2")), 120)
-    pool.on("submit", "condor_vacate_job", running(pool)[0])
+    pool.on("submit", "condor_vacate_job", pool.running()[0])
     facts = run(pool, "submit", "attach", "lab-htcondor", said["run"], store)
     assert (facts["status"], facts["sha"]) == ("complete", reference), facts
     assert facts["reused"] > 3, "they came back and went along again"

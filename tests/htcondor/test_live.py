@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,34 +11,7 @@ from tests.slurm.runs import ANALYSIS, FILES, finish, run, started
 
 pytestmark = [pytest.mark.htcondor, pytest.mark.timeout(900)]
 
-SLURM = Path(__file__).parents[1] / "slurm"
 SPOOL = "/home/alice/.local/state/vrecompute/htcondor"
-
-
-@pytest.fixture(scope="session")
-def data(running_pool):
-    """Files at the same place of each machine, as a site's software area has them, and programs on the access point."""
-    generate = ["generate", "/srv/data/lab", "--events", "24000", "--files", str(FILES), "--seed", "7"]
-    for machine in ("root@submit", "e1", "e2"):
-        running_pool.on(machine, "sh", "-c", "rm -rf /srv/data && install -d -m 1777 /srv/data")
-    running_pool.on("submit", "sh", "-c", "rm -rf store-* lab && mkdir -p lab")
-    running_pool.on("submit", "python", "-m", "vrecompute", *generate)
-    running_pool.on(
-        "submit", "sh", "-c", "sed 's#path: #path: /srv/data/lab/#' /srv/data/lab/dataset.yaml > lab/dataset.yaml"
-    )
-    packed = running_pool.on("submit", "sh", "-c", "tar -C /srv -cf - data | base64")
-    for machine in ("e1", "e2"):
-        running_pool.on(machine, "sh", "-c", "base64 -d | tar -C /srv -xf - && chmod -R a+rX /srv/data", stdin=packed)
-    for name in ("slow.py", "program.py"):
-        running_pool.on("submit", "sh", "-c", 'cat > "lab/$0"', name, stdin=(SLURM / name).read_text())
-
-
-@pytest.fixture(scope="session")
-def reference(running_pool, data):
-    """The result's sha256 of an undisturbed run on one machine, in the same image."""
-    facts = run(running_pool, "submit", "run", "here", ANALYSIS, "/home/alice/store-here", sleep_s=0)
-    assert (facts["status"], facts["computed"]) == ("complete", FILES)
-    return facts["sha"]
 
 
 def live(pool, store, **settings):
@@ -54,12 +26,6 @@ def wait_for_parts(pool, store, least):
         'for n in $(seq 600); do [ "$(find "$0" -path "*parts*" -type f ! -name ".*" 2> /dev/null | wc -l)" -ge "$1" ]'
     )
     pool.on("submit", "sh", "-c", wait + " && exit 0; sleep 0.3; done; exit 1", f"/home/alice/{store}", str(least))
-
-
-def running(pool):
-    return pool.on("submit", "condor_q", "-af:j", "JobStatus", "-constraint", "JobStatus == 2", check=False).split()[
-        ::2
-    ]
 
 
 def test_machines_share_no_path_and_a_run_is_the_same_there(pool, reference):
@@ -85,11 +51,11 @@ def test_a_cluster_that_the_user_made_with_dask_jobqueue_does_as_well(pool, refe
 
 def test_evicted_removed_and_held_jobs_and_a_restarted_schedd_cost_no_byte_and_no_failure(pool, reference):
     process = live(pool, "store-disturbed", sleep_s=2)
-    pool.on("submit", "condor_vacate_job", running(pool)[0])
+    pool.on("submit", "condor_vacate_job", pool.running()[0])
     wait_for_parts(pool, "store-disturbed", 5)
-    pool.on("submit", "condor_rm", running(pool)[0])
+    pool.on("submit", "condor_rm", pool.running()[0])
     wait_for_parts(pool, "store-disturbed", 8)
-    pool.on("submit", "condor_hold", running(pool)[0])
+    pool.on("submit", "condor_hold", pool.running()[0])
     pool.on("root@submit", "condor_restart", "-schedd")
     facts = finish(process)
     assert (facts["status"], facts["sha"], facts["failures"]) == ("complete", reference, [])
@@ -102,7 +68,7 @@ def test_twenty_random_disturbances_cost_no_byte_and_no_failure(pool, reference,
     choices = random.Random(seed)
     process = live(pool, f"store-random-{seed}", sleep_s=6)
     for number in range(20):
-        job = choices.choice(running(pool) or ["0.0"])
+        job = choices.choice(pool.running() or ["0.0"])
         disturb = {
             "condor_vacate_job": ("submit", "condor_vacate_job", job),
             "condor_rm": ("submit", "condor_rm", job),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.htcondor.test_live import data, reference, running  # noqa: F401 -- fixtures
 from tests.patience import comes_true
 from tests.slurm.runs import ANALYSIS, FILES, run, started
 
@@ -13,7 +12,7 @@ pytestmark = [pytest.mark.htcondor, pytest.mark.timeout(900)]
 SHARES = 6
 
 
-def test_they_are_one_submission_give_the_same_bytes_and_leave_nothing(pool, reference):  # noqa: F811
+def test_they_are_one_submission_give_the_same_bytes_and_leave_nothing(pool, reference):
     store = "/home/alice/store-shares"
     facts = run(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, sleep_s=0, workers=0, shares=SHARES)
     assert (facts["status"], facts["sha"], facts["computed"]) == ("complete", reference, FILES), facts
@@ -25,7 +24,7 @@ def test_they_are_one_submission_give_the_same_bytes_and_leave_nothing(pool, ref
 
 def test_jobs_that_are_removed_or_vacated_cost_what_was_in_flight_and_another_client_ends_the_run(
     pool,
-    reference,  # noqa: F811
+    reference,
 ):
     store = "/home/alice/store-shares-disturbed"
     process, said = started(
@@ -33,8 +32,8 @@ def test_jobs_that_are_removed_or_vacated_cost_what_was_in_flight_and_another_cl
     )
     pool.on("submit", "kill", "-9", str(said["pid"]))
     process.wait(30)
-    assert comes_true(lambda: len(running(pool)) >= 2, 120)
-    removed, vacated = running(pool)[:2]
+    assert comes_true(lambda: len(pool.running()) >= 2, 120)
+    removed, vacated = pool.running()[:2]
     pool.on("submit", "condor_rm", removed)
     pool.on("submit", "condor_vacate_job", vacated)
     facts = run(pool, "submit", "attach", "lab-htcondor", said["run"], store)
@@ -45,7 +44,7 @@ def test_jobs_that_are_removed_or_vacated_cost_what_was_in_flight_and_another_cl
 
 
 @pytest.mark.acceptance
-def test_a_share_over_its_memory_gets_more_and_the_chunk_that_takes_all_is_named(pool, reference):  # noqa: F811
+def test_a_share_over_its_memory_gets_more_and_the_chunk_that_takes_all_is_named(pool, reference):
     store, memory = "/home/alice/store-shares-greedy", {"site.memory": 700 << 20, "site.max_memory": 1400 << 20}
     greedy = {"greedy_source": "events_0005", "on_bad": "skip", "sleep_s": 0, "workers": 0, "shares": SHARES}
     facts = run(pool, "submit", "submit", "lab-htcondor", ANALYSIS, store, **greedy, **memory)

@@ -17,6 +17,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import ParameterError, UsageError
 from vrecompute.nearest import hint, nearest
+from vrecompute.plots.options import PlotOptions
 from vrecompute.results.result import Result
 
 __all__ = ["Analysis", "Grid", "Opening", "Parameter", "SourceView", "load_function"]
@@ -59,9 +60,9 @@ class Analysis:
     """Base class of analyses: subclass it, declare, and write `process`.
 
     `process` must be pure: the same columns and parameters give the same Result bytes, wherever it
-    runs. It is called in worker threads, one chunk a thread. `finish` and `figures` live in modules
-    of their own, named by `finish_function` and `figures_function` ("package.module:function"), so
-    that an edited fit or plot recomputes no chunk.
+    runs. It is called in worker threads, one chunk a thread. `finish(results, analysis, context)` and
+    `figures(products, results, context)` are functions beside the class, or of modules that `finish_function` and
+    `figures_function` name ("package.module:function"): an edited fit or plot recomputes no chunk.
     """
 
     name: ClassVar[str] = ""
@@ -72,6 +73,8 @@ class Analysis:
     dependencies: ClassVar[tuple[str, ...]] = ()
     finish_function: ClassVar[str | None] = None
     figures_function: ClassVar[str | None] = None
+    # How `run.plot` and the page of a run draw its histograms: signals, labels, what of the data is blinded.
+    plot_options: ClassVar[PlotOptions] = PlotOptions()
     # Of the declared columns, those of momenta, energies and masses: `process` gets them in GeV, also of a sample with
     # `unit: MeV`. `reads_unit` is True where `process` looks at `events.sample.unit` itself.
     momenta: ClassVar[tuple[str, ...]] = ()
@@ -96,6 +99,8 @@ class Analysis:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.reads_facts = checked_facts(cls.__qualname__, cls.reads_facts)
+        if not isinstance(cls.plot_options, PlotOptions):
+            raise UsageError(f"{cls.__qualname__}.plot_options is {cls.plot_options!r}; write PlotOptions(...)")
         for name, value in vars(cls).items():
             if (meant := _meant(name, value)) is not None:
                 raise UsageError(f"{cls.__qualname__}.{name} means nothing to a run: {meant}")
@@ -179,7 +184,10 @@ def _meant(name: str, value: Any) -> str | None:
     if name.startswith("_") or hasattr(Analysis, name):
         return None
     if name in _OF_ITS_OWN:
-        return f'write the function in another module, and {name}_function = "MODULE:FUNCTION" in the class'
+        return (
+            f"write the function beside the class, outside of it; or in another module, and "
+            f'{name}_function = "MODULE:FUNCTION" in the class'
+        )
     settings = [n for n in vars(Analysis) if not n.startswith("_") and not callable(getattr(Analysis, n))]
     close = None if callable(value) or isinstance(value, property) else nearest(name, settings, cutoff=0.85)
     return f"did you mean {close!r}? Another name is needed where not" if close else None

@@ -19,7 +19,7 @@ _NOT_COUNTED = frozenset(
 _NOTED_BY_PYDANTIC = frozenset({"__pydantic_parent_namespace__", "__pydantic_setattr_handlers__"})
 _NOT_OF_PROCESS = frozenset(
     {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
-    | {"finish_function", "figures_function"}
+    | {"finish_function", "figures_function", "plot_options"}
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -39,9 +41,9 @@ def load_analysis(given: str | type[Analysis] | Analysis, parameters: Mapping[st
     its own parameters). Raises UsageError where it names nothing, ParameterError for a wrong parameter.
     """
     if isinstance(given, Analysis):
-        return given, _origin_of(type(given))
+        return given, _origin_of(_with_functions(type(given)))
     if isinstance(given, type):
-        return given(**parameters), _origin_of(given)
+        return given(**parameters), _origin_of(_with_functions(given))
     known = installed(ANALYSES)
     if given in known:
         return _loaded(known[given])(**parameters), Origin("installed", given)
@@ -104,10 +106,38 @@ def _class_in_file(path: Path, wanted: str) -> type[Analysis]:
         if issubclass(type(value), type) and issubclass(value, Analysis) and value.__module__ == module.__name__
     }
     if wanted in own:
-        return own[wanted]
+        return _with_functions(own[wanted], path)
     if not wanted and len(own) == 1:
-        return next(iter(own.values()))
+        return _with_functions(next(iter(own.values())), path)
     raise UsageError(
         f"{path} defines {', '.join(own) or 'no class derived from vrecompute.Analysis'}"
         + (f", not {wanted!r}" if wanted else "; name one as FILE.py:CLASS" if own else "")
     )
+
+
+#: Functions beside the class that are its own, where it names none, and what they are called with.
+_BESIDE = {"finish": "(results, analysis, context)", "figures": "(products, results, context)"}
+
+
+def _with_functions(cls: type[Analysis], path: Path | None = None) -> type[Analysis]:
+    """The class with `finish` and `figures` of the module that it is in, where it names no other; they stay outside its
+    code.
+
+    UsageError where one in the analysis file `path` cannot be called as it would be.
+    """
+    module = sys.modules.get(cls.__module__)
+    for name, arguments in _BESIDE.items():
+        function = vars(module).get(name) if module is not None else None
+        if getattr(cls, f"{name}_function") is not None or not inspect.isfunction(function):
+            continue
+        try:
+            inspect.signature(function).bind(None, None, None)
+        except TypeError as error:
+            if path is None:  # of a module or a notebook, where such a name may mean anything
+                continue
+            raise UsageError(
+                f"{path}:{function.__code__.co_firstlineno}: {name} beside the analysis is called as "
+                f"{name}{arguments}, and takes {inspect.signature(function)}; rename it if it is another function"
+            ) from error
+        setattr(cls, f"{name}_function", f"{cls.__module__}:{name}")
+    return cls

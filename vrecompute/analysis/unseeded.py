@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["INSTEAD", "draws_of"]
+__all__ = ["INSTEAD", "Names", "draws_of"]
 
+#: What to do instead, at the end of what is told.
 INSTEAD = "draw from numpy.random.default_rng([SEED, events.start])"
 # Makers of generators, which take a seed.
 _MAKERS = {

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 
 from vrecompute.batch.contract import Job
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 
-__all__ = ["CARRIED", "bring", "carried_folder", "carrying", "forget", "take_back"]
+__all__ = ["CARRIED", "bring", "carried_folder", "carrying", "forget", "packed", "take_back"]
 
 #: The variable that names the folder in the job.
 CARRIED = "VRECOMPUTE_CARRIED"
@@ -66,17 +67,23 @@ def carrying(job: Job) -> tuple[list[str], list[str]]:
 
 def bring(access: Access, spool: str, job: Job, count: int = 1) -> None:
     """Put the files of so many copies of a job where they begin. Unavailable where that cannot be."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, content in sorted((job.carried or {}).items()):
+    folder = f"{spool}/{carried_folder(job.name)}"
+    command = ["sh", "-c", _BRING, "sh", folder, str(count)]
+    done = access.run(command, stdin=packed(job.carried or {}), timeout_s=_LONGEST_S)
+    if done.code != 0:
+        raise Unavailable(f"{access}: cannot put the files of job {job.name!r} into {folder}: {done.complaint}")
+
+
+def packed(files: Mapping[str, bytes | str]) -> bytes:
+    """Files by path as an archive of tar, which their owner alone can read."""
+    archived = io.BytesIO()
+    with tarfile.open(fileobj=archived, mode="w") as archive:
+        for name, given in sorted(files.items()):
+            content = given.encode() if isinstance(given, str) else given
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o600
             archive.addfile(entry, io.BytesIO(content))
-    folder = f"{spool}/{carried_folder(job.name)}"
-    command = ["sh", "-c", _BRING, "sh", folder, str(count)]
-    done = access.run(command, stdin=packed.getvalue(), timeout_s=_LONGEST_S)
-    if done.code != 0:
-        raise Unavailable(f"{access}: cannot put the files of job {job.name!r} into {folder}: {done.complaint}")
+    return archived.getvalue()
 
 
 def take_back(access: Access, spool: str, name: str) -> dict[str, bytes]:

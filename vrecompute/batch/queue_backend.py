@@ -91,6 +91,11 @@ class QueueBackend(Backend):
         return "" if self.starts_images else in_image(self.site, image, gpus)
 
     @property
+    def spool_suffix(self) -> str:
+        """What the name of the spool ends with, where other jobs of the system may have the same ids."""
+        return ""
+
+    @property
     @abstractmethod
     def owed(self) -> Sequence[JobId]:
         """Jobs that were to be cancelled while the site did not answer."""
@@ -172,6 +177,14 @@ class QueueBackend(Backend):
     @abstractmethod
     def forget_carried(self, name: str) -> None:
         """Remove what was brought back."""
+
+    def afterwards(self, ids: Sequence[JobId], job: Job) -> bool:
+        """Have the system run a job's command in the spool once these, of one submission, have ended; whether it will.
+
+        A system that cannot, or a site that does not allow it, leaves that to clients.
+        """
+        del ids, job
+        return False
 
     @abstractmethod
     def announced(self, name: str) -> bytes | None:

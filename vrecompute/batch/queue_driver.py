@@ -58,7 +58,7 @@ class QueueDriver(QueueBackend):
         self.access = access if access is not None else open_access(site)
         self.budget = Budget(site.limits.core_hours, site.workers.cores, SiteLimits(site).job_s())
         self.outage = Outage(f"site {site.name!r}: {self.system} ({self.access})")
-        self._files = Spool(site, self.access)
+        self._files = Spool(site, self.access, self.spool_suffix)
         self.left_out = LeftOut(self._files, f"site {site.name!r}", can=bool(self.exclude(("node",))))
         self._known = Known(self.system)
         self._submissions = Submissions(self)

@@ -68,8 +68,8 @@ def secrets_folder(job: Job) -> str:
 class Spool:
     """The spool of one Backend."""
 
-    def __init__(self, site: Site, access: Access) -> None:
-        self.site, self.access = site, access
+    def __init__(self, site: Site, access: Access, suffix: str = "") -> None:
+        self.site, self.access, self._suffix = site, access, suffix
         self._path: str | None = None
         self._secrets: dict[JobId, list[str]] = {}
         self._litter: list[str] = []
@@ -80,7 +80,8 @@ class Spool:
         """Its absolute path on the site; made on first use, mode 0700."""
         if self._path is None:
             scratch = self.site.stage.scratch
-            folder = shell_word(f"{scratch}/jobs" if scratch else f"~/.local/state/vrecompute/{self.site.backend}")
+            place = f"{scratch}/jobs" if scratch else f"~/.local/state/vrecompute/{self.site.backend}"
+            folder = shell_word(f"{place}{self._suffix}")
             # a login shell, since $SCRATCH and its like are set by the site's profile
             done = self.access.run(["bash", "-l", "-c", _MAKE.format(folder=folder, days=_KEPT_DAYS)])
             path = done.text.strip().splitlines()[-1:] or [""]

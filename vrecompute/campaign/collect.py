@@ -11,7 +11,7 @@ from vrecompute.campaign.attempts import Attempt, open_attempts
 from vrecompute.campaign.ledger import LeaseLost, Ledger
 from vrecompute.campaign.load import CampaignFile
 from vrecompute.campaign.policy import after_failure
-from vrecompute.campaign.products import current_of, publish
+from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tally import Tally
 from vrecompute.campaign.wanted import Wanted
@@ -30,17 +30,22 @@ _ENDED = frozenset({"complete", "partial", "failed"})
 class Collector:
     """Looks at each open attempt once a call, and takes it over, from whatever tick submitted it, at the first."""
 
-    def __init__(self, file: CampaignFile, ledger: Ledger, sites: Sites, tally: Tally) -> None:
+    def __init__(self, file: CampaignFile, ledger: Ledger, sites: Sites, products: Products, tally: Tally) -> None:
         self._file = file
         self._ledger = ledger
         self._sites = sites
+        self._products = products
         self._tally = tally
         self._wanted: Mapping[str, Wanted] = {}
         self._taken_over: set[int] = set()
 
-    def collect(self, wanted: Mapping[str, Wanted]) -> None:
-        """Look at all; `wanted` are the units as they are wanted now, as far as that is known."""
+    def collect(self, wanted: Mapping[str, Wanted]) -> int:
+        """Look at all; `wanted` are the units as they are wanted now, as far as that is known.
+
+        Gives how many could not be looked at, or not be published.
+        """
         self._wanted = wanted
+        stuck = 0
         for attempt in open_attempts(self._ledger):
             try:
                 self._look(attempt)
@@ -48,6 +53,8 @@ class Collector:
                 raise
             except VrecomputeError as error:  # of one attempt; the others go on
                 self._tally.error(error, attempt.unit)
+                stuck += 1
+        return stuck
 
     def _look(self, attempt: Attempt) -> None:
         client = self._sites.called(attempt.site)
@@ -109,7 +116,7 @@ class Collector:
             return
         moved = ""
         if attempt.covers:
-            moved = publish(self._file.products, attempt.unit, run, self._facts(attempt, report), self._ledger.check)
+            moved = self._products.publish(attempt.unit, run, self._facts(attempt, report), self._ledger.check)
         with self._ledger.writing():
             self._write_end(attempt, report, "")
             self._ledger.do(
@@ -144,7 +151,7 @@ class Collector:
             "left_out": [dict(row) for row in left_out if row["address"] not in inputs],
             "result_sha256": report.result_sha256,
             "events": report.events.seen,
-            "before": getattr(current_of(self._file.products, attempt.unit), "name", None),
+            "before": self._products.current(attempt.unit),
         }
 
     def _not_complete(self, attempt: Attempt, run: AttachedRun, report: RunSummary) -> None:

@@ -38,11 +38,6 @@ class CampaignFile:
         """The SQLite file; None where the ledger is in the store."""
         return None if self.campaign.ledger == STORE_LEDGER else self.beside(self.campaign.ledger)
 
-    @property
-    def products(self) -> Path:
-        """The folder of the products."""
-        return self.beside(self.campaign.products)
-
     def site(self, number: int) -> str:
         """A site as `Client` takes it: names as they are, paths absolute."""
         site = self.campaign.sites[number]
@@ -127,6 +122,8 @@ def _rules(campaign: Campaign) -> Iterator[_Said]:
             ("notify", "webhook"),
             "notify.webhook: the address carries a secret; put it into a variable: webhook_from",
         )
+    if "://" in campaign.products and holds_secret(campaign.products):
+        yield ("products",), "products: the address carries a secret; name where it is (docs/stores.md)"
     if campaign.store is not None and "://" in campaign.store and holds_secret(campaign.store):
         yield ("store",), "store: the address carries a secret; name where it is (docs/stores.md)"
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vrecompute.campaign.spelling import Address, ClockTime, Mail, Path, PositiveNumber, Zone
+from vrecompute.campaign.spelling import Address, ClockTime, Mail, Path, Place, PositiveNumber, Zone
 from vrecompute.config.check import json_schema
 from vrecompute.config.spelling import Count, Duration, EnvName, Flag, Memory, Name, Spelling, Text, Url, shown
 
@@ -188,7 +188,12 @@ class Campaign(_Section):
             "SQLite file on a disk of this machine; or `store`: snapshots in the store, under a lease there."
         )
     )
-    products: Path = field(metadata=_says("Folder of the products: PRODUCTS/ANALYSIS/DATASET/current."))
+    products: Place = field(
+        metadata=_says(
+            "Folder of the products: PRODUCTS/ANALYSIS/DATASET/current; or s3://bucket/prefix, where it is an object, "
+            "current.json."
+        )
+    )
     datasets: Annotated[tuple[Dataset, ...], Field(min_length=1)] = field(metadata=_says("The datasets."))
     analyses: Annotated[tuple[Analysis, ...], Field(min_length=1)] = field(metadata=_says("The analyses."))
     store: Text | None = field(

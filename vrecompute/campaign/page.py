@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ def page(status: Mapping[str, Any], history: Sequence[Mapping[str, Any]], code: 
     environment = Environment(
         loader=PackageLoader("vrecompute.campaign"), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )
+    environment.filters["clock"] = _clock
     shown = [{"reason": "", "moved": "", **each} for each in reversed(history)]
     template = environment.get_template("status.html")
     return template.render(status=status, history=shown, code=code, headline=headline or "nothing to do")
+
+
+def _clock(moment: str) -> str:
+    """A time of the ledger, to the minute, as people read it."""
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M} UTC"
 
 
 def metrics_text(status: Mapping[str, Any], code: int, now: float) -> str:

@@ -6,23 +6,25 @@ import time
 
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile
-from vrecompute.campaign.products import folder_of, prune
+from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.errors import UnknownRun, VrecomputeError
 
 __all__ = ["retain"]
 
 
-def retain(file: CampaignFile, ledger: Ledger, sites: Sites) -> None:
+def retain(file: CampaignFile, ledger: Ledger, sites: Sites, products: Products) -> None:
     """Remove versions beyond `retention.versions`, and runs older than `retention.runs`."""
     kept: set[str] = set()
     for row in ledger.rows("SELECT unit, published_run FROM units"):
-        removed = prune(file.products, row["unit"], file.campaign.retention.versions, {row["published_run"] or ""})
+        if row["published_run"] is None:
+            continue
+        removed = products.prune(row["unit"], file.campaign.retention.versions, {row["published_run"]})
         if removed:
             with ledger.writing():
                 for version in removed:
                     ledger.note("version removed", row["unit"], version)
-        kept |= {version.name for version in (folder_of(file.products, row["unit"]) / "versions").glob("*")}
+        kept.update(products.versions(row["unit"]))
     latest = {row["run"] for row in ledger.rows("SELECT run, max(number) FROM attempts GROUP BY unit")}
     before = time.time() - file.campaign.retention.runs
     old = ledger.rows("SELECT number, unit, run, site FROM attempts WHERE state = 'ended' AND ended < ?", (before,))

@@ -10,7 +10,7 @@ from typing import Annotated
 from vrecompute.config.spelling import Spelling, read_text, shown
 from vrecompute.nearest import nearest
 
-__all__ = ["DAYS", "Address", "ClockTime", "Mail", "Path", "PositiveNumber", "Zone"]
+__all__ = ["DAYS", "Address", "ClockTime", "Mail", "Path", "Place", "PositiveNumber", "Zone"]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -53,6 +53,19 @@ def _read_mail(value: object) -> str:
     return text
 
 
+def _read_place(value: object) -> str:
+    text = read_text(value)
+    scheme, separator, _ = text.partition("://")
+    if scheme == "rucio" or (not separator and re.fullmatch(r"[\w.-]+:[\w./-]+", text)):
+        raise ValueError(
+            f"'{text}' is a place of Rucio, into which this version puts no products; write a folder or "
+            "s3://bucket/prefix"
+        )
+    if separator and scheme != "s3":
+        raise ValueError(f"'{text}' is no place for products; write a folder or s3://bucket/prefix")
+    return text
+
+
 def _read_path(value: object) -> str:
     text = read_text(value)
     if "://" in text:
@@ -73,6 +86,8 @@ ClockTime = Annotated[
 ]
 Zone = Annotated[str, Spelling("time zone", _read_zone, _TEXT)]
 PositiveNumber = Annotated[float, Spelling("number above 0", _read_positive, {"type": "number", "exclusiveMinimum": 0})]
+#: A folder of this machine, or a bucket.
+Place = Annotated[str, Spelling("folder or s3:// address", _read_place, _TEXT)]
 Mail = Annotated[str, Spelling("address of mail", _read_mail, _TEXT)]
 #: A path of this machine; relative ones begin beside the campaign file.
 Path = Annotated[str, Spelling("path", _read_path, _TEXT)]

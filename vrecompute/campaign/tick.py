@@ -19,6 +19,7 @@ from vrecompute.campaign.collect import Collector
 from vrecompute.campaign.inputs import record
 from vrecompute.campaign.ledger import Busy, LeaseLost, Ledger
 from vrecompute.campaign.load import CampaignFile
+from vrecompute.campaign.productplace import open_products
 from vrecompute.campaign.retain import retain
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.storeledger import store_ledger
@@ -84,8 +85,9 @@ class _Tick:
         self._file = file
         self._ledger = ledger
         self._sites = sites
+        self._products = open_products(file)
         self._tally = Tally()
-        self._collector = Collector(file, ledger, sites, self._tally)
+        self._collector = Collector(file, ledger, sites, self._products, self._tally)
         self._submitter = Submitter(file, ledger, sites, self._tally)
 
     def carry_out(self, wait_s: float, say: Callable[[str], None]) -> TickResult:
@@ -96,10 +98,12 @@ class _Tick:
             while (under_way := len(open_attempts(self._ledger))) and time.monotonic() < deadline:
                 say(f"{under_way} runs under way")
                 time.sleep(_LOOK_S)
-                self._collector.collect(now)
+                stuck = self._collector.collect(now)
                 if len(open_attempts(self._ledger)) < under_way:
                     now = self._once()
-            retain(self._file, self._ledger, self._sites)
+                elif stuck == under_way:
+                    break  # none of them can be looked at or published: the next tick goes on
+            retain(self._file, self._ledger, self._sites, self._products)
         except LeaseLost:
             raise
         except VrecomputeError as error:

@@ -12,10 +12,10 @@ from vrecompute.analysis.analysisfile import restore
 from vrecompute.analysis.loading import reload_analysis
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile
-from vrecompute.campaign.products import folder_of
+from vrecompute.campaign.productplace import open_products
+from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.client import Client
-from vrecompute.digest import file_sha256
 from vrecompute.errors import UsageError
 from vrecompute.execution.manifest import Manifest, read_manifest
 
@@ -47,10 +47,10 @@ def verify(
     rows = [row for row in rows if key is None or key in (row["unit"], row["run"])]
     if not rows:
         raise UsageError(f"nothing is published{f' of {key!r}' if key else ''}; there is nothing to verify")
-    chosen = random.Random(seed)
+    chosen, products = random.Random(seed), open_products(file)
     found: list[Verified] = []
     for row in rows:
-        found.append(_product(file, row))
+        found.append(_product(products, row))
         client = sites.called(row["site"])
         manifest = read_manifest(client.store, row["run"])
         files = sorted(ledger.listing(row["listing"]))
@@ -59,13 +59,14 @@ def verify(
     return found
 
 
-def _product(file: CampaignFile, row: Any) -> Verified:
+def _product(products: Products, row: Any) -> Verified:
     """Whether the file that is published is the one that the ledger names."""
-    path = folder_of(file.products, row["unit"]) / "versions" / row["run"] / "result" / "result.zip"
-    if not path.exists():
-        return Verified(row["unit"], str(path), 0, False, "it is not there")
-    same = file_sha256(path) == row["result_sha256"]
-    return Verified(row["unit"], str(path), 0, same, "" if same else "its sha256 is not the one of the ledger")
+    place = products.place(row["unit"], row["run"])
+    found = products.result_sha256(row["unit"], row["run"])
+    if found is None:
+        return Verified(row["unit"], place, 0, False, "it is not there")
+    same = found == row["result_sha256"]
+    return Verified(row["unit"], place, 0, same, "" if same else "its sha256 is not the one of the ledger")
 
 
 def _recomputed(client: Client, manifest: Manifest, unit: str, address: str) -> Verified:

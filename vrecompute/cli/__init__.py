@@ -28,6 +28,7 @@ _COMMANDS = {
     "work": ("vrecompute.cli.work:work", "The Runner itself, as jobs call it."),
     "warm-cache": ("vrecompute.cli.warm_cache:warm_cache", "Compile what workers run before they need it."),
     "columns": ("vrecompute.cli.columns:columns", "The columns of a file by name, type and size."),
+    "new": ("vrecompute.cli.new:new", "Write a commented analysis to begin with, and its test."),
     "analyses": ("vrecompute.cli.analyses:analyses", "What can be run, and its parameters."),
     "dataset": ("vrecompute.cli.dataset:dataset", "Write the checksums of a dataset's files into its file."),
     "campaign": ("vrecompute.cli.campaign:campaign", "Keep products up to date with datasets that grow."),

@@ -34,6 +34,8 @@ __all__ = ["work"]
     "a list A,B,C of which number $VRECOMPUTE_INDEX is meant.",
 )
 @click.option("--one-by-one", is_flag=True, help="With --share: one chunk at a time, so that a bad one is known.")
+@click.option("--merge", is_flag=True, help="Compute nothing: once its jobs have ended, merge what they left.")
+@click.option("--brought", metavar="JOB", help="With --merge: what jobs of that name brought back to this folder.")
 @click.pass_context
 def work(
     ctx: click.Context,
@@ -43,6 +45,8 @@ def work(
     workers: int | None,
     share: str | None,
     one_by_one: bool,
+    merge: bool,
+    brought: str | None,
 ) -> None:
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
     from vrecompute.analysis.analysisfile import restore
@@ -58,7 +62,9 @@ def work(
         source = restore(kept, manifest.source_files, Path(folder))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
-        if share is not None:
+        if merge:
+            code = _merge(kept, manifest, analysis, brought)
+        elif share is not None:
             code = _work_share(kept, manifest, analysis, share, 1 if one_by_one else workers, one_by_one=one_by_one)
         else:
             code = _work_all(kept, manifest, analysis, workers)
@@ -103,3 +109,29 @@ def _work_share(
     for failure in end.failures:
         click.echo(str(failure), err=True)
     return Incomplete.exit_code if end.failures else 0
+
+
+def _merge(store: Store, manifest: Manifest, analysis: Analysis, brought: str | None) -> int:
+    from vrecompute.batch.carried import forget, take_back
+    from vrecompute.errors import OutOfTime
+    from vrecompute.execution.carriedstore import take_back_objects
+    from vrecompute.execution.gathered import gathered
+    from vrecompute.execution.merger import Merger
+    from vrecompute.execution.runlog import cancel_requested, outcomes
+    from vrecompute.sites.access import LocalAccess
+
+    if brought is not None:
+        here = LocalAccess()
+        take_back_objects(store, manifest, take_back(here, os.getcwd(), brought))
+        forget(here, os.getcwd(), brought)
+    if not manifest.shares or cancel_requested(store, manifest.run) or outcomes(store, manifest.run)[0]:
+        click.echo("its jobs have ended; nothing is left to merge")
+        return 0
+    found = gathered(store, manifest)
+    if lacking := found.needed():
+        what = f"{len(lacking)} of {manifest.shares} shares are not done"
+        click.echo(f"{what}: `vrecompute runs attach {manifest.run}` submits what lacks")
+        return OutOfTime.exit_code
+    outcome = Merger(store, analysis, found).execute()
+    click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
+    return outcome.summary.exit_code

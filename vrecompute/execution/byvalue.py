@@ -18,11 +18,6 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
-import numba
-from numba.core.ccallback import CFunc
-from numba.core.dispatcher import Dispatcher
-from numba.core.serialize import ReduceMixin
-from numba.experimental.jitclass.base import JitClassType
 
 from vrecompute import sourcetext
 from vrecompute.analysis import Analysis
@@ -121,14 +116,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if is_dispatcher(value):
             state = (value.__wrapped__, dict(value.registry))
             return _dispatcher, (value.__name__,), state, None, None, _register
-        if isinstance(value, Dispatcher):
+        if _is_of_numba(value, "numba.core.dispatcher", "Dispatcher"):
             return self._reduce_compiled(value)
-        if isinstance(value, ReduceMixin):  # else numba pickles its function, as bytecode
+        if _is_of_numba(value, "numba.core.serialize", "ReduceMixin"):  # else numba pickles its function, as bytecode
             return _compiled, (type(value), value._reduce_states())
-        if isinstance(value, CFunc):
-            compiled: Any = value  # whose parts numba's types do not tell
-            return _c_function, (compiled._pyfunc, compiled._sig, dict(compiled._compiler.targetoptions))
-        if isinstance(value, JitClassType):
+        if _is_of_numba(value, "numba.core.ccallback", "CFunc"):
+            return _c_function, (value._pyfunc, value._sig, dict(value._compiler.targetoptions))
+        if _is_of_numba(value, "numba.experimental.jitclass.base", "JitClassType"):
             raise AnalysisError(_said_of_jitclass(value))
         made = super().reducer_override(value)
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.
@@ -160,6 +154,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         return _compiled, (type(compiled), states)
 
 
+def _is_of_numba(value: Any, module: str, name: str) -> bool:
+    """Whether numba made it; where nothing has imported numba there is none."""
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+
+
 def _module(name: str) -> ModuleType:
     return ModuleType(name)
 
@@ -173,6 +172,8 @@ def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
 
 
 def _c_function(function: Any, signature: Any, options: Mapping[str, Any]) -> Any:
+    import numba  # as what only looks at an analysis does not
+
     return numba.cfunc(signature, **options)(function)
 
 

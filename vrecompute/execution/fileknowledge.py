@@ -13,15 +13,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vrecompute import reader
 from vrecompute.analysis.machinery import machinery
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError
-from vrecompute.reader import FileFacts
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import FORMAT, read_content, read_document, write_content, write_document
+
+if TYPE_CHECKING:
+    from vrecompute.reader import FileFacts
 
 __all__ = ["FileKnowledge"]
 
@@ -76,11 +78,17 @@ class FileKnowledge:
 
     def _facts_of(self, raw: Mapping[str, Any]) -> FileFacts:
         columns = json.loads(read_content(self._store, _columns(raw["columns"])))
-        return replace(FileFacts.from_json(raw), available=dict(columns))
+        return replace(_facts(raw), available=dict(columns))
 
     def _layout_of(self, raw: Mapping[str, Any]) -> tuple[FileFacts, str] | None:
         kept = self._store.exists(f"sources/{raw['table']}.table")
-        return (FileFacts.from_json(raw), raw["table"]) if kept else None
+        return (_facts(raw), raw["table"]) if kept else None
+
+
+def _facts(raw: Mapping[str, Any]) -> FileFacts:
+    from vrecompute.reader import FileFacts  # with what decodes files: a client that knows of none needs no compiler
+
+    return FileFacts.from_json(raw)
 
 
 def _name(key: Sequence[Any]) -> str:

@@ -15,7 +15,8 @@ from vrecompute.execution.failure import Failure, place_of, traceback_of
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.reports.report import ReportedFailure, RunSummary
-from vrecompute.results.file import read_results
+from vrecompute.reports.scale_factors import scales_of
+from vrecompute.results.results import Results
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import content_name, read_content, write_content
 
@@ -59,7 +60,8 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         return outcome
     if outcome.summary.status in {"failed", "cancelled"}:
         return outcome
-    results = read_results(read_content(store, outcome.result))
+    read = Results.from_bytes(read_content(store, outcome.result))
+    results = Results(read, read.incomplete, scales_of(outcome.summary, manifest.dataset.samples))
     with tempfile.TemporaryDirectory(prefix="vrecompute-finish-") as name:
         context = FinishContext.of(Path(name), manifest, outcome.summary)
         try:

@@ -36,7 +36,6 @@ from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.execution.replicas import first_that_gives, note_elsewhere
 from vrecompute.execution.wholefile import check_checksum
-from vrecompute.reader import require_columns
 from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 
@@ -234,7 +233,7 @@ def _planned(
     columns = reading.columns
     if not columns:
         raise BadInput(source.path, f"analysis {context.analysis.name!r} declares no columns for it")
-    require_columns(source.path, facts.tree, facts.available, columns)
+    reader.require_columns(source.path, facts.tree, facts.available, columns)
     found = file.layout(columns)
     if found is None:
         return None

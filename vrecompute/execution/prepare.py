@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numba
-
 from vrecompute.analysis import Analysis, Grid
 from vrecompute.analysis.analysisfile import sources_of
 from vrecompute.analysis.arithmetic import arithmetic
@@ -67,6 +65,8 @@ def prepare(
     `access` leads to the machine whose files the dataset names; None is this one. Raises UsageError, ParameterError
     or DatasetError.
     """
+    import numba  # a client that only looks at runs needs no compiler
+
     if numba.config.DISABLE_JIT:
         raise UsageError(
             "numba's compiler is switched off by NUMBA_DISABLE_JIT, and columns are read by what it compiles; unset "

@@ -35,11 +35,11 @@ from numba import njit
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
+from vrecompute.kernels import CACHE_VARIABLE
 from vrecompute.stores.ownership import make_private, only_ours, private_folder, written_by_others
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "compiled"]
+__all__ = ["cache_folder", "compiled"]
 
-CACHE_VARIABLE = "VRECOMPUTE_CACHE"
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -55,10 +55,12 @@ def page(
     results: Mapping[str, Result] | None = None,
     figures: Sequence[Figure] = (),
     products: Mapping[str, Any] | None = None,
+    blinded: Sequence[str] = (),
 ) -> str:
     """The whole page: `results` by sample give the small histograms, `figures` the large pictures.
 
-    `products` are the numbers of `finish`: single numbers are shown, lists stay in its files.
+    `products` are the numbers of `finish`: single numbers are shown, lists stay in its files. `blinded` names the
+    histograms whose data are not among `results`.
     """
     drawings, undrawn = _drawings(results or {})
     return str(
@@ -69,6 +71,7 @@ def page(
             figures=figures,
             drawings=[(d, Markup(to_svg(d))) for d in drawings],  # to_svg escapes what it is given
             undrawn=undrawn,
+            blinded=blinded,
             products=list(_scalars(products or {})),
             cutflows=[(channel, _steps(cuts)) for channel, cuts in summary.cutflow.items()],
             stages=_shares(summary.stages),

@@ -4,6 +4,7 @@ So one text says all of a job; `submit` takes the lines out of it and hands both
 
     exit code 75 of a job that may be requeued    it stays in the queue and starts again (on_exit_remove)
     walltime                                      removed (periodic_remove)
+    what it made is at a schedd elsewhere         it stays in the queue until that is retrieved (leave_in_queue)
     put back, and may not be requeued             removed: a worker's job is replaced by another
     held for its memory or its time               removed: it would never run
     held by an accident of a machine              released three times where it may be requeued, else removed
@@ -22,7 +23,8 @@ from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.units import to_htcondor_kb, to_htcondor_mb
 from vrecompute.workers.walltime import ATTEMPTS
-from vrecompute_backends.htcondor.holds import ACCIDENTS, NO_IMAGE, OVER_MEMORY, OVER_TIME
+from vrecompute_backends.htcondor.holds import ACCIDENTS, NO_IMAGE, OVER_MEMORY, OVER_TIME, SPOOLING
+from vrecompute_backends.htcondor.image import brought_image, image_commands
 from vrecompute_backends.htcondor.options import HTCondorOptions
 
 __all__ = ["ONCE", "PREFIX", "WALLTIME", "elsewhere", "header"]
@@ -37,6 +39,9 @@ _IN_IMAGE = (
     '[ -n "$APPTAINER_CONTAINER$SINGULARITY_CONTAINER" ] || { echo "the pool put this job into no image; '
     'mend options.image_attribute"; exit 1; }'
 )
+#: How long what a job made waits to be retrieved from a schedd elsewhere, and how long one waits for its files there:
+#: those of a client that was killed meanwhile never come.
+_RETRIEVED_S, _SPOOLED_S = 10 * 86_400, 3600
 _LOG = "condor-$(Cluster).$(Process).$$([(NumShadowStarts ?: 1) - 1])"
 
 
@@ -55,14 +60,12 @@ def header(job: Job, shape: Shape, site: Site, options: HTCondorOptions) -> list
         "copy_to_spool": None if "container_image" in image else "true",
         "should_transfer_files": "YES" if options.file_transfer else "NO",
         **_files(job, options),
-        # each attempt has a log of its own: HTCondor would begin it anew
-        "output": f"{_LOG}.out",
-        "stream_output": "true",
+        **_logs(options, "output", "out"),
         "log": "condor-$(Cluster).log",
         "request_cpus": str(shape.cores),
         **_sizes(shape, options),
         **image,
-        **_policy(job),
+        **_policy(job, options),
         "notification": "never",
         "accounting_group": options.accounting_group,
         "accounting_group_user": options.accounting_user,
@@ -83,16 +86,28 @@ def elsewhere(options: HTCondorOptions, nodes: Sequence[str]) -> str:
     return f"{PREFIX}requirements = {given}!member(TARGET.Machine, {{{', '.join(map(_value, nodes))}}})"
 
 
+def _logs(options: HTCondorOptions, stream: str, ending: str) -> dict[str, str]:
+    """Where a stream of a job goes: to one file for each attempt, since HTCondor would begin it anew.
+
+    From a schedd elsewhere comes that of the last one alone, when it has ended.
+    """
+    if options.schedd:
+        return {stream: f"condor-$(Cluster).$(Process).0.{ending}"}
+    return {stream: f"{_LOG}.{ending}", f"stream_{stream}": "true"}
+
+
 def _files(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if not options.file_transfer:
         return {}
     brought = [f"{folder}-$(Process)"] if (folder := secrets_folder(job)) else []
+    image = [path] if (path := brought_image(job.image, options)) else []
     carried = carried_folder(job.name)
     back = [f"{carried}@$(Process)"] if job.carried is not None else []
+    going = [*brought, *([carried] * len(back)), *back, *image]
     return {
         # what an attempt that is put back has written so far goes with the next
         "when_to_transfer_output": "ON_EXIT_OR_EVICT" if back else "ON_EXIT",
-        **({"transfer_input_files": ", ".join([*brought, *([carried] * len(back)), *back])} if brought or back else {}),
+        **({"transfer_input_files": ", ".join(going)} if going else {}),
         "transfer_output_files": ", ".join(back) or '""',
     }
 
@@ -112,14 +127,10 @@ def _image(job: Job, options: HTCondorOptions) -> dict[str, str]:
     if job.image is None:
         return {}
     # what complains before the script begins to write to `output`; the two cannot be one file that grows
-    told = {"error": f"{_LOG}.err", "stream_error": "true"}
-    if options.image_attribute == "container_image":
-        # of itself an absolute path is of a program in the image
-        return {**told, "universe": "container", "container_image": job.image, "transfer_executable": "true"}
-    return {**told, "+SingularityImage": _value(job.image)}
+    return {**_logs(options, "error", "err"), **image_commands(job.image, options)}
 
 
-def _policy(job: Job) -> dict[str, str | None]:
+def _policy(job: Job, options: HTCondorOptions) -> dict[str, str | None]:
     most = job.environment.get(ATTEMPTS, "")
     again = f"ExitBySignal =?= false && ExitCode =?= {OutOfTime.exit_code}"
     again += f" && NumShadowStarts < {int(most)}" if most else ""
@@ -132,11 +143,17 @@ def _policy(job: Job) -> dict[str, str | None]:
     ]
     put_back = "NumJobStarts > 0" if not job.requeue else f"NumShadowStarts > {_RELEASES} && {NO_IMAGE}"
     remove.append(f"(JobStatus == 1 && {put_back})")
+    stays = None
+    if options.schedd:
+        never_came = f"HoldReasonCode == {SPOOLING} && time() - EnteredCurrentStatus > {_SPOOLED_S}"
+        remove.append(f"(JobStatus == 5 && {never_came})")
+        stays = f"JobStatus == 4 && StageOutFinish =?= undefined && time() - EnteredCurrentStatus < {_RETRIEVED_S}"
     release = f"JobStatus == 5 && {accident} && {patience} && time() - EnteredCurrentStatus > {_RELEASE_S}"
     return {
         "on_exit_remove": f"({again}) =!= true" if job.requeue else "true",
         "periodic_remove": " || ".join(remove),
         "periodic_release": release if job.requeue else None,
+        "leave_in_queue": stays,
     }
 
 

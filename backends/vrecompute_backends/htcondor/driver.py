@@ -1,4 +1,4 @@
-"""`HTCondorBackend`: jobs of one access point, spoken to by HTCondor's own commands on it or behind ssh.
+"""`HTCondorBackend`: jobs of one access point, spoken to by HTCondor's own commands: on it, behind ssh, or from afar.
 
 Ids are CLUSTER.PROC. Machines share no file system with the access point, unless the site says so: script and secrets
 are brought to a job by HTCondor, and what it writes comes back while it runs, a file for each attempt.
@@ -21,10 +21,12 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute_backends.htcondor import submit
 from vrecompute_backends.htcondor.description import ONCE, elsewhere, header
+from vrecompute_backends.htcondor.final_node import add_final_node
 from vrecompute_backends.htcondor.matching import Matching
 from vrecompute_backends.htcondor.options import HTCondorOptions
 from vrecompute_backends.htcondor.poll import ARGUMENTS, QUESTION, read
 from vrecompute_backends.htcondor.rules import htcondor_rules
+from vrecompute_backends.htcondor.schedd import condor, exports, retrieve
 from vrecompute_backends.htcondor.states import LEAVES, status_of
 from vrecompute_backends.htcondor.survey import survey
 
@@ -68,6 +70,11 @@ class HTCondorBackend(QueueDriver):
         self.shares_spool = not self.options.file_transfer
         self._matching = Matching()
 
+    @property
+    def spool_suffix(self) -> str:
+        """The schedd elsewhere: ids are its own."""
+        return f"-{self.options.schedd}" if self.options.schedd else ""
+
     def header(self, job: Job, shape: Shape) -> list[str]:
         """The submit description, as comments."""
         return header(job, shape, self.site, self.options)
@@ -80,13 +87,26 @@ class HTCondorBackend(QueueDriver):
         """By condor_submit, copies as one cluster."""
         return submit.hand_in(self, job, script, count)
 
+    def afterwards(self, ids: Sequence[JobId], job: Job) -> bool:
+        """By a DAGMan FINAL node, where the site allows one."""
+        if not self.options.final_node:
+            return False
+        self._files.deliver(job, 1)
+        taken = False
+        try:
+            taken = add_final_node(self, ids, job, self.script(job))
+        finally:
+            if not taken:
+                self._files.refused(job, 1)
+        return taken
+
     def copies(self, taken: str, count: int) -> list[JobId]:
         """Processes of one cluster."""
         return [JobId(taken)] if count == 1 else [JobId(f"{taken}.{index}") for index in range(count)]
 
     def ages(self, name: str) -> Mapping[str, float]:
         """By condor_q, and condor_history for those that left it a moment ago; a cluster counts as one."""
-        return submit.ages(self.access, name)
+        return submit.ages(self, name)
 
     def is_id(self, text: str) -> bool:
         """CLUSTER.PROC."""
@@ -94,15 +114,17 @@ class HTCondorBackend(QueueDriver):
 
     def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:
         """By condor_q and condor_history; of one that no machine matches, now and then why."""
-        marks, lines, _ = self.ask_site(QUESTION, ids, *ARGUMENTS, self._matching.wanted)
+        question = exports(self.options) + QUESTION
+        marks, lines, _ = self.ask_site(question, ids, *ARGUMENTS, self._matching.wanted)
         answer = read(marks, lines, ids)
+        retrieve(self, (i for i, record in answer.records.items() if record.to_retrieve))
         analysis = read_parts(lines).get("analysis")
         self._matching.learn(answer.records, analysis.lines if analysis else [])
         return answer.meaning(lambda r: Seen(status_of(r, self._matching.why(r.job_id)), secrets=r.secrets))
 
     def end(self, ids: Sequence[str]) -> None:
         """By condor_rm."""
-        submit.remove(self.access, ids)
+        submit.remove(self, ids)
 
     def log(self, job_id: JobId) -> str:
         """Of the first attempt."""
@@ -116,11 +138,11 @@ class HTCondorBackend(QueueDriver):
 
     def survey(self) -> Survey:
         """Machines and limits of the pool."""
-        return survey(self.access, self.greet())
+        return survey(self, self.greet())
 
     def greet(self) -> str:
         """What condor_version says, where a schedd answers."""
-        done = submit.condor(self.access, ["sh", "-c", "condor_q -totals > /dev/null && condor_version"])
+        done = condor(self, ["sh", "-c", "condor_q -totals > /dev/null && condor_version"])
         if done.code != 0 or not done.text.strip():
             raise Unavailable(f"{self.access}: condor_q: {submit.complaint(done)}")
         return "HTCondor " + (re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.text) or [done.text.strip()])[0]

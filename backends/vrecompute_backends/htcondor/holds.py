@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vrecompute.batch.contract import State
 
-__all__ = ["ACCIDENTS", "NO_IMAGE", "OVER_MEMORY", "OVER_TIME", "hold_ends", "image_failed", "why_held"]
+__all__ = ["ACCIDENTS", "NO_IMAGE", "OVER_MEMORY", "OVER_TIME", "SPOOLING", "hold_ends", "image_failed", "why_held"]
 
 #: Memory: as the starter or the machine's policy says it. Expressions of the submit language.
 OVER_MEMORY = "HoldReasonCode == 34 || (HoldReasonCode == 21 && HoldReasonSubCode == 102)"
@@ -49,6 +49,8 @@ _HOLDS = {
     47: "it ran longer than it may",
     48: "a hook of the access point failed",
 }
+#: The hold of a job whose files are on the way to a schedd elsewhere.
+SPOOLING = 16
 #: Holds that the next machine, or the next try, may be without.
 ACCIDENTS = frozenset({6, 7, 9, 11, 12, 13, 18, 19, 45})
 #: Those of them that are about what was asked, once they stay; the others are about machines.

@@ -19,6 +19,8 @@ __all__ = ["HTCondorOptions", "RuntimeClasses"]
 #: One line of printable text, as an expression or a value of the submit language.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)]
 AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+#: The name or address of a daemon of the pool.
+Daemon = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:-]*$", max_length=255)]
 CommandName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=100)]
 #: Submit commands that are the driver's, and what to write instead where there is something.
 _OWN = {
@@ -30,7 +32,7 @@ _OWN = {
     "request_cpus": "write workers.threads", "request_memory": "write workers.memory", "request_disk": "write disk",
     "request_gpus": "write workers.gpus", "accounting_group": "write accounting_group",
     "accounting_group_user": "write accounting_user", "container_image": "write environment.image",
-    "max_retries": "", "leave_in_queue": "",
+    "max_retries": "", "leave_in_queue": "", "transfer_container": "write transfer_image",
 }  # fmt: skip
 
 
@@ -47,7 +49,14 @@ class RuntimeClasses(Strict):
 class HTCondorOptions(Strict):
     """The driver's options; every one left out means that the pool's own default holds."""
 
-    harmless = frozenset({"accounting_group", "requirements", "disk", "runtime", "image_attribute", "file_transfer"})
+    harmless = frozenset(
+        {"accounting_group", "requirements", "disk", "runtime", "image_attribute", "file_transfer", "transfer_image"}
+    )
+    schedd: Daemon | None = Field(
+        default=None,
+        description="Access point elsewhere, by the name of its schedd: jobs go there with their files (spooling).",
+    )
+    pool: Daemon | None = Field(default=None, description="Central manager that knows the schedd (HOST or HOST:PORT).")
     accounting_group: Name | None = Field(default=None, description="Group that is charged (accounting_group).")
     accounting_user: Name | None = Field(default=None, description="User within it (accounting_group_user).")
     requirements: Line | None = Field(default=None, description="What a machine must have, as a ClassAd expression.")
@@ -63,10 +72,21 @@ class HTCondorOptions(Strict):
         default="container_image",
         description="How environment.image is asked for: as container_image, or as +SingularityImage.",
     )
+    transfer_image: bool | None = Field(
+        default=None,
+        description="Whether the image is brought from the access point: false for a file that machines share, true "
+        "for one that +SingularityImage names. What is left out is decided by the pool.",
+    )
     file_transfer: bool = Field(
         default=True,
         description="Let HTCondor bring files to jobs. Where machines share the access point's file systems, write "
         "false: jobs run in the spool itself.",
+    )
+
+    final_node: bool = Field(
+        default=False,
+        description="Have a DAGMan FINAL node on the access point end detached runs though no client asks. It needs "
+        "the Python of jobs and the store there, and jobs of the local universe.",
     )
 
     @field_validator("commands")

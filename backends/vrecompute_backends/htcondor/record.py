@@ -21,7 +21,8 @@ ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "LastJobStatus", "NumShadowStarts", "NumJobStarts", "EnteredCurrentStatus",
     "JobCurrentStartDate", "ExitBySignal", "ExitCode", "ExitSignal", "RemoteHost", "LastRemoteHost", "ResidentSetSize",
     "RequestMemory", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "LastHoldReasonCode", "LastHoldReasonSubCode",
-    "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput", WALLTIME, ONCE,
+    "LastHoldReason", "RemoveReason", "VacateReason", "LastRejMatchReason", "TransferInput", "LeaveJobInQueue",
+    WALLTIME, ONCE,
 )  # fmt: skip
 
 
@@ -42,6 +43,11 @@ class Record:
         """The folder of its secret files; empty where it has none."""
         brought = re.split(r"[, ]+", self.text("TransferInput"))
         return next((name for name in brought if name.startswith("secrets-")), "")
+
+    @property
+    def to_retrieve(self) -> bool:
+        """Whether it has ended, at a schedd elsewhere, and what it made is still there."""
+        return self.number("JobStatus") == 4 and self.true("LeaveJobInQueue")
 
     def number(self, name: str) -> int | None:
         """A whole number, None where there is none."""

@@ -3,7 +3,8 @@
     JobStatus 1 idle             QUEUED; PREEMPTED or NODE_FAIL of a job that was put back and must not start again
               2, 6, 7            RUNNING: also while its files come back, or while it is suspended
               3 removed          CANCELLED; by its own policy TIMEOUT, or what it was held for; FAILED for its image
-              4 completed        COMPLETED or FAILED; PREEMPTED where it must not start again, and did, and left at once
+              4 completed        RUNNING until what it made is retrieved from a schedd elsewhere; COMPLETED or FAILED;
+                                 PREEMPTED where it must not start again, and did, and left at once
               5 held             HELD; OOM, TIMEOUT, ... where its own policy removes it for that
 
 The attempt is the number of shadows that were started for it before: of a job that waits, of the attempt to come. A job
@@ -19,7 +20,7 @@ from vrecompute.batch.contract import JobStatus, State
 from vrecompute.batch.post_mortem import how_it_ended, near_limit
 from vrecompute.errors import OutOfTime
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
-from vrecompute_backends.htcondor.holds import ACCIDENTS, hold_ends, image_failed, why_held
+from vrecompute_backends.htcondor.holds import ACCIDENTS, SPOOLING, hold_ends, image_failed, why_held
 from vrecompute_backends.htcondor.record import Record
 
 __all__ = ["LEAVES", "WAITS", "status_of", "why_waiting"]
@@ -48,14 +49,14 @@ def status_of(record: Record, unmatched: str = "") -> JobStatus:
     state = _state(record, code)
     waits = state in {State.QUEUED, State.HELD}
     size, asked = record.number("ResidentSetSize"), record.number("RequestMemory")
-    exits = code == COMPLETED and state is not State.PREEMPTED
+    exits = code == COMPLETED and state not in {State.PREEMPTED, State.RUNNING}
     by_signal = record.true("ExitBySignal")
     host = record.text("RemoteHost") or record.text("LastRemoteHost")
     status = JobStatus(
         state,
         attempt=_attempt(record, shadows if waits or _waited(record, code) else shadows - 1),
         reason_code=_reason_code(record, state),
-        never=state is State.HELD and record.number("HoldReasonCode") not in {1, 15, 16, *ACCIDENTS},
+        never=state is State.HELD and record.number("HoldReasonCode") not in {1, 15, SPOOLING, *ACCIDENTS},
         exit_code=record.number("ExitCode") if exits and not by_signal else None,
         signal=record.number("ExitSignal") if exits and by_signal else None,
         node=host.rpartition("@")[2] if shadows else "",
@@ -116,6 +117,8 @@ def _state(record: Record, code: int | None) -> State:
             return State.RUNNING
         case 3:
             return _removed(record)
+        case 4 if record.to_retrieve:
+            return State.RUNNING
         case 4:
             if record.true(ONCE) and (record.number("NumJobStarts") or 0) > 1 and record.number("ExitCode") == LEAVES:
                 return _put_back(record)
@@ -142,6 +145,8 @@ def _removed(record: Record) -> State:
         return State.TIMEOUT if "SYSTEM_PERIODIC_REMOVE" in said and _is_late(record) else State.CANCELLED
     if _is_late(record):
         return State.TIMEOUT
+    if _held_for(record)[0] == SPOOLING:
+        return State.NODE_FAIL
     return hold_ends(*_held_for(record)) or _put_back(record)
 
 
@@ -168,6 +173,8 @@ def _sentence(record: Record, status: JobStatus, unmatched: str) -> str:
         again = "was put back, and waits" if record.number("NumShadowStarts") else "waits"
         waits = unmatched or no_image or why_waiting(record.text("LastRejMatchReason"))
         return f"job {job_id} {again}: {waits}"
+    if record.to_retrieve:
+        return f"job {job_id} has ended; what it made is still at the access point"
     said = record.text("RemoveReason")
     by = _BY.search(said)
     who = f"user {by[1]}" if by else f"the pool ({said})" if said and "PeriodicRemove" not in said else ""

@@ -11,12 +11,14 @@ from vrecompute.batch.contract import Job
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
-from vrecompute.sites.access import Access, Completed
+from vrecompute.sites.access import Completed
 from vrecompute_backends.htcondor.description import PREFIX
+from vrecompute_backends.htcondor.schedd import condor
 
-__all__ = ["ages", "complaint", "condor", "hand_in", "remove"]
+__all__ = ["ages", "complaint", "hand_in", "remove"]
 
-#: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many. A note of each cluster
+#: $1 spool, $2 the script's name, $3 the first word of lines of the description, $4 how many, $5 -spool where files go
+#: along to a schedd elsewhere. A note of each cluster
 #: with secrets, or in a container, whose script HTCondor reads only when it starts, says which they are. Those of
 #: clusters that are in the queue no more go first, since the client that would delete them may have been killed, unless
 #: this job brings the same. Notes are looked at before the queue is: what is in both is alive.
@@ -26,7 +28,7 @@ kept=
 trap '[ -n "$kept" ] || rm -f -- "$2"' EXIT
 cat > "$2" && chmod 700 "$2" || exit 1
 secrets=$(sed -n "s/^$3transfer_input_files = \(secrets-[0-9a-f]*\)-.*/\1/p" "$2")
-note=condor-$(hostname)-
+note=condor-${_CONDOR_SCHEDD_HOST:-$(hostname)}-
 notes=$(ls | grep "^$note[0-9]*[.]sent$")
 if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
   for name in $notes; do
@@ -41,7 +43,7 @@ if [ -n "$notes" ] && queued=$(condor_q -af ClusterId 2> /dev/null); then
 fi
 taken=$(
   { sed -n "s/^$3//p" "$2"; printf 'initialdir = %s\nexecutable = %s/%s\nqueue %s\n' "$1" "$1" "$2" "$4"; } |
-    condor_submit -terse -
+    condor_submit -terse ${5:+"$5"} -
 ) || exit $?
 printf '%s\n' "$taken"
 cluster=$(printf '%s\n' "$taken" | sed -n 's/^\([0-9][0-9]*\)[.][0-9].*/\1/p')
@@ -59,6 +61,8 @@ condor_history -since "EnteredCurrentStatus < time() - $2" -constraint "JobBatch
 :
 """
 _HISTORY_S = 600
+#: Spooling takes the files of all copies along.
+_LONGEST_S = 900.0
 _TAKEN = re.compile(r"^([0-9]+)\.([0-9]+)(?: - ([0-9]+)\.([0-9]+))?$", re.MULTILINE)
 #: Those that are about who asks. A daemon that is killed while it is asked closes the connection with other codes.
 _UNKNOWN_USER = re.compile(
@@ -80,16 +84,6 @@ _WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch
 _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)
 
 
-def condor(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
-    """Run one command to its end; Unavailable where it cannot be run, or is not there."""
-    done = access.run(command, stdin=stdin, timeout_s=timeout_s)
-    if done.absent:
-        raise Unavailable(
-            f"{access}: HTCondor's commands were not found; let `access` of the site name a machine that has them"
-        )
-    return done
-
-
 def complaint(done: Completed) -> str:
     """What a command complained of, on one line, with advice where it is about who asks."""
     said = (
@@ -102,8 +96,9 @@ def complaint(done: Completed) -> str:
 def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """CLUSTER.0 of one job, CLUSTER of several; SubmitError with HTCondor's complaint where it took none."""
     name = f"vre-{secrets.token_hex(8)}.sh"  # two clusters of one script lose it one after the other
-    command = ["sh", "-c", _SUBMIT, "sh", backend.spool, name, PREFIX, str(count)]
-    done = condor(backend.access, command, stdin=script.encode(), timeout_s=120)
+    spool = ["-spool"] if backend.options.schedd else []
+    command = ["sh", "-c", _SUBMIT, "sh", backend.spool, name, PREFIX, str(count), *spool]
+    done = condor(backend, command, stdin=script.encode(), timeout_s=_LONGEST_S if spool else 120)
     said = complaint(done)
     if done.code == 0 and (taken := _TAKEN.search(done.text)):
         return f"{taken[1]}.{taken[2]}" if count == 1 else taken[1]
@@ -112,19 +107,19 @@ def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     raise _COMPLAINTS.refusal(backend, job, said)
 
 
-def remove(access: Access, ids: Sequence[str]) -> None:
+def remove(backend: QueueBackend, ids: Sequence[str]) -> None:
     """`condor_rm`; Unavailable where HTCondor does not answer. Jobs that have ended, or never were, are no error."""
-    done = condor(access, ["condor_rm", *ids])
+    done = condor(backend, ["condor_rm", *ids])
     said = complaint(done)
     if done.code != 0 and (_COMPLAINTS.passing.search(said) or _UNKNOWN_USER.search(said)):
-        raise Unavailable(f"{access}: condor_rm: {said}; the jobs may go on: cancel again later")
+        raise Unavailable(f"{backend.access}: condor_rm: {said}; the jobs may go on: cancel again later")
 
 
-def ages(access: Access, name: str) -> dict[str, float]:
+def ages(backend: QueueBackend, name: str) -> dict[str, float]:
     """What `hand_in` gave for jobs of a name -> seconds since they were submitted, by the access point's clock."""
-    done = condor(access, ["sh", "-c", _FIND, "sh", job_name(name), str(_HISTORY_S)])
+    done = condor(backend, ["sh", "-c", _FIND, "sh", job_name(name), str(_HISTORY_S)])
     if done.code != 0:
-        raise Unavailable(f"{access}: condor_q: {complaint(done)}")
+        raise Unavailable(f"{backend.access}: condor_q: {complaint(done)}")
     found = {}
     try:
         now, *lines = done.text.splitlines()
@@ -132,5 +127,5 @@ def ages(access: Access, name: str) -> dict[str, float]:
             cluster, process, at, count = line.split()
             found[cluster if count.isdigit() and int(count) > 1 else f"{cluster}.{process}"] = float(now) - float(at)
     except ValueError as error:
-        raise Unavailable(f"{access}: condor_q: no valid answer: {done.text[:200]!r}") from error
+        raise Unavailable(f"{backend.access}: condor_q: no valid answer: {done.text[:200]!r}") from error
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
-from vrecompute.sites.access import Access
-from vrecompute_backends.htcondor.submit import complaint, condor
+from vrecompute_backends.htcondor.schedd import condor
+from vrecompute_backends.htcondor.submit import complaint
 
 __all__ = ["survey"]
 
@@ -18,18 +19,18 @@ _LIMITS: dict[str, Limited] = {"MAX_JOBS_PER_OWNER": "jobs", "MAX_JOBS_PER_SUBMI
 _CONFIG = 'for name; do printf "%s=%s\\n" "$name" "$(condor_config_val "$name" 2> /dev/null)"; done'
 
 
-def survey(access: Access, system: str) -> Survey:
+def survey(backend: QueueBackend, system: str) -> Survey:
     """Everything that can be asked without a job; Unavailable where the pool does not answer."""
-    done = condor(access, _MACHINES)
+    done = condor(backend, _MACHINES)
     if done.code != 0:
-        raise Unavailable(f"{access}: condor_status: {complaint(done)}")
+        raise Unavailable(f"{backend.access}: condor_status: {complaint(done)}")
     machines: dict[str, tuple[int, int, str]] = {}
     for line in done.text.splitlines():
         name, *words = line.split("\t")
         with contextlib.suppress(ValueError):  # a line of something else
             cores, memory_mib, domain = words
             machines[name] = int(float(cores)), int(memory_mib) << 20, domain  # TotalCpus is a real number: 4.0
-    answer = access.run(["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN", "GROUP_NAMES"])
+    answer = condor(backend, ["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN", "GROUP_NAMES"])
     said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
     limits = [Limit(of, int(said[name]), name) for name, of in _LIMITS.items() if said.get(name, "").isdecimal()]
     shares = {machine[2] for machine in machines.values()} == {said.get("FILESYSTEM_DOMAIN")}

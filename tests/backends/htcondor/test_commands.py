@@ -31,11 +31,12 @@ def pool(tmp_path, monkeypatch):
     monkeypatch.setattr(submissions, "_LOOKS_S", (0.0, 0.0))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def make(**texts):
+    def make(options=None, **texts):
         for name, text in {"condor_q": "true", "condor_history": "true", "condor_rm": "true", **texts}.items():
             (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{text}\n')
             (tmp_path / name).chmod(0o755)
         site = Site(name="here", backend="htcondor", limits=Limits(min_poll=0), stage=Stage(scratch=str(tmp_path)))
+        site = replace(site, options=options or {})
         return HTCondorBackend(site, LocalAccess())
 
     make.calls = lambda: (tmp_path / "calls").read_text().splitlines()
@@ -167,3 +168,68 @@ def test_machines_whose_number_of_cores_has_a_fraction_are_machines(pool):
     status = r"printf 'e1\t4.0\t4096\te1\ne2\tundefined\t1\te2\n'"
     told = pool(condor_status=status, condor_version="echo 23.9.6", condor_config_val="exit 1").survey()
     assert (told.queue.nodes, told.queue.largest_cores, told.queue.memory_bytes) == (1, 4, 4 << 30)
+
+
+AFAR = {"schedd": "ap.pool", "pool": "cm.pool"}
+NAMED = '[ "$_CONDOR_SCHEDD_HOST$_CONDOR_COLLECTOR_HOST" = ap.poolcm.pool ] || exit 9\n'
+
+
+def test_each_command_is_told_of_the_schedd_elsewhere_and_its_jobs_have_a_spool_of_their_own(pool, tmp_path):
+    backend = pool(
+        AFAR,
+        condor_submit=f'{NAMED}[ "$*" = "-terse -spool -" ] || exit 8; {TAKEN}',
+        condor_q=NAMED + line(JobStatus=2, NumShadowStarts=1),
+        condor_rm=NAMED,
+        condor_version=f"{NAMED}echo 23.9.6",
+    )
+    assert backend.submit(JOB) == "7.0"
+    assert backend.poll(["7.0"])["7.0"].state is State.RUNNING
+    backend.cancel(["7.0"])
+    assert backend.owed == []
+    assert backend.greet() == "HTCondor 23.9.6"
+    assert backend.spool == f"{tmp_path}/jobs-ap.pool"
+
+
+def test_a_job_has_ended_once_what_it_made_was_retrieved(pool):
+    there = line(JobStatus=4, ExitCode=0, NumShadowStarts=1, LeaveJobInQueue="true")
+    backend = pool(AFAR, condor_q=there, condor_transfer_data="echo 'cut off' >&2; exit 1")
+    status = backend.poll(["7.0"])["7.0"]
+    assert (status.state, status.exit_code) == (State.RUNNING, None)
+    assert status.reason == "job 7.0 has ended; what it made is still at the access point"
+    pool(AFAR, condor_q=there, condor_transfer_data=NAMED)
+    assert backend.poll(["7.0"])["7.0"].state is State.RUNNING
+    (*_, asked) = [call for call in pool.calls() if call.startswith("condor_transfer_data")]
+    assert asked == "condor_transfer_data -constraint LeaveJobInQueue && member(ClusterId, {7})"
+    pool(AFAR, condor_history=line(JobStatus=4, ExitCode=0, NumShadowStarts=1, LeaveJobInQueue="false"))
+    assert backend.poll(["7.0"])["7.0"].state is State.COMPLETED
+
+
+def test_files_that_never_came_to_the_access_point_are_no_fault_of_the_job(pool):
+    held = {"LastHoldReasonCode": 16, "RemoveReason": '"The job attribute PeriodicRemove expression evaluated to TRUE"'}
+    status = pool(AFAR, condor_history=line(JobStatus=3, **held)).poll(["7.0"])["7.0"]
+    assert (status.state, status.blame) == (State.NODE_FAIL, "infrastructure")
+    assert "on the way to the access point" in status.reason
+
+
+MERGING = Job("mine-merge", ("python", "-m", "vrecompute"), secret_files={"key": b"canary-0815"})
+
+
+def test_a_final_node_waits_for_the_jobs_and_runs_the_command_in_the_spool(pool, tmp_path):
+    backend = pool({"final_node": True}, condor_submit_dag=f"cp * {tmp_path}; pwd > {tmp_path}/where")
+    assert backend.afterwards(["7.0", "7.1"], MERGING)
+    assert (tmp_path / "where").read_text().strip() == f"{pool.spool}/condor-dag-mine-merge"
+    assert (tmp_path / "run.dag").read_text().splitlines()[-1] == "FINAL final final.sub"
+    assert '/../condor-7.log" 7' in (tmp_path / "wait.sh").read_text()
+    said = (tmp_path / "final.sub").read_text().splitlines()
+    assert {"universe = local", f"initialdir = {pool.spool}"} <= set(said)
+    assert "canary" not in (tmp_path / "final.sh").read_text()
+    (folder,) = pool.spool.glob("secrets-*-0")
+    assert folder.name.removesuffix("-0") in (tmp_path / "final.sh").read_text(), "which deletes them"
+
+
+@pytest.mark.parametrize("options", [{}, {"final_node": True}])
+def test_without_a_final_node_clients_merge_and_nothing_stays(pool, options, caplog):
+    backend = pool(options, condor_submit_dag="echo 'local universe is not allowed' >&2; exit 1")
+    assert not backend.afterwards(["7.0"], MERGING)
+    assert bool(options) == ("local universe is not allowed" in caplog.text)
+    assert list(pool.spool.glob("secrets-*")) == []

@@ -78,6 +78,54 @@ def test_an_image_is_asked_for_in_the_pool_s_way():
     assert (said["copy_to_spool"], "error" in description()) == ("true", False)
 
 
+PATHS = st.from_regex(r"/[A-Za-z0-9_./:-]{1,40}[a-z]", fullmatch=True)
+ADDRESSES = st.from_regex(r"(docker|oras)://[a-z0-9./:-]{1,40}", fullmatch=True)
+VARIABLES = st.from_regex(r"\$(HOME|\{SCRATCH\})/[a-z]{1,9}[.]sif", fullmatch=True)
+
+
+def as_written(image):
+    """What the submit language makes of a text that names variables."""
+    return re.sub(r"\$\{?([A-Z]+)\}?", r"$ENV(\1)", image)
+
+
+@given(st.one_of(PATHS, ADDRESSES, VARIABLES), st.sampled_from([None, True, False]), st.booleans(), st.booleans())
+def test_every_kind_of_image_is_asked_for_once_in_the_words_of_its_pool(image, brought, older, secret):
+    job = replace(JOB, image=image, secret_files={"key": b"canary"} if secret else {})
+    attribute = "SingularityImage" if older else "container_image"
+    options = {"image_attribute": attribute} | ({} if brought is None else {"transfer_image": brought})
+    if older and brought and "://" in image:
+        with pytest.raises(UsageError, match=r"options\.transfer_image"):
+            description(job, **options)
+        return
+    said = description(job, **options)
+    going = list(filter(None, said.get("transfer_input_files", "").split(", ")))
+    assert [name[:8] for name in going[:secret]] == ["secrets-"] * secret
+    assert going[secret:] == [as_written(image)] * bool(older and brought)
+    if not older:
+        assert (said["universe"], said["container_image"]) == ("container", as_written(image))
+        stays = None if brought is None or "://" in image else str(brought).lower()
+        assert (said.get("transfer_container"), "+SingularityImage" in said) == (stays, False)
+        return
+    assert said["universe"] == "vanilla"
+    assert not {"container_image", "transfer_container"} & set(said)
+    name = f"./{as_written(image).rpartition('/')[2]}" if brought else as_written(image)
+    assert said["+SingularityImage"] == f'"{name}"'
+
+
+@given(st.text(max_size=30), st.sampled_from(["container_image", "SingularityImage"]), st.booleans())
+def test_no_text_of_an_image_adds_a_line_or_a_macro(text, attribute, brought):
+    try:
+        said = description(replace(JOB, image=f"/{text}"), image_attribute=attribute, transfer_image=brought)
+    except (SiteError, UsageError):
+        return
+    assert set(said) - set(description()) <= {
+        "error", "stream_error", "container_image", "transfer_executable", "transfer_container", "+SingularityImage",
+        "transfer_input_files",
+    }  # fmt: skip
+    asked = said.get("container_image", said.get("+SingularityImage", ""))
+    assert "$(" not in asked.replace("$(DOLLAR)", "")
+
+
 @pytest.mark.parametrize(("inside", "code"), [({}, 1), ({"APPTAINER_CONTAINER": "a"}, 0)])
 def test_a_script_that_the_pool_puts_into_no_image_does_not_begin(inside, code, tmp_path):
     backend = HTCondorBackend(replace(SITE, options={"image_attribute": "SingularityImage"}))
@@ -126,3 +174,15 @@ def test_attributes_are_literals_and_no_value_adds_a_line():
         with pytest.raises(SiteError):
             description(**options)
     assert description(commands={"concurrency_limits": "db"})["concurrency_limits"] == "db"
+
+
+def test_a_schedd_elsewhere_keeps_what_jobs_made_until_it_is_retrieved():
+    here, said = description(), description(schedd="ap.pool", pool="cm.pool:9618")
+    assert "leave_in_queue" not in here
+    assert said["leave_in_queue"].startswith("JobStatus == 4 && StageOutFinish =?= undefined && ")
+    assert "HoldReasonCode == 16" in said["periodic_remove"], "files that never come are not waited for"
+    assert (here["stream_output"], "stream_output" in said) == ("true", False), "what is streamed is not retrieved"
+    assert "$$" not in said["output"], "a name that the schedd has not yet made up cannot be retrieved"
+    for word in ("a b", "-x", "a;b", "$(x)", "a\nb"):
+        with pytest.raises(SiteError):
+            description(schedd=word)

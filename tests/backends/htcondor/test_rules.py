@@ -10,6 +10,7 @@ from vrecompute.sites.load import examine_site, load_site
 from vrecompute_backends.htcondor import HTCondorBackend
 
 HEAD = "schema: 1\nname: there\nbackend: htcondor\n"
+AFAR = "store: {workers_reach: false}\noptions: {schedd: ap.pool}\n"
 EXAMPLES = Path(__file__).parents[3] / "site_configs"
 
 
@@ -31,6 +32,10 @@ def problems(text):
         ("options: {file_transfer: false, commands: {log: x}}\n", "options.commands", "is written by the driver"),
         ("options: {file_transfer: false, requirments: a}\n", "options", "did you mean 'requirements'?"),
         ("options: {file_transfer: false, disk: 20}\n", "options.disk", "20 has no unit"),
+        ("options: {file_transfer: false, pool: cm}\n", "options.pool", "add `schedd: NAME`"),
+        ("options: {file_transfer: false, schedd: ap}\n", "options.schedd", "leave out `file_transfer: false`"),
+        (f"{AFAR}scheduler_runs: allocation\n", "scheduler_runs", "write `client` or `login`"),
+        (f"{AFAR[:-2]}, final_node: true}}\n", "options.final_node", "leave one out"),
     ],
 )
 def test_what_cannot_work_is_found_with_what_to_do(text, place, words):
@@ -45,6 +50,7 @@ def test_what_cannot_work_is_found_with_what_to_do(text, place, words):
         "store: {workers_reach: false}\nenvironment: {image: /images/worker.sif}\n",
         "options: {file_transfer: false}\nstore: {url: /runs}\n",
         "store: {workers_reach: false}\nscheduler_runs: none\n",
+        f"{AFAR}scheduler_runs: client\n",
     ],
 )
 def test_what_works_is_right(text):

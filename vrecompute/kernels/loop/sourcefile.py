@@ -14,7 +14,8 @@ from types import ModuleType
 from numba.core.errors import NumbaError
 
 from vrecompute.errors import AnalysisError, UsageError
-from vrecompute.kernels.cache import CACHE_VARIABLE, cache_folder
+from vrecompute.kernels import CACHE_VARIABLE
+from vrecompute.kernels.cache import cache_folder
 from vrecompute.kernels.loop.generate import Source
 
 __all__ = ["explain", "load_source"]

@@ -18,10 +18,7 @@ from vrecompute.reader.pages import PageTable, tabulate_pages
 from vrecompute.reader.rawfile import open_raw, opened_raw
 from vrecompute.reader.retry import retried
 
-__all__ = ["READER_VERSION", "Table", "fetch_ahead", "read", "tabulate"]
-
-READER_VERSION = 2
-"""Part of the key of every partial result: raised when the same file would be decoded to other arrays."""
+__all__ = ["Table", "fetch_ahead", "read", "tabulate"]
 
 Table = BasketTable | PageTable
 

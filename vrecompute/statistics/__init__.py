@@ -1,0 +1,1 @@
+"""Histograms and their variations as statistical models, for the libraries that fit them."""
