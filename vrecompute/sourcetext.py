@@ -15,10 +15,10 @@ import threading
 import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "canonical", "expression_of", "find", "keep", "kept", "line_of", "rebuilt", "syntax_of"]
+__all__ = ["Found", "canonical", "expression_of", "find", "find_of", "keep", "kept", "line_of", "rebuilt", "syntax_of"]
 
 Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # `from __future__` statements of the text, which a compiled function remembers.
@@ -34,12 +34,13 @@ _PARSING_TRIES = 5
 
 
 class Found(NamedTuple):
-    """A function in its text: `place` tells it from all others there."""
+    """A function in its text: `place` tells it from all others there, `qualname` is what it is called there."""
 
     file: str
     text: str
     node: Written
     place: int
+    qualname: str
 
 
 def syntax_of(text: str) -> ast.Module:
@@ -83,10 +84,23 @@ def find(code: CodeType) -> Found | None:
         for written in named:
             if _same(written.code, code):
                 keep(code.co_filename, text)
-                found = Found(code.co_filename, text, written.node, written.code.co_firstlineno)
+                found = Found(
+                    code.co_filename, text, written.node, written.code.co_firstlineno, written.code.co_qualname
+                )
                 _found[id(code)] = (code, found)
                 return found
     return None
+
+
+def find_of(function: FunctionType) -> Found | None:
+    """The same of a function, which knows its module's file where its code does not, as what autoreload made."""
+    code, file = function.__code__, function.__globals__.get("__file__")
+    if (found := find(code)) is None and code.co_filename == "<string>" and isinstance(file, str):
+        found = find(named := code.replace(co_filename=file))
+        if found is not None:
+            _found.pop(id(named), None)
+            _found[id(code)] = (code, found)
+    return found
 
 
 def rebuilt(file: str, text: str, flags: int, name: str, place: int) -> CodeType:
@@ -95,7 +109,7 @@ def rebuilt(file: str, text: str, flags: int, name: str, place: int) -> CodeType
     for code, node in _written(text, flags & _FUTURE, False):
         if (code.co_name, code.co_firstlineno) == (name, place):
             made = _placed(code, file)
-            _found[id(made)] = (made, Found(file, text, node, place))
+            _found[id(made)] = (made, Found(file, text, node, place, code.co_qualname))
             return made
     raise ValueError(f"{file} does not define {name!r} in Python {sys.version.split()[0]}")
 

@@ -150,3 +150,56 @@ def test_cells_that_are_run_again_after_an_edit_give_the_new_numbers(cell, tmp_p
     said = cell("try:\n    client.submit(Muons, FILE)\nexcept Exception as error:\n    print(error)")
     assert "save it as FILE.py and submit that" in said
     cell("client.close()")
+
+
+OLD_OBJECT = """
+class Cut:
+    def gev(self):
+        return 20.0
+    @property
+    def more(self):
+        return 0.0
+"""
+NEW_OBJECT = """
+class Cut:
+    def gev(self):
+        return self.base() + 10.0
+    def base(self):
+        return 20.0
+    @property
+    def more(self):
+        return 10.0
+"""
+RUN_MAP = """
+run = client.map(count, FILE, columns=["Muon_pt"])
+print(run.result()["events"].counters["value"], run.report().chunks.reused, len(run.report().warnings))
+"""
+
+
+def test_what_autoreload_changed_in_objects_of_before_is_run(cell, tmp_path):
+    file = write_events(tmp_path / "e.root", 300, clusters=1)
+    pt = np.concatenate(uproot.open(f"{file}:Events")["Muon_pt"].array(library="np"))
+    n = {cut: int((pt > cut).sum()) for cut in (20.0, 30.0, 40.0)}
+    (tmp_path / "mine.py").write_text(OLD_OBJECT)
+    cell("%load_ext autoreload\n%autoreload 2\nimport awkward as ak, mine\nfrom vrecompute import Client")
+    cell(f"client = Client(workers=1, threads=1, store={str(tmp_path / 'store')!r}); FILE = {str(file)!r}")
+    cell("cut = mine.Cut()\ndef count(events):\n    return int(ak.sum(events.Muon_pt > cut.gev() + cut.more))")
+    assert cell(RUN_MAP) == f"{n[20.0]} 0 0"
+    (tmp_path / "mine.py").write_text(NEW_OBJECT)
+    assert cell(RUN_MAP) == f"{n[40.0]} 0 0"
+    assert cell(RUN_MAP) == f"{n[40.0]} 1 0"
+
+
+def test_a_cell_with_a_vectorized_function_is_run_again(cell, tmp_path):
+    file = write_events(tmp_path / "e.root", 300, clusters=1)
+    pt = np.concatenate(uproot.open(f"{file}:Events")["Muon_pt"].array(library="np"))
+    n = {cut: int((pt > cut).sum()) for cut in (20.0, 30.0)}
+    compiled = "@numba.vectorize\ndef passes(pt):\n    return pt > CUT"
+    cell("import awkward as ak, numba\nfrom vrecompute import Client\nCUT = 20.0")
+    cell(f"client = Client(workers=1, threads=1, store={str(tmp_path / 'store')!r}); FILE = {str(file)!r}")
+    cell(f"{compiled}\ndef count(events):\n    return int(passes(ak.to_numpy(ak.flatten(events.Muon_pt))).sum())")
+    assert cell(RUN_MAP) == f"{n[20.0]} 0 0"
+    cell(compiled)
+    assert cell(RUN_MAP) == f"{n[20.0]} 1 0"
+    cell(f"CUT = 30.0\n{compiled}")
+    assert cell(RUN_MAP) == f"{n[30.0]} 0 0"

@@ -23,7 +23,7 @@ class Code:
 
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
-    `effects` do what importing them did to libraries.
+    `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
     """
 
     parts: Mapping[str, str]
@@ -32,6 +32,7 @@ class Code:
     modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     imported: tuple[str, ...] = ()
     effects: tuple[FunctionType, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -47,16 +48,24 @@ def remedy(differing: Sequence[str]) -> str:
     names = [name.partition(" (")[0] for name in differing]
     if any("." in name and ": " not in name and not name.startswith(_ITS_OWN) for name in names):
         return (
-            "a library has another value there than here; write the change as an assignment (`math.pi = 3`) at the "
-            "top level of the file or notebook, or undo it"
+            "a library has another value there than here; write the change as an assignment (`math.pi = 3`, "
+            "`ak.Array.NAME = ...`) at the top level of the file or notebook, or undo it"
         )
-    if any(": " in name or name == "state" for name in names):
-        return (
-            "it was sent as it is here, and became another there: making it runs code that changes it (a metaclass, "
-            "__init_subclass__, __new__, __setstate__), or it holds what no pickle keeps (a changed Enum, a masked "
-            "array); make it plain data, or a parameter"
+    if not any(": " in name or name == "state" for name in names):
+        return "give client and workers the same environment"
+    last = [name.rpartition(": ")[2].partition(" #")[0] for name in names]
+    reasons = []
+    if any(name.startswith("class ") for name in last):
+        reasons.append("making that class runs code that changes it (a metaclass, __init_subclass__, a decorator)")
+    if any(name.endswith("()") for name in last):
+        reasons.append("that function is made anew by a class or a decorator there, or has no text")
+    if any(not name.startswith("class ") and not name.endswith("()") for name in last):
+        reasons.append(
+            "making that object runs code that changes it (__new__, __setstate__), or it holds what no pickle keeps "
+            "(a changed Enum)"
         )
-    return "give client and workers the same environment"
+    why = ", or ".join(reasons)
+    return f"it was sent as it is here, and became another there: {why}; make it plain data, or a parameter"
 
 
 def difference(wanted: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

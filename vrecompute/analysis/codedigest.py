@@ -18,22 +18,19 @@ import sys
 from collections.abc import Callable, Mapping
 from types import (
     FunctionType,
-    GetSetDescriptorType,
     MappingProxyType,
-    MemberDescriptorType,
-    MethodType,
     ModuleType,
 )
-from typing import Any, ForwardRef, Literal, get_args
+from typing import Any, ForwardRef, Literal
 
 import numpy as np
 
 from vrecompute import sourcetext
 from vrecompute.analysis.arithmetic import arithmetic
+from vrecompute.analysis.classmembers import is_counted, members_counted
+from vrecompute.analysis.classpatches import classes_of, functions_in, patches_of
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.coderange import (
-    GENERATED,
-    GENERATORS,
     MADE_BY_PYTHON,
     Uses,
     annotations_of,
@@ -42,12 +39,9 @@ from vrecompute.analysis.coderange import (
     distribution_of,
     is_analysis,
     is_dispatcher,
-    is_generated,
     is_user,
     label_of,
     leads_to,
-    origin_of,
-    python_of,
     registered_with,
     submodule,
     why_unknown,
@@ -58,18 +52,12 @@ from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
+from vrecompute.analysis.namedimports import with_named
+from vrecompute.analysis.roundtrip import lost_by
+from vrecompute.analysis.wrappers import inside_of
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["code_of"]
-# What every class has, made of its text, and what the core reads of an analysis and `process` does not.
-_NOT_COUNTED = frozenset(
-    {"__abstractmethods__", "__annotations__", "__annotate_func__", "__dict__", "__doc__", "__firstlineno__"}
-    | {"__module__", "__qualname__", "__slotnames__", "__static_attributes__", "__weakref__", "_abc_impl"}
-)
-_NOT_OF_PROCESS = frozenset(
-    {"name", "version", "title", "parameters", "dependencies", "opens_directory", "rehearse"}
-    | {"finish_function", "figures_function", "plot_options"}
-)
 _LONG = 200
 
 
@@ -88,6 +76,7 @@ def code_of(
     """
     own = own or str(getattr(thing, "__module__", "")).partition(".")[0]
     description = _Description(own, Reads(own, declared, looks))
+    description.lost = [] if looks else None
     description.root(thing)
     found = effects_of(description.modules) if effects is None else Effects(effects)
     description.effects |= set(map(id, found.functions))
@@ -95,6 +84,7 @@ def code_of(
         description.of(effect)
         told = description.reads.all(id(effect))
         description.unnamed += [each.replace(", inside process", ", when its module is imported") for each in told]
+    description.patched()
     settings = {f"arithmetic of {name}": sha256_json(state) for name, state in arithmetic().items()}
     return Code(
         dict(sorted({**description.parts, **settings, **machinery()}.items())),
@@ -103,6 +93,7 @@ def code_of(
         {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
         tuple(sorted(description.imported)),
         found.functions,
+        tuple(dict.fromkeys(description.lost or ())),
     )
 
 
@@ -114,6 +105,7 @@ class _Description:
         self.reads = reads
         self.parts: dict[str, str] = {}
         self.unnamed: list[str] = []
+        self.lost: list[str] | None = None  # what objects do not keep when they are sent; None: not looked for
         self.distributions: set[str] = set()
         self.modules: dict[str, set[str | None]] = {}
         self.imported: set[str] = set()
@@ -127,6 +119,9 @@ class _Description:
         self._reads_texts = False
         self._titles: dict[str, Any] = {}  # of analyses, which count where code that is reached reads such
         self._attributes: set[str] = set()
+        self._libraries: dict[str, None] = {}
+        self._classes: dict[type, None] = {}
+        self._owners: list[type] = []
 
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
@@ -136,6 +131,32 @@ class _Description:
             self.parts["docstrings and comments"] = sha256_json(self._texts)
         if "title" in self._attributes:
             self.parts["title"] = sha256_json(self._titles)
+
+    def patched(self) -> None:
+        """Describe what the user put into classes of the libraries that are reached."""
+        for name, value in patches_of(self._classes, self._libraries, self._attributes):
+            self._where, self._texts[name] = name, []
+            said = [self._put(each) for each in functions_in(value)]
+            self.parts[name] = sha256_json([type(value).__name__, said])
+            del self._texts[name]
+            self._where = ""
+
+    def _put(self, value: Any) -> Any:
+        """What was put into a library, not by its name: a worker that did the same made it in another function."""
+        if not isinstance(value, FunctionType) or is_dispatcher(value):
+            return self._alone(value)
+        self._within.append(id(value))
+        try:
+            return self._function(value)
+        finally:
+            self._within.pop()
+            self.unnamed += self.reads.all(id(value))
+
+    def _alone(self, value: Any) -> dict[str, str] | None:
+        """A value by all that it reaches; None where it has no content that could be compared."""
+        alone = _Description(self.own, Reads(self.own, declared=False, looks=False))
+        alone.root(value)
+        return None if alone.unnamed else alone.parts
 
     def of(self, value: Any, how: str = "") -> Any:
         """A value as data, short; what has a name is described under it. `how` it is reached: see `Reads.edge`."""
@@ -186,23 +207,8 @@ class _Description:
         if type(value) is np.ndarray and not value.dtype.hasobject:
             order: Literal["C", "F"] = "F" if value.flags.fnc else "C"  # which `ravel(order="K")` shows
             return ["array", str(value.dtype.descr), list(value.shape), order, sha256_of(value.tobytes(order))]
-        if isinstance(value, (staticmethod, classmethod)):
-            return [type(value).__name__, self.of(value.__func__)]
-        if isinstance(value, property):
-            return ["property", self.of([value.fget, value.fset, value.fdel])]
-        if isinstance(value, MethodType):
-            return ["method", self.of(value.__func__), self.of(value.__self__)]
-        if (function := python_of(value)) is not None:  # compiled by numba
-            options = dict(sorted(getattr(value, "targetoptions", {}).items()))
-            return ["compiled", self.of(function), self.of({k: v for k, v in options.items() if v is not None})]
-        if isinstance(value, functools._lru_cache_wrapper):
-            return ["cached", self.of(value.__wrapped__)]
-        if is_dispatcher(value):
-            return ["dispatcher", [self.of(list(pair)) for pair in value.registry.items()]]
-        if isinstance(value, functools.cached_property):
-            return ["cached_property", self.of(value.func)]
-        if (origin := origin_of(value)) is not None:  # list[int]
-            return ["type", self.of(origin), [self.of(argument) for argument in get_args(value)]]
+        if (inside := inside_of(value)) is not None:
+            return [inside[0], *map(self.of, inside[1])]
         if isinstance(value, ForwardRef):
             return ["type", value.__forward_arg__]
         return self._object(value)
@@ -217,6 +223,8 @@ class _Description:
                 self._done[id(value)] = library
                 return ["wrapper", library, [self.of(c) for c in map(content_of, cells)]]
             return library
+        if isinstance(value, FunctionType) and (found := sourcetext.find_of(value)) is not None:
+            name = f"{found.qualname}()"  # as a worker names it, which compiles that text
         unique = f"{label_of(module)}: {name}"
         taken = sum(n == unique or n.startswith(unique + " #") for n in self._names)
         unique = f"{unique} #{taken + 1}" if taken else unique
@@ -243,12 +251,13 @@ class _Description:
             used |= {attribute} - {""}
 
     def _library(self, module: str, name: str) -> Any:
+        self._libraries[module.partition(".")[0]] = None
         if found := distribution_of(module):
             self.distributions.add(found)
         return ["library", module, name]
 
     def _function(self, function: FunctionType) -> Any:
-        found = sourcetext.find(function.__code__)
+        found = sourcetext.find_of(function)
         if found is None:
             return self._without_name(function, why_unknown(function.__code__))
         closure = dict(zip(function.__code__.co_freevars, map(content_of, function.__closure__ or ()), strict=True))
@@ -258,8 +267,10 @@ class _Description:
         self._attributes |= uses.names
         self._texts[self._where].append(sha256_of(found.text.encode()))
         outside = {name: function.__globals__.get(name) for name in uses.globals} | closure
+        uses = with_named(uses, function, found.node, outside, self._owners[-1] if self._owners else None)
         read = without_bound(found.node, uses) if id(function) in self.effects else uses
         self.parts |= {name: sha256_json(member) for name, member in members_of(outside, read)}
+        self._classes |= dict.fromkeys(classes_of(outside, read))
         return [
             "function",
             text,
@@ -334,20 +345,13 @@ class _Description:
         return ["module", label_of(name), described]
 
     def _class(self, cls: type) -> Any:
-        skipped = _NOT_COUNTED
         if is_analysis(cls):
-            skipped = skipped | _NOT_OF_PROCESS
             self.reads.analyses.add(id(cls))
             self._titles[self._where] = self.of(vars(cls).get("title"))
-        generated = any(name in vars(cls) for name in GENERATORS)
-        members = {}
-        for name, value in sorted(vars(cls).items()):
-            code = getattr(getattr(value, "__func__", value), "__code__", None)
-            made = generated and name in GENERATED and code is not None and is_generated(code.co_filename)
-            slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
-            if name not in skipped and not made and not slot:
-                members[name] = self.of(value, name)
-        noted = {n: self.of(a) for n, a in annotations_of(cls).items() if n not in skipped}
+        self._owners.append(cls)
+        members = {name: self.of(value, name) for name, value in members_counted(cls)}
+        self._owners.pop()
+        noted = {n: self.of(a) for n, a in annotations_of(cls).items() if is_counted(n, cls)}
         others = sorted((self.of(c) for c in registered_with(cls)), key=repr) if type(cls) is abc.ABCMeta else []
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
@@ -376,6 +380,8 @@ class _Description:
         if isinstance(made, str):
             module = str(getattr(value, "__module__", None) or type(value).__module__)
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
+        if self.lost is not None:
+            self.lost += lost_by(value, made, self._alone)
         function, arguments, *rest = made
         if rest[:1] and type(rest[0]) is tuple and len(rest[0]) == 2 and isinstance(rest[0][1], dict):
             rest[0] = {**(rest[0][0] or {}), **rest[0][1]}  # of __slots__, which a class that was sent has not

@@ -28,6 +28,7 @@ __all__ = [
     "MADE_BY_PYTHON",
     "USER_MODULE",
     "Uses",
+    "absolute",
     "annotations_of",
     "content_of",
     "counts",
@@ -41,6 +42,7 @@ __all__ = [
     "leads_to",
     "named_module",
     "origin_of",
+    "package_of",
     "python_of",
     "registered_with",
     "submodule",
@@ -184,7 +186,8 @@ def _distributions() -> Mapping[str, list[str]]:
 class Uses:
     """Names that a function takes from outside. A chain of attributes, `("cuts", "select")`, is used of a name;
     an empty one says that what it names is used as a whole. `imports` are by absolute module name. `text` says
-    whether docstrings and comments are read. `names` are all that occur, also as texts.
+    whether docstrings and comments are read. `names` are all that occur, also as texts. `named` are imports by a chain
+    of names that holds the name of a module.
     """
 
     globals: set[str] = field(default_factory=set)
@@ -192,6 +195,7 @@ class Uses:
     imports: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     text: bool = False
     names: set[str] = field(default_factory=set)
+    named: dict[tuple[str, ...], set[tuple[str, ...]]] = field(default_factory=dict)
 
 
 # What is found in the text of a function, which stays as it is: each run of a worker asks for the same ones.
@@ -236,7 +240,7 @@ def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
         names_here = {i.argval for i in dis.get_instructions(each) if i.opname in _GLOBAL}
         uses.globals.update(names_here - MADE_BY_PYTHON)
     parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
-    package = str(module.get("__package__") or str(module.get("__name__", "")).rpartition(".")[0])
+    package = package_of(module)
     names: dict[str, str] = {}
     for each_node in ast.walk(node):
         if isinstance(each_node, ast.Name):
@@ -246,10 +250,13 @@ def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
                 names[alias.asname or alias.name.partition(".")[0]] = alias.name
                 uses.imports.setdefault(alias.name, set())
         elif isinstance(each_node, ast.ImportFrom):
-            base = _absolute("." * each_node.level + (each_node.module or ""), package)
+            base = absolute("." * each_node.level + (each_node.module or ""), package)
             uses.imports.setdefault(base, set()).update((alias.name,) for alias in each_node.names)
-        elif isinstance(each_node, ast.Call) and (named := named_module(each_node, package)):
-            uses.imports.setdefault(named, set()).add(_chain(each_node, parents))
+        elif isinstance(each_node, ast.Call):
+            if named := named_module(each_node, package):
+                uses.imports.setdefault(named, set()).add(_chain(each_node, parents))
+            elif _imports_by_call(each_node) and (held := _chain_to(each_node.args[0])):
+                uses.named.setdefault(held, set()).add(_chain(each_node, parents))
     for name, imported in names.items():
         # `import a.b` binds `a`: what is used of `a.b` comes after it.
         skip = 0 if name not in imported.split(".")[:1] else imported.count(".")
@@ -298,18 +305,37 @@ def why_unknown(code: CodeType) -> str:
 
 def named_module(call: ast.Call, package: str) -> str | None:
     """The module that `import_module("x.y")` or `__import__("x")` in a module of `package` names by a text."""
-    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
-    name = call.args[0] if call.args else None
-    if function in ("import_module", "__import__") and isinstance(name, ast.Constant) and isinstance(name.value, str):
-        return _absolute(name.value, package)
+    name = call.args[0] if _imports_by_call(call) else None
+    if isinstance(name, ast.Constant) and isinstance(name.value, str):
+        return absolute(name.value, package)
     return None
 
 
-def _absolute(name: str, package: str) -> str:
+def _imports_by_call(call: ast.Call) -> bool:
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+    return function in ("import_module", "__import__") and bool(call.args)
+
+
+def package_of(module: Mapping[str, Any]) -> str:
+    """The package in which a function of a module imports, by its globals."""
+    return str(module.get("__package__") or str(module.get("__name__", "")).rpartition(".")[0])
+
+
+def absolute(name: str, package: str) -> str:
+    """The full name of a module; the name itself where that leads to none."""
     try:
         return importlib.util.resolve_name(name, package or None)
-    except ImportError:
+    except (ImportError, ValueError):
         return name
+
+
+def _chain_to(value: ast.expr) -> tuple[str, ...]:
+    """Names of a chain such as `self.module`; none of any other expression."""
+    names: list[str] = []
+    while isinstance(value, ast.Attribute):
+        names.append(value.attr)
+        value = value.value
+    return (value.id, *reversed(names)) if isinstance(value, ast.Name) else ()
 
 
 def _chain(name: ast.expr, parents: Mapping[int, ast.AST]) -> tuple[str, ...]:

@@ -269,6 +269,8 @@ class Look:
             module = str(getattr(held, "__module__", None) or module) if callable(held) else module
         elif name in self._local or not name:
             return "local", ""
+        elif isinstance(held, type) and held.__module__ != "builtins" and not is_user(held.__module__):
+            module = held.__module__  # another name of a library's class
         elif name not in self.members and hasattr(builtins, name):
             return "builtin", "builtins"
         else:

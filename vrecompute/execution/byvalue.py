@@ -14,6 +14,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -57,6 +58,8 @@ class Packed:
 def pack(analysis: Analysis) -> Packed:
     """What workers get of an analysis; AnalysisError where it holds something that cannot be sent."""
     code = analysis.code()
+    if code.lost:
+        raise AnalysisError(code.lost[0])
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
@@ -65,6 +68,8 @@ def pack(analysis: Analysis) -> Packed:
         pickler = _Pickler(buffer, code)
         try:
             pickler.dump((analysis, [sys.modules[n] for n in code.imported], code.effects, effects, arithmetic()))
+        except AnalysisError:
+            raise
         except Exception as error:
             raise AnalysisError(said_of(analysis, pickler.tried, error)) from error
         return Packed(code, buffer.getvalue(), effects)
@@ -115,8 +120,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if is_dispatcher(value):
             state = (value.__wrapped__, dict(value.registry))
             return _dispatcher, (value.__name__,), state, None, None, _register
-        if _is_compiled(value):
+        if _is_of_numba(value, "numba.core.dispatcher", "Dispatcher"):
             return self._reduce_compiled(value)
+        if _is_of_numba(value, "numba.core.serialize", "ReduceMixin"):  # else numba pickles its function, as bytecode
+            return _compiled, (type(value), value._reduce_states())
+        if _is_of_numba(value, "numba.core.ccallback", "CFunc"):
+            return _c_function, (value._pyfunc, value._sig, dict(value._compiler.targetoptions))
+        if _is_of_numba(value, "numba.experimental.jitclass.base", "JitClassType"):
+            raise AnalysisError(_said_of_jitclass(value))
         made = super().reducer_override(value)
         # A class is made anew each time: what an earlier run left in it on a worker is not in it.
         if isinstance(made, tuple) and (place := _TRACKED.get(made[0])) is not None:
@@ -161,9 +172,9 @@ def _as_inherited(cls: type) -> dict[str, Any]:
     return same
 
 
-def _is_compiled(value: Any) -> bool:
+def _is_of_numba(value: Any, module: str, name: str) -> bool:
     """Whether numba made it; where nothing has imported numba there is none."""
-    return isinstance(value, getattr(sys.modules.get("numba.core.dispatcher"), "Dispatcher", ()))
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def _module(name: str) -> ModuleType:
@@ -176,6 +187,21 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
 
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
     return kind._rebuild(**states)
+
+
+def _c_function(function: Any, signature: Any, options: Mapping[str, Any]) -> Any:
+    import numba  # as what only looks at an analysis does not
+
+    return numba.cfunc(signature, **options)(function)
+
+
+def _said_of_jitclass(cls: type) -> str:
+    code = next((m.__code__ for m in vars(cls.__bases__[0]).values() if isinstance(m, FunctionType)), None)
+    at = f"{Path(code.co_filename).name}:{code.co_firstlineno}: " if code is not None else ""
+    return (
+        f"{at}class {cls.__qualname__}, which numba.experimental.jitclass compiled, cannot be sent to workers; compile "
+        "it in a function that `process` calls (`jitclass(SPEC)(Plain)`), or write functions with numba.njit instead"
+    )
 
 
 def _dispatcher(name: str) -> Any:

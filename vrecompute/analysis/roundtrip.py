@@ -1,0 +1,89 @@
+"""What an object of the user's class loses when it is sent: its own `__reduce__` or `__getstate__` may leave out what
+counts, and a worker would have what `__init__` gave.
+
+A cache, a lock or an open file is left out with good reason. So it is data that is told of: what is there on both
+sides and differs, and plain data that is gone. Names that begin with "_", or say that they are a cache, are not.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vrecompute.analysis.coderange import is_user
+
+__all__ = ["lost_by"]
+
+_CACHE = re.compile(r"cache|memo", re.IGNORECASE)
+_PLAIN = (bool, int, float, complex, str, bytes, np.number, np.ndarray)
+_LONG = 40
+
+
+def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> Iterator[str]:
+    """Sentences about attributes of a value that `made`, as `__reduce_ex__` gave it, does not keep.
+
+    `known` gives what is equal for equal content, and None where that is not known.
+    """
+    cls = type(value)
+    if not is_user(cls.__module__) or _is_kept_by_python(cls):
+        return
+    before = _attributes(value)
+    try:
+        after = _attributes(copy._reconstruct(value, None, *made))  # type: ignore[attr-defined]  # as `copy.copy` does
+    except Exception:  # which a worker tells of
+        return
+    for name, held in before.items():
+        if name.startswith("_") or _CACHE.search(name):
+            continue
+        gone = name not in after
+        if (gone and _is_plain(held)) or (after.get(name) is not None and _differ(held, after[name], known)):
+            said = repr(held) if type(held) in _PLAIN and len(repr(held)) < _LONG else f"of type {type(held).__name__}"
+            there = "is lost" if gone else "is another there"
+            yield (
+                f"{cls.__qualname__}.{name} is {said} here, and {there} when the object is sent to workers, by "
+                f'{_how(cls)} of that class; keep it there, or begin its name with "_" if it is a cache'
+            )
+
+
+def _is_kept_by_python(cls: type) -> bool:
+    """Whether nothing but Python says how its objects are pickled."""
+    plain = {n: getattr(object, n, None) for n in ("__reduce__", "__reduce_ex__", "__getstate__")}
+    same = all(getattr(cls, name, None) is own for name, own in plain.items())
+    return same and not hasattr(cls, "__setstate__") and cls not in copyreg.dispatch_table
+
+
+def _how(cls: type) -> str:
+    names = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+    own = [n for n in names if getattr(cls, n, None) is not getattr(object, n, None)]
+    return own[0] if own else "copyreg"
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                found[name] = getattr(value, name)
+    inner = getattr(value, "__dict__", {})
+    return found | (dict(inner) if isinstance(inner, Mapping) else {})
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is not None and isinstance(value, _PLAIN)
+
+
+def _differ(held: Any, other: Any, known: Callable[[Any], Any]) -> bool:
+    if held is other:
+        return False
+    one, two = known(held), known(other)
+    return one is not None and two is not None and one != two
