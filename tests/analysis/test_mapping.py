@@ -154,7 +154,7 @@ def test_a_function_without_source_runs_and_is_never_reused(client, files):
         assert run.report().chunks.reused == 0
         (warning,) = run.report().warnings
         assert "will not be reused by another run" in warning
-        assert "?: f() has no source: define it in a file or a notebook cell" in warning
+        assert "main: f() has no source: define it in a file or a notebook cell" in warning
 
 
 def function_digest(function):

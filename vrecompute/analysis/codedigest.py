@@ -21,7 +21,7 @@ from types import (
     MappingProxyType,
     ModuleType,
 )
-from typing import Any, ForwardRef, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -209,8 +209,6 @@ class _Description:
             return ["array", str(value.dtype.descr), list(value.shape), order, sha256_of(value.tobytes(order))]
         if (inside := inside_of(value)) is not None:
             return [inside[0], *map(self.of, inside[1])]
-        if isinstance(value, ForwardRef):
-            return ["type", value.__forward_arg__]
         return self._object(value)
 
     def _named(self, value: Any, module: str, name: str, describe: Callable[[Any], Any]) -> Any:
@@ -365,8 +363,7 @@ class _Description:
             state = {k: v for k, v in sorted(vars(value).items()) if k not in ("values", "effects")}
             return ["analysis", self.of(type(value), "instance"), self.of(state)]
         if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
-            module = str(getattr(value, "__module__", None) or "builtins")
-            holder = getattr(value, "__self__", None)
+            module, holder = str(getattr(value, "__module__", None) or "builtins"), getattr(value, "__self__", None)
             if isinstance(holder, (ModuleType, type, type(None))) and not counts(module, self.own):
                 return self._library(module, name)
         try:
@@ -374,9 +371,6 @@ class _Description:
             made = reduce(value) if reduce is not None else value.__reduce_ex__(4)
         except Exception:
             return self._without_name(value, "has no content that could be compared")
-        if isinstance(made, str) and type(value).__module__ == "typing":  # a TypeVar, or another new name
-            of_what = [getattr(value, n, None) for n in ("__supertype__", "__bound__", "__constraints__", "__value__")]
-            return ["typing", made, self.of(of_what)]
         if isinstance(made, str):
             module = str(getattr(value, "__module__", None) or type(value).__module__)
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)

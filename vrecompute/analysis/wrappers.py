@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from types import MethodType
-from typing import Any, get_args
+from typing import Any, ForwardRef, get_args
 
 import numpy as np
 
@@ -38,4 +38,9 @@ def inside_of(value: Any) -> tuple[str, list[Any]] | None:
         return "masked", [value.filled(), np.ma.getmaskarray(value), np.asarray(value.fill_value)]
     if (origin := origin_of(value)) is not None:  # list[int]
         return "type", [origin, list(get_args(value))]
+    if isinstance(value, ForwardRef):
+        return "forward", [value.__forward_arg__]
+    if type(value).__module__ == "typing" and isinstance(name := getattr(value, "__name__", None), str):
+        of_what = ("__supertype__", "__bound__", "__constraints__", "__value__")  # a TypeVar, or another new name
+        return "typing", [name, [getattr(value, each, None) for each in of_what]]
     return None
