@@ -19,6 +19,7 @@ from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, latest_event, o
 from vrecompute.stores.base import Store
 
 __all__ = [
+    "CANCELLED",
     "Whereabouts",
     "cancelled_early",
     "heard",
@@ -30,6 +31,8 @@ __all__ = [
     "without_outcome",
 ]
 
+#: Why a run has ended of which its site does not say so.
+CANCELLED = "it was cancelled by its user"
 _WAITS = "its job waits in the queue"
 _ENDED_WITH_OUTCOME = frozenset({"complete", "test", "partial", "failed"})
 
@@ -90,6 +93,8 @@ def whereabouts(
             began = started if began is None or (heard or 0) < started else began
         several = job.reason if job is not None and manifest.shares else ""
         return Whereabouts(state, job_id, began or at, str(event.get("waiting", "")) or several)
+    if state == "cancelled" and (job is None or not job.reason):
+        return Whereabouts(state, job_id, latest, CANCELLED)
     log = ""
     if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.told_by())
@@ -144,7 +149,7 @@ def unknown_end(store: Store, manifest: Manifest) -> str:
 
 def without_outcome(store: Store, manifest: Manifest, where: Whereabouts, job: JobStatus | None) -> Incomplete:
     """What is raised of a run that has ended and whose outcome is asked for, where there is none."""
-    run, what = manifest.run, "was interrupted"
+    run, what = manifest.run, "was cancelled" if where.state == "cancelled" else "was interrupted"
     kind: type[Incomplete] = Interrupted
     how = where.reason + (f". {where.log}" if where.log else "")
     if why := unknown_end(store, manifest):  # it may have ended in any way
