@@ -56,7 +56,8 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
 
     A detached run for which no Runner speaks is what the poll of its site, by name, asked once for all of that site,
     says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`, or
-    `cancelled` where a client asked for that. One whose Runner spoke a moment ago is `running`, unless its job has been ended.
+    `cancelled` where a client asked for that. One whose Runner spoke a moment ago is `running`, unless its job has
+    been ended.
 
     Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
     is missing, damaged or older costs a look at all that it has.
@@ -100,6 +101,8 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
 
 def _of_running(store: Store, run: RunFacts, status: JobStatus) -> RunFacts:
     """A run whose Runner spoke a moment ago, which its job has outlived or not."""
+    if stopped := status.stopped:
+        return run._replace(reason=stopped)
     if not status.state.terminal or status.state is State.COMPLETED:
         return run
     now = _look(store, run.run).facts  # it may have said how it ended while its site was asked

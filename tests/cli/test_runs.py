@@ -294,3 +294,21 @@ def test_a_run_that_was_cancelled_in_the_queue_is_so_by_every_door_also_where_it
         assert f"run {name} was cancelled: it was cancelled by its user. " in said
         assert "interrupted" not in said
     assert vrecompute("delete", run, far.id)[0] == 0
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_run_whose_job_is_suspended_says_so_by_every_door(store, submitted, vrecompute, monkeypatch, speaks):
+    run = submitted(State.RUNNING)
+    why = "job 0 is suspended: its processes are stopped"
+    stopped = JobStatus(State.RUNNING, reason=why)
+    monkeypatch.setattr(type(Client().backend), "poll", lambda self, ids: dict.fromkeys(ids, stopped))
+    monkeypatch.setattr("vrecompute.whereabouts._QUIET_S", 0.0)
+    if speaks:
+        RunLog(store, read_manifest(store, run)).event("progress", stage="work", chunks_done=1, chunks_total=4)
+    told = vrecompute("show", run)[1]
+    assert "state: running\n" in told
+    assert f"reason: {why}\n" in told
+    (line,) = json.loads(vrecompute("list", "--json")[1])
+    assert (line["state"], line["reason"]) == ("running", why)
+    progress = Client(store=store).attach(run).progress()
+    assert (progress.waiting, progress.waiting_for) == (why, "job")

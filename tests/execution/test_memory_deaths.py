@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.execution.test_patience import Pool
 from tests.events import write_events
+from tests.execution.test_patience import Pool
 from vrecompute import Client
 from vrecompute.execution import memory_deaths
 from vrecompute.execution.memory_deaths import MemoryDeaths
