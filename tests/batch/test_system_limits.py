@@ -111,3 +111,11 @@ def test_what_could_not_be_asked_is_named_and_is_no_fault():
     (right, unknown) = judge_limits(SITE, survey, PLANNED, lambda job: ())
     assert (right.ok, unknown.ok) == (True, True)
     assert unknown.detail == "not known: limits of jobs: no database"
+
+
+def test_a_queue_of_controllers_that_is_down_is_named_by_its_own_key():
+    down = Survey("s", (Queue("closed", is_up=False),), queue_option="partition")
+    site = replace(SITE, options={"controller_partition": "closed"})
+    planned = [Planned("scheduler job", Job("s", ("true",), memory_bytes=None, controller=True))]
+    (found,) = judge_limits(site, down, planned, lambda job: ("closed",))
+    assert found.advice == "options: {controller_partition: ...}"

@@ -41,6 +41,7 @@ class Seen:
     `place` and `met` are what the process said that met it, `told` what the job said; `complaint` why there was no
     such process, empty maps where nothing was said. `refusal` is why the job was not taken, `mend` the key of it;
     `reason` why it did not run, and `store` what is wrong with its object as seen from here, empty if nothing.
+    `problem` is what the system was silent with when asked about the job; `spool` where its log should be, and is not.
     """
 
     where: str
@@ -56,6 +57,8 @@ class Seen:
     reason: str = ""
     log: str = ""
     store: str = ""
+    problem: str = ""
+    spool: str = ""
 
 
 def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: Callable[[str], None]) -> Seen:
@@ -85,6 +88,8 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         job_id=job_id,
         ran=status.state.terminal and (bool(told) or status.state in {State.COMPLETED, State.FAILED}),
         waited_s=waited_s,
+        problem="" if status.state.terminal else backend.problem,
+        spool="" if told or backend.logs(job_id).strip() else backend.spool,
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
         store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",

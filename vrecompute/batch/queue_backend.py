@@ -101,6 +101,11 @@ class QueueBackend(Backend):
         """Jobs that were to be cancelled while the site did not answer."""
 
     @property
+    def problem(self) -> str:
+        """What the system said at the last poll instead of an answer; empty where it answered."""
+        return ""
+
+    @property
     @abstractmethod
     def spool(self) -> str:
         """The absolute path of the folder that jobs run in; made on first use, mode 0700."""

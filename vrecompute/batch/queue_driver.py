@@ -139,6 +139,11 @@ class QueueDriver(QueueBackend):
         """Jobs whose cancellation the site did not take; it is asked again with each later question."""
         return list(self._owed)
 
+    @property
+    def problem(self) -> str:
+        """See `QueueBackend`."""
+        return self.outage.problem
+
     def logs(self, job_id: JobId) -> str:
         """What the job wrote, from its file in the spool."""
         content = self._files.read(self.log(job_id)) if self.is_id(job_id) else None

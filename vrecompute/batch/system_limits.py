@@ -67,7 +67,9 @@ def _faults(site: Site, survey: Survey, each: Planned, queues_of: QueuesOf) -> I
 
 
 def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterator[tuple[_Fault, str]]:
-    option = f"options.{survey.queue_option}"
+    of_controllers = f"controller_{survey.queue_option}"
+    key = of_controllers if each.job.controller and site.options.get(of_controllers) else survey.queue_option
+    option = f"options.{key}"
     name = f"{survey.queue_option} {queue.name}" if survey.queue_option else queue.name
     if not queue.is_up:
         yield _Fault(f"{name} is down and starts no job", yaml_line(option)), ""
