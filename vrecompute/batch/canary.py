@@ -79,7 +79,8 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         waited_s = time.monotonic() - began
         told = _told(backend, job_id)
         met = _met(meet) if place and told else {}
-    return Seen(
+    ended = status.state.terminal
+    seen = Seen(
         where=where,
         place=place,
         complaint=complaint,
@@ -94,6 +95,9 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         log="" if told else log_ends(backend, job_id),
         store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",
     )
+    if told or not ended:  # else its log is what the trouble is to be found by
+        backend.forget([job_id])
+    return seen
 
 
 def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None) -> Job:
@@ -210,10 +214,13 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     try:
         data = backend.access.get(stored["path"])
         backend.access.delete(stored["path"])
+        # the folder of such objects goes with the last of them
+        backend.access.run(["rmdir", "--", stored["path"].rpartition("/")[0]])
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        return f"{stored['path']} differs between the compute node and {backend.access}"
+        left = "; what the job wrote is still on its node" if data is None else ""
+        return f"{stored['path']} differs between the compute node and {backend.access}{left}"
     return ""
 
 
