@@ -88,6 +88,13 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
     ]
     limits = [Limit(of, most, rule) for of, most, rule in given if most is not None]
     yield from _above(site, [*limits, *queue.limits], each)
+    most, largest = site.workers.max_memory, queue.largest_memory_bytes
+    if most is not None and largest is not None and most > largest and each.job.memory_bytes is not None:
+        advice = yaml_line("workers.max_memory", format_memory(largest))
+        yield (
+            _Fault(f"the largest node of {name} gives at most {format_memory(largest)}", advice),
+            f" would ask for up to {format_memory(most)} after one was ended for its memory",
+        )
 
 
 def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple[_Fault, str]]:
