@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from vrecompute.batch.tls import TLS_FILE, fresh_keys
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.records import json_of
 from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.onsite import shell_word
 
 __all__ = ["Seen", "fly"]
 
@@ -68,11 +70,12 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
     """
     site, where = backend.site, str(backend.access)
     keys = fresh_keys() if site.network.tls else None
+    own = secrets.token_hex(8)
     with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
-            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys))
+            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys, own))
         except (SubmitError, Unavailable) as error:
             return Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
         status = _await(backend, job_id, patience_s, tell)
@@ -95,16 +98,19 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         log="" if told else log_ends(backend, job_id),
         store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",
     )
+    if not told:
+        _remove_unseen(backend, own)
     if told or not ended:  # else its log is what the trouble is to be found by
         backend.forget([job_id])
     return seen
 
 
-def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None) -> Job:
+def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None, own: str) -> Job:
     site, network = backend.site, backend.site.network
     given = {
         "--call": address,
         "--store": (site.store.url or _STORE) if site.store.workers_reach else "",
+        "--object": own,
         "--interface": network.interface,
         "--worker-ports": network.worker_ports,
         "--scheduler-ports": network.scheduler_ports,
@@ -222,6 +228,15 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
         left = "; what the job wrote is still on its node" if data is None else ""
         return f"{stored['path']} differs between the compute node and {backend.access}{left}"
     return ""
+
+
+def _remove_unseen(backend: QueueBackend, own: str) -> None:
+    """Remove the object of a job of which nothing is heard, where its store is a folder of the site."""
+    url = backend.site.store.url or _STORE
+    if backend.site.store.workers_reach and "://" not in url:
+        folder = f"{shell_word(url)}/probe"
+        with contextlib.suppress(Unavailable):
+            backend.access.run(["bash", "-l", "-c", f"rm -f -- {folder}/{own}; rmdir -- {folder}"])
 
 
 def _python(backend: QueueBackend, arguments: str) -> list[str]:
