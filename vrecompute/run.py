@@ -30,6 +30,7 @@ from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import (
     REFUSALS,
     RunLog,
+    cancel_requested,
     delete_run,
     outcomes,
     request_cancel,
@@ -177,11 +178,15 @@ class Run(RunOutputs):
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
         job = self.job_status()
         if job is None:
-            return "submitted" if self._detached is None and submissions(self.store, self.id) else "interrupted"
+            if self._detached is not None or not submissions(self.store, self.id):
+                return "interrupted"
+            # its job was cancelled by who could reach its site; one that starts all the same sees the wish, and stops
+            return "cancelled" if cancel_requested(self.store, self.id) else "submitted"
         now = time.monotonic()
         self._seen_over = (self._seen_over or now) if job.state.terminal else None
         by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
-        return "unknown" if by_itself and now - (self._seen_over or now) < _LAG_S else state_of_job(job)
+        state = "unknown" if by_itself and now - (self._seen_over or now) < _LAG_S else state_of_job(job)
+        return "cancelled" if state == "interrupted" and cancel_requested(self.store, self.id) else state
 
     @property
     def exit_code(self) -> int:

@@ -23,7 +23,7 @@ from vrecompute.execution.runlog import (
     run_state,
 )
 from vrecompute.stores.base import Store
-from vrecompute.whereabouts import state_of_job
+from vrecompute.whereabouts import CANCELLED, state_of_job
 
 __all__ = ["RunFacts", "list_runs"]
 
@@ -55,8 +55,9 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
     """The runs of a store that have all `labels`, oldest first; one that is damaged has none.
 
     A detached run for which no Runner speaks is what the poll of its site, by name, asked once for all of that site,
-    says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`. One
-    whose Runner spoke a moment ago is `running`, unless its job has been ended.
+    says of its job: `queued`, `running`, `unknown`, `cancelled` or `interrupted`. Without a poll it is `submitted`, or
+    `cancelled` where a client asked for that. One whose Runner spoke a moment ago is `running`, unless its job has
+    been ended.
 
     Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
     is missing, damaged or older costs a look at all that it has.
@@ -90,19 +91,18 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
             if told[run].state == "running":
                 told[run] = _of_running(store, told[run], status)
                 continue
-            state = "submitted" if poll is None else _by_jobs(store, run, status, len(each))
-            told[run] = told[run]._replace(state=state, reason="" if poll is None else status.reason)
+            state = "submitted" if poll is None else state_of_job(status)
+            if state in {"submitted", "interrupted"} and cancel_requested(store, run):
+                state = "cancelled"
+            why = CANCELLED if state == "cancelled" and not status.reason else ""
+            told[run] = told[run]._replace(state=state, reason=why if poll is None else status.reason or why)
     return list(told.values())
-
-
-def _by_jobs(store: Store, run: str, status: JobStatus, jobs: int) -> str:
-    """The state of a run for which its jobs alone speak."""
-    state = state_of_job(status)
-    return "cancelled" if state == "interrupted" and jobs > 1 and cancel_requested(store, run) else state
 
 
 def _of_running(store: Store, run: RunFacts, status: JobStatus) -> RunFacts:
     """A run whose Runner spoke a moment ago, which its job has outlived or not."""
+    if stopped := status.stopped:
+        return run._replace(reason=stopped)
     if not status.state.terminal or status.state is State.COMPLETED:
         return run
     now = _look(store, run.run).facts  # it may have said how it ended while its site was asked
@@ -152,8 +152,11 @@ def _quick_look(store: Store, run: str) -> _Look | None:
     facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)._replace(
         parameters=head.parameters
     )
-    if REFUSALS.get((last := head.latest or {}).get("event", "")) == state:
+    last = head.latest or {}
+    if REFUSALS.get(last.get("event", "")) == state:
         facts = facts._replace(reason=str(last.get("reason", "")))
+    if state == "running":
+        facts = facts._replace(reason=str(last.get("waiting", "")))
     return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, latest_event, o
 from vrecompute.stores.base import Store
 
 __all__ = [
+    "CANCELLED",
     "Whereabouts",
     "cancelled_early",
     "heard",
@@ -30,6 +32,10 @@ __all__ = [
     "without_outcome",
 ]
 
+#: Why a run has ended of which its site does not say so.
+CANCELLED = "it was cancelled by its user"
+# How long a Runner says nothing before its job is asked about: a job that is suspended says nothing.
+_QUIET_S = 15.0
 _WAITS = "its job waits in the queue"
 _ENDED_WITH_OUTCOME = frozenset({"complete", "test", "partial", "failed"})
 
@@ -88,8 +94,12 @@ def whereabouts(
         if job is not None and job.elapsed_s is not None:
             started = time.time() - job.elapsed_s  # as of the last poll, so late by its age
             began = started if began is None or (heard or 0) < started else began
-        several = job.reason if job is not None and manifest.shares else ""
-        return Whereabouts(state, job_id, began or at, str(event.get("waiting", "")) or several)
+        stopped = "" if job is None else job.stopped
+        waiting = str(event.get("waiting", ""))
+        why = waiting or stopped if manifest.shares else stopped or waiting
+        return Whereabouts(state, job_id, began or at, why)
+    if state == "cancelled" and (job is None or not job.reason):
+        return Whereabouts(state, job_id, latest, CANCELLED)
     log = ""
     if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.told_by())
@@ -122,7 +132,13 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
         job = detached.status()
         if job.state in {State.QUEUED, State.HELD}:
             return Progress("queued", waiting=job.reason or _WAITS, waiting_for="workers")
-    return Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
+    said = Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
+    silent_s = _QUIET_S if event is None else max(0.0, time.time() - event["time"])
+    if detached is None or manifest.shares or silent_s < _QUIET_S:
+        return said
+    if stopped := detached.status().stopped:
+        return replace(said, waiting=stopped, waiting_s=silent_s, waiting_for="job")
+    return said
 
 
 def _why_not_running(state: str, manifest: Manifest, job: JobStatus | None) -> str:
@@ -144,7 +160,7 @@ def unknown_end(store: Store, manifest: Manifest) -> str:
 
 def without_outcome(store: Store, manifest: Manifest, where: Whereabouts, job: JobStatus | None) -> Incomplete:
     """What is raised of a run that has ended and whose outcome is asked for, where there is none."""
-    run, what = manifest.run, "was interrupted"
+    run, what = manifest.run, "was cancelled" if where.state == "cancelled" else "was interrupted"
     kind: type[Incomplete] = Interrupted
     how = where.reason + (f". {where.log}" if where.log else "")
     if why := unknown_end(store, manifest):  # it may have ended in any way

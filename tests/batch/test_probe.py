@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vrecompute.batch.canary import Seen
 from vrecompute.batch.probe import judge
 from vrecompute.sites.model import Network, PortRange, Site
@@ -117,3 +119,44 @@ def test_a_job_that_was_refused_or_did_not_run_hides_nothing_of_the_login_node()
     dead = wrong(seen={"told": {}, "log": "Its log ends: python: not found"})
     assert "python: not found" in dead["queue"].detail
     assert dead["queue"].advice.startswith("environment:")
+
+
+def test_ports_that_no_program_of_a_user_may_open_are_moved_and_not_widened():
+    ports = {"scheduler_ports": PortRange(22, 22), "worker_ports": PortRange(80, 90)}
+    free = {"scheduler": False, "workers": 0}
+    judged = wrong(network=ports, place={**PLACE, "taken": True}, told={**TOLD, "free": free})
+    assert "programs of users may open none below 1024" in judged["worker ports on c1"].detail
+    assert judged["worker ports on c1"].advice == "network: {worker_ports: 1024-1126}"
+    assert judged["scheduler ports on login"].advice == "network: {scheduler_ports: 1024-1125}"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("modules", "line 24: module: command not found | environment.modules: NoSuch/1 cannot be loaded"),
+        ("setup", "environment.setup: a command of the site failed: aklog"),
+        ("cvmfs", "environment.cvmfs: /cvmfs/x/setup.sh failed"),
+        ("venv", "environment.venv: /opt/nothere/bin/python is no program on c1"),
+    ],
+)
+def test_the_line_of_an_environment_that_failed_is_named_in_the_job_and_on_the_login_node(key, said):
+    blind = {"place": {}, "complaint": said, "told": {}, "log": f"Its log ends: {said}"}
+    judged = wrong(seen=blind, scheduler_runs="login")
+    assert {judged[check].advice for check in ("python", "queue")} == {
+        f"environment: {{{key}: ...}}   # the line that failed"
+    }
+
+
+def test_a_folder_that_nodes_do_not_see_is_no_trouble_with_python():
+    seen = {"told": {}, "reason": "job 7 is completed", "log": "Its log ends: (nothing)", "spool": "/tmp/scr/jobs"}
+    queue = wrong(seen=seen)["queue"]
+    assert "in /tmp/scr/jobs: the node that ran it does not write into that folder of login" in queue.detail
+    assert queue.advice == "stage: {scratch: ...}   # a folder that compute nodes and login node both see"
+
+
+def test_a_system_that_cannot_be_asked_is_named_and_not_patience():
+    seen = {"told": {}, "ran": False, "reason": "job 7 is queued after 60 s", "problem": "no token for slurmrestd: t"}
+    queue = wrong(seen=seen, options={"prefer": "rest"})["queue"]
+    assert queue.detail == "how job 7 is cannot be asked: no token for slurmrestd: t"
+    assert "options.prefer: rest" in queue.advice
+    assert "patience" not in queue.advice

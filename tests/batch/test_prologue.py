@@ -72,7 +72,7 @@ def test_a_setup_that_fails_ends_the_job_and_is_named(line):
     assert done.returncode != 0
     assert "goes on" not in done.stdout
     if not line.startswith("exit"):
-        assert done.stderr.splitlines()[-1] == f"environment.setup of the site failed: {line}"
+        assert done.stderr.splitlines()[-1] == f"environment.setup: a command of the site failed: {line}"
 
 
 def test_a_virtual_environment_is_active_or_ends_the_job(tmp_path):

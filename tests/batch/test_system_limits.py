@@ -111,3 +111,21 @@ def test_what_could_not_be_asked_is_named_and_is_no_fault():
     (right, unknown) = judge_limits(SITE, survey, PLANNED, lambda job: ())
     assert (right.ok, unknown.ok) == (True, True)
     assert unknown.detail == "not known: limits of jobs: no database"
+
+
+def test_a_queue_of_controllers_that_is_down_is_named_by_its_own_key():
+    down = Survey("s", (Queue("closed", is_up=False),), queue_option="partition")
+    site = replace(SITE, options={"controller_partition": "closed"})
+    planned = [Planned("scheduler job", Job("s", ("true",), memory_bytes=None, controller=True))]
+    (found,) = judge_limits(site, down, planned, lambda job: ("closed",))
+    assert found.advice == "options: {controller_partition: ...}"
+
+
+def test_memory_that_jobs_grow_to_is_one_that_a_node_has():
+    site = replace(SITE, workers=replace(SITE.workers, max_memory=8 * GIB))
+    ((said, advice),) = wrong(site=site, planned=PLANNED[:1])
+    assert said.startswith(
+        "the largest node of queue batch gives at most 5GiB: the worker job would ask for up to 8GiB"
+    )
+    assert advice == "workers: {max_memory: 5GiB}"
+    assert wrong(site=replace(SITE, workers=replace(SITE.workers, max_memory=5 * GIB))) == []

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,50 @@ def test_jobs_that_begin_at_once_take_nothing_from_each_other(start, tmp_path):
     jobs = [start('sleep 0.3; test -d "$TMPDIR" && echo kept', str(n)) for n in range(12)]
     assert [job.communicate(timeout=60)[0] for job in jobs] == ["kept\n"] * 12
     assert left(tmp_path) == []
+
+
+SEMAPHORES = """
+import multiprocessing, sys, time
+from vrecompute.workers.daskworker import name_semaphores
+
+
+def child(queue):
+    lock = multiprocessing.get_context("spawn").Lock()
+    queue.put(1)
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    name_semaphores()
+    spawn = multiprocessing.get_context("spawn")
+    queue = spawn.Queue()
+    process = spawn.Process(target=child, args=(queue,))
+    process.start()
+    queue.get()
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+def semaphores(folder: str) -> list[str]:
+    return sorted(path.name for path in Path("/dev/shm").glob(f"sem.{Path(folder).name}-*"))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are seen as files on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_semaphores_of_workers_go_with_the_folder_of_their_job(start, tmp_path, number):
+    """All processes of a job get the signal at once, Python's own keeper of semaphores too."""
+    (tmp_path / "holds.py").write_text(SEMAPHORES)
+    job = start(f'echo "$TMPDIR"; exec {sys.executable} {tmp_path}/holds.py')
+    folder = job.stdout.readline().strip()
+    assert job.stdout.readline() == "there\n"
+    assert len(semaphores(folder)) >= 4
+    os.killpg(job.pid, number)
+    job.wait(120)
+    if number == signal.SIGKILL:
+        assert semaphores(folder), "nobody was left to delete them"
+        assert start("true", "8").wait(120) == 0
+    assert semaphores(folder) == []
 
 
 def test_each_node_of_a_job_has_one_and_an_end_is_passed_on(tmp_path):

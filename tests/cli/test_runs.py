@@ -274,3 +274,41 @@ def test_a_run_of_a_site_that_is_not_known_here_is_neither_taken_up_nor_called_i
         code, _, said = vrecompute(command, run)
         assert code in {2, 4}
         assert "far away" in said or "is submitted" in said
+
+
+def test_a_run_that_was_cancelled_in_the_queue_is_so_by_every_door_also_where_its_site_is_not_known(
+    store, submitted, vrecompute, tmp_path
+):
+    run = submitted(State.QUEUED)
+    there = Client(replace(local_site(), name="far away"), store=store)
+    far = there.submit(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+    assert vrecompute("cancel", run)[0] == 0
+    far.cancel()
+    for name in (run, far.id):
+        assert "state: cancelled\n" in (told := vrecompute("show", name)[1])
+        assert "reason: it was cancelled by its user\n" in told
+        (line,) = (facts for facts in json.loads(vrecompute("list", "--json")[1]) if facts["run"] == name)
+        assert (line["state"], line["reason"]) == ("cancelled", "it was cancelled by its user")
+        code, _, said = vrecompute("result", name, "--out", str(tmp_path / "out"))
+        assert code == 130
+        assert f"run {name} was cancelled: it was cancelled by its user. " in said
+        assert "interrupted" not in said
+    assert vrecompute("delete", run, far.id)[0] == 0
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_run_whose_job_is_suspended_says_so_by_every_door(store, submitted, vrecompute, monkeypatch, speaks):
+    run = submitted(State.RUNNING)
+    why = "job 0 is suspended: its processes are stopped"
+    stopped = JobStatus(State.RUNNING, reason=why)
+    monkeypatch.setattr(type(Client().backend), "poll", lambda self, ids: dict.fromkeys(ids, stopped))
+    monkeypatch.setattr("vrecompute.whereabouts._QUIET_S", 0.0)
+    if speaks:
+        RunLog(store, read_manifest(store, run)).event("progress", stage="work", chunks_done=1, chunks_total=4)
+    told = vrecompute("show", run)[1]
+    assert "state: running\n" in told
+    assert f"reason: {why}\n" in told
+    (line,) = json.loads(vrecompute("list", "--json")[1])
+    assert (line["state"], line["reason"]) == ("running", why)
+    progress = Client(store=store).attach(run).progress()
+    assert (progress.waiting, progress.waiting_for) == (why, "job")

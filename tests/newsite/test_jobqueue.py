@@ -175,10 +175,19 @@ def test_what_is_no_configuration_is_said(text, said, tmp_path):
     assert done.exception is None or isinstance(done.exception, SystemExit)
 
 
+@pytest.mark.parametrize("directive", ["--mem=4G", "--time=3:00:00", "-t 10", "-N 2"])
+def test_what_workers_have_is_no_directive_beside_it(directive, tmp_path):
+    done, file = init(tmp_path, f"jobqueue: {{slurm: {{memory: 3GB, job-extra-directives: ['{directive}']}}}}")
+    assert "directives" not in load_site(file).options
+    assert f"job-extra-directives: {directive}: jobs ask for what their workers have; change workers." in done.output
+
+
 def test_a_second_value_of_one_key_is_named(tmp_path):
     text = "jobqueue: {slurm: {queue: a, job-extra: [-p b, -p a], env-extra: [export A=1, export A=2]}}"
     done, file = init(tmp_path, text)
     assert load_site(file).environment.variables == {"A": "1"}
+    assert load_site(file).options == {"partition": "a"}
+    assert "job-extra: b: options.partition is a already" in done.output
     assert "A=2" in done.output or "env-extra: 2" in done.output
     assert done.exit_code == 0
 

@@ -10,10 +10,8 @@ from vrecompute.batch.temporary import OWN_FOLDER
 __all__ = ["litter", "temporary_files"]
 
 #: What a job of the user begins with, and a look at what it leaves; compiled kernels and connections of a client stay.
-#: Python's semaphores, which only their processes can delete, are no files of ours.
 _TEMPORARY = (
-    "\n".join(OWN_FOLDER)
-    + '\nrm -rf -- "$own"\nfind /tmp /dev/shm -mindepth 1 -maxdepth 1 ! -name vrecompute-2000 ! -name "sem.mp-*"'
+    "\n".join(OWN_FOLDER) + '\nrm -rf -- "$own"\nfind /tmp /dev/shm -mindepth 1 -maxdepth 1 ! -name vrecompute-2000'
 )
 #: Jobs, what is in the spool and does not belong there, and private keys anywhere.
 _ELSEWHERE = r"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from vrecompute.batch.tls import TLS_FILE, fresh_keys
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.records import json_of
 from vrecompute.sites.limits import SiteLimits
+from vrecompute.sites.onsite import shell_word
 
 __all__ = ["Seen", "fly"]
 
@@ -41,6 +43,7 @@ class Seen:
     `place` and `met` are what the process said that met it, `told` what the job said; `complaint` why there was no
     such process, empty maps where nothing was said. `refusal` is why the job was not taken, `mend` the key of it;
     `reason` why it did not run, and `store` what is wrong with its object as seen from here, empty if nothing.
+    `problem` is what the system was silent with when asked about the job; `spool` where its log should be, and is not.
     """
 
     where: str
@@ -56,6 +59,8 @@ class Seen:
     reason: str = ""
     log: str = ""
     store: str = ""
+    problem: str = ""
+    spool: str = ""
 
 
 def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: Callable[[str], None]) -> Seen:
@@ -65,18 +70,20 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
     """
     site, where = backend.site, str(backend.access)
     keys = fresh_keys() if site.network.tls else None
+    own = secrets.token_hex(8)
     with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
-            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys))
+            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys, own))
         except (SubmitError, Unavailable) as error:
             return Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
         status = _await(backend, job_id, patience_s, tell)
         waited_s = time.monotonic() - began
         told = _told(backend, job_id)
         met = _met(meet) if place and told else {}
-    return Seen(
+    ended = status.state.terminal
+    seen = Seen(
         where=where,
         place=place,
         complaint=complaint,
@@ -85,17 +92,25 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         job_id=job_id,
         ran=status.state.terminal and (bool(told) or status.state in {State.COMPLETED, State.FAILED}),
         waited_s=waited_s,
+        problem="" if status.state.terminal else backend.problem,
+        spool="" if told or backend.logs(job_id).strip() else backend.spool,
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
         store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",
     )
+    if not told:
+        _remove_unseen(backend, own)
+    if told or not ended:  # else its log is what the trouble is to be found by
+        backend.forget([job_id])
+    return seen
 
 
-def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None) -> Job:
+def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None, own: str) -> Job:
     site, network = backend.site, backend.site.network
     given = {
         "--call": address,
         "--store": (site.store.url or _STORE) if site.store.workers_reach else "",
+        "--object": own,
         "--interface": network.interface,
         "--worker-ports": network.worker_ports,
         "--scheduler-ports": network.scheduler_ports,
@@ -205,11 +220,23 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     try:
         data = backend.access.get(stored["path"])
         backend.access.delete(stored["path"])
+        # the folder of such objects goes with the last of them
+        backend.access.run(["rmdir", "--", stored["path"].rpartition("/")[0]])
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        return f"{stored['path']} differs between the compute node and {backend.access}"
+        left = "; what the job wrote is still on its node" if data is None else ""
+        return f"{stored['path']} differs between the compute node and {backend.access}{left}"
     return ""
+
+
+def _remove_unseen(backend: QueueBackend, own: str) -> None:
+    """Remove the object of a job of which nothing is heard, where its store is a folder of the site."""
+    url = backend.site.store.url or _STORE
+    if backend.site.store.workers_reach and "://" not in url:
+        folder = f"{shell_word(url)}/probe"
+        with contextlib.suppress(Unavailable):
+            backend.access.run(["bash", "-l", "-c", f"rm -f -- {folder}/{own}; rmdir -- {folder}"])
 
 
 def _python(backend: QueueBackend, arguments: str) -> list[str]:

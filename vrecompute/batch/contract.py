@@ -202,7 +202,8 @@ class Job:
 class JobStatus:
     """One attempt of one job as the batch system knows it.
 
-    `reason` is a sentence: why a job waits, or how it died (job, node, peak memory, limit). `reason_code` is the
+    `reason` is a sentence: why a job waits, what keeps one that is RUNNING from going on, as a suspension, or how it
+    died (job, node, peak memory, limit). `reason_code` is the
     batch system's own word for why it waits, equal for all jobs that wait for the same; `never`: waiting alone will
     not start it. Sizes are in bytes, times in seconds; None is "the system does not say".
     """
@@ -223,6 +224,11 @@ class JobStatus:
     def blame(self) -> Blame:
         """Whom the end is charged to; "none" while it has not ended."""
         return BLAME.get(self.state, "none")
+
+    @property
+    def stopped(self) -> str:
+        """What keeps a running job from going on, as a suspension; empty where it goes on, or does not run."""
+        return self.reason if self.state is State.RUNNING else ""
 
 
 def latest(known: JobStatus | None, seen: JobStatus) -> JobStatus:

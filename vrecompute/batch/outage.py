@@ -28,10 +28,12 @@ class Outage:
         self._since: float | None = None
         self._told = False
         self._heard = False
+        #: What was said at the last poll instead of an answer; empty where there was one.
+        self.problem = ""
 
     def kept(self, instead: str) -> None:
         """A poll brought no answer but `instead`; told at once where there never was one, else after a while."""
-        now = time.monotonic()
+        now, self.problem = time.monotonic(), instead
         if self._since is None:
             self._since = now
         away = now - self._since
@@ -44,7 +46,7 @@ class Outage:
         """A poll was answered."""
         if self._told and self._since is not None:
             _LOG.warning("%s answers again, after %.0f s", self.whom, time.monotonic() - self._since)
-        self._since, self._told, self._heard = None, False, True
+        self._since, self._told, self._heard, self.problem = None, False, True, ""
 
 
 def cancel_owed(backend: QueueBackend) -> None:

@@ -1,4 +1,4 @@
-"""How a job ended, or that it will never start, as a sentence: the same words for every batch system."""
+"""How a job ended, that it is stopped or will never start, as a sentence: the same words for every batch system."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitEr
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["how_it_ended", "log_ends", "near_limit", "never_starts"]
+__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts"]
 
+#: What is said of a job that runs and does nothing, after its id.
+SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _LOG_LINES = 5

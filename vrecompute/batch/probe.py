@@ -9,6 +9,7 @@ Each is looked at whatever the others found.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,11 @@ from vrecompute.sites.model import PortRange, Site
 __all__ = ["judge", "probe"]
 
 _SKEW_S = 5.0
+#: Ports below are for programs of the system.
+_FIRST_PORT = 1024
+_SEEN_BY_BOTH = "a folder that compute nodes and login node both see"
+#: By these words a prologue begins that ended at a key of `environment`.
+_FAILED = re.compile(r"\benvironment\.(setup|purge_modules|cvmfs|module_paths|modules|venv|conda):")
 _PYTHON = "environment: {venv: ...}   # or modules, or cvmfs: a Python with vrecompute, the same for client and jobs"
 _DETACHED = "submit detached, which needs no route"
 
@@ -86,7 +92,10 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
     return findings
 
 
-def _python(site: Site) -> str:
+def _python(site: Site, said: str = "") -> str:
+    """The line of the site's file that makes Python start: the one that failed, where what is said names it."""
+    if named := _FAILED.findall(said):
+        return f"environment: {{{named[-1]}: ...}}   # the line that failed"
     image = "environment: {image: ..., image_command: [...]}   # which start Python with vrecompute"
     return image if site.environment.image else _PYTHON
 
@@ -96,9 +105,8 @@ def _place(site: Site, here: Mapping[str, Any], seen: Seen) -> Iterator[Finding]
     needed = site.scheduler_runs in {"client", "login"}
     if not seen.place:
         said = f"vrecompute does not start on {seen.where}{f': {seen.complaint}' if seen.complaint else ''}"
-        yield Finding(
-            "python", not needed, said if needed else f"{said}; nothing needs it there", _python(site) * needed
-        )
+        said += "" if needed else "; nothing needs it there"
+        yield Finding("python", not needed, said, _python(site, seen.complaint) * needed)
         return
     check = f"versions on {seen.where}"
     yield _versions(check, here["versions"], seen.place["versions"], f"on {seen.where}")
@@ -114,7 +122,14 @@ def _queue(site: Site, seen: Seen) -> Finding:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
         said = f"job {seen.job_id} ended without an answer ({seen.reason}). {seen.log}"
-        return Finding("queue", False, said, _python(site))
+        if seen.spool:
+            said += f" in {seen.spool}: the node that ran it does not write into that folder of {seen.where}"
+            return Finding("queue", False, said, f"stage: {{scratch: ...}}   # {_SEEN_BY_BOTH}")
+        return Finding("queue", False, said, _python(site, seen.log))
+    if seen.problem:
+        said = f"how job {seen.job_id} is cannot be asked: {seen.problem}"
+        ways = f"options.prefer: {site.options['prefer']}" if site.options.get("prefer") else "the batch system"
+        return Finding("queue", False, said, f"options: {{...}}   # {ways} does not answer, as the message says")
     return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")
 
 
@@ -181,6 +196,10 @@ def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed
     check, key = f"{whose} ports on {host}", f"network.{whose}_ports"
     if is_free:
         return Finding(check, True, f"{needed} of {ports} can be opened")
+    if ports.first < _FIRST_PORT:
+        said = f"{needed} of {ports} cannot be opened on {host}: programs of users may open none below {_FIRST_PORT}"
+        wanted = f"{_FIRST_PORT}-{max(ports.last, _FIRST_PORT + needed) + 100}"
+        return Finding(check, False, f"{said}; move {key}", yaml_line(key, wanted))
     said = f"{needed} of {ports} cannot be opened on {host}: other programs use them"
     return Finding(
         check, False, f"{said}; widen {key}", yaml_line(key, f"{ports.first}-{min(65535, ports.last + 100)}")
@@ -189,7 +208,7 @@ def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed
 
 def _store(site: Site, seen: Seen) -> Finding:
     wrong = seen.told["store"]["error"] or seen.store
-    advice = "store: {url: ...}   # a folder that compute nodes and login node both see" if wrong else ""
+    advice = f"store: {{url: ...}}   # {_SEEN_BY_BOTH}" if wrong else ""
     right = "the job and this machine read the same bytes" if site.store.workers_reach else "jobs need not reach it"
     return Finding("store", not wrong, wrong or right, advice)
 

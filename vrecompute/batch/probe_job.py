@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--interface", default="")
     parser.add_argument("--call", default="", help="where the other part listens; not called if empty")
     parser.add_argument("--store", default="")
+    parser.add_argument("--object", default=secrets.token_hex(8), help="the name of what is put into the store")
     parser.add_argument("--processes", type=int, default=1, help="worker processes that need ports on a node")
     parser.add_argument("--scheduler-ports", type=read_ports)
     parser.add_argument("--worker-ports", type=read_ports)
@@ -105,7 +106,7 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
             listener.settimeout(_CALL_S)
             with contextlib.suppress(OSError), _secured(listener.accept()[0], tls, server=True) as back:
                 back.recv(1 << 12)
-    return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store)}
+    return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store, given.object)}
 
 
 def _free(host: str, ports: PortRange | None, enough: int) -> list[int]:
@@ -166,11 +167,11 @@ def _named(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _try_store(url: str) -> dict[str, Any]:
+def _try_store(url: str, own: str) -> dict[str, Any]:
     """Put an object, get it back and compare; the other side looks for it under the same name."""
     if not url:  # the site says that jobs do not reach it
         return {"error": ""}
-    name, data = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(1 << 16)
+    name, data = f"probe/{own}", secrets.token_bytes(1 << 16)
     try:
         store = open_store(os.path.expandvars(url))
         store.create(name, data)

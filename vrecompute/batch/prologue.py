@@ -54,12 +54,16 @@ def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
     """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
     there = site.environment
     lines = [_setup(line) for line in there.setup]
-    lines += ["module purge || exit 1"] if there.purge_modules else []
+    lines += [_named("module purge", "purge_modules: modules cannot be unloaded")] if there.purge_modules else []
     if there.cvmfs is not None:
-        lines += ["# shellcheck source=/dev/null", f". {shell_word(there.cvmfs)} || exit 1"]
+        view = _named(f". {shell_word(there.cvmfs)}", f"cvmfs: {there.cvmfs} failed")
+        lines += ["# shellcheck source=/dev/null", view]
     # each goes before those that are there
-    lines += [f"module use {shell_word(path)} || exit 1" for path in reversed(there.module_paths)]
-    lines += [f"module load {shell_word(module)} || exit 1" for module in there.modules]
+    lines += [
+        _named(f"module use {shell_word(path)}", f"module_paths: {path} cannot be used")
+        for path in reversed(there.module_paths)
+    ]
+    lines += [_named(f"module load {shell_word(name)}", f"modules: {name} cannot be loaded") for name in there.modules]
     if there.venv is not None:
         lines += _VENV.format(shell_word(there.venv)).splitlines()
     if there.conda is not None:
@@ -100,8 +104,12 @@ def in_image(site: Site, image: str | None, gpus: int = 0) -> str:
 
 def _setup(line: str) -> str:
     """A command of the site's administrator, as it is; what is wrong in it ends at its end."""
-    failed = shlex.quote(f"environment.setup of the site failed: {line}")
-    return f"eval {shlex.quote(line)} || {{ echo {failed} >&2; exit 1; }}"
+    return _named(f"eval {shlex.quote(line)}", f"setup: a command of the site failed: {line}")
+
+
+def _named(command: str, fault: str) -> str:
+    """The command; what is said where it fails begins with the key of `environment` that it is of, for a probe too."""
+    return f"{command} || {{ echo {shlex.quote(f'environment.{fault}')} >&2; exit 1; }}"
 
 
 def _variable(name: str) -> str:

@@ -100,6 +100,15 @@ class QueueBackend(Backend):
     def owed(self) -> Sequence[JobId]:
         """Jobs that were to be cancelled while the site did not answer."""
 
+    @abstractmethod
+    def forget(self, ids: Sequence[JobId]) -> None:
+        """Remove what these jobs left in the spool: logs and marks. What cannot be removed now goes with its age."""
+
+    @property
+    def problem(self) -> str:
+        """What the system said at the last poll instead of an answer; empty where it answered."""
+        return ""
+
     @property
     @abstractmethod
     def spool(self) -> str:

@@ -32,7 +32,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler_job import scheduler_job, workers_beside
 from vrecompute.batch.shape import job_name
 from vrecompute.batch.shared_answer import MOST_IDS, shared
-from vrecompute.batch.spool import Spool
+from vrecompute.batch.spool import Spool, marks
 from vrecompute.batch.submissions import Submissions
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.batch.worker_jobs import worker_job
@@ -138,6 +138,16 @@ class QueueDriver(QueueBackend):
     def owed(self) -> list[JobId]:
         """Jobs whose cancellation the site did not take; it is asked again with each later question."""
         return list(self._owed)
+
+    def forget(self, ids: Sequence[JobId]) -> None:
+        """See `QueueBackend`."""
+        attempts = {i: self._known.status(i).attempt for i in ids if self.is_id(i)}
+        self._files.forget([name for i, n in attempts.items() for name in (self.log(i), *marks(i, n))])
+
+    @property
+    def problem(self) -> str:
+        """See `QueueBackend`."""
+        return self.outage.problem
 
     def logs(self, job_id: JobId) -> str:
         """What the job wrote, from its file in the spool."""

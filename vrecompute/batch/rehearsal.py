@@ -46,6 +46,7 @@ def _submitted_for_a_look(backend: QueueBackend, planned: Planned) -> str:
     finally:
         with contextlib.suppress(Unavailable):
             backend.cancel(ids)
+            backend.forget(ids)
     if status.never or status.state is State.HELD:
         raise SubmitError(f"{backend.system} took the {planned.what} and would never start it: {status.reason}")
     return f"{backend.system} took it; it was cancelled after a look"

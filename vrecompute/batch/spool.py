@@ -25,7 +25,7 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import shell_word
 
-__all__ = ["OWNER", "Spool", "secrets_folder"]
+__all__ = ["OWNER", "Spool", "marks", "secrets_folder"]
 
 #: The file among the secrets of a job that says whose they are.
 OWNER = ".job"
@@ -63,6 +63,11 @@ def secrets_folder(job: Job) -> str:
             raise UsageError(f"{name!r} is not a name for a secret file: use letters, digits, '.', '_' and '-'")
         digest.update(name.encode() + b"\0" + sha256(content).digest())
     return f"secrets-{digest.hexdigest()[:24]}"
+
+
+def marks(job_id: JobId, attempt: int) -> list[str]:
+    """The marks that a job's attempts up to this one may have left."""
+    return [f"{job_id}.{number}.end" for number in range(attempt + 1)]
 
 
 class Spool:
@@ -156,6 +161,10 @@ class Spool:
         if strangers:
             with contextlib.suppress(Unavailable):
                 self.access.run(["sh", "-c", _DISOWN, "sh", self.path, ",".join(strangers)])
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove files that nothing will ask for any more."""
+        self._delete([f"{self.path}/{name}" for name in names])
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:

@@ -67,7 +67,9 @@ def _faults(site: Site, survey: Survey, each: Planned, queues_of: QueuesOf) -> I
 
 
 def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterator[tuple[_Fault, str]]:
-    option = f"options.{survey.queue_option}"
+    of_controllers = f"controller_{survey.queue_option}"
+    key = of_controllers if each.job.controller and site.options.get(of_controllers) else survey.queue_option
+    option = f"options.{key}"
     name = f"{survey.queue_option} {queue.name}" if survey.queue_option else queue.name
     if not queue.is_up:
         yield _Fault(f"{name} is down and starts no job", yaml_line(option)), ""
@@ -86,6 +88,13 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
     ]
     limits = [Limit(of, most, rule) for of, most, rule in given if most is not None]
     yield from _above(site, [*limits, *queue.limits], each)
+    most, largest = site.workers.max_memory, queue.largest_memory_bytes
+    if most is not None and largest is not None and most > largest and each.job.memory_bytes is not None:
+        advice = yaml_line("workers.max_memory", format_memory(largest))
+        yield (
+            _Fault(f"the largest node of {name} gives at most {format_memory(largest)}", advice),
+            f" would ask for up to {format_memory(most)} after one was ended for its memory",
+        )
 
 
 def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple[_Fault, str]]:

@@ -5,6 +5,9 @@
 Processes of the job hold a lock (flock) on it. The shell that made it deletes it when it ends, or gets SIGTERM. One
 whose shell was killed, or whose node died, is held by nothing: the user's next job on that node deletes it. The batch
 system is not asked. Where flock is absent, nothing is swept.
+
+Semaphores of the job's processes are named after the folder (`workers.daskworker`), and go with it: Python's own way
+of deleting them is a process that is killed with the job.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ export VRECOMPUTE_TMPDIR="${VRECOMPUTE_TMPDIR:-${TMPDIR:-/tmp}}"
 [ -w "$VRECOMPUTE_TMPDIR" ] || VRECOMPUTE_TMPDIR=/tmp
 node=$(uname -n) mine=$VRECOMPUTE_TMPDIR/vre-$UID-${node%%.*}
 for left in "$mine".*; do
-  [ ! -O "$left" ] || flock -n "$left" rm -rf -- "$left" 2> /dev/null
+  [ ! -O "$left" ] || flock -n "$left" rm -rf -- "$left" "/dev/shm/sem.${left##*/}"-* 2> /dev/null
 done
 own=
 until [ -d "$own" ]; do
@@ -40,7 +43,7 @@ done
 export TMPDIR="$own" DASK_TEMPORARY_DIRECTORY="$own"
 """.strip().splitlines()
 #: What a trap does about it, before and after it is made.
-DELETE = 'rm -rf -- ${own:+"$own"}'
+DELETE = 'rm -rf -- ${own:+"$own" "/dev/shm/sem.${own##*/}"-*}'
 # Told to end, it deletes at once: a step may be killed before its command has ended by itself.
 _TOLD = f"trap 'kill \"$!\"; {DELETE}' TERM"
 _ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', _TOLD, 'wait "$!"', 'wait "$!"']

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from vrecompute.errors import ClusterLost
+from vrecompute.execution.memory_deaths import MemoryDeaths
 from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import WaitingFor
 from vrecompute.execution.worker_control import WorkerControl
@@ -31,8 +32,9 @@ class Wait:
 class Patience:
     """Knows how long a run has had no worker, and how long no task of its has ended."""
 
-    def __init__(self, control: WorkerControl) -> None:
+    def __init__(self, control: WorkerControl, deaths: MemoryDeaths | None = None) -> None:
         self._control = control
+        self._deaths = deaths
         self._worker_seen = self._task_ended = time.monotonic()
 
     def look(self, pool: TaskPool, ended: Finished | None) -> Wait:
@@ -43,9 +45,13 @@ class Patience:
         now = time.monotonic()
         if ended is not None or len(pool) == 0:
             self._task_ended = now
+        if self._deaths is not None:
+            self._deaths.look(ended)
         if pool.threads():
             self._worker_seen = now
             quiet_s = now - self._task_ended
+            if self._deaths is not None and self._deaths.several:
+                return Wait("memory", str(self._deaths), quiet_s)
             held = self._control.held() if quiet_s > _SOON_S else ""
             if quiet_s < _QUIET_S and not held:
                 return Wait()
@@ -58,4 +64,7 @@ class Patience:
         if missing_s > self._control.patience_s:
             waited = duration_text(missing_s)
             raise ClusterLost(f"{reason}; none connected for {waited}. Finished chunks are kept and reused")
-        return Wait("workers", reason, missing_s) if missing_s > _SOON_S else Wait()
+        if missing_s > _SOON_S:
+            return Wait("workers", reason, missing_s)
+        dying = "" if self._deaths is None else str(self._deaths)
+        return Wait("memory", dying, now - self._task_ended) if dying else Wait()

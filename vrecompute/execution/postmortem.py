@@ -10,13 +10,14 @@ from vrecompute.execution.plan import Plan
 from vrecompute.wording import bytes_text
 from vrecompute.workers.worker_exit import WorkerExit
 
-__all__ = ["lost_chunk"]
+__all__ = ["FOR_MEMORY", "lost_chunk"]
 
-_FOR_MEMORY = "give workers more memory or use a smaller --chunk-bytes"
+#: What to do where workers die for memory.
+FOR_MEMORY = "give workers more memory or use a smaller --chunk-bytes"
 _FOR_TIME = "ask for a longer walltime or use a smaller --chunk-bytes"
 _FOR_LUCK = "run again later: what is finished is reused"
 _FOR_CODE = "run this chunk alone and find what ends the process: the analysis or a library that it calls"
-_FOR_EITHER = f"{_FOR_CODE}; if it takes much memory at once, {_FOR_MEMORY}"
+_FOR_EITHER = f"{_FOR_CODE}; if it takes much memory at once, {FOR_MEMORY}"
 
 
 def lost_chunk(
@@ -38,17 +39,17 @@ def lost_chunk(
     worker = getattr(error, "last_worker", None)
     known = deaths.get(str(getattr(worker, "name", "")))
     used, limit = peaks.get(getattr(worker, "address", ""), (0, 0))
-    oom, advice = known is not None and known.state is State.OOM, _FOR_MEMORY
+    oom, advice = known is not None and known.state is State.OOM, FOR_MEMORY
     if known is not None and known.blame == "infrastructure" and known.reason:
         how, advice = known.reason, _FOR_TIME if known.state is State.TIMEOUT else _FOR_LUCK
     elif word is not None and (word.explains or known is None):
         how, oom = str(word), word.for_memory
-        advice = _FOR_MEMORY if oom else _FOR_CODE if word.explains else _sought(word.peak_bytes, word.limit_bytes)
+        advice = FOR_MEMORY if oom else _FOR_CODE if word.explains else _sought(word.peak_bytes, word.limit_bytes)
     elif known is not None and known.reason:
         how = known.reason
     elif limit:
         advice = _sought(used, limit)
-        likely = "most likely memory" if advice is _FOR_MEMORY else "why is not known"
+        likely = "most likely memory" if advice is FOR_MEMORY else "why is not known"
         how = f"{likely}: its worker last reported {bytes_text(used)} of {bytes_text(limit)} in use"
     else:
         how, advice = "why is not known", _FOR_EITHER
@@ -59,4 +60,4 @@ def lost_chunk(
 
 def _sought(used: int, limit: int) -> str:
     """What to do about a process that was killed by it is not known what, which may have had memory to spare."""
-    return _FOR_MEMORY if limit and used > limit // 2 else _FOR_EITHER
+    return FOR_MEMORY if limit and used > limit // 2 else _FOR_EITHER

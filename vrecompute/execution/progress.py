@@ -7,8 +7,9 @@ from typing import Literal
 
 __all__ = ["SPOKEN", "Progress", "WaitingFor"]
 
-#: What keeps a run: workers that are being started, workers that do not come, tasks that do not end.
-WaitingFor = Literal["", "start", "workers", "tasks"]
+#: What keeps a run: workers that are being started, workers that do not come, tasks that do not end,
+#: workers that die for memory one after another, a job that its batch system has suspended.
+WaitingFor = Literal["", "start", "workers", "tasks", "memory", "job"]
 
 #: What a Runner tells of it in the store.
 SPOKEN = ("stage", "chunks_done", "chunks_total", "events", "events_expected", "waiting", "waiting_s", "waiting_for")

@@ -29,6 +29,7 @@ from vrecompute.execution.failure import failure_of, failures_of_chunks
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.memory_deaths import MemoryDeaths
 from vrecompute.execution.outcome import Outcome, Tally
 from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
@@ -117,7 +118,8 @@ class Runner:
         # of a live run the client has just said it
         self._lives_looked = -_LIVES_S if self.walltime.ends is not None else time.monotonic()
         self._lives_said: set[str] = set()
-        self._patience = Patience(self.control)
+        self.memory_deaths = MemoryDeaths(dask)
+        self._patience = Patience(self.control, self.memory_deaths)
 
     def cancel(self) -> None:
         """Stop soon: nothing more is submitted, what is durable stays."""

@@ -90,8 +90,13 @@ class RunnerWalltime:
         reason = f"this job opened {opened} of {wanted} sources within its walltime of {self._whole}; {_ADVICE}"
         self.late = Failure(dataset, "", "walltime", reason)
 
-    def not_reached(self, plan: Plan, flying: Sequence[tuple[Task, float, int]], schedule: Schedule) -> None:
-        """Time ran out at work: the task in flight for longest was not done; or else, the next was not begun."""
+    def not_reached(
+        self, plan: Plan, flying: Sequence[tuple[Task, float, int]], schedule: Schedule, dying: str = ""
+    ) -> None:
+        """Time ran out at work: the task in flight for longest was not done; or else, the next was not begun.
+
+        `dying` says of workers that died for memory all that time, if so: more time would not have helped.
+        """
         task, given_s, _ = max(flying, default=(None, 0.0, 0), key=lambda flight: flight[1])
         if task is not None:
             # opening files may have left it too little; a chunk that had its time is not helped by their being open
@@ -101,6 +106,10 @@ class RunnerWalltime:
             )
         elif (task := schedule.next(1, 0)) is not None:
             self.late = self.chunk(plan, task, "left no time to start this chunk")
+        if self.late is not None and dying:
+            self._opening_counts = False
+            reason = f"{dying}. The walltime of {self._whole} was over before any chunk was done"
+            self.late = replace(self.late, kind="memory", reason=reason)
 
     def not_finished(self, function: str, began_s: float) -> None:
         """Time ran out in `finish`, which began that many seconds ago."""

@@ -79,9 +79,10 @@ class Schedule:
     def next(self, threads: int, in_flight: int) -> Task | None:
         """The next task for a cluster of `threads`, or None where there is nothing to submit now.
 
-        A suspect runs only when nothing else does, so that its worker's death accuses no other task.
+        A suspect runs only when nothing else does, so that its worker's death accuses no other task. Where no task has
+        ended yet it runs next: what kills its worker may be true of all the others.
         """
-        if self._ranges:
+        if self._ranges and (self._durations or not self._suspects):
             first, last = self._ranges.popleft()
             size = self.size(threads)
             if last - first > size:

@@ -18,6 +18,7 @@ from vrecompute.execution.failure import failure_of
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.memory_deaths import MemoryDeaths
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.parts import PartNode, read_part
 from vrecompute.execution.pool import Finished, TaskPool
@@ -48,6 +49,7 @@ class _Runner(Protocol):
     manifest: Manifest
     tally: Tally
     walltime: RunnerWalltime
+    memory_deaths: MemoryDeaths
     control: WorkerControl
     doubled: bool
     log: RunLog
@@ -104,7 +106,7 @@ class WorkLoop:
             self._note_memory(pool)
             self._double_stragglers(pool, shared)
         if not runner.over and (runner.walltime.closing or runner.walltime.is_up):
-            runner.walltime.not_reached(self.plan, pool.flying(), self.schedule)
+            runner.walltime.not_reached(self.plan, pool.flying(), self.schedule, str(runner.memory_deaths))
         pool.cancel()
         runner.doubled |= bool(self._doubled)
 

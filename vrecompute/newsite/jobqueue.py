@@ -43,6 +43,12 @@ _DIRECTIVES = {
     "constraint": ("-C", "--constraint"), "licenses": ("-L", "--licenses"), "gres": ("--gres",),
     "reservation": ("--reservation",), "cluster": ("-M", "--clusters", "--cluster"),
 }  # fmt: skip
+#: Directives of Slurm that say what workers have, and the key for that.
+_OF_JOBS = {
+    "-t": "workers.walltime", "--time": "workers.walltime", "--mem": "workers.memory", "-c": "workers.threads",
+    "--cpus-per-task": "workers.threads", "-N": "workers.nodes", "--nodes": "workers.nodes",
+    "--gpus-per-node": "workers.gpus",
+}  # fmt: skip
 #: Commands of HTCondor's submit description with a key of their own here.
 _COMMANDS = {
     "accounting_group": "accounting_group", "accounting_group_user": "accounting_user", "requirements": "requirements",
@@ -237,7 +243,9 @@ class _Reading:
         key = next((key for key, names in _DIRECTIVES.items() if name in names), "")
         if name == "--exclusive" and not value:
             self.out.take("options.whole_node", True, origin)
-        elif key and value and not self.out.has(f"options.{key}"):
+        elif name in _OF_JOBS:
+            self.out.drop(f"{origin}: {text}", f"jobs ask for what their workers have; change {_OF_JOBS[name]}")
+        elif key and value:
             self.out.take(f"options.{key}", value, origin)
         else:
             self.out.take("options.directives.add", [text], origin)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vrecompute.batch.contract import Backend
+from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.sites.model import Environment
 from vrecompute.testing.suite import Suite
 
@@ -15,6 +16,10 @@ __all__ = ["ProbeContract"]
 # More than any node has.
 _TOO_MUCH = 1 << 50
 _NO_PYTHON = Environment(venv="/no such/venv")
+
+
+#: What the spool keeps whoever asks: the system's latest answer, and what drivers keep of a queue.
+_KEPT = ("polled-", "condor-")
 
 
 class ProbeContract(Suite):
@@ -30,6 +35,17 @@ class ProbeContract(Suite):
         assert found & {"worker job", "detached job", "limits"}, findings
         assert "queue" in found, findings
         assert all(f.advice for f in findings if not f.ok), findings
+
+    def test_a_probe_of_a_site_that_is_right_leaves_nothing_in_the_spool(
+        self, make_backend: Callable[..., Backend]
+    ) -> None:
+        """Neither the log of its job nor its mark: an administrator probes a site fifty times."""
+        queue = self.queue(make_backend())
+        before = self._left(queue)
+        findings = queue.probe(self.patience_s)
+        (canary,) = (f for f in findings if f.check == "queue")
+        assert canary.ok, canary
+        assert self._left(queue) == before
 
     def test_a_probe_ends_at_once_where_waiting_is_of_no_use(self, make_backend: Callable[..., Backend]) -> None:
         """A queue that starts nothing is a finding with the system's reason, long before the patience is over."""
@@ -52,3 +68,8 @@ class ProbeContract(Suite):
         (queue,) = (f for f in findings if f.check == "queue")
         assert not queue.ok
         assert queue.detail in told[-1], (queue, told)
+
+    def _left(self, backend: QueueBackend) -> set[str]:
+        """What jobs left in the spool."""
+        listed = backend.access.run(["ls", "--", backend.spool]).text.split()
+        return {name for name in listed if not name.startswith(_KEPT)}

@@ -5,15 +5,29 @@ python -m vrecompute.workers.daskworker ADDRESS [options of `dask worker`]      
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from pathlib import PurePosixPath
 
 import dask
 
-__all__ = ["main"]
+__all__ = ["main", "name_semaphores"]
+
+
+def name_semaphores() -> None:
+    """Name semaphores of this process and its children after `$TMPDIR` of its job, with which they are deleted.
+
+    A nanny has two queues for each of its workers, and Python gives their semaphores names that tell nothing.
+    """
+    folder = PurePosixPath(os.environ.get("TMPDIR", "")).name
+    if folder.startswith(f"vre-{os.getuid()}-"):
+        # no public way: what Python reads for each name, and children inherit
+        multiprocessing.current_process()._config["semprefix"] = f"/{folder}"  # type: ignore[attr-defined]
 
 
 def main() -> None:
     """Run a node's workers until they are asked to end."""
+    name_semaphores()
     dask.config.refresh(paths=[], env=dict(os.environ))
     from distributed.cli.dask_worker import main as dask_worker
 

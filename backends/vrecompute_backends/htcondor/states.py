@@ -17,6 +17,7 @@ import re
 from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
+from vrecompute.batch.post_mortem import SUSPENDED as STOPPED
 from vrecompute.batch.post_mortem import how_it_ended, near_limit
 from vrecompute.errors import OutOfTime
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
@@ -175,6 +176,8 @@ def _sentence(record: Record, status: JobStatus, unmatched: str) -> str:
         return f"job {job_id} {again}: {waits}"
     if record.to_retrieve:
         return f"job {job_id} has ended; what it made is still at the access point"
+    if record.number("JobStatus") == SUSPENDED:
+        return f"job {job_id} {STOPPED}"
     said = record.text("RemoveReason")
     by = _BY.search(said)
     who = f"user {by[1]}" if by else f"the pool ({said})" if said and "PeriodicRemove" not in said else ""

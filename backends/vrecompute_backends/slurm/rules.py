@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vrecompute.batch.queue_rules import queue_rules
@@ -10,10 +11,23 @@ from vrecompute.sites.rules import Diagnostic, at
 
 __all__ = ["slurm_rules"]
 
+#: Directives by what they ask for -> the key that asks for it, which limits, probes and plans of runs go by.
+_HAVE_KEYS = {
+    ("-t", "--time"): "workers.walltime",
+    ("--mem",): "workers.memory",
+    ("-c", "--cpus-per-task"): "workers.threads",
+    ("-N", "--nodes"): "workers.nodes",
+    ("--gpus-per-node",): "workers.gpus",
+    ("-p", "--partition"): "options.partition",
+    ("-A", "--account"): "options.account",
+    ("-q", "--qos"): "options.qos",
+}
+
 
 def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     """What any queue's site must hold, and how Slurm is asked. Pure."""
     yield from queue_rules(site)
+    yield from _hidden(site)
     prefer = site.options.get("prefer", "commands")
     if prefer == "rest" and not site.options.get("rest_url"):
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
@@ -41,3 +55,14 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
             "prefer: commands",
             advice=True,
         )
+
+
+def _hidden(site: Site) -> Iterator[Diagnostic]:
+    """Directives that say again what a key says: sbatch heeds the last, and everything else the key."""
+    directives = site.options.get("directives") or {}
+    for directive in directives.get("add", ()):
+        name = re.split("[ =]", directive, maxsplit=1)[0]
+        for names, key in _HAVE_KEYS.items():
+            if name in names and not set(names) & set(directives.get("drop", ())):
+                said = f"{directive} goes over {key}, by which limits are checked and runs are planned; write {key}"
+                yield Diagnostic(at("options.directives.add"), said, advice=True)

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
-from vrecompute.batch.post_mortem import how_it_ended, near_limit
+from vrecompute.batch.post_mortem import SUSPENDED, how_it_ended, near_limit
 from vrecompute_backends.slurm.reasons import held, never, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 
@@ -33,6 +33,8 @@ _MEANING = {
 #: Slurm's base states and flags. One that is not here is UNKNOWN: never success, never failure.
 STATES = {word: state for state, words in _MEANING.items() for word in words}
 
+#: Of a job that holds its nodes, and whose processes do nothing until it is resumed.
+_STOPPED = frozenset({"SUSPENDED", "STOPPED"})
 _KILL = 9
 _LAST_SIGNAL = 64
 _ELSEWHERE = "name the one to use as `options.cluster`, or cancel the job"
@@ -93,6 +95,8 @@ def _sentence(record: Record, status: JobStatus) -> str:
     if status.state in {State.QUEUED, State.HELD}:
         said = why_waiting(record.reason)
         return f"job {record.job_id} waits: {said}" if said else ""
+    if status.state is State.RUNNING and _STOPPED & set(re.split(r"[ ,]+", record.state)):
+        return f"job {record.job_id} {SUSPENDED}"
     if record.state.startswith("REVOKED"):
         return f"job {record.job_id} runs in another cluster of its federation; {_ELSEWHERE}"
     who = re.search(r"CANCELLED by (\d+)", record.state)

@@ -59,6 +59,7 @@ _COMPLAINTS = Complaints(
         r"generic resource|gres": "options.gres",
         r"time limit": "workers.walltime",
         r"node configuration|[Mm]emory specification|node count|more processors": "workers",
+        r"[Cc]luster '": "options.cluster",
     },
 )
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and

@@ -37,7 +37,7 @@ def told(**changes):
         ),
         ({}, State.RUNNING, ""),
         ({"JobStatus": 6}, State.RUNNING, ""),
-        ({"JobStatus": 7}, State.RUNNING, ""),
+        ({"JobStatus": 7}, State.RUNNING, "job 12.3 is suspended: its processes are stopped"),
         ({"JobStatus": 4, "ExitCode": 0, "ExitBySignal": False}, State.COMPLETED, ""),
         ({"JobStatus": 4, "ExitCode": 3, "ExitBySignal": False}, State.FAILED, "job 12.3 on e1 ended with exit code 3"),
         ({"JobStatus": 4, "ExitSignal": 11, "ExitBySignal": True}, State.FAILED, "signal 11"),

@@ -31,3 +31,12 @@ GIB = 1 << 30
 )
 def test_memory_is_blamed_where_it_was_the_reason(record, state):
     assert status_of(record).state is state
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "RUNNING SUSPENDED", "RUNNING,STOPPED"])
+def test_a_suspended_job_runs_and_says_why_nothing_goes_on(state):
+    status = status_of(Record("148", state, nodes="c1"))
+    assert status.state is State.RUNNING
+    assert status.stopped == status.reason
+    assert status.reason.startswith("job 148 is suspended: its processes are stopped until its batch system")
+    assert status_of(Record("148", "RUNNING", nodes="c1")).stopped == ""
