@@ -10,6 +10,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import WaitingFor
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.wording import duration_text
+from vrecompute.workers.paused_workers import PAUSED_ADVICE
 
 __all__ = ["Patience", "Wait"]
 
@@ -29,16 +30,16 @@ class Wait:
 
 
 class Patience:
-    """Knows how long a run has had no worker, and how long no task of its has ended."""
+    """Knows how long a run has had no worker, or none that takes tasks, and how long no task of its has ended."""
 
     def __init__(self, control: WorkerControl) -> None:
         self._control = control
-        self._worker_seen = self._task_ended = time.monotonic()
+        self._worker_seen = self._task_ended = self._open_seen = time.monotonic()
 
     def look(self, pool: TaskPool, ended: Finished | None) -> Wait:
         """What there is to wait for, where `ended` is the task that did just now, if any.
 
-        Raises ClusterLost where no worker came for longer than its site may take.
+        Raises ClusterLost where no worker came, or took a task, for longer than its site may take.
         """
         now = time.monotonic()
         if ended is not None or len(pool) == 0:
@@ -46,12 +47,16 @@ class Patience:
         if pool.threads():
             self._worker_seen = now
             quiet_s = now - self._task_ended
+            if quiet_s > _SOON_S and (paused := pool.paused()):
+                return self._of_paused(paused, now)
+            self._open_seen = now
             held = self._control.held() if quiet_s > _SOON_S else ""
             if quiet_s < _QUIET_S and not held:
                 return Wait()
             longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
             reason = f"{len(pool)} tasks are in progress, the oldest for {duration_text(longest_s)}; none has ended"
             return Wait("tasks", f"{reason}; {held}" if held else reason, quiet_s)
+        self._open_seen = now
         missing_s = now - self._worker_seen
         why = self._control.waiting()
         reason = f"no worker is connected{': ' + why if why else ''}"
@@ -59,3 +64,12 @@ class Patience:
             waited = duration_text(missing_s)
             raise ClusterLost(f"{reason}; none connected for {waited}. Finished chunks are kept and reused")
         return Wait("workers", reason, missing_s) if missing_s > _SOON_S else Wait()
+
+    def _of_paused(self, paused: str, now: float) -> Wait:
+        paused_s = now - self._open_seen
+        if paused_s > self._control.patience_s:
+            raise ClusterLost(
+                f"{paused}; none went on for {duration_text(paused_s)}. Finished chunks are kept and reused: "
+                f"{PAUSED_ADVICE}, and run again"
+            )
+        return Wait("workers", paused, paused_s) if paused_s > _SOON_S else Wait()

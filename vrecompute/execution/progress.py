@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["SPOKEN", "Progress", "WaitingFor"]
 
-#: What keeps a run: workers that are being started, workers that do not come, tasks that do not end.
+#: What keeps a run: workers that are being started, workers that do not come or are paused, tasks that do not end.
 WaitingFor = Literal["", "start", "workers", "tasks"]
 
 #: What a Runner tells of it in the store.
