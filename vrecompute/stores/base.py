@@ -39,7 +39,7 @@ class Store(Protocol):
     """Immutable named objects. Names are `/`-separated and relative; raises StoreError, StoreFull.
 
     One instance is shared by the threads of a process, which call it at the same time: what belongs to a thread, as
-    connections of some libraries do, is made for each. Names are told apart by case, and by all of their characters
+    connections of some libraries do, is made for each. Names differ by case, and by each of their characters
     (up to 255 bytes between two `/`); what names have in common before a `/` is no name of an object.
     """
 
