@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client as DaskClient
 from distributed import LocalCluster, default_client
@@ -19,6 +20,8 @@ from vrecompute import Client
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.stores.directory import DirStore
+from vrecompute.workers.dask_hooks import workers_of
+from vrecompute.workers.paused_workers import all_paused
 
 BLOCKED = """
 import sys
@@ -138,6 +141,17 @@ def workers_in(cluster, *folders, options=()):
 
 
 @pytest.fixture
+def full_workers():
+    """Two that are paused by what this process has in memory, as by a small memory_limit."""
+    local = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with (
+        dask.config.set({f"distributed.worker.memory.{k}": v for k, v in {"pause": 0.01, "spill": False}.items()}),
+        LocalCluster(processes=False, protocol="tcp://", memory_limit="1GB", **local) as made,
+    ):
+        yield made
+
+
+@pytest.fixture
 def no_workers():
     local = {"n_workers": 0, "dashboard_address": None, "host": "127.0.0.1", "protocol": "tcp://"}
     with LocalCluster(processes=False, **local) as made:
@@ -222,6 +236,20 @@ def test_a_file_system_that_hangs_holds_up_neither_worker_nor_run(no_workers, ev
     ):
         assert client.run(sums, events, chunk_bytes=3400).result(timeout_s=120).to_bytes() == expected
     assert "did not answer within" in caplog.text
+
+
+def test_workers_that_are_all_paused_are_said_and_end_the_run(full_workers, events, sums, tmp_path):
+    """Dask sends a worker nothing that has 80 % of its memory in use, which Python's libraries alone may take."""
+    with Client(dask=full_workers, store=tmp_path / "store") as client:
+        assert comes_true(lambda: all_paused(workers_of(client.dask)))
+        client._site_workers.patience_s = 6.0
+        run = client.run(sums, events, chunk_bytes=3400)
+        assert comes_true(lambda: "all 2 workers are paused by Dask" in str(run.progress()), pause_s=0.05)
+        assert run.progress().waiting_for == "workers"
+        paused = r"all 2 workers are paused by Dask, .* MB of 1.0 GB of memory used on worker tcp://.*give workers more"
+        with pytest.raises(Unavailable, match=paused):
+            run.result(timeout_s=120)
+    assert len(full_workers.scheduler.workers) == 2
 
 
 @pytest.mark.acceptance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,16 @@ class TestAccessStore(StoreContract):
     @pytest.fixture
     def make_store(self, tmp_path: Path):
         return lambda: AccessStore(LocalAccess(), str(tmp_path / "store"))
+
+    @pytest.fixture
+    def grow_old(self):
+        """By the clock of the machine that it is on."""
+
+        def grow(store, name):
+            long_ago = time.time() - 2 * 86_400
+            os.utime(Path(store.url, name), (long_ago, long_ago))
+
+        return grow
 
 
 class TestUnreliableStore(StoreContract):

@@ -19,12 +19,16 @@ class Pool:
 
     workers: int = 1
     tasks: list[tuple[str, float, int]] = field(default_factory=list)
+    asleep: str = ""
 
     def __len__(self):
         return len(self.tasks)
 
     def threads(self):
         return self.workers
+
+    def paused(self):
+        return self.asleep
 
     def flying(self):
         return self.tasks
@@ -74,3 +78,20 @@ def test_tasks_of_which_none_ends_are_said_and_time_left_is_not_guessed(clock):
     assert "2 tasks are in progress" in text
     assert "2 s left" not in text
     assert patience.look(pool, Finished("a", "done", None)) == Wait()
+
+
+def test_workers_that_are_all_paused_are_said_and_not_waited_for_for_ever(clock):
+    patience, pool = Patience(Queue()), Pool(tasks=[("a", 1.0, 1)], asleep="all 2 workers are paused")
+    assert patience.look(pool, None) == Wait()
+    for clock[0] in (2.0, 4.0):
+        patience.look(pool, None)
+    clock[0] = 60.0
+    wait = patience.look(pool, None)
+    assert (wait.kind, wait.reason) == ("workers", "all 2 workers are paused")
+    clock[0], pool.asleep = 900.0, ""
+    assert "none has ended" in patience.look(pool, None).reason
+    clock[0], pool.asleep = 1890.0, "all 2 workers are paused"
+    assert patience.look(pool, None).seconds == 990.0, "from when one was last seen that was not"
+    clock[0] = 1901.0
+    with pytest.raises(ClusterLost, match=r"all 2 workers are paused; none went on for 16 min.*kept and reused: give"):
+        patience.look(pool, None)

@@ -157,26 +157,35 @@ def test_a_worker_pauses_is_busy_and_goes():
         ):
             idle = dask_hooks.is_busy(worker)
             task = client.submit(_nap)
+            counts = {}
             while not dask_hooks.is_busy(worker) and not task.done():
                 await asyncio.sleep(0.01)
             busy = dask_hooks.is_busy(worker)
+            while not task.done() and not counts.get("executing"):
+                counts = (await worker.get_metrics())["task_counts"]
+                await asyncio.sleep(0.01)
             await task
             dask_hooks.pause(worker, "pinned")
             for _ in range(500):
                 if paused := next(iter(scheduler.workers.values())).status.name == "paused":
                     break
                 await asyncio.sleep(0.01)
+            told = next(iter((await client.scheduler.identity(n_workers=-1))["workers"].values()))
             holding = await dask_hooks.retired(worker, "pinned")
             task.release()
             while scheduler.tasks:
                 await asyncio.sleep(0.01)
             went = await dask_hooks.retired(worker, "pinned")
             await dask_hooks.unregister(worker, "pinned")
-            return idle, busy, paused, (holding, went), dict(scheduler.workers)
+            return idle, busy, (paused, counts, told), (holding, went), dict(scheduler.workers)
 
     idle, busy, paused, went, left = asyncio.run(life())
     assert (idle, busy) == (False, True), lacks("Worker.state of tasks", "is_busy")
+    paused, counts, told = paused
     assert paused, lacks("message 'worker-status-change'", "pause")
+    assert counts.get("executing") == 1, lacks("'executing' in 'task_counts' of a worker's metrics", "ask_states")
+    assert told["status"] == "paused", lacks("'status' of a worker in Scheduler.identity", "ask_states")
+    assert {"memory_limit", "metrics"} <= set(told), lacks("memory of a worker in Scheduler.identity", "ask_states")
     assert (went, left) == ((False, True), {}), lacks("retirement of a worker by its own word", "retired")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import socket
@@ -14,9 +15,10 @@ from distributed.comm.addressing import get_address_host_port
 
 from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
-from vrecompute.errors import Unavailable, UsageError
+from vrecompute.errors import Unavailable, UsageError, VrecomputeError
 from vrecompute.stores.base import Store
-from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, ask_workers, workers_of
+from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, ask_states, ask_workers, workers_of
+from vrecompute.workers.paused_workers import PAUSED_ADVICE, all_paused
 
 __all__ = ["GivenDask"]
 
@@ -57,6 +59,14 @@ class GivenDask(Cluster):
     def lost(self) -> str:
         """Whether its owner has closed the client that was given."""
         return "the distributed.Client given as Client(dask=...) was closed" if self._client.status == "closed" else ""
+
+    def refusal(self) -> VrecomputeError | None:
+        """That all its workers are paused: it has no others, and those that are there are its owner's."""
+        try:
+            paused = all_paused(ask_states(self._client).result(_ANSWER_S).get("workers", {}))
+        except (OSError, RuntimeError, concurrent.futures.CancelledError):  # its scheduler does not answer
+            return None
+        return Unavailable(f"{paused}; {PAUSED_ADVICE}. Finished chunks are kept and reused") if paused else None
 
     def reaches(self, store: Store, known: str) -> bool:
         """Whether all workers that are there reach the store; not while there is none. `known` is an object of it.

@@ -11,6 +11,7 @@ from vrecompute.execution.pool import Finished, TaskPool
 from vrecompute.execution.progress import WaitingFor
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.wording import duration_text
+from vrecompute.workers.paused_workers import PAUSED_ADVICE
 
 __all__ = ["Patience", "Wait"]
 
@@ -30,17 +31,17 @@ class Wait:
 
 
 class Patience:
-    """Knows how long a run has had no worker, and how long no task of its has ended."""
+    """Knows how long a run has had no worker, or none that takes tasks, and how long no task of its has ended."""
 
     def __init__(self, control: WorkerControl, deaths: MemoryDeaths | None = None) -> None:
         self._control = control
         self._deaths = deaths
-        self._worker_seen = self._task_ended = time.monotonic()
+        self._worker_seen = self._task_ended = self._open_seen = time.monotonic()
 
     def look(self, pool: TaskPool, ended: Finished | None) -> Wait:
         """What there is to wait for, where `ended` is the task that did just now, if any.
 
-        Raises ClusterLost where no worker came for longer than its site may take.
+        Raises ClusterLost where no worker came, or took a task, for longer than its site may take.
         """
         now = time.monotonic()
         if ended is not None or len(pool) == 0:
@@ -50,6 +51,9 @@ class Patience:
         if pool.threads():
             self._worker_seen = now
             quiet_s = now - self._task_ended
+            if quiet_s > _SOON_S and (paused := pool.paused()):
+                return self._of_paused(paused, now)
+            self._open_seen = now
             if self._deaths is not None and self._deaths.several:
                 return Wait("memory", str(self._deaths), quiet_s)
             held = self._control.held() if quiet_s > _SOON_S else ""
@@ -58,6 +62,7 @@ class Patience:
             longest_s = max((since_s for _, since_s, _ in pool.flying()), default=0.0)
             reason = f"{len(pool)} tasks are in progress, the oldest for {duration_text(longest_s)}; none has ended"
             return Wait("tasks", f"{reason}; {held}" if held else reason, quiet_s)
+        self._open_seen = now
         missing_s = now - self._worker_seen
         why = self._control.waiting()
         reason = f"no worker is connected{': ' + why if why else ''}"
@@ -68,3 +73,12 @@ class Patience:
             return Wait("workers", reason, missing_s)
         dying = "" if self._deaths is None else str(self._deaths)
         return Wait("memory", dying, now - self._task_ended) if dying else Wait()
+
+    def _of_paused(self, paused: str, now: float) -> Wait:
+        paused_s = now - self._open_seen
+        if paused_s > self._control.patience_s:
+            raise ClusterLost(
+                f"{paused}; none went on for {duration_text(paused_s)}. Finished chunks are kept and reused: "
+                f"{PAUSED_ADVICE}, and run again"
+            )
+        return Wait("workers", paused, paused_s) if paused_s > _SOON_S else Wait()

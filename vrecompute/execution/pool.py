@@ -7,7 +7,7 @@ import contextvars
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from vrecompute.remote.signed import Signed, with_signed
 from vrecompute.stores.handed import handing
 from vrecompute.workers import dask_hooks
 from vrecompute.workers.packed_call import packed as packed_call
+from vrecompute.workers.paused_workers import all_paused
 
 __all__ = ["Finished", "TaskPool"]
 
@@ -37,6 +38,8 @@ _DEATHS = 3
 _THREADS_S = 0.5
 # How long its answer is waited for; a scheduler that is gone is called for a minute.
 _ANSWER_S = 1.0
+# The same of whether workers are paused, which is asked only while no task ends.
+_STATES_S = 2.0
 # How long a scheduler may say nothing at all before it is taken for gone, and a worker before its result is.
 _SILENT_S, _RESULT_S = 120.0, 60.0
 # How often a result is asked for that is lost again and again.
@@ -83,6 +86,8 @@ class TaskPool:
         self._threads, self._counted = 0, -_THREADS_S
         self._asked_at = 0.0
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
+        self._paused, self._states_at = "", -_STATES_S
+        self._states_asked: concurrent.futures.Future[Mapping[str, Any]] | None = None
         self._common = self.share(hands.objects(common)) if hands is not None else None
         # after which the Runner decides
         dask_hooks.ask_scheduler(dask, dask_hooks.allow_failures, _DEATHS - 1, timeout_s=_SILENT_S)
@@ -178,6 +183,15 @@ class TaskPool:
         elif self._count_asked is not None and time.monotonic() - self._asked_at > _SILENT_S:
             raise TimeoutError(f"it has not answered for {_SILENT_S:.0f} s")
         return self._threads
+
+    def paused(self) -> str:
+        """That all workers are paused, in words, or were two seconds ago; empty while one takes or computes tasks."""
+        if self._states_asked is None and time.monotonic() - self._states_at >= _STATES_S:
+            self._states_asked = dask_hooks.ask_states(self.dask)
+        if self._states_asked is not None and concurrent.futures.wait([self._states_asked], _ANSWER_S).done:
+            told, self._states_asked = self._states_asked.result(), None
+            self._paused, self._states_at = all_paused(told.get("workers", {})), time.monotonic()
+        return self._paused
 
     def memory(self) -> dict[str, tuple[int, int]]:
         """(bytes in use, bytes allowed) of each worker as of its last heartbeat, by address."""

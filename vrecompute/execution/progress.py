@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["SPOKEN", "Progress", "WaitingFor"]
 
-#: What keeps a run: workers that are being started, workers that do not come, tasks that do not end,
+#: What keeps a run: workers that are being started, workers that do not come or are paused, tasks that do not end,
 #: workers that die for memory one after another, a job that its batch system has suspended.
 WaitingFor = Literal["", "start", "workers", "tasks", "memory", "job"]
 

@@ -36,7 +36,12 @@ class Entry(NamedTuple):
 
 
 class Store(Protocol):
-    """Immutable named objects. Names are `/`-separated and relative; raises StoreError, StoreFull."""
+    """Immutable named objects. Names are `/`-separated and relative; raises StoreError, StoreFull.
+
+    One instance is shared by the threads of a process, which call it at the same time: what belongs to a thread, as
+    connections of some libraries do, is made for each. Names differ by case, and by each of their characters
+    (up to 255 bytes between two `/`); what names have in common before a `/` is no name of an object.
+    """
 
     @property
     def url(self) -> str:

@@ -167,6 +167,8 @@ class DirStore:
         """What the file system says of the file."""
         try:
             status = self._path(name).lstat()
+            if stat.S_ISDIR(status.st_mode) and os.listdir(self._path(name)):
+                return None  # what lies in it has names; an empty folder in the place of an object is damage
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -15,7 +15,9 @@ __all__ = ["AccessStore"]
 # $1 is the path, $2 where to. What is no file is not read: a FIFO may have no writer.
 _SHA256 = '[ -f "$1" ] && sha256sum < "$1"'
 _ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -fT -- "$1" "$2"'
-_EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
+# A folder with anything in it is what names have in common; an empty one in the place of an object is damage.
+_FOLDER = '[ -d "$1" ] && [ ! -L "$1" ] && [ -n "$(ls -A -- "$1")" ]'
+_EXISTS = f'if {_FOLDER}; then exit 1; fi; [ -e "$1" ] || [ -L "$1" ]'
 _CHILDREN = '[ -e "$1" ] || exit 0; cd -- "$1" && ls'
 _OWNER = 'stat -c "%U %u" -- "$1" && id -u'
 _ENTRIES = (
@@ -25,7 +27,7 @@ _ENTRIES = (
 # A day is long for one that is used again; $2 is a time in seconds since 1970.
 _REFRESH = 'find "$1" -maxdepth 0 -mtime +0 -exec touch -c -- {} + 2> /dev/null; true'
 _RETIRE = '[ -e "$1" ] || [ -L "$1" ] || exit 0; find "$1" -maxdepth 0 ! -newermt "@$2" -delete -print'
-_STAT = '[ -e "$1" ] || [ -L "$1" ] || exit 0; stat -c "%s %Y" -- "$1"'
+_STAT = f'if {_FOLDER}; then exit 0; fi; [ -e "$1" ] || [ -L "$1" ] || exit 0; stat -c "%s %Y" -- "$1"'
 _SIZE = '[ ! -f "$1" ] || stat -L -c %s -- "$1"'
 
 

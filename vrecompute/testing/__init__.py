@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vrecompute.testing.backends import BackendContract
-from vrecompute.testing.stores import StoreContract, UnreliableStore
+from vrecompute.testing.stores import StoreContract
+from vrecompute.testing.unreliable import UnreliableStore
 
 __all__ = ["BackendContract", "StoreContract", "UnreliableStore"]

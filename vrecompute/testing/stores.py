@@ -1,4 +1,4 @@
-"""`StoreContract`: what every Store must do, as tests; `UnreliableStore`: a double that lags, fails and counts.
+"""`StoreContract`: what every Store must do, as tests.
 
     class TestMine(StoreContract):
         @pytest.fixture
@@ -6,7 +6,8 @@
             return lambda: MyStore(tmp_path)
 
 is all that a store's own test file needs. Two stores that `make_store` makes are the same store, as two
-processes see it. A store whose listings lag says by how much in `lag_s`.
+processes see it. A store whose listings lag says by how much in `lag_s`. One that tells the age of an object by
+another clock than this process' overrides the fixture `grow_old`.
 """
 
 from __future__ import annotations
@@ -14,24 +15,38 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, TypeVar
 
 import pytest
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AbsentObject, DamagedObject, StoreError, TransientStore
-from vrecompute.stores.base import Entry, Store
+from vrecompute.errors import AbsentObject, DamagedObject, StoreError
+from vrecompute.stores.base import Store
 from vrecompute.stores.objects import intact, read_content, read_document, write_content, write_document
 from vrecompute.stores.ownership import Owner
-from vrecompute.stores.requests import requested
 
-__all__ = ["StoreContract", "UnreliableStore"]
+__all__ = ["StoreContract"]
 
-_T = TypeVar("_T")
 _GOOD, _OTHER = b"good", b"other"
+# Services list a thousand names at a time.
+_MANY = 1100
+# Times of objects are told to the second by some.
+_TICK_S = 1.1
+_DAYS_S = 2 * 86_400.0
+# How often a reader looks while an object is replaced, at least.
+_LOOKS = 300
+#: What stores that take data for text, or for lines, would change.
+_EDGES = {
+    "nothing": b"",
+    "no-text": bytes(range(256)),
+    "end-of-line": b"line\n",
+    "ends-of-lines": b"a\r\nb\rc\n\n",
+    "null": b"a\0b\0",
+    "blanks": b" \t a \x1a ",
+    "large": b"8 MB\n\0\xff\r" * 1_000_000,
+}
 
 
 class StoreContract:
@@ -48,6 +63,16 @@ class StoreContract:
     def store(self, make_store: Callable[[], Store]) -> Store:
         """The store, as one process sees it."""
         return make_store()
+
+    @pytest.fixture
+    def grow_old(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Store, str], None]:
+        """A function after which an object of a store was written two days ago; here this process' clock is ahead."""
+
+        def grow(store: Store, name: str) -> None:
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() + _DAYS_S)
+
+        return grow
 
     def listed(self, look: Callable[[], object], wanted: object) -> None:
         """Assert that `look` gives what is wanted, at the latest when a listing may lag no more."""
@@ -87,26 +112,35 @@ class StoreContract:
         assert make_store().get("x/y") == b"%d" % winner * 50_000
 
     def test_an_object_appears_whole_or_not_at_all(self, store: Store, make_store: Callable[[], Store]) -> None:
-        """Also where it is replaced: a reader meets nothing, the old bytes or the new ones."""
-        sizes, over = set(), threading.Event()
+        """Also where it is replaced: a reader meets the old bytes or the new ones, and never nothing."""
+        store.replace("n/head", b"h" * 100_000)
+        sizes: dict[str, set[int]] = {"n/new": set(), "n/head": set()}
+        looks, over = [0], threading.Event()
 
         def look() -> None:
             reader = make_store()
             while not over.is_set():
-                for name in ("n/new", "n/head"):
+                for name, seen in sizes.items():
                     try:
-                        sizes.add(len(reader.get(name)))
+                        seen.add(len(reader.get(name)))
                     except AbsentObject:
-                        continue
+                        seen.add(-1)
+                looks[0] += 1
 
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        for number in range(20):
-            store.replace("n/head", b"h" * (100_000 + number % 2))
-        store.create("n/new", b"x" * 200_000)
-        over.set()
-        watcher.join()
-        assert sizes <= {0, 100_000, 100_001, 200_000}
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(look), pool.submit(look)]
+            try:
+                for number in range(1000):
+                    store.replace("n/head", b"h" * (100_000 + number % 2))
+                    if number > 20 and looks[0] > _LOOKS:
+                        break
+                store.create("n/new", b"x" * 200_000)
+            finally:
+                over.set()
+            for reader in readers:
+                reader.result()
+        assert sizes["n/new"] <= {-1, 200_000}
+        assert sizes["n/head"] <= {100_000, 100_001}, "-1: there was nothing for a moment"
 
     def test_what_is_replaced_is_there_whatever_was(self, store: Store, make_store: Callable[[], Store]) -> None:
         """Of a name that is free, taken, or was removed."""
@@ -146,14 +180,16 @@ class StoreContract:
         folder.mkdir()
         (folder / "in").write_bytes(data)
         assert store.put_file("files/x", folder / "in")
+        (folder / "other").write_bytes(_OTHER)
         assert not store.put_file("files/x", folder / "in")
+        assert not store.put_file("files/x", folder / "other"), "its name is taken, and what it holds stays"
         store.get_file("files/x", folder / "out", sha256=sha256_of(data))
         assert (folder / "out").read_bytes() == data == store.get("files/x")
         with pytest.raises(DamagedObject):
             store.get_file("files/x", folder / "wrong", sha256=sha256_of(_GOOD))
         with pytest.raises(AbsentObject):
             store.get_file("files/absent", folder / "wrong")
-        assert {path.name for path in folder.iterdir()} == {"in", "out"}
+        assert {path.name for path in folder.iterdir()} == {"in", "other", "out"}
 
     def test_listings_tell_names_children_sizes_and_times(self, store: Store) -> None:
         """Sorted, below the prefix and nothing beside it."""
@@ -169,6 +205,8 @@ class StoreContract:
         assert seen is not None
         assert (seen.name, seen.size) == ("l/a", 5)
         assert before - 5 < seen.written < time.time() + 5
+        told = {entry.name: entry.written for entry in store.entries("l")}
+        assert told["l/a"] == pytest.approx(seen.written, abs=1.5)
 
     def test_what_is_removed_is_gone(self, store: Store) -> None:
         """And its name is free again."""
@@ -193,6 +231,117 @@ class StoreContract:
         assert store.retire("x", time.time() + 3600)
         assert not store.exists("x")
 
+    def test_what_is_replaced_or_used_again_is_new(
+        self, store: Store, make_store: Callable[[], Store], grow_old: Callable[[Store, str], None]
+    ) -> None:
+        """Otherwise `store gc` removes what a run has begun to use. An object of today need not be refreshed."""
+        names = ("old/replaced", "old/refreshed")
+        for name in names:
+            store.create(name, _GOOD)
+            grow_old(store, name)
+        before = {name: _written(store, name) for name in names}
+        time.sleep(_TICK_S)
+        store.replace("old/replaced", _OTHER)
+        store.refresh("old/refreshed")
+        other = make_store()
+        for name in names:
+            assert _written(other, name) > before[name], f"{name}: its time is the one that it had before"
+            assert not other.retire(name, before[name] + 0.1)
+            assert other.exists(name)
+        assert other.get("old/refreshed") == _GOOD
+
+    def test_one_instance_serves_several_threads(self, store: Store) -> None:
+        """At once, and also threads that it was not made in: a Runner and its workers share one."""
+        store.create("threads/all", _GOOD)
+        barrier = threading.Barrier(8)
+
+        def use(number: int) -> list[bytes]:
+            barrier.wait(60)
+            found = []
+            for turn in range(5):
+                name = f"threads/{number}/{turn}"
+                assert store.create(name, b"%d" % number * 1000)
+                store.replace(f"threads/{number}-head", b"%d" % turn)
+                found += [store.get(name)[:1], store.get("threads/all")]
+                entry = store.stat(name)
+                assert entry is not None
+                assert entry.size == 1000
+            store.refresh("threads/all")
+            list(store.names("threads"))
+            store.delete(f"threads/{number}/0")
+            return found
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(use, range(8)))
+        assert found == [[b"%d" % number, _GOOD] * 5 for number in range(8)]
+        self.listed(lambda: len(list(store.names("threads"))), 1 + 8 * 5)
+
+    def test_a_listing_has_all_names(self, store: Store) -> None:
+        """More than a service gives in one answer."""
+        names = [f"sources/{sha256_of(b'%d' % number)}" for number in range(_MANY)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: store.create(names[number], b"%d" % number), range(_MANY)))
+        names.sort()
+        self.listed(lambda: list(store.names("sources")), names)
+        self.listed(lambda: [entry.name for entry in store.entries("sources")], names)
+        self.listed(lambda: [f"sources/{child}" for child in store.children("sources")], names)
+
+    def test_names_that_differ_are_of_two_objects(self, store: Store) -> None:
+        """By their last character, where they are long, and by upper and lower case."""
+        long = f"work/{'0' * 64}/parts/{'f' * 64}"
+        for one, two in ((f"{long}-1", f"{long}-2"), ("case/Events", "case/events"), ("case/A/x", "case/a/x")):
+            assert store.create(one, _GOOD)
+            assert store.create(two, _OTHER), f"{two} is another name than {one}"
+            assert (store.get(one), store.get(two)) == (_GOOD, _OTHER)
+        self.listed(lambda: list(store.names("work")), [f"{long}-1", f"{long}-2"])
+
+    @pytest.mark.parametrize("edge", list(_EDGES))
+    def test_any_bytes_come_back_as_they_were(self, store: Store, tmp_path: Path, edge: str) -> None:
+        """By each way in, and each way out."""
+        data = _EDGES[edge]
+        file, out = tmp_path / "file of the test", tmp_path / "out of the test"
+        file.write_bytes(data)
+        store.create("bytes/created", data)
+        store.replace("bytes/replaced", data)
+        store.put_file("bytes/put", file)
+        for name in ("bytes/created", "bytes/replaced", "bytes/put"):
+            assert store.get(name) == data
+            assert store.get(name, sha256=sha256_of(data)) == data
+            store.get_file(name, out)
+            assert out.read_bytes() == data
+            assert store.digest(name) == sha256_of(data)
+            entry = store.stat(name)
+            assert entry is not None
+            assert entry.size == len(data)
+
+    def test_what_another_process_removes_or_writes_is_seen(
+        self, store: Store, make_store: Callable[[], Store]
+    ) -> None:
+        """An object that was read before is asked for again."""
+        store.create("x", _GOOD)
+        assert store.get("x") == _GOOD
+        assert store.exists("x")
+        other = make_store()
+        other.delete("x")
+        with pytest.raises(AbsentObject):
+            store.get("x")
+        assert not store.exists("x")
+        assert store.stat("x") is None
+        assert other.create("x", _OTHER)
+        assert store.get("x") == _OTHER
+        other.replace("x", b"third")
+        assert (store.get("x"), store.digest("x")) == (b"third", sha256_of(b"third"))
+
+    def test_a_folder_is_no_object(self, store: Store) -> None:
+        """What names have in common before a `/` is no name that is taken."""
+        store.create("folder/inner/x", _GOOD)
+        for name in ("folder", "folder/inner"):
+            assert not store.exists(name)
+            assert store.stat(name) is None
+            assert store.digest(name) is None
+            with pytest.raises((AbsentObject, DamagedObject)):
+                store.get(name)
+
     @pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a//b", "a/../b", ".hidden", "a/.b", "a\0b"])
     def test_names_cannot_leave_the_store(self, store: Store, name: str) -> None:
         """Also for one that only asks."""
@@ -212,12 +361,17 @@ class StoreContract:
         assert read_content(make_store(), name) == _GOOD
         assert intact(store, name)
 
-    def test_its_url_opens_it_and_holds_no_secret(self, store: Store) -> None:
-        """Workers get the url and nothing else."""
+    def test_its_url_opens_it_and_holds_no_secret(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Workers get the url and nothing else, and have working directories of their own."""
         from vrecompute.stores.address import open_store
 
         store.create("x", _GOOD)
-        assert open_store(store.url).get("x") == _GOOD
+        url, elsewhere = store.url, tmp_path / "elsewhere of the test"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        assert open_store(url).get("x") == _GOOD
 
     def test_an_owner_is_this_user_or_not_known(self, store: Store) -> None:
         """Never another one."""
@@ -227,139 +381,7 @@ class StoreContract:
         assert store.owner("absent") == Owner()
 
 
-class UnreliableStore:
-    """Another store, of whose requests some fail in passing, before or after they did what they should.
-
-    `failing` is the fraction that fails, drawn from `seed`, and `losing` that of these which fail after. Listings miss
-    what this process made less than `lag_s` ago. `asked` counts requests by kind, with those that failed, which
-    `failed` counts alone. `url` is that of the store behind, unless one is given under which workers get the double.
-    """
-
-    _made: ClassVar[dict[tuple[str, str], float]] = {}
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        failing: float = 0.05,
-        losing: float = 0.5,
-        lag_s: float = 0.0,
-        seed: int = 0,
-        url: str = "",
-    ) -> None:
-        self.store = store
-        self.failing, self.losing, self.lag_s = failing, losing, lag_s
-        self.url = url or store.url
-        self.asked: Counter[str] = Counter()
-        self.failed = 0
-        self._random = random.Random(seed)
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"UnreliableStore({self.store!r})"
-
-    @requested
-    def create(self, name: str, data: bytes) -> bool:
-        """As the store behind; the answer may be lost."""
-        return self._ask("create", lambda: self.store.create(name, data), name)
-
-    @requested
-    def replace(self, name: str, data: bytes) -> None:
-        """As the store behind."""
-        self._ask("replace", lambda: self.store.replace(name, data), name)
-
-    @requested
-    def put_file(self, name: str, path: Path) -> bool:
-        """As the store behind; the answer may be lost."""
-        return self._ask("create", lambda: self.store.put_file(name, path), name)
-
-    @requested
-    def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
-        """As the store behind."""
-        return self._ask("get", lambda: self.store.get(name, sha256=sha256, most_bytes=most_bytes))
-
-    @requested
-    def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
-        """As the store behind."""
-        self._ask("get", lambda: self.store.get_file(name, path, sha256=sha256))
-
-    @requested
-    def stat(self, name: str) -> Entry | None:
-        """As the store behind."""
-        return self._ask("stat", lambda: self.store.stat(name))
-
-    @requested
-    def digest(self, name: str) -> str | None:
-        """As the store behind."""
-        return self._ask("digest", lambda: self.store.digest(name))
-
-    @requested
-    def set_aside(self, name: str) -> str:
-        """As the store behind."""
-        return self._ask("set_aside", lambda: self.store.set_aside(name))
-
-    @requested
-    def exists(self, name: str) -> bool:
-        """As the store behind."""
-        return self._ask("stat", lambda: self.store.exists(name))
-
-    @requested
-    def names(self, prefix: str) -> Iterator[str]:
-        """As the store behind, without what is too new."""
-        yield from self._ask("list", lambda: [n for n in self.store.names(prefix) if self._shown(n)])
-
-    @requested
-    def children(self, prefix: str) -> list[str]:
-        """As the store behind, without what is too new."""
-
-        def look() -> list[str]:
-            shown = {n.removeprefix(f"{prefix}/").partition("/")[0] for n in self.store.names(prefix) if self._shown(n)}
-            return sorted(shown)
-
-        return self._ask("list", look if self.lag_s else lambda: self.store.children(prefix))
-
-    @requested
-    def entries(self, prefix: str) -> Iterator[Entry]:
-        """As the store behind, without what is too new."""
-        yield from self._ask("list", lambda: [e for e in self.store.entries(prefix) if self._shown(e.name)])
-
-    @requested
-    def delete(self, name: str) -> None:
-        """As the store behind."""
-        self._ask("delete", lambda: self.store.delete(name))
-
-    @requested
-    def refresh(self, name: str) -> None:
-        """As the store behind."""
-        self._ask("refresh", lambda: self.store.refresh(name))
-
-    @requested
-    def retire(self, name: str, before: float) -> bool:
-        """As the store behind; the answer may be lost."""
-        return self._ask("delete", lambda: self.store.retire(name, before))
-
-    @requested
-    def owner(self, name: str) -> Owner:
-        """As the store behind."""
-        return self._ask("stat", lambda: self.store.owner(name))
-
-    def local_path(self, name: str) -> Path | None:
-        """None: objects are read by requests."""
-        return None
-
-    def _ask(self, kind: str, request: Callable[[], _T], made: str = "") -> _T:
-        with self._lock:
-            self.asked[kind] += 1
-            fails, answer_lost = self._random.random() < self.failing, self._random.random() < self.losing
-            self.failed += fails
-        if fails and not answer_lost:
-            raise TransientStore(f"{self.url}: {kind} failed in passing")
-        if made:
-            self._made.setdefault((self.url, made), time.monotonic())
-        answer = request()
-        if fails:
-            raise TransientStore(f"{self.url}: the answer to {kind} was lost")
-        return answer
-
-    def _shown(self, name: str) -> bool:
-        return time.monotonic() - self._made.get((self.url, name), 0.0) >= self.lag_s
+def _written(store: Store, name: str) -> float:
+    entry = store.stat(name)
+    assert entry is not None, f"{name} is there"
+    return entry.written

@@ -26,6 +26,7 @@ __all__ = [
     "allowed_failures",
     "ask_cores",
     "ask_scheduler",
+    "ask_states",
     "ask_workers",
     "ended_for_memory",
     "is_busy",
@@ -56,6 +57,13 @@ def ask_scheduler(dask: DaskClient, function: Callable[..., Any], *arguments: An
 def ask_cores(dask: DaskClient) -> concurrent.futures.Future[dict[str, int]]:
     """Threads of each worker, once the scheduler has answered: nothing waits for that here."""
     return asyncio.run_coroutine_threadsafe(dask.scheduler.ncores(), dask.loop.asyncio_loop)
+
+
+def ask_states(dask: DaskClient) -> concurrent.futures.Future[Mapping[str, Any]]:
+    """As `ask_cores`; what the scheduler says of itself, and of each worker by address in `workers`; OSError."""
+    if dask.scheduler is None or dask.status != "running":
+        raise OSError("the client is closed")
+    return asyncio.run_coroutine_threadsafe(dask.scheduler.identity(n_workers=-1), dask.loop.asyncio_loop)
 
 
 def workers_of(dask: DaskClient) -> Mapping[str, Mapping[str, Any]]:
