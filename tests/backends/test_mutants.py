@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.backends.accounted_driver import Accounted
 from tests.backends.noded_driver import Noded
 from tests.backends.readme_driver import driver, suite
 from vrecompute.batch.capabilities import Capabilities
@@ -319,6 +320,60 @@ class PromisesMore(Right):
         return job.walltime_s + 55
 
 
+def asks_without(*names):
+    """A driver whose directives lack some."""
+
+    def header(self, job, shape):
+        return without(f"^#QQ ({'|'.join(names)})=")("\n".join(Right.header(self, job, shape))).splitlines()
+
+    return type(f"AsksNo{''.join(names).title()}", (Right,), {"header": header})
+
+
+class AsksForOneNode(Right):
+    def header(self, job, shape):
+        return super().header(job, replace(shape, nodes=1))
+
+
+class AsksNamesRaw(Right):
+    def header(self, job, shape):
+        return [f"#QQ name={job.name}", *(line for line in super().header(job, shape) if " name=" not in line)]
+
+
+class EndsWholeArrays(Right):
+    def end(self, ids):
+        super().end([job_id.partition("_")[0] for job_id in ids])
+
+
+class EndsLongerIds(Right):
+    """As a command does that takes patterns."""
+
+    def end(self, ids):
+        super().end([line[1] for line in self._lines("list") if line[1].startswith(tuple(ids))])
+
+
+class HearsNoFailure(Right):
+    """Takes what commands print, and does not look how they ended."""
+
+    def _lines(self, *words):
+        done = self.access.run(["qq", *words])
+        return [found for line in done.text.splitlines() if (found := driver.LINE.fullmatch(line))]
+
+
+class CancelsUnheard(Right):
+    def end(self, ids):
+        self.access.run(["qq", "cancel", *ids])
+
+
+class SilentRecordIsGone(Accounted):
+    def gone(self, missing, *, queue, record):
+        return missing if queue else frozenset()
+
+
+class SilentQueueIsGone(Accounted):
+    def gone(self, missing, *, queue, record):
+        return missing if record else frozenset()
+
+
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
     "test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back": [
@@ -355,6 +410,32 @@ MUTANTS = {
         EndsOnlyFirst,
         statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
         statuses("CancelsUnsaid", lambda i, s: replace(s, reason="") if s.state is State.CANCELLED else s),
+    ],
+    "test_a_cancel_of_one_job_leaves_its_neighbours": [
+        EndsWholeArrays,
+        EndsLongerIds,
+    ],
+    "test_the_system_is_asked_for_what_the_job_asks_for": [
+        asks_without("cores"),
+        asks_without("memory"),
+        asks_without("seconds"),
+    ],
+    "test_a_job_of_several_nodes_is_one_or_is_denied": [
+        AsksForOneNode,
+        type("NoStep", (Right,), {"step": lambda self, nodes, cores: []}),
+    ],
+    "test_a_name_is_a_word_of_the_directives_whatever_is_in_it": [
+        AsksNamesRaw,
+    ],
+    "test_a_list_that_failed_is_not_an_empty_one": [
+        HearsNoFailure,
+    ],
+    "test_a_cancel_that_failed_is_not_one_that_was_done": [
+        CancelsUnheard,
+    ],
+    "test_a_question_of_several_that_failed_makes_no_job_gone": [
+        SilentRecordIsGone,
+        SilentQueueIsGone,
     ],
     "test_many_jobs_are_told_apart": [
         OneCopyOfSecrets,

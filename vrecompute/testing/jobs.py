@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ sys.exit(0 if attempt else 75)
 _LATER_S = 8.0
 # How far clocks of a site may be apart.
 _SKEW_S = 5.0
+# How long after the end of a job its neighbours are looked at, and how many jobs are submitted for an id of two digits.
+_NEIGHBOURS_S, _MOST_IDS = 3.0, 12
 
 
 class JobContract(Suite):
@@ -130,6 +133,36 @@ class JobContract(Suite):
         assert {(s.state, s.blame) for s in seen.values()} == {(State.CANCELLED, "infrastructure")}
         assert all(s.reason for s in seen.values())
         backend.cancel(ids)
+
+    def test_a_cancel_of_one_job_leaves_its_neighbours(self, backend: Backend) -> None:
+        """Copies that came with it, and jobs whose id only begins as its does."""
+        ended, *others = ids = backend.submit_many(self.job("sleep", "300"), 3)
+        self.until(backend, ids, lambda s: s.state is State.RUNNING)
+        backend.cancel([ended])
+        self.until(backend, [ended], lambda s: s.state is State.CANCELLED)
+        time.sleep(_NEIGHBOURS_S)
+        seen = backend.poll(others)
+        assert not [s for s in seen.values() if s.state.terminal], f"{ended} alone was to be cancelled: {seen}"
+        backend.cancel(others)
+        if not isinstance(backend, QueueBackend):
+            return
+        for _ in range(_MOST_IDS):  # of a system that has had few jobs, ids have one digit
+            job_id = backend.submit(self.job("sleep", "300"))
+            over = [i for i in _shorter(job_id) if backend.is_id(i) and not self._may_go_on(backend, i)]
+            if over:
+                self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
+                backend.end(over)
+                time.sleep(_NEIGHBOURS_S)
+                seen = backend.poll([job_id])
+                assert not seen[job_id].state.terminal, f"{over} were to be ended: {seen}"
+            backend.cancel([job_id])
+            if over:
+                return
+
+    def _may_go_on(self, backend: Backend, job_id: JobId) -> bool:
+        """Whether it may be a job of this user that has not ended."""
+        state = backend.poll([job_id])[job_id].state
+        return not state.terminal and state is not State.UNKNOWN
 
     def test_an_end_stays_what_it_is(self, backend: Backend) -> None:
         """Whatever is polled later: a run has acted on it."""
@@ -252,3 +285,9 @@ class JobContract(Suite):
         assert all(f.detail and (f.ok or f.advice) for f in findings), findings
         if isinstance(backend, QueueBackend):
             assert {"queue": True}.items() <= {f.check: f.ok for f in findings}.items(), findings
+
+
+def _shorter(job_id: JobId) -> list[JobId]:
+    """The ids that lack the last digit of one of its numbers."""
+    numbers = (found for found in re.finditer(r"[0-9]{2,}", job_id))
+    return [JobId(job_id[: found.end() - 1] + job_id[found.end() :]) for found in numbers]
