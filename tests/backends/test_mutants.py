@@ -315,6 +315,15 @@ class AsksForHalf(Right):
         return super().header(replace(job, walltime_s=max(1, job.walltime_s // 2)), shape)
 
 
+class RoundsDown(Right):
+    """As of a system that counts in minutes, and is asked for the whole ones alone."""
+
+    walltime_s = 80
+
+    def header(self, job, shape):
+        return super().header(replace(job, walltime_s=max(1, job.walltime_s // 60) * 60), shape)
+
+
 class PromisesMore(Right):
     def granted_s(self, job):
         return job.walltime_s + 55
@@ -393,6 +402,14 @@ MUTANTS = {
         scripts("AlwaysWell", lambda text: text.replace('if [ "$code" -lt', 'code=0; if [ "$code" -lt')),
         statuses("NoReason", lambda i, s: replace(s, reason="")),
     ],
+    "test_a_job_that_is_killed_is_failed": [
+        scripts("KillsWell", lambda text: text.replace('exit "$code"', "exit 0")),
+        statuses("KilledIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == 137 else s),
+    ],
+    "test_a_job_that_uses_too_much_memory_is_oom": [
+        statuses("MemoryIsCode", renamed(State.OOM, State.FAILED)),
+        type("AsksForTooMuch", (asks_without("memory"),), {}),
+    ],
     "test_arguments_and_environment_arrive_and_are_not_executed": [
         Unquoted,
     ],
@@ -458,6 +475,7 @@ MUTANTS = {
     "test_walltime_is_a_state_of_its_own": [
         AsksForHalf,
         PromisesMore,
+        RoundsDown,
         statuses("NoWalltime", renamed(State.TIMEOUT, State.FAILED)),
     ],
     "test_each_copy_keeps_its_secrets_until_it_ends": [
@@ -496,6 +514,7 @@ MUTANTS = {
     "test_a_probe_finds_facts_and_says_what_to_write_about_bad_ones": [
         NoCanary,
         Speechless,
+        type("GreetsNobody", (Right,), {"greet": lambda self: ""}),
     ],
     "test_a_probe_tells_all_that_keeps_a_run_from_starting": [
         AgreesToAll,
@@ -596,7 +615,7 @@ CASES = [(mutant, name) for name, mutants in MUTANTS.items() for mutant in mutan
 @pytest.mark.parametrize(("mutant", "name"), CASES, ids=[mutant.__name__ for mutant, _ in CASES])
 def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):
     suited = suite.TestMyDriver()
-    suited.patience_s = 8
+    suited.patience_s, suited.walltime_s = 8, getattr(mutant, "walltime_s", 20)
 
     def make_backend(**changes):
         return mutant(replace(qq_site, **changes))

@@ -36,6 +36,8 @@ class OneByOne(driver.MyBackend):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 class TestWithoutArrays(suite.TestMyDriver):
+    walltime_s = 20  # it is counted as in TestQQ
+
     @pytest.fixture
     def make_backend(self, qq_site):
         return lambda **changes: OneByOne(replace(qq_site, **changes))

@@ -41,6 +41,8 @@ def clusters(lab, machine, driver, site, scheduler_runs):  # noqa: F811 -- no fi
 
 
 class TestLocal(BackendContract):
+    walltime_s = 20  # this machine counts seconds
+
     @pytest.fixture
     def make_backend(self, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -14,9 +14,9 @@
         def waits_long(self):
             return {"options": {"queue": "full"}}
 
-and, where the system has such limits, `limited` of `suite.Suite`, or `imaged` where it starts images itself, is all
-that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that reason, and so is what
-only a queue has for a driver of none.
+and of `suite.Suite`, where the system has such limits, `limited` and `over_memory`, `imaged` where it starts images
+itself, and `too_large` where it takes jobs of any memory, is all that a driver's own test file needs. What the
+driver's `Capabilities` deny is skipped with that reason, and so is what only a queue has for a driver of none.
 """
 
 from __future__ import annotations
