@@ -299,6 +299,21 @@ class CountsNoAttempts(Right):
         return replace(answer, records=first)
 
 
+class CountsBackwards(Right):
+    """A job that waits is of the attempt before the one that ran."""
+
+    def ask_about(self, ids):
+        answer = super().ask_about(ids)
+        attempt = {State.RUNNING: 1, State.HELD: 0, State.QUEUED: 0}
+        return replace(
+            answer,
+            records={
+                i: replace(seen, status=replace(seen.status, attempt=attempt.get(seen.status.state, 1)))
+                for i, seen in answer.records.items()
+            },
+        )
+
+
 class FindsAll(Right):
     def ages(self, name):
         return {line[1].partition("_")[0]: float(line[5]) for line in self._lines("list")}
@@ -538,6 +553,7 @@ MUTANTS = {
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
         statuses("NoHolds", renamed(State.HELD, State.QUEUED)),
         statuses("NoCodes", lambda i, s: replace(s, reason_code="")),
+        CountsBackwards,
         statuses("Hopeless", lambda i, s: replace(s, never=s.state is State.HELD)),
     ],
     "test_a_job_that_can_never_start_says_so": [

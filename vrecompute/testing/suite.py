@@ -72,7 +72,10 @@ class Suite:
         """What the driver itself says of jobs, and their logs; a smaller attempt than before is not believed of it."""
         told = ""
         with contextlib.suppress(Unavailable):
-            told += f"; `ask_about` says {backend.ask_about(ids)}" if isinstance(backend, QueueBackend) else ""
+            if isinstance(backend, QueueBackend):
+                told += (
+                    f"; `ask_about` says {backend.ask_about(ids)} (of an attempt before the latest, none is believed)"
+                )
             told += "".join(f"; log of job {job_id}: {backend.logs(job_id)[-_LOG:]!r}" for job_id in ids)
         return told
 
