@@ -419,6 +419,7 @@ MUTANTS = {
     ],
     "test_a_job_that_is_killed_is_failed": [
         scripts("KillsWell", lambda text: text.replace('exit "$code"', "exit 0")),
+        statuses("SignalIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == -9 else s),
         statuses("KilledIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == 137 else s),
     ],
     "test_a_job_that_uses_too_much_memory_is_oom": [

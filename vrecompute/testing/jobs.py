@@ -89,12 +89,18 @@ class JobContract(Suite):
         assert "3" in status.reason, told
 
     def test_a_job_that_is_killed_is_failed(self, backend: Backend) -> None:
-        """What a signal ends leaves no mark in the spool: the batch system alone tells of it, by code or by signal."""
-        job_id, status = self.end(backend, self.python("import os; os.kill(os.getpid(), 9)"))
-        said = backend.logs(job_id)
-        assert status.state is State.FAILED, (status, said)
-        assert status.exit_code != 0, (status, said)
-        assert job_id in status.reason or not isinstance(backend, QueueBackend), (status, said)
+        """What a signal ends leaves no mark in the spool: the batch system alone tells of it, by code or by signal.
+
+        One kills the command, whose script ends with 137; another one the script too.
+        """
+        its_own = ["os.getpid()", *(["os.getppid()"] if isinstance(backend, QueueBackend) else [])]
+        for killed in (its_own[:1], its_own[::-1]):
+            kills = "import os; " + "; ".join(f"os.kill({process}, 9)" for process in killed)
+            job_id, status = self.end(backend, self.python(kills))
+            said = backend.logs(job_id)
+            assert status.state is State.FAILED, (status, said)
+            assert status.exit_code != 0, (status, said)
+            assert job_id in status.reason or not isinstance(backend, QueueBackend), (status, said)
 
     def test_a_job_that_uses_too_much_memory_is_oom(self, make_backend: Callable[..., Backend]) -> None:
         """It is charged to memory, and the chunk that it worked on is not bad."""
