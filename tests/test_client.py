@@ -13,10 +13,10 @@ import uproot
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.datasets.dataset import Dataset, Sample, Source
-from vrecompute.errors import ParameterError, UsageError
+from vrecompute.errors import OverBudget, ParameterError, UsageError
 from vrecompute.execution.plan import Plan
 from vrecompute.reports.report import schema, summary_text
-from vrecompute.sites.model import Site, SiteAccess, Ssh
+from vrecompute.sites.model import Environment, Limits, Site, SiteAccess, Ssh
 
 
 def test_threads_give_way_to_memory_and_chunks_do_not(tmp_path, caplog):
@@ -78,6 +78,17 @@ def test_a_resource_that_is_no_regular_file_is_refused_at_once(tmp_path):
             client.explain(str(tmp_path / "sums.py"), str(file))
         with pytest.raises(UsageError, match="/dev/zero: cannot be read: not a regular file"):
             client.explain(str(tmp_path / "plain.py"), listed)
+
+
+def test_what_the_core_hours_of_a_site_refuse_is_refused_by_explain_as_by_run(tmp_path):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    file = write_events(tmp_path / "e.root")
+    poor = Site(name="poor", backend="slurm", environment=Environment(venv="/v"), limits=Limits(core_hours=0.01))
+    with Client(poor, store=tmp_path / "store") as client:
+        for start in (client.run, client.explain):
+            with pytest.raises(OverBudget, match=r"the smallest cluster may use .*limits\.core_hours"):
+                start(str(tmp_path / "sums.py"), str(file))
+        assert not client.runs()
 
 
 def test_a_store_that_is_no_folder_is_refused_by_its_scheme_also_where_the_site_is_elsewhere():

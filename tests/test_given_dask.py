@@ -105,6 +105,13 @@ def test_a_closed_client_is_refused(cluster, tmp_path):
         _ = client.dask
 
 
+def test_a_closed_cluster_is_refused(tmp_path):
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as closed:
+        pass
+    with pytest.raises(UsageError, match="the LocalCluster is closed; give an open one"):
+        _ = Client(dask=closed, store=tmp_path).dask
+
+
 @pytest.mark.parametrize("beside", [{"site": "local"}, {"workers": 2}, {"threads": 2}, {"dashboard": True}])
 def test_the_workers_are_as_their_owner_made_them(beside):
     with pytest.raises(UsageError, match=rf"Client\(dask=..., {next(iter(beside))}=...\)"):

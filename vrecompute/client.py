@@ -275,6 +275,7 @@ class Client(StoredRuns):
 
         Behind ssh the login node is asked which files there are, and whether they are those that a run has opened.
         Its job scripts are those of `run`, or with `detach` that of `submit` with this `walltime_s` and `shares`.
+        Raises UsageError or OverBudget where the site's file refuses such a run, as that run would.
         """
         given = Settings.of(
             on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files
@@ -285,7 +286,7 @@ class Client(StoredRuns):
             detached = self._detached(manifest, made, shares)
             manifest, script = detached.manifest, detached.script(self._wanted.workers, walltime_s)
         else:
-            self.backend.capabilities.require("clusters", self.site.name)
+            self._site_workers.check()
             self._site_workers.bring(job_secrets(self.site, self.store, manifest.dataset, read=False))
             script = self.backend.describe(SiteLimits(self.site).workers(self._wanted.workers))
         return self._explained(manifest, made, script, self._site_workers.job_s(walltime_s, detached=detach))

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.backends.accounted_driver import Accounted
 from tests.backends.noded_driver import Noded
 from tests.backends.readme_driver import driver, suite
 from vrecompute.batch.capabilities import Capabilities
@@ -298,6 +299,21 @@ class CountsNoAttempts(Right):
         return replace(answer, records=first)
 
 
+class CountsBackwards(Right):
+    """A job that waits is of the attempt before the one that ran."""
+
+    def ask_about(self, ids):
+        answer = super().ask_about(ids)
+        attempt = {State.RUNNING: 1, State.HELD: 0, State.QUEUED: 0}
+        return replace(
+            answer,
+            records={
+                i: replace(seen, status=replace(seen.status, attempt=attempt.get(seen.status.state, 1)))
+                for i, seen in answer.records.items()
+            },
+        )
+
+
 class FindsAll(Right):
     def ages(self, name):
         return {line[1].partition("_")[0]: float(line[5]) for line in self._lines("list")}
@@ -314,9 +330,72 @@ class AsksForHalf(Right):
         return super().header(replace(job, walltime_s=max(1, job.walltime_s // 2)), shape)
 
 
+class RoundsDown(Right):
+    """As of a system that counts in minutes, and is asked for the whole ones alone."""
+
+    walltime_s = 80
+
+    def header(self, job, shape):
+        return super().header(replace(job, walltime_s=max(1, job.walltime_s // 60) * 60), shape)
+
+
 class PromisesMore(Right):
     def granted_s(self, job):
         return job.walltime_s + 55
+
+
+def asks_without(*names):
+    """A driver whose directives lack some."""
+
+    def header(self, job, shape):
+        return without(f"^#QQ ({'|'.join(names)})=")("\n".join(Right.header(self, job, shape))).splitlines()
+
+    return type(f"AsksNo{''.join(names).title()}", (Right,), {"header": header})
+
+
+class AsksForOneNode(Right):
+    def header(self, job, shape):
+        return super().header(job, replace(shape, nodes=1))
+
+
+class AsksNamesRaw(Right):
+    def header(self, job, shape):
+        return [f"#QQ name={job.name}", *(line for line in super().header(job, shape) if " name=" not in line)]
+
+
+class EndsWholeArrays(Right):
+    def end(self, ids):
+        super().end([job_id.partition("_")[0] for job_id in ids])
+
+
+class EndsLongerIds(Right):
+    """As a command does that takes patterns."""
+
+    def end(self, ids):
+        super().end([line[1] for line in self._lines("list") if line[1].startswith(tuple(ids))])
+
+
+class HearsNoFailure(Right):
+    """Takes what commands print, and does not look how they ended."""
+
+    def _lines(self, *words):
+        done = self.access.run(["qq", *words])
+        return [found for line in done.text.splitlines() if (found := driver.LINE.fullmatch(line))]
+
+
+class CancelsUnheard(Right):
+    def end(self, ids):
+        self.access.run(["qq", "cancel", *ids])
+
+
+class SilentRecordIsGone(Accounted):
+    def gone(self, missing, *, queue, record):
+        return missing if queue else frozenset()
+
+
+class SilentQueueIsGone(Accounted):
+    def gone(self, missing, *, queue, record):
+        return missing if record else frozenset()
 
 
 #: Test of the suite -> drivers that fail it.
@@ -338,6 +417,15 @@ MUTANTS = {
         scripts("AlwaysWell", lambda text: text.replace('if [ "$code" -lt', 'code=0; if [ "$code" -lt')),
         statuses("NoReason", lambda i, s: replace(s, reason="")),
     ],
+    "test_a_job_that_is_killed_is_failed": [
+        scripts("KillsWell", lambda text: text.replace('exit "$code"', "exit 0")),
+        statuses("SignalIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == -9 else s),
+        statuses("KilledIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == 137 else s),
+    ],
+    "test_a_job_that_uses_too_much_memory_is_oom": [
+        statuses("MemoryIsCode", renamed(State.OOM, State.FAILED)),
+        type("AsksForTooMuch", (asks_without("memory"),), {}),
+    ],
     "test_arguments_and_environment_arrive_and_are_not_executed": [
         Unquoted,
     ],
@@ -355,6 +443,32 @@ MUTANTS = {
         EndsOnlyFirst,
         statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
         statuses("CancelsUnsaid", lambda i, s: replace(s, reason="") if s.state is State.CANCELLED else s),
+    ],
+    "test_a_cancel_of_one_job_leaves_its_neighbours": [
+        EndsWholeArrays,
+        EndsLongerIds,
+    ],
+    "test_the_system_is_asked_for_what_the_job_asks_for": [
+        asks_without("cores"),
+        asks_without("memory"),
+        asks_without("seconds"),
+    ],
+    "test_a_job_of_several_nodes_is_one_or_is_denied": [
+        AsksForOneNode,
+        type("NoStep", (Right,), {"step": lambda self, nodes, cores: []}),
+    ],
+    "test_a_name_is_a_word_of_the_directives_whatever_is_in_it": [
+        AsksNamesRaw,
+    ],
+    "test_a_list_that_failed_is_not_an_empty_one": [
+        HearsNoFailure,
+    ],
+    "test_a_cancel_that_failed_is_not_one_that_was_done": [
+        CancelsUnheard,
+    ],
+    "test_a_question_of_several_that_failed_makes_no_job_gone": [
+        SilentRecordIsGone,
+        SilentQueueIsGone,
     ],
     "test_many_jobs_are_told_apart": [
         OneCopyOfSecrets,
@@ -377,6 +491,7 @@ MUTANTS = {
     "test_walltime_is_a_state_of_its_own": [
         AsksForHalf,
         PromisesMore,
+        RoundsDown,
         statuses("NoWalltime", renamed(State.TIMEOUT, State.FAILED)),
     ],
     "test_each_copy_keeps_its_secrets_until_it_ends": [
@@ -415,6 +530,7 @@ MUTANTS = {
     "test_a_probe_finds_facts_and_says_what_to_write_about_bad_ones": [
         NoCanary,
         Speechless,
+        type("GreetsNobody", (Right,), {"greet": lambda self: ""}),
     ],
     "test_a_probe_tells_all_that_keeps_a_run_from_starting": [
         AgreesToAll,
@@ -438,6 +554,7 @@ MUTANTS = {
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
         statuses("NoHolds", renamed(State.HELD, State.QUEUED)),
         statuses("NoCodes", lambda i, s: replace(s, reason_code="")),
+        CountsBackwards,
         statuses("Hopeless", lambda i, s: replace(s, never=s.state is State.HELD)),
     ],
     "test_a_job_that_can_never_start_says_so": [
@@ -515,7 +632,7 @@ CASES = [(mutant, name) for name, mutants in MUTANTS.items() for mutant in mutan
 @pytest.mark.parametrize(("mutant", "name"), CASES, ids=[mutant.__name__ for mutant, _ in CASES])
 def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):
     suited = suite.TestMyDriver()
-    suited.patience_s = 8
+    suited.patience_s, suited.walltime_s = 8, getattr(mutant, "walltime_s", 20)
 
     def make_backend(**changes):
         return mutant(replace(qq_site, **changes))

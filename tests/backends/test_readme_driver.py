@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.backends.accounted_driver import Accounted
 from tests.backends.readme_driver import blocks, driver, suite
 from vrecompute.batch.contract import SubmitError
 from vrecompute.batch.planned import Planned
@@ -15,6 +16,7 @@ from vrecompute.batch.rehearsal import rehearse
 from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Workers
 from vrecompute.testing.clusters import ClusterContract
+from vrecompute.testing.outages import OutageContract
 
 
 @pytest.mark.slow
@@ -34,6 +36,8 @@ class OneByOne(driver.MyBackend):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 class TestWithoutArrays(suite.TestMyDriver):
+    walltime_s = 20  # it is counted as in TestQQ
+
     @pytest.fixture
     def make_backend(self, qq_site):
         return lambda **changes: OneByOne(replace(qq_site, **changes))
@@ -47,6 +51,16 @@ class TestItsSchedulerInAJob(ClusterContract):
     @pytest.fixture
     def make_backend(self, qq_site):
         return lambda **changes: driver.MyBackend(replace(qq_site, scheduler_runs="allocation", **changes))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestItsTwoQuestions(OutageContract):
+    """Of a system with accounting."""
+
+    @pytest.fixture
+    def make_backend(self, qq_site):
+        return lambda **changes: Accounted(replace(qq_site, **changes))
 
 
 def test_a_whole_driver_is_at_most_150_lines():

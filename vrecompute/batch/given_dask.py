@@ -155,6 +155,8 @@ def _connected(given: Any) -> DaskClient:
     address = given if isinstance(given, str) else getattr(given, "scheduler_address", None)
     if not isinstance(address, str) or not address:
         raise UsageError(f"Client(dask={given!r}): {_WANTED}")
+    if (status := getattr(getattr(given, "status", None), "name", "")) in {"closing", "closed"}:
+        raise UsageError(f"Client(dask=...): the {type(given).__name__} is {status}; give an open one")
     try:
         if isinstance(given, str):  # a client that does not come about would say so once more when it is collected
             socket.create_connection(get_address_host_port(given), _CONNECT_S).close()

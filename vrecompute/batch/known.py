@@ -8,6 +8,7 @@ unknown to all          once that stays so for long enough, the job has ended wi
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ _ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
 #: How long, and how often in a row, a job must be unknown to all that answer before it is over: without accounting
 #: only the queue may lag, else accounting may that has much to catch up with.
 _GONE_S, _GONE_ACCOUNTED_S, _GONE_LOOKS = 30.0, 600.0, 3
+#: After how many answers in a row an attempt before the latest is no answer that lags.
+_BACKWARDS_LOOKS = 5
+_LOG = logging.getLogger(__name__)
 
 Record = TypeVar("Record")
 
@@ -73,6 +77,7 @@ class Known:
         self._ended: dict[str, float] = {}
         self._cancelled: set[str] = set()
         self._missed: dict[str, tuple[float, int]] = {}
+        self._backwards: dict[str, int] = {}
         self._silent = float("-inf")
 
     def status(self, job_id: str) -> JobStatus:
@@ -108,7 +113,23 @@ class Known:
             # a terminal state cannot be taken back
             reason = f"job {job_id} has ended; {self.system} does not say why yet"
             status = replace(status, state=State.RUNNING, reason=reason)
+        self._mind_attempts(job_id, status)
         self._statuses[job_id] = latest(self._statuses.get(job_id), status)
+
+    def _mind_attempts(self, job_id: str, status: JobStatus) -> None:
+        """Say it once where a driver keeps telling of an attempt before the latest: what it says is not believed."""
+        known = self.status(job_id)
+        if status.state is State.UNKNOWN or status.attempt >= known.attempt:
+            self._backwards.pop(job_id, None)
+            return
+        self._backwards[job_id] = looks = self._backwards.get(job_id, 0) + 1
+        if looks == _BACKWARDS_LOOKS:
+            _LOG.warning(
+                "job %s: %s says %s of attempt %d after it said %s of attempt %d; attempts of a job only count up, so "
+                "it stays %s here: the driver is to be mended",
+                job_id, self.system, status.state.value, status.attempt, known.state.value, known.attempt,
+                known.state.value,
+            )  # fmt: skip
 
     def _miss(self, job_id: str, *, accounting: bool) -> None:
         """No source knows the job. It has ended if that stays so: an answer may lag."""

@@ -14,9 +14,9 @@
         def waits_long(self):
             return {"options": {"queue": "full"}}
 
-and, where the system has such limits, `limited` of `suite.Suite`, or `imaged` where it starts images itself, is all
-that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that reason, and so is what
-only a queue has for a driver of none.
+and of `suite.Suite`, where the system has such limits, `limited` and `over_memory`, `imaged` where it starts images
+itself, and `too_large` where it takes jobs of any memory, is all that a driver's own test file needs. What the
+driver's `Capabilities` deny is skipped with that reason, and so is what only a queue has for a driver of none.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ import time
 
 from vrecompute.batch.contract import Backend, JobId, State
 from vrecompute.testing.clusters import ClusterContract
+from vrecompute.testing.directives import DirectiveContract
 from vrecompute.testing.jobs import JobContract
 from vrecompute.testing.leftovers import LeftoverContract
+from vrecompute.testing.outages import OutageContract
 from vrecompute.testing.probes import ProbeContract
 from vrecompute.testing.queues import QueueContract
 
@@ -38,7 +40,9 @@ _GONE_S = 40.0
 _MOST_COPIES = 3
 
 
-class BackendContract(JobContract, QueueContract, LeftoverContract, ClusterContract, ProbeContract):
+class BackendContract(
+    JobContract, DirectiveContract, QueueContract, OutageContract, LeftoverContract, ClusterContract, ProbeContract
+):
     """The suite. `patience_s` is how long a job may take from submission to its end on this system."""
 
     def test_no_job_of_the_suite_is_left(self, backend: Backend) -> None:

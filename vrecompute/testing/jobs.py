@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,10 +38,15 @@ print("attempt", attempt, "began", open(key).read() if os.path.exists(key) else 
 time.sleep(6 * attempt)  # so that polls see it
 sys.exit(0 if attempt else 75)
 """
+#: What a job asks for that then uses four times as much.
+_ASKED_BYTES = 128 << 20
+_GROWS = f"import time; held = bytearray({4 * _ASKED_BYTES}); held[::4096] = b'x' * len(held[::4096]); time.sleep(60)"
 # How long an end is looked at.
 _LATER_S = 8.0
 # How far clocks of a site may be apart.
 _SKEW_S = 5.0
+# How long after the end of a job its neighbours are looked at, and how many jobs are submitted for an id of two digits.
+_NEIGHBOURS_S, _MOST_IDS = 3.0, 12
 
 
 class JobContract(Suite):
@@ -64,7 +70,8 @@ class JobContract(Suite):
     def test_a_job_completes_and_stays_completed(self, backend: Backend, make_backend: Callable[..., Backend]) -> None:
         """The end of a job is seen by every poll with its id, now and later."""
         job_id, status = self.end(backend, self.python("print('said so')"))
-        assert (status.state, status.exit_code, status.blame) == (State.COMPLETED, 0, "none")
+        told = (status, backend.logs(job_id))
+        assert (status.state, status.exit_code, status.blame) == (State.COMPLETED, 0, "none"), told
         assert "said so" in backend.logs(job_id)
         stranger = make_backend()
         seen = self.until(stranger, [job_id], lambda s: s.state.terminal)
@@ -76,9 +83,31 @@ class JobContract(Suite):
 
     def test_a_failing_command_is_failed_with_its_code(self, backend: Backend) -> None:
         """A bad end is code's, and says what ended and how."""
-        _, status = self.end(backend, self.python("raise SystemExit(3)"))
-        assert (status.state, status.exit_code, status.blame) == (State.FAILED, 3, "code")
-        assert "3" in status.reason
+        job_id, status = self.end(backend, self.python("raise SystemExit(3)"))
+        told = (status, backend.logs(job_id))
+        assert (status.state, status.exit_code, status.blame) == (State.FAILED, 3, "code"), told
+        assert "3" in status.reason, told
+
+    def test_a_job_that_is_killed_is_failed(self, backend: Backend) -> None:
+        """What a signal ends leaves no mark in the spool: the batch system alone tells of it, by code or by signal.
+
+        One kills the command, whose script ends with 137; another one the script too.
+        """
+        its_own = ["os.getpid()", *(["os.getppid()"] if isinstance(backend, QueueBackend) else [])]
+        for killed in (its_own[:1], its_own[::-1]):
+            kills = "import os; " + "; ".join(f"os.kill({process}, 9)" for process in killed)
+            job_id, status = self.end(backend, self.python(kills))
+            said = backend.logs(job_id)
+            assert status.state is State.FAILED, (status, said)
+            assert status.exit_code != 0, (status, said)
+            assert job_id in status.reason or not isinstance(backend, QueueBackend), (status, said)
+
+    def test_a_job_that_uses_too_much_memory_is_oom(self, make_backend: Callable[..., Backend]) -> None:
+        """It is charged to memory, and the chunk that it worked on is not bad."""
+        backend = make_backend(**self.over_memory())
+        job_id, status = self.end(backend, self.python(_GROWS, memory_bytes=_ASKED_BYTES))
+        assert (status.state, status.blame) == (State.OOM, "memory"), (status, backend.logs(job_id))
+        assert status.reason, status
 
     def test_arguments_and_environment_arrive_and_are_not_executed(self, backend: Backend) -> None:
         """An argument list stays one, whatever is in it; so do values."""
@@ -131,6 +160,36 @@ class JobContract(Suite):
         assert all(s.reason for s in seen.values())
         backend.cancel(ids)
 
+    def test_a_cancel_of_one_job_leaves_its_neighbours(self, backend: Backend) -> None:
+        """Copies that came with it, and jobs whose id only begins as its does."""
+        ended, *others = ids = backend.submit_many(self.job("sleep", "300"), 3)
+        self.until(backend, ids, lambda s: s.state is State.RUNNING)
+        backend.cancel([ended])
+        self.until(backend, [ended], lambda s: s.state is State.CANCELLED)
+        time.sleep(_NEIGHBOURS_S)
+        seen = backend.poll(others)
+        assert not [s for s in seen.values() if s.state.terminal], f"{ended} alone was to be cancelled: {seen}"
+        backend.cancel(others)
+        if not isinstance(backend, QueueBackend):
+            return
+        for _ in range(_MOST_IDS):  # of a system that has had few jobs, ids have one digit
+            job_id = backend.submit(self.job("sleep", "300"))
+            over = [i for i in _shorter(job_id) if backend.is_id(i) and not self._may_go_on(backend, i)]
+            if over:
+                self.until(backend, [job_id], lambda s: s.state is State.RUNNING)
+                backend.end(over)
+                time.sleep(_NEIGHBOURS_S)
+                seen = backend.poll([job_id])
+                assert not seen[job_id].state.terminal, f"{over} were to be ended: {seen}"
+            backend.cancel([job_id])
+            if over:
+                return
+
+    def _may_go_on(self, backend: Backend, job_id: JobId) -> bool:
+        """Whether it may be a job of this user that has not ended."""
+        state = backend.poll([job_id])[job_id].state
+        return not state.terminal and state is not State.UNKNOWN
+
     def test_an_end_stays_what_it_is(self, backend: Backend) -> None:
         """Whatever is polled later: a run has acted on it."""
         ids = [backend.submit(self.python(f"raise SystemExit({code})")) for code in (0, 3)]
@@ -138,7 +197,8 @@ class JobContract(Suite):
         self.until(backend, ids[2:], lambda s: s.state is State.RUNNING)
         backend.cancel(ids[2:])
         ended = self.until(backend, ids, lambda s: s.state.terminal)
-        assert [ended[i].state for i in ids] == [State.COMPLETED, State.FAILED, State.CANCELLED]
+        states = [ended[i].state for i in ids]
+        assert states == [State.COMPLETED, State.FAILED, State.CANCELLED], [backend.logs(i) for i in ids]
         deadline = time.monotonic() + _LATER_S
         while time.monotonic() < deadline:
             seen = backend.poll(ids)
@@ -153,8 +213,7 @@ class JobContract(Suite):
         tell += "; assert open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read() == 's3cr3t'"
         ids = backend.submit_many(self.python(tell, secret_files={"key": b"s3cr3t"}), 3)
         assert len(set(ids)) == 3
-        seen = self.until(backend, ids, lambda s: s.state.terminal)
-        assert {s.state for s in seen.values()} == {State.COMPLETED}
+        self.ended_well(backend, ids)
         assert all(f"number {index} of {job_id}" in backend.logs(job_id) for index, job_id in enumerate(ids))
 
     def test_each_copy_keeps_its_secrets_until_it_ends(self, backend: Backend) -> None:
@@ -251,4 +310,11 @@ class JobContract(Suite):
         assert len(findings) > 1, findings
         assert all(f.detail and (f.ok or f.advice) for f in findings), findings
         if isinstance(backend, QueueBackend):
+            assert backend.greet().strip(), "`greet` is the system's name and version"
             assert {"queue": True}.items() <= {f.check: f.ok for f in findings}.items(), findings
+
+
+def _shorter(job_id: JobId) -> list[JobId]:
+    """The ids that lack the last digit of one of its numbers."""
+    numbers = (found for found in re.finditer(r"[0-9]{2,}", job_id))
+    return [JobId(job_id[: found.end() - 1] + job_id[found.end() :]) for found in numbers]

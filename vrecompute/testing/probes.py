@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from vrecompute.batch.contract import Backend
 from vrecompute.batch.queue_backend import QueueBackend
@@ -13,8 +12,6 @@ from vrecompute.testing.suite import Suite
 
 __all__ = ["ProbeContract"]
 
-# More than any node has.
-_TOO_MUCH = 1 << 50
 _NO_PYTHON = Environment(venv="/no such/venv")
 
 
@@ -29,10 +26,12 @@ class ProbeContract(Suite):
         """Jobs that the system would not take, and an environment in which nothing runs: neither hides the other."""
         backend = make_backend()
         self.queue(backend)
-        wrong = make_backend(environment=_NO_PYTHON, workers=replace(backend.site.workers, memory=_TOO_MUCH))
+        wrong = make_backend(environment=_NO_PYTHON, **self.too_large(backend))
         findings = wrong.probe(self.patience_s)
         found = {f.check for f in findings if not f.ok}
-        assert found & {"worker job", "detached job", "limits"}, findings
+        assert found & {"worker job", "detached job", "limits"}, (
+            f"nothing is said of jobs too large for any node; override `too_large` where they are taken: {findings}"
+        )
         assert "queue" in found, findings
         assert all(f.advice for f in findings if not f.ok), findings
 

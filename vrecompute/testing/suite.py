@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,17 +11,26 @@ from typing import Any, ClassVar
 
 import pytest
 
-from vrecompute.batch.contract import Backend, Job, JobId, JobStatus
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Environment
 
 __all__ = ["Suite"]
+
+
+# More than any node has.
+_TOO_MUCH = 1 << 50
+# Characters of a log that say enough.
+_LOG = 2000
 
 
 class Suite:
     """`patience_s` is how long a job may take from submission to its end on this system."""
 
     patience_s = 90.0
+    #: Of a job that outlives it. No whole minutes, so that a driver that rounds down, or to the nearest, is found.
+    walltime_s = 80
     #: Names of all jobs that the tests of this process made.
     _names: ClassVar[set[str]] = set()
 
@@ -55,8 +65,24 @@ class Suite:
             seen = backend.poll(ids)
             if all(fits(status) for status in seen.values()):
                 return seen
-            assert time.monotonic() < deadline, f"still {seen}"
+            assert time.monotonic() < deadline, f"still {seen}{self._told(backend, ids)}"
             time.sleep(0.5)
+
+    def _told(self, backend: Backend, ids: Sequence[JobId]) -> str:
+        """What the driver itself says of jobs, and their logs; a smaller attempt than before is not believed of it."""
+        told = ""
+        with contextlib.suppress(Unavailable):
+            if isinstance(backend, QueueBackend):
+                told += (
+                    f"; `ask_about` says {backend.ask_about(ids)} (of an attempt before the latest, none is believed)"
+                )
+            told += "".join(f"; log of job {job_id}: {backend.logs(job_id)[-_LOG:]!r}" for job_id in ids)
+        return told
+
+    def ended_well(self, backend: Backend, job_ids: Sequence[JobId], patience_s: float | None = None) -> None:
+        """See these to their end, which is a good one; else with their logs."""
+        seen = self.until(backend, job_ids, lambda s: s.state.terminal, patience_s)
+        assert {s.state for s in seen.values()} == {State.COMPLETED}, f"{seen}{self._told(backend, job_ids)}"
 
     def end(self, backend: Backend, job: Job, patience_s: float | None = None) -> tuple[JobId, JobStatus]:
         """Submit a job and see it to its end."""
@@ -97,6 +123,14 @@ class Suite:
         """
         words = ("sh", "-c", 'IN_IMAGE="$0" exec "$@"')
         return replace(environment, image="/images/of 'x'.sif", image_command=words), "IN_IMAGE"
+
+    def over_memory(self) -> Mapping[str, Any]:
+        """Changes of the site with which jobs are killed that use more memory than they ask for. Override it so."""
+        pytest.skip(f"{type(self).__name__}.over_memory is not overridden: of what jobs are killed for memory here")
+
+    def too_large(self, backend: Backend) -> Mapping[str, Any]:
+        """Changes of the site whose jobs the system refuses. Give others, or skip, where it takes any memory."""
+        return {"workers": replace(backend.site.workers, memory=_TOO_MUCH)}
 
     def hold(self, backend: Backend, job_id: JobId) -> None:
         """Have the system put a running job back and keep it from starting. Override it where that can be done."""
