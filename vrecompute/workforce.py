@@ -114,7 +114,7 @@ class Workforce(WorkerControl):
         return self._cluster is not None
 
     def check_open(self) -> None:
-        """UsageError once the Client was closed: what it would start, nobody would end."""
+        """UsageError once the Client was closed: what it would start would not be ended."""
         if self._closed:
             raise UsageError("this Client was closed, and its workers have ended; make another with Client()")
 

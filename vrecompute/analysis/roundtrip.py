@@ -1,7 +1,7 @@
 """What an object of the user's class loses when it is sent: its own `__reduce__` or `__getstate__` may leave out what
 counts, and a worker would have what `__init__` gave.
 
-A cache, a lock or an open file is left out with good reason. So it is data that is told of: what is there on both
+A cache, a lock or an open file is left out with good reason. So what is named is data: what is there on both
 sides and differs, and plain data that is gone. Names that begin with "_", or say that they are a cache, are not.
 """
 
