@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import comes_true
+from vrecompute import Client
 from vrecompute.batch.contract import Job
 from vrecompute.batch.temporary import on_nodes
 from vrecompute.kernels.cache import cache_folder
@@ -166,3 +167,13 @@ def test_compiled_kernels_outlive_the_job(monkeypatch, tmp_path):
     for name, value in {"VRECOMPUTE_CACHE": "/proc/no", "VRECOMPUTE_TMPDIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     assert cache_folder().parent.parent == tmp_path
+
+
+def test_semaphores_of_a_detached_run_s_own_workers_are_named_so_too(tmp_path, monkeypatch):
+    folder = tmp_path / f"vre-{os.getuid()}-here.{tmp_path.name[-6:]}"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with Client(workers=1, store=tmp_path / "store") as client:
+        assert client.dask.submit(sum, [1, 2]).result() == 3
+        assert semaphores(folder.name)
+    assert comes_true(lambda: not semaphores(folder.name), 60)

@@ -34,6 +34,7 @@ from distributed.core import Status
 
 from vrecompute.batch.dask_settings import SETTINGS
 from vrecompute.batch.tls import security_of
+from vrecompute.workers.daskworker import name_semaphores
 
 __all__ = ["SECRETS", "main"]
 
@@ -55,6 +56,7 @@ _END_S = 15.0
 def main(given: Mapping[str, Any], answers: int) -> None:
     """Be what `given` says until stdin ends; `answers` is the file descriptor of the pipe to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the workers
+    name_semaphores()  # in a job, which may be killed as a whole
     _track_resources_apart()
     os.set_blocking(answers, False)  # a client that does not listen blocks nothing
 
