@@ -536,6 +536,9 @@ MUTANTS = {
         AgreesToAll,
         HidesTheRest,
     ],
+    "test_a_probe_of_a_site_that_is_right_leaves_nothing_in_the_spool": [
+        type("ForgetsNothing", (Right,), {"forget": lambda self, ids: None}),
+    ],
     "test_a_probe_ends_at_once_where_waiting_is_of_no_use": [
         statuses("NeverSaysNever", lambda i, s: replace(s, never=False)),
     ],

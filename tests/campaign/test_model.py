@@ -44,7 +44,7 @@ WRONG = """\
 schema: 1
 name: lat
 leger: a.sqlite
-products: s3://bucket/x
+products: rucio://scope/x
 datasets:
   - {name: a, files: [x/*.root]}
   - {name: a, dids: ["scope:name"]}
@@ -66,7 +66,7 @@ def test_all_mistakes_of_a_file_come_at_once():
     assert lines[0] == "campaign file c.yaml has 12 problems:"
     expected = [
         ("3:1", "unknown key 'leger'; did you mean 'ledger'?"),
-        ("4:11", "products: 's3://bucket/x' is an address, and this has to be a path of this machine"),
+        ("4:11", "products: 'rucio://scope/x' is a place of Rucio, into which this version puts no products; write"),
         ("7:5", "datasets[1]: two datasets are called 'a'"),
         ("7:15", "datasets[1].dids: Rucio DIDs are not resolved by this version; list `files`"),
         ("8:5", "datasets[2]: dataset 'empty' names no files"),
