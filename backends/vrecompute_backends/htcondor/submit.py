@@ -66,7 +66,9 @@ _LONGEST_S = 900.0
 _TAKEN = re.compile(r"^([0-9]+)\.([0-9]+)(?: - ([0-9]+)\.([0-9]+))?$", re.MULTILINE)
 #: Those that are about who asks. A daemon that is killed while it is asked closes the connection with other codes.
 _UNKNOWN_USER = re.compile(
-    r"AUTHENTICATE:100[34]|failed to authenticate|SECMAN:20(?:02|10)|not authorized|denied", re.IGNORECASE
+    # a central manager that gives no address of a schedd leaves its commands without a word
+    r"AUTHENTICATE:100[34]|failed to authenticate|SECMAN:20(?:02|10)|not authorized|denied|^\(null\)$",
+    re.IGNORECASE,
 )
 _COMPLAINTS = Complaints(
     command="condor_submit",
@@ -81,13 +83,15 @@ _COMPLAINTS = Complaints(
     lasting=_UNKNOWN_USER,
 )
 _WHO = "HTCondor does not accept who asks; fetch a token with condor_token_fetch, or renew a ticket with kinit"
+#: What condor_q adds to any failure; that no daemon runs is one guess of several.
+_GUESSES = re.compile(r" *Extra Info: You probably saw this error because .*", re.DOTALL)
 _NO_MEANING = re.compile(r"^(?:Submitting job\(s\)\.*|ERROR: ?|WARNING: )", re.IGNORECASE)
 
 
 def complaint(done: Completed) -> str:
     """What a command complained of, on one line, with advice where it is about who asks."""
     said = (
-        " ".join(_NO_MEANING.sub("", line) for line in dict.fromkeys(done.complaints)).strip()
+        _GUESSES.sub("", " ".join(_NO_MEANING.sub("", line) for line in dict.fromkeys(done.complaints))).strip()
         or f"exit code {done.code}"
     )
     return f"{said} ({_WHO})" if _UNKNOWN_USER.search(said) else said

@@ -79,6 +79,14 @@ def test_a_refusal_says_whether_to_try_again(pool, complaint, transient, too_man
     assert (refused.value.transient, refused.value.too_many) == (transient, too_many)
 
 
+def test_a_pool_that_tells_nothing_to_who_asks_is_told_as_that(pool):
+    said = "Error: (null)\\n\\nExtra Info: You probably saw this error because the condor_schedd is not\\nrunning"
+    with pytest.raises(
+        Unavailable, match=r"condor_q: \(null\) \(HTCondor does not accept who asks; .*token_fetch"
+    ):
+        pool(condor_q=f"printf '{said}' >&2; exit 1").greet()
+
+
 def test_a_job_that_was_taken_without_an_answer_is_found_by_its_name(pool):
     lost = "cat > /dev/null; echo 'ERROR: Failed to commit job submission' >&2; exit 1"
     found = f"[ \"$1\" != -af ] || echo '9 0 {int(time.time())} 1'"
