@@ -81,9 +81,7 @@ def test_a_refusal_says_whether_to_try_again(pool, complaint, transient, too_man
 
 def test_a_pool_that_tells_nothing_to_who_asks_is_told_as_that(pool):
     said = "Error: (null)\\n\\nExtra Info: You probably saw this error because the condor_schedd is not\\nrunning"
-    with pytest.raises(
-        Unavailable, match=r"condor_q: \(null\) \(HTCondor does not accept who asks; .*token_fetch"
-    ):
+    with pytest.raises(Unavailable, match=r"condor_q: \(null\) \(HTCondor does not accept who asks; .*token_fetch"):
         pool(condor_q=f"printf '{said}' >&2; exit 1").greet()
 
 
