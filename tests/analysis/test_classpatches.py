@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fractions
+import sys
+import types
+import warnings
 
 import awkward as ak
 import numba
@@ -11,6 +14,7 @@ import pytest
 
 from tests.events import write_events
 from vrecompute import Client
+from vrecompute.analysis.classpatches import patches_of
 from vrecompute.analysis.code import difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.errors import Incomplete
@@ -123,3 +127,18 @@ def test_workers_refuse_what_their_class_has_not(tmp_path):
         run = client.map(of_events, events, columns=["weight"])
         with pytest.raises(Incomplete, match=r"awkward.highlevel.Array.heavy_ok \(gone\).*write .* at the top level"):
             run.result(timeout_s=120)
+
+
+def test_a_class_whose_module_warns_of_its_old_name_is_not_looked_up(monkeypatch):
+    library = types.ModuleType("oldnames")
+    old = type("Old", (), {"__module__": "oldnames"})
+
+    def warns(name):
+        warnings.warn(f"{name} is deprecated", DeprecationWarning, stacklevel=2)
+        return old
+
+    library.__getattr__ = warns
+    monkeypatch.setitem(sys.modules, "oldnames", library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not [name for name, _ in patches_of([], ["oldnames"], set()) if name.startswith("oldnames")]

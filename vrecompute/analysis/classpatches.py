@@ -90,8 +90,15 @@ def _classes(tops: set[str] | frozenset[str]) -> Iterator[type]:
                 waiting.append(cls)
     of_libraries = [c for c in found.values() if str(c.__module__).partition(".")[0] in tops]
     heap = 1 << 9  # a class that a statement made: others take no new attributes
-    made = [c for c in of_libraries if c.__flags__ & heap and leads_to(c, c.__module__, c.__qualname__)]
+    made = [
+        c for c in of_libraries if c.__flags__ & heap and _is_bound(c) and leads_to(c, c.__module__, c.__qualname__)
+    ]
     yield from sorted(made, key=lambda c: (c.__module__, c.__qualname__))
+
+
+def _is_bound(cls: type) -> bool:
+    """Whether its module has its name; one that makes it when asked may warn of it, as numpy does of old names."""
+    return cls.__qualname__.partition(".")[0] in vars(sys.modules.get(cls.__module__, object))
 
 
 def _is_users(value: Any, known: dict[int, bool]) -> bool:
