@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.events import write_events
+from vrecompute import Client
+from vrecompute.run import Run
 
-__all__ = ["STACK_ANALYSIS", "stack_dataset"]
+__all__ = ["STACK_ANALYSIS", "stack_dataset", "stack_run"]
 
 STACK_ANALYSIS = """
 import boost_histogram as bh
@@ -55,3 +57,11 @@ def stack_dataset(folder: Path) -> Path:
     (folder / "spectrum.py").write_text(STACK_ANALYSIS)
     (folder / "spectra.yaml").write_text(_DATASET)
     return folder / "spectra.yaml"
+
+
+def stack_run(client: Client, folder: Path) -> Run:
+    """A complete run over `stack_dataset`."""
+    dataset = stack_dataset(folder)
+    run = client.run(str(dataset.parent / "spectrum.py"), str(dataset))
+    assert run.report(timeout_s=120).status == "complete"
+    return run

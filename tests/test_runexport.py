@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.runs import STACK_ANALYSIS, stack_dataset
+from tests.runs import STACK_ANALYSIS, stack_dataset, stack_run
 from vrecompute.errors import OutputError, UsageError
 
 # of jsonschema, in pyhf, which its users can do nothing about
@@ -16,10 +16,7 @@ pyhf = pytest.importorskip("pyhf", reason="pyhf is not installed: pip install 'v
 
 @pytest.fixture(scope="module")
 def ended(client, tmp_path_factory):
-    dataset = stack_dataset(tmp_path_factory.mktemp("spectra"))
-    run = client.run(str(dataset.parent / "spectrum.py"), str(dataset))
-    assert run.report(timeout_s=120).status == "complete"
-    return run
+    return stack_run(client, tmp_path_factory.mktemp("spectra"))
 
 
 def test_a_run_gives_a_workspace_of_its_normalised_histograms(ended, tmp_path):

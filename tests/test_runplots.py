@@ -9,16 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from tests.runs import STACK_ANALYSIS, stack_dataset
+from tests.runs import STACK_ANALYSIS, stack_dataset, stack_run
 from vrecompute.errors import UsageError
 
 
 @pytest.fixture(scope="module")
 def ended(client, tmp_path_factory):
-    dataset = stack_dataset(tmp_path_factory.mktemp("spectra"))
-    run = client.run(str(dataset.parent / "spectrum.py"), str(dataset))
-    assert run.report(timeout_s=120).status == "complete"
-    return run
+    return stack_run(client, tmp_path_factory.mktemp("spectra"))
 
 
 def test_a_figure_of_a_run_is_of_normalised_samples(ended):

@@ -98,7 +98,7 @@ def _classes(tops: set[str] | frozenset[str]) -> Iterator[type]:
 
 def _is_bound(cls: type) -> bool:
     """Whether its module has its name; one that makes it when asked may warn of it, as numpy does of old names."""
-    return cls.__qualname__.partition(".")[0] in vars(sys.modules.get(cls.__module__, object))
+    return cls.__qualname__.partition(".")[0] in getattr(sys.modules.get(str(cls.__module__)), "__dict__", {})
 
 
 def _is_users(value: Any, known: dict[int, bool]) -> bool:

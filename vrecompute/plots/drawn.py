@@ -122,7 +122,7 @@ def _mplhep() -> ModuleType:
         import mplhep
     except ImportError as error:
         raise UsageError(f"{error.name} is not installed: pip install 'vrecompute[plots]'") from error
-    return mplhep  # type: ignore[no-any-return]
+    return mplhep  # type: ignore[no-any-return]  # it has no types
 
 
 @contextmanager
