@@ -173,6 +173,7 @@ class Client(StoredRuns):
         what the options mean and their defaults, which None stands for; `labels` name the run for you, and change no
         number. Raises UsageError, ParameterError or DatasetError before anything is started.
         """
+        self._site_workers.check_open()
         self._site_workers.check()
         given = Settings.of(
             on_bad, max_bad, reuse, allow_duplicates, chunk_bytes, task_s, task_chunks, max_events, max_files

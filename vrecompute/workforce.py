@@ -183,9 +183,8 @@ class Workforce(WorkerControl):
             return self._others.get(site)
 
     def check(self) -> None:
-        """UsageError or OverBudget where the first use of `dask` would raise it; nothing is asked or started."""
+        """UsageError or OverBudget where the site's file refuses `dask`; nothing is asked or started."""
         with self._lock:
-            self.check_open()
             if self._cluster is None and self._given is None:
                 self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))

@@ -72,8 +72,8 @@ with Client("left/small.yaml", store="store-states") as client:
         shown = repr(run).split(", ")[1].partition(" at ")[0]  # what it was at the latest look
         print(json.dumps({run.id: " or ".join(told | {shown})}))
 """
-#: One job of ten minutes.
-POOR = "limits: {core_hours: 0.167}\n"
+#: One job of ten minutes, and less than a second more.
+POOR = "limits: {core_hours: 0.1667}\n"
 #: By what a command exits of a run that has ended.
 CODES = {
     "attach": {"complete": 0, "partial": 3, "failed": 4},
