@@ -49,6 +49,26 @@ class Array(np.ndarray):
     scale = 1.0
 
 
+class Private:
+    def __init__(self, pt, scale=1.0):
+        self.pt, self._scale = pt, scale
+
+    def __reduce__(self):
+        return Private, (self.pt,)
+
+
+class Mangled:
+    """The state leaves out what the class has a default for."""
+
+    __scale = 1.0
+
+    def __init__(self, scale):
+        self.__scale = scale
+
+    def __getstate__(self):
+        return {}
+
+
 class Nested:
     def __init__(self):
         self.scale = {}
@@ -68,6 +88,7 @@ class Lazy:
         self.pt = pt
         self.lock = threading.Lock()
         self._table = None
+        self._known: dict = {}
         self.cache = {}
         self.table = None
         self.evaluate = lambda x: x + self.pt
@@ -95,7 +116,22 @@ LOST = {
     "reduce": (lambda: with_scale(Reduced(20)), "Reduced.scale is 2.5 here, and is another there", "__reduce__"),
     "getstate": (lambda: with_scale(Stated(20)), "Stated.scale is 2.5 here, and is lost", "__getstate__"),
     "slots": (lambda: with_scale(Slotted(20)), "Slotted.scale is 2.5 here, and is another there", "__reduce__"),
-    "array": (lambda: with_scale(np.ones(3).view(Array)), "Array.scale is 2.5 here, and is lost", "__reduce__"),
+    "array": (
+        lambda: with_scale(np.ones(3).view(Array)),
+        "Array.scale is 2.5 here, and is another there",
+        "__reduce__",
+    ),
+    "private": (lambda: Private(20, 2.5), "Private._scale is 2.5 here, and is another there", "__reduce__"),
+    "private array": (
+        lambda: Private(20, np.ones(3)),
+        "Private._scale is array([1., 1., 1.]) here, and is another there",
+        "__reduce__",
+    ),
+    "private default": (
+        lambda: Mangled(2.5),
+        "Mangled._Mangled__scale is 2.5 here, and is another there",
+        "__getstate__",
+    ),
     "dict": (lambda: with_scale(Nested(), {"a": 1}), "Nested.scale is of type dict here", "__reduce__"),
     "object": (lambda: with_scale(Nested(), np.poly1d([1, 2])), "Nested.scale is of type poly1d here", "__reduce__"),
     "inside": (lambda: [{"a": with_scale(Reduced(20))}], "Reduced.scale is 2.5 here", "__reduce__"),
@@ -112,7 +148,7 @@ def test_what_is_lost_is_refused_by_name(make, said, how):
 
 def lazy():
     made = Lazy(20)
-    made.cache[1], made._table, made.table = 2, np.ones(3), np.ones(3)
+    made.cache[1], made._table, made.table, made._known = 2, np.ones(3), np.ones(3), {1: 2}
     return made
 
 

@@ -2,7 +2,8 @@
 counts, and a worker would have what `__init__` gave.
 
 A cache, a lock or an open file is left out with good reason. So what is named is data: what is there on both
-sides and differs, and plain data that is gone. Names that begin with "_", or say that they are a cache, are not.
+sides and differs, and plain data that is gone. Names that say that they are a cache are not. Of a name that begins with
+"_" what is empty or gone on the other side is made when it is asked for; another value there would be calculated with.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -34,20 +35,37 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
         return
     before = _attributes(value)
     try:
-        after = _attributes(copy._reconstruct(value, None, *made))  # type: ignore[attr-defined]  # as `copy.copy` does
+        sent = copy._reconstruct(value, None, *made)  # type: ignore[attr-defined]  # as `copy.copy` does
+        after = _attributes(sent)
     except Exception:  # which a worker tells of
         return
     for name, held in before.items():
-        if name.startswith("_") or _CACHE.search(name):
+        if _CACHE.search(name):
             continue
-        gone = name not in after
-        if (gone and _is_plain(held)) or (after.get(name) is not None and _differ(held, after[name], known)):
+        gone, private = name not in after, name.startswith("_")
+        there = _read(sent, name)
+        if (gone and not private and _is_plain(held)) or (
+            not _is_unmade(there, private) and _differ(held, there, known)
+        ):
             said = repr(held) if type(held) in _PLAIN and len(repr(held)) < _LONG else f"of type {type(held).__name__}"
-            there = "is lost" if gone else "is another there"
+            what = "is lost" if _is_unmade(there, private) else "is another there"
             yield (
-                f"{cls.__qualname__}.{name} is {said} here, and {there} when the object is sent to workers, by "
-                f'{_how(cls)} of that class; keep it there, or begin its name with "_" if it is a cache'
+                f"{cls.__qualname__}.{name} is {said} here, and {what} when the object is sent to workers, by "
+                f'{_how(cls)} of that class; keep it there, or have "cache" in its name if it is one'
             )
+
+
+def _read(value: Any, name: str) -> Any:
+    """An attribute, its class' where the object has none; None where there is none, or the user's code cannot say."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
+
+
+def _is_unmade(there: Any, private: bool) -> bool:
+    """Whether this stands for what has not been calculated yet."""
+    return there is None or (private and isinstance(there, Sized) and not len(there))
 
 
 def _is_kept_by_python(cls: type) -> bool:
