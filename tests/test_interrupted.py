@@ -41,11 +41,15 @@ def right(work) -> str:
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """Processes that a process started, and those that they did; the scheduler's first."""
+    """Processes that a process started, and those that they did; the scheduler's first, and none of Python's own."""
+    found = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(pid).children(recursive=True)
-        return [p for p in children if p.status() != psutil.STATUS_ZOMBIE]
-    return []
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                command = " ".join(process.cmdline())  # of a zombie it is empty
+                if command and "resource_tracker" not in command:
+                    found.append(process)
+    return found
 
 
 def workers_below(pid: int) -> list[psutil.Process]:
