@@ -1,16 +1,21 @@
-"""SIGTERM and SIGHUP as a Ctrl-C, while a process owns jobs or workers that would stay behind."""
+"""SIGTERM and SIGHUP as a Ctrl-C while a process owns jobs or workers that would stay; a Ctrl-C that counts once."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Closing", "heeded"]
+__all__ = ["Closing", "heeded", "one_press"]
+
+# A wrapper, as timeout(1) is, may pass on a Ctrl-C that the terminal has sent to all processes already.
+_SAME_S = 1.0
 
 
 class Closing(ABC):
@@ -57,3 +62,26 @@ def heeded() -> Iterator[None]:
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def one_press() -> Iterator[None]:
+    """Ctrl-C that comes twice within a second is one, so that the end which it asked for is not cut short by itself."""
+    last = -math.inf
+
+    def press(number: int, frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SAME_S:
+            last = now
+            raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

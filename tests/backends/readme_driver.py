@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from vrecompute.sites.model import Environment, Site, Stage, StoreAddress
+from vrecompute.sites.model import Environment, Site, SiteStore, Stage
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "backends" / "README.md"
@@ -56,7 +56,7 @@ def site_of_qq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
     changes = {
         "environment": Environment(venv=sys.prefix, variables={"PATH": f"{folder}:$PATH"}),
         "stage": Stage(scratch=str(tmp_path)),
-        "store": StoreAddress(url=str(tmp_path / "store")),
+        "store": SiteStore(url=str(tmp_path / "store")),
     }
     yield Site(**{**vars(suite.SITE), **changes})
     for job in home.iterdir():

@@ -12,7 +12,7 @@ from tests.events import write_events
 from vrecompute import Client
 from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
 from vrecompute.execution.hands import Hands
-from vrecompute.sites.model import StoreAddress, local_site
+from vrecompute.sites.model import SiteStore, local_site
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.handed import Handed
 from vrecompute.stores.objects import content_name
@@ -74,7 +74,7 @@ def start(client, place, **options):
 
 
 def site(*, workers_reach: bool):
-    return replace(local_site(), store=StoreAddress(workers_reach=workers_reach))
+    return replace(local_site(), store=SiteStore(workers_reach=workers_reach))
 
 
 @pytest.fixture(scope="module")

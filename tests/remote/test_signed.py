@@ -18,7 +18,7 @@ from vrecompute.execution.credentials import job_secrets
 from vrecompute.execution.signer import Signer
 from vrecompute.remote import signed
 from vrecompute.remote.signed import SIGNED_FILE, sign, signable, signed_for, with_signed
-from vrecompute.sites.model import Stage, StoreAddress, local_site
+from vrecompute.sites.model import SiteStore, Stage, local_site
 from vrecompute.stores.address import open_store
 
 S3 = "s3://runs/{}.root?endpoint=https://object.example.org&credentials=env:VRE_SIGNED"
@@ -63,8 +63,8 @@ def test_without_keys_it_is_a_sentence():
     ("site", "is_signed"),
     [
         (local_site(), False),
-        (SimpleNamespace(stage=Stage(presign=True), store=StoreAddress()), True),
-        (SimpleNamespace(stage=Stage(), store=StoreAddress(workers_reach=False)), True),
+        (SimpleNamespace(stage=Stage(presign=True), store=SiteStore()), True),
+        (SimpleNamespace(stage=Stage(), store=SiteStore(workers_reach=False)), True),
     ],
 )
 def test_a_job_is_brought_signed_addresses_in_place_of_keys(tmp_path, monkeypatch, site, is_signed):

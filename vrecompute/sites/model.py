@@ -53,9 +53,9 @@ __all__ = [
     "SchedulerRuns",
     "Site",
     "SiteAccess",
+    "SiteStore",
     "Ssh",
     "Stage",
-    "StoreAddress",
     "Unicore",
     "Workers",
     "local_site",
@@ -197,7 +197,7 @@ class Workers(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreAddress(_Section):
+class SiteStore(_Section):
     """Where the runs of this site keep parts and results."""
 
     url: OnSite | None = field(
@@ -335,7 +335,7 @@ class Site(_Section):
         default_factory=dict, hash=False, metadata=_says("The driver's own options, checked by the driver.")
     )
     workers: Workers = field(default_factory=Workers, metadata=_says("The shape of one job, and how many."))
-    store: StoreAddress = field(default_factory=StoreAddress, metadata=_says("Where parts and results are kept."))
+    store: SiteStore = field(default_factory=SiteStore, metadata=_says("Where parts and results are kept."))
     stage: Stage = field(default_factory=Stage, metadata=_says("How input files reach compute nodes."))
     environment: Environment = field(default_factory=Environment, metadata=_says("Python environment of jobs."))
     limits: Limits = field(default_factory=Limits, metadata=_says("Limits that each client keeps for itself."))
