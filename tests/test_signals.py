@@ -23,7 +23,7 @@ def press():
 
 
 def test_two_within_a_second_are_one_and_a_later_one_is_another(clock):
-    with signals.one_press():
+    with signals.heeded():
         with pytest.raises(KeyboardInterrupt):
             press()
         clock[0] += 0.9
@@ -40,9 +40,26 @@ def test_the_handler_of_somebody_else_stays(clock):
     got = []
     before = signal.signal(signal.SIGINT, lambda *_: got.append(1))
     try:
-        with signals.one_press():
+        with signals.heeded():
             press()
             press()
         assert got == [1, 1]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Slow(signals.Closing):
+    """What takes a moment to close, within which the same Ctrl-C comes again."""
+
+    closed = False
+
+    def close(self):
+        press()
+        self.closed = True
+
+
+def test_the_end_that_a_ctrl_c_asks_for_is_not_cut_short_by_its_copy(clock):
+    slow = Slow()
+    with pytest.raises(KeyboardInterrupt), slow:
+        press()
+    assert slow.closed

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Closing", "heeded", "one_press"]
+__all__ = ["Closing", "heeded"]
 
 # A wrapper, as timeout(1) is, may pass on a Ctrl-C that the terminal has sent to all processes already.
 _SAME_S = 1.0
@@ -43,7 +43,8 @@ class Closing(ABC):
 def heeded() -> Iterator[None]:
     """Whichever comes first is a KeyboardInterrupt, and the end that follows is not cut short by another one.
 
-    A signal that is ignored, as SIGHUP is under nohup, stays so.
+    A signal that is ignored, as SIGHUP is under nohup, stays so. Nor is the end cut short by a Ctrl-C that comes twice
+    within a second; one that is pressed again later ends it.
     """
     told = False
 
@@ -58,15 +59,16 @@ def heeded() -> Iterator[None]:
     for number in numbers:
         signal.signal(number, stop)
     try:
-        yield
+        with _one_press():
+            yield
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
-def one_press() -> Iterator[None]:
-    """Ctrl-C that comes twice within a second is one, so that the end which it asked for is not cut short by itself."""
+def _one_press() -> Iterator[None]:
+    """A Ctrl-C that comes twice within a second counts once; whoever handles SIGINT otherwise goes on to do so."""
     last = -math.inf
 
     def press(number: int, frame: Any) -> None:

@@ -113,28 +113,48 @@ def used(it):
 
 
 LOST = {
-    "reduce": (lambda: with_scale(Reduced(20)), "Reduced.scale is 2.5 here, and is another there", "__reduce__"),
-    "getstate": (lambda: with_scale(Stated(20)), "Stated.scale is 2.5 here, and is lost", "__getstate__"),
-    "slots": (lambda: with_scale(Slotted(20)), "Slotted.scale is 2.5 here, and is another there", "__reduce__"),
-    "array": (
-        lambda: with_scale(np.ones(3).view(Array)),
-        "Array.scale is 2.5 here, and is another there",
+    "reduce": (
+        lambda: with_scale(Reduced(20)),
+        "Reduced.scale is 2.5 in this session, and workers would calculate with another value",
         "__reduce__",
     ),
-    "private": (lambda: Private(20, 2.5), "Private._scale is 2.5 here, and is another there", "__reduce__"),
+    "getstate": (
+        lambda: with_scale(Stated(20)),
+        "Stated.scale is 2.5 in this session, and workers lack it",
+        "__getstate__",
+    ),
+    "slots": (
+        lambda: with_scale(Slotted(20)),
+        "Slotted.scale is 2.5 in this session, and workers would calculate with another value",
+        "__reduce__",
+    ),
+    "array": (
+        lambda: with_scale(np.ones(3).view(Array)),
+        "Array.scale is 2.5 in this session, and workers would calculate with another value",
+        "__reduce__",
+    ),
+    "private": (
+        lambda: Private(20, 2.5),
+        "Private._scale is 2.5 in this session, and workers would calculate with another value",
+        "__reduce__",
+    ),
     "private array": (
         lambda: Private(20, np.ones(3)),
-        "Private._scale is array([1., 1., 1.]) here, and is another there",
+        "Private._scale is array([1., 1., 1.]) in this session, and workers would calculate with another value",
         "__reduce__",
     ),
     "private default": (
         lambda: Mangled(2.5),
-        "Mangled._Mangled__scale is 2.5 here, and is another there",
+        "Mangled._Mangled__scale is 2.5 in this session, and workers would calculate with another value",
         "__getstate__",
     ),
-    "dict": (lambda: with_scale(Nested(), {"a": 1}), "Nested.scale is of type dict here", "__reduce__"),
-    "object": (lambda: with_scale(Nested(), np.poly1d([1, 2])), "Nested.scale is of type poly1d here", "__reduce__"),
-    "inside": (lambda: [{"a": with_scale(Reduced(20))}], "Reduced.scale is 2.5 here", "__reduce__"),
+    "dict": (lambda: with_scale(Nested(), {"a": 1}), "Nested.scale is of type dict in this session", "__reduce__"),
+    "object": (
+        lambda: with_scale(Nested(), np.poly1d([1, 2])),
+        "Nested.scale is of type poly1d in this session",
+        "__reduce__",
+    ),
+    "inside": (lambda: [{"a": with_scale(Reduced(20))}], "Reduced.scale is 2.5 in this session", "__reduce__"),
 }
 
 
@@ -143,7 +163,7 @@ def test_what_is_lost_is_refused_by_name(make, said, how):
     with pytest.raises(AnalysisError) as refused:
         pack(used(make()))
     assert str(refused.value).startswith(said)
-    assert f"by {how} of that class" in str(refused.value)
+    assert f": {how} of that class does not keep it; " in str(refused.value)
 
 
 def lazy():

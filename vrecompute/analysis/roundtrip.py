@@ -35,7 +35,8 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
         return
     before = _attributes(value)
     try:
-        sent = copy._reconstruct(value, None, *made)  # type: ignore[attr-defined]  # as `copy.copy` does
+        # Nothing public makes the object of which `made` tells but pickle, which fails for what only cloudpickle sends.
+        sent = copy._reconstruct(value, None, *made)  # type: ignore[attr-defined]
         after = _attributes(sent)
     except Exception:  # which a worker tells of
         return
@@ -48,10 +49,10 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
             not _is_unmade(there, private) and _differ(held, there, known)
         ):
             said = repr(held) if type(held) in _PLAIN and len(repr(held)) < _LONG else f"of type {type(held).__name__}"
-            what = "is lost" if _is_unmade(there, private) else "is another there"
+            what = "lack it" if _is_unmade(there, private) else "would calculate with another value"
             yield (
-                f"{cls.__qualname__}.{name} is {said} here, and {what} when the object is sent to workers, by "
-                f'{_how(cls)} of that class; keep it there, or have "cache" in its name if it is one'
+                f"{cls.__qualname__}.{name} is {said} in this session, and workers {what}: {_how(cls)} of that class "
+                f'does not keep it; keep it there, or put "cache" into its name if it is one'
             )
 
 

@@ -13,7 +13,6 @@ from vrecompute.cli.output import facts
 from vrecompute.errors import Interrupted, ResultKept
 from vrecompute.reports.report import dumps, summary_text
 from vrecompute.run import Run
-from vrecompute.signals import one_press
 from vrecompute.watching import watching
 from vrecompute.wording import printable
 
@@ -32,30 +31,6 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
     the next run. A run that another process or a job carries out goes on: the watching ends, with exit code 130.
     """
     click.echo(printable(f"run {run.id}" if run.is_here else f"run {run.id}: {run.where()}"), err=True)
-    with one_press():
-        left = _watched(run)
-    if left is not None:
-        return left
-    summary = run.report()
-    kept = None
-    try:
-        if out is not None:
-            run.save(out)
-    except ResultKept as error:
-        kept = error
-    if as_json and not quiet:
-        facts(json.loads(dumps(summary)))
-    elif not quiet:
-        click.echo(summary_text(summary))
-        if out is not None and kept is None:
-            click.echo(f"  page      {out / 'report.html'}")
-    if kept is not None:
-        click.echo(str(kept), err=True)
-    return summary.exit_code
-
-
-def _watched(run: Run) -> int | None:
-    """None once the run has ended, or the exit code of one that goes on without being watched."""
     try:
         with watching() as watch:
             while run.is_live():
@@ -76,4 +51,19 @@ def _watched(run: Run) -> int | None:
             if time.monotonic() > deadline:
                 return Interrupted.exit_code
             time.sleep(_LOOK_S)
-    return None
+    summary = run.report()
+    kept = None
+    try:
+        if out is not None:
+            run.save(out)
+    except ResultKept as error:
+        kept = error
+    if as_json and not quiet:
+        facts(json.loads(dumps(summary)))
+    elif not quiet:
+        click.echo(summary_text(summary))
+        if out is not None and kept is None:
+            click.echo(f"  page      {out / 'report.html'}")
+    if kept is not None:
+        click.echo(str(kept), err=True)
+    return summary.exit_code
