@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 # Compiled kernels are kept between test runs, away from the checkout.
 os.environ.setdefault("VRECOMPUTE_CACHE", str(Path(tempfile.gettempdir()) / f"vrecompute-tests-{os.getuid()}"))
+# Python takes a compiled module for fresh while its source has the same size and second; tests edit them sooner.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+sys.dont_write_bytecode = True
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=_SLOW_IS_FINE)

@@ -68,7 +68,7 @@ def heeded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_press() -> Iterator[None]:
-    """A Ctrl-C that comes twice within a second counts once; whoever handles SIGINT otherwise goes on to do so."""
+    """A Ctrl-C that comes twice within a second counts once; another handler of SIGINT stays in place."""
     last = -math.inf
 
     def press(number: int, frame: Any) -> None:

@@ -15,8 +15,8 @@ from vrecompute.sites.model import (
     PortRange,
     Site,
     SiteAccess,
+    SiteStore,
     Ssh,
-    StoreAddress,
     Workers,
 )
 from vrecompute_backends.htcondor import HTCondorBackend
@@ -33,7 +33,7 @@ SITE = Site(
         scheduler_ports=PortRange(10200, 10299),
     ),
     workers=Workers(processes=2, threads=1, memory=1400 << 20, walltime=600, nodes=Nodes(min=1, max=4)),
-    store=StoreAddress(url="/home/alice/store", workers_reach=False),
+    store=SiteStore(url="/home/alice/store", workers_reach=False),
     environment=Environment(venv="/opt/venv", variables={"PATH": "/opt/vrecompute/bin:$PATH"}),
     limits=Limits(max_jobs=8, min_poll=1),
 )
