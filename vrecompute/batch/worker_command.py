@@ -43,6 +43,7 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
     if shape.memory_bytes is not None:
         share = max(shape.memory_bytes - _NANNY_BYTES // shape.processes, int(_LEAST_SHARE * shape.memory_bytes))
         command += ["--memory-limit", str(share)]
+    command += ["--preload", "vrecompute.workers.quick_exit"]
     command += ["--preload", "vrecompute.workers.drain"] if leave else []
     command += ["--resources", f"GPU={shape.gpus / shape.processes:g}"] if shape.gpus else []
     if shape.interface is not None:

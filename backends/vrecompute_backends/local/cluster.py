@@ -214,6 +214,7 @@ class _Crew:
                     name=f"{number}-{self._started}",  # a name is free again only when the scheduler missed its owner
                     host=_HERE,
                     dashboard_address=f"{_HERE}:0",
+                    preload=["vrecompute.workers.quick_exit"],
                     preload_nanny=["vrecompute.workers.worker_exit"],
                     silence_logs=logging.CRITICAL,
                     **self._shape,
