@@ -29,7 +29,7 @@ from vrecompute.analysis.filereads import ENVIRONMENT_READ
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.sentclasses import sent
+from vrecompute.execution.sentclasses import sent, state_of
 from vrecompute.execution.unsendable import said_of
 
 __all__ = ["Packed", "pack", "pack_for"]
@@ -124,7 +124,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if _is_of_numba(value, "numba.experimental.jitclass.base", "JitClassType"):
             raise AnalysisError(_said_of_jitclass(value))
         made = super().reducer_override(value)
-        return sent(value, made) if isinstance(made, tuple) else made
+        return sent(value, made) if isinstance(made, tuple) else state_of(value) if made is NotImplemented else made
 
     def _reduce_module(self, module: ModuleType) -> Any:
         """Of a user's module what is used of it: the rest need not be something that can be sent."""
@@ -151,7 +151,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
 
 def _is_of_numba(value: Any, module: str, name: str) -> bool:
     """Whether numba made it; where nothing has imported numba there is none."""
-    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+    return issubclass(type(value), getattr(sys.modules.get(module), name, ()))
 
 
 def _module(name: str) -> ModuleType:

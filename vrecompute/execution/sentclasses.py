@@ -16,9 +16,11 @@ from typing import Any
 
 import cloudpickle
 
+from vrecompute.analysis.asking import module_of
 from vrecompute.analysis.coderange import is_user, leads_to
+from vrecompute.analysis.roundtrip import is_kept_by_python
 
-__all__ = ["sent"]
+__all__ = ["sent", "state_of"]
 
 _SKELETON, _ENUM = cloudpickle.cloudpickle._make_skeleton_class, cloudpickle.cloudpickle._make_skeleton_enum
 # Which argument of these says that a class which was made before may do.
@@ -41,6 +43,9 @@ def sent(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
     if made[0] is _SKELETON:  # else the name of a class within another, or within a function, is lost
         arguments[3] = {**arguments[3], "__qualname__": cls.__qualname__}
     members, slots = made[2]
+    if "__name__" in members:  # a property of that name, which a class that is there takes for its own
+        arguments[3] = {**arguments[3], "__name__": members["__name__"]}
+        members = {name: held for name, held in members.items() if name != "__name__"}
     watching = tuple(base for base in cls.__mro__[1:] if _SEES_CLASSES in vars(base) and _is_users(base))
     maker = next(m for m in inspect.getmro(type(cls)) if not _is_users(m) and "__new__" in vars(m))
     return (
@@ -51,8 +56,29 @@ def sent(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
+def state_of(value: Any) -> Any:
+    """What pickle gets of an object whose `__getattr__` answers every name, or none with an AttributeError.
+
+    Who loads a pickle asks an object that has nothing yet for its `__setstate__`. NotImplemented for any other.
+    """
+    cls = type(value)
+    answers = any("__getattr__" in vars(base) for base in inspect.getmro(cls))
+    if not (answers and is_kept_by_python(cls) and _is_users(cls)):
+        return NotImplemented
+    made, *rest = value.__reduce_ex__(4)
+    return (made, *rest, *[None] * (4 - len(rest)), _set_state)
+
+
+def _set_state(value: Any, state: Any) -> None:
+    members, slots = state if isinstance(state, tuple) else (state, None)
+    if members:
+        object.__getattribute__(value, "__dict__").update(members)
+    for name, held in (slots or {}).items():
+        object.__setattr__(value, name, held)
+
+
 def _is_users(cls: type) -> bool:
-    return is_user(cls.__module__, dynamic=not leads_to(cls, cls.__module__, cls.__qualname__))
+    return is_user(module_of(cls), dynamic=not leads_to(cls, module_of(cls), cls.__qualname__))
 
 
 def _made(make: Any, arguments: tuple[Any, ...], watching: tuple[type, ...], maker: Any) -> Any:
