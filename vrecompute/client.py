@@ -17,6 +17,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.loading import check_needs
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
+from vrecompute.datasets.columns import OptionalColumn
 from vrecompute.detach import Detached
 from vrecompute.errors import BadInput, UsageError
 from vrecompute.execution.byvalue import pack_for
@@ -239,7 +240,7 @@ class Client(StoredRuns):
         function: Callable[[Any], Any],
         dataset: Any,
         *,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str | OptionalColumn] | None = None,
         combine: Literal["concat", "sum"] = "concat",
         takes: Literal["awkward", "columns"] = "awkward",
         momenta: Sequence[str] = (),

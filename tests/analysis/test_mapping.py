@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import awkward as ak
 import boost_histogram as bh
@@ -13,10 +14,10 @@ import pytest
 import uproot
 
 from tests.events import write_events
-from vrecompute import Array, Client, Result
+from vrecompute import Array, Client, OptionalColumn, Result
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.mapping import MapAnalysis
-from vrecompute.errors import Incomplete
+from vrecompute.errors import AnalysisError, Incomplete
 
 pytestmark = pytest.mark.usefixtures("lent_workers")
 
@@ -248,3 +249,56 @@ def test_map_parameters_are_part_of_the_work():
     first, second = (MapAnalysis(count, ["Muon_pt"], combine) for combine in ("concat", "sum"))
     assert first.process_parameters() != second.process_parameters()
     assert first.code().digest == second.code().digest
+
+
+def test_an_array_of_no_dimension_is_a_number_and_adds_up(client, files, events):
+    def numbers(events):
+        weight = ak.to_numpy(events.weight)
+        return {
+            "sum": np.asarray(np.sum(weight)),
+            "n": np.array(len(weight)),
+            "yes": np.array(True),
+            "half": np.float32(0.5),
+        }
+
+    run, result = mapped(client, numbers, files)
+    chunks = run.report().chunks.total
+    assert (result.arrays, chunks > 1) == ({}, True)
+    assert result.counters["sum"] == pytest.approx(float(ak.sum(events.weight)), rel=1e-12)
+    assert {n: result.counters[n] for n in ("n", "yes", "half")} == {
+        "n": len(events),
+        "yes": chunks,
+        "half": chunks / 2,
+    }
+
+
+def test_columns_that_files_may_lack_are_as_those_of_an_analysis(client, files, events):
+    def fired(events):
+        return {"fired": int(np.sum(events.flat("fired"))), "named": int("absent" in events.names)}
+
+    wanted = ["Muon_pt", OptionalColumn("HLT_Mu9", "fired", absent=False), OptionalColumn("absent")]
+    with_path = [str(Path(files[0]).with_name("fired.root")), files[0]]
+    with uproot.recreate(with_path[0]) as file:
+        file["Events"] = {"fired": np.arange(30) % 3 == 0, "Muon_pt": np.ones((30, 2), np.float32)}
+    keys = []
+    for absent in (False, True):
+        wanted[1] = OptionalColumn("HLT_Mu9", "fired", absent=absent)
+        for _ in range(2):
+            run, result = mapped(client, fired, with_path, columns=list(wanted), takes="columns")
+            assert result.counters == {"fired": 10 + 400 * absent, "named": 0}
+            keys.append(run.report().chunks.computed > 0)
+    assert keys == [True, False, True, False]
+
+
+@pytest.mark.parametrize("columns", ["weight", {"weight"}, OptionalColumn("weight"), (n for n in ["weight"])])
+def test_a_single_column_is_one(client, files, events, columns):
+    assert mapped(client, lambda e: len(e.fields), files, columns=columns)[0].report().status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [([3], "have 3"), ([["weight"]], "have ..weight"), (3, "are 3"), ([OptionalColumn(3)], "have Opt")],
+)
+def test_what_is_no_column_is_said_at_once(client, files, columns, said):
+    with pytest.raises(AnalysisError, match=f"columns of a mapped function {said}"):
+        client.map(count, files, columns=columns)

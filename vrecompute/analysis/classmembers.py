@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
+from vrecompute.analysis.asking import is_a
 from vrecompute.analysis.coderange import GENERATED, GENERATORS, is_analysis, is_generated
 
 __all__ = ["is_counted", "members_counted"]
@@ -27,9 +28,10 @@ def members_counted(cls: type) -> Iterator[tuple[str, Any]]:
     """The members of a class that count, by name, in the order of these."""
     generated = any(name in vars(cls) for name in GENERATORS)
     for name, value in sorted(vars(cls).items()):
-        code = getattr(getattr(value, "__func__", value), "__code__", None)
+        inner = value.__func__ if is_a(value, (staticmethod, classmethod)) else value
+        code = inner.__code__ if is_a(inner, FunctionType) else None
         made = generated and name in GENERATED and code is not None and is_generated(code.co_filename)
-        slot = isinstance(value, (GetSetDescriptorType, MemberDescriptorType))
+        slot = is_a(value, (GetSetDescriptorType, MemberDescriptorType))
         if is_counted(name, cls) and not made and not slot:
             yield name, value
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vrecompute import sourcetext
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.coderange import Uses, is_library_file, is_user, leads_to, python_of
 
 __all__ = ["classes_of", "functions_in", "patches_of"]
@@ -35,14 +36,14 @@ _CONSTANTS = (bool, int, float, complex, str)
 def classes_of(outside: Mapping[str, Any], uses: Uses) -> Iterator[type]:
     """The classes of libraries that a function names; `outside` are values by the names that it has."""
     for name, value in outside.items():
-        if isinstance(value, type):
+        if is_a(value, type):
             yield value
-        elif isinstance(value, ModuleType):
+        elif is_a(value, ModuleType):
             for chain in uses.attributes.get(name, ()):
                 held: Any = value
                 for each in chain:
-                    held = vars(held).get(each) if isinstance(held, ModuleType) else None
-                    if isinstance(held, type):
+                    held = vars(held).get(each) if is_a(held, ModuleType) else None
+                    if is_a(held, type):
                         yield held
 
 
@@ -67,13 +68,13 @@ def patches_of(named: Iterable[type], libraries: Iterable[str], names: set[str])
 
 def functions_in(value: Any) -> list[Any]:
     """What a member of a class carries out."""
-    if isinstance(value, property):
+    if is_a(value, property):
         return [value.fget, value.fset, value.fdel]
-    if isinstance(value, staticmethod | classmethod | MethodType):
+    if issubclass(type(value), staticmethod | classmethod | MethodType):
         return [value.__func__]
-    if isinstance(value, functools.cached_property | functools.partial | functools.partialmethod):
+    if issubclass(type(value), functools.cached_property | functools.partial | functools.partialmethod):
         return [value.func]
-    if type(value).__module__.startswith("numba") and (function := python_of(value)) is not None:
+    if module_of(type(value)).startswith("numba") and (function := python_of(value)) is not None:
         return [function, {k: v for k, v in getattr(value, "targetoptions", {}).items() if v is not None}]
     return [value]
 
@@ -109,7 +110,7 @@ def _is_users(value: Any, known: dict[int, bool]) -> bool:
                 known[scope] = _is_users_function(each)
             if known[scope]:
                 return True
-        elif each is not None and _is_users_class(each if isinstance(each, type) else type(each)):
+        elif each is not None and _is_users_class(each if is_a(each, type) else type(each)):
             return True
     return False
 
@@ -128,10 +129,10 @@ def _is_users_class(cls: type) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
-    return type(value) in _CONSTANTS or isinstance(value, np.number)
+    return type(value) in _CONSTANTS or issubclass(type(value), np.number)
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, tuple):
+    if is_a(key, tuple):
         return ", ".join(map(_key, key))
-    return repr(key) if isinstance(key, str) else str(getattr(key, "__qualname__", None) or key)
+    return repr(key) if is_a(key, str) else str(attribute_of(key, "__qualname__") or key)

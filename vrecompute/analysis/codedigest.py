@@ -16,17 +16,14 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Mapping
-from types import (
-    FunctionType,
-    MappingProxyType,
-    ModuleType,
-)
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, Literal
 
 import numpy as np
 
 from vrecompute import sourcetext
 from vrecompute.analysis.arithmetic import arithmetic
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.classmembers import is_counted, members_counted
 from vrecompute.analysis.classpatches import classes_of, functions_in, patches_of
 from vrecompute.analysis.code import Code
@@ -74,7 +71,7 @@ def code_of(
     `declared`: the files that it reads are in the key by other means; `looks`: whether it tells of them.
     `effects` came with it from another process.
     """
-    own = own or str(getattr(thing, "__module__", "")).partition(".")[0]
+    own = own or str(attribute_of(thing, "__module__", "")).partition(".")[0]
     description = _Description(own, Reads(own, declared, looks))
     description.lost = [] if looks else None
     description.root(thing)
@@ -143,7 +140,7 @@ class _Description:
 
     def _put(self, value: Any) -> Any:
         """What was put into a library, not by its name: a worker that did the same made it in another function."""
-        if not isinstance(value, FunctionType) or is_dispatcher(value):
+        if not is_a(value, FunctionType) or is_dispatcher(value):
             return self._alone(value)
         self._within.append(id(value))
         try:
@@ -163,7 +160,7 @@ class _Description:
         if type(value) in (bool, int, float, complex, type(None), type(...)):
             return [type(value).__name__, repr(value)]
         if type(value) in (str, bytes):
-            data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+            data = value.encode("utf-8", "surrogatepass") if type(value) is str else value
             return [type(value).__name__, repr(value) if len(data) < _LONG else sha256_of(data)]
         if self._within:
             self.reads.edge(self._within[-1], id(value), how)
@@ -183,13 +180,13 @@ class _Description:
         return self._done[id(value)]
 
     def _compound(self, value: Any) -> Any:
-        if isinstance(value, ModuleType):
+        if is_a(value, ModuleType):
             return self._module(value, {()})
-        if isinstance(value, FunctionType) and not is_dispatcher(value):
+        if is_a(value, FunctionType) and not is_dispatcher(value):
             module = str(value.__globals__.get("__name__", "?"))
             return self._named(value, module, f"{value.__code__.co_qualname}()", self._function)
-        if isinstance(value, type):
-            return self._named(value, value.__module__, f"class {value.__qualname__}", self._class)
+        if is_a(value, type):
+            return self._named(value, module_of(value), f"class {value.__qualname__}", self._class)
         data = self._contents(value)
         return data if len(repr(data)) < _LONG else ["sha256", sha256_json(data)]  # short, however often it is named
 
@@ -215,13 +212,13 @@ class _Description:
         """Described once, under the name of its module and its own; elsewhere by a reference."""
         if not self._counts(value, module):
             library = self._library(module, value.__qualname__)
-            cells = getattr(value, "__closure__", None) or ()
+            cells = (value.__closure__ if is_a(value, FunctionType) else None) or ()
             if cells and not leads_to(value, module, value.__code__.co_qualname):
                 # A library's wrapper around what it was given, as `contextlib.contextmanager` makes one.
                 self._done[id(value)] = library
                 return ["wrapper", library, [self.of(c) for c in map(content_of, cells)]]
             return library
-        if isinstance(value, FunctionType) and (found := sourcetext.find_of(value)) is not None:
+        if is_a(value, FunctionType) and (found := sourcetext.find_of(value)) is not None:
             name = f"{found.qualname}()"  # as a worker names it, which compiles that text
         unique = f"{label_of(module)}: {name}"
         taken = sum(n == unique or n.startswith(unique + " #") for n in self._names)
@@ -235,7 +232,7 @@ class _Description:
         return ["ref", unique]
 
     def _counts(self, value: Any, module: str) -> bool:
-        if isinstance(value, FunctionType):
+        if is_a(value, FunctionType):
             # Not by its module's name: what `exec` made says that it belongs to builtins.
             file = value.__code__.co_filename
             known = module in sys.modules
@@ -285,7 +282,7 @@ class _Description:
         ]
 
     def _reached(self, name: str, value: Any, uses: Uses, module: Mapping[str, Any] | None = None) -> Any:
-        if isinstance(value, ModuleType):
+        if is_a(value, ModuleType):
             return self._module(value, uses.attributes.get(name, {()}))
         return self._global(name, value, module) if module is not None else self.of(value)
 
@@ -333,7 +330,7 @@ class _Description:
         for first, *rest in sorted(chains):
             self._travels(name, first)
             value = members[first] if first in members else submodule(module, first)
-            if isinstance(value, ModuleType):
+            if is_a(value, ModuleType):
                 described[".".join([first, *rest])] = self._module(value, {tuple(rest)})
             elif first in members:
                 described[first] = self._global(first, value, members)
@@ -354,15 +351,15 @@ class _Description:
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
     def _object(self, value: Any) -> Any:
-        if isinstance(value, np.ufunc):
+        if is_a(value, np.ufunc):
             return self._ufunc(value)
-        if isinstance(value, functools.partial):
+        if is_a(value, functools.partial):
             self.reads.partial(value)
         if is_analysis(type(value)):
             # What was given for parameters is in the key already, and that for `finish` should not be.
             state = {k: v for k, v in sorted(vars(value).items()) if k not in ("values", "effects")}
             return ["analysis", self.of(type(value), "instance"), self.of(state)]
-        if (name := getattr(value, "__qualname__", None)) and type(value).__module__ == "builtins":
+        if type(value).__module__ == "builtins" and (name := getattr(value, "__qualname__", None)):
             module, holder = str(getattr(value, "__module__", None) or "builtins"), getattr(value, "__self__", None)
             if isinstance(holder, (ModuleType, type, type(None))) and not counts(module, self.own):
                 return self._library(module, name)
@@ -372,7 +369,7 @@ class _Description:
         except Exception:
             return self._without_name(value, "has no content that could be compared")
         if isinstance(made, str):
-            module = str(getattr(value, "__module__", None) or type(value).__module__)
+            module = str(attribute_of(value, "__module__") or module_of(type(value)))
             return self._without_name(value, "is compiled") if counts(module, self.own) else self._library(module, made)
         if self.lost is not None:
             self.lost += lost_by(value, made, self._alone)
@@ -391,7 +388,7 @@ class _Description:
         return self._without_name(value, "is compiled")
 
     def _without_name(self, value: Any, why: str) -> Any:
-        name = getattr(value, "__qualname__", None) or f"an object of type {type(value).__name__}"
+        name = str(attribute_of(value, "__qualname__") or "") or f"an object of type {type(value).__name__}"
         if self._where.partition(": ")[2].removesuffix("()") == name:
             name = self._where
         elif self._where:

@@ -21,6 +21,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 
 __all__ = [
     "GENERATED",
@@ -112,12 +113,12 @@ def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> b
 
 def is_analysis(cls: type) -> bool:
     """Whether a class is an `Analysis`."""
-    return any(b.__name__ == "Analysis" and b.__module__.startswith("vrecompute.") for b in cls.__mro__)
+    return any(b.__name__ == "Analysis" and module_of(b).startswith("vrecompute.") for b in inspect.getmro(cls))
 
 
 def is_dispatcher(value: Any) -> bool:
     """Whether functools.singledispatch made it: a function of the library around those that are registered."""
-    return getattr(value, "__code__", None) is _DISPATCHER
+    return type(value) is FunctionType and value.__code__ is _DISPATCHER
 
 
 def _file_of(module: str) -> str | None:
@@ -132,25 +133,20 @@ def _file_of(module: str) -> str | None:
 
 
 def python_of(value: Any) -> FunctionType | None:
-    """The function that numba compiled to a value; an object may answer for any name, or fail."""
-    for holder in (value, _attribute(value, "_dispatcher")):
-        if isinstance(function := _attribute(holder, "py_func"), FunctionType):
+    """The function that numba compiled to a value; any other object that has one may be more than that."""
+    if not any(module_of(cls).startswith("numba") for cls in inspect.getmro(type(value))):
+        return None
+    for holder in (value, attribute_of(value, "_dispatcher")):
+        if is_a(function := attribute_of(holder, "py_func"), FunctionType):
             return function
     return None
-
-
-def _attribute(value: Any, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except Exception:
-        return None
 
 
 def leads_to(value: Any, module: str, qualname: str) -> bool:
     """Whether a function or class is what its name in its module says."""
     found: Any = sys.modules.get(module)
     for name in qualname.split("."):
-        found = getattr(found, name, None)
+        found = attribute_of(found, name)
     return found is value
 
 
@@ -271,7 +267,8 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def origin_of(value: Any) -> Any:
     """What a type with arguments is made of, whatever Python's own name for it: of `int | None` a Union."""
-    origin = typing.get_origin(value)
+    is_alias = is_a(value, (types.GenericAlias, types.UnionType)) or module_of(type(value)).startswith("typing")
+    origin = typing.get_origin(value) if is_alias else None
     return "Union" if origin in (typing.Union, types.UnionType) else origin
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from vrecompute.analysis.asking import attribute_of, held_by, is_a
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
@@ -241,21 +242,21 @@ class _Function:
         """Whether it is the object itself, or a thing of the user's, whose own functions are looked at."""
         if isinstance(node, ast.Call):  # of a class
             made = self.thing_of(node.func)
-            return isinstance(made, type) and self.is_own(getattr(made, method, None))
+            return is_a(made, type) and self.is_own(held_by(made, method))
         if not isinstance(node, ast.Name):
             return False
         if node.id in self.bound and node.id not in {*self.parameters, *within}:
             return all(self.is_users(value, method, within | {node.id}) for value in self.bound[node.id])
-        return node.id in ("self", "cls") or self.is_own(getattr(self.thing_of(node), method, None))
+        return node.id in ("self", "cls") or self.is_own(held_by(self.thing_of(node), method))
 
     def is_own(self, function: Any) -> bool:
         """Whether a function is the user's."""
-        return counts(getattr(function, "__module__", ""), self.own)
+        return counts(attribute_of(function, "__module__", ""), self.own)
 
     def thing_of(self, node: ast.AST) -> Any:
         """What a name from outside, or an attribute of a module, is by now; None where that is not known."""
         if isinstance(node, ast.Attribute):
-            return getattr(base, node.attr, None) if isinstance(base := self.thing_of(node.value), ModuleType) else None
+            return attribute_of(base, node.attr) if is_a(base := self.thing_of(node.value), ModuleType) else None
         found = self.outside.get(node.id) if isinstance(node, ast.Name) and self.is_outside(node.id) else None
         return None if type(found) in weakref.ProxyTypes else found  # whose object may be gone
 
@@ -268,7 +269,7 @@ class _Function:
             name = self.imported[node.id]
         elif thing is os.environ or thing is getattr(os, "environb", os):
             return "os.environ"
-        elif isinstance(thing, ModuleType):
+        elif is_a(thing, ModuleType):
             name = thing.__name__
         elif callable(thing):
             name = _spelt(thing)
@@ -303,7 +304,7 @@ class _Function:
 
 
 def _spelt(thing: Any) -> str:
-    return f"{getattr(thing, '__module__', None)}.{getattr(thing, '__name__', '')}".removeprefix("_")
+    return f"{attribute_of(thing, '__module__')}.{attribute_of(thing, '__name__', '')}".removeprefix("_")
 
 
 def _is_reader(name: str) -> bool:

@@ -19,6 +19,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Literal
 
 from vrecompute import sourcetext
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.carriedtext import Carried, carried, without_magic
 from vrecompute.analysis.coderange import is_user
 
@@ -262,14 +263,14 @@ class Look:
             return kind, ""
         name = chain(value)[0]
         held = self._held(name)
-        if isinstance(held, ModuleType):
+        if is_a(held, ModuleType):
             module = held.__name__
         elif name in self.imports:
             module = self.imports[name]
-            module = str(getattr(held, "__module__", None) or module) if callable(held) else module
+            module = str(attribute_of(held, "__module__") or module) if callable(held) else module
         elif name in self._local or not name:
             return "local", ""
-        elif isinstance(held, type) and held.__module__ != "builtins" and not is_user(held.__module__):
+        elif is_a(held, type) and held.__module__ != "builtins" and not is_user(held.__module__):
             module = held.__module__  # another name of a library's class
         elif name not in self.members and hasattr(builtins, name):
             return "builtin", "builtins"
@@ -281,7 +282,7 @@ class Look:
         """What a name, or an attribute of a module, is by now; None where that is not known."""
         if isinstance(value, ast.Attribute):
             holder = self._thing(value.value)
-            return getattr(holder, value.attr, None) if isinstance(holder, ModuleType) else None
+            return attribute_of(holder, value.attr) if is_a(holder, ModuleType) else None
         if not isinstance(value, ast.Name):
             return None
         known = self._held(value.id)
@@ -289,18 +290,18 @@ class Look:
 
     def _own_function(self, value: ast.expr) -> FunctionType | None:
         thing = self._thing(value)
-        return thing if isinstance(thing, FunctionType) and is_user(str(thing.__module__)) else None
+        return thing if is_a(thing, FunctionType) and is_user(str(thing.__module__)) else None
 
     def _is_bound(self, name: str) -> bool:
         """Whether a name leads to a Client, to what one gave, or to the class."""
         held = self._held(name)
         if held is None and (module := sys.modules.get(self.imports.get(name, ""))) is not None:
             held = getattr(module, name, module)
-        if isinstance(held, ModuleType):
+        if is_a(held, ModuleType):
             return held.__name__ == "vrecompute"
-        if isinstance(held, type | FunctionType):
+        if is_a(held, (type, FunctionType)):
             return held.__module__ == "vrecompute.client"
-        return type(held).__module__.partition(".")[0] == "vrecompute"
+        return module_of(type(held)).partition(".")[0] == "vrecompute"
 
 
 def _is_harmless(call: ast.Call, top: str, name: str) -> bool:

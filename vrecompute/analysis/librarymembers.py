@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vrecompute import sourcetext
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.coderange import Uses, is_user, label_of
 
 __all__ = ["members_of"]
@@ -34,7 +35,7 @@ _NUMERICAL = frozenset({"awkward", "cmath", "fractions", "math", "numba", "numpy
 def members_of(modules: Mapping[str, Any], uses: Uses) -> Iterator[tuple[str, Any]]:
     """The full name and a description of what is used of libraries; `modules` by the names that a function has."""
     for name, module in modules.items():
-        if isinstance(module, ModuleType):
+        if is_a(module, ModuleType):
             yield from _of_chains(module, uses.attributes.get(name, {()}), uses)
     for imported, chains in uses.imports.items():
         if imported.partition(".")[0] in _NUMERICAL:
@@ -50,17 +51,11 @@ def _of_chains(module: ModuleType, chains: Iterable[tuple[str, ...]], uses: Uses
         holder, value = module, module
         for name in chain:
             holder = value
-            value = _attribute(holder, name)
-            if not isinstance(value, ModuleType):
+            value = attribute_of(holder, name)  # a module that loads what is asked for may raise
+            if not is_a(value, ModuleType):
                 if (described := _described(holder, name, value)) is not None:
                     yield f"{holder.__name__}.{name}", described
                 break
-
-
-def _attribute(module: ModuleType, name: str) -> Any:
-    with contextlib.suppress(Exception):  # which a module that loads what is asked for may raise
-        return getattr(module, name, None)
-    return None
 
 
 def _is_users(module: ModuleType) -> bool:
@@ -74,18 +69,18 @@ def _described(module: ModuleType, name: str, value: Any) -> Any:
     top, last = module.__name__.partition(".")[0], module.__name__.rpartition(".")[2]
     if top in _SYSTEM or last in _SETTINGS or name.startswith("_") or _is_users(module):
         return None
-    if type(value) in (bool, int, float, complex, str) or isinstance(value, np.number):
+    if type(value) in (bool, int, float, complex, str) or issubclass(type(value), np.number):
         return [type(value).__name__, repr(value)]
-    if type(value).__module__ == "unittest.mock":
+    if module_of(type(value)) == "unittest.mock":
         return ["mock"]
-    if isinstance(value, FunctionType) and is_user(str(value.__module__), value.__code__.co_filename):
+    if is_a(value, FunctionType) and is_user(str(value.__module__), value.__code__.co_filename):
         found = sourcetext.find(value.__code__)
         text = None if found is None else sourcetext.canonical(found.node)
         return ["function", label_of(str(value.__module__)), value.__qualname__, text]
-    if is_user(of := type(value).__module__, dynamic=of not in sys.modules):
-        return ["object", label_of(type(value).__module__), type(value).__qualname__]
-    if isinstance(value, type):  # many have two names, as numpy.bool_
+    if is_user(of := module_of(type(value)), dynamic=of not in sys.modules):
+        return ["object", label_of(module_of(type(value))), type(value).__qualname__]
+    if is_a(value, type):  # many have two names, as numpy.bool_
         return None
-    if top in _NUMERICAL and callable(value) and (called := getattr(value, "__name__", None)) != name:
+    if top in _NUMERICAL and callable(value) and (called := attribute_of(value, "__name__")) != name:
         return ["named", called]
     return None

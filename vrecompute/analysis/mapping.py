@@ -11,7 +11,7 @@ import numpy as np
 from vrecompute.analysis import Analysis, SourceView
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.codedigest import code_of
-from vrecompute.datasets.columns import Columns
+from vrecompute.datasets.columns import Columns, OptionalColumn, as_columns
 from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import AnalysisError
 from vrecompute.results.plainarray import refuse_missing, why_not_numbers
@@ -27,8 +27,8 @@ class MapAnalysis(Analysis):
     """Wraps a function of an awkward array of events (or of `Columns`); what it returns becomes a Result.
 
     A Result stays as it is; a histogram, number or array becomes one called `value`, a mapping of these one
-    named by its keys: `run.result()[SAMPLE]` has it in `histograms`, `counters` or `arrays`. Histograms and numbers add
-    up; arrays are joined end to end, or added for `combine="sum"`.
+    named by its keys: `run.result()[SAMPLE]` has it in `histograms`, `counters` or `arrays`. Histograms and numbers (an
+    array of no dimension is one) add up; arrays are joined end to end, or added for `combine="sum"`.
     `momenta`, `reads_unit` and `reads_facts` are those of an Analysis: the function gets columns of `momenta` in GeV.
     """
 
@@ -37,7 +37,7 @@ class MapAnalysis(Analysis):
     def __init__(
         self,
         function: Callable[[Any], Any],
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str | OptionalColumn] | None = None,
         combine: Combine = "concat",
         takes: Literal["awkward", "columns"] = "awkward",
         momenta: Sequence[str] = (),
@@ -47,7 +47,7 @@ class MapAnalysis(Analysis):
     ) -> None:
         super().__init__()
         self.function = function
-        self.wanted = tuple(columns) if columns is not None else None
+        self.wanted = as_columns("columns of a mapped function", columns) if columns is not None else None
         self.combine: Combine = combine
         self.takes = takes
         # Of a class where one is written; a function brings its own.
@@ -55,7 +55,7 @@ class MapAnalysis(Analysis):
         self.reads_unit = reads_unit  # type: ignore[misc]  # likewise
         self.reads_facts = checked_facts("map", reads_facts)  # type: ignore[misc]  # likewise
 
-    def columns(self, source: SourceView) -> Sequence[str]:
+    def columns(self, source: SourceView) -> Sequence[str | OptionalColumn]:
         """Those asked for; all of the source where none were."""
         return self.wanted if self.wanted is not None else tuple(source.available)
 
@@ -65,7 +65,11 @@ class MapAnalysis(Analysis):
 
     def process_parameters(self) -> dict[str, Any]:
         """All that was given besides the function, whose source is the code."""
-        return {"columns": self.wanted, "combine": self.combine, "takes": self.takes}
+        wanted = self.wanted and [
+            each if isinstance(each, str) else {"names": list(each.names), "absent": each.absent}
+            for each in self.wanted
+        ]
+        return {"columns": wanted, "combine": self.combine, "takes": self.takes}
 
     def code(self, *, looks: bool = True) -> Code:
         """Of the function and all it reaches."""
@@ -86,12 +90,16 @@ def as_result(value: Any, combine: Combine) -> Result:
         elif isinstance(item, (float, np.floating)):
             result.counters[str(name)] = float(item)
         else:
-            result.arrays[str(name)] = Array(_array(str(name), item), combine)
+            array = _array(str(name), item)
+            if array.ndim:
+                result.arrays[str(name)] = Array(array, combine)
+            else:  # a number, as `np.asarray(3.0)` is one
+                result.counters[str(name)] = float(array) if array.dtype.kind == "f" else int(array)
     return result
 
 
 def _array(name: str, item: Any) -> np.ndarray[Any, Any]:
-    """An array of numbers, of one or more dimensions; AnalysisError says why `item` is none."""
+    """An array of numbers; AnalysisError says why `item` is none."""
     what = f"the mapped function returned {type(item).__name__} for {name!r}"
     if item is not None:
         refuse_missing(f"the {type(item).__name__} that the mapped function returned for {name!r}", item)
@@ -106,6 +114,6 @@ def _array(name: str, item: Any) -> np.ndarray[Any, Any]:
             "mapping of these"
         )
     try:
-        return np.atleast_1d(np.asarray(exact_array(item)))
+        return np.asarray(exact_array(item))
     except ValueError as error:
         raise AnalysisError(f"the mapped function returned a list of numbers: {error}") from error

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
+from vrecompute.analysis.asking import attribute_of, is_a
 from vrecompute.analysis.cells import cells_of, is_notebook
 from vrecompute.analysis.coderange import is_user
 from vrecompute.analysis.librarychanges import Text, chain, text_of
@@ -101,8 +102,8 @@ def reloaded_by(nodes: Iterable[ast.AST], module: ModuleType) -> set[str]:
                 first, *rest = chain(node.args[0])
                 held = vars(module).get(first)
                 for name in rest:
-                    held = getattr(held, name)
-                if isinstance(held, ModuleType) and is_user(held.__name__):
+                    held = attribute_of(held, name)
+                if is_a(held, ModuleType) and is_user(held.__name__):
                     names.add(held.__name__)
     return names
 

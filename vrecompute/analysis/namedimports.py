@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
+from vrecompute.analysis.asking import held_by, is_a
 from vrecompute.analysis.coderange import Uses, absolute, package_of
 
 __all__ = ["with_named"]
@@ -42,8 +43,8 @@ def _texts(
     elif owner is not None and first in function.__code__.co_varnames[:1]:  # self, or cls
         held = [owner]
     for name in rest:
-        held = [getattr(each, name, None) for each in held]
-    return sorted({each for each in held if isinstance(each, str)})
+        held = [held_by(each, name) for each in held]
+    return sorted({each for each in held if is_a(each, str)})
 
 
 def _defaults(function: FunctionType) -> dict[str, list[Any]]:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import copy
 import copyreg
 import re
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Sized
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.coderange import is_user
 
-__all__ = ["lost_by"]
+__all__ = ["is_kept_by_python", "lost_by"]
 
 _CACHE = re.compile(r"cache|memo", re.IGNORECASE)
 _PLAIN = (bool, int, float, complex, str, bytes, np.number, np.ndarray)
@@ -31,7 +33,7 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
     `known` gives what is equal for equal content, and None where that is not known.
     """
     cls = type(value)
-    if not is_user(cls.__module__) or _is_kept_by_python(cls):
+    if not is_user(module_of(cls)) or is_kept_by_python(cls):
         return
     before = _attributes(value)
     try:
@@ -44,7 +46,7 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
         if _CACHE.search(name):
             continue
         gone, private = name not in after, name.startswith("_")
-        there = _read(sent, name)
+        there = attribute_of(sent, name)
         if (gone and not private and _is_plain(held)) or (
             not _is_unmade(there, private) and _differ(held, there, known)
         ):
@@ -56,20 +58,17 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
             )
 
 
-def _read(value: Any, name: str) -> Any:
-    """An attribute, its class' where the object has none; None where there is none, or the user's code cannot say."""
-    try:
-        return getattr(value, name, None)
-    except Exception:
-        return None
-
-
 def _is_unmade(there: Any, private: bool) -> bool:
     """Whether this stands for what has not been calculated yet."""
-    return there is None or (private and isinstance(there, Sized) and not len(there))
+    if there is None or not private:
+        return there is None
+    try:
+        return isinstance(there, Sized) and not len(there)
+    except Exception:  # the user's `__len__`, or what it says that it is
+        return False
 
 
-def _is_kept_by_python(cls: type) -> bool:
+def is_kept_by_python(cls: type) -> bool:
     """Whether nothing but Python says how its objects are pickled."""
     plain = {n: getattr(object, n, None) for n in ("__reduce__", "__reduce_ex__", "__getstate__")}
     same = all(getattr(cls, name, None) is own for name, own in plain.items())
@@ -87,18 +86,18 @@ def _attributes(value: Any) -> dict[str, Any]:
     for cls in type(value).__mro__:
         slots = vars(cls).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                found[name] = getattr(value, name)
-    inner = getattr(value, "__dict__", {})
-    return found | (dict(inner) if isinstance(inner, Mapping) else {})
+            if name not in ("__dict__", "__weakref__") and (held := attribute_of(value, name, found)) is not found:
+                found[name] = held
+    inner = attribute_of(value, "__dict__")
+    return found | (dict(inner) if is_a(inner, (dict, MappingProxyType)) else {})
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if is_a(value, dict):
         return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
+    if type(value) in (list, tuple, set, frozenset):
         return all(map(_is_plain, value))
-    return value is not None and isinstance(value, _PLAIN)
+    return is_a(value, _PLAIN)
 
 
 def _differ(held: Any, other: Any, known: Callable[[Any], Any]) -> bool:

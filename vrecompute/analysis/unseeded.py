@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vrecompute.analysis.asking import attribute_of, is_a
+
 __all__ = ["INSTEAD", "Names", "draws_of"]
 
 #: What to do instead, at the end of what is told.
@@ -88,13 +90,13 @@ def draws_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.Call, str]]:
 def _split(call: ast.Call, names: Names) -> tuple[str, str]:
     """The module of what is called, where it is one with generators, and its last name."""
     thing = names.thing_of(call.func)
-    last = str(getattr(thing, "__name__", ""))
-    of = getattr(thing, "__self__", None)  # one that all of a process shares, by a name of its own
-    if isinstance(of, random.SystemRandom):
+    last = str(attribute_of(thing, "__name__", ""))
+    of = attribute_of(thing, "__self__")  # one that all of a process shares, by a name of its own
+    if is_a(of, random.SystemRandom):
         return "random", "SystemRandom"
-    if isinstance(of, np.random.RandomState) and thing == getattr(np.random, last, None):
+    if is_a(of, np.random.RandomState) and thing == getattr(np.random, last, None):
         return "numpy.random", last
-    if isinstance(of, random.Random) and thing == getattr(random, last, None):
+    if is_a(of, random.Random) and thing == getattr(random, last, None):
         return "random", last
     module, _, last = (names.name_of(call.func) or "").rpartition(".")
     if module.startswith("numpy.random."):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from vrecompute.datasets.dataset import Sample
 from vrecompute.datasets.facts import undeclared_fact
+from vrecompute.errors import AnalysisError
 from vrecompute.nearest import hint
 
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Column", "Columns", "OptionalColumn", "data_digest"]
+__all__ = ["Column", "Columns", "OptionalColumn", "as_columns", "data_digest"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,22 @@ class OptionalColumn:
 
     def __repr__(self) -> str:
         return f"OptionalColumn({', '.join(map(repr, self.names))}, absent={self.absent!r})"
+
+
+def as_columns(whose: str, given: Any) -> tuple[str | OptionalColumn, ...]:
+    """Columns as they were declared, a single one too; AnalysisError where one is neither a name nor optional."""
+    if isinstance(given, str | OptionalColumn):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise AnalysisError(f"{whose} are {given!r}; write a list of names of columns, or of OptionalColumn(...)")
+    columns = sorted(given, key=repr) if isinstance(given, set | frozenset) else given
+    named = tuple(str(each) if isinstance(each, str) else each for each in columns)
+    for each in named:
+        if not isinstance(each, str | OptionalColumn) or not all(
+            isinstance(n, str) for n in getattr(each, "names", ())
+        ):
+            raise AnalysisError(f"{whose} have {each!r}, which is no column; write its name, or OptionalColumn(NAME)")
+    return named
 
 
 def data_digest(columns: Mapping[str, Column]) -> str:

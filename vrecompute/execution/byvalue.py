@@ -13,7 +13,6 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -30,16 +29,12 @@ from vrecompute.analysis.filereads import ENVIRONMENT_READ
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.sentclasses import sent, state_of
 from vrecompute.execution.unsendable import said_of
 
 __all__ = ["Packed", "pack", "pack_for"]
 
 
-# How cloudpickle makes classes, and which argument says that one which was made before may do.
-_TRACKED = {cloudpickle.cloudpickle._make_skeleton_class: 4, cloudpickle.cloudpickle._make_skeleton_enum: 5}
-_MADE_WITH_CLASS = frozenset(
-    {"__abstractmethods__", "__annotate_func__", "__dict__", "__module__", "__weakref__", "_abc_impl"}
-)
 _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatch_table
 
 
@@ -129,12 +124,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         if _is_of_numba(value, "numba.experimental.jitclass.base", "JitClassType"):
             raise AnalysisError(_said_of_jitclass(value))
         made = super().reducer_override(value)
-        # A class is made anew each time: what an earlier run left in it on a worker is not in it.
-        if isinstance(made, tuple) and (place := _TRACKED.get(made[0])) is not None:
-            arguments = (*made[1][:place], None, *made[1][place + 1 :])
-            members, slots = made[2]
-            made = (made[0], arguments, ({**_as_inherited(value), **members}, slots), *made[3:])
-        return made
+        return sent(value, made) if isinstance(made, tuple) else state_of(value) if made is NotImplemented else made
 
     def _reduce_module(self, module: ModuleType) -> Any:
         """Of a user's module what is used of it: the rest need not be something that can be sent."""
@@ -159,22 +149,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
         return _compiled, (type(compiled), states)
 
 
-def _as_inherited(cls: type) -> dict[str, Any]:
-    """Attributes of a class that are the very objects its bases have, as small numbers are.
-
-    cloudpickle leaves them out. They are the class' own all the same: they stay when a base has another, and hide what
-    another base has.
-    """
-    bases = [vars(base) for base in cls.__bases__]
-    same = {n: v for n, v in vars(cls).items() if n not in _MADE_WITH_CLASS and any(b.get(n, b) is v for b in bases)}
-    if issubclass(cls, Enum):  # whose metaclass makes such
-        return {n: v for n, v in same.items() if not (n.startswith("_") and n.endswith("_"))}
-    return same
-
-
 def _is_of_numba(value: Any, module: str, name: str) -> bool:
     """Whether numba made it; where nothing has imported numba there is none."""
-    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+    return issubclass(type(value), getattr(sys.modules.get(module), name, ()))
 
 
 def _module(name: str) -> ModuleType:

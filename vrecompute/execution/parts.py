@@ -25,11 +25,14 @@ from vrecompute.results.file import pack, result_from_members, result_members, u
 from vrecompute.results.result import Result, TableSummary
 from vrecompute.results.tree import Node
 from vrecompute.stores.base import Store
-from vrecompute.stores.objects import FORMAT, content_name, read_content, sha256_in, write_content
+from vrecompute.stores.objects import content_name, read_content, sha256_in, write_content
 
-__all__ = ["PartNode", "Piece", "read_part", "stored_parts", "stored_reads", "write_part"]
+__all__ = ["PART_FORMAT", "PartNode", "Piece", "read_part", "stored_parts", "stored_reads", "write_part"]
 
-_FORMAT = {"format": "vrecompute-part", "version": FORMAT}
+#: Version of parts, in every work key, so that those of another version are never reused. Version 3 kept variances of
+#: means, which do not add up.
+PART_FORMAT = 4
+_FORMAT = {"format": "vrecompute-part", "version": PART_FORMAT}
 # More chunks than a source can have, in powers of two.
 _MOST_LEVELS = 48
 

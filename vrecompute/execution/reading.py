@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vrecompute.analysis import Analysis, SourceView
+from vrecompute.datasets.columns import as_columns
 from vrecompute.errors import AnalysisError, MissingColumn
 
 __all__ = ["Reading", "first_of", "reading_of"]
@@ -63,7 +64,7 @@ def reading_of(analysis: Analysis, view: SourceView, of_sample: Mapping[str, str
     given: list[str] = []
     absent: dict[str, bool | int | float] = {}
     optional: list[tuple[str, ...]] = []
-    for wanted in analysis.columns(view):
+    for wanted in as_columns(f"columns of analysis {analysis.name!r}", analysis.columns(view)):
         if isinstance(wanted, str):
             given.append(wanted)
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from vrecompute.analysis.asking import attribute_of, is_a
 from vrecompute.analysis.coderange import is_user
 
 __all__ = ["said_of"]
@@ -79,26 +80,26 @@ def _within(here: _Found) -> Iterator[_Found]:
     value, name, user = here
     if type(value) in weakref.ProxyTypes:  # one whose object is gone answers nothing, not even `isinstance`
         return
-    if isinstance(value, FunctionType) and is_user(str(value.__module__)):
+    if is_a(value, FunctionType) and is_user(str(value.__module__)):
         yield from (_Found(v, n, value) for n, v in _used(value).items())
-    elif isinstance(value, type | ModuleType):
-        module = value.__name__ if isinstance(value, ModuleType) else str(value.__module__)
-        made = isinstance(value, ModuleType) and sys.modules.get(module) is not value
+    elif is_a(value, (type, ModuleType)):
+        module = value.__name__ if is_a(value, ModuleType) else str(value.__module__)
+        made = is_a(value, ModuleType) and sys.modules.get(module) is not value
         if is_user(module, dynamic=made):
-            user = user if isinstance(value, ModuleType) else value
+            user = user if is_a(value, ModuleType) else value
             yield from (_Found(v, f"{name}.{n}", user) for n, v in vars(value).items() if not n.startswith("__"))
             yield from (_Found(base, base.__qualname__, base) for base in getattr(value, "__mro__", ())[1:])
-    elif isinstance(value, dict):
+    elif is_a(value, dict):
         yield from (_Found(v, f"{name}[{k!r}]", user) for k, v in value.items())
-    elif isinstance(value, list | tuple):
+    elif is_a(value, (list, tuple)):
         yield from (_Found(v, f"{name}[{n}]", user) for n, v in enumerate(value))
-    elif not isinstance(value, str | bytes | int | float | CodeType):
-        inner = {} if isinstance(value, FunctionType | MethodType) else getattr(value, "__dict__", {})
-        if isinstance(inner, dict):  # an object may answer with anything
+    elif not issubclass(type(value), str | bytes | int | float | CodeType):
+        inner = {} if issubclass(type(value), FunctionType | MethodType) else attribute_of(value, "__dict__", {})
+        if is_a(inner, dict):  # an object may answer with anything
             yield from (_Found(v, f"{name}.{n}", user) for n, v in inner.items())
         yield _Found(type(value), type(value).__qualname__, user)
         # of a library's function what it was made around, of any other object all that it holds
-        held = getattr(value, "__closure__", None) or () if isinstance(value, FunctionType) else [value]
+        held = getattr(value, "__closure__", None) or () if is_a(value, FunctionType) else [value]
         yield from (_Found(v, name, user) for h in held for v in gc.get_referents(h) if v is not inner)
 
 

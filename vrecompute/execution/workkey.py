@@ -10,13 +10,13 @@ from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Sample
 from vrecompute.digest import sha256_json
 from vrecompute.execution.manifest import Manifest
-from vrecompute.stores.objects import FORMAT
+from vrecompute.execution.parts import PART_FORMAT
 
 __all__ = ["sample_views", "work_key"]
 
 
 def work_key(manifest: Manifest, analysis: Analysis) -> str:
-    """Names analysis code, process parameters, resources, numerics, and versions of reader and format.
+    """Names analysis code, process parameters, resources, numerics, and versions of reader and parts.
 
     Not of it: the certified-luminosity files of samples, which are in the samples' views, and the files the
     analysis came from, whose digests count comments that the code's does not.
@@ -28,7 +28,7 @@ def work_key(manifest: Manifest, analysis: Analysis) -> str:
             "resources": manifest.resources,
             "numerics": manifest.numerics,
             "reader": reader.READER_VERSION,
-            "format": FORMAT,
+            "format": PART_FORMAT,
         }
     )[:40]
 

@@ -44,6 +44,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a ZIP can hold
 # Keys of a UHI histogram that hold arrays, in storages and in axes.
 _ARRAY_KEYS = ("counts", "edges", "indices", "sum_of_weights", "sum_of_weights_squared", "values", "variances")
 
+# The sums that a mean is added up by, by the kind of its storage. UHI has variances instead, which a bin of one entry
+# does not have, and of which sums are rounded.
+_SUMS = {"mean": "_sum_of_deltas_squared", "weighted_mean": "_sum_of_weighted_deltas_squared"}
+
 # What reading data of another shape than was written raises.
 _GARBLED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 # Where the header of an .npy file of version 1.0 begins: after magic, version and its length.
@@ -211,6 +215,9 @@ def _histogram_members(histogram: bh.Histogram[Any], path: str) -> dict[str, byt
     uhi = dict(histogram._to_uhi_())
     # Names the writing library's version, which a result must not depend on.
     uhi.pop("writer_info", None)
+    if (sums := _SUMS.get(uhi["storage"]["type"])) is not None:
+        view: Any = histogram.view(flow=True)
+        members[_sums_member(path)] = _npy(np.asarray(view[sums]))
     uhi["storage"] = detach(uhi["storage"], f"{path}_storage")
     uhi["axes"] = [detach(axis, f"{path}_axis_{i}") for i, axis in enumerate(uhi["axes"])]
     for axis in uhi["axes"]:
@@ -231,7 +238,31 @@ def _histogram(members: Mapping[str, bytes], path: str) -> bh.Histogram[Any]:
     cells = math.prod(_bins(axis) for axis in uhi["axes"])
     if cells > max(np.size(uhi["storage"][key]) for key in _ARRAY_KEYS if key in uhi["storage"]):
         raise ValueError(f"histogram {path} has axes of {cells} bins, but another number of values")
-    return bh.Histogram._from_uhi_(uhi)
+    histogram: bh.Histogram[Any] = bh.Histogram._from_uhi_(uhi)
+    if (sums := _SUMS.get(uhi["storage"]["type"])) is not None:
+        view: Any = histogram.view(flow=True)
+        written = members.get(_sums_member(path))
+        view[sums] = _sums_of_variances(view, sums) if written is None else _array(written).reshape(view.shape)
+    return histogram
+
+
+def _sums_member(path: str) -> str:
+    return f"{path}_sums_of_squares.npy"
+
+
+def _sums_of_variances(view: Any, sums: str) -> NDArray[Any]:
+    """The sums in a file that was written without: those of its variances, and 0 in bins with too few entries for one.
+
+    Where such bins had been added up before, the file does not say what the sum was: that stays NaN.
+    """
+    few = view["count"] <= 1 if "count" in view.dtype.names else _is_one_weight(view)
+    return np.where(few, 0.0, np.asarray(view[sums]))
+
+
+def _is_one_weight(view: Any) -> NDArray[Any]:
+    total, squared = np.asarray(view["sum_of_weights"]), np.asarray(view["sum_of_weights_squared"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((total == 0) | (total == squared / total))
 
 
 def _bins(axis: Mapping[str, Any]) -> int:

@@ -36,7 +36,7 @@ __all__ = [
     "write_document",
 ]
 
-#: Version of all objects in a store. It is part of every work key, so parts of another version are never reused.
+#: Version of all documents in a store; parts have one of their own.
 FORMAT = 3
 # No document of ours is larger; the manifest of 100,000 files has about 30 MB.
 _MOST_BYTES = 256 << 20
