@@ -168,11 +168,9 @@ class Run(RunOutputs):
         """Whether this process carries it out, so that its end is the run's."""
         return self._thread is not None
 
-    def _job_is_over(self, job: str) -> bool:
+    def _job_is_over(self, job: str, attempt: int) -> bool:
         """Whether the batch system says so of the run's latest submission."""
-        if self._detached is None or not job or job != self._detached.told_by():
-            return False
-        return self._detached.status().state.terminal
+        return self._detached is not None and self._detached.over(job, attempt)
 
     def _site_says(self) -> str:
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""

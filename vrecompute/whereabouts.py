@@ -126,11 +126,10 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
             events=of.events.seen,
             events_expected=of.events.expected,
         )
-    if detached is not None and (event is None or not speaks(event)) and (told := detached.progress()) is not None:
-        return told
-    if detached is not None and (event is None or not speaks(event)) and submitted_at(store, manifest.run)[0]:
-        job = detached.status()
-        if job.state in {State.QUEUED, State.HELD}:
+    if detached is not None and (event is None or not speaks(event, detached.over)):
+        if (told := detached.progress()) is not None:
+            return told
+        if submitted_at(store, manifest.run)[0] and (job := detached.status()).state in {State.QUEUED, State.HELD}:
             return Progress("queued", waiting=job.reason or _WAITS, waiting_for="workers")
     said = Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
     silent_s = _QUIET_S if event is None else max(0.0, time.time() - event["time"])
