@@ -31,11 +31,10 @@ from vrecompute.sharejobs import jobs_of, number_of_shares
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
-from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.storedruns import StoredRuns
-from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.remote import AccessStore
+from vrecompute.stores.site_store import site_store
 from vrecompute.units import bytes_option
 from vrecompute.workforce import Wanted, Workforce, close_later
 
@@ -122,14 +121,11 @@ class Client(StoredRuns):
         given = self._store_given
         if given is not None and not isinstance(given, (str, Path)):
             return given
-        url = str(given or self.site.store.url or default_store())
-        here = self.site.access.kind == "local" or not self.site.store.workers_reach
-        if here or ("://" in url and not url.startswith("file://")):
-            if "://" in url and not given:
-                url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
-            return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
-            self._remote_store = AccessStore(self._access, path_on_site(self._access, url))
+            opened = site_store(self.site, lambda: self._access, given)
+            if not isinstance(opened, AccessStore):  # an address of this machine is read anew
+                return opened
+            self._remote_store = opened
         return self._remote_store
 
     @property

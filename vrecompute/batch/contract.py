@@ -227,8 +227,7 @@ class JobStatus:
 
     def over(self, attempt: int) -> bool:
         """Whether that attempt has ended: so has the job, or it was put back in the queue since."""
-        put_back = self.state in {State.QUEUED, State.HELD} and self.attempt > attempt
-        return self.state.terminal or put_back
+        return self.state.terminal or (self.state in {State.QUEUED, State.HELD} and self.attempt > attempt)
 
     @property
     def stopped(self) -> str:
