@@ -98,8 +98,7 @@ def test_what_waits_for_its_turn_is_not(reason):
             "QOSMaxMemoryPerUser",
             (
                 "it and your running jobs would take more memory than its quality of service allows; it starts when "
-                "they "
-                "end, and never if it alone asks for more: lower `workers`"
+                "they end, and never if it alone asks for more: lower `workers`"
             ),
         ),
         (
@@ -113,8 +112,7 @@ def test_what_waits_for_its_turn_is_not(reason):
             "QOSGrpJobsLimit",
             (
                 "it and running jobs of its quality of service would take more jobs than its quality of service "
-                "allows; it "
-                "it starts when they end: lower `limits.max_jobs`"
+                "allows; it starts when they end: lower `limits.max_jobs`"
             ),
         ),
     ],
