@@ -18,7 +18,7 @@ from vrecompute.analysis.loading import check_needs
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.detach import Detached
-from vrecompute.errors import BadInput, UsageError
+from vrecompute.errors import BadInput, Unavailable, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.credentials import job_secrets, warn_of_short_lived
 from vrecompute.execution.explain import Explanation, explain
@@ -36,6 +36,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.remote import AccessStore
 from vrecompute.stores.site_store import site_store
 from vrecompute.units import bytes_option
+from vrecompute.whereabouts import tell_refusal
 from vrecompute.workforce import Wanted, Workforce, close_later
 
 __all__ = ["Client", "RunFacts"]
@@ -224,8 +225,10 @@ class Client(StoredRuns):
         run = Run(self.store, detached.manifest, lambda: made, detached)
         try:
             detached.submit(self._wanted.workers, walltime_s, made)
-        except (SubmitError, UsageError, BadInput) as refused:
-            if not getattr(refused, "transient", False):  # else it may have been taken all the same
+        except (SubmitError, Unavailable, UsageError, BadInput) as refused:
+            if isinstance(refused, Unavailable) or getattr(refused, "transient", False):
+                tell_refusal(self.store, detached.manifest, refused)  # it may have been taken all the same
+            else:
                 run.delete()
             raise
         return run

@@ -25,7 +25,7 @@ from vrecompute.execution.runlog import (
     run_state,
 )
 from vrecompute.stores.base import Store
-from vrecompute.whereabouts import CANCELLED, state_of_job
+from vrecompute.whereabouts import CANCELLED, how_its_job_is, state_by_job
 
 __all__ = ["RunFacts", "list_runs"]
 
@@ -93,11 +93,14 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
             if told[run].state == "running" and (at_work := _at_work(store, told[run], each, status)) is not None:
                 told[run] = at_work
                 continue
-            state = "submitted" if poll is None else state_of_job(status)
-            if state in {"submitted", "interrupted"} and cancel_requested(store, run):
-                state = "cancelled"
-            why = CANCELLED if state == "cancelled" and not status.reason else ""
-            told[run] = told[run]._replace(state=state, reason=why if poll is None else status.reason or why)
+            if poll is None:
+                is_cancelled = cancel_requested(store, run)
+                told[run] = told[run]._replace(
+                    state="cancelled" if is_cancelled else "submitted", reason=CANCELLED if is_cancelled else ""
+                )
+                continue
+            state = state_by_job(store, run, each[0], status)
+            told[run] = told[run]._replace(state=state, reason=how_its_job_is(run, each[0], status, state))
     return list(told.values())
 
 
@@ -105,7 +108,7 @@ def _at_work(store: Store, run: RunFacts, jobs: Sequence[JobId], status: JobStat
     """A run whose Runner spoke a moment ago; None where its job has ended with it, or waits in the queue again."""
     if stopped := status.stopped:
         return run._replace(reason=stopped)
-    if not status.over(0) or status.state is State.COMPLETED:  # the store may be late
+    if not status.over(0):
         return run
 
     def over(job: str, attempt: int) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
-from vrecompute import Client, run
+from vrecompute import Client, whereabouts
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
 from vrecompute.errors import AbsentObject
@@ -149,7 +149,7 @@ def test_a_run_whose_job_ended_well_waits_for_the_store_to_show_it(kept):
 
 def test_it_does_not_wait_for_ever(kept, monkeypatch):
     store, attach = kept
-    monkeypatch.setattr(run, "_LAG_S", 0.0)
+    monkeypatch.setattr(whereabouts, "_LAG_S", 0.0)
     store.late = 100
     try:
         assert attach().status == "interrupted"
