@@ -19,7 +19,7 @@ from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.batch.contract import Backend, SubmitError
 from vrecompute.datasets.columns import OptionalColumn
 from vrecompute.detach import Detached
-from vrecompute.errors import BadInput, UsageError
+from vrecompute.errors import BadInput, Unavailable, UsageError
 from vrecompute.execution.byvalue import pack_for
 from vrecompute.execution.credentials import job_secrets, warn_of_short_lived
 from vrecompute.execution.explain import Explanation, explain
@@ -32,12 +32,12 @@ from vrecompute.sharejobs import jobs_of, number_of_shares
 from vrecompute.sites.access import Access, open_access
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
-from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.storedruns import StoredRuns
-from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.remote import AccessStore
+from vrecompute.stores.site_store import site_store
 from vrecompute.units import bytes_option
+from vrecompute.whereabouts import tell_refusal
 from vrecompute.workforce import Wanted, Workforce, close_later
 
 __all__ = ["Client", "RunFacts"]
@@ -123,14 +123,11 @@ class Client(StoredRuns):
         given = self._store_given
         if given is not None and not isinstance(given, (str, Path)):
             return given
-        url = str(given or self.site.store.url or default_store())
-        here = self.site.access.kind == "local" or not self.site.store.workers_reach
-        if here or ("://" in url and not url.startswith("file://")):
-            if "://" in url and not given:
-                url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
-            return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
-            self._remote_store = AccessStore(self._access, path_on_site(self._access, url))
+            opened = site_store(self.site, lambda: self._access, given)
+            if not isinstance(opened, AccessStore):  # an address of this machine is read anew
+                return opened
+            self._remote_store = opened
         return self._remote_store
 
     @property
@@ -229,8 +226,10 @@ class Client(StoredRuns):
         run = Run(self.store, detached.manifest, lambda: made, detached)
         try:
             detached.submit(self._wanted.workers, walltime_s, made)
-        except (SubmitError, UsageError, BadInput) as refused:
-            if not getattr(refused, "transient", False):  # else it may have been taken all the same
+        except (SubmitError, Unavailable, UsageError, BadInput) as refused:
+            if isinstance(refused, Unavailable) or getattr(refused, "transient", False):
+                tell_refusal(self.store, detached.manifest, refused)  # it may have been taken all the same
+            else:
                 run.delete()
             raise
         return run

@@ -23,7 +23,7 @@ from vrecompute.records import json_of
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import make_private, only_ours
 
-__all__ = ["complete_runs", "keep_complete_runs"]
+__all__ = ["cache_folder", "complete_runs", "keep_complete_runs"]
 
 
 def complete_runs(store: Store) -> dict[str, Any]:
@@ -47,8 +47,12 @@ def keep_complete_runs(store: Store, runs: Mapping[str, Any]) -> None:
             beside.replace(path)
 
 
-def _path(store: Store) -> Path:
+def cache_folder() -> Path:
+    """Where this machine keeps what it knows of runs, for this user; it may not be there."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vrecompute"
-    root = Path(os.environ.get(CACHE_VARIABLE) or user).expanduser()
+    return Path(os.environ.get(CACHE_VARIABLE) or user).expanduser() / "runs"
+
+
+def _path(store: Store) -> Path:
     # a path alone may be that of another machine
-    return root / "runs" / f"{sha256_of(f'{store!r} {store.url}'.encode())[:32]}.json"
+    return cache_folder() / f"{sha256_of(f'{store!r} {store.url}'.encode())[:32]}.json"

@@ -165,6 +165,10 @@ class Detached:
             self._take_back(ids[-1], self._name)
         return status
 
+    def over(self, job: str, attempt: int) -> bool:
+        """Whether the batch system says so of that attempt of the latest submission; of no other job is it asked."""
+        return bool(job) and job == self.told_by() and self.status().over(attempt)
+
     def ask_next(self) -> Self:
         """Have the next question to the batch system be about this run too, unless it is known to have ended."""
         head = read_head(self.store, self.manifest.run)

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from vrecompute.analysis import Analysis
-from vrecompute.batch.contract import JobStatus, State, SubmitError
+from vrecompute.batch.contract import JobStatus, SubmitError
 from vrecompute.detach import Detached, submissions
 from vrecompute.errors import (
-    EXIT_CODES,
     ClusterLost,
     Incomplete,
     Interrupted,
@@ -36,7 +35,6 @@ from vrecompute.execution.runlog import (
     request_cancel,
     run_state,
 )
-from vrecompute.reports.report import Status
 from vrecompute.rundisplay import html_of_run, show, shown
 from vrecompute.runoutputs import RunOutputs
 from vrecompute.stores.base import Store
@@ -45,7 +43,7 @@ from vrecompute.whereabouts import (
     cancelled_early,
     heard,
     refusal_word,
-    state_of_job,
+    state_by_job,
     tell_refusal,
     unknown_end,
     whereabouts,
@@ -63,8 +61,6 @@ _POLL_S = 1.0
 # So many Runners in a row may lose their cluster before they get anything done.
 _IDLE_RUNNERS = 2
 _LIVE, _UNSAID = {"running", "queued", "unknown", "submitted"}, {"interrupted", "cancelled", "unknown"}
-# A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
-_SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a site may say nothing of a run that a client waits for.
 _SILENT_S = 3600.0
 # How long a job must say that waiting is of no use: a partition or a node may be away for a moment.
@@ -95,8 +91,6 @@ class Run(RunOutputs):
         # What the latest look at its state gave: a repr looks at nothing.
         self._known = "state not asked yet"
         self._heard_at = self._may_start = time.monotonic()
-        # When the job of a Runner elsewhere was first seen to be over.
-        self._seen_over: float | None = None
 
     def __repr__(self) -> str:
         known = "running" if self._is_here and not self._over.is_set() else self._known
@@ -168,11 +162,9 @@ class Run(RunOutputs):
         """Whether this process carries it out, so that its end is the run's."""
         return self._thread is not None
 
-    def _job_is_over(self, job: str) -> bool:
+    def _job_is_over(self, job: str, attempt: int) -> bool:
         """Whether the batch system says so of the run's latest submission."""
-        if self._detached is None or not job or job != self._detached.told_by():
-            return False
-        return self._detached.status().state.terminal
+        return self._detached is not None and self._detached.over(job, attempt)
 
     def _site_says(self) -> str:
         """The state of a run that no Runner speaks for: it may wait in a queue, or have died with its job."""
@@ -182,11 +174,8 @@ class Run(RunOutputs):
                 return "interrupted"
             # its job was cancelled by who could reach its site; one that starts all the same sees the wish, and stops
             return "cancelled" if cancel_requested(self.store, self.id) else "submitted"
-        now = time.monotonic()
-        self._seen_over = (self._seen_over or now) if job.state.terminal else None
-        by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
-        state = "unknown" if by_itself and now - (self._seen_over or now) < _LAG_S else state_of_job(job)
-        return "cancelled" if state == "interrupted" and cancel_requested(self.store, self.id) else state
+        told_by = self._detached.told_by() if self._detached is not None else None
+        return state_by_job(self.store, self.id, told_by or "", job)
 
     @property
     def exit_code(self) -> int:

@@ -15,15 +15,17 @@ from vrecompute.execution.head import read_head
 from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.execution.runlog import (
     REFUSALS,
+    Over,
     Seen,
     cancel_requested,
     ended_complete,
     head_state,
+    never_over,
     outcomes,
     run_state,
 )
 from vrecompute.stores.base import Store
-from vrecompute.whereabouts import CANCELLED, state_of_job
+from vrecompute.whereabouts import CANCELLED, how_its_job_is, state_by_job
 
 __all__ = ["RunFacts", "list_runs"]
 
@@ -88,27 +90,32 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
         said = {} if poll is None else poll([job for each in ids.values() for job in each])
         for run, each in ids.items():
             status = together([said.get(job, JobStatus(State.UNKNOWN)) for job in each])
-            if told[run].state == "running":
-                told[run] = _of_running(store, told[run], status)
+            if told[run].state == "running" and (at_work := _at_work(store, told[run], each, status)) is not None:
+                told[run] = at_work
                 continue
-            state = "submitted" if poll is None else state_of_job(status)
-            if state in {"submitted", "interrupted"} and cancel_requested(store, run):
-                state = "cancelled"
-            why = CANCELLED if state == "cancelled" and not status.reason else ""
-            told[run] = told[run]._replace(state=state, reason=why if poll is None else status.reason or why)
+            if poll is None:
+                is_cancelled = cancel_requested(store, run)
+                told[run] = told[run]._replace(
+                    state="cancelled" if is_cancelled else "submitted", reason=CANCELLED if is_cancelled else ""
+                )
+                continue
+            state = state_by_job(store, run, each[0], status)
+            told[run] = told[run]._replace(state=state, reason=how_its_job_is(run, each[0], status, state))
     return list(told.values())
 
 
-def _of_running(store: Store, run: RunFacts, status: JobStatus) -> RunFacts:
-    """A run whose Runner spoke a moment ago, which its job has outlived or not."""
+def _at_work(store: Store, run: RunFacts, jobs: Sequence[JobId], status: JobStatus) -> RunFacts | None:
+    """A run whose Runner spoke a moment ago; None where its job has ended with it, or waits in the queue again."""
     if stopped := status.stopped:
         return run._replace(reason=stopped)
-    if not status.state.terminal or status.state is State.COMPLETED:
+    if not status.over(0):
         return run
-    now = _look(store, run.run).facts  # it may have said how it ended while its site was asked
-    if now is not None and now.state != "running":
-        return run._replace(state=now.state)
-    return run._replace(state=state_of_job(status), reason=status.reason)
+
+    def over(job: str, attempt: int) -> bool:
+        return job in jobs and status.over(attempt)
+
+    now = _look(store, run.run, over).facts  # it may have said how it ended while its site was asked
+    return None if now is None or now.state == "interrupted" else now._replace(job=run.job)
 
 
 class _Look(NamedTuple):
@@ -127,17 +134,17 @@ def _known(run: str, kept: object) -> RunFacts | None:
     return None
 
 
-def _look(store: Store, run: str) -> _Look:
+def _look(store: Store, run: str, over: Over = never_over) -> _Look:
     """One line, whatever is wrong with the run; nothing for an empty folder, which a deleted run leaves."""
     try:
-        return _quick_look(store, run) or _full_look(store, run)
+        return _quick_look(store, run, over) or _full_look(store, run, over)
     except OtherFormat as error:
         return _Look(RunFacts(run, "other-format", "", "", "", str(error)))
     except (StoreError, RunError) as error:
         return _Look(RunFacts(run, "damaged", "", "", "", str(error)))
 
 
-def _quick_look(store: Store, run: str) -> _Look | None:
+def _quick_look(store: Store, run: str, over: Over) -> _Look | None:
     """By two requests; None where they do not tell."""
     try:
         is_complete = ended_complete(store, run)
@@ -147,7 +154,7 @@ def _quick_look(store: Store, run: str) -> _Look | None:
         facts, site = _facts(read_manifest(store, run))
         return _Look(facts._replace(state="complete"), site=site, is_complete=True)
     head = read_head(store, run)
-    if head is None or (state := head_state(head)) == "complete":
+    if head is None or (state := head_state(head, over)) == "complete":
         return None
     facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)._replace(
         parameters=head.parameters
@@ -160,13 +167,13 @@ def _quick_look(store: Store, run: str) -> _Look | None:
     return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
 
 
-def _full_look(store: Store, run: str) -> _Look:
+def _full_look(store: Store, run: str, over: Over) -> _Look:
     names = list(store.names(f"runs/{run}"))
     if not names:
         return _Look(None)
     facts, site = _facts(read_manifest(store, run))
     seen = Seen(names, *outcomes(store, run, names))
-    state = run_state(store, run, seen=seen)
+    state = run_state(store, run, over, seen)
     facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
     submitted = [n for n in names if n.startswith(f"runs/{run}/jobs/")]
     ids = submissions(store, run, submitted[-1:]) if state in _ASKED else []

@@ -7,16 +7,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
 from vrecompute.detach import Detached, submitted_at
-from vrecompute.errors import Incomplete, Interrupted, OutOfTime, OverBudget, StoreError, Unavailable
+from vrecompute.errors import EXIT_CODES, Incomplete, Interrupted, OutOfTime, OverBudget, StoreError, Unavailable
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
-from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, latest_event, outcomes, speaks
+from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, cancel_requested, latest_event, outcomes, speaks
+from vrecompute.reports.report import Status
+from vrecompute.seenover import over_for_s
 from vrecompute.stores.base import Store
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "Whereabouts",
     "cancelled_early",
     "heard",
+    "how_its_job_is",
     "refusal_word",
+    "state_by_job",
     "state_of_job",
     "tell_refusal",
     "unknown_end",
@@ -34,9 +38,12 @@ __all__ = [
 
 #: Why a run has ended of which its site does not say so.
 CANCELLED = "it was cancelled by its user"
+# A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
+_SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a Runner says nothing before its job is asked about: a job that is suspended says nothing.
 _QUIET_S = 15.0
 _WAITS = "its job waits in the queue"
+_GONE = "the process that carried it out has ended without a word"
 _ENDED_WITH_OUTCOME = frozenset({"complete", "test", "partial", "failed"})
 
 
@@ -67,6 +74,27 @@ def state_of_job(job: JobStatus | None) -> str:
     return "interrupted" if job.state.terminal else "running"
 
 
+def state_by_job(store: Store, run: str, job_id: str, job: JobStatus) -> str:
+    """The same of a run in a store, where the end of the job may be known before that of the run is to be seen."""
+    by_itself = job.state in {State.COMPLETED, State.FAILED} and job.exit_code in _SAID
+    if by_itself and over_for_s(store, run, job_id, job.attempt) < _LAG_S:
+        return "unknown"
+    state = state_of_job(job)
+    return "cancelled" if state == "interrupted" and cancel_requested(store, run) else state
+
+
+def how_its_job_is(run: str, job_id: str, job: JobStatus, state: str) -> str:
+    """Why a run is in that state for which its job alone speaks, as a sentence; empty where nothing is known."""
+    if not job.state.terminal or state == "cancelled":
+        return job.reason or (CANCELLED if state == "cancelled" else "")
+    ended = job.reason or f"job {job_id} has ended with exit code {job.exit_code or 0}"
+    if state == "unknown":
+        return f"{ended}, and the store does not show yet how the run ended: it may be a minute late"
+    if job.blame == "none" and not job.reason:
+        return f"{ended}, and left no word of the run: its log says what it did, `vrecompute runs logs {run}`"
+    return ended
+
+
 def whereabouts(
     store: Store,
     manifest: Manifest,
@@ -88,7 +116,7 @@ def whereabouts(
     if error is not None or event.get("event") in REFUSALS:
         return Whereabouts(state, job_id, heard, str(error or event.get("reason", "")))
     if state in {"queued", "submitted", "unknown"}:
-        return Whereabouts(state, job_id, latest, _why_not_running(state, manifest, job))
+        return Whereabouts(state, job_id, latest, _why_not_running(state, manifest, job_id, job))
     if state == "running":
         began: float | None = int(str(event["writer"]).partition("-")[0], 16) if "writer" in event else None
         if job is not None and job.elapsed_s is not None:
@@ -98,18 +126,12 @@ def whereabouts(
         waiting = str(event.get("waiting", ""))
         why = waiting or stopped if manifest.shares else stopped or waiting
         return Whereabouts(state, job_id, began or at, why)
-    if state == "cancelled" and (job is None or not job.reason):
-        return Whereabouts(state, job_id, latest, CANCELLED)
+    if job is None:
+        return Whereabouts(state, job_id, latest, CANCELLED if state == "cancelled" else _GONE)
     log = ""
-    if detached is not None and job is not None and job.blame not in {"none"} and job.state is not State.CANCELLED:
+    if detached is not None and job.state.terminal and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.told_by())
-    return Whereabouts(
-        state,
-        job_id,
-        latest,
-        job.reason if job and job.reason else "the process that carried it out has ended without a word",
-        log,
-    )
+    return Whereabouts(state, job_id, latest, how_its_job_is(manifest.run, job_id, job, state) or _GONE, log)
 
 
 def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progress:
@@ -126,11 +148,10 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
             events=of.events.seen,
             events_expected=of.events.expected,
         )
-    if detached is not None and (event is None or not speaks(event)) and (told := detached.progress()) is not None:
-        return told
-    if detached is not None and (event is None or not speaks(event)) and submitted_at(store, manifest.run)[0]:
-        job = detached.status()
-        if job.state in {State.QUEUED, State.HELD}:
+    if detached is not None and (event is None or not speaks(event, detached.over)):
+        if (told := detached.progress()) is not None:
+            return told
+        if submitted_at(store, manifest.run)[0] and (job := detached.status()).state in {State.QUEUED, State.HELD}:
             return Progress("queued", waiting=job.reason or _WAITS, waiting_for="workers")
     said = Progress(**{field: event[field] for field in SPOKEN if field in event}) if event else Progress()
     silent_s = _QUIET_S if event is None else max(0.0, time.time() - event["time"])
@@ -141,12 +162,13 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
     return said
 
 
-def _why_not_running(state: str, manifest: Manifest, job: JobStatus | None) -> str:
+def _why_not_running(state: str, manifest: Manifest, job_id: str, job: JobStatus | None) -> str:
     if state == "queued":
         return job.reason if job is not None and job.reason else _WAITS
     if state == "submitted":
         return f"site {manifest.site!r} was not asked: this machine has no site file of that name"
-    return (job.reason if job is not None else "") or f"site {manifest.site!r} does not say what became of its job"
+    told = "" if job is None else how_its_job_is(manifest.run, job_id, job, state)
+    return told or f"site {manifest.site!r} does not say what became of its job"
 
 
 def unknown_end(store: Store, manifest: Manifest) -> str:
@@ -188,7 +210,9 @@ def refusal_word(error: BaseException) -> str:
         return "over-budget"
     if isinstance(error, Unavailable):
         return "unavailable"
-    return "refused" if isinstance(error, SubmitError) and not error.transient else ""
+    if isinstance(error, SubmitError):
+        return "unavailable" if error.transient else "refused"
+    return ""
 
 
 def tell_refusal(store: Store, manifest: Manifest, error: BaseException, logs: Sequence[RunLog] = ()) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import login_shell, prologue
 from vrecompute.sites.model import Environment, Site
 
 #: Says what it is asked for; `missing` is a module that it does not have.
@@ -121,6 +121,36 @@ def test_the_lines_are_clean_under_shellcheck():
     given = ["shellcheck", "--shell=bash", "--exclude=SC2016", "-"]
     done = subprocess.run(given, input="\n".join(lines), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "environment"),
+    [
+        ("venv", Environment(venv="$NOWHERE/venv")),
+        ("conda", Environment(conda="${NOWHERE}/conda")),
+        ("cvmfs", Environment(cvmfs="$NOWHERE/setup.sh")),
+        ("module_paths", Environment(module_paths=("$HOME/m", "$NOWHERE/m"), modules=("a",))),
+        ("modules", Environment(modules=("python/$NOWHERE",))),
+        ("variables.CONFIG", Environment(variables={"CONFIG": "$NOWHERE/etc"})),
+    ],
+)
+def test_a_variable_that_is_not_set_ends_the_job_with_its_name_and_that_of_the_key(key, environment):
+    done = shell(environment, MODULE)
+    assert (done.returncode, "goes on" in done.stdout) == (1, False)
+    told = f"environment.{key}: needs the variable NOWHERE, which is not set on {os.uname().nodename}\n"
+    assert done.stderr == told
+    assert shell(environment, MODULE, NOWHERE="").stderr == told, "what is left of a path is another place"
+
+
+def test_a_value_may_go_before_what_its_variable_had_or_had_not():
+    done = shell(Environment(variables={"LIBS": "/x:$LIBS"}), "trap 'echo \"$LIBS\"' EXIT")
+    assert done.stdout.splitlines() == ["goes on", "/x:"]
+
+
+def test_beside_jobs_a_variable_that_only_jobs_have_is_no_mistake():
+    site = Site(name="a", backend="slurm", environment=Environment(variables={"PLACE": "/x/$ONLY_IN_JOBS"}))
+    done = subprocess.run(login_shell(site, {}, "echo $PLACE"), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["/x/"]
 
 
 def test_a_name_without_a_conda_says_what_to_write():

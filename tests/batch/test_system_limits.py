@@ -83,6 +83,97 @@ def test_what_is_above_a_limit_is_told_once_with_its_jobs_and_the_line_that_heed
     assert wrong(**given) == [said]
 
 
+GPUS = replace(SITE, workers=replace(SITE.workers, gpus=2))
+SPAN = "the detached job asks for"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (
+            Limit("cores", 3, "GrpTRES of the account a", shared=True, chosen_by="options.account"),
+            (
+                (
+                    "GrpTRES of the account a gives at most 3 cores to all jobs that run at once: the worker job asks "
+                    "for "
+                    f"4, the array of 3 worker jobs asks for 4, {SPAN} 12"
+                ),
+                "workers: {processes: 3}",
+            ),
+        ),
+        (Limit("cores", 9, "MaxTRES"), (f"MaxTRES gives at most 9 cores: {SPAN} 12", "workers: {nodes: {min: 2}}")),
+        (
+            Limit("memory", 2 * GIB, "MaxTRES"),
+            (
+                (
+                    "MaxTRES gives at most 2GiB: the worker job asks for 4GiB, the array of 3 worker jobs asks for "
+                    "4GiB, "
+                    f"{SPAN} 15GiB"
+                ),
+                "workers: {memory: ...}",
+            ),
+        ),
+        (
+            Limit("memory", 11 * GIB, "MaxTRES"),
+            (f"MaxTRES gives at most 11GiB: {SPAN} 15GiB", "workers: {nodes: {min: 2}}"),
+        ),
+        (
+            Limit("core minutes", 600, "GrpTRESRunMins of the QOS q", shared=True),
+            (
+                f"GrpTRESRunMins of the QOS q gives at most 600 core minutes to all jobs that run at once: {SPAN} 720",
+                "workers: {walltime: 50m}",
+            ),
+        ),
+        (
+            Limit("jobs", 0, "MaxSubmitJobs of the account a", chosen_by="options.account"),
+            (
+                (
+                    "MaxSubmitJobs of the account a gives at most 0 jobs in the queue: a live run asks for 3, a "
+                    "detached "
+                    "run asks for 1"
+                ),
+                "options: {account: ...}",
+            ),
+        ),
+        (
+            Limit("running jobs", 0, "GrpJobs of the QOS q", shared=True, chosen_by="options.qos"),
+            (
+                (
+                    "GrpJobs of the QOS q gives at most 0 jobs at once: the worker job asks for 1, the array of 3 "
+                    "worker "
+                    f"jobs asks for 1, {SPAN} 1"
+                ),
+                "options: {qos: ...}",
+            ),
+        ),
+    ],
+)
+def test_what_one_job_asks_for_is_compared_with_what_all_of_an_account_have(limit, said):
+    assert wrong(limits=(limit,)) == [said]
+
+
+def test_gpus_are_counted():
+    job = replace(WORKER, gpus=2)
+    limit = Limit("gpus", 1, "MaxTRES of the QOS q", chosen_by="options.qos")
+    assert wrong(limits=(limit,), planned=[Planned("worker job", job)], site=GPUS) == [
+        ("MaxTRES of the QOS q gives at most 1 GPU: the worker job asks for 2", "workers: {gpus: 1}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "asks"),
+    [
+        (Limit("running jobs", 1, "MaxJobs of the account a"), "2 at once"),
+        (Limit("cores", 4, "GrpTRES of the account a", shared=True), "5 at once"),
+        (Limit("cores", 4, "MaxTRES of the account a"), ""),
+    ],
+)
+def test_a_scheduler_in_a_job_needs_a_worker_job_beside_it(limit, asks):
+    scheduler = Planned("scheduler job", Job("s", ("true",), memory_bytes=None, controller=True))
+    found = wrong(limits=(limit,), planned=[scheduler, *PLANNED[:2]])
+    assert [detail.rpartition(" ask for ")[2] for detail, _ in found] == ([asks] if asks else [])
+
+
 def test_all_limits_are_told_at_once():
     found = wrong(walltime_s=60, nodes=1, largest_cores=2, largest_memory_bytes=GIB, is_up=False)
     assert [detail.partition(" gives")[0].partition(":")[0] for detail, _ in found] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,9 +18,9 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.batch.contract import JobId, JobStatus, State
+from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
 from vrecompute.cli import main
-from vrecompute.errors import Interrupted
+from vrecompute.errors import Interrupted, Unavailable
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import ENDED, RunLog
 from vrecompute.sites.model import local_site
@@ -215,6 +216,52 @@ def test_show_gives_job_state_reason_since_when_and_how_the_log_of_a_bad_end_end
     assert "job: 0\nreason: TIMEOUT: job 0 reached its walltime\nlog: Its log ends: line 4 | line 5" in told
     with pytest.raises(Interrupted, match=r"reached its walltime\. Its log ends: line 4 .* line 8\."):
         Client(store=store).attach(run).result()
+
+
+def test_a_job_that_ended_well_and_left_nothing_is_one_state_that_names_its_log(
+    store, submitted, vrecompute, monkeypatch, tmp_path
+):
+    run = submitted(State.QUEUED)
+    driver = type(Client().backend)
+    end = JobStatus(State.COMPLETED, exit_code=0)
+    monkeypatch.setattr(driver, "poll", lambda self, ids: dict.fromkeys(ids, end))
+    monkeypatch.setattr(driver, "logs", lambda self, job: "nothing to do, leaving\n")
+    monkeypatch.setenv("VRECOMPUTE_CACHE", str(tmp_path / "cache"))
+
+    def told():
+        (line,) = json.loads(vrecompute("list", "--json")[1])
+        shown = json.loads(vrecompute("show", run, "--json")[1])
+        assert (shown["state"], shown["reason"]) == (line["state"], line["reason"])
+        return *(shown[key] for key in ("state", "reason", "log")), Client(store=store).attach(run).status
+
+    late = "and the store does not show yet how the run ended: it may be a minute late"
+    assert told() == ("unknown", f"job 0 has ended with exit code 0, {late}", "", "unknown")
+    # which a command that begins later sees too: the first look was a while ago
+    (first,) = (tmp_path / "cache" / "runs").glob("over-*")
+    os.utime(first, (time.time() - 100, time.time() - 100))
+    monkeypatch.setattr("vrecompute.seenover._FIRST", {})
+    left = f"and left no word of the run: its log says what it did, `vrecompute runs logs {run}`"
+    log = "Its log ends: nothing to do, leaving"
+    assert told() == ("interrupted", f"job 0 has ended with exit code 0, {left}", log, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "error", [SubmitError("here: sbatch refused job 'x': no controller", transient=True), Unavailable("ssh: no route")]
+)
+def test_a_submission_that_had_no_answer_is_kept_with_what_was_said(store, vrecompute, tmp_path, monkeypatch, error):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    write_events(tmp_path / "e.root", 10)
+
+    def refuse(self, job):
+        raise error
+
+    with Client(store=store) as client:
+        monkeypatch.setattr(type(client.backend), "submit", refuse)
+        with pytest.raises(type(error)):
+            client.submit(str(tmp_path / "sums.py"), str(tmp_path / "e.root"))
+    (line,) = json.loads(vrecompute("list", "--json")[1])
+    shown = json.loads(vrecompute("show", line["run"], "--json")[1])
+    assert {(each["state"], each["reason"]) for each in (line, shown)} == {("interrupted", str(error))}
 
 
 def test_since_is_the_beginning_of_the_attempt_that_runs_or_waits(store, submitted, vrecompute, monkeypatch):

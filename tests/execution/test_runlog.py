@@ -12,7 +12,7 @@ import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
-from vrecompute import Client, run
+from vrecompute import Client, whereabouts
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.detach import Detached
 from vrecompute.errors import AbsentObject
@@ -21,7 +21,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.runlog import RunLog, create_next, run_state
 from vrecompute.run import Run
 from vrecompute.stores.directory import DirStore
-from vrecompute.stores.objects import read_document
+from vrecompute.stores.objects import read_document, write_document
 
 MANIFEST = SimpleNamespace(
     run="r",
@@ -149,7 +149,7 @@ def test_a_run_whose_job_ended_well_waits_for_the_store_to_show_it(kept):
 
 def test_it_does_not_wait_for_ever(kept, monkeypatch):
     store, attach = kept
-    monkeypatch.setattr(run, "_LAG_S", 0.0)
+    monkeypatch.setattr(whereabouts, "_LAG_S", 0.0)
     store.late = 100
     try:
         assert attach().status == "interrupted"
@@ -171,28 +171,37 @@ def test_a_job_that_was_ended_or_gave_up_is_not_waited_for(kept, monkeypatch, jo
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "attempt", "told"),
     [
-        (State.CANCELLED, "cancelled"),
-        (State.TIMEOUT, "interrupted"),
-        (State.RUNNING, "running"),
-        (State.UNKNOWN, "running"),
+        (State.CANCELLED, 1, "cancelled"),
+        (State.TIMEOUT, 1, "interrupted"),
+        (State.RUNNING, 1, "running"),
+        (State.UNKNOWN, 0, "running"),
+        (State.QUEUED, 1, "running"),  # an answer of before it began
+        (State.QUEUED, 2, "queued"),  # it was put back
+        (State.HELD, 2, "queued"),
+        (State.RUNNING, 2, "running"),
     ],
 )
-def test_a_runner_that_spoke_a_moment_ago_is_gone_where_its_job_is(kept, monkeypatch, tmp_path, state, told):
+def test_a_runner_that_spoke_a_moment_ago_is_gone_where_its_job_is(kept, monkeypatch, tmp_path, state, attempt, told):
     _, attach = kept
     store, run_id = DirStore(tmp_path / "store"), attach().id
     run = attach()
     store.create(f"runs/{run_id}/manifest.json", run.store.get(f"runs/{run_id}/manifest.json"))
+    write_document(store, f"runs/{run_id}/jobs/0000.json", "job", {"job": "33", "site": "x", "submitted": 0.0})
     monkeypatch.setenv("VRECOMPUTE_JOB", "33")
+    monkeypatch.setenv("VRECOMPUTE_ATTEMPT", "1")
     monkeypatch.setattr(runlog.socket, "gethostname", lambda: "elsewhere")
     RunLog(store, run.manifest).event("progress")
     monkeypatch.undo()
-    monkeypatch.setattr(Detached, "ids", lambda self: ["32", "33"])
-    monkeypatch.setattr(Detached, "status", lambda self: JobStatus(state, reason="CANCELLED: job 33 was cancelled"))
+    monkeypatch.setattr(Detached, "status", lambda self: JobStatus(state, attempt, "so it is"))
+    monkeypatch.setattr("vrecompute.whereabouts.log_ends", lambda backend, job: "")
     detached = Detached(None, None, store, run.manifest)
     looked = Run(store, run.manifest, run.analysis, detached)
     assert looked.status == told
+    said = "so it is" if told != "running" or state is State.RUNNING else ""
+    assert (looked.where().state, looked.where().reason) == (told, said)
+    assert (looked.progress().stage == "queued") == (told == "queued")
     # one that goes on elsewhere with the same run, as after a resume, is believed
     RunLog(store, run.manifest).event("progress")
     assert looked.status == "running"

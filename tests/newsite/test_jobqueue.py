@@ -182,6 +182,13 @@ def test_what_workers_have_is_no_directive_beside_it(directive, tmp_path):
     assert f"job-extra-directives: {directive}: jobs ask for what their workers have; change workers." in done.output
 
 
+@pytest.mark.parametrize("directive", ["--output=log.txt", "-e log", "--job-name=mine", "-D /tmp"])
+def test_what_the_driver_says_of_jobs_is_no_directive_beside_it(directive, tmp_path):
+    done, file = init(tmp_path, f"jobqueue: {{slurm: {{memory: 3GB, job-extra-directives: ['{directive}']}}}}")
+    assert "directives" not in load_site(file).options
+    assert f"job-extra-directives: {directive}: names, logs and the folder of jobs are the driver's" in done.output
+
+
 def test_a_second_value_of_one_key_is_named(tmp_path):
     text = "jobqueue: {slurm: {queue: a, job-extra: [-p b, -p a], env-extra: [export A=1, export A=2]}}"
     done, file = init(tmp_path, text)

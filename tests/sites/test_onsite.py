@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrecompute.errors import SiteError
-from vrecompute.sites.onsite import resolve_here, shell_word
+from vrecompute.sites.access import LocalAccess
+from vrecompute.sites.onsite import path_on_site, resolve_here, shell_word
 
 VARIABLES = {"HOME": "/home/me", "SCRATCH": "/scratch/with space", "A_1": "x*y"}
 
@@ -50,3 +51,9 @@ def test_no_text_becomes_a_command(text):
 def test_a_variable_that_is_not_set_is_named():
     with pytest.raises(SiteError, match=r"'\$PROJECT/venv' needs the variable PROJECT, which is not set here"):
         resolve_here("$PROJECT/venv", VARIABLES)
+
+
+def test_a_variable_that_is_not_set_on_the_site_is_named_and_what_is_left_is_no_path(monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with pytest.raises(SiteError, match=r"'\$NOWHERE/x' needs the variable NOWHERE, which is not set there; set it"):
+        path_on_site(LocalAccess(), "$NOWHERE/x")

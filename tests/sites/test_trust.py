@@ -37,7 +37,7 @@ DECIDING = {
     "environment.setup": "environment: {setup: ['touch {canary}']}",
     "environment.venv": "environment: {venv: $PWD/venv}",
     "environment.variables.LD_PRELOAD": "environment: {variables: {LD_PRELOAD: $PWD/x.so}}",
-    "options.directives.add": "options: {directives: {add: [--chdir=/tmp/theirs]}}",
+    "options.directives.add": "options: {directives: {add: [--container=/tmp/theirs]}}",
     "options.rest_url": "options: {prefer: rest, rest_url: 'http://theirs.example.org'}",
     "access.ssh.host": "access: {ssh: {host: theirs.example.org}}",
     "network.tls": "network: {tls: false}",

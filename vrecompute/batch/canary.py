@@ -22,12 +22,13 @@ from vrecompute.batch.tls import TLS_FILE, fresh_keys
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.records import json_of
 from vrecompute.sites.limits import SiteLimits
-from vrecompute.sites.onsite import shell_word
+from vrecompute.stores.address import secret_files
+from vrecompute.stores.base import Store
+from vrecompute.stores.site_store import site_store
 
 __all__ = ["Seen", "fly"]
 
 _WALLTIME_S = 120
-_STORE = "$HOME/vrecompute-store"
 _LOOK_S = 0.5
 # While the canary waits, its reason is told this often.
 _TELL_S = 15.0
@@ -69,15 +70,22 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
     It asks for less than any limit of `survey`: `system_limits` says which of them the jobs of runs exceed.
     """
     site, where = backend.site, str(backend.access)
-    keys = fresh_keys() if site.network.tls else None
+    files = {TLS_FILE: keys.encode()} if (keys := fresh_keys() if site.network.tls else None) else {}
     own = secrets.token_hex(8)
+    store, unusable = _store(backend)
+    try:
+        files |= secret_files(store) if store is not None else {}
+    except VrecomputeError as error:
+        store, unusable = None, str(error)
     with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
-            job_id = backend.submit(_canary(backend, survey, place.get("address", ""), keys, own))
+            address = place.get("address", "")
+            job_id = backend.submit(_canary(backend, survey, address, files, "" if store is None else store.url, own))
         except (SubmitError, Unavailable) as error:
-            return Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
+            refused = Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
+            return replace(refused, store=unusable)
         status = _await(backend, job_id, patience_s, tell)
         waited_s = time.monotonic() - began
         told = _told(backend, job_id)
@@ -96,20 +104,32 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         spool="" if told or backend.logs(job_id).strip() else backend.spool,
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
-        store=_seen_from_here(backend, told["store"]) if told and site.store.workers_reach else "",
+        store=unusable or (_seen_from_here(backend, store, told["store"]) if told and store is not None else ""),
     )
-    if not told:
-        _remove_unseen(backend, own)
+    if not told and store is not None:
+        _remove_unseen(backend, store, own)
     if told or not ended:  # else its log is what the trouble is to be found by
         backend.forget([job_id])
     return seen
 
 
-def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: str | None, own: str) -> Job:
+def _store(backend: QueueBackend) -> tuple[Store | None, str]:
+    """The store that jobs of runs would write to, where they do; and why it cannot be opened."""
+    if not backend.site.store.workers_reach:
+        return None, ""
+    try:
+        return site_store(backend.site, lambda: backend.access), ""
+    except VrecomputeError as error:
+        return None, str(error)
+
+
+def _canary(
+    backend: QueueBackend, survey: Survey | None, address: str, files: Mapping[str, bytes], store: str, own: str
+) -> Job:
     site, network = backend.site, backend.site.network
     given = {
         "--call": address,
-        "--store": (site.store.url or _STORE) if site.store.workers_reach else "",
+        "--store": store,
         "--object": own,
         "--interface": network.interface,
         "--worker-ports": network.worker_ports,
@@ -124,7 +144,7 @@ def _canary(backend: QueueBackend, survey: Survey | None, address: str, keys: st
         tuple(command),
         memory_bytes=None,
         walltime_s=min(_WALLTIME_S, SiteLimits(site).job_s()),
-        secret_files={TLS_FILE: keys.encode()} if keys else {},
+        secret_files=files,
         image=site.environment.image,
         step=tuple(backend.step(1, 1)),  # as workers are started
     )
@@ -214,9 +234,11 @@ def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
         return {}
 
 
-def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
+def _seen_from_here(backend: QueueBackend, store: Store, stored: Mapping[str, Any]) -> str:
     if stored["error"]:
         return ""
+    if "://" in store.url:
+        return _seen_in(store, stored)
     try:
         data = backend.access.get(stored["path"])
         backend.access.delete(stored["path"])
@@ -230,13 +252,22 @@ def _seen_from_here(backend: QueueBackend, stored: Mapping[str, Any]) -> str:
     return ""
 
 
-def _remove_unseen(backend: QueueBackend, own: str) -> None:
-    """Remove the object of a job of which nothing is heard, where its store is a folder of the site."""
-    url = backend.site.store.url or _STORE
-    if backend.site.store.workers_reach and "://" not in url:
-        folder = f"{shell_word(url)}/probe"
-        with contextlib.suppress(Unavailable):
-            backend.access.run(["bash", "-l", "-c", f"rm -f -- {folder}/{own}; rmdir -- {folder}"])
+def _seen_in(store: Store, stored: Mapping[str, Any]) -> str:
+    """The same of a store that is a service."""
+    try:
+        store.get(stored["name"], sha256=stored["sha256"])
+        store.delete(stored["name"])
+    except VrecomputeError as error:
+        return str(error)
+    return ""
+
+
+def _remove_unseen(backend: QueueBackend, store: Store, own: str) -> None:
+    """Remove the object of a job of which nothing is heard."""
+    with contextlib.suppress(OSError, VrecomputeError):
+        store.delete(f"probe/{own}")
+        if "://" not in store.url:
+            backend.access.run(["rmdir", "--", f"{store.url}/probe"])
 
 
 def _python(backend: QueueBackend, arguments: str) -> list[str]:

@@ -225,6 +225,10 @@ class JobStatus:
         """Whom the end is charged to; "none" while it has not ended."""
         return BLAME.get(self.state, "none")
 
+    def over(self, attempt: int) -> bool:
+        """Whether that attempt has ended: so has the job, or it was put back in the queue since."""
+        return self.state.terminal or (self.state in {State.QUEUED, State.HELD} and self.attempt > attempt)
+
     @property
     def stopped(self) -> str:
         """What keeps a running job from going on, as a suspension; empty where it goes on, or does not run."""

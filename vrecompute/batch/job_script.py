@@ -24,7 +24,7 @@ from vrecompute.batch.spool import secrets_folder
 from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.batch.tls import TLS_FILE, tls_environment
 from vrecompute.errors import OutOfTime, UsageError
-from vrecompute.sites.onsite import shell_word
+from vrecompute.sites.onsite import needs_set, shell_word
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
 __all__ = ["render"]
@@ -61,6 +61,8 @@ def render(backend: QueueBackend, job: Job) -> str:
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
         lines += [f"export {name}={shell_word(value)}" for name, value in there.items()]
+    if job.image is not None and not backend.starts_images:
+        lines += needs_set("environment.image:", job.image, *(site.environment.image_command or ()))
     lines += [_started(backend, job), "code=$?", *last]
     if job.requeue and backend.requeue:
         lines.append(_rerun(backend.requeue))

@@ -31,7 +31,9 @@ _SKEW_S = 5.0
 _FIRST_PORT = 1024
 _SEEN_BY_BOTH = "a folder that compute nodes and login node both see"
 #: By these words a prologue begins that ended at a key of `environment`.
-_FAILED = re.compile(r"\benvironment\.(setup|purge_modules|cvmfs|module_paths|modules|venv|conda):")
+_FAILED = re.compile(
+    r"\benvironment\.(setup|purge_modules|cvmfs|module_paths|modules|venv|conda|image|variables)(?:\.\w+)?:"
+)
 _PYTHON = "environment: {venv: ...}   # or modules, or cvmfs: a Python with vrecompute, the same for client and jobs"
 _DETACHED = "submit detached, which needs no route"
 
@@ -83,6 +85,8 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
     """
     findings = list(_place(site, here, seen))
     findings.append(_queue(site, seen))
+    if seen.store and not seen.told:
+        findings.append(_store(site, seen))
     if seen.told:
         findings.append(_versions("versions in jobs", here["versions"], seen.told["versions"], "in jobs"))
         findings.append(_interfaces(site, seen.told, seen.place))
@@ -207,8 +211,11 @@ def _port_finding(whose: str, ports: PortRange, host: str, is_free: bool, needed
 
 
 def _store(site: Site, seen: Seen) -> Finding:
-    wrong = seen.told["store"]["error"] or seen.store
-    advice = f"store: {{url: ...}}   # {_SEEN_BY_BOTH}" if wrong else ""
+    wrong = seen.store or seen.told["store"]["error"]
+    advice = ""
+    if wrong:
+        bucket = "://" in (site.store.url or "")
+        advice = "store: {endpoint: ..., credentials: {...}}" if bucket else f"store: {{url: ...}}   # {_SEEN_BY_BOTH}"
     right = "the job and this machine read the same bytes" if site.store.workers_reach else "jobs need not reach it"
     return Finding("store", not wrong, wrong or right, advice)
 

@@ -31,7 +31,7 @@ from vrecompute.batch.tls import TLS_FILE, security_of
 from vrecompute.batch.worker_command import halves
 from vrecompute.config.spelling import read_ports
 from vrecompute.digest import numerics
-from vrecompute.errors import StoreError
+from vrecompute.errors import VrecomputeError
 from vrecompute.sites.model import PortRange
 from vrecompute.stores.address import open_store
 
@@ -173,10 +173,10 @@ def _try_store(url: str, own: str) -> dict[str, Any]:
         return {"error": ""}
     name, data = f"probe/{own}", secrets.token_bytes(1 << 16)
     try:
-        store = open_store(os.path.expandvars(url))
+        store = open_store(url)
         store.create(name, data)
         store.get(name, sha256=sha256(data).hexdigest())
-    except (StoreError, OSError) as error:
+    except (VrecomputeError, OSError) as error:
         return {"error": str(error)}
     return {"error": "", "name": name, "sha256": sha256(data).hexdigest(), "path": f"{store.url}/{name}"}
 

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
-from vrecompute.sites.onsite import shell_word
+from vrecompute.sites.onsite import needs_set, shell_word
 
 __all__ = ["APPTAINERS", "in_image", "login_shell", "prologue"]
 
@@ -50,28 +50,37 @@ eval "$hook" || exit 1
 """.strip()
 
 
-def prologue(site: Site, variables: Mapping[str, str]) -> list[str]:
-    """Shell lines that make the site's Python start, and set `variables` to exactly their values."""
+def prologue(site: Site, variables: Mapping[str, str], *, in_job: bool = True) -> list[str]:
+    """Shell lines that make the site's Python start, and set `variables` to exactly their values.
+
+    Beside jobs, values of the site's own may lack a variable that only jobs have.
+    """
     there = site.environment
     lines = [_setup(line) for line in there.setup]
     lines += [_named("module purge", "purge_modules: modules cannot be unloaded")] if there.purge_modules else []
     if there.cvmfs is not None:
         view = _named(f". {shell_word(there.cvmfs)}", f"cvmfs: {there.cvmfs} failed")
-        lines += ["# shellcheck source=/dev/null", view]
+        lines += [*needs_set("environment.cvmfs:", there.cvmfs), "# shellcheck source=/dev/null", view]
+    lines += needs_set("environment.module_paths:", *there.module_paths)
     # each goes before those that are there
     lines += [
         _named(f"module use {shell_word(path)}", f"module_paths: {path} cannot be used")
         for path in reversed(there.module_paths)
     ]
+    lines += needs_set("environment.modules:", *there.modules)
     lines += [_named(f"module load {shell_word(name)}", f"modules: {name} cannot be loaded") for name in there.modules]
     if there.venv is not None:
+        lines += needs_set("environment.venv:", there.venv)
         lines += _VENV.format(shell_word(there.venv)).splitlines()
     if there.conda is not None:
         activate = _CONDA_FOLDER if there.conda[0] in "/$~" else _CONDA_NAME
+        lines += needs_set("environment.conda:", there.conda)
         lines += activate.format(shell_word(there.conda)).splitlines()
     if site.network.proxy is not None:
         lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
-    lines += [f"export {_variable(name)}={shell_word(value)}" for name, value in sorted(there.variables.items())]
+    for name, value in sorted(there.variables.items()):
+        lines += needs_set(f"environment.variables.{name}:", value, but=name) if in_job else []
+        lines.append(f"export {_variable(name)}={shell_word(value)}")
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     return lines
 
@@ -81,7 +90,7 @@ def login_shell(site: Site, variables: Mapping[str, str], command: str) -> list[
 
     The command is shell text.
     """
-    lines = [*prologue(site, variables), *OWN_FOLDER, f"trap '{DELETE}' EXIT", command]
+    lines = [*prologue(site, variables, in_job=False), *OWN_FOLDER, f"trap '{DELETE}' EXIT", command]
     return ["bash", "-l", "-c", "\n".join(lines)]
 
 

@@ -23,7 +23,7 @@ from vrecompute.batch.contract import Job, JobId
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
-from vrecompute.sites.onsite import shell_word
+from vrecompute.sites.onsite import needs_set, shell_word
 
 __all__ = ["OWNER", "Spool", "marks", "secrets_folder"]
 
@@ -88,7 +88,8 @@ class Spool:
             place = f"{scratch}/jobs" if scratch else f"~/.local/state/vrecompute/{self.site.backend}"
             folder = shell_word(f"{place}{self._suffix}")
             # a login shell, since $SCRATCH and its like are set by the site's profile
-            done = self.access.run(["bash", "-l", "-c", _MAKE.format(folder=folder, days=_KEPT_DAYS)])
+            lines = [*needs_set("stage.scratch", place), _MAKE.format(folder=folder, days=_KEPT_DAYS)]
+            done = self.access.run(["bash", "-l", "-c", "\n".join(lines)])
             path = done.text.strip().splitlines()[-1:] or [""]
             if done.code != 0 or not path[0].startswith("/"):
                 raise Unavailable(f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}")

@@ -9,7 +9,18 @@ from typing import Any, Literal
 __all__ = ["Limit", "Limited", "Queue", "Survey"]
 
 Limited = Literal[
-    "jobs", "running jobs", "array", "walltime", "nodes", "cores", "memory", "cores of a node", "memory of a node"
+    "jobs",
+    "running jobs",
+    "array",
+    "walltime",
+    "nodes",
+    "cores",
+    "memory",
+    "gpus",
+    "core minutes",
+    "cores of a node",
+    "memory of a node",
+    "gpus of a node",
 ]
 
 
@@ -18,12 +29,16 @@ class Limit:
     """At most `most` of what `of` says, by a rule that the system's users know as `rule`: "MaxSubmitJobs of account x".
 
     `of` is "jobs" of a user in the queue at once, "running jobs" (others wait), jobs of one "array"; or what one job
-    asks for: "walltime" in seconds, "nodes", "cores" and bytes of "memory" on all of them, or on each.
+    asks for: "walltime" in seconds, "nodes", "cores", "gpus" and bytes of "memory" on all of them, or on each; "core
+    minutes" are cores times walltime. `shared`: all jobs that run at once have so much together; one that asks for more
+    waits for ever. `chosen_by` is the key of a site's file that chose whose limit it is, where one did.
     """
 
     of: Limited
     most: int
     rule: str
+    shared: bool = field(default=False, compare=False)
+    chosen_by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ finding names each that is exceeded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vrecompute.batch.contract import Job
@@ -24,6 +24,10 @@ QueuesOf = Callable[[Job], Sequence[str]]
 #: What numbers of each kind count, and where.
 _COUNTED = {
     "jobs": ("job", " in the queue"),
+    "running jobs": ("job", " at once"),
+    "gpus": ("GPU", ""),
+    "gpus of a node": ("GPU", " on a node"),
+    "core minutes": ("core minute", ""),
     "array": ("job", " in an array"),
     "nodes": ("node", ""),
     "cores": ("core", ""),
@@ -50,9 +54,13 @@ def judge_limits(site: Site, survey: Survey, planned: Iterable[Planned], queues_
     for each in planned:
         counts[each.job.name] = max(counts.get(each.job.name, 0), each.count if each.live else 0)
     live = sum(counts.values())
-    for limit in survey.limits:
-        if limit.of == "jobs" and live > limit.most:
-            found[_exceeded(site, limit, live)] = [f"a live run asks for {live}"]
+    detached = max((each.count for each in planned if not each.live), default=0)
+    for limit in (limit for limit in survey.limits if limit.of == "jobs"):
+        for number, whose in ((live, "a live run"), (detached, "a detached run")):
+            if number > limit.most:
+                found.setdefault(_exceeded(site, limit, {}), []).append(f"{whose} asks for {number}")
+    for fault, case in _beside(site, survey.limits, planned):
+        found.setdefault(fault, [case])
     findings = [Finding("limits", False, f"{f.says}: {', '.join(cases)}", f.advice) for f, cases in found.items()]
     if not findings:
         findings = [Finding("limits", True, f"no job is above what {survey.system} gives")]
@@ -97,34 +105,75 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
         )
 
 
-def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple[_Fault, str]]:
+def _asked(site: Site, each: Planned) -> dict[str, int]:
+    """What one of the jobs asks for, by what limits are of."""
     shape = shape_of(each.job, site)
     memory = shape.memory_bytes or 0
-    asked = {
+    return {
         "walltime": each.job.walltime_s,
         "nodes": shape.nodes,
         "cores": shape.cores * shape.nodes,
         "memory": memory * shape.nodes,
+        "gpus": shape.gpus * shape.nodes,
+        "core minutes": shape.cores * shape.nodes * each.job.walltime_s // 60,
         "cores of a node": shape.cores,
         "memory of a node": memory,
+        "gpus of a node": shape.gpus,
         "array": each.count if each.count > 1 else 0,
+        "running jobs": 1,
     }
+
+
+def _above(site: Site, limits: Iterable[Limit], each: Planned) -> Iterator[tuple[_Fault, str]]:
+    asked = _asked(site, each)
     for limit in limits:
         if (number := asked.get(limit.of, 0)) > limit.most:
-            yield _exceeded(site, limit, number), f" asks for {_text(limit.of, number)}"
+            yield _exceeded(site, limit, asked), f" asks for {_text(limit.of, number)}"
 
 
-def _exceeded(site: Site, limit: Limit, asked: int) -> _Fault:
+def _beside(site: Site, limits: Iterable[Limit], planned: Sequence[Planned]) -> Iterator[tuple[_Fault, str]]:
+    """Of a live run that has no worker until two of its jobs run at once, what these ask for together."""
+    pair = [_asked(site, each) for each in planned if each.live and each.count == 1]
+    if len(pair) < 2:
+        return
+    for limit in limits:
+        if not limit.shared and limit.of != "running jobs":
+            continue
+        number, alone = sum(one.get(limit.of, 0) for one in pair), max(one.get(limit.of, 0) for one in pair)
+        if alone <= limit.most < number:
+            fault = _Fault(_says(limit), "scheduler_runs: login   # or submit detached")
+            yield fault, f"the scheduler job and one worker job ask for {_text(limit.of, number)} at once"
+
+
+def _says(limit: Limit) -> str:
     noun, where = _COUNTED.get(limit.of, ("", ""))
     says = f"{limit.rule} gives at most {_text(limit.of, limit.most)}"
     says += f" {noun}{'s' * (limit.most != 1)}{where}" if noun else ""
-    if limit.of == "walltime":
-        return _Fault(says, yaml_line("workers.walltime", format_duration(limit.most)))
-    if limit.of == "cores of a node":
-        return _Fault(says, yaml_line("workers.processes", str(max(1, limit.most // site.workers.threads))))
-    if limit.of == "memory of a node":
-        return _Fault(says, yaml_line("workers.memory"))
-    return _Fault(says, yaml_line("workers.nodes.min", str(limit.most) if limit.of in {"array", "nodes"} else "..."))
+    return says + " to all jobs that run at once" * limit.shared * (limit.of not in {"jobs", "running jobs"})
+
+
+def _exceeded(site: Site, limit: Limit, asked: Mapping[str, int]) -> _Fault:
+    """The fault of a job that asks for so much, and what mends it: less on a node, or fewer nodes where that does."""
+    workers, most = site.workers, limit.most
+    on_node = asked.get(f"{limit.of} of a node", asked.get(limit.of, 0))
+    key, value = "workers.nodes.min", "..."
+    if most == 0 or limit.of == "running jobs":
+        key, value = limit.chosen_by or "options", "..."
+    elif limit.of == "walltime":
+        key, value = "workers.walltime", format_duration(most)
+    elif limit.of == "core minutes":
+        key, value = "workers.walltime", format_duration(60 * max(1, most // max(1, asked["cores"])))
+    elif limit.of.startswith("cores") and on_node > most:
+        key, value = "workers.processes", str(max(1, most // workers.threads))
+    elif limit.of.startswith("memory") and on_node > most:
+        key = "workers.memory"
+    elif limit.of.startswith("gpus") and on_node > most:
+        key, value = "workers.gpus", str(most)
+    elif limit.of in {"array", "nodes"}:
+        value = str(most)
+    elif on_node:
+        value = str(most // on_node)
+    return _Fault(_says(limit), yaml_line(key, value))
 
 
 def _text(of: str, number: int) -> str:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "OUT_OF_TIME",
     "REFUSALS",
     "Ended",
+    "Over",
     "RunLog",
     "Seen",
     "cancel_requested",
@@ -32,6 +34,7 @@ __all__ = [
     "ended_complete",
     "head_state",
     "latest_event",
+    "never_over",
     "outcomes",
     "read_event",
     "request_cancel",
@@ -40,6 +43,8 @@ __all__ = [
     "withdraw_cancel",
 ]
 
+#: Whether an attempt of a job, by its native id, is over.
+Over = Callable[[str, int], bool]
 #: A Runner's last word where its job ended before the run.
 OUT_OF_TIME = "out-of-time"
 #: Its last word otherwise. How it ended is in its outcome; without one, no client needs to wait for it.
@@ -75,7 +80,9 @@ class RunLog:
     def event(self, kind: str, **facts: Any) -> None:
         """Record one event."""
         # whose silence need not be waited for where the batch system knows that the job is over
-        job = {"job": os.environ["VRECOMPUTE_JOB"]} if "VRECOMPUTE_JOB" in os.environ else {}
+        job: dict[str, Any] = {}
+        if "VRECOMPUTE_JOB" in os.environ:
+            job = {"job": os.environ["VRECOMPUTE_JOB"], "attempt": int(os.environ.get("VRECOMPUTE_ATTEMPT") or 0)}
         body = {"event": kind, "time": time.time(), "writer": self.writer, **_process(), **job, **facts}
         with self._lock:  # the Runner and the thread that beats both speak
             name = f"{self.prefix}events/{self.writer}/{{:08}}.json"
@@ -187,13 +194,20 @@ def _below(names: Sequence[str], prefix: str) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
-def run_state(store: Store, run: str, over: Callable[[str], bool] = lambda job: False, seen: Seen | None = None) -> str:
+def never_over(job: str, attempt: int) -> bool:
+    """What is assumed where no batch system is asked."""
+    del job, attempt
+    return False
+
+
+def run_state(store: Store, run: str, over: Over = never_over, seen: Seen | None = None) -> str:
     """`complete`, `partial`, `failed`, `cancelled`, `running`, `refused`, `over budget`, or `interrupted`.
 
     That is, no Runner has spoken for some minutes.
 
-    `over` tells of a native id whether that job has ended, with any Runner in it. `seen` is asked for no more. Without
-    it, a run that is complete or running costs two requests, however long its log is.
+    `over` tells of a native id and its attempt whether that has ended, with any Runner in it: a job may wait in the
+    queue again. `seen` is asked for no more. Without it, a run that is complete or running costs two requests, however
+    long its log is.
     """
     if seen is None and (quick := _quick_state(store, run, over)):
         return quick
@@ -242,13 +256,12 @@ def latest_event(store: Store, run: str) -> dict[str, Any] | None:
         return None
 
 
-def speaks(event: Mapping[str, Any]) -> bool:
-    """Whether the Runner of an event is at work still, as far as the store and this machine tell."""
-    silent = time.time() - event["time"] > _SILENCE_S
-    return event["event"] not in _LAST_WORDS and not silent and not _gone(event)
+def speaks(event: Mapping[str, Any], over: Over = never_over) -> bool:
+    """Whether the Runner of an event is at work still, as far as the store, this machine and `over` tell."""
+    return _at_work(event, over) is True
 
 
-def _quick_state(store: Store, run: str, over: Callable[[str], bool]) -> str:
+def _quick_state(store: Store, run: str, over: Over) -> str:
     """`complete` or `running`; empty where only the run's log tells for certain."""
     try:
         if ended_complete(store, run):
@@ -273,7 +286,7 @@ def ended_complete(store: Store, run: str) -> bool:
         return False
 
 
-def head_state(head: Head, over: Callable[[str], bool] = lambda job: False) -> str:
+def head_state(head: Head, over: Over = never_over) -> str:
     """The state of a run as its head tells it; where that is `complete`, it has to be looked at."""
     ended = [str(event["status"]) for event in head.said.values() if "status" in event]
     if any(_at_work(event, over) for event in head.said.values() if "status" not in event):
@@ -282,13 +295,14 @@ def head_state(head: Head, over: Callable[[str], bool] = lambda job: False) -> s
     return best or (ended[-1] if ended else _without_outcome(head.said.values()))
 
 
-def _at_work(event: Mapping[str, Any], over: Callable[[str], bool]) -> bool | None:
+def _at_work(event: Mapping[str, Any], over: Over) -> bool | None:
     """Whether the Runner of an event is at work; None where its process or job is known to be gone."""
     if _gone(event):
         return None
     if event["event"] in _LAST_WORDS or time.time() - event["time"] >= _SILENCE_S:
         return False
-    return None if over(str(event.get("job", ""))) else True
+    # of a version that told no attempt only the end of the job itself counts
+    return None if over(str(event.get("job", "")), int(event.get("attempt", sys.maxsize))) else True
 
 
 def _complete(run: str) -> str:

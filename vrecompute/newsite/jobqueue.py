@@ -47,8 +47,12 @@ _DIRECTIVES = {
 _OF_JOBS = {
     "-t": "workers.walltime", "--time": "workers.walltime", "--mem": "workers.memory", "-c": "workers.threads",
     "--cpus-per-task": "workers.threads", "-N": "workers.nodes", "--nodes": "workers.nodes",
-    "--gpus-per-node": "workers.gpus",
+    "--gpus-per-node": "workers.gpus", "-G": "workers.gpus", "--gpus": "workers.gpus",
+    "--mem-per-cpu": "workers.memory", "-n": "workers.processes", "--ntasks": "workers.processes",
+    "--ntasks-per-node": "workers.processes",
 }  # fmt: skip
+#: Those that the driver writes for itself.
+_OF_DRIVER = {"-J", "--job-name", "-o", "--output", "-e", "--error", "--open-mode", "-D", "--chdir"}
 #: Commands of HTCondor's submit description with a key of their own here.
 _COMMANDS = {
     "accounting_group": "accounting_group", "accounting_group_user": "accounting_user", "requirements": "requirements",
@@ -245,6 +249,8 @@ class _Reading:
             self.out.take("options.whole_node", True, origin)
         elif name in _OF_JOBS:
             self.out.drop(f"{origin}: {text}", f"jobs ask for what their workers have; change {_OF_JOBS[name]}")
+        elif name in _OF_DRIVER:
+            self.out.drop(f"{origin}: {text}", "names, logs and the folder of jobs are the driver's")
         elif key and value:
             self.out.take(f"options.{key}", value, origin)
         else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 
 from vrecompute.config.spelling import VARIABLES
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import Access
 
-__all__ = ["path_on_site", "resolve_here", "shell_word"]
+__all__ = ["needs_set", "path_on_site", "resolve_here", "shell_word"]
+
+#: What is said of a variable that a text of a site's file has, and that is not set where the text is resolved.
+_UNSET = "needs the variable {}, which is not set"
 
 
 def shell_word(text: str) -> str:
@@ -30,12 +34,26 @@ def shell_word(text: str) -> str:
     return f'"{quoted}{_escaped(text[end:])}"'
 
 
+def needs_set(key: str, *texts: str, but: str = "") -> list[str]:
+    """Shell lines that end with the name of a variable of the texts that is not set; `key` is theirs in a site's file.
+
+    One that is set to nothing counts as unset: what is left of a path without it would be another place. A value may
+    go before or after what the variable `but` had, or had not.
+    """
+    names = dict.fromkeys(found[1] or found[2] for text in texts for found in VARIABLES.finditer(text))
+    lines = []
+    for name in (name for name in names if name not in {"HOME", but}):
+        said = shlex.quote(f"{key} {_UNSET.format(name)} on")
+        lines.append(f'[ -n "${{{name}:-}}" ] || {{ echo {said} "$(uname -n)" >&2; exit 1; }}')
+    return lines
+
+
 def resolve_here(text: str, variables: Mapping[str, str]) -> str:
     """The text with its variables and a leading `~/` replaced; raises `SiteError` naming one that is not set."""
 
     def value(name: str) -> str:
         if not variables.get(name):
-            raise SiteError(f"'{text}' needs the variable {name}, which is not set here; set it or write the path")
+            raise SiteError(f"'{text}' {_UNSET.format(name)} here; set it or write the path")
         return variables[name]
 
     text = re.sub(r"^~(?=/|$)", "$HOME", text)
@@ -43,9 +61,15 @@ def resolve_here(text: str, variables: Mapping[str, str]) -> str:
 
 
 def path_on_site(access: Access, text: str) -> str:
-    """The absolute path that `text` is on the site, as a login shell there sees it; Unavailable where it is none."""
-    done = access.run(["bash", "-l", "-c", f"printf '%s\\n' {shell_word(text)}"])
+    """The absolute path that `text` is on the site, as a login shell there sees it.
+
+    SiteError where a variable of it is not set there, Unavailable where it is no path.
+    """
+    lines = [*needs_set(repr(text), text), f"printf '%s\\n' {shell_word(text)}"]
+    done = access.run(["bash", "-l", "-c", "\n".join(lines)])
     path = done.text.splitlines()[-1:] or [""]
+    if done.code != 0 and (unset := re.search(_UNSET.format("[A-Za-z0-9_]+"), done.complaint)):
+        raise SiteError(f"{access}: {text!r} {unset[0]} there; set it or write the path")
     if done.code != 0 or not path[0].startswith("/"):
         raise Unavailable(f"{access}: {text!r} is no absolute path there: {done.complaint or path[0]!r}")
     return path[0]

@@ -33,6 +33,9 @@ Directive = Annotated[str, BeforeValidator(_directive), Field(pattern=_DIRECTIVE
 _OWN = {
     r"-M.*|--clusters?([ =].*)?": "write options.cluster, which polls and cancellations use too",
     r"-a.*|--array([ =].*)?": "jobs are submitted as arrays where more than one is wanted",
+    r"-[oe].*|--(output|error|open-mode)([ =].*)?": "what jobs write is read from slurm-ID.out of the spool",
+    r"-D.*|--chdir([ =].*)?": "jobs run in the spool; stage.scratch says where that is",
+    r"-J.*|--job-name([ =].*)?": "jobs are found by the names that the driver gives them",
     r"-W|--wait|--test-only|--parsable|--wrap([ =].*)?": "it changes what sbatch does, not what the job asks for",
 }
 #: The name of a directive: `--mem` drops `--mem=4G`, and not `--mem-per-cpu`.

@@ -145,6 +145,10 @@ def _limit(code: str) -> str:
         return f"it asks for more {spent} per {(per or 'job').lower()} than {who} allows; lower {lower}"
     if minutes and not running:
         return f"{who} has used up its {spent}; ask for more, or choose another one"
-    holder = {"User": "your jobs have", "Account": "jobs of its account have"}.get(per, f"jobs of {who} have")
-    left = " before them" if running else ""
-    return f"{holder} all the {spent}{left} that {who} allows; it starts when others end, or with a lower {lower}"
+    whose_jobs = {"User": "your running jobs", "Account": "running jobs of its account"}.get(
+        per, f"running jobs of {who}"
+    )
+    at_once = " at once" if running else ""
+    alone = "" if what.startswith("jobs") else ", and never if it alone asks for more"
+    too_much = f"it and {whose_jobs} would take more {spent} than {who} allows{at_once}"
+    return f"{too_much}; it starts when they end{alone}: lower {lower}"

@@ -14,20 +14,25 @@ __all__ = ["slurm_rules"]
 #: Directives by what they ask for -> the key that asks for it, which limits, probes and plans of runs go by.
 _HAVE_KEYS = {
     ("-t", "--time"): "workers.walltime",
-    ("--mem",): "workers.memory",
+    ("--mem", "--mem-per-cpu", "--mem-per-gpu"): "workers.memory",
     ("-c", "--cpus-per-task"): "workers.threads",
+    ("-n", "--ntasks", "--ntasks-per-node"): "workers.processes",
     ("-N", "--nodes"): "workers.nodes",
-    ("--gpus-per-node",): "workers.gpus",
+    ("-G", "--gpus", "--gpus-per-node", "--gpus-per-task"): "workers.gpus",
     ("-p", "--partition"): "options.partition",
     ("-A", "--account"): "options.account",
     ("-q", "--qos"): "options.qos",
+    ("-C", "--constraint"): "options.constraint",
+    ("-L", "--licenses"): "options.licenses",
+    ("--gres",): "options.gres",
+    ("--reservation",): "options.reservation",
 }
 
 
 def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     """What any queue's site must hold, and how Slurm is asked. Pure."""
     yield from queue_rules(site)
-    yield from _hidden(site)
+    yield from _directives(site)
     prefer = site.options.get("prefer", "commands")
     if prefer == "rest" and not site.options.get("rest_url"):
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
@@ -57,12 +62,40 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
         )
 
 
-def _hidden(site: Site) -> Iterator[Diagnostic]:
-    """Directives that say again what a key says: sbatch heeds the last, and everything else the key."""
-    directives = site.options.get("directives") or {}
+def _directives(site: Site) -> Iterator[Diagnostic]:
+    """Directives that say again what a key says: sbatch heeds the last, and everything else the key.
+
+    Where the key has a value, one of the two is not true: jobs would have less than what runs are planned with. One in
+    place of another that is dropped, as --mem-per-cpu where a site refuses --mem, is the administrator's own.
+    """
+    about, directives = at("options.directives.add"), site.options.get("directives") or {}
+    dropped = set(directives.get("drop", ()))
     for directive in directives.get("add", ()):
-        name = re.split("[ =]", directive, maxsplit=1)[0]
-        for names, key in _HAVE_KEYS.items():
-            if name in names and not set(names) & set(directives.get("drop", ())):
-                said = f"{directive} goes over {key}, by which limits are checked and runs are planned; write {key}"
-                yield Diagnostic(at("options.directives.add"), said, advice=True)
+        name = _name(directive)
+        key = next((key for names, key in _HAVE_KEYS.items() if name in names), "")
+        if key and _given(site, key) and (name in dropped or not dropped & _written(key)):
+            yield Diagnostic(about, f"{directive} contradicts {key}, which jobs ask for too; remove it, and set {key}")
+        elif key and not dropped & _written(key):
+            said = f"{directive} goes over {key}, by which limits are checked and runs are planned; write {key}"
+            yield Diagnostic(about, said, advice=True)
+        elif name in {"-H", "--hold"}:
+            yield Diagnostic(about, f"with {directive} no job starts before somebody lets it go; remove it")
+        elif name in {"-b", "--begin"}:
+            yield Diagnostic(about, f"with {directive} every job waits until then, that of a probe too", advice=True)
+
+
+def _name(directive: str) -> str:
+    """The option in it: of `-t10` the first two letters."""
+    name = re.split("[ =]", directive, maxsplit=1)[0]
+    return name if name.startswith("--") else name[:2]
+
+
+def _written(key: str) -> set[str]:
+    """The directives of a key that the driver may write."""
+    return {name for names, of in _HAVE_KEYS.items() if of == key for name in names}
+
+
+def _given(site: Site, key: str) -> bool:
+    """Whether the site says how much; of some there is always a number, and every job has a walltime."""
+    section, _, name = key.partition(".")
+    return name == "walltime" or bool(site.options.get(name) if section == "options" else getattr(site.workers, name))

@@ -1,14 +1,17 @@
 """What Slurm says of its partitions and limits, for a first site file and for a probe: its commands' text.
 
 sinfo(1) prints a line for each kind of node of a partition. Partitions have limits of their own and a QOS that holds
-for their jobs; a user's association has limits and a default QOS (sacctmgr(1)); slurm.conf bounds arrays.
+for their jobs; a user's association has limits and a default QOS, and all accounts above it share theirs among their
+jobs (sacctmgr(1)); slurm.conf bounds arrays. What a QOS limits, an association limits no more (Slurm's "Resource
+Limits").
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from vrecompute.batch.rows import rows
 from vrecompute.batch.survey import Limit, Limited, Queue, Survey
@@ -22,10 +25,36 @@ from vrecompute_backends.slurm.submit import complaint, slurm
 __all__ = ["parse_associations", "parse_partitions", "parse_qos", "survey"]
 
 _SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
-_MINE = "format=Account,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,QOS,DefaultQOS"
-_QOS = "format=Name,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES"
-#: What MaxTRES limits, by its name for it; and what a partition's own rules limit, with the unit of their numbers.
-_TRES: Mapping[str, Limited] = {"cpu": "cores", "node": "nodes", "mem": "memory"}
+#: sacctmgr's fields of limits -> what their rule is called; those of associations and of QOS.
+_OF_ACCOUNT = {
+    name: name
+    for name in (
+        *("MaxJobs", "MaxSubmitJobs", "MaxWall", "MaxTRES", "MaxTRESPerNode", "MaxTRESMins"),
+        *("GrpJobs", "GrpSubmitJobs", "GrpTRES", "GrpTRESMins", "GrpTRESRunMins"),
+    )
+}
+_OF_QOS = {
+    "MaxJobsPU": "MaxJobs",
+    "MaxSubmitPU": "MaxSubmitJobs",
+    "MaxWall": "MaxWall",
+    "MaxTRES": "MaxTRES",
+    **{name: name for name in ("MaxTRESPerNode", "MaxTRESMins")},
+    "MaxTRESPU": "MaxTRESPerUser",
+    "MaxTRESPA": "MaxTRESPerAccount",
+    **{name: name for name in ("GrpJobs", "GrpSubmitJobs", "GrpTRES", "GrpTRESMins", "GrpTRESRunMins")},
+}
+_MINE = ("Account", *_OF_ACCOUNT, "QOS", "DefaultQOS", "ParentName")
+_QOS = ("Name", *_OF_QOS)
+#: What rules count that are numbers; what the others limit, by Slurm's name for it.
+_NUMBERS: Mapping[str, Limited] = {
+    "MaxJobs": "running jobs", "GrpJobs": "running jobs", "MaxSubmitJobs": "jobs", "GrpSubmitJobs": "jobs",
+}  # fmt: skip
+_TRES: Mapping[str, Limited] = {"cpu": "cores", "node": "nodes", "mem": "memory", "gres/gpu": "gpus"}
+_PER_NODE: Mapping[str, Limited] = {"cpu": "cores of a node", "mem": "memory of a node", "gres/gpu": "gpus of a node"}
+_MINUTES: Mapping[str, Limited] = {"cpu": "core minutes"}
+#: More accounts than any lies below.
+_DEEPEST = 12
+#: What a partition's own rules limit, with the unit of their numbers.
 _RULES: Mapping[str, tuple[Limited, int]] = {
     "MaxNodes": ("nodes", 1),
     "MaxCPUsPerNode": ("cores of a node", 1),
@@ -54,21 +83,33 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         return answer.text if answer.code == 0 else ""
 
     me = access.run(["id", "-un"]).text.strip()
-    mine = parse_associations(asked([*_SACCTMGR, "associations", f"user={me}", _MINE], "accounts and limits of jobs"))
+    config = asked(["scontrol", "show", "config"], "the longest array")
+    cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
+    where = [f"cluster={name}"] if (name := options.cluster or (cluster and cluster[1])) else []
+
+    def associations(*whose: str, of: str = "accounts and limits of jobs") -> dict[str, Association]:
+        return parse_associations(asked([*_SACCTMGR, "associations", *whose, *where, _format(_MINE)], of))
+
+    mine = associations(f"user={me}")
     account = options.account
     if account is None and len(mine) > 1:
         account = asked([*_SACCTMGR, "user", me, "format=DefaultAccount"], "the default account").strip()
     chosen = {name: limits for name, limits in mine.items() if account in {None, name}}
-    own = {options.qos} if options.qos else {qos for _, qos in chosen.values() if qos}
+    own = {options.qos} if options.qos else {one.qos for one in chosen.values() if one.qos}
     rules = _rules(asked(["scontrol", "--oneliner", "show", "partition"], "limits of partitions"))
     of_partitions = {rule["QoS"] for rule in rules.values() if rule.get("QoS", "N/A") != "N/A"}
     known = {}
     if names := sorted(own | of_partitions):
-        known = parse_qos(asked([*_SACCTMGR, "qos", "where", f"name={','.join(names)}", _QOS], "limits of QOS"))
-    config = asked(["scontrol", "show", "config"], "the longest array")
+        where_named = ["qos", "where", f"name={','.join(names)}"]
+        known = parse_qos(asked([*_SACCTMGR, *where_named, _format(_QOS)], "limits of QOS"))
     longest = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
-    limits = [limit for each, _ in chosen.values() for limit in each]
-    limits += [limit for name in sorted(own) for limit in known.get(name, ())]
+    above: dict[str, Association] = {}
+    for name in chosen:
+        while name and name not in above and len(above) < _DEEPEST:
+            above |= (found := associations(f"account={name}", "user=", of="limits of accounts"))
+            name = found[name].parent if name in found else ""
+    of_qos = [limit for name in sorted(own) for limit in known.get(name, ())]
+    limits = _in_force(config, chosen, above, of_qos)
     limits += [Limit("array", int(longest[1]), "MaxArraySize")] if longest else []
     return Survey(
         system,
@@ -110,39 +151,79 @@ def parse_partitions(text: str) -> tuple[Queue, ...]:
     return tuple(found.values())
 
 
-def parse_associations(text: str) -> dict[str, tuple[tuple[Limit, ...], str]]:
-    """Account -> (its limits for the user, its default QOS), from sacctmgr's lines with the fields of `_MINE`."""
-    found: dict[str, tuple[tuple[Limit, ...], str]] = {}
+@dataclass(frozen=True)
+class Association:
+    """What a user is allowed in an account, or an account itself: limits, the default QOS, the account above."""
+
+    account: str
+    limits: tuple[Limit, ...] = ()
+    qos: str = ""
+    parent: str = ""
+
+
+def parse_associations(text: str) -> dict[str, Association]:
+    """Associations by account, from sacctmgr's lines with the fields of `_MINE`."""
+    found: dict[str, Association] = {}
     for line in text.splitlines():
-        account, *fields = [field.strip() for field in line.split("|")]
-        if not account or len(fields) < 2:
+        fields = [field.strip() for field in line.split("|")]
+        account = fields[0]
+        if not account or len(fields) < 3:
             continue
-        fields += [""] * (6 - len(fields))
-        limits = (*found.get(account, ((), ""))[0], *_limits(fields[:4], f"of the account {account}"))
-        only = fields[4] if "," not in fields[4] else ""
-        found[account] = tuple(dict.fromkeys(limits)), fields[5] or only
+        said = dict(zip(_MINE, fields, strict=False))
+        known = found.get(account, Association(account))
+        limits = (*known.limits, *_limits(said, _OF_ACCOUNT, f"of the account {account}", "options.account"))
+        qos = said.get("QOS", "")
+        default = said.get("DefaultQOS") or (qos if "," not in qos else "")
+        found[account] = Association(account, tuple(dict.fromkeys(limits)), default, said.get("ParentName", ""))
     return found
 
 
 def parse_qos(text: str) -> dict[str, tuple[Limit, ...]]:
     """QOS -> its limits, from sacctmgr's lines with the fields of `_QOS`."""
-    return {name: tuple(_limits(fields, f"of the QOS {name}")) for name, *fields in rows(text.splitlines(), 5)}
+    found = (dict(zip(_QOS, fields, strict=True)) for fields in rows(text.splitlines(), len(_QOS)))
+    return {said["Name"]: tuple(_limits(said, _OF_QOS, f"of the QOS {said['Name']}", "options.qos")) for said in found}
 
 
-def _limits(fields: Sequence[str], whose: str) -> Iterator[Limit]:
-    """From MaxJobs, MaxSubmitJobs, MaxWall and MaxTRES."""
-    jobs, submitted, wall, tres = fields
-    if (most := _whole(jobs)) is not None:
-        yield Limit("running jobs", most, f"MaxJobs {whose}")
-    if (most := _whole(submitted)) is not None:
-        yield Limit("jobs", most, f"MaxSubmitJobs {whose}")
-    if (seconds := parsed(from_slurm_time, wall)) is not None:
-        yield Limit("walltime", seconds, f"MaxWall {whose}")
-    for name, _, amount in (each.partition("=") for each in tres.split(",")):
-        if (counted := _TRES.get(name)) is not None and amount:
-            most = from_slurm(amount) if counted == "memory" else _whole(amount)
-            if most is not None:
-                yield Limit(counted, most, f"MaxTRES {whose}")
+def _in_force(
+    config: str, chosen: Mapping[str, Association], above: Mapping[str, Association], of_qos: Sequence[Limit]
+) -> list[Limit]:
+    """The limits that Slurm heeds: of the QOS, and of associations what no QOS limits; none where it heeds none."""
+    enforced = re.search(r"^AccountingStorageEnforce\s*=\s*(\S+)", config, re.MULTILINE)
+    if enforced and not {"limits", "safe", "all"} & set(enforced[1].lower().split(",")):
+        return []
+    own = [limit for one in chosen.values() for limit in one.limits]
+    own += [limit for one in above.values() for limit in one.limits if limit.shared]
+    first = {(_kind(limit), limit.of) for limit in of_qos}
+    return [*(limit for limit in own if (_kind(limit), limit.of) not in first), *of_qos]
+
+
+def _format(fields: Sequence[str]) -> str:
+    return f"format={','.join(fields)}"
+
+
+def _kind(limit: Limit) -> str:
+    """What its rule is called, whosoever it is."""
+    return limit.rule.partition(" ")[0]
+
+
+def _limits(said: Mapping[str, str], rules: Mapping[str, str], whose: str, key: str) -> Iterator[Limit]:
+    for field, rule in rules.items():
+        text, shared = said.get(field, ""), rule.startswith("Grp") or rule in {"MaxTRESPerUser", "MaxTRESPerAccount"}
+        made = partial(Limit, rule=f"{rule} {whose}", shared=shared, chosen_by=key)
+        if rule in _NUMBERS:
+            if (most := _whole(text)) is not None:
+                yield made(_NUMBERS[rule], most)
+        elif rule == "MaxWall":
+            if (seconds := parsed(from_slurm_time, text)) is not None:
+                yield made("walltime", seconds)
+        else:
+            names = _MINUTES if rule.endswith("Mins") else _PER_NODE if rule.endswith("PerNode") else _TRES
+            for name, _, amount in (each.partition("=") for each in text.split(",")):
+                if (counted := names.get(name)) is None or not amount:
+                    continue
+                most = from_slurm(amount) if counted.startswith("memory") else _whole(amount)
+                if most is not None:
+                    yield made(counted, most)
 
 
 def _rules(text: str) -> dict[str, dict[str, str]]:
@@ -153,7 +234,7 @@ def _rules(text: str) -> dict[str, dict[str, str]]:
 
 def _ruled(queue: Queue, rule: dict[str, str], known: dict[str, tuple[Limit, ...]]) -> Queue:
     """The partition with its own rules and those of its QOS."""
-    limits = list(known.get(rule.get("QoS", ""), ()))
+    limits = [replace(limit, chosen_by="options.partition") for limit in known.get(rule.get("QoS", ""), ())]
     for name, (counted, unit) in _RULES.items():
         if most := _whole(rule.get(name, "")):
             limits.append(Limit(counted, most * unit, f"{name} of the partition {queue.name}"))

@@ -84,6 +84,43 @@ def test_what_waits_for_its_turn_is_not(reason):
     assert "Slurm gives the reason" not in status.reason
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "AssocGrpCpuLimit",
+            (
+                "it and running jobs of its account would take more cores than its account allows; it starts when they "
+                "end, and never if it alone asks for more: lower `workers`"
+            ),
+        ),
+        (
+            "QOSMaxMemoryPerUser",
+            (
+                "it and your running jobs would take more memory than its quality of service allows; it starts when "
+                "they end, and never if it alone asks for more: lower `workers`"
+            ),
+        ),
+        (
+            "AssocGrpCPURunMinutesLimit",
+            (
+                "it and running jobs of its account would take more core minutes than its account allows at once; it "
+                "starts when they end, and never if it alone asks for more: lower `workers.walltime`"
+            ),
+        ),
+        (
+            "QOSGrpJobsLimit",
+            (
+                "it and running jobs of its quality of service would take more jobs than its quality of service "
+                "allows; it starts when they end: lower `limits.max_jobs`"
+            ),
+        ),
+    ],
+)
+def test_a_limit_of_many_jobs_does_not_promise_that_one_above_it_starts(reason, said):
+    assert why_waiting(reason) == said
+
+
 def test_a_job_that_another_cluster_of_a_federation_took_has_not_been_cancelled():
     status = status_of(Record("1", "REVOKED"))
     assert not status.state.terminal

@@ -88,3 +88,42 @@ def test_what_is_right_needs_no_advice():
         "options: {prefer: pyslurm}\n",
     ):
         assert check(text) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ("directives: {add: [--mem=64M]}", "workers.memory"),
+        ("directives: {add: ['--mem 64M'], drop: [--mem]}", "workers.memory"),
+        ("directives: {add: [--mem-per-cpu=64M]}", "workers.memory"),
+        ("directives: {add: [--time=1]}", "workers.walltime"),
+        ("directives: {add: [-t1]}", "workers.walltime"),
+        ("directives: {add: [-c 1]}", "workers.threads"),
+        ("directives: {add: [--ntasks=2]}", "workers.processes"),
+        ("directives: {add: [-N2]}", "workers.nodes"),
+        ("directives: {add: [-G 1]}", "workers.gpus"),
+        ("partition: a, directives: {add: [-p b]}", "options.partition"),
+        ("gres: 'gpu:1', directives: {add: ['--gres=gpu:2']}", "options.gres"),
+    ],
+)
+def test_a_directive_that_contradicts_what_jobs_ask_for_is_refused_by_name(options, key):
+    [problem], _ = check(f"workers: {{memory: 2GiB, gpus: 1}}\noptions: {{{options}}}\n")
+    assert ": options.directives.add: -" in problem
+    assert f"contradicts {key}, which jobs ask for too; remove it, and set {key}" in problem.replace(" | ", "; ")
+
+
+def test_a_directive_that_holds_every_job_is_refused_and_one_that_delays_them_is_told():
+    [problem], _ = check("options: {directives: {add: [--hold]}}\n")
+    assert "with --hold no job starts before somebody lets it go" in problem
+    problems, [advice] = check("options: {directives: {add: [--begin=now+1hour]}}\n")
+    assert problems == []
+    assert "with --begin=now+1hour every job waits until then" in advice
+
+
+def test_a_directive_in_the_place_of_a_dropped_one_or_of_no_key_is_the_administrators():
+    memory = "workers: {memory: 2GiB}\noptions: {directives: {drop: [--mem], add: [--mem-per-cpu=2G]}}\n"
+    assert check(memory) == ([], [])
+    problems, [advice] = check("options: {directives: {add: [--qos=long]}}\n")
+    assert problems == []
+    assert "write options.qos" in advice
+    assert check("options: {directives: {add: [--nodelist=c1, --hint=nomultithread]}}\n") == ([], [])

@@ -186,12 +186,27 @@ def test_a_cluster_is_named_in_whatever_is_asked(slurm, prefer):
 
 
 @pytest.mark.parametrize(
-    "directive", ["--clusters=beta", "-M beta", "--cluster beta", "--array=0-3", "--test-only", "--wait"]
+    "directive",
+    [
+        "--clusters=beta",
+        "-M beta",
+        "--cluster beta",
+        "--array=0-3",
+        "--test-only",
+        "--wait",
+        "--output=log",
+        "-o log",
+        "-elog",
+        "--open-mode=truncate",
+        "--chdir /tmp",
+        "-D /tmp",
+        "--job-name=x",
+    ],
 )
 def test_a_directive_that_the_driver_would_have_to_know_of_is_refused(slurm, directive):
     with pytest.raises(SiteError, match=r"options\.directives\.add: .* cannot be added"):
         slurm(sbatch="exit 1", options={"directives": {"add": [directive]}})
-    slurm(sbatch="exit 1", options={"directives": {"add": ["--cluster-constraint=fast", "--acctg-freq=30"]}})
+    slurm(sbatch="exit 1", options={"directives": {"add": ["--cluster-constraint=fast", "--exclude=n1"]}})
 
 
 def test_copies_without_arrays_are_all_submitted_or_none(slurm, tmp_path):
