@@ -59,7 +59,7 @@ class Collector:
     def _look(self, attempt: Attempt) -> None:
         client = self._sites.called(attempt.site)
         try:
-            run = client.attach(attempt.run)
+            run = client.attach(attempt.run, exact=True)
         except UnknownRun:
             if attempt.state == "submitted":
                 self._failed(attempt, "its run is not in the store any more", None)
@@ -67,7 +67,7 @@ class Collector:
         if attempt.manifest_sha256 is not None and (
             sha256_of(client.store.get(run.manifest.object_name)) == attempt.manifest_sha256
         ):
-            run = client.attach(attempt.run, trust=True)  # it is the one that this campaign wrote
+            run = client.attach(attempt.run, trust=True, exact=True)  # it is the one that this campaign wrote
         status = run.status
         if status not in {*_ENDED, "cancelled", "refused", "over budget"} and attempt.number not in self._taken_over:
             # whatever became of the tick that submitted it: one job at most, and no job left behind
