@@ -90,6 +90,18 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert folder.status()["inputs_failing"] == []
 
 
+def test_a_file_that_vanishes_while_a_run_is_at_work_is_no_trouble(folder):
+    folder.add("a", "b", "c")
+    folder.write(analyses=[{"name": "sums.py", "key": "sums", "parameters": {"sleep_s": 0.1}}])
+    assert tick(folder.read()).exit_code == 0
+    (folder.folder / "data" / "c.root").unlink()  # before its job opens it
+    result = folder.tick()
+    assert result == (0, "1 inputs vanished, 1 overtaken, 1 submitted, 1 published", True)
+    assert folder.status()["inputs_failing"] == []
+    assert folder.report()["chunks"]["total"] == 2
+    assert folder.tick().exit_code == 6
+
+
 def test_code_that_fails_is_the_units_own_fault(folder):
     folder.write(retry={"attempts": 1})
     folder.add("a", "b")
