@@ -62,14 +62,16 @@ class StoredRuns(Closing):
 
         return list_runs(self.store, poll, labels or {})
 
-    def attach(self, run: str, *, trust: bool = False) -> AttachedRun:
+    def attach(self, run: str, *, trust: bool = False, exact: bool = False) -> AttachedRun:
         """A run of the store, made by any process, or the `last` one; UnknownRun where there is none. Starts nothing.
+
+        With `exact`, for programs that chose its name, another run whose name begins or ends so is none.
 
         What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
         `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
         """
         store = self.store
-        manifest = read_manifest(store, self._full_name(run))
+        manifest = read_manifest(store, run if exact else self._full_name(run))
 
         def analysis() -> Analysis:
             if not trust:
@@ -88,19 +90,19 @@ class StoredRuns(Closing):
         """
         return compare(self.attach(first), self.attach(second))
 
-    def delete(self, *runs: str) -> list[str]:
+    def delete(self, *runs: str, exact: bool = False) -> list[str]:
         """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
 
         UnknownRun, and nothing is removed, where one is not there; RunError where one may yet run. One whose manifest
-        is damaged goes too.
+        is damaged goes too. `exact` is as for `attach`.
         """
-        names = [self._full_name(run) for run in runs]
+        names = [run if exact else self._full_name(run) for run in runs]
         for name in names:
             if not any(True for _ in self.store.names(f"runs/{name}")):
                 read_manifest(self.store, name)
         for name in names:
             try:
-                run = self.attach(name)
+                run = self.attach(name, exact=True)
             except DamagedObject:
                 if run_state(self.store, name) == "running":
                     raise

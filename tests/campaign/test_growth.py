@@ -1,4 +1,4 @@
-"""What a tick over a campaign costs of which nothing changed: no look into any file."""
+"""What a tick costs: of a campaign of which nothing changed no look into any file, of one more file that file alone."""
 
 from __future__ import annotations
 
@@ -48,6 +48,21 @@ def counted_tick(folder: CampaignFolder) -> tuple[int, int]:
     code, opened, cpu_s = json.loads(done.stdout)
     print(f"{len(list((folder.folder / 'data').iterdir()))} files: {cpu_s:.2f} s of CPU")
     return code, opened
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_one_file_more_costs_one_chunk(folder):
+    files = 1000 if ACCEPTANCE else 30
+    folder.add(*(f"f{number}" for number in range(files)), events=10)
+    assert folder.tick(wait_s=1800).exit_code == 0
+    assert folder.report()["chunks"] == {"total": files, "computed": files, "reused": 0, "failed": 0}
+    folder.add("one more")
+    assert folder.tick(wait_s=1800) == (0, "1 inputs new, 1 submitted, 1 published", True)
+    assert folder.report()["chunks"] == {"total": files + 1, "computed": 1, "reused": files, "failed": 0}
+    assert folder.report()["events"]["seen"] == 10 * files + 200
+    assert folder.status()["chunks_computed_total"] == files + 1
+    assert counted_tick(folder) == (6, 0)
 
 
 def test_files_that_did_not_change_are_not_opened(folder):

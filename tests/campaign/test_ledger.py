@@ -21,6 +21,7 @@ from vrecompute.campaign.model import Quarantine, Retry
 from vrecompute.campaign.notify import is_change, message
 from vrecompute.campaign.policy import after_failure
 from vrecompute.campaign.storelease import StoreLease
+from vrecompute.campaign.storeledger import store_ledger
 from vrecompute.errors import UsageError
 from vrecompute.stores.directory import DirStore
 
@@ -195,6 +196,42 @@ def test_a_lease_in_a_store_that_ran_out_is_lost_to_the_first_that_asks(tmp_path
             late()
     first.release()  # changes nothing
     second.check()
+
+
+def test_one_that_was_suspended_while_it_took_the_lease_in_a_store_has_not_got_it(tmp_path):
+    """Meanwhile others used the number that it creates, and removed it as an old one."""
+    store = DirStore(tmp_path / "store")
+    holds = StoreLease(store, "lat")
+
+    class Suspended(StoreLease):
+        def _create(self, number, until):
+            for _ in range(3):
+                passing = StoreLease(store, "lat")
+                passing.acquire()
+                passing.release()
+            holds.acquire()
+            return super()._create(number, until)
+
+    with pytest.raises(Busy):
+        Suspended(store, "lat").acquire()
+    holds.check()
+
+
+def test_a_tick_looks_for_its_lease_in_the_store_before_it_does_what_others_see(tmp_path):
+    store = DirStore(tmp_path / "store")
+
+    def taken_over():
+        with store_ledger(store, "lat", write=True) as ledger:
+            ledger.acquire(time.time())
+            ledger.check()
+            other = StoreLease(store, "lat")
+            assert other._create(other._last()[0] + 1, 0.0)  # as the clock of another host says
+            ledger.check()
+            pytest.fail("it went on")
+
+    with pytest.raises(LeaseLost):
+        taken_over()
+    assert list(store.names("campaigns/lat/ledger")) == []
 
 
 def test_a_store_whose_service_has_no_conditional_writes_is_refused(tmp_path):

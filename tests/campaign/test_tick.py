@@ -11,6 +11,7 @@ import yaml
 from tests.campaign.campaigns import CampaignFolder
 from vrecompute import Client
 from vrecompute.campaign.tick import tick
+from vrecompute.errors import UnknownRun
 
 
 @pytest.fixture
@@ -87,6 +88,18 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert folder.tick().exit_code == 0
     assert folder.report()["chunks"]["total"] == 2
     assert folder.status()["inputs_failing"] == []
+
+
+def test_a_file_that_vanishes_while_a_run_is_at_work_is_no_trouble(folder):
+    folder.add("a", "b", "c")
+    folder.write(analyses=[{"name": "sums.py", "key": "sums", "parameters": {"sleep_s": 0.1}}])
+    assert tick(folder.read()).exit_code == 0
+    (folder.folder / "data" / "c.root").unlink()  # before its job opens it
+    result = folder.tick()
+    assert result == (0, "1 inputs vanished, 1 overtaken, 1 submitted, 1 published", True)
+    assert folder.status()["inputs_failing"] == []
+    assert folder.report()["chunks"]["total"] == 2
+    assert folder.tick().exit_code == 6
 
 
 def test_code_that_fails_is_the_units_own_fault(folder):
@@ -210,6 +223,28 @@ def test_a_site_that_does_not_answer_is_said_and_the_next_one_is_taken(folder, m
             (row["site"], row["state"]) for row in ledger.rows("SELECT site, state FROM attempts ORDER BY number")
         ]
     assert states == [("away.yaml", "void"), ("local", "ended")]
+
+
+def test_a_run_is_not_taken_for_another_whose_name_begins_with_its_own(folder):
+    """As that of the first attempt for the tenth, once the first was deleted."""
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    (run,) = (path.name for path in (folder.folder / "store" / "runs").iterdir())
+    with folder.ledger(write=True) as ledger:
+        tenth = dict(ledger.row("SELECT * FROM attempts"))
+        first = tenth | {"number": 0, "run": run[:-1], "ended": 0.0}
+        ledger.do(f"INSERT INTO attempts VALUES ({', '.join('?' * len(first))})", list(first.values()))
+    assert folder.tick().exit_code == 6
+    assert (folder.folder / "store" / "runs" / run / "manifest.json").exists()
+    with folder.ledger() as ledger:
+        states = {row["run"]: row["state"] for row in ledger.rows("SELECT run, state FROM attempts")}
+    assert states == {run[:-1]: "retired", run: "ended"}
+    with Client(workers=1, store=folder.folder / "store") as client:
+        assert client.attach(run[:-1]).id == run  # as people abbreviate
+        with pytest.raises(UnknownRun):
+            client.attach(run[:-1], exact=True)
+        with pytest.raises(UnknownRun):
+            client.delete(run[:-1], exact=True)
 
 
 def test_a_unit_that_is_wanted_no_more_keeps_its_product(folder):

@@ -14,11 +14,24 @@ from vrecompute.campaign.model import Budget, Window
 from vrecompute.campaign.spelling import DAYS
 from vrecompute.campaign.window import is_open, next_change
 
-ZONES = ["Europe/Berlin", "UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2036, 12, 31)).map(lambda t: t.replace(tzinfo=UTC))
+ZONES = [
+    *("Europe/Berlin", "UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"),
+    "Australia/Lord_Howe",  # sets its clocks by half an hour
+    "Antarctica/Troll",  # by two hours
+    "Africa/Cairo",  # at midnight
+    "America/St_Johns",  # did so a minute after midnight, once on the first of a month
+]
+MOMENTS = st.datetimes(datetime(2005, 1, 1), datetime(2036, 12, 31)).map(lambda t: t.replace(tzinfo=UTC))
 # also the days on which clocks are set, a leap day, and the turn of a year
 HARD = st.sampled_from(
-    [datetime(2026, 3, 29, 0, 30), datetime(2026, 10, 25, 0, 30), datetime(2028, 2, 29, 12), datetime(2026, 12, 31, 23)]
+    [
+        *(datetime(2026, 3, 29, 0, 30), datetime(2026, 10, 25, 0, 30)),  # Berlin and Troll
+        *(datetime(2026, 4, 4, 14), datetime(2026, 10, 3, 14)),  # Lord Howe
+        datetime(2011, 12, 30, 5),  # Apia goes from the 29th to the 31st
+        datetime(2009, 11, 1, 0),  # St. John's has the first minute of November twice
+        datetime(2026, 4, 23, 20),  # Cairo
+        *(datetime(2028, 2, 29, 12), datetime(2026, 12, 31, 23)),
+    ]
 ).flatmap(lambda t: st.integers(0, 600).map(lambda m: (t + timedelta(minutes=m)).replace(tzinfo=UTC)))
 MINUTES = st.integers(0, 24 * 60 - 1)
 WINDOWS = st.builds(
@@ -42,13 +55,28 @@ def test_it_is_open_as_the_clock_on_the_wall_says(window, now):
     assert is_open(window, now) == (since < length and DAYS[opened.weekday()] in days)
 
 
-@given(WINDOWS, MOMENTS | HARD)
-def test_nothing_changes_before_the_next_change(window, now):
+@given(WINDOWS, MOMENTS | HARD, st.floats(0, 0.99))
+def test_nothing_changes_before_the_next_change(window, now, fraction):
     change = next_change(window, now)
     assert change is not None
-    assert now < change <= now + timedelta(days=9)
+    assert now < change <= now + timedelta(days=16)
     assert is_open(window, change) != is_open(window, now)
     assert is_open(window, change - timedelta(minutes=1)) == is_open(window, now)
+    assert is_open(window, now + fraction * (change - now)) == is_open(window, now)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "start", "now", "opens"),
+    [
+        # the last Sunday of March has no 02:15
+        ("Europe/Berlin", "sun", 135, "2026-03-22T01:30:00+00:00", "2026-04-05T00:15:00+00:00"),
+        # nor had Apia a 30th of December, a Friday
+        ("Pacific/Apia", "fri", 1320, "2011-12-24T09:30:00+00:00", "2012-01-06T08:00:00+00:00"),
+    ],
+)
+def test_a_window_that_was_skipped_once_opens_a_week_later(zone, day, start, now, opens):
+    window = Window(start=start, end=start + 15, timezone=zone, days=(day,))
+    assert next_change(window, datetime.fromisoformat(now)) == datetime.fromisoformat(opens)
 
 
 def test_no_window_is_always_open():

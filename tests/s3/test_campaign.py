@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 
 import pytest
 
 from tests.campaign.campaigns import CampaignFolder
+from tests.campaign.test_troubles import told
+from tests.s3.proxy import in_front_of
 from vrecompute import retries
 from vrecompute.campaign.ledger import LeaseLost
 from vrecompute.campaign.productplace import open_products
@@ -25,6 +28,28 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(retries, "_WAITS", {"wait_initial": 0.001, "wait_max": 0.001, "wait_jitter": 0.0})
     return CampaignFolder(tmp_path / "campaign")
+
+
+@pytest.fixture
+def ceph(services):
+    return services["ceph"]
+
+
+@pytest.fixture
+def away(ceph):
+    """A bucket whose service answers nothing while `away.spoil` says so."""
+    with in_front_of(ceph.endpoint, ceph.authority) as proxy:
+        yield proxy
+
+
+def place(ceph, away, prefix):
+    return ceph.url(prefix, endpoint=away.endpoint, http="allowed")
+
+
+def after(requests):
+    """Whose service answers so many requests more."""
+    left = itertools.count(requests, -1)
+    return lambda *_: "reset" if next(left) <= 0 else None
 
 
 def published(store):
@@ -113,3 +138,87 @@ def test_a_service_without_conditional_writes_has_no_ledger(folder, services, pr
     folder.add("a")
     with pytest.raises(UsageError, match=r"no conditional writes.*keep the ledger on a disk"):
         folder.tick()
+
+
+def test_a_bucket_of_products_that_is_away(folder, ceph, away, prefix):
+    folder.write(products=place(ceph, away, prefix))
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    first = published(ceph.store(prefix))
+    folder.add("b")
+    assert tick(folder.read()).exit_code == 0
+    for requests in (0, 1, 2, 5, 9):  # at once, and in the middle of what is published
+        away.spoil = after(requests)
+        result = folder.tick()
+        assert result.exit_code == 5
+        assert away.endpoint in result.summary
+        assert published(ceph.store(prefix)) == first
+        assert folder.status()["units"][0]["state"] == "running"  # it ended, and waits to be published
+    away.spoil = lambda *_: None
+    assert folder.tick() == (0, "1 published", True)
+    assert json.loads(published(ceph.store(prefix))["report.json"])["chunks"]["computed"] == 1
+    assert folder.tick().exit_code == 6
+
+
+def test_a_bucket_of_the_store_that_is_away(folder, ceph, away, prefix):
+    folder.write(store=place(ceph, away, prefix))
+    folder.add("a")
+    for requests in (0, 3, 8, 20):
+        away.spoil = after(requests)
+        code, output = told(folder)
+        assert code == 5, output
+        assert away.endpoint in output
+    away.spoil = lambda *_: None
+    assert folder.tick().exit_code == 0
+    assert folder.report()["chunks"]["total"] == 1
+    away.spoil = after(0)
+    assert folder.tick().exit_code == 6  # where nothing is to be done, nothing is asked of it
+    folder.add("b")
+    codes = [(result.exit_code, result.is_news) for result in (folder.tick(), folder.tick(), folder.tick())]
+    assert codes == [(5, True), (5, True), (5, False)]  # that there is a new file, what is wrong; and that once
+    assert folder.report()["chunks"]["total"] == 1
+    away.spoil = lambda *_: None
+    assert folder.tick().exit_code == 0
+    assert folder.report()["chunks"] == {"total": 2, "computed": 1, "reused": 1, "failed": 0}
+
+
+def test_a_bucket_of_the_ledger_that_is_away(folder, ceph, away, prefix):
+    folder.write(ledger="store", store=place(ceph, away, prefix))
+    folder.add("a")
+    away.spoil = after(0)
+    code, output = told(folder)
+    assert code == 5
+    assert away.endpoint in output
+    away.spoil = lambda *_: None
+    assert folder.tick().exit_code == 0
+    result = folder.result()
+    folder.add("b")
+    for requests in (5, 30):  # in the middle: it cannot give its lease back, which runs out
+        away.spoil = after(requests)
+        code, output = told(folder)
+        assert code == 5, output
+        assert folder.result() == result
+        away.spoil = lambda *_: None
+        code, output = told(folder, "-v")
+        assert (code, "another tick of campaign 'lat' is at work" in output) == (6, True)
+        lease = StoreLease(ceph.store(prefix), "lat")
+        assert lease._create(lease._last()[0] + 1, 0.0)
+    assert folder.tick().exit_code == 0
+    assert folder.report()["chunks"] == {"total": 2, "computed": 1, "reused": 1, "failed": 0}
+
+
+def test_a_bucket_of_a_dataset_that_is_away(folder, ceph, away, prefix):
+    folder.add("a", "b")
+    for name in ("a", "b"):
+        ceph.put(f"{prefix}/{name}.root", (folder.folder / "data" / f"{name}.root").read_bytes())
+    address, _, options = place(ceph, away, prefix).partition("?")
+    folder.write(datasets=[{"name": "photons", "files": [f"{address}/*.root?{options}"]}])
+    assert folder.tick().exit_code == 0
+    for requests in (0, 1):
+        away.spoil = after(requests)
+        result = folder.tick()
+        assert result.exit_code == 5
+        assert "dataset 'photons' cannot be looked at, and is taken to be as it was" in result.summary
+        assert folder.status()["inputs"] == {"there": 2, "vanished": 0}
+    away.spoil = lambda *_: None
+    assert folder.tick().exit_code == 6

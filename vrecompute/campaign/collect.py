@@ -59,7 +59,7 @@ class Collector:
     def _look(self, attempt: Attempt) -> None:
         client = self._sites.called(attempt.site)
         try:
-            run = client.attach(attempt.run)
+            run = client.attach(attempt.run, exact=True)
         except UnknownRun:
             if attempt.state == "submitted":
                 self._failed(attempt, "its run is not in the store any more", None)
@@ -67,7 +67,7 @@ class Collector:
         if attempt.manifest_sha256 is not None and (
             sha256_of(client.store.get(run.manifest.object_name)) == attempt.manifest_sha256
         ):
-            run = client.attach(attempt.run, trust=True)  # it is the one that this campaign wrote
+            run = client.attach(attempt.run, trust=True, exact=True)  # it is the one that this campaign wrote
         status = run.status
         if status not in {*_ENDED, "cancelled", "refused", "over budget"} and attempt.number not in self._taken_over:
             # whatever became of the tick that submitted it: one job at most, and no job left behind
@@ -157,11 +157,19 @@ class Collector:
     def _not_complete(self, attempt: Attempt, run: AttachedRun, report: RunSummary) -> None:
         """Files that failed are charged themselves; anything else is the unit's own."""
         inputs = self._ledger.listing(attempt.listing)
-        bad = {f.file: f for f in report.failures if f.file in inputs and Failure(f.file, "", f.kind, "").skippable}
-        others = [f for f in report.failures if f.file not in bad]
-        if others or not bad:
+        failed = {f.file: f for f in report.failures if f.file in inputs and Failure(f.file, "", f.kind, "").skippable}
+        others = [f for f in report.failures if f.file not in failed]
+        if others or not failed:
             why = "; ".join(f"{f.file}: {f.kind}: {f.reason}" for f in others[:1]) or "; ".join(report.warnings[:1])
             self._failed(attempt, why or f"its run ended {report.status}", run, report=report)
+            return
+        unit = self._wanted.get(attempt.unit)
+        stamps = inputs if unit is None else unit.found.stamps
+        bad = {address: f for address, f in failed.items() if stamps.get(address) == inputs[address]}
+        if not bad:  # nothing is wrong with what is there now
+            with self._ledger.writing():
+                self._write_end(attempt, report, f"{len(failed)} files vanished or changed while it was at work")
+            self._tally.done["overtaken"] += 1
             return
         campaign, now = self._file.campaign, time.time()
         quarantined = 0

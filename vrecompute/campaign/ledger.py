@@ -48,7 +48,8 @@ class LeaseLost(VrecomputeError):
 class Ledger:
     """A ledger, open for reading, or with `acquire` for writing. Raises UsageError for a file that cannot be one.
 
-    `renew` is asked before each transaction: a lease besides that of the file, which raises LeaseLost where it is lost.
+    `renew` is asked before each transaction, and `confirm` by each `check`: of a lease besides that of the file. Both
+    raise LeaseLost where it is lost; `renew` may believe for a while that it is not.
     """
 
     def __init__(self, path: Path, campaign: str, *, write: bool = False) -> None:
@@ -64,6 +65,7 @@ class Ledger:
         self.token = ""
         self.tick = 0
         self.renew: Callable[[], None] = lambda: None
+        self.confirm: Callable[[], None] = lambda: None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
@@ -117,7 +119,8 @@ class Ledger:
             yield
 
     def check(self) -> None:
-        """LeaseLost unless the lease is ours."""
+        """LeaseLost unless the lease is ours; for before something is done that others see."""
+        self.confirm()
         with self.writing():
             pass
 

@@ -32,7 +32,7 @@ def retain(file: CampaignFile, ledger: Ledger, sites: Sites, products: Products)
         if row["run"] in kept | latest:
             continue
         try:
-            sites.called(row["site"]).delete(row["run"])
+            sites.called(row["site"]).delete(row["run"], exact=True)
         except UnknownRun:
             pass  # it is gone already
         except VrecomputeError:

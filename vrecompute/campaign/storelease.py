@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 
 from vrecompute.campaign.ledger import LEASE_S, Busy, LeaseLost
-from vrecompute.errors import DamagedObject, UsageError
+from vrecompute.errors import AbsentObject, DamagedObject, UsageError
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_document, write_document
 
@@ -46,7 +46,8 @@ class StoreLease:
         number, holder, until = self._last()
         if until > time.time():
             raise Busy(f"another tick of campaign {self.campaign!r} is at work: {holder}")
-        if not self._create(number + 1, time.time() + self.life_s):
+        # one that was suspended since it looked may create a number that others have used, and removed, meanwhile
+        if not self._create(number + 1, time.time() + self.life_s) or self._last()[0] != self.number:
             raise Busy(f"another tick of campaign {self.campaign!r} began at the same moment")
         self._tidy()
 
@@ -97,7 +98,7 @@ class StoreLease:
             holder, until = read_document(
                 self.store, self._name(number), "lease", lambda raw: (str(raw["holder"]), float(raw["until"]))
             )
-        except DamagedObject:
+        except (AbsentObject, DamagedObject):
             return number, "", 0.0  # it holds for no one
         return number, holder, until
 

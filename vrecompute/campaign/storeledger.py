@@ -46,7 +46,7 @@ def store_ledger(store: Store, campaign: str, *, write: bool) -> Iterator[Ledger
                 store.get_file(latest, path, sha256=latest.rpartition("-")[2].removesuffix(".sqlite"))
             with Ledger(path, campaign, write=write) as ledger:
                 if write:
-                    ledger.renew = lease.renew
+                    ledger.renew, ledger.confirm = lease.renew, lease.check
                 yield ledger
             if write:
                 lease.check()

@@ -173,7 +173,8 @@ class Submitter:
                 )
                 job, digest = run.where().job, sha256_of(run.manifest.encoded())
             except RunError:  # of an earlier tick, or one that was at work at the same time
-                job = ", ".join(client.attach(attempt.run).hand_over(campaign.workers, campaign.walltime)[:3])
+                run = client.attach(attempt.run, exact=True)
+                job = ", ".join(run.hand_over(campaign.workers, campaign.walltime)[:3])
         except (Unavailable, SubmitError) as error:
             if isinstance(error, SubmitError) and not error.transient:
                 self._refused(attempt, error)
@@ -201,7 +202,7 @@ class Submitter:
         """Have it never begin: a job that the site took all the same finds that it is cancelled."""
         client = self._sites.called(attempt.site)
         with contextlib.suppress(UnknownRun, Unavailable):  # no run, so no job; or what there is ends by itself
-            client.attach(attempt.run).cancel()
+            client.attach(attempt.run, exact=True).cancel()
         with self._ledger.writing():
             attempt.void(self._ledger, why)
 

@@ -13,8 +13,9 @@ from vrecompute.campaign.spelling import DAYS
 
 __all__ = ["is_open", "next_change"]
 
-# A window opens or closes at least once in so many days.
-_LONGEST = timedelta(days=9)
+# A window opens or closes at least once in so many days: one of a single day of the week, which a clock that was set
+# forward, or a zone that left out a day, has skipped once.
+_LONGEST = timedelta(days=16)
 
 
 def is_open(window: Window | None, now: datetime) -> bool:
