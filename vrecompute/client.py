@@ -35,6 +35,7 @@ from vrecompute.sites.onsite import path_on_site, resolve_here
 from vrecompute.storedruns import StoredRuns
 from vrecompute.stores.address import StoreAddress, default_store, open_store
 from vrecompute.stores.base import Store
+from vrecompute.stores.guarded import guarded
 from vrecompute.stores.remote import AccessStore
 from vrecompute.units import bytes_option
 from vrecompute.workforce import Wanted, Workforce, close_later
@@ -73,7 +74,7 @@ class Client(StoredRuns):
     ) -> None:
         memory = bytes_option("memory_bytes", memory_bytes)
         self._wanted = Wanted(site, workers, threads, memory, dashboard, dask, trust)
-        self._store_given = store
+        self._store_given = store if store is None or isinstance(store, (str, Path)) else guarded(store)
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None

@@ -24,6 +24,7 @@ from vrecompute.sites.model import Credentials
 from vrecompute.sites.secrets import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import DirStore
+from vrecompute.stores.guarded import guarded
 
 __all__ = ["SCHEMES", "STORE_VARIABLE", "StoreAddress", "default_store", "open_store", "secret_files"]
 
@@ -170,12 +171,11 @@ def secret_files(store: Store, *, read: bool = True) -> dict[str, bytes]:
 def _opened(text: str) -> Store:
     address = StoreAddress.parse(text)
     if made := SCHEMES.get(address.scheme):
-        return made(address)
+        return guarded(made(address))
     points = installed(STORES)
     if address.scheme not in points:
         raise UsageError(
             f"{address.scheme}://{address.place}: stores of the scheme {address.scheme!r} are not available; "
             "give a folder"
         )
-    store: Store = points[address.scheme].load()(address)
-    return store
+    return guarded(points[address.scheme].load()(address))
