@@ -128,6 +128,7 @@ class Client(StoredRuns):
         if here or ("://" in url and not url.startswith("file://")):
             if "://" in url and not given:
                 url = str(StoreAddress.of(url, self.site.store.endpoint, self.site.store.credentials))
+            StoreAddress.check(url)
             return open_store(resolve_here(url, os.environ))
         if self._remote_store is None:
             self._remote_store = AccessStore(self._access, path_on_site(self._access, url))

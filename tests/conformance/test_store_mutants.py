@@ -219,6 +219,7 @@ MUTANTS = [
     (RaisesBare, "test_whatever_fails_is_an_error_of_the_store"),
     (RaisesItsLibrarys, "test_whatever_fails_is_an_error_of_the_store"),
     (RetiresByWhatItSaw, AGES),
+    (SecretInUrl, "test_its_url_opens_it_and_holds_no_secret"),
     (RelativeUrl, "test_its_url_opens_it_and_holds_no_secret"),
     (PutsFilesOver, "test_files_go_in_and_come_out_whole"),
     (ReplacesInTwoSteps, "test_an_object_appears_whole_or_not_at_all"),

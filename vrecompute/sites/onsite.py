@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from vrecompute.config.spelling import VARIABLES
 from vrecompute.errors import SiteError, Unavailable
+from vrecompute.secret_text import redacted
 from vrecompute.sites.access import Access
 
 __all__ = ["path_on_site", "resolve_here", "shell_word"]
@@ -35,7 +36,9 @@ def resolve_here(text: str, variables: Mapping[str, str]) -> str:
 
     def value(name: str) -> str:
         if not variables.get(name):
-            raise SiteError(f"'{text}' needs the variable {name}, which is not set here; set it or write the path")
+            raise SiteError(
+                f"'{redacted(text)}' needs the variable {name}, which is not set here; set it or write the path"
+            )
         return variables[name]
 
     text = re.sub(r"^~(?=/|$)", "$HOME", text)

@@ -9,7 +9,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from vrecompute.errors import StoreError, StoreFull, VrecomputeError
+from vrecompute.errors import StoreError, StoreFull, UsageError, VrecomputeError
+from vrecompute.secret_text import holds_secret, redacted
 from vrecompute.stores.base import NO_SPACE, Store
 
 __all__ = ["guarded"]
@@ -19,9 +20,17 @@ _LISTINGS = frozenset({"names", "entries"})
 
 
 def guarded(store: Store) -> Store:
-    """The store itself where it is one of ours; otherwise one that raises StoreError or StoreFull for whatever else."""
+    """The store itself where it is one of ours; otherwise one that raises StoreError or StoreFull for whatever else.
+
+    UsageError where its url, which is written into jobs and reports, holds a secret.
+    """
     if isinstance(store, _Guarded) or type(store).__module__.partition(".")[0] == __name__.partition(".")[0]:
         return store
+    if holds_secret(store.url):
+        raise UsageError(
+            f"the url of the store, which {_serving(store)} gives, holds a secret, and would be written into jobs and "
+            "reports; leave it out there, and have each process find the secret by a variable, a file or a profile"
+        )
     return cast("Store", _Guarded(store))
 
 
@@ -64,6 +73,10 @@ class _Guarded:
         kind = StoreFull if isinstance(error, OSError) and error.errno in NO_SPACE else StoreError
         what = f" of {arguments[0]!r}" if arguments else ""
         return kind(
-            f"{self._store.url}: {method}{what} raised {type(error).__name__}: {error}; this is of the store, which "
-            f"{type(self._store).__module__}.{type(self._store).__qualname__} serves"
+            f"{self._store.url}: {method}{what} raised {type(error).__name__}: {redacted(str(error))}; "
+            f"this is of the store, which {_serving(self._store)} serves"
         )
+
+
+def _serving(store: Store) -> str:
+    return f"{type(store).__module__}.{type(store).__qualname__}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vrecompute.errors import StoreError
-from vrecompute.sites.secrets import holds_secret
+from vrecompute.secret_text import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import Owner
 
