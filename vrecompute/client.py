@@ -34,6 +34,7 @@ from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
 from vrecompute.storedruns import StoredRuns
 from vrecompute.stores.base import Store
+from vrecompute.stores.guarded import guarded
 from vrecompute.stores.remote import AccessStore
 from vrecompute.stores.site_store import site_store
 from vrecompute.units import bytes_option
@@ -74,7 +75,7 @@ class Client(StoredRuns):
     ) -> None:
         memory = bytes_option("memory_bytes", memory_bytes)
         self._wanted = Wanted(site, workers, threads, memory, dashboard, dask, trust)
-        self._store_given = store
+        self._store_given = store if store is None or isinstance(store, (str, Path)) else guarded(store)
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None

@@ -20,6 +20,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.errors import RunError, UntrustedSite, UsageError, VrecomputeError
 from vrecompute.execution.explain import threads_that_fit
 from vrecompute.execution.worker_control import WorkerControl
+from vrecompute.secret_text import holds_secret
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.load import load_site
 from vrecompute.sites.model import Site, local_site
@@ -55,6 +56,11 @@ class Wanted:
                 raise UsageError(
                     f"Client(dask=..., {name}=...): the workers of a Dask cluster are as its owner made them"
                 )
+        if isinstance(self.dask, str) and holds_secret(self.dask):
+            raise UsageError(
+                "Client(dask=...): the address of the Dask scheduler carries a secret, and Dask asks for none; "
+                "leave it out, and give a distributed.Client with security= where the cluster has TLS"
+            )
         if self.dask is not None and (self.site is not None or self.dashboard):
             name = "dashboard" if self.site is None else "site"
             raise UsageError(

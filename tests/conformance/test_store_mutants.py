@@ -5,6 +5,7 @@ The right one is the store that docs/stores.md has, through the whole suite.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.docs_store import store, suite
+from vrecompute.digest import sha256_of
+from vrecompute.errors import AbsentObject, StoreError
 from vrecompute.stores.address import SCHEMES, StoreAddress
 from vrecompute.stores.base import Entry
 from vrecompute.testing import StoreContract
@@ -122,7 +125,80 @@ class OneConnection(Right):
         return answer.fetchall(), answer.rowcount
 
 
+class FilesOfItsOwn(Right):
+    """Right: each object in a file beside, made anew where it is another."""
+
+    def local_path(self, name):
+        path = self._file(name)
+        try:
+            data = self.get(name)
+        except AbsentObject:
+            path.unlink(missing_ok=True)
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def _file(self, name):
+        return self.path.with_name("files") / sha256_of(name.encode())
+
+
+class FilesByLastName(FilesOfItsOwn):
+    """Two objects, one file: the one that was asked for later."""
+
+    def _file(self, name):
+        return self.path.with_name("files") / name.rpartition("/")[2]
+
+
+class FilesOfOnce(FilesOfItsOwn):
+    """The object as it was first."""
+
+    def local_path(self, name):
+        path = self._file(name)
+        return path if path.exists() else super().local_path(name)
+
+
+class RaisesBare(Right):
+    def _ask(self, question, *values):
+        try:
+            return super()._ask(question, *values)
+        except StoreError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+
+class RaisesItsLibrarys(Right):
+    def _ask(self, question, *values):
+        try:
+            return super()._ask(question, *values)
+        except StoreError as error:
+            raise error.__cause__ from None
+
+
+class RetiresByWhatItSaw(Right):
+    def __init__(self, address):
+        super().__init__(address)
+        self.seen = {}
+
+    def entries(self, prefix):
+        found = list(super().entries(prefix))
+        self.seen |= {entry.name: entry.written for entry in found}
+        return iter(found)
+
+    def retire(self, name, before):
+        if self.seen.get(name, before) >= before:
+            return super().retire(name, before)
+        self.delete(name)
+        return True
+
+
+class SecretInUrl(Right):
+    @property
+    def url(self):
+        return f"sqlite://{self.path}?password=hunter2"
+
+
 AGES = "test_what_is_replaced_or_used_again_is_new"
+PATHS = "test_a_local_path_is_that_of_the_object"
 BYTES = "test_any_bytes_come_back_as_they_were"
 MUTANTS = [
     (RefreshesNothing, AGES),
@@ -138,6 +214,12 @@ MUTANTS = [
     (FillsTheEmpty, f"{BYTES}[nothing]"),
     (RefusesLarge, f"{BYTES}[large]"),
     (RemembersBytes, "test_what_another_process_removes_or_writes_is_seen"),
+    (FilesByLastName, PATHS),
+    (FilesOfOnce, PATHS),
+    (RaisesBare, "test_whatever_fails_is_an_error_of_the_store"),
+    (RaisesItsLibrarys, "test_whatever_fails_is_an_error_of_the_store"),
+    (RetiresByWhatItSaw, AGES),
+    (SecretInUrl, "test_its_url_opens_it_and_holds_no_secret"),
     (RelativeUrl, "test_its_url_opens_it_and_holds_no_secret"),
     (PutsFilesOver, "test_files_go_in_and_come_out_whole"),
     (ReplacesInTwoSteps, "test_an_object_appears_whole_or_not_at_all"),
@@ -159,6 +241,16 @@ class Mutated(StoreContract):
 
 @pytest.mark.parametrize(("kind", "test"), MUTANTS, ids=[kind.__name__ for kind, _ in MUTANTS])
 def test_the_suite_finds_it(kind, test, tmp_path):
+    outcome = judged(kind, test, tmp_path)
+    assert (outcome.failed, outcome.passed) == ([test], [])
+
+
+def test_files_of_the_right_bytes_are_none(tmp_path):
+    outcome = judged(FilesOfItsOwn, PATHS, tmp_path)
+    assert (outcome.failed, outcome.passed) == ([], [PATHS])
+
+
+def judged(kind, test, tmp_path):
     """In a pytest of its own, as an implementer runs it."""
 
     class Outcome:
@@ -183,4 +275,4 @@ def test_the_suite_finds_it(kind, test, tmp_path):
     outcome = Outcome()
     quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", f"--rootdir={tmp_path}", "--no-header"]
     pytest.main([*quiet, f"--basetemp={tmp_path / 'temporary'}", str(file)], plugins=[outcome])
-    assert (outcome.failed, outcome.passed) == ([test], [])
+    return outcome

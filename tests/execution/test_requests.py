@@ -72,3 +72,28 @@ def test_a_store_that_fails_for_good_ends_the_run_with_its_words(dask, files, tm
     outcome = Runner(dask, double, manifest, made).execute()
     assert outcome.summary.status == "failed"
     assert "dead://x: " in outcome.failures[0].reason
+
+
+class RefusesParts(DirStore):
+    """As a store of another package whose service goes away, and which says so by what its library raises."""
+
+    def create(self, name, data):
+        if "/parts/" in name:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return super().create(name, data)
+
+
+def test_what_a_store_raises_is_told_of_the_store_and_of_no_lost_scheduler(dask, files, tmp_path, monkeypatch):
+    """Where a worker writes, and where the Runner does."""
+    monkeypatch.setitem(address.SCHEMES, "theirs", lambda given: RefusesParts(tmp_path / "store"))
+    monkeypatch.setattr(RefusesParts, "url", "theirs://refuses")
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    client = Client(store="theirs://refuses")
+    for reach in (True, False):
+        made, manifest = client._prepare(Request(str(tmp_path / "sums.py"), files, {}))
+        manifest.write(client.store)
+        summary = Runner(dask, client.store, manifest, made, workers_reach=reach).execute().summary
+        assert summary.status == "failed"
+        assert {failure.kind for failure in summary.failures} == {"store"}
+        assert "ConnectionRefusedError" in summary.failures[0].reason
+        assert "RefusesParts serves" in summary.failures[0].reason

@@ -13,7 +13,7 @@ from vrecompute.config.marked_yaml import CONFIGURATION, Problem, decoded, parse
 from vrecompute.errors import UsageError
 from vrecompute.nearest import did_you_mean
 from vrecompute.regular_file import read_regular
-from vrecompute.sites.secrets import holds_secret
+from vrecompute.secret_text import holds_secret
 
 __all__ = ["CampaignFile", "parse_campaign", "read_campaign"]
 

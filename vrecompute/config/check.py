@@ -20,6 +20,7 @@ from vrecompute.config import marked_yaml
 from vrecompute.config.marked_yaml import Mark, Node, Problem
 from vrecompute.config.spelling import read_count, read_flag, read_ratio, read_text, shown
 from vrecompute.nearest import did_you_mean, nearest
+from vrecompute.secret_text import redacted
 
 __all__ = ["Checked", "Fault", "Location", "as_problem", "check", "json_schema", "mark_of", "without_null"]
 
@@ -91,7 +92,7 @@ def as_problem(tree: Node, fault: Fault) -> Problem:
     section = fault.at[:-1] if fault.of_key else fault.at
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in section)[1:]
     said = f"{place}: {fault.message}" if place else fault.message
-    return Problem(mark_of(tree, fault.at, fault.of_key), said)
+    return Problem(mark_of(tree, fault.at, fault.of_key), redacted(said))
 
 
 def mark_of(tree: Node, at: Location, of_key: bool = False) -> Mark:

@@ -29,8 +29,8 @@ from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.plugins import serves, serving
 from vrecompute.ports import port_fault
+from vrecompute.secret_text import holds_secret
 from vrecompute.sites.access import Access
-from vrecompute.sites.secrets import holds_secret
 
 if TYPE_CHECKING:
     from vrecompute.datasets.dataset_file import DatasetFile, SampleEntry
@@ -55,7 +55,7 @@ def resolve(
     are those of its machine, where relative paths begin in the home folder; YAML files are read here all the same.
     """
     if isinstance(given, Dataset):
-        return given
+        return _checked(given)
     if not isinstance(given, (str, os.PathLike, Iterable)):
         raise DatasetError(f"{given!r} is not a dataset; name a file, folder, pattern or YAML file, or a list of these")
     items: Sequence[Any] = [given] if isinstance(given, (str, os.PathLike, Mapping)) else list(given)
@@ -100,7 +100,7 @@ def _as_given(item: Any) -> str | Dataset | Mapping[Any, Any]:
 
 def _one(text: str | Dataset | Mapping[Any, Any], tree: str | None, access: Access | None) -> Dataset:
     if isinstance(text, Dataset):
-        return text
+        return _checked(text)
     if isinstance(text, Mapping):
         if not is_fileset_of_trees(text):
             return _fileset(parse_fileset(text, "the fileset"), "fileset", "", tree, access, "")
@@ -270,6 +270,13 @@ def _beside(folder: str, path: str) -> str:
     place, mark, query = folder.partition("?")
     start = place if place.endswith("/") else posixpath.dirname(place) + "/"
     return urlunsplit(urlsplit(start)._replace(path=posixpath.join(urlsplit(start).path, path))) + mark + query
+
+
+def _checked(made: Dataset) -> Dataset:
+    """One that a program made, of addresses that may be kept."""
+    for address in (address for source in made.sources for address in source.addresses):
+        _check_place(address)
+    return made
 
 
 def _check_place(address: str) -> None:

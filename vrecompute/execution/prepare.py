@@ -29,6 +29,7 @@ from vrecompute.execution.manifest import Manifest, Settings, new_run_id
 from vrecompute.execution.provenance import provenance
 from vrecompute.kernels.certified import read_golden
 from vrecompute.nearest import nearest
+from vrecompute.secret_text import holds_secret
 from vrecompute.sites.access import Access
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import write_content
@@ -76,6 +77,7 @@ def prepare(
         _warn_of_exposed(store)
     labels = _checked(request.labels)
     analysis, origin = _analysis_of(request)
+    _check_unsecret("parameter", analysis.values)
     dataset, grids, opened = _dataset_of(request, analysis, access)
     if grids and request.settings.max_files is not None:
         raise UsageError(f"max_files: analysis {analysis.name!r} opens a directory, which has no files to leave out")
@@ -151,7 +153,18 @@ def _checked(labels: Mapping[Any, Any]) -> dict[str, str]:
                 f"label {key!r}: {value!r}: labels map text to text, and a key has no '=' and no space at its ends; "
                 "write labels={'campaign': '2026a'}"
             )
+    _check_unsecret("label", labels)
     return dict(labels)
+
+
+def _check_unsecret(noun: str, named: Mapping[str, Any]) -> None:
+    """UsageError, which does not show it, for a secret that would be in the manifest and in reports."""
+    for name, value in named.items():
+        if holds_secret(str(value)):
+            raise UsageError(
+                f"{noun} {name!r} carries a secret, which would be written into the store and into reports; leave it "
+                "out, and have the analysis find it where it runs: by a file or a variable"
+            )
 
 
 def _analysis_of(request: Request) -> tuple[Analysis, Origin]:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vrecompute.secret_text import redacted
+
 __all__ = ["provenance"]
 
 _GIT_S = 5.0
@@ -37,7 +39,7 @@ def _command() -> str:
     if program is None or str(program) == "-c":
         return "python"
     if program.name == "vrecompute" or program.parts[-2:] == ("vrecompute", "__main__.py"):
-        return shlex.join(["vrecompute", *sys.argv[1:]])
+        return shlex.join(["vrecompute", *map(redacted, sys.argv[1:])])
     return program.name
 
 

@@ -18,6 +18,7 @@ from vrecompute.execution.head import Head, read_head, tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.stores.base import Store
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.objects import read_document, sealed, write_document
 
 __all__ = [
@@ -332,8 +333,7 @@ def delete_run(store: Store, run: str) -> None:
     """Remove a run's own objects, the manifest last: a deletion that was cut short can be repeated."""
     for name in sorted(store.names(f"runs/{run}"), key=lambda n: n.endswith("/manifest.json")):
         store.delete(name)
-    path = store.local_path(f"runs/{run}")
-    if path is not None:
+    if isinstance(store, DirStore) and (path := store.local_path(f"runs/{run}")) is not None:  # which is no object's
         shutil.rmtree(path, ignore_errors=True)
 
 

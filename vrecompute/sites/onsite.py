@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from vrecompute.config.spelling import VARIABLES
 from vrecompute.errors import SiteError, Unavailable
+from vrecompute.secret_text import redacted
 from vrecompute.sites.access import Access
 
 __all__ = ["needs_set", "path_on_site", "resolve_here", "shell_word"]
@@ -53,7 +54,7 @@ def resolve_here(text: str, variables: Mapping[str, str]) -> str:
 
     def value(name: str) -> str:
         if not variables.get(name):
-            raise SiteError(f"'{text}' {_UNSET.format(name)} here; set it or write the path")
+            raise SiteError(f"'{redacted(text)}' {_UNSET.format(name)} here; set it or write the path")
         return variables[name]
 
     text = re.sub(r"^~(?=/|$)", "$HOME", text)

@@ -20,10 +20,11 @@ from urllib.parse import parse_qsl, quote, urlencode
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreRefused, UsageError
 from vrecompute.plugins import STORES, installed
+from vrecompute.secret_text import holds_secret
 from vrecompute.sites.model import Credentials
-from vrecompute.sites.secrets import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.directory import DirStore
+from vrecompute.stores.guarded import guarded
 
 __all__ = ["SCHEMES", "STORE_VARIABLE", "StoreAddress", "default_store", "open_store", "secret_files"]
 
@@ -52,16 +53,20 @@ class StoreAddress:
         """The address that `str` of it gives; UsageError, which does not show it, where it carries a secret."""
         scheme, _, rest = text.partition("://")
         place, _, query = rest.partition("?")
-        if holds_secret(text) or "@" in place.partition("/")[0]:
-            raise UsageError(
-                f"the address of a {scheme} store carries a user or a secret, which would be written into jobs and "
-                "reports; remove it and name where it is: ?credentials=profile:NAME, file:PATH or env:NAME"
-            )
+        cls.check(text)
+        if "@" in place.partition("/")[0]:
+            raise _refused(scheme)
         given = dict(parse_qsl(query))
         made = cls(scheme, place, given.pop("endpoint", ""), given.pop("credentials", ""), given)
         if made.credentials and made.credentials.partition(":")[0] not in _KINDS:
             raise UsageError(f"{scheme}://{place}: credentials are profile:NAME, file:PATH or env:NAME")
         return made
+
+    @staticmethod
+    def check(text: str) -> None:
+        """UsageError, which does not show it, for an address of a store or a path that holds a secret."""
+        if holds_secret(text):
+            raise _refused(text.partition("://")[0] if "://" in text else "file")
 
     @classmethod
     def of(cls, url: str, endpoint: str | None, credentials: Credentials | None) -> StoreAddress:
@@ -117,6 +122,13 @@ class StoreAddress:
             raise StoreRefused(f"{where} the secret file {path} cannot be read: {error.strerror}") from error
 
 
+def _refused(scheme: str) -> UsageError:
+    return UsageError(
+        f"the address of a {scheme} store carries a user or a secret, which would be written into jobs and "
+        "reports; remove it and name where it is: ?credentials=profile:NAME, file:PATH or env:NAME"
+    )
+
+
 #: Schemes of this process besides those of installed packages.
 SCHEMES: dict[str, Callable[[StoreAddress], Store]] = {}
 
@@ -132,8 +144,7 @@ def open_store(url: str | Path) -> Store:
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
         return _opened(text)
-    if holds_secret(text):
-        StoreAddress.parse(text)
+    StoreAddress.check(text)
     store = DirStore(text.removeprefix("file://"))
     if (
         there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
@@ -170,12 +181,11 @@ def secret_files(store: Store, *, read: bool = True) -> dict[str, bytes]:
 def _opened(text: str) -> Store:
     address = StoreAddress.parse(text)
     if made := SCHEMES.get(address.scheme):
-        return made(address)
+        return guarded(made(address))
     points = installed(STORES)
     if address.scheme not in points:
         raise UsageError(
             f"{address.scheme}://{address.place}: stores of the scheme {address.scheme!r} are not available; "
             "give a folder"
         )
-    store: Store = points[address.scheme].load()(address)
-    return store
+    return guarded(points[address.scheme].load()(address))

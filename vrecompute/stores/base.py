@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Store(Protocol):
-    """Immutable named objects. Names are `/`-separated and relative; raises StoreError, StoreFull.
+    """Immutable named objects. Names are `/`-separated and relative. Whatever fails is a StoreError or StoreFull.
 
     One instance is shared by the threads of a process, which call it at the same time: what belongs to a thread, as
     connections of some libraries do, is made for each. Names differ by case, and by each of their characters
@@ -99,7 +99,10 @@ class Store(Protocol):
         """The user whose object it is; one without a name where absent, or where the store does not know."""
 
     def local_path(self, name: str) -> Path | None:
-        """A path to read the object from on this machine, where the store has one."""
+        """The object's own file on this machine, where the store has one: with its bytes as `get` gives them.
+
+        There is nothing at it where the object is absent.
+        """
 
 
 def object_path(root: str, name: str) -> str:

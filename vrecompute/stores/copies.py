@@ -11,24 +11,28 @@ from functools import lru_cache
 from pathlib import Path
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import DamagedObject
+from vrecompute.errors import AbsentObject, DamagedObject
 from vrecompute.stores.base import Store
-from vrecompute.stores.objects import intact, read_content
+from vrecompute.stores.objects import holds, read_content, sha256_in
 
 __all__ = ["local_copy", "process_copy", "temporary_folder"]
 
 
 def local_copy(store: Store, name: str) -> Path:
-    """A path to an object whose sha256 is in its name, verified: its own, or a copy. DamagedObject where it is not."""
+    """A path to an object whose sha256 is in its name: the store's own, where that holds these bytes, or a copy.
+
+    DamagedObject where the store does not have them.
+    """
     path = store.local_path(name)
-    if path is None:
+    if path is not None and holds(path, sha256_in(name)):
+        return path
+    try:
         return process_copy(f"{store.url} {name}", "".join(Path(name).suffixes[-2:]), lambda: read_content(store, name))
-    if not intact(store, name):
+    except (AbsentObject, DamagedObject) as error:
         raise DamagedObject(
             f"{store.url}: {name} is missing or damaged; run the analysis again "
             "on the machine that has the original file, which writes it again"
-        )
-    return path
+        ) from error
 
 
 def process_copy(what: str, suffix: str, make: Callable[[], bytes]) -> Path:

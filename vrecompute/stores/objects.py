@@ -10,8 +10,10 @@ Readers change nothing. Writers set aside what is damaged under the name they ne
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +21,14 @@ from typing import Any, TypeVar
 
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import DamagedObject, OtherFormat, StoreError, VrecomputeError
+from vrecompute.regular_file import open_regular
 from vrecompute.stores.base import ASIDE, Store
 
 __all__ = [
     "FORMAT",
     "SetAside",
     "content_name",
+    "holds",
     "intact",
     "read_content",
     "read_document",
@@ -43,8 +47,8 @@ _MOST_BYTES = 256 << 20
 _ENVELOPE = ("format", "version", "of")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger("vrecompute")
-# Stamps of files on this machine whose content was found to agree with their names.
-_proven: dict[Path, tuple[int, ...]] = {}
+# Stamps of files on this machine whose content was found to have this sha256.
+_proven: dict[tuple[Path, str], tuple[int, ...]] = {}
 _MOST_PROVEN = 4096
 _T = TypeVar("_T")
 
@@ -144,21 +148,26 @@ def read_content(store: Store, name: str) -> bytes:
 
 def intact(store: Store, name: str) -> bool:
     """Whether the object is there and its bytes agree with its name. On this machine, hashed once until it changes."""
-    path = store.local_path(name)
+    sha256, path = sha256_in(name), store.local_path(name)
+    return (path is not None and holds(path, sha256)) or store.digest(name) == sha256
+
+
+def holds(path: Path, sha256: str) -> bool:
+    """Whether what is read at a path of this machine has that sha256; hashed once until it changes."""
     try:
-        status = None if path is None else path.stat()
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if _proven.get((path, sha256)) == stamp:
+                return True
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return False
-    stamp = () if status is None else (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if path is not None and _proven.get(path) == stamp:
-        return True
-    if store.digest(name) != sha256_in(name):
-        return False
-    if path is not None:
+    if found == sha256:
         if len(_proven) >= _MOST_PROVEN:
             _proven.clear()
-        _proven[path] = stamp
-    return True
+        _proven[path, sha256] = stamp
+    return found == sha256
 
 
 def set_aside(store: Store, name: str, why: object, *, loud: bool = False) -> None:

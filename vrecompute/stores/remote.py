@@ -89,7 +89,7 @@ class AccessStore:
 
     def digest(self, name: str) -> str | None:
         """The sha256 of the object's bytes, taken there; None where absent or unreadable."""
-        done = self.access.run(["sh", "-c", _SHA256, "sh", self._path(name)], timeout_s=600)
+        done = self._run(_SHA256, name, self._path(name))
         return done.text.split()[0] if done.code == 0 else None
 
     def set_aside(self, name: str) -> str:
@@ -100,7 +100,7 @@ class AccessStore:
 
     def exists(self, name: str) -> bool:
         """Whether the name is taken."""
-        return self.access.run(["sh", "-c", _EXISTS, "sh", self._path(name)]).code == 0
+        return self._run(_EXISTS, name, self._path(name)).code == 0
 
     def names(self, prefix: str) -> Iterator[str]:
         """Names below `prefix`, sorted."""
@@ -139,7 +139,7 @@ class AccessStore:
 
     def owner(self, name: str) -> Owner:
         """The owner of the file, and whether that is the user that the site knows this one by."""
-        done = self.access.run(["sh", "-c", _OWNER, "sh", self._path(name)])
+        done = self._run(_OWNER, name, self._path(name))
         match done.text.split() if done.code == 0 else []:
             case [user, uid, me]:
                 return Owner(user if user != "UNKNOWN" else uid, uid == me)
@@ -153,8 +153,14 @@ class AccessStore:
         kind = StoreFull if error.errno in NO_SPACE else StoreError
         return kind(f"{self.access}: {name!r} cannot be written: {error}")
 
+    def _run(self, script: str, name: str, *paths: str) -> Completed:
+        try:
+            return self.access.run(["sh", "-c", script, "sh", *paths], timeout_s=600)
+        except OSError as error:
+            raise StoreError(f"{self.access}: {name!r}: no command can be run there: {error}") from error
+
     def _sh(self, script: str, name: str, *paths: str) -> Completed:
-        done = self.access.run(["sh", "-c", script, "sh", *paths], timeout_s=600)
+        done = self._run(script, name, *paths)
         if done.code != 0:
             raise StoreError(f"{self.access}: {name!r}: {done.complaint or f'exit code {done.code}'}")
         return done

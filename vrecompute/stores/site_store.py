@@ -26,6 +26,7 @@ def site_store(site: Site, access: Callable[[], Access], given: str | Path | Non
     if here or ("://" in url and not url.startswith("file://")):
         if "://" in url and not given:
             url = str(StoreAddress.of(url, site.store.endpoint, site.store.credentials))
+        StoreAddress.check(url)
         return open_store(resolve_here(url, os.environ))
     way = access()
     return AccessStore(way, path_on_site(way, url))

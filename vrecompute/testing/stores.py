@@ -7,7 +7,8 @@
 
 is all that a store's own test file needs. Two stores that `make_store` makes are the same store, as two
 processes see it. A store whose listings lag says by how much in `lag_s`. One that tells the age of an object by
-another clock than this process' overrides the fixture `grow_old`.
+another clock than this process' overrides the fixture `grow_old`. One that needs neither a new file nor a new
+connection to be asked overrides `outage`. One that is made with secrets names them in `secrets`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import intact, read_content, read_document, write_content, write_document
-from vrecompute.stores.ownership import Owner
+from vrecompute.testing.store_seam import StoreSeam
 
 __all__ = ["StoreContract"]
 
@@ -49,8 +50,8 @@ _EDGES = {
 }
 
 
-class StoreContract:
-    """The suite. `lag_s` is for how long a listing may miss what was created."""
+class StoreContract(StoreSeam):
+    """The suite. `lag_s` is for how long a listing may miss what was created, `secrets` what nobody may be shown."""
 
     lag_s = 0.0
 
@@ -239,15 +240,16 @@ class StoreContract:
         for name in names:
             store.create(name, _GOOD)
             grow_old(store, name)
-        before = {name: _written(store, name) for name in names}
+        other, before = make_store(), {name: _written(store, name) for name in names}
+        self.listed(lambda: sorted(entry.name for entry in other.entries("old")), sorted(names))
+        assert {name: _written(other, name) for name in names} == pytest.approx(before, abs=_TICK_S)
         time.sleep(_TICK_S)
         store.replace("old/replaced", _OTHER)
         store.refresh("old/refreshed")
-        other = make_store()
         for name in names:
-            assert _written(other, name) > before[name], f"{name}: its time is the one that it had before"
-            assert not other.retire(name, before[name] + 0.1)
+            assert not other.retire(name, before[name] + 0.1), f"{name} was written or used since it was listed"
             assert other.exists(name)
+            assert _written(other, name) > before[name], f"{name}: its time is the one that it had before"
         assert other.get("old/refreshed") == _GOOD
 
     def test_one_instance_serves_several_threads(self, store: Store) -> None:
@@ -360,25 +362,6 @@ class StoreContract:
         write_content(store, name, _GOOD)
         assert read_content(make_store(), name) == _GOOD
         assert intact(store, name)
-
-    def test_its_url_opens_it_and_holds_no_secret(
-        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Workers get the url and nothing else, and have working directories of their own."""
-        from vrecompute.stores.address import open_store
-
-        store.create("x", _GOOD)
-        url, elsewhere = store.url, tmp_path / "elsewhere of the test"
-        elsewhere.mkdir()
-        monkeypatch.chdir(elsewhere)
-        assert open_store(url).get("x") == _GOOD
-
-    def test_an_owner_is_this_user_or_not_known(self, store: Store) -> None:
-        """Never another one."""
-        store.create("x", _GOOD)
-        owner = store.owner("x")
-        assert owner.is_me == bool(owner.name)
-        assert store.owner("absent") == Owner()
 
 
 def _written(store: Store, name: str) -> float:
