@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
@@ -69,8 +70,9 @@ class GivenDask(Cluster):
         """Its owner says how many workers it has."""
 
     def lost(self) -> str:
-        """Whether its owner has closed the client that was given."""
-        return _CLOSED if self._client.status == "closed" else ""
+        """Whether its owner has closed the client that was given, or the scheduler went and did not come again."""
+        gone = "the scheduler of the given Dask cluster is gone" if self._is_ours else _CLOSED
+        return gone if self._client.status == "closed" else ""
 
     def refusal(self) -> VrecomputeError | None:
         """That the client that was given is closed, or all workers are paused: there are no others to go on with."""
@@ -200,7 +202,8 @@ def _connected(given: Any) -> DaskClient:
     try:
         # A Dask client that does not come about may wait for minutes, and would say so again when it is collected.
         if not address.startswith("inproc://"):
-            get_address_host_port(address)
+            # one that refuses is known at once; Dask would try again until the time is up
+            socket.create_connection(get_address_host_port(address), _CONNECT_S).close()
             with concurrent.futures.ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
                 thread.submit(asyncio.run, identity(address, security, _CONNECT_S)).result()
         return DaskClient(given, set_as_default=False, timeout=_CONNECT_S)
