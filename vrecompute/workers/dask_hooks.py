@@ -121,7 +121,7 @@ def is_asynchronous(dask: DaskClient) -> bool:
 
 
 async def identity(address: str, security: Security, timeout_s: float) -> Mapping[str, Any]:
-    """What a scheduler says of itself, by a connection of its own; OSError, also where it says nothing in time."""
+    """What a scheduler says of itself, by a connection for this alone; OSError, also where it says nothing in time."""
     comm = await asyncio.wait_for(connect(address, timeout_s, **security.get_connection_args("client")), timeout_s)
     try:
         await asyncio.wait_for(comm.write({"op": "identity", "reply": True}), timeout_s)
