@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ from distributed import LocalCluster, default_client
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
+from vrecompute.batch import given_dask
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.errors import Unavailable, UsageError
 from vrecompute.stores.directory import DirStore
@@ -90,6 +94,8 @@ def test_a_cluster_that_ends_is_said_and_nothing_waits_for_it(sums, events, tmp_
     [
         (3, UsageError, "give a Dask cluster, a distributed.Client or the address of a scheduler"),
         ("nonsense", UsageError, "missing port number in address"),
+        ("tls://127.0.0.1:9", UsageError, "asks for certificates, and none are known here; give a distributed.Client"),
+        ("inproc://10.0.0.1/1/1", UsageError, "one at inproc:// is reached from its own process alone"),
         ("tcp://127.0.0.1:9", Unavailable, "no Dask scheduler answered at tcp://127.0.0.1:9"),
     ],
 )
@@ -110,6 +116,71 @@ def test_a_closed_cluster_is_refused(tmp_path):
         pass
     with pytest.raises(UsageError, match="the LocalCluster is closed; give an open one"):
         _ = Client(dask=closed, store=tmp_path).dask
+
+
+@pytest.mark.parametrize("stage", ["asked", "connected"])
+def test_what_accepts_and_says_nothing_is_not_waited_for(stage, tmp_path, monkeypatch):
+    """A scheduler that is stopped, or no scheduler at all."""
+    monkeypatch.setattr(given_dask, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(given_dask, "_VERSION_S", 0.5)
+    if stage == "connected":  # and falls silent then
+
+        async def silent(dask, *rest, **named):
+            raise TimeoutError
+
+        monkeypatch.setattr(DaskClient, "_run_on_scheduler", silent)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent_port,
+        LocalCluster(
+            n_workers=0, processes=False, dashboard_address=None, host="127.0.0.1", protocol="tcp://"
+        ) as there,
+    ):
+        port = silent_port.getsockname()[1]
+        address = f"tcp://127.0.0.1:{port}" if stage == "asked" else there.scheduler_address
+        with pytest.raises(Unavailable, match=rf"no Dask scheduler answered at {address} \(it accepts connections and"):
+            _ = Client(dask=address, store=tmp_path).dask
+
+
+def test_a_worker_that_is_stopped_is_named_and_ends_no_run_of_others(no_workers, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(given_dask, "_VERSION_S", 1.0)
+    with workers_in(no_workers, tmp_path / "w"), DaskClient(no_workers, set_as_default=False) as mine:
+        ((stopped, process),) = mine.run(os.getpid).items()
+        os.kill(process, signal.SIGSTOP)
+        try:
+            silent = f"worker {stopped} of the given Dask cluster has not answered for 1 s: it may be stopped"
+            with pytest.raises(Unavailable, match=f"{silent}.*No other worker is there"):
+                _ = Client(dask=no_workers, store=tmp_path / "s").dask
+            with workers_in(no_workers, tmp_path / "v"), Client(dask=no_workers, store=tmp_path / "s") as client:
+                _ = client.dask
+                assert f"{silent}, or hold its event loop; end it" in caplog.text
+                monkeypatch.setattr("vrecompute.batch.store_reach._ANSWER_S", 0.5)
+                monkeypatch.setattr("vrecompute.batch.store_reach._SILENT_S", 0.5)
+                client.store.create("runs/x", b"x")
+                assert not client._site_workers.reaches(client.store, "runs/x")
+                assert (
+                    f"1 of 2 workers of the given Dask cluster do not reach the store {tmp_path / 's'}" in caplog.text
+                )
+        finally:
+            os.kill(process, signal.SIGCONT)
+
+
+def test_an_asynchronous_client_is_refused(no_workers, tmp_path):
+    async def ask():
+        async with DaskClient(no_workers.scheduler_address, asynchronous=True, set_as_default=False) as mine:
+            return await asyncio.to_thread(lambda: Client(dask=mine, store=tmp_path).dask)
+
+    with pytest.raises(UsageError, match=r"the distributed\.Client is asynchronous; give one made without it"):
+        asyncio.run(ask())
+
+
+def test_a_run_whose_client_is_closed_ends_and_says_so(no_workers, events, sums, tmp_path, caplog):
+    with DaskClient(no_workers, set_as_default=False) as mine:
+        client = Client(dask=mine, store=tmp_path)
+        run = client.run(sums, events)
+        assert comes_true(lambda: run.progress().stage == "preflight")
+    with pytest.raises(Unavailable, match=r"was closed, and the run cannot go on without it.*give an open one"):
+        run.result(timeout_s=60)
+    assert "new workers" not in caplog.text
 
 
 @pytest.mark.parametrize("beside", [{"site": "local"}, {"workers": 2}, {"threads": 2}, {"dashboard": True}])
@@ -364,3 +435,25 @@ def test_a_worker_that_a_cancelled_run_holds_is_named_and_left_to_its_owner(tmp_
         mine.restart_workers([worker])
         assert run.result(timeout_s=120)["events"].counters["value"] == 40
         assert "restart" not in run.progress().waiting
+
+
+def takes_a_while(events):
+    time.sleep(0.3)
+    return len(events)
+
+
+def test_a_run_goes_on_where_the_owner_restarts_the_cluster(tmp_path):
+    """Which makes its scheduler forget all tasks, and what they share."""
+    file = str(write_events(tmp_path / "e.root", 400, clusters=10))
+    ours = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "host": "127.0.0.1"}
+    with (
+        LocalCluster(**ours) as cluster,
+        DaskClient(cluster, set_as_default=False) as mine,
+        Client(dask=cluster, store=tmp_path / "store") as client,
+    ):
+        run = client.map(takes_a_while, file, columns=["run"], chunk_bytes=300, task_chunks=1)
+        assert comes_true(lambda: run.progress().chunks_done > 0, pause_s=0.05)
+        assert run.progress().chunks_done < 10
+        mine.restart(wait_for_workers=False)
+        assert run.result(timeout_s=120)["events"].counters["value"] == 400
+        assert run.report().chunks.computed == 10

@@ -227,7 +227,8 @@ def test_each_door_refuses_it_unseen(door, tmp_path_factory):
         for error in (caught.value, caught.value.__cause__):
             assert secret not in f"{error} {error!r}"
             assert quote(secret, safe="") not in f"{error} {error!r}"
-        assert "secret" in str(caught.value) or REMOVED in str(caught.value)
+        if "$" not in address:  # a variable is refused for itself by some
+            assert "secret" in str(caught.value) or REMOVED in str(caught.value)
 
     refused()
 

@@ -266,7 +266,7 @@ class Run(RunOutputs):
             logs: list[RunLog] = []
             try:
                 while self._told is None:
-                    self._progress = replace(self._progress, waiting="workers are being started", waiting_for="start")
+                    self._progress = replace(self._progress, waiting=control.starting, waiting_for="start")
                     self._runner = runner = None
                     if self._cancelled:
                         raise cancelled_early(self.id)
@@ -280,7 +280,7 @@ class Run(RunOutputs):
                         idle = 0 if runner is not None and runner.tally.computed else idle + 1
                         if idle > _IDLE_RUNNERS:
                             raise
-                        _log.warning("run %s: %s; it goes on with new workers", self.id, lost)
+                        _log.warning("run %s: %s; %s", self.id, lost, control.anew)
             except BaseException as error:
                 early = self._cancelled and self._runner is None
                 self._error = cancelled_early(self.id) if early else error

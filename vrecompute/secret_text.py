@@ -1,6 +1,6 @@
 """What is a secret in an address, a command line or any other text: one rule for all that vrecompute takes and keeps.
 
-An address may be of any scheme, also of a store or source of somebody else's. Nothing here ever shows a secret.
+An address may be of any scheme, also of a store or source of another package. Nothing here ever shows a secret.
 """
 
 from __future__ import annotations

@@ -101,6 +101,9 @@ class Workforce(WorkerControl):
         self.asked = asked
         self._dashboard = dashboard
         self._given = given
+        if given is not None:
+            self.starting = "the scheduler and the workers of the given Dask cluster are asked for their versions"
+            self.anew = "it goes on if the given Dask cluster answers again"
         self._lock = threading.RLock()
         self._secret_files: Mapping[str, bytes] = {}
         self._backend: Backend | None = None

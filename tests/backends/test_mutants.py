@@ -398,6 +398,30 @@ class SilentQueueIsGone(Accounted):
         return missing if record else frozenset()
 
 
+class AsksForLessMemory(Right):
+    """7 % less."""
+
+    def header(self, job, shape):
+        return super().header(job, replace(shape, memory_bytes=int(0.93 * shape.memory_bytes)))
+
+
+class GreetsAlways(Right):
+    def greet(self):
+        return self.access.run(["qq", "--version"]).text.strip() or "QQ"
+
+
+def answers(name, **changes):
+    """A driver whose answers say something else."""
+    return type(name, (Right,), {"ask_about": lambda self, ids: replace(Right.ask_about(self, ids), **changes)})
+
+
+class TellsNoCodes(Right):
+    def ask_about(self, ids):
+        answer = super().ask_about(ids)
+        bare = {i: replace(s, status=replace(s.status, exit_code=None)) for i, s in answer.records.items()}
+        return replace(answer, records=bare)
+
+
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
     "test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back": [
@@ -418,6 +442,7 @@ MUTANTS = {
         statuses("NoReason", lambda i, s: replace(s, reason="")),
     ],
     "test_a_job_that_is_killed_is_failed": [
+        TellsNoCodes,
         scripts("KillsWell", lambda text: text.replace('exit "$code"', "exit 0")),
         statuses("SignalIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == -9 else s),
         statuses("KilledIsWell", lambda i, s: replace(s, state=State.COMPLETED) if s.exit_code == 137 else s),
@@ -452,6 +477,32 @@ MUTANTS = {
         asks_without("cores"),
         asks_without("memory"),
         asks_without("seconds"),
+    ],
+    "test_no_less_memory_is_asked_for_than_the_job_needs": [
+        AsksForLessMemory,
+    ],
+    "test_an_answer_has_the_marks_of_commands_that_ended": [
+        answers("GivesNoMarks", marks={}),
+    ],
+    "test_what_no_source_knows_is_gone": [
+        answers("NothingIsGone", gone=frozenset()),
+    ],
+    "test_an_answer_says_whether_there_is_accounting": [
+        answers("ClaimsAccounting", accounting=True),
+    ],
+    "test_the_command_that_people_are_told_ends_a_job": [
+        type("NamesNoCommand", (Right,), {"ending": "cancel"}),
+        type("NamesAnother", (Right,), {"ending": "qq list"}),
+    ],
+    "test_a_job_whose_node_went_is_charged_to_no_code": [
+        statuses("NodeIsWell", renamed(State.NODE_FAIL, State.COMPLETED)),
+        statuses("NodeIsCode", renamed(State.NODE_FAIL, State.FAILED)),
+    ],
+    "test_a_system_that_is_not_there_does_not_greet": [
+        GreetsAlways,
+    ],
+    "test_a_running_job_s_time_goes_on_in_seconds": [
+        statuses("TellsMinutes", lambda i, s: replace(s, elapsed_s=(s.elapsed_s or 0) / 60)),
     ],
     "test_a_job_of_several_nodes_is_one_or_is_denied": [
         AsksForOneNode,
@@ -509,7 +560,7 @@ MUTANTS = {
         scripts("EndsNow", lambda text: text.replace("began + 240", "began")),
     ],
     "test_a_command_out_of_time_goes_on_in_another_attempt": [
-        type("NoRerun", (Right,), {"requeue": ""}),
+        type("NoRerun", (Right,), {"requeue": "true"}),
         CountsNoAttempts,
         scripts(
             "SpendsSecrets",

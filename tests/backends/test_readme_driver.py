@@ -43,6 +43,18 @@ class TestWithoutArrays(suite.TestMyDriver):
         return lambda **changes: OneByOne(replace(qq_site, **changes))
 
 
+class Once(driver.MyBackend):
+    """A system without a command that starts a job again."""
+
+    requeue = ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_driver_may_have_no_command_that_starts_a_job_again(qq_site):
+    suite.TestMyDriver().test_a_command_out_of_time_goes_on_in_another_attempt(Once(qq_site))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 class TestItsSchedulerInAJob(ClusterContract):

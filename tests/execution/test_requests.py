@@ -97,3 +97,26 @@ def test_what_a_store_raises_is_told_of_the_store_and_of_no_lost_scheduler(dask,
         assert {failure.kind for failure in summary.failures} == {"store"}
         assert "ConnectionRefusedError" in summary.failures[0].reason
         assert "RefusesParts serves" in summary.failures[0].reason
+
+
+class FullInPreflight(DirStore):
+    """What is known of files finds no space."""
+
+    def create(self, name, data):
+        if name.startswith("sources/"):
+            raise OSError(28, "No space left on device")
+        return super().create(name, data)
+
+
+def test_a_full_store_blames_no_event_file(dask, files, tmp_path, monkeypatch):
+    monkeypatch.setitem(address.SCHEMES, "full", lambda given: FullInPreflight(tmp_path / "store"))
+    monkeypatch.setattr(FullInPreflight, "url", "full://store")
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    client = Client(store="full://store")
+    made, manifest = client._prepare(Request(str(tmp_path / "sums.py"), files, {}))
+    manifest.write(client.store)
+    summary = Runner(dask, client.store, manifest, made).execute().summary
+    assert summary.status == "failed"
+    (failure,) = summary.failures
+    assert (failure.file, failure.kind) == ("full://store", "store")
+    assert "No space left" in failure.reason

@@ -6,13 +6,14 @@ import ast
 import asyncio
 import inspect
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import distributed
 import pytest
 import yaml
-from distributed import Client, LocalCluster, Nanny, Scheduler, Worker
+from distributed import Client, LocalCluster, Nanny, Scheduler, Security, Worker
 from distributed.deploy.spec import SpecCluster
 from distributed.scheduler import KilledWorker
 from distributed.worker_memory import NannyMemoryManager
@@ -41,6 +42,7 @@ def cluster():
     [
         (Client, "_run_on_scheduler", "ask_scheduler"),
         (Client, "_run", "ask_workers"),
+        (Client, "_run", "ask_each"),
         (Nanny, "_on_worker_exit_sync", "watch_worker"),
         (Nanny, "log_event", "watch_worker"),
         (SpecCluster, "_correct_state", "BatchedSpecs"),
@@ -127,6 +129,22 @@ def test_a_scheduler_is_asked_and_told(cluster):
 def test_a_scheduler_that_is_silent_is_not_waited_for(cluster):
     with Client(cluster, set_as_default=False) as client, pytest.raises(TimeoutError):
         dask_hooks.ask_scheduler(client, _sleep, timeout_s=0.2)
+
+
+def test_a_scheduler_tells_who_it_is_before_there_is_a_client(cluster):
+    told = asyncio.run(dask_hooks.identity(cluster.scheduler_address, Security(), 30))
+    assert told["address"] == cluster.scheduler_address, lacks("answer to 'identity'", "identity")
+
+
+def test_a_client_of_a_loop_is_known_outside_of_it(cluster):
+    async def made():
+        async with Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
+            return client, await asyncio.to_thread(dask_hooks.is_asynchronous, client)
+
+    assert asyncio.run(made())[1], lacks("Client._asynchronous", "is_asynchronous")
+    with Client(cluster, set_as_default=False) as client:
+        assert not dask_hooks.is_asynchronous(client)
+        assert dask_hooks.ask_each(client, os.getpid, timeout_s=30) == {}
 
 
 async def _sleep(dask_scheduler=None):

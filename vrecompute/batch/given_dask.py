@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import logging
@@ -11,23 +12,35 @@ from importlib import metadata
 from typing import Any
 
 from distributed import Client as DaskClient
+from distributed import Security
 from distributed.comm.addressing import get_address_host_port
 
 from vrecompute.batch.contract import Cluster
 from vrecompute.batch.store_reach import unreached
 from vrecompute.errors import Unavailable, UsageError, VrecomputeError
 from vrecompute.stores.base import Store
-from vrecompute.workers.dask_hooks import allow_failures, allowed_failures, ask_states, ask_workers, workers_of
+from vrecompute.workers.dask_hooks import (
+    allow_failures,
+    allowed_failures,
+    ask_each,
+    ask_scheduler,
+    ask_states,
+    ask_workers,
+    identity,
+    is_asynchronous,
+    workers_of,
+)
 from vrecompute.workers.paused_workers import PAUSED_ADVICE, all_paused
 
 __all__ = ["GivenDask"]
 
 _LOG = logging.getLogger(__name__)
 
-# How long a scheduler may take to answer for the first time.
-_CONNECT_S = 30.0
+# How long a scheduler may take to answer for the first time, and a worker to say which vrecompute it has.
+_CONNECT_S, _VERSION_S = 30.0, 20.0
 # How long a worker may take to say what it has done to libraries; one that is silent refuses the run itself.
 _ANSWER_S = 5.0
+_CLOSED = "the distributed.Client given as Client(dask=...) was closed"
 _WANTED = "give a Dask cluster, a distributed.Client or the address of a scheduler, such as tcp://10.0.0.1:8786"
 
 
@@ -57,11 +70,17 @@ class GivenDask(Cluster):
         """Its owner says how many workers it has."""
 
     def lost(self) -> str:
-        """Whether its owner has closed the client that was given."""
-        return "the distributed.Client given as Client(dask=...) was closed" if self._client.status == "closed" else ""
+        """Whether its owner has closed the client that was given, or the scheduler went and did not come again."""
+        gone = "the scheduler of the given Dask cluster is gone" if self._is_ours else _CLOSED
+        return gone if self._client.status == "closed" else ""
 
     def refusal(self) -> VrecomputeError | None:
-        """That all its workers are paused: it has no others, and those that are there are its owner's."""
+        """That the client that was given is closed, or all workers are paused: there are no others to go on with."""
+        if not self._is_ours and self._client.status == "closed":
+            return Unavailable(
+                f"{_CLOSED}, and the run cannot go on without it. Finished chunks are kept and reused: give an open "
+                "one, and run again"
+            )
         try:
             paused = all_paused(ask_states(self._client).result(_ANSWER_S).get("workers", {}))
         except (OSError, RuntimeError, concurrent.futures.CancelledError):  # its scheduler does not answer
@@ -124,12 +143,27 @@ class GivenDask(Cluster):
 
     def _check(self) -> None:
         """UsageError where it cannot be used, or the vrecompute of a worker that is there by now is another one."""
-        if self._client.asynchronous:
+        if is_asynchronous(self._client):
             raise UsageError("Client(dask=...): the distributed.Client is asynchronous; give one made without it")
         if self._client.status != "running":
             raise UsageError(f"Client(dask=...): the distributed.Client is {self._client.status}; give an open one")
         here = _version()
-        for worker, version in self._client.run(_version, on_error="return").items():
+        try:
+            versions = ask_each(self._client, _version, timeout_s=_VERSION_S)
+        except OSError as error:
+            raise Unavailable(_silent(self._client.scheduler.address, error)) from error
+        silent = sorted(worker for worker, version in versions.items() if isinstance(version, TimeoutError))
+        if silent:
+            said = (
+                f"worker {', '.join(silent)} of the given Dask cluster has not answered for {_VERSION_S:.0f} s: it may "
+                "be stopped, or hold its event loop; end it, or wait until Dask does"
+            )
+            if len(silent) == len(versions):
+                raise Unavailable(f"{said}. No other worker is there")
+            _LOG.warning("%s. The run goes on with the other workers", said)
+        for worker, version in versions.items():
+            if isinstance(version, TimeoutError):
+                continue
             if isinstance(version, BaseException):
                 raise UsageError(
                     f"worker {worker} of the given Dask cluster cannot run vrecompute ({version}); {_install()}"
@@ -139,7 +173,9 @@ class GivenDask(Cluster):
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         try:
-            return self._client.run_on_scheduler(function, *arguments)
+            return ask_scheduler(self._client, function, *arguments, timeout_s=_CONNECT_S)
+        except TimeoutError as error:
+            raise Unavailable(_silent(self._client.scheduler.address, error)) from error
         except Exception as error:  # in Dask's wrapping
             raise UsageError(
                 f"the scheduler of the given Dask cluster cannot run vrecompute ({error}); {_install()}"
@@ -157,16 +193,30 @@ def _connected(given: Any) -> DaskClient:
         raise UsageError(f"Client(dask={given!r}): {_WANTED}")
     if (status := getattr(getattr(given, "status", None), "name", "")) in {"closing", "closed"}:
         raise UsageError(f"Client(dask=...): the {type(given).__name__} is {status}; give an open one")
+    security = getattr(given, "security", None) or Security()
+    if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
+        raise UsageError(
+            f"Client(dask={given!r}): a scheduler at tls:// asks for certificates, and none are known here; give a "
+            "distributed.Client(ADDRESS, security=distributed.Security(...)), or set distributed.comm.tls of Dask"
+        )
     try:
-        if isinstance(given, str):  # a client that does not come about would say so once more when it is collected
-            socket.create_connection(get_address_host_port(given), _CONNECT_S).close()
+        # A Dask client that does not come about may wait for minutes, and would say so again when it is collected.
+        if not address.startswith("inproc://"):
+            # one that refuses is known at once; Dask would try again until the time is up
+            socket.create_connection(get_address_host_port(address), _CONNECT_S).close()
+            with concurrent.futures.ThreadPoolExecutor(1) as thread:  # a notebook has a loop in this one
+                thread.submit(asyncio.run, identity(address, security, _CONNECT_S)).result()
         return DaskClient(given, set_as_default=False, timeout=_CONNECT_S)
     except ValueError as error:
-        raise UsageError(f"Client(dask={given!r}): {error}; {_WANTED}") from error
+        own = ", and one at inproc:// is reached from its own process alone" if address.startswith("inproc://") else ""
+        raise UsageError(f"Client(dask={given!r}): {error}{own}; {_WANTED}") from error
     except OSError as error:
-        raise Unavailable(
-            f"no Dask scheduler answered at {address} ({error}); check that it runs, and that this machine reaches it"
-        ) from error
+        raise Unavailable(_silent(address, error)) from error
+
+
+def _silent(address: str, error: OSError) -> str:
+    told = str(error) or "it accepts connections and says nothing"
+    return f"no Dask scheduler answered at {address} ({told}); check that it runs, and that this machine reaches it"
 
 
 def _version() -> str:

@@ -12,17 +12,19 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreError, VrecomputeError
 from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
+from vrecompute.workers.dask_hooks import ask_each
 
 __all__ = ["unreached"]
 
 # How long a worker may take: a file system that hangs is none that it reaches.
-_ANSWER_S = 30.0
+_ANSWER_S, _SILENT_S = 30.0, 10.0
 
 
 def unreached(dask: DaskClient, store: Store, known: str) -> dict[str, str]:
     """The workers that are there now and do not reach the store, each with the reason; `known` is an object of it."""
     prefix, known_sha256 = f"probe/{secrets.token_hex(8)}", sha256_of(store.get(known))
-    answers = dask.run(_try, store.url, known, known_sha256, prefix, on_error="return")
+    # one that does not even say that it waits is none that reaches it
+    answers = ask_each(dask, _try, store.url, known, known_sha256, prefix, timeout_s=_ANSWER_S + _SILENT_S)
     return {worker: why for worker, said in answers.items() if (why := said or _not_here(store, prefix, worker))}
 
 

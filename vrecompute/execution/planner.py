@@ -97,7 +97,7 @@ class Planner:
             analysis, samples, views, work, self.settings.chunk_bytes, self._url, code=packed.code.parts
         )
         found = planned(self.manifest, context, _Workers(self, packed))
-        for failure in found.failures:
+        for failure in dict.fromkeys(found.failures):  # that of a store is the same for each source
             self.tally.failed(failure)
         return found.plan
 
@@ -146,7 +146,9 @@ class Planner:
         found: list[PlannedSource | Failure] = []
         for number in sorted(ended, key=lambda number: (number + begins) % len(batches)):
             end = ended[number]
-            found += end.value if end.how == "done" else [preflight_failure(end, s) for s in batches[number]]
+            found += (
+                end.value if end.how == "done" else [preflight_failure(end, s, self.store.url) for s in batches[number]]
+            )
         return found
 
     def whole(self, alike: Sequence[PlannedSource]) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ import contextvars
 import queue
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from distributed.scheduler import KilledWorker
 from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.analysis.importeffects import apply
 from vrecompute.analysis.processreads import Reads, forget
-from vrecompute.errors import AnalysisError, StoreError
+from vrecompute.errors import AnalysisError, ClusterLost, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.signer import Signer
@@ -30,7 +31,7 @@ from vrecompute.workers import dask_hooks
 from vrecompute.workers.packed_call import packed as packed_call
 from vrecompute.workers.paused_workers import all_paused
 
-__all__ = ["Finished", "TaskPool"]
+__all__ = ["Finished", "Shared", "TaskPool"]
 
 # A chunk present at this many deaths of workers is run alone (law 11).
 _DEATHS = 3
@@ -42,6 +43,8 @@ _ANSWER_S = 1.0
 _STATES_S = 2.0
 # How long a scheduler may say nothing at all before it is taken for gone, and a worker before its result is.
 _SILENT_S, _RESULT_S = 120.0, 60.0
+# How often a task may be given up: by a restart of the cluster, which forgets all tasks.
+_MOST_CANCELLED = 10
 # How often a result is asked for that is lost again and again.
 _ASKED = 3
 
@@ -83,6 +86,7 @@ class TaskPool:
         self._flying: dict[Any, list[Future]] = {}
         self._since: dict[Any, float] = {}
         self._count = 0
+        self._cancelled: Counter[Any] = Counter()
         self._threads, self._counted = 0, -_THREADS_S
         self._asked_at = 0.0
         self._count_asked: concurrent.futures.Future[dict[str, int]] | None = None
@@ -92,16 +96,21 @@ class TaskPool:
         # after which the Runner decides
         dask_hooks.ask_scheduler(dask, dask_hooks.allow_failures, _DEATHS - 1, timeout_s=_SILENT_S)
 
-    def share(self, value: Any, packed: Packed | None = None) -> Future:
+    def share(self, value: Any, packed: Packed | None = None) -> Shared:
         """Something all tasks need, as an argument for `submit`; the `analysis` of a dataclass is what was packed."""
-        self._count += 1
         # By value and opened inside a task: an analysis from a notebook or a user's file has no module to be
         # imported on a worker, and what cannot be opened there comes back as an error.
-        key = f"{self.label}-shared-{self._count}"
         if packed is None:
-            return self.dask.submit(cloudpickle.loads, cloudpickle.dumps(value), key=key, pure=False)
+            return self._shared("shared", cloudpickle.loads, cloudpickle.dumps(value))
         bare = cloudpickle.dumps(replace(value, analysis=None))
-        return self.dask.submit(*packed_call(_Shared, bare, packed.data), key=key, pure=False)
+        return self._shared("shared", *packed_call(_Shared, bare, packed.data))
+
+    def _shared(self, kind: str, *call: Any) -> Shared:
+        def send() -> Future:
+            self._count += 1
+            return self.dask.submit(*call, key=f"{self.label}-{kind}-{self._count}", pure=False)
+
+        return Shared(send)
 
     def submit(
         self, ticket: Any, function: Callable[..., Any], *arguments: Any, reads: Iterable[str] = (), **named: Any
@@ -116,20 +125,19 @@ class TaskPool:
             function, arguments = handing, (function, self._common, own, *arguments)
         if (signed := self._signed_now()) is not None:
             function, arguments = with_signed, (signed, function, *arguments)
-        call = packed_call(_called, function, *arguments, **named)
+        there = (a.future() if isinstance(a, Shared) else a for a in arguments)
+        call = packed_call(_called, function, *there, **named)
         key = f"{self.label}-{self._count}"
         future = self.dask.submit(*call, key=key, pure=False, priority=-self._count)
         self._flying.setdefault(ticket, []).append(future)
         self._since.setdefault(ticket, time.monotonic())
         future.add_done_callback(lambda done, ticket=ticket: self._ended.put((ticket, done)))
 
-    def _signed_now(self) -> Future | None:
+    def _signed_now(self) -> Shared | None:
         """Addresses that are signed for tasks, on the workers; None where there are none."""
         signed = None if self._signer is None else self._signer.current()
         if signed is not self._signed[0]:
-            self._count += 1
-            key = f"{self.label}-signed-{self._count}"
-            self._signed = signed, self.dask.submit(*packed_call(_itself, signed), key=key, pure=False)
+            self._signed = signed, self._shared("signed", *packed_call(_itself, signed))
         return None if signed is None else self._signed[1]
 
     def __len__(self) -> int:
@@ -167,7 +175,20 @@ class TaskPool:
             if other is not future:
                 other.cancel()
         del self._since[ticket]
+        self._note_cancelled(ticket, how)
         return Finished(ticket, how, value)
+
+    def _note_cancelled(self, ticket: Any, how: str) -> None:
+        """A task that is given up again and again would be sent for ever."""
+        if how != "cancelled":
+            self._cancelled.pop(ticket, None)
+            return
+        self._cancelled[ticket] += 1
+        if self._cancelled[ticket] > _MOST_CANCELLED:
+            raise ClusterLost(
+                f"the Dask cluster gave up the same task {self._cancelled[ticket]} times, as it does when it is "
+                "restarted, or when its workers do not give their results; see the log of its scheduler"
+            )
 
     def threads(self) -> int:
         """Worker threads that are there, or were half a second ago; never waits long for a scheduler that is gone.
@@ -207,6 +228,20 @@ class TaskPool:
                 future.cancel()
         self._flying.clear()
         self._since.clear()
+
+
+class Shared:
+    """What `TaskPool.share` sent; again where a restart of the cluster has made it forget that."""
+
+    def __init__(self, send: Callable[[], Future]) -> None:
+        self._send = send
+        self._sent = send()
+
+    def future(self) -> Future:
+        """For the next task that needs it."""
+        if self._sent.status == "cancelled":
+            self._sent = self._send()
+        return self._sent
 
 
 class _Shared:

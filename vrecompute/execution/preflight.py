@@ -26,6 +26,7 @@ from vrecompute.errors import (
     CorruptFile,
     MiscountedSource,
     RunError,
+    StoreError,
     UnreadableFile,
 )
 from vrecompute.execution.chunk_bounds import split
@@ -205,6 +206,8 @@ def _look(context: PreflightContext, store: Store, source: Source, *, opens: boo
     except (Exception, SystemExit) as error:
         if not opens and isinstance(error, UnreadableFile):
             return None  # a worker may see what this machine does not
+        if isinstance(error, StoreError):  # which is of no file
+            return failure_of(error, context.store_url, "")
         return failure_of(error, source.path, source.sample, entries=source.entries)
 
 
@@ -263,9 +266,11 @@ def _planned(
     )
 
 
-def preflight_failure(ended: Finished, source: Source) -> Failure:
-    """Why a source is not among those that were opened, where its task gave nothing."""
+def preflight_failure(ended: Finished, source: Source, store: str) -> Failure:
+    """Why a source is not among those that were opened, where its task gave nothing; `store` is the run's, by url."""
     if ended.how == "killed":
         error: Exception = RunError(f"workers died while opening it: {ended.value}")
         return replace(failure_of(error, source.path, source.sample, entries=source.entries), kind="lost")
+    if isinstance(ended.value, StoreError):
+        return failure_of(ended.value, store, "")
     return failure_of(ended.value, source.path, source.sample, entries=source.entries)

@@ -14,6 +14,9 @@ class WorkerControl:
     """The answers for a cluster that the user made: its jobs and their ends are unknown, its workers stay."""
 
     patience_s: float = Cluster.patience_s
+    #: What a run waits for at its start, and what it does where its cluster is lost.
+    starting = "workers are being started"
+    anew = "it goes on with new workers"
 
     def deaths(self) -> Mapping[str, JobStatus]:
         """How the jobs behind lost workers ended, by worker name."""

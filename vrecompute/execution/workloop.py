@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 from distributed import Client as DaskClient
-from distributed import Future
 from numpy.typing import NDArray
 
 from vrecompute.errors import AnalysisError, DamagedObject, StoreError
@@ -21,7 +20,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.memory_deaths import MemoryDeaths
 from vrecompute.execution.outcome import Tally
 from vrecompute.execution.parts import PartNode, read_part
-from vrecompute.execution.pool import Finished, TaskPool
+from vrecompute.execution.pool import Finished, Shared, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
 from vrecompute.execution.runlog import RunLog
 from vrecompute.execution.runner_walltime import RunnerWalltime
@@ -110,7 +109,7 @@ class WorkLoop:
         pool.cancel()
         runner.doubled |= bool(self._doubled)
 
-    def _fill(self, pool: TaskPool, shared: Future) -> None:
+    def _fill(self, pool: TaskPool, shared: Shared) -> None:
         """Send out tasks until the window is full."""
         self._threads = pool.threads()
         self._most_threads = max(self._threads, self._most_threads)
@@ -120,7 +119,7 @@ class WorkLoop:
                 break
             self._submit(pool, shared, task)
 
-    def _submit(self, pool: TaskPool, shared: Future, task: Task) -> None:
+    def _submit(self, pool: TaskPool, shared: Shared, task: Task) -> None:
         self.runner.begins(task)
         longest_s = self.schedule.longest_s
         reads = [self.plan.sources[number].sidecar for number, _, _ in self.plan.slices(task.first, task.last)]
@@ -200,7 +199,7 @@ class WorkLoop:
             for address, (used, limit) in pool.memory().items():
                 self._peaks[address] = max((used, limit), self._peaks.get(address, (0, 0)))
 
-    def _double_stragglers(self, pool: TaskPool, shared: Future) -> None:
+    def _double_stragglers(self, pool: TaskPool, shared: Shared) -> None:
         """Send a second copy of a task that takes far longer than usual, once, where cores idle."""
         if len(pool) >= self._threads:
             return

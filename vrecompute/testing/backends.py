@@ -14,9 +14,10 @@
         def waits_long(self):
             return {"options": {"queue": "full"}}
 
-and of `suite.Suite`, where the system has such limits, `limited` and `over_memory`, `imaged` where it starts images
-itself, and `too_large` where it takes jobs of any memory, is all that a driver's own test file needs. What the
-driver's `Capabilities` deny is skipped with that reason, and so is what only a queue has for a driver of none.
+and of `suite.Suite`, `accounting`, where the system has such limits, `limited` and `over_memory`, `lose_node` where a
+node can be taken away, `imaged` where it starts images itself, and `too_large` where it takes jobs of any memory, is
+all that a driver's own test file needs. What the driver's `Capabilities` deny is skipped with that reason, and so is
+what only a queue has for a driver of none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import time
 
 from vrecompute.batch.contract import Backend, JobId, State
+from vrecompute.testing.answers import AnswerContract
 from vrecompute.testing.clusters import ClusterContract
 from vrecompute.testing.directives import DirectiveContract
 from vrecompute.testing.jobs import JobContract
@@ -41,7 +43,14 @@ _MOST_COPIES = 3
 
 
 class BackendContract(
-    JobContract, DirectiveContract, QueueContract, OutageContract, LeftoverContract, ClusterContract, ProbeContract
+    JobContract,
+    DirectiveContract,
+    AnswerContract,
+    QueueContract,
+    OutageContract,
+    LeftoverContract,
+    ClusterContract,
+    ProbeContract,
 ):
     """The suite. `patience_s` is how long a job may take from submission to its end on this system."""
 

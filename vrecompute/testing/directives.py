@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,10 @@ from vrecompute.errors import UsageError
 from vrecompute.testing.suite import Suite
 
 __all__ = ["DirectiveContract"]
+
+_NUMBER = re.compile(r"[0-9]+(?:[.][0-9]+)?")
+#: No whole number of GB or GiB.
+_MEMORY_BYTES = 3001 << 20
 
 #: As directive, shell line or terminal would read it.
 _NAME = "$(touch x) 'y\necho name-was-run\n"
@@ -32,6 +38,19 @@ class DirectiveContract(Suite):
         }
         for what, given in larger.items():
             assert queue.header(*given) != asked, f"`header` is the same whatever the {what}: {asked}"
+
+    def test_no_less_memory_is_asked_for_than_the_job_needs(self, backend: Backend) -> None:
+        """Workers use what they were promised: a job with less is killed. In any unit, and rounded up."""
+        queue, job = self.queue(backend), self.job("true")
+        shape = replace(shape_of(job, queue.site), nodes=1, cores=1, memory_bytes=_MEMORY_BYTES)
+        asked, more = (
+            Counter(found for line in queue.header(job, given) for found in _NUMBER.findall(line))
+            for given in (shape, replace(shape, memory_bytes=2 * _MEMORY_BYTES))
+        )
+        of_memory = [float(number) for number in asked - more]
+        units = [base**power for base in (1000, 1024) for power in range(5)]
+        enough = [n for n in of_memory for unit in units if _MEMORY_BYTES <= n * unit < 1.5 * _MEMORY_BYTES]
+        assert enough or not of_memory, f"none of {of_memory} is {_MEMORY_BYTES} bytes, or a little more"
 
     def test_a_job_of_several_nodes_is_one_or_is_denied(self, backend: Backend) -> None:
         """Workers of a detached run that the system gave fewer nodes would share what it gave."""

@@ -51,7 +51,7 @@ _EDGES = {
 
 
 class StoreContract(StoreSeam):
-    """The suite. `lag_s` is for how long a listing may miss what was created, `secrets` what nobody may be shown."""
+    """The suite. `lag_s` is for how long a listing may miss what was created, `secrets` what no text may show."""
 
     lag_s = 0.0
 

@@ -31,6 +31,8 @@ class Suite:
     patience_s = 90.0
     #: Of a job that outlives it. No whole minutes, so that a driver that rounds down, or to the nearest, is found.
     walltime_s = 80
+    #: Whether the system keeps a record of jobs that ended, beside its queue.
+    accounting: bool | None = None
     #: Names of all jobs that the tests of this process made.
     _names: ClassVar[set[str]] = set()
 
@@ -136,6 +138,11 @@ class Suite:
         """Have the system put a running job back and keep it from starting. Override it where that can be done."""
         del job_id
         pytest.skip(f"{type(self).__name__}.hold is not overridden: how a job is held on {type(backend).__name__}")
+
+    def lose_node(self, backend: Backend, job_id: JobId) -> None:
+        """Have the node of a running job go away. Override it where that can be done."""
+        del job_id
+        pytest.skip(f"{type(self).__name__}.lose_node is not overridden: how a node of {type(backend).__name__} goes")
 
     def limited(self, backend: Backend, jobs: int) -> AbstractContextManager[None]:
         """A context in which the system takes no more than `jobs` jobs of this user. Override it where that can be."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Client as DaskClient
-from distributed import Scheduler, Worker
+from distributed import Scheduler, Security, Worker
+from distributed.comm import connect
 from distributed.deploy.spec import SpecCluster
 from distributed.utils import silence_logging_cmgr
 from tornado.ioloop import PeriodicCallback
@@ -25,10 +26,13 @@ __all__ = [
     "allow_failures",
     "allowed_failures",
     "ask_cores",
+    "ask_each",
     "ask_scheduler",
     "ask_states",
     "ask_workers",
     "ended_for_memory",
+    "identity",
+    "is_asynchronous",
     "is_busy",
     "memory_limit",
     "other_clients",
@@ -88,6 +92,43 @@ def ask_workers(dask: DaskClient, function: Callable[..., Any], *arguments: Any,
 
     answers: dict[str, Any] = dask.sync(of_all, callback_timeout=2 * timeout_s)
     return answers
+
+
+def ask_each(dask: DaskClient, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    """As `ask_workers`; of a worker that raised the exception, of one that has not answered in time a TimeoutError.
+
+    TimeoutError where the scheduler itself does not answer.
+    """
+
+    async def of_one(address: str) -> Any:
+        asked = dask._run(function, *arguments, workers=[address], on_error="return")
+        try:
+            return (await asyncio.wait_for(asked, timeout_s)).get(address)
+        except TimeoutError as error:
+            return error
+
+    async def of_all() -> dict[str, Any]:
+        there = list((await asyncio.wait_for(dask.scheduler.ncores(), timeout_s)).keys())
+        return dict(zip(there, await asyncio.gather(*map(of_one, there)), strict=True))
+
+    answers: dict[str, Any] = dask.sync(of_all, callback_timeout=3 * timeout_s)
+    return answers
+
+
+def is_asynchronous(dask: DaskClient) -> bool:
+    """Whether it was made for an event loop; the public attribute tells only whether this thread is in that loop."""
+    return bool(getattr(dask, "_asynchronous", False))
+
+
+async def identity(address: str, security: Security, timeout_s: float) -> Mapping[str, Any]:
+    """What a scheduler says of itself, by a connection for this alone; OSError, also where it says nothing in time."""
+    comm = await asyncio.wait_for(connect(address, timeout_s, **security.get_connection_args("client")), timeout_s)
+    try:
+        await asyncio.wait_for(comm.write({"op": "identity", "reply": True}), timeout_s)
+        answer: Mapping[str, Any] = await asyncio.wait_for(comm.read(), timeout_s)
+    finally:
+        comm.abort()
+    return answer
 
 
 def take_for_closed(dask: DaskClient) -> None:
