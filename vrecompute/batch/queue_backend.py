@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.capabilities import Capabilities
-from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, SubmitError
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.options import Strict
@@ -145,6 +145,11 @@ class QueueBackend(Backend):
         """
         del job, script, count
         return None
+
+    def key_of(self, status: JobStatus) -> str:
+        """The key of the site's file that lets a waiting job start, as its reason names it; empty where none does."""
+        found = re.search(r"`((?:options|workers|limits)(?:\.[a-z_.]+)?)`", status.reason)
+        return found[1] if found else ""
 
     def queues_of(self, job: Job) -> Sequence[str]:
         """The queues that a job may go to, as `survey` names them; empty for the system's default. Pure."""
