@@ -111,8 +111,7 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
     )
     if not told and store is not None:
         _remove_unseen(backend, store, own)
-    if told or not ended:  # else its log is what the trouble is to be found by
-        backend.forget([job_id])
+    backend.forget([job_id], logs=bool(told) or not ended)  # else its log is what the trouble is to be found by
     return seen
 
 

@@ -101,8 +101,11 @@ class QueueBackend(Backend):
         """Jobs that were to be cancelled while the site did not answer."""
 
     @abstractmethod
-    def forget(self, ids: Sequence[JobId]) -> None:
-        """Remove what these jobs left in the spool: logs and marks. What cannot be removed now goes with its age."""
+    def forget(self, ids: Sequence[JobId], *, logs: bool = True) -> None:
+        """Remove what these jobs left in the spool: marks, and logs unless they are to be read still.
+
+        What cannot be removed now goes with its age.
+        """
 
     @property
     def problem(self) -> str:

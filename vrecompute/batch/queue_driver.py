@@ -146,10 +146,10 @@ class QueueDriver(QueueBackend):
         """Jobs whose cancellation the site did not take; it is asked again with each later question."""
         return list(self._owed)
 
-    def forget(self, ids: Sequence[JobId]) -> None:
+    def forget(self, ids: Sequence[JobId], *, logs: bool = True) -> None:
         """See `QueueBackend`."""
         attempts = {i: self._known.status(i).attempt for i in ids if self.is_id(i)}
-        self._files.forget([name for i, n in attempts.items() for name in (self.log(i), *marks(i, n))])
+        self._files.forget([name for i, n in attempts.items() for name in ([self.log(i)] * logs + marks(i, n))])
 
     @property
     def problem(self) -> str:
