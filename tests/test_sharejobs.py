@@ -129,12 +129,12 @@ def test_a_run_is_one_submission_is_told_alike_at_every_door_and_is_merged_by_wh
         return line.state, line.reason, str(one.progress())
 
     attached = client.attach(run.id)
-    reason = "0 of 40 jobs have ended, 40 wait: machines are busy"
+    reason = "0 of 40 jobs have ended, 40 are waiting: machines are busy"
     assert told(run) == told(attached) == ("queued", reason, f"queued: {reason}")
     jobs = queue.waiting()
     queue.states[jobs[-1]] = JobStatus(State.RUNNING)
     queue.end(*jobs[:37])
-    reason = "37 of 40 jobs have ended, 1 runs, 2 wait"
+    reason = "37 of 40 jobs have ended, 1 is running, 2 are waiting: machines are busy"
     assert told(attached) == ("running", reason, f"work: {reason}; {CHUNKS} of {CHUNKS} chunks")
     queue.asked.clear()
     client.runs()
@@ -160,7 +160,7 @@ def test_only_what_lacks_is_submitted_again_whatever_took_the_jobs(submit, clien
     assert attached.is_live()
     assert [count for _, count in queue.submitted] == [4, 2]
     assert sorted(queue.share(i) for i in queue.waiting()) == [1, 3]
-    assert attached.where().reason == "2 of 4 jobs have ended, 2 wait: machines are busy"
+    assert attached.where().reason == "2 of 4 jobs have ended, 2 are waiting: machines are busy"
     queue.end(*queue.waiting())
     report = run.report()
     assert (report.status, report.result_sha256) == ("complete", whole)
@@ -260,7 +260,7 @@ def test_jobs_that_never_start_are_no_reason_to_wait_for_ever(submit, queue):
     queue.states |= dict.fromkeys(others, JobStatus(State.HELD, reason="a policy holds it", never=True))
     status = run.job_status()
     assert (run.status, status.never) == ("queued", True)
-    assert status.reason == "1 of 3 jobs has ended, 2 wait: a policy holds it"
+    assert status.reason == "1 of 3 jobs has ended, 2 are waiting: a policy holds it"
 
 
 def test_while_a_site_does_not_give_what_jobs_brought_back_nothing_is_submitted_again(submit, queue, monkeypatch):

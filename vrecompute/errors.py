@@ -300,9 +300,13 @@ class OutputError(VrecomputeError):
 
 
 class Unavailable(VrecomputeError):
-    """A site or service does not answer."""
+    """A site or service does not answer. `mend` is the key of the site's file that this is about, where one is."""
 
     exit_code = 5
+
+    def __init__(self, message: str = "", *, mend: str = "") -> None:
+        super().__init__(message)
+        self.mend = mend
 
 
 class ClusterLost(Unavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -17,15 +18,17 @@ from vrecompute.execution.runlog import (
     REFUSALS,
     Over,
     Seen,
+    began,
     cancel_requested,
-    ended_complete,
+    complete_since,
     head_state,
+    latest_event,
     never_over,
     outcomes,
     run_state,
 )
 from vrecompute.stores.base import Store
-from vrecompute.whereabouts import CANCELLED, how_its_job_is, state_by_job
+from vrecompute.whereabouts import CANCELLED, GONE, how_it_ended, how_its_job_is, state_by_job
 
 __all__ = ["RunFacts", "list_runs"]
 
@@ -33,7 +36,7 @@ Poll = Callable[[Sequence[JobId]], Mapping[JobId, JobStatus]]
 
 
 class RunFacts(NamedTuple):
-    """One line of `client.runs()`."""
+    """One line of `client.runs()`. `since` is in seconds since 1970, None where that is not known."""
 
     run: str
     state: str
@@ -43,8 +46,10 @@ class RunFacts(NamedTuple):
     trouble: str = ""  # what of the run is damaged, or of another version
     labels: Mapping[str, str] = {}
     job: str = ""
-    reason: str = ""  # why its job waits, or how it ended
+    reason: str = ""  # why its job waits, or why the run did not complete
     parameters: Mapping[str, Any] = {}
+    site: str = ""
+    since: float | None = None
 
 
 #: Of these a site is asked: a Runner that spoke a moment ago may have died with its job since.
@@ -73,17 +78,21 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
     ended = {run: look.facts for run, look in looked.items() if look.facts is not None and look.is_complete}
     if ended or len(known) < len(kept):
         keep_complete_runs(
-            store, {run: (*facts[2:5], facts.labels, facts.parameters) for run, facts in {**known, **ended}.items()}
+            store,
+            {
+                run: (*facts[2:5], facts.labels, facts.parameters, facts.site, facts.since)
+                for run, facts in {**known, **ended}.items()
+            },
         )
     found: list[RunFacts] = []
     jobs: dict[str, dict[str, Sequence[JobId]]] = {}
     for run in names:
-        facts, its_jobs, its_site, _ = looked.get(run) or _Look(known.get(run))
+        facts, its_jobs, *_ = looked.get(run) or _Look(known.get(run))
         if facts is None or not labels.items() <= facts.labels.items():
             continue
         found.append(facts._replace(job=next(iter(its_jobs), "")))
         if its_jobs and facts.state in _ASKED:
-            jobs.setdefault(its_site, {})[run] = its_jobs
+            jobs.setdefault(facts.site, {})[run] = its_jobs
     told: dict[str, RunFacts] = {run.run: run for run in found}
     for its_site, ids in jobs.items():
         poll = polls(its_site)
@@ -92,16 +101,29 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
             status = together([said.get(job, JobStatus(State.UNKNOWN)) for job in each])
             if told[run].state == "running" and (at_work := _at_work(store, told[run], each, status)) is not None:
                 told[run] = at_work
-                continue
-            if poll is None:
-                is_cancelled = cancel_requested(store, run)
-                told[run] = told[run]._replace(
-                    state="cancelled" if is_cancelled else "submitted", reason=CANCELLED if is_cancelled else ""
-                )
-                continue
-            state = state_by_job(store, run, each[0], status)
-            told[run] = told[run]._replace(state=state, reason=how_its_job_is(run, each[0], status, state))
+            elif poll is None:
+                told[run] = _not_asked(store, told[run])
+            else:
+                told[run] = _by_job(store, told[run], looked[run], status)
     return list(told.values())
+
+
+def _not_asked(store: Store, run: RunFacts) -> RunFacts:
+    """A run of which only its site could say more."""
+    if cancel_requested(store, run.run):
+        return run._replace(state="cancelled", reason=CANCELLED)
+    return run._replace(state="submitted", reason=f"site {run.site!r} was not asked")
+
+
+def _by_job(store: Store, run: RunFacts, look: _Look, status: JobStatus) -> RunFacts:
+    """A run for which its job alone speaks."""
+    state, since = state_by_job(store, run.run, run.job, status), look.latest
+    if state == "running" and status.elapsed_s is not None:
+        since = time.time() - status.elapsed_s
+    reason = how_its_job_is(run.run, run.job, status, state)
+    if not reason and state != "running":
+        reason = f"site {run.site!r} does not say what became of its job" if state == "unknown" else GONE
+    return run._replace(state=state, reason=reason, since=since)
 
 
 def _at_work(store: Store, run: RunFacts, jobs: Sequence[JobId], status: JobStatus) -> RunFacts | None:
@@ -119,18 +141,22 @@ def _at_work(store: Store, run: RunFacts, jobs: Sequence[JobId], status: JobStat
 
 
 class _Look(NamedTuple):
-    """What was seen of a run: its line, unless there is none, its latest jobs, its site, and whether it stays so."""
+    """What was seen of a run: its line, unless there is none, its latest jobs, whether it stays so.
+
+    And when it was last submitted, or its Runner last spoke.
+    """
 
     facts: RunFacts | None
     jobs: Sequence[JobId] = ()
-    site: str = ""
     is_complete: bool = False
+    latest: float | None = None
 
 
 def _known(run: str, kept: object) -> RunFacts | None:
     match kept:
-        case [str(created), str(analysis), str(dataset), dict(labels), dict(parameters)]:
-            return RunFacts(run, "complete", created, analysis, dataset, labels=labels, parameters=parameters)
+        case [str(created), str(analysis), str(dataset), dict(labels), dict(parameters), str(site), float(since)]:
+            made = RunFacts(run, "complete", created, analysis, dataset, labels=labels, parameters=parameters)
+            return made._replace(site=site, since=since)
     return None
 
 
@@ -147,39 +173,54 @@ def _look(store: Store, run: str, over: Over = never_over) -> _Look:
 def _quick_look(store: Store, run: str, over: Over) -> _Look | None:
     """By two requests; None where they do not tell."""
     try:
-        is_complete = ended_complete(store, run)
+        since = complete_since(store, run)
     except DamagedObject:
         return None
-    if is_complete:
-        facts, site = _facts(read_manifest(store, run))
-        return _Look(facts._replace(state="complete"), site=site, is_complete=True)
+    if since is not None:
+        facts = _facts(read_manifest(store, run))
+        return _Look(facts._replace(state="complete", since=since), is_complete=True)
     head = read_head(store, run)
     if head is None or (state := head_state(head, over)) == "complete":
         return None
-    facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels)._replace(
-        parameters=head.parameters
-    )
     last = head.latest or {}
-    if REFUSALS.get(last.get("event", "")) == state:
-        facts = facts._replace(reason=str(last.get("reason", "")))
-    if state == "running":
-        facts = facts._replace(reason=str(last.get("waiting", "")))
-    return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], head.site)
+    told = next((event for event in reversed(list(head.said.values())) if event.get("status") == state), None)
+    if told is not None and "why" not in told:  # of an older version
+        return None
+    latest = max((t for t in (last.get("time"), head.submitted) if t is not None), default=None)
+    facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels, site=head.site)
+    facts = facts._replace(parameters=head.parameters, since=latest)
+    if told is not None:
+        facts = facts._replace(reason=how_it_ended(run, state, str(told["why"])), since=told["time"])
+    elif REFUSALS.get(last.get("event", "")) == state:
+        facts = facts._replace(reason=str(last.get("reason", "")), since=last["time"])
+    elif state == "running":
+        facts = facts._replace(reason=str(last.get("waiting", "")), since=began(last))
+    else:
+        facts = facts._replace(reason=GONE)
+    return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], latest=latest)
 
 
 def _full_look(store: Store, run: str, over: Over) -> _Look:
     names = list(store.names(f"runs/{run}"))
     if not names:
         return _Look(None)
-    facts, site = _facts(read_manifest(store, run))
+    facts = _facts(read_manifest(store, run))
     seen = Seen(names, *outcomes(store, run, names))
     state = run_state(store, run, over, seen)
     facts = facts._replace(state=state, trouble="; ".join(map(str, seen.damaged.values())))
     submitted = [n for n in names if n.startswith(f"runs/{run}/jobs/")]
     ids = submissions(store, run, submitted[-1:]) if state in _ASKED else []
-    return _Look(facts, ids, site, state == "complete" and not facts.trouble)
+    last = latest_event(store, run) or {}
+    if seen.ended and seen.ended[0].outcome.summary.status == state:
+        why = "" if state == "complete" else how_it_ended(run, state, seen.ended[0].outcome.why)
+        facts = facts._replace(since=seen.ended[0].ended, reason=why)
+    elif state in {*REFUSALS.values(), "interrupted"}:
+        facts = facts._replace(since=last.get("time"), reason=str(last.get("reason", "")) or GONE)
+    elif state == "running":
+        facts = facts._replace(since=began(last), reason=str(last.get("waiting", "")))
+    return _Look(facts, ids, state == "complete" and not facts.trouble, last.get("time"))
 
 
-def _facts(manifest: Manifest) -> tuple[RunFacts, str]:
-    made = (manifest.created, manifest.analysis, manifest.dataset.name)
-    return RunFacts(manifest.run, "", *made, labels=manifest.labels, parameters=manifest.parameters), manifest.site
+def _facts(manifest: Manifest) -> RunFacts:
+    made = RunFacts(manifest.run, "", manifest.created, manifest.analysis, manifest.dataset.name)
+    return made._replace(labels=manifest.labels, parameters=manifest.parameters, site=manifest.site)

@@ -16,16 +16,27 @@ from vrecompute.errors import EXIT_CODES, Incomplete, Interrupted, OutOfTime, Ov
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
-from vrecompute.execution.runlog import ENDED, REFUSALS, RunLog, cancel_requested, latest_event, outcomes, speaks
+from vrecompute.execution.runlog import (
+    ENDED,
+    REFUSALS,
+    RunLog,
+    began,
+    cancel_requested,
+    latest_event,
+    outcomes,
+    speaks,
+)
 from vrecompute.reports.report import Status
 from vrecompute.seenover import over_for_s
 from vrecompute.stores.base import Store
 
 __all__ = [
     "CANCELLED",
+    "GONE",
     "Whereabouts",
     "cancelled_early",
     "heard",
+    "how_it_ended",
     "how_its_job_is",
     "refusal_word",
     "state_by_job",
@@ -38,12 +49,12 @@ __all__ = [
 
 #: Why a run has ended of which its site does not say so.
 CANCELLED = "it was cancelled by its user"
+GONE = "the process that carried it out has ended without a word"
 # A Runner's process ends with these once it has said in the store how the run ended. NFS may show it a minute late.
 _SAID, _LAG_S = frozenset(code for code, meaning in EXIT_CODES.items() if meaning in get_args(Status)), 70.0
 # How long a Runner says nothing before its job is asked about: a job that is suspended says nothing.
 _QUIET_S = 15.0
 _WAITS = "its job waits in the queue"
-_GONE = "the process that carried it out has ended without a word"
 _ENDED_WITH_OUTCOME = frozenset({"complete", "test", "partial", "failed"})
 
 
@@ -83,8 +94,20 @@ def state_by_job(store: Store, run: str, job_id: str, job: JobStatus) -> str:
     return "cancelled" if state == "interrupted" and cancel_requested(store, run) else state
 
 
+def how_it_ended(run: str, state: str, why: str) -> str:
+    """Why a run whose Runner said how it ended is not complete, in the Runner's words where it had any."""
+    if why or state in {"complete", "test"}:
+        return why
+    return CANCELLED if state == "cancelled" else f"`vrecompute runs report {run}` says what is missing"
+
+
 def how_its_job_is(run: str, job_id: str, job: JobStatus, state: str) -> str:
     """Why a run is in that state for which its job alone speaks, as a sentence; empty where nothing is known."""
+    if state == "queued" and job.never:
+        cancel = f"`vrecompute runs cancel {run}` takes it out of the queue"
+        return f"it can never start: {job.reason or _WAITS}; {cancel}"
+    if state == "queued":
+        return job.reason or _WAITS
     if not job.state.terminal or state == "cancelled":
         return job.reason or (CANCELLED if state == "cancelled" else "")
     ended = job.reason or f"job {job_id} has ended with exit code {job.exit_code or 0}"
@@ -108,7 +131,7 @@ def whereabouts(
     job = detached.status() if detached is not None and job_id else None
     if outcome is not None and state in {*_ENDED_WITH_OUTCOME, "cancelled"}:
         ended = outcomes(store, manifest.run)[0]
-        why = "; ".join([str(failure) for failure in outcome.failures][:1] or outcome.summary.warnings[:1])
+        why = how_it_ended(manifest.run, state, outcome.why)
         return Whereabouts(state, job_id, ended[0].ended if ended else None, why)
     event = latest_event(store, manifest.run) or {}
     heard = event.get("time")
@@ -118,20 +141,20 @@ def whereabouts(
     if state in {"queued", "submitted", "unknown"}:
         return Whereabouts(state, job_id, latest, _why_not_running(state, manifest, job_id, job))
     if state == "running":
-        began: float | None = int(str(event["writer"]).partition("-")[0], 16) if "writer" in event else None
+        since = began(event)
         if job is not None and job.elapsed_s is not None:
             started = time.time() - job.elapsed_s  # as of the last poll, so late by its age
-            began = started if began is None or (heard or 0) < started else began
+            since = started if since is None or (heard or 0) < started else since
         stopped = "" if job is None else job.stopped
         waiting = str(event.get("waiting", ""))
         why = waiting or stopped if manifest.shares else stopped or waiting
-        return Whereabouts(state, job_id, began or at, why)
+        return Whereabouts(state, job_id, since or at, why)
     if job is None:
-        return Whereabouts(state, job_id, latest, CANCELLED if state == "cancelled" else _GONE)
+        return Whereabouts(state, job_id, latest, CANCELLED if state == "cancelled" else GONE)
     log = ""
     if detached is not None and job.state.terminal and job.state is not State.CANCELLED:
         log = log_ends(detached.backend, detached.told_by())
-    return Whereabouts(state, job_id, latest, how_its_job_is(manifest.run, job_id, job, state) or _GONE, log)
+    return Whereabouts(state, job_id, latest, how_its_job_is(manifest.run, job_id, job, state) or GONE, log)
 
 
 def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progress:
@@ -164,7 +187,7 @@ def heard(store: Store, manifest: Manifest, detached: Detached | None) -> Progre
 
 def _why_not_running(state: str, manifest: Manifest, job_id: str, job: JobStatus | None) -> str:
     if state == "queued":
-        return job.reason if job is not None and job.reason else _WAITS
+        return _WAITS if job is None else how_its_job_is(manifest.run, job_id, job, state)
     if state == "submitted":
         return f"site {manifest.site!r} was not asked: this machine has no site file of that name"
     told = "" if job is None else how_its_job_is(manifest.run, job_id, job, state)

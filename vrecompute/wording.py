@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["bytes_text", "count_text", "duration_text", "grouped", "percent_text", "printable"]
+__all__ = ["bytes_text", "count_text", "duration_text", "first_cause", "grouped", "percent_text", "printable"]
 
 
 def count_text(number: float) -> str:
@@ -71,6 +71,16 @@ def grouped(failures: Iterable[tuple[str, str, str]], most: int = 3) -> list[str
         several = f"{count_text(len(names))} {kind}s: {why}: {', '.join(names[:most])}{more}"
         lines.append(f"{names[0]}: {why}" if len(names) == 1 else several)
     return lines
+
+
+def first_cause(said: str, longest: int = 160) -> str:
+    """A reason on one line of a list: without the log that may follow it, cut where it is longer; `runs show` has all.
+
+    >>> first_cause("FAILED: job 7 ended with\\nexit code 1. Its log ends: a | b")
+    'FAILED: job 7 ended with exit code 1'
+    """
+    line = " ".join(said.split()).partition(". Its log ends: ")[0]
+    return line if len(line) <= longest else line[: longest - 3].rstrip() + "..."
 
 
 def printable(line: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vrecompute.batch.canary import Seen
+from vrecompute.batch.contract import SubmitError
+from vrecompute.batch.finding import advice_on
 from vrecompute.batch.probe import judge
-from vrecompute.sites.model import Network, PortRange, Site
+from vrecompute.errors import Unavailable
+from vrecompute.sites.model import Environment, Network, PortRange, Site
 
 HERE = {"versions": {"numpy": "2.4.6"}}
 PLACE = {
@@ -112,7 +115,9 @@ def test_a_login_node_without_python_matters_only_where_the_scheduler_would_be_t
 
 def test_a_job_that_was_refused_or_did_not_run_hides_nothing_of_the_login_node():
     other = {**PLACE, "versions": {"numpy": "2.3"}}
-    refused = wrong(seen={"told": {}, "ran": False, "refusal": "no such partition", "mend": "options.partition"})
+    refused = wrong(
+        seen={"told": {}, "ran": False, "refusal": "no such partition", "advice": "options: {partition: ...}"}
+    )
     assert refused["queue"].advice == "options: {partition: ...}"
     late = wrong(place=other, seen={"told": {}, "ran": False, "reason": "its partition is down"})
     assert set(late) == {"versions on login", "queue"}
@@ -160,3 +165,27 @@ def test_a_system_that_cannot_be_asked_is_named_and_not_patience():
     assert queue.detail == "how job 7 is cannot be asked: no token for slurmrestd: t"
     assert "options.prefer: rest" in queue.advice
     assert "patience" not in queue.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("python: not found", "variables: {PATH: ...}"),
+        ("Current thread 0x00007 (most recent call first):\n  <no Python frame>", "variables: {PYTHONHOME: ...}"),
+        ("ModuleNotFoundError: No module named 'encodings'", "variables: {PYTHONHOME: ...}"),
+        ("environment.venv: /v/bin/python is no program on c1", "venv: ..."),
+        ("environment.variables.PATH: needs the variable X, which is not set on c1", "variables: ..."),
+        ("Segmentation fault", "venv: ..."),
+    ],
+)
+def test_a_python_that_does_not_start_is_of_the_key_that_its_words_are_about(said, key):
+    variables = {"PATH": "/nowhere", "PYTHONHOME": "/nowhere", "OTHER": "x"}
+    judged = wrong(seen={"told": {}, "log": said}, environment=Environment(venv="/v", variables=variables))
+    assert judged["queue"].advice.startswith(f"environment: {{{key}")
+
+
+def test_what_passes_is_no_fault_of_the_file_and_a_spool_that_cannot_be_made_is_of_its_key():
+    passing = SubmitError("sbatch: Unable to contact slurm controller", transient=True)
+    assert advice_on(passing, "options: {...}").startswith("nothing in the site's file")
+    assert advice_on(Unavailable("cannot make /proc/x", mend="stage.scratch"), "?") == "stage: {scratch: ...}"
+    assert advice_on(SubmitError("Invalid job"), "options: {...}") == "options: {...}"

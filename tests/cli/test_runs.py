@@ -25,6 +25,7 @@ from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import ENDED, RunLog
 from vrecompute.sites.model import local_site
 from vrecompute.stores.directory import DirStore
+from vrecompute.wording import first_cause
 
 follow = importlib.import_module("vrecompute.cli.follow")
 
@@ -262,6 +263,38 @@ def test_a_submission_that_had_no_answer_is_kept_with_what_was_said(store, vreco
     (line,) = json.loads(vrecompute("list", "--json")[1])
     shown = json.loads(vrecompute("show", line["run"], "--json")[1])
     assert {(each["state"], each["reason"]) for each in (line, shown)} == {("interrupted", str(error))}
+
+
+def test_a_run_that_did_not_complete_says_why_on_one_line_of_the_list_with_its_site_and_since(
+    store, submitted, vrecompute, tmp_path, monkeypatch
+):
+    queued = submitted(State.QUEUED)
+    why = "job 0 waits: it asks for more time than its partition gives; lower `workers.walltime`"
+    never = JobStatus(State.QUEUED, reason=why, never=True)
+    monkeypatch.setattr(type(Client().backend), "poll", lambda self, ids: dict.fromkeys(ids, never))
+    (tmp_path / "broken.py").write_text(
+        SUM_ANALYSIS.replace("return Result", "raise ValueError('no')\n        return Result")
+    )
+    with Client(store=store, workers=1) as client:
+        run = client.run(str(tmp_path / "broken.py"), str(tmp_path / "e.root"))
+        run.wait(120)
+    lines = {line["run"]: line for line in json.loads(vrecompute("list", "--json")[1])}
+    for name, state in ((queued, "queued"), (run.id, "failed")):
+        shown = json.loads(vrecompute("show", name, "--json")[1])
+        assert {key: lines[name][key] for key in ("state", "reason", "site", "since")} == {
+            key: shown[key] for key in ("state", "reason", "site", "since")
+        }
+        assert lines[name]["state"] == state
+        assert abs(datetime.fromisoformat(lines[name]["since"]).timestamp() - time.time()) < 600
+    assert (
+        lines[queued]["reason"]
+        == f"it can never start: {why}; `vrecompute runs cancel {queued}` takes it out of the queue"
+    )
+    assert "ValueError: no" in lines[run.id]["reason"]
+    table = vrecompute("list")[1].splitlines()
+    assert [line.split()[0] for line in table] == ["RUN", queued, run.id]
+    assert f"  {first_cause(lines[queued]['reason'])}" in table[1]
+    assert table[1].endswith("...")
 
 
 def test_since_is_the_beginning_of_the_attempt_that_runs_or_waits(store, submitted, vrecompute, monkeypatch):

@@ -279,6 +279,13 @@ WRONG = {
         "access: {ssh: {host: a.example.org}}\nnetwork: {compute_outbound: none}\n",
         ["5:29: scheduler_runs: compute nodes have no outbound connections | did you mean 'allocation'"],
     ),
+    "a host with all of its way in": (
+        "access: {ssh: {host: 'alice@login:22', user: bob}}\n",
+        [
+            "4:22: access.ssh.host: 'alice@login:22' has a port in it | write host: login, user: alice, port: 22",
+            "4:46: access.ssh.user: the host has the user alice in it and this is bob | remove one",
+        ],
+    ),
     "options of the driver": (
         "options: {acount: x, launcher: sruun, prefer: jason, directives: {ad: [], drop: --mem}}\n",
         [

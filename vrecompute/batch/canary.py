@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
+from vrecompute.batch.finding import advice_on, yaml_line
 from vrecompute.batch.post_mortem import log_ends
 from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
@@ -42,9 +43,10 @@ class Seen:
     """What was seen of a canary and around it.
 
     `place` and `met` are what the process said that met it, `told` what the job said; `complaint` why there was no
-    such process, empty maps where nothing was said. `refusal` is why the job was not taken, `mend` the key of it;
-    `reason` why it did not run, and `store` what is wrong with its object as seen from here, empty if nothing.
-    `problem` is what the system was silent with when asked about the job; `spool` where its log should be, and is not.
+    such process, empty maps where nothing was said. `refusal` is why the job was not taken, `reason` why it did not
+    run, `advice` the line that would mend it, where one is known, and `store` what is wrong with its object as seen
+    from here, empty if nothing. `problem` is what the system was silent with when asked about the job; `spool` where
+    its log should be, and is not.
     """
 
     where: str
@@ -56,7 +58,7 @@ class Seen:
     ran: bool = False
     waited_s: float = 0.0
     refusal: str = ""
-    mend: str = ""
+    advice: str = ""
     reason: str = ""
     log: str = ""
     store: str = ""
@@ -84,8 +86,8 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
             address = place.get("address", "")
             job_id = backend.submit(_canary(backend, survey, address, files, "" if store is None else store.url, own))
         except (SubmitError, Unavailable) as error:
-            refused = Seen(where, place, complaint, refusal=str(error), mend=getattr(error, "mend", ""))
-            return replace(refused, store=unusable)
+            advice = advice_on(error, "options: {...}")
+            return Seen(where, place, complaint, refusal=str(error), advice=advice, store=unusable)
         status = _await(backend, job_id, patience_s, tell)
         waited_s = time.monotonic() - began
         told = _told(backend, job_id)
@@ -102,14 +104,14 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         waited_s=waited_s,
         problem="" if status.state.terminal else backend.problem,
         spool="" if told or backend.logs(job_id).strip() else backend.spool,
+        advice=yaml_line(key) if not ended and (key := backend.key_of(status)) else "",
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
         store=unusable or (_seen_from_here(backend, store, told["store"]) if told and store is not None else ""),
     )
     if not told and store is not None:
         _remove_unseen(backend, store, own)
-    if told or not ended:  # else its log is what the trouble is to be found by
-        backend.forget([job_id])
+    backend.forget([job_id], logs=bool(told) or not ended)  # else its log is what the trouble is to be found by
     return seen
 
 

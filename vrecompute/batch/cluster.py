@@ -375,7 +375,8 @@ class QueueCluster(Cluster):
         """Say how the last job failed, with the end of its log, and ask for no other."""
         self._refusal = Unavailable(
             f"no worker starts: {_HOPELESS} worker jobs in a row ended without one; the last: {self._failed}. "
-            f"Mend `environment` or `network` of site {self.backend.site.name!r}, then run again"
+            f"Mend what its log names in the file of site {self.backend.site.name!r}; `vrecompute site check --probe` "
+            "tries each part of it"
         )
         self._wanted = 0
 

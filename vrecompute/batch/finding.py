@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PROBE_PATIENCE_S", "Finding", "no_word", "yaml_line"]
+__all__ = ["PROBE_PATIENCE_S", "Finding", "advice_on", "no_word", "yaml_line"]
 
 #: How long a probe's job may wait in the queue where nothing else is said.
 PROBE_PATIENCE_S = 240.0
@@ -23,6 +23,15 @@ class Finding:
 def no_word(line: str) -> None:
     """What a probe calls with a line while it waits, where nothing is to be printed."""
     del line
+
+
+def advice_on(error: Exception, otherwise: str) -> str:
+    """The line of the site's file that an error is about; that none is, where it may pass; else `otherwise`."""
+    if key := getattr(error, "mend", ""):
+        return yaml_line(key)
+    if getattr(error, "transient", False):
+        return "nothing in the site's file: probe again once the batch system answers"
+    return otherwise
 
 
 def yaml_line(key: str, value: str = "...") -> str:

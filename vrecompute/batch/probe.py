@@ -34,6 +34,12 @@ _SEEN_BY_BOTH = "a folder that compute nodes and login node both see"
 _FAILED = re.compile(
     r"\benvironment\.(setup|purge_modules|cvmfs|module_paths|modules|venv|conda|image|variables)(?:\.\w+)?:"
 )
+#: What is said where Python does not start -> variables that decide which starts, and with what.
+_OF_PYTHON = {
+    r"No module named|Fatal Python error|no Python frame|encodings": ("PYTHONHOME", "PYTHONPATH"),
+    r"shared object|shared librar|symbol|GLIBC": ("LD_PRELOAD", "LD_LIBRARY_PATH"),
+    r"not found|No such file": ("PATH",),
+}
 _PYTHON = "environment: {venv: ...}   # or modules, or cvmfs: a Python with vrecompute, the same for client and jobs"
 _DETACHED = "submit detached, which needs no route"
 
@@ -100,6 +106,10 @@ def _python(site: Site, said: str = "") -> str:
     """The line of the site's file that makes Python start: the one that failed, where what is said names it."""
     if named := _FAILED.findall(said):
         return f"environment: {{{named[-1]}: ...}}   # the line that failed"
+    for words, names in _OF_PYTHON.items():
+        name = next((name for name in names if name in site.environment.variables), None)
+        if name and re.search(words, said):
+            return f"environment: {{variables: {{{name}: ...}}}}   # Python does not start with it as it is set there"
     image = "environment: {image: ..., image_command: [...]}   # which start Python with vrecompute"
     return image if site.environment.image else _PYTHON
 
@@ -121,7 +131,7 @@ def _place(site: Site, here: Mapping[str, Any], seen: Seen) -> Iterator[Finding]
 
 def _queue(site: Site, seen: Seen) -> Finding:
     if seen.refusal:
-        return Finding("queue", False, seen.refusal, yaml_line(seen.mend) if seen.mend else "options: {...}")
+        return Finding("queue", False, seen.refusal, seen.advice)
     if seen.ran and seen.told:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
@@ -134,7 +144,8 @@ def _queue(site: Site, seen: Seen) -> Finding:
         said = f"how job {seen.job_id} is cannot be asked: {seen.problem}"
         ways = f"options.prefer: {site.options['prefer']}" if site.options.get("prefer") else "the batch system"
         return Finding("queue", False, said, f"options: {{...}}   # {ways} does not answer, as the message says")
-    return Finding("queue", False, seen.reason, "options: ...   # see the reason; or a longer --patience")
+    otherwise = "options: ...   # see the reason; or a longer --patience"
+    return Finding("queue", False, seen.reason, seen.advice or otherwise)
 
 
 def _interfaces(site: Site, told: Mapping[str, Any], place: Mapping[str, Any]) -> Finding:

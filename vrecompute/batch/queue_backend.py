@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from vrecompute.batch.budget import Budget
 from vrecompute.batch.capabilities import Capabilities
-from vrecompute.batch.contract import Backend, Job, JobId, SubmitError
+from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, SubmitError
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.left_out import LeftOut
 from vrecompute.batch.options import Strict
@@ -101,8 +101,11 @@ class QueueBackend(Backend):
         """Jobs that were to be cancelled while the site did not answer."""
 
     @abstractmethod
-    def forget(self, ids: Sequence[JobId]) -> None:
-        """Remove what these jobs left in the spool: logs and marks. What cannot be removed now goes with its age."""
+    def forget(self, ids: Sequence[JobId], *, logs: bool = True) -> None:
+        """Remove what these jobs left in the spool: marks, and logs unless they are to be read still.
+
+        What cannot be removed now goes with its age.
+        """
 
     @property
     def problem(self) -> str:
@@ -145,6 +148,11 @@ class QueueBackend(Backend):
         """
         del job, script, count
         return None
+
+    def key_of(self, status: JobStatus) -> str:
+        """The key of the site's file that lets a waiting job start, as its reason names it; empty where none does."""
+        found = re.search(r"`((?:options|workers|limits)(?:\.[a-z_.]+)?)`", status.reason)
+        return found[1] if found else ""
 
     def queues_of(self, job: Job) -> Sequence[str]:
         """The queues that a job may go to, as `survey` names them; empty for the system's default. Pure."""

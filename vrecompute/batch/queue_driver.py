@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ from vrecompute.batch.carried import bring, forget, take_back
 from vrecompute.batch.cluster import open_queue_cluster
 from vrecompute.batch.cluster_check import check_cluster
 from vrecompute.batch.contract import Cluster, Job, JobId, JobStatus, State, SubmitError
-from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, no_word, yaml_line
 from vrecompute.batch.job_script import render
 from vrecompute.batch.keepalive import announced
 from vrecompute.batch.known import Known
@@ -46,6 +47,12 @@ __all__ = ["QueueDriver"]
 _LOG = logging.getLogger(__name__)
 #: Ends after which the system may start a job again by itself.
 _AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
+#: What ssh says -> the key beside the host that may be at fault.
+_OF_SSH = {
+    r"stdio forwarding|UNKNOWN port|jump": "jump",
+    r"Permission denied": "user",
+    r"Connection refused|timed out|kex_exchange|[Bb]anner": "port",
+}
 _ACCESS = "access: {{ssh: {{host: ...}}}}   # a machine that has {system}'s commands, and answers `ssh HOST true`"
 
 
@@ -139,10 +146,10 @@ class QueueDriver(QueueBackend):
         """Jobs whose cancellation the site did not take; it is asked again with each later question."""
         return list(self._owed)
 
-    def forget(self, ids: Sequence[JobId]) -> None:
+    def forget(self, ids: Sequence[JobId], *, logs: bool = True) -> None:
         """See `QueueBackend`."""
         attempts = {i: self._known.status(i).attempt for i in ids if self.is_id(i)}
-        self._files.forget([name for i, n in attempts.items() for name in (self.log(i), *marks(i, n))])
+        self._files.forget([name for i, n in attempts.items() for name in ([self.log(i)] * logs + marks(i, n))])
 
     @property
     def problem(self) -> str:
@@ -197,7 +204,7 @@ class QueueDriver(QueueBackend):
         try:
             said = self.greet()
         except Unavailable as error:
-            return [Finding(self.site.backend, False, str(error), _ACCESS.format(system=self.system))]
+            return [Finding(self.site.backend, False, str(error), self._way_in(str(error)))]
         return [Finding(self.site.backend, True, f"{said} on {self.access}"), *probe(self, patience_s, tell)]
 
     def ask_site(
@@ -216,6 +223,14 @@ class QueueDriver(QueueBackend):
         lines = done.text.splitlines()
         self._files.seen(read_secrets(lines))
         return *read_marks(lines), done
+
+    def _way_in(self, said: str) -> str:
+        """The line that leads to the system: of a connection that fails, what the site says of it beside the host."""
+        ssh = self.site.access.ssh
+        for words, name in _OF_SSH.items():
+            if ssh is not None and getattr(ssh, name) is not None and re.search(words, said):
+                return yaml_line(f"access.ssh.{name}")
+        return _ACCESS.format(system=self.system)
 
     def _not_asked(self, job_id: JobId) -> JobStatus:
         """What is known of a job that the next question is about; of one that no question was about, that it waits."""

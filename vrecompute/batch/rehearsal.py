@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State, SubmitError
-from vrecompute.batch.finding import Finding, yaml_line
+from vrecompute.batch.finding import Finding, advice_on
 from vrecompute.batch.planned import Planned
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.errors import Unavailable, VrecomputeError
@@ -28,9 +28,8 @@ def rehearse(backend: QueueBackend, planned: Planned) -> Finding:
         said = backend.dry_run(planned.job, backend.script(planned.job), planned.count)
         return Finding(planned.what, True, said if said is not None else _submitted_for_a_look(backend, planned))
     except VrecomputeError as error:
-        key = error.mend if isinstance(error, SubmitError) else ""
-        advice = yaml_line(key) if key else "mend what the message names, or `options` and `workers` of the site"
-        return Finding(planned.what, False, str(error), advice)
+        otherwise = "mend what the message names, or `options` and `workers` of the site"
+        return Finding(planned.what, False, str(error), advice_on(error, otherwise))
 
 
 def _submitted_for_a_look(backend: QueueBackend, planned: Planned) -> str:

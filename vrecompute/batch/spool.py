@@ -92,7 +92,8 @@ class Spool:
             done = self.access.run(["bash", "-l", "-c", "\n".join(lines)])
             path = done.text.strip().splitlines()[-1:] or [""]
             if done.code != 0 or not path[0].startswith("/"):
-                raise Unavailable(f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}")
+                said = f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}"
+                raise Unavailable(said, mend="stage.scratch")
             self._path = path[0]
         return self._path
 
@@ -118,7 +119,8 @@ class Spool:
         if count > 1:
             done = self.access.run(["sh", "-c", _COPIES, "sh", f"{self.path}/{folder}", str(count)])
             if done.code != 0:
-                raise Unavailable(f"{self.access}: cannot deliver secret files to {self.path}: {done.complaint}")
+                said = f"{self.access}: cannot deliver secret files to {self.path}: {done.complaint}"
+                raise Unavailable(said, mend="stage.scratch")
 
     def submitted(self, job: Job, ids: Sequence[JobId]) -> None:
         """Copies of the job were taken under these ids, in their order: what is theirs, also for other processes."""
@@ -174,7 +176,7 @@ class Spool:
             yield
         except OSError as error:
             advice = f"jobs of site {self.site.name!r} keep their files there: make room, or set another stage.scratch"
-            raise Unavailable(f"{error}; {advice}") from error
+            raise Unavailable(f"{error}; {advice}", mend="stage.scratch") from error
 
     def _folders(self, job: Job, count: int) -> list[str]:
         """Where the secret files of so many copies of a job go."""

@@ -16,7 +16,7 @@ def together(jobs: Sequence[JobStatus]) -> JobStatus:
     """One status of all: running while any runs, then waiting while any waits, ended once all of them have.
 
     >>> together([JobStatus(State.COMPLETED), JobStatus(State.RUNNING), JobStatus(State.QUEUED)]).reason
-    '1 of 3 jobs has ended, 1 runs, 1 waits'
+    '1 of 3 jobs has ended, 1 is running, 1 is waiting'
     """
     if len(jobs) < 2:
         return jobs[0] if jobs else JobStatus(State.UNKNOWN)
@@ -24,7 +24,7 @@ def together(jobs: Sequence[JobStatus]) -> JobStatus:
     ended = [job for job in jobs if job.state.terminal]
     bad = [job for job in ended if job.blame != "none"]
     if any(job.state is State.RUNNING for job in jobs):
-        state, speaker = State.RUNNING, None
+        state, speaker = State.RUNNING, _usual(waiting) if waiting else None
     elif waiting:
         state, speaker = (State.HELD if len(waiting) == len(jobs) == _held(waiting) else State.QUEUED), _usual(waiting)
     elif len(ended) < len(jobs):
@@ -37,7 +37,7 @@ def together(jobs: Sequence[JobStatus]) -> JobStatus:
     return JobStatus(
         state,
         reason=_told(jobs, ended, waiting, speaker),
-        reason_code=speaker.reason_code if speaker else "",
+        reason_code=speaker.reason_code if speaker and state is not State.RUNNING else "",
         never=state in _WAITS and all(job.never for job in waiting),
         elapsed_s=max((job.elapsed_s or 0.0 for job in jobs), default=None) if state is State.RUNNING else None,
     )
@@ -49,8 +49,8 @@ def _told(
     running = sum(job.state is State.RUNNING for job in jobs)
     unknown = len(jobs) - len(ended) - len(waiting) - running
     words = [f"{len(ended)} of {len(jobs)} jobs {'has' if len(ended) == 1 else 'have'} ended"]
-    words += [f"{running} {'runs' if running == 1 else 'run'}"] if running else []
-    words += [f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}"] if waiting else []
+    words += [f"{running} {'is' if running == 1 else 'are'} running"] if running else []
+    words += [f"{len(waiting)} {'is' if len(waiting) == 1 else 'are'} waiting"] if waiting else []
     words += [f"of {unknown} the site says nothing"] if unknown else []
     if len(ended) == len(jobs) and (bad := sum(job.blame != "none" for job in jobs)):
         words.append(f"{bad} of them badly")

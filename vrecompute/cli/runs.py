@@ -12,7 +12,7 @@ import click
 
 from vrecompute.cli.options import JSON, label_option, place_options, store_options
 from vrecompute.cli.output import facts, table
-from vrecompute.wording import printable
+from vrecompute.wording import first_cause, printable
 
 if TYPE_CHECKING:
     from vrecompute.attachedrun import AttachedRun
@@ -53,13 +53,17 @@ def list_runs(site: str | None, store: str | None, no_ask: bool, labels: dict[st
 
     found = Client(site, store=store).runs(ask=not no_ask, labels=labels)
     if as_json:
-        facts([run._asdict() for run in found])
+        facts([{**run._asdict(), "since": _iso(run.since)} for run in found])
         return
     head = ["RUN", "STATE", "CREATED", "ANALYSIS", "DATASET", "PARAMETERS", "LABELS", "WHY"]
-    table(head, [(*run[:5], _pairs(run.parameters), _pairs(run.labels), run.reason) for run in found])
+    table(head, [(*run[:5], _pairs(run.parameters), _pairs(run.labels), first_cause(run.reason)) for run in found])
     for run in found:
         if run.trouble:
             click.echo(printable(f"{run.run}: {run.trouble}"))
+
+
+def _iso(since: float | None) -> str | None:
+    return None if since is None else datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -99,7 +103,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
     document: dict[str, Any] = {
         "run": run.id,
         "state": where.state,
-        "since": where.since and datetime.fromtimestamp(where.since, UTC).isoformat(timespec="seconds"),
+        "since": _iso(where.since),
         "job": where.job,
         "reason": where.reason,
         "log": where.log,

@@ -8,6 +8,7 @@ version is read around, and it never makes a run complete, which only `outcomes/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -48,8 +49,8 @@ class _Described(Protocol):
 class Head:
     """`said` is the last event of each Runner by its writer, with a `status` once it has ended.
 
-    `job` is the native id of the latest submission, `jobs` those of all that carry the run out together; the rest is as
-    in the Manifest.
+    `job` is the native id of the latest submission, `jobs` those of all that carry the run out together, `submitted`
+    when, in seconds since 1970; the rest is as in the Manifest.
     """
 
     created: str
@@ -61,6 +62,7 @@ class Head:
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: tuple[str, ...] = field(default=(), metadata=ADDED)
     parameters: Mapping[str, Any] = field(default_factory=dict, metadata=ADDED)
+    submitted: float | None = field(default=None, metadata=ADDED)
 
     @property
     def latest(self) -> Mapping[str, Any] | None:
@@ -105,7 +107,8 @@ def tell(
         parameters=dict(manifest.parameters),
     )
     if jobs:
-        known = replace(known, job=jobs[0], jobs=tuple(jobs) if len(jobs) > 1 else ())
+        many = tuple(jobs) if len(jobs) > 1 else ()
+        known = replace(known, job=jobs[0], jobs=many, submitted=time.time())
     head = replace(known, said=known.said if event is None else {**known.said, writer: event})
     store.replace(_name(manifest.run), sealed(_name(manifest.run), "head", to_data(head)))
 

@@ -53,6 +53,11 @@ class Outcome:
     chunks: tuple[tuple[int, int], ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def why(self) -> str:
+        """The first of what it has to say about what is missing; empty where it has nothing to say."""
+        return next((str(failure) for failure in self.failures), "") or next(iter(self.summary.warnings), "")
+
     def to_data(self, writer: str) -> dict[str, Any]:
         """The Outcome as data, to be kept in the store."""
         return {

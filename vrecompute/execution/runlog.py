@@ -29,10 +29,11 @@ __all__ = [
     "Over",
     "RunLog",
     "Seen",
+    "began",
     "cancel_requested",
+    "complete_since",
     "create_next",
     "delete_run",
-    "ended_complete",
     "head_state",
     "latest_event",
     "never_over",
@@ -125,7 +126,8 @@ class RunLog:
             if write_document(self.store, name, "outcome", data, ordered=True):
                 break
         with self._lock:
-            self._status = {"status": data["status"]}
+            why = "" if names else Outcome.from_data(dict(data), self.manifest.run).why
+            self._status = {"status": data["status"], "why": why}
             self._tell({"event": ENDED, "time": time.time(), **_process()})
 
     def _tell(self, event: Mapping[str, Any]) -> None:
@@ -257,6 +259,11 @@ def latest_event(store: Store, run: str) -> dict[str, Any] | None:
         return None
 
 
+def began(event: Mapping[str, Any]) -> float | None:
+    """When the Runner of an event began, in seconds since 1970: its name begins with that in hexadecimal."""
+    return float(int(str(event["writer"]).partition("-")[0], 16)) if "writer" in event else None
+
+
 def speaks(event: Mapping[str, Any], over: Over = never_over) -> bool:
     """Whether the Runner of an event is at work still, as far as the store, this machine and `over` tell."""
     return _at_work(event, over) is True
@@ -265,7 +272,7 @@ def speaks(event: Mapping[str, Any], over: Over = never_over) -> bool:
 def _quick_state(store: Store, run: str, over: Over) -> str:
     """`complete` or `running`; empty where only the run's log tells for certain."""
     try:
-        if ended_complete(store, run):
+        if complete_since(store, run) is not None:
             return "complete"
     except StoreError:
         return ""
@@ -273,18 +280,18 @@ def _quick_state(store: Store, run: str, over: Over) -> str:
     return "running" if head is not None and head_state(head, over) == "running" else ""
 
 
-def ended_complete(store: Store, run: str) -> bool:
-    """Whether some Runner of a run ended complete, by one request. DamagedObject where it cannot be read how."""
+def complete_since(store: Store, run: str) -> float | None:
+    """When a Runner of a run ended complete, by one request, if one did. DamagedObject where it cannot be read how."""
 
-    def complete(body: dict[str, Any]) -> bool:
+    def complete(body: dict[str, Any]) -> float:
         if (status := Outcome.from_data(body, run).summary.status) != "complete":
             raise ValueError(f"it ended {status!r}")
-        return True
+        return float(body["ended"])
 
     try:
         return read_document(store, _complete(run), "outcome", complete)
     except AbsentObject:
-        return False
+        return None
 
 
 def head_state(head: Head, over: Over = never_over) -> str:

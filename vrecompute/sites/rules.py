@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from vrecompute.sites.leaves import KeyPath
-from vrecompute.sites.model import Accounting, Credentials, Site
+from vrecompute.sites.model import Accounting, Credentials, Site, Ssh
 
 __all__ = ["Diagnostic", "at", "findings"]
 
@@ -38,8 +38,22 @@ def at(*dotted: str) -> tuple[KeyPath, ...]:
 def _access(site: Site) -> Iterator[Diagnostic]:
     if site.access.ssh and site.access.unicore:
         yield Diagnostic(at("access.unicore", "access.ssh"), "both ssh and unicore are given; remove one")
+    if site.access.ssh:
+        yield from _host(site.access.ssh)
     if site.access.unicore:
         yield from _credentials(site.access.unicore.credentials, "access.unicore.credentials")
+
+
+def _host(ssh: Ssh) -> Iterator[Diagnostic]:
+    """Of `user@host:port`, which ssh does not take, what belongs beside the host."""
+    user, _, name = ssh.host.rpartition("@")
+    host, _, port = name.partition(":")
+    if name.count(":") == 1:  # an address of IPv6 has more
+        parts = [f"host: {host}", *([f"user: {user}"] if user else []), *([f"port: {port}"] if port else [])]
+        yield Diagnostic(at("access.ssh.host"), f"'{ssh.host}' has a port in it; write {', '.join(parts)}")
+    if user and ssh.user and user != ssh.user:
+        about = at("access.ssh.user", "access.ssh.host")
+        yield Diagnostic(about, f"the host has the user {user} in it and this is {ssh.user}; remove one")
 
 
 def _credentials(credentials: Credentials, path: str) -> Iterator[Diagnostic]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from vrecompute.batch.capabilities import Capabilities
-from vrecompute.batch.contract import Job, JobId
+from vrecompute.batch.contract import Job, JobId, JobStatus
 from vrecompute.batch.known import Answer, Seen
 from vrecompute.batch.outage import Outage
 from vrecompute.batch.queue_driver import QueueDriver
@@ -21,6 +21,7 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm import submit
+from vrecompute_backends.slurm.actors import actor
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.rules import slurm_rules
 from vrecompute_backends.slurm.states import is_unclear, status_of
@@ -109,6 +110,10 @@ class SlurmBackend(QueueDriver):
         # --overlap, --mem=0: the step shares the first node with the script; a lost node ends no other task
         sizes = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--mem=0"]
         return ["srun", *sizes, "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--wait=0"]
+
+    def key_of(self, status: JobStatus) -> str:
+        """By its reason, and by what the site asks for."""
+        return actor(self.site, status.reason_code, super().key_of(status), count=0)
 
     def queues_of(self, job: Job) -> Sequence[str]:
         """Partitions: one, or several of which Slurm chooses."""

@@ -9,7 +9,7 @@ from vrecompute.batch.queue_rules import queue_rules
 from vrecompute.sites.model import Site
 from vrecompute.sites.rules import Diagnostic, at
 
-__all__ = ["slurm_rules"]
+__all__ = ["directive_name", "slurm_rules"]
 
 #: Directives by what they ask for -> the key that asks for it, which limits, probes and plans of runs go by.
 _HAVE_KEYS = {
@@ -71,7 +71,7 @@ def _directives(site: Site) -> Iterator[Diagnostic]:
     about, directives = at("options.directives.add"), site.options.get("directives") or {}
     dropped = set(directives.get("drop", ()))
     for directive in directives.get("add", ()):
-        name = _name(directive)
+        name = directive_name(directive)
         key = next((key for names, key in _HAVE_KEYS.items() if name in names), "")
         if key and _given(site, key) and (name in dropped or not dropped & _written(key)):
             yield Diagnostic(about, f"{directive} contradicts {key}, which jobs ask for too; remove it, and set {key}")
@@ -79,12 +79,12 @@ def _directives(site: Site) -> Iterator[Diagnostic]:
             said = f"{directive} goes over {key}, by which limits are checked and runs are planned; write {key}"
             yield Diagnostic(about, said, advice=True)
         elif name in {"-H", "--hold"}:
-            yield Diagnostic(about, f"with {directive} no job starts before somebody lets it go; remove it")
+            yield Diagnostic(about, f"with {directive} no job starts until it is released; remove it")
         elif name in {"-b", "--begin"}:
             yield Diagnostic(about, f"with {directive} every job waits until then, that of a probe too", advice=True)
 
 
-def _name(directive: str) -> str:
+def directive_name(directive: str) -> str:
     """The option in it: of `-t10` the first two letters."""
     name = re.split("[ =]", directive, maxsplit=1)[0]
     return name if name.startswith("--") else name[:2]

@@ -20,6 +20,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
+from vrecompute_backends.slurm.actors import actor
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
 
@@ -117,14 +118,14 @@ def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
         said += f"; it wrote {told!r}" if told else ""
         advice = f"`squeue --name={job_name(job.name)}` shows whether it did; else try again later"
         raise _COMPLAINTS.lost_answer(backend, job, f"{said} ({advice})")
-    raise _refusal(backend, job, said)
+    raise _refusal(backend, job, said, count)
 
 
 def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     """What `sbatch --test-only` says, which takes no job; SubmitError with its complaint where it would not."""
     done = _sbatch(backend, "--test-only", script, count)
     if done.code != 0:
-        raise _refusal(backend, job, complaint(done))
+        raise _refusal(backend, job, complaint(done), count)
     starts = re.search(r"to start at \S+ .*", complaint(done))
     return f"sbatch would take it{f', {starts[0]}' if starts else ''}"
 
@@ -134,8 +135,8 @@ def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Complet
     return slurm(backend.access, command, stdin=script.encode(), timeout_s=120)
 
 
-def _refusal(backend: QueueBackend, job: Job, said: str) -> SubmitError:
-    mend = _COMPLAINTS.mend(said)
+def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitError:
+    mend = actor(backend.site, said, _COMPLAINTS.mend(said), count)
     if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)

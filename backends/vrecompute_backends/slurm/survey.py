@@ -202,7 +202,7 @@ def _format(fields: Sequence[str]) -> str:
 
 
 def _kind(limit: Limit) -> str:
-    """What its rule is called, whosoever it is."""
+    """What its rule is called, in an account as in a QOS."""
     return limit.rule.partition(" ")[0]
 
 

@@ -114,7 +114,7 @@ def test_a_directive_that_contradicts_what_jobs_ask_for_is_refused_by_name(optio
 
 def test_a_directive_that_holds_every_job_is_refused_and_one_that_delays_them_is_told():
     [problem], _ = check("options: {directives: {add: [--hold]}}\n")
-    assert "with --hold no job starts before somebody lets it go" in problem
+    assert "with --hold no job starts until it is released" in problem
     problems, [advice] = check("options: {directives: {add: [--begin=now+1hour]}}\n")
     assert problems == []
     assert "with --begin=now+1hour every job waits until then" in advice
