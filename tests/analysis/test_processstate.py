@@ -7,9 +7,11 @@ import locale
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.events import write_events
+from vrecompute import Client
 from vrecompute.analysis import processstate
 from vrecompute.analysis.arithmetic import arithmetic
 from vrecompute.errors import AnalysisError
@@ -104,3 +106,17 @@ def test_a_locale_is_told_and_one_that_is_not_there_is_refused(as_begun, monkeyp
     processstate.hold_process({"locales": {"LC_NUMERIC": "C.UTF-8"}})
     assert locale.setlocale(locale.LC_NUMERIC) == "C.UTF-8"
     assert processstate.process_state() == {"locales": {"LC_NUMERIC": "C.UTF-8"}}  # what it was given, on a worker
+
+
+def names_of(events):
+    return {"hash": hash("text"), "order": np.array([int(name[1:]) for name in {f"n{k}" for k in range(20)}])}
+
+
+def test_all_workers_go_through_a_set_of_names_in_one_order(tmp_path):
+    file = str(write_events(tmp_path / "e.root", 60, clusters=6))
+    found = []
+    for workers in (1, 2):
+        with Client(workers=workers, threads=1, store=tmp_path / f"store{workers}") as client:
+            run = client.map(names_of, file, columns=["run"], combine="sum", chunk_bytes=60, task_chunks=1)
+            found.append(run.result(timeout_s=100).to_bytes())
+    assert found[0] == found[1]
