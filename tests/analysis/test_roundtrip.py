@@ -208,3 +208,43 @@ def test_masked_arrays_are_data():
     assert len(digests) == 3
     sent = pickle.loads(pack(used(masked([0, 1]))).data)[0]
     assert sent.code().parts == code_of(used(masked([0, 1])).function).parts
+
+
+class Measured(float):
+    def __new__(cls, value, unit):
+        made = super().__new__(cls, value)
+        made.unit = unit
+        return made
+
+
+class Kept(Measured):
+    def __getnewargs__(self):
+        return float(self), self.unit
+
+
+class Named(str):
+    def __new__(cls, text, *, tag="x"):
+        return super().__new__(cls, text)
+
+
+class Refused(Exception):
+    def __init__(self, name, cut):
+        super().__init__(f"{name} {cut}")
+
+
+@pytest.mark.parametrize(
+    ("held", "how"),
+    [(Measured(20.0, "GeV"), "__getnewargs__"), (Refused("pt", 20), "__reduce__")],
+    ids=["float", "error"],
+)
+def test_what_cannot_be_made_again_is_refused_by_the_name_of_its_class(held, how):
+    said = rf"object of class {type(held).__name__} cannot be made again on workers.*a method {how}"
+    with pytest.raises(AnalysisError, match=said):
+        pack(MapAnalysis(lambda events: held))
+
+
+@pytest.mark.parametrize(
+    "held", [Kept(20.0, "GeV"), Named("a", tag="b"), ValueError("x")], ids=["float", "text", "error"]
+)
+def test_what_can_be_made_again_is_sent(held):
+    assert repr(pickle.loads(pack(MapAnalysis(lambda events: held)).data)[0].function(None)) == repr(held)

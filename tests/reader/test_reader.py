@@ -169,7 +169,7 @@ def test_another_file_at_the_same_path_is_changed(ttree):
         Identity(facts.uuid, facts.size + 1, facts.entries),
         Identity(facts.uuid, facts.size, facts.entries - 1),
     ):
-        with pytest.raises(ChangedFile, match="plan the run again"):
+        with pytest.raises(ChangedFile, match="run the analysis again"):
             read(ttree, None, ["met"], 0, 1, expect=other)
     write_ttree(ttree)
     with pytest.raises(ChangedFile, match="UUID"):

@@ -1,6 +1,7 @@
-"""How this thread calculates: decimal's context and numpy's floating-point errors, wherever they were set.
+"""How the session calculates: decimal's context and numpy's floating-point errors, wherever they were set.
 
-They are of a thread, so a worker would not have them; no text says by whom they are set.
+They are of a thread, so a worker would not have them; no text says by whom they are set. What is of the whole process
+is in `processstate`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vrecompute.analysis.processstate import process_state
+
 __all__ = ["arithmetic", "with_arithmetic"]
 
 _T = TypeVar("_T")
@@ -19,8 +22,8 @@ _OF_CONTEXT = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 
 
 def arithmetic() -> dict[str, Any]:
-    """What is not as Python and numpy begin: `decimal` and `numpy`, each where it was set."""
-    found: dict[str, Any] = {}
+    """What is not as Python, numpy and the process began: `decimal`, `numpy`, and `process_state`."""
+    found: dict[str, Any] = process_state()
     if (context := _described(decimal.getcontext())) != _described(decimal.Context()):
         found["decimal"] = context
     if (errors := dict(np.geterr())) != _NUMPY:

@@ -111,7 +111,7 @@ def apply(key: str, functions: Sequence[FunctionType]) -> Mapping[contextvars.Co
                 "workers have changed libraries as the modules of another run did when they were imported, and this "
                 "run's do not; run it with another Client(), which starts other workers"
             )
-        if not functions:
+        if not key:
             return {}
         context = contextvars.Context()
         for function in functions:

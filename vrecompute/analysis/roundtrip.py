@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sized
 from types import MappingProxyType
@@ -33,7 +34,12 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
     `known` gives what is equal for equal content, and None where that is not known.
     """
     cls = type(value)
-    if not is_user(module_of(cls)) or is_kept_by_python(cls):
+    if not is_user(module_of(cls)):
+        return
+    if why := _unmakeable(cls, made):
+        yield why
+        return
+    if is_kept_by_python(cls):
         return
     before = _attributes(value)
     try:
@@ -56,6 +62,28 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
                 f"{cls.__qualname__}.{name} is {said} in this session, and workers {what}: {_how(cls)} of that class "
                 f'does not keep it; keep it there, or put "cache" into its name if it is one'
             )
+
+
+def _unmakeable(cls: type, made: tuple[Any, ...]) -> str:
+    """Why a worker cannot make an object of what pickle keeps for that: too few arguments; empty where it can."""
+    if made[0] is copyreg.__newobj__:  # type: ignore[attr-defined]
+        maker, given, how = cls.__new__, made[1], "__getnewargs__(self)"
+    elif made[0] is cls:
+        maker, given, how = cls, made[1], "__reduce__(self)"
+    else:
+        return ""
+    try:
+        signature = inspect.signature(maker)
+    except (TypeError, ValueError):  # of what is not written in Python
+        return ""
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        return (
+            f"an object of class {cls.__qualname__} cannot be made again on workers: pickle keeps too little of what "
+            f"it was made with ({error}); give the class a method {how} that returns it"
+        )
+    return ""
 
 
 def _is_unmade(there: Any, private: bool) -> bool:

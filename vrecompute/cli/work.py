@@ -51,6 +51,7 @@ def work(
     """Carry RUN out to its end, with the Dask scheduler of DASK_SCHEDULER_ADDRESS or workers of this machine."""
     from vrecompute.analysis.analysisfile import restore
     from vrecompute.analysis.loading import check_needs, reload_analysis
+    from vrecompute.analysis.processstate import hold_process
     from vrecompute.detach import verified_manifest
     from vrecompute.execution.manifest import read_manifest
     from vrecompute.stores.address import open_store
@@ -58,6 +59,7 @@ def work(
     kept = open_store(os.path.expandvars(store))  # a store that the job carries is where the job is
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
+    hold_process(manifest.arithmetic)
     with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder:
         source = restore(kept, manifest.source_files, Path(folder))
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)

@@ -26,6 +26,7 @@ from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.coderange import is_dispatcher, is_user
 from vrecompute.analysis.filereads import ENVIRONMENT_READ
+from vrecompute.analysis.processstate import process_state
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
@@ -58,7 +59,8 @@ def pack(analysis: Analysis) -> Packed:
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    effects = _named(code.effects) if code.effects else ""
+    state = process_state()
+    effects = sha256_json([_named(code.effects) if code.effects else "", state]) if code.effects or state else ""
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:

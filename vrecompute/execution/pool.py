@@ -21,6 +21,7 @@ from distributed.scheduler import KilledWorker
 from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.analysis.importeffects import apply
 from vrecompute.analysis.processreads import Reads, forget
+from vrecompute.analysis.processstate import hold_process
 from vrecompute.errors import AnalysisError, ClusterLost, StoreError
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.hands import Hands
@@ -260,6 +261,7 @@ class _Shared:
             analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
             sys.modules.update({module.__name__: module for module in modules})
             self._variables = apply(key, effects)
+            hold_process(self._arithmetic)
         analysis.effects = effects
         self.context = replace(context, analysis=analysis)
 

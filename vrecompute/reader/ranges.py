@@ -136,4 +136,8 @@ def _verify(path: str, tree: str, expected: Identity | FileFacts | None, found: 
         ("sha256 of its sampled content", expected.content, found.content),
     ):
         if old != new and old != "":
-            raise ChangedFile(path, f"is not the planned file: {what} was {old}, is now {new}; plan the run again")
+            raise ChangedFile(
+                path,
+                f"is not the planned file: {what} was {old}, is now {new}; run the analysis again, which looks "
+                "at the file anew",
+            )

@@ -35,6 +35,8 @@ from vrecompute_backends.local.rules import local_rules
 
 __all__ = ["LocalBackend", "LocalDask"]
 
+# Else each worker goes through a set of names in an order of its own, and `hash` of a text differs.
+_ONE_ORDER = {"PYTHONHASHSEED": "0"}
 _LOG = logging.getLogger(__name__)
 # Of this machine's memory, what workers may use together; the rest is for the client and the system.
 _MEMORY_SHARE = 0.8
@@ -121,7 +123,8 @@ class LocalDask(Cluster):
                 stdin=subprocess.PIPE,
                 pass_fds=(theirs,),
                 # The user's Dask settings may be for another cluster.
-                env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")},
+                env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
+                | _ONE_ORDER,
                 process_group=0,  # an interrupt is for the client's
                 text=True,
             )
