@@ -137,6 +137,24 @@ def test_a_budget_takes_some_files_a_tick_and_publishes_when_all_are_there(folde
     assert folder.status()["attempts_total"] == 2
 
 
+def test_what_a_run_took_is_charged_to_the_budget(folder):
+    folder.write(
+        analyses=[{"name": "sums.py", "key": "sums", "parameters": {"sleep_s": 1}}],
+        budget={"core_hours_per_month": 1 / 3600},  # far more than is estimated for a file as small
+    )
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    with folder.ledger() as ledger:
+        (row,) = ledger.rows("SELECT core_s FROM attempts")
+    took = {stage: s for stage, s in folder.report()["time_s"].items() if stage.startswith("task-")}
+    assert 1 < row["core_s"] == pytest.approx(sum(took.values()))
+    assert folder.status()["core_hours_total"] == pytest.approx(row["core_s"] / 3600, abs=1e-6)
+    folder.add("b")
+    result = folder.tick()
+    assert result.exit_code == 7
+    assert "budget.core_hours_per_month is used up: 1 files of sums/photons wait" in result.summary
+
+
 def test_nothing_is_submitted_outside_of_the_window(folder):
     folder.write(window=closed_window())
     folder.add("a")

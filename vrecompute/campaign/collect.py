@@ -241,7 +241,7 @@ class Collector:
                 "UPDATE attempts SET core_s = ?, result_sha256 = ?, events = ?, chunks_computed = ?, "
                 "chunks_reused = ? WHERE number = ?",
                 (
-                    report.time_s.get("task-wall", 0.0),
+                    sum(report.in_tasks.values()),
                     report.result_sha256,
                     report.events.seen,
                     report.chunks.computed,
