@@ -124,6 +124,7 @@ class _Tick:
         """Look at everything, and give what is wanted."""
         now = self._wanted()
         self._collector.collect(now)
+        self._collector.restore(now)
         self._submitter.submit(now)
         return now
 
