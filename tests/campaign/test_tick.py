@@ -10,7 +10,9 @@ import yaml
 
 from tests.campaign.campaigns import CampaignFolder
 from vrecompute import Client
+from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tick import tick
+from vrecompute.campaign.verify import verify
 from vrecompute.errors import UnknownRun
 
 
@@ -263,6 +265,21 @@ def test_a_run_is_not_taken_for_another_whose_name_begins_with_its_own(folder):
             client.attach(run[:-1], exact=True)
         with pytest.raises(UnknownRun):
             client.delete(run[:-1], exact=True)
+
+
+def test_what_became_of_a_file_since_is_a_line_of_verify(folder):
+    folder.add("a", "b", "c")
+    assert folder.tick().exit_code == 0
+    (folder.folder / "data" / "a.root").unlink()
+    folder.add("b", events=100)
+    file = folder.read()
+    sites = Sites(file)
+    with folder.ledger() as ledger:
+        product, a, b, c = verify(file, ledger, sites, None, 3, None)
+    sites.close()
+    assert (product.same, a.same, b.same, c.same) == (True, False, False, True)
+    assert "a.root" in a.why
+    assert b.why == "the file changed, or its parts are gone"
 
 
 def test_a_unit_that_is_wanted_no_more_keeps_its_product(folder):
