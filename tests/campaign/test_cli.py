@@ -68,6 +68,12 @@ def test_history_and_why_say_with_which_code_and_inputs(folder):
     (one,) = json.loads(run("why", folder.file, last["run"], "--json"))["attempts"]
     assert list(one["files"]) == [str(folder.folder / "data" / "a.root")]
     assert "result_sha256" in run("why", folder.file, "sums/photons")
+    # a file by its path from beside the campaign file
+    assert "input new" in run("why", folder.file, "data/a.root")
+    assert "input new" in run("history", folder.file, "data/a.root")
+    assert "knows no unit, run, dataset or file 'a.root'" in CliRunner().invoke(
+        campaign, ["history", str(folder.file), "a.root"]
+    ).output  # fmt: skip
     assert "knows no unit, run, dataset or file 'sums/photon'" in CliRunner().invoke(
         campaign, ["why", str(folder.file), "sums/photon"]
     ).output  # fmt: skip

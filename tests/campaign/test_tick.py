@@ -76,6 +76,8 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert f"sums/photons: {bad}: corrupt: " in result.summary
     assert not folder.product().exists()
     assert folder.tick().exit_code == 6  # it waits
+    (unit,) = folder.status()["units"]
+    assert (unit["state"], unit["reason"]) == ("new", "1 files failed; tried again later")
     folder.pass_time()
     result = folder.tick()  # fails again: in quarantine, and the product is made of the others
     assert (result.exit_code, folder.report()["status"]) == (3, "complete")
@@ -83,6 +85,7 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert (made_of["inputs"], [each["address"] for each in made_of["left_out"]]) == (1, [str(bad)])
     (failing,) = folder.status()["inputs_failing"]
     assert (failing["quarantined"], failing["failures"]) == (True, 2)
+    assert folder.status()["units"][0]["state"] == "done"  # of what it is to be made of
     assert folder.tick().exit_code == 6
     # mended: it is another file, which nobody waits with
     bad.unlink()
@@ -136,6 +139,8 @@ def test_a_budget_takes_some_files_a_tick_and_publishes_when_all_are_there(folde
     result = folder.tick()
     assert (result.exit_code, result.is_news) == (7, True)
     assert folder.tick().is_news is False  # said once
+    (unit,) = folder.status()["units"]
+    assert (unit["state"], unit["reason"]) == ("behind", "not submitted yet")
     assert folder.status()["attempts_total"] == 2
 
 
