@@ -182,6 +182,16 @@ def test_crontab_counts_nothing_to_do_as_success(folder, kind):
         assert re.search(r"^\*/30 \* \* \* \* \S+", text, re.MULTILINE)
 
 
+def test_ticks_are_as_far_apart_as_was_asked_for(folder):
+    assert run("crontab", folder.file, "--every", 60).startswith("0 * * * * ")
+    assert "OnCalendar=hourly" in run("crontab", folder.file, "--every", 60, "--for", "systemd")
+    assert "OnCalendar=*:0/20" in run("crontab", folder.file, "--every", 20, "--for", "systemd")
+    told = CliRunner().invoke(campaign, ["crontab", str(folder.file), "--every", "45"])
+    assert told.exit_code == 2
+    assert "ticks 45 minutes apart cannot be written as one line" in told.output
+    assert "choose one of 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60" in told.output
+
+
 def test_check_looks_at_no_dataset(folder, tmp_path):
     assert "ok: campaign lat, 1 units" in run("check", folder.file)
     (tmp_path / "c.yaml").write_text("schema: 2\n")

@@ -197,7 +197,9 @@ def export(file: str, of: str | None) -> None:
     show_default=True,
     help="What drives it.",
 )
-@click.option("--every", "minutes", type=click.IntRange(1, 60), default=15, show_default=True, help="Minutes.")
+@click.option(
+    "--every", "minutes", type=click.IntRange(1, 60), default=15, show_default=True, help="Minutes between ticks."
+)
 @click.option("--image", default="vrecompute:latest", show_default=True, help="Container image of a CronJob.")
 def crontab(file: str, kind: Any, minutes: int, image: str) -> None:
     """Print what to install so that FILE ticks; exit code 6 (nothing to do) counts as success there."""
