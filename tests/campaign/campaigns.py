@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from tests.events import SUM_ANALYSIS, write_events
 from vrecompute.campaign.facts import history, status
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile, read_campaign
-from vrecompute.campaign.tick import TickResult, tick
+from vrecompute.campaign.sites import Sites
+from vrecompute.campaign.tick import TickResult, open_ledger, tick
 
 __all__ = ["CampaignFolder"]
 
@@ -67,10 +70,20 @@ class CampaignFolder:
 
     def start_tick(self, *options: str) -> subprocess.Popen[str]:
         """A tick of the command line."""
-        command = [sys.executable, "-m", "vrecompute", "campaign", "tick", str(self.file), *options]
+        command = [sys.executable, "-X", "faulthandler", "-m", "vrecompute", "campaign", "tick", str(self.file)]
         return subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+            [*command, *options], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+    @staticmethod
+    def end_of(process: subprocess.Popen[str], patience_s: float = 60.0) -> tuple[int, str]:
+        """Exit code and output of a tick that was started; of one that hangs, where it is."""
+        try:
+            said = process.communicate(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            said = process.communicate()
+        return process.returncode, "".join(said)
 
     def status(self) -> dict[str, Any]:
         file = self.read()
@@ -84,8 +97,16 @@ class CampaignFolder:
     def happened(self) -> list[str]:
         return [entry["what"] for entry in self.history()]
 
-    def ledger(self, *, write: bool = False) -> Ledger:
-        return Ledger(self.folder / self.keys.get("ledger", "ledger.sqlite"), "lat", write=write)
+    @contextlib.contextmanager
+    def ledger(self, *, write: bool = False) -> Iterator[Ledger]:
+        """The ledger; of one in the store, its latest snapshot, which is stored again with `write`."""
+        file = self.read()
+        sites = Sites(file)
+        try:
+            with open_ledger(file, sites, write=write) as ledger:
+                yield ledger
+        finally:
+            sites.close()
 
     def do(self, statement: str, *values: object) -> None:
         """Change the ledger as only time or a fault would."""

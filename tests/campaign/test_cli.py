@@ -68,6 +68,12 @@ def test_history_and_why_say_with_which_code_and_inputs(folder):
     (one,) = json.loads(run("why", folder.file, last["run"], "--json"))["attempts"]
     assert list(one["files"]) == [str(folder.folder / "data" / "a.root")]
     assert "result_sha256" in run("why", folder.file, "sums/photons")
+    # a file by its path from beside the campaign file
+    assert "input new" in run("why", folder.file, "data/a.root")
+    assert "input new" in run("history", folder.file, "data/a.root")
+    assert "knows no unit, run, dataset or file 'a.root'" in CliRunner().invoke(
+        campaign, ["history", str(folder.file), "a.root"]
+    ).output  # fmt: skip
     assert "knows no unit, run, dataset or file 'sums/photon'" in CliRunner().invoke(
         campaign, ["why", str(folder.file), "sums/photon"]
     ).output  # fmt: skip
@@ -174,6 +180,16 @@ def test_crontab_counts_nothing_to_do_as_success(folder, kind):
         assert document["spec"]["concurrencyPolicy"] == "Forbid"
     if kind in ("cron", "scrontab"):
         assert re.search(r"^\*/30 \* \* \* \* \S+", text, re.MULTILINE)
+
+
+def test_ticks_are_as_far_apart_as_was_asked_for(folder):
+    assert run("crontab", folder.file, "--every", 60).startswith("0 * * * * ")
+    assert "OnCalendar=hourly" in run("crontab", folder.file, "--every", 60, "--for", "systemd")
+    assert "OnCalendar=*:0/20" in run("crontab", folder.file, "--every", 20, "--for", "systemd")
+    told = CliRunner().invoke(campaign, ["crontab", str(folder.file), "--every", "45"])
+    assert told.exit_code == 2
+    assert "ticks 45 minutes apart cannot be written as one line" in told.output
+    assert "choose one of 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60" in told.output
 
 
 def test_check_looks_at_no_dataset(folder, tmp_path):

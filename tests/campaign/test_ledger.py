@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from vrecompute.campaign.disk import network_file_system
 from vrecompute.campaign.inputs import difference, record
 from vrecompute.campaign.ledger import Busy, LeaseLost, Ledger
+from vrecompute.campaign.migrations import STEPS
 from vrecompute.campaign.model import Quarantine, Retry
 from vrecompute.campaign.notify import is_change, message
 from vrecompute.campaign.policy import after_failure
@@ -102,6 +103,20 @@ def test_ledgers_of_others(tmp_path):
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(UsageError, match="of a later version"):
         Ledger(tmp_path / "l.sqlite", "lat", write=True)
+
+
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path, monkeypatch):
+    path = tmp_path / "l.sqlite"
+    with monkeypatch.context() as earlier:
+        earlier.setattr("vrecompute.campaign.ledger.STEPS", STEPS[:1])
+        with Ledger(path, "lat", write=True) as ledger:
+            ledger.do("INSERT INTO units (unit, analysis, dataset, published) VALUES ('a/d', 'a', 'd', 'x')")
+    with pytest.raises(UsageError, match="is of an earlier version; the next tick brings it up to date"):
+        Ledger(path, "lat")
+    Ledger(path, "lat", write=True).close()
+    with Ledger(path, "lat") as ledger:
+        (unit,) = ledger.rows("SELECT * FROM units")
+        assert (unit["published"], unit["wanted"]) == ("x", None)
 
 
 def test_network_file_systems_are_found(tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ import yaml
 
 from tests.campaign.campaigns import CampaignFolder
 from vrecompute import Client
+from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tick import tick
+from vrecompute.campaign.verify import verify
 from vrecompute.errors import UnknownRun
 
 
@@ -74,6 +76,8 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert f"sums/photons: {bad}: corrupt: " in result.summary
     assert not folder.product().exists()
     assert folder.tick().exit_code == 6  # it waits
+    (unit,) = folder.status()["units"]
+    assert (unit["state"], unit["reason"]) == ("new", "1 files failed; tried again later")
     folder.pass_time()
     result = folder.tick()  # fails again: in quarantine, and the product is made of the others
     assert (result.exit_code, folder.report()["status"]) == (3, "complete")
@@ -81,6 +85,7 @@ def test_a_bad_file_is_named_then_left_out_then_tried_again(folder):
     assert (made_of["inputs"], [each["address"] for each in made_of["left_out"]]) == (1, [str(bad)])
     (failing,) = folder.status()["inputs_failing"]
     assert (failing["quarantined"], failing["failures"]) == (True, 2)
+    assert folder.status()["units"][0]["state"] == "done"  # of what it is to be made of
     assert folder.tick().exit_code == 6
     # mended: it is another file, which nobody waits with
     bad.unlink()
@@ -134,7 +139,27 @@ def test_a_budget_takes_some_files_a_tick_and_publishes_when_all_are_there(folde
     result = folder.tick()
     assert (result.exit_code, result.is_news) == (7, True)
     assert folder.tick().is_news is False  # said once
+    (unit,) = folder.status()["units"]
+    assert (unit["state"], unit["reason"]) == ("behind", "not submitted yet")
     assert folder.status()["attempts_total"] == 2
+
+
+def test_what_a_run_took_is_charged_to_the_budget(folder):
+    folder.write(
+        analyses=[{"name": "sums.py", "key": "sums", "parameters": {"sleep_s": 1}}],
+        budget={"core_hours_per_month": 1 / 3600},  # far more than is estimated for a file as small
+    )
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    with folder.ledger() as ledger:
+        (row,) = ledger.rows("SELECT core_s FROM attempts")
+    took = {stage: s for stage, s in folder.report()["time_s"].items() if stage.startswith("task-")}
+    assert 1 < row["core_s"] == pytest.approx(sum(took.values()))
+    assert folder.status()["core_hours_total"] == pytest.approx(row["core_s"] / 3600, abs=1e-6)
+    folder.add("b")
+    result = folder.tick()
+    assert result.exit_code == 7
+    assert "budget.core_hours_per_month is used up: 1 files of sums/photons wait" in result.summary
 
 
 def test_nothing_is_submitted_outside_of_the_window(folder):
@@ -245,6 +270,21 @@ def test_a_run_is_not_taken_for_another_whose_name_begins_with_its_own(folder):
             client.attach(run[:-1], exact=True)
         with pytest.raises(UnknownRun):
             client.delete(run[:-1], exact=True)
+
+
+def test_what_became_of_a_file_since_is_a_line_of_verify(folder):
+    folder.add("a", "b", "c")
+    assert folder.tick().exit_code == 0
+    (folder.folder / "data" / "a.root").unlink()
+    folder.add("b", events=100)
+    file = folder.read()
+    sites = Sites(file)
+    with folder.ledger() as ledger:
+        product, a, b, c = verify(file, ledger, sites, None, 3, None)
+    sites.close()
+    assert (product.same, a.same, b.same, c.same) == (True, False, False, True)
+    assert "a.root" in a.why
+    assert b.why == "the file changed, or its parts are gone"
 
 
 def test_a_unit_that_is_wanted_no_more_keeps_its_product(folder):

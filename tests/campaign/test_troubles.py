@@ -6,6 +6,8 @@ And the next tick goes on. Sites, files that fail, budget and window: `test_tick
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -28,10 +30,10 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 1 MiB; `fill()` leaves no room on it, `empty()` gives that back."""
+    """A file system of 4 MiB; `fill()` leaves no room on it, or as much as it is told; `empty()` gives that back."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs needs root and the right to mount")
     yield SmallDisk(place)
@@ -42,10 +44,11 @@ class SmallDisk:
     def __init__(self, place):
         self.place = place
 
-    def fill(self):
+    def fill(self, left=0):
         with contextlib.suppress(OSError), (self.place / "ballast").open("ab", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
+        os.truncate(self.place / "ballast", (self.place / "ballast").stat().st_size - left)
 
     def empty(self):
         (self.place / "ballast").unlink()
@@ -146,6 +149,34 @@ def test_a_disk_of_the_products_that_is_full(folder, small_disk):
     assert tick(folder.read()) == (0, "1 published", True)
     assert current.resolve() != first
     assert folder.status()["chunks_computed_total"] == 2
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_tick(folder, small_disk):
+    """It holds ledger, store and products: whatever cannot be written first, the product stays whole."""
+    folder.write(**{key: str(small_disk.place / key) for key in ("ledger", "store", "products")})
+    current = small_disk.place / "products" / "sums" / "photons" / "current"
+    folder.add("a")
+    assert folder.tick().exit_code == 0
+    codes = set()
+    for number, left in enumerate((0, 8, 32, 64, 128, 256)):
+        folder.add(f"f{number}")
+        small_disk.fill(left << 10)
+        code, output = told(folder, "--wait", "--patience", "2m")
+        codes.add(code)
+        assert code in (0, 4, 5), output
+        assert code == 0 or "sums/photons" in output or "cannot be written" in output
+        facts = json.loads((current / "campaign.json").read_text())
+        data = (current / "result" / "result.zip").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == facts["result_sha256"]
+        small_disk.empty()
+        its_process_ends(folder)
+        folder.pass_time()
+    print(codes)
+    while folder.tick().exit_code != 6:
+        folder.pass_time()
+    report = json.loads((current / "report.json").read_text())
+    assert (report["status"], report["chunks"]["total"]) == ("complete", 7)
+    assert {4, 5} & codes
 
 
 def test_a_run_that_was_submitted_in_the_window_is_published_after_it(folder):

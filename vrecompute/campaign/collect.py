@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import SubmitError
@@ -56,18 +56,57 @@ class Collector:
                 stuck += 1
         return stuck
 
-    def _look(self, attempt: Attempt) -> None:
-        client = self._sites.called(attempt.site)
+    def restore(self, wanted: Container[str]) -> None:
+        """Publish again what is not the current version of one of these units, though the ledger has it so.
+
+        A tick that was suspended while it published, and taken over, has put its own there; or a hand.
+        """
+        published = "SELECT a.* FROM units u JOIN attempts a ON a.run = u.published_run ORDER BY a.unit"
+        for attempt in map(Attempt.of, self._ledger.rows(published)):
+            if attempt.unit not in wanted:
+                continue
+            try:
+                self._restore(attempt)
+            except LeaseLost:
+                raise
+            except VrecomputeError as error:
+                self._tally.error(error, attempt.unit)
+
+    def _restore(self, attempt: Attempt) -> None:
+        current = self._products.current(attempt.unit)
+        if current == attempt.run:
+            return
         try:
-            run = client.attach(attempt.run, exact=True)
+            run = self._attached(attempt)
+        except UnknownRun:
+            with self._ledger.writing():  # parts of it are reused
+                self._ledger.do(
+                    "UPDATE units SET published = NULL, published_run = NULL WHERE unit = ?", (attempt.unit,)
+                )
+                self._ledger.note("product lost", attempt.unit, attempt.run, reason="its run is gone too; made again")
+            return
+        self._products.publish(attempt.unit, run, self._facts(attempt, run.report()), self._ledger.check)
+        with self._ledger.writing():
+            self._ledger.note("published again", attempt.unit, attempt.run, instead=current or "nothing")
+        self._tally.done["published again"] += 1
+
+    def _attached(self, attempt: Attempt) -> AttachedRun:
+        """Its run, whose code is trusted where it is the one that this campaign wrote; UnknownRun where it is gone."""
+        client = self._sites.called(attempt.site)
+        run = client.attach(attempt.run, exact=True)
+        if attempt.manifest_sha256 is None or (
+            sha256_of(client.store.get(run.manifest.object_name)) != attempt.manifest_sha256
+        ):
+            return run
+        return client.attach(attempt.run, trust=True, exact=True)
+
+    def _look(self, attempt: Attempt) -> None:
+        try:
+            run = self._attached(attempt)
         except UnknownRun:
             if attempt.state == "submitted":
                 self._failed(attempt, "its run is not in the store any more", None)
             return  # one that was only planned is begun, or dropped, with what is submitted
-        if attempt.manifest_sha256 is not None and (
-            sha256_of(client.store.get(run.manifest.object_name)) == attempt.manifest_sha256
-        ):
-            run = client.attach(attempt.run, trust=True, exact=True)  # it is the one that this campaign wrote
         status = run.status
         if status not in {*_ENDED, "cancelled", "refused", "over budget"} and attempt.number not in self._taken_over:
             # whatever became of the tick that submitted it: one job at most, and no job left behind
@@ -241,7 +280,7 @@ class Collector:
                 "UPDATE attempts SET core_s = ?, result_sha256 = ?, events = ?, chunks_computed = ?, "
                 "chunks_reused = ? WHERE number = ?",
                 (
-                    report.time_s.get("task-wall", 0.0),
+                    sum(report.in_tasks.values()),
                     report.result_sha256,
                     report.events.seen,
                     report.chunks.computed,

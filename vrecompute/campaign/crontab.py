@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from vrecompute.campaign.load import CampaignFile
+from vrecompute.errors import UsageError
 
-__all__ = ["KINDS", "Kind", "crontab"]
+__all__ = ["KINDS", "PAUSES", "Kind", "crontab"]
 
 Kind = Literal["cron", "systemd", "scrontab", "kubernetes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+#: Minutes between ticks: those that an hour has a whole number of times. Cron counts anew in each hour.
+PAUSES = tuple(minutes for minutes in range(1, 61) if 60 % minutes == 0)
 
 
 def crontab(file: CampaignFile, kind: Kind, minutes: int = 15, image: str = "vrecompute:latest") -> str:
-    """The text to install; `minutes` is the pause between ticks, at most 60."""
+    """The text to install; `minutes` is the pause between ticks, one of PAUSES, else UsageError."""
+    if minutes not in PAUSES:
+        raise UsageError(
+            f"ticks {minutes} minutes apart cannot be written as one line, since cron counts minutes anew in each "
+            f"hour; choose one of {', '.join(map(str, PAUSES))}"
+        )
     command = [*_program(), "campaign", "tick", str(file.path)]
     name = file.campaign.name.lower()
     return {
@@ -36,6 +44,11 @@ def _program() -> list[str]:
     return [str(beside)] if beside.exists() else [sys.executable, "-m", "vrecompute"]
 
 
+def _minute(pause: int) -> str:
+    """The first field of a line of cron."""
+    return "0" if pause == 60 else f"*/{pause}"
+
+
 def _six_is_success(command: list[str]) -> str:
     return f"{shlex.join(command)} || [ $? -eq 6 ]"
 
@@ -43,12 +56,12 @@ def _six_is_success(command: list[str]) -> str:
 def _cron(command: list[str], minutes: int) -> str:
     # a % ends the command of a crontab unless it is escaped
     line = _six_is_success(command).replace("%", "\\%")
-    return f"*/{minutes} * * * * {line}\n"
+    return f"{_minute(minutes)} * * * * {line}\n"
 
 
 def _scrontab(command: list[str], minutes: int, name: str) -> str:
     options = [f"#SCRON --job-name=vre-campaign-{name}", "#SCRON --time=01:00:00", "#SCRON --ntasks=1"]
-    return "\n".join([*options, f"*/{minutes} * * * * {_six_is_success(command)}"]) + "\n"
+    return "\n".join([*options, f"{_minute(minutes)} * * * * {_six_is_success(command)}"]) + "\n"
 
 
 def _systemd(command: list[str], minutes: int, name: str) -> str:
@@ -72,7 +85,7 @@ KillMode=process
 Description=Ticks of campaign {name}
 
 [Timer]
-OnCalendar=*:0/{minutes}
+OnCalendar={"hourly" if minutes == 60 else f"*:0/{minutes}"}
 Persistent=true
 
 [Install]
@@ -90,7 +103,7 @@ kind: CronJob
 metadata:
   name: vre-campaign-{label}
 spec:
-  schedule: "*/{minutes} * * * *"
+  schedule: "{_minute(minutes)} * * * *"
   concurrencyPolicy: Forbid
   jobTemplate:
     spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +14,14 @@ from vrecompute.campaign.wanted import units_of
 from vrecompute.errors import UsageError
 from vrecompute.nearest import did_you_mean
 
-__all__ = ["history", "moment", "state_of_unit", "status", "why"]
+__all__ = ["history", "moment", "spelled", "state_of_unit", "status", "why"]
 
 _TICKS = 10
+# Units, and how the latest attempt at what is wanted of each ended.
+_UNITS = (
+    "SELECT u.*, (SELECT a.reason FROM attempts a WHERE a.unit = u.unit AND a.want = u.wanted "
+    "ORDER BY a.number DESC LIMIT 1) AS latest FROM units u ORDER BY u.unit"
+)
 
 
 def moment(seconds: float | None) -> str | None:
@@ -24,14 +30,24 @@ def moment(seconds: float | None) -> str | None:
 
 
 def state_of_unit(row: Any, open_state: Any, *, is_wanted: bool = True) -> str:
-    """In one word: `running`, `planned`, `removed`, `quarantined`, `failing`, `done` or `new`."""
+    """In one word: `running`, `planned`, `removed`, `quarantined`, `failing`, `done`, `behind` or `new`.
+
+    `behind` has a product, which is not made of all that is wanted by now.
+    """
     if open_state is not None:
         return "running" if open_state == "submitted" else "planned"
     if not is_wanted:
         return "removed"  # from the file; its product stays
     if row["quarantined"]:
         return "quarantined"
-    return "failing" if row["failures"] else "done" if row["published"] else "new"
+    if row["failures"] or not row["published"]:
+        return "failing" if row["failures"] else "new"
+    return "done" if row["wanted"] in (None, row["published"]) else "behind"
+
+
+def _waits(latest: str | None) -> str:
+    """Why a unit is not done, by how its latest attempt ended."""
+    return f"{latest}; tried again later" if latest else "not submitted yet"
 
 
 def status(file: CampaignFile, ledger: Ledger) -> dict[str, Any]:
@@ -42,12 +58,13 @@ def status(file: CampaignFile, ledger: Ledger) -> dict[str, Any]:
     }
     wanted = {unit.name for unit in units_of(file)}
     units = []
-    for row in ledger.rows("SELECT * FROM units ORDER BY unit"):
+    for row in ledger.rows(_UNITS):
         attempt = under_way.get(row["unit"])
+        state = state_of_unit(row, attempt and attempt["state"], is_wanted=row["unit"] in wanted)
         units.append(
             {
                 "unit": row["unit"],
-                "state": state_of_unit(row, attempt and attempt["state"], is_wanted=row["unit"] in wanted),
+                "state": state,
                 "run": attempt["run"] if attempt else row["published_run"],
                 "site": attempt["site"] if attempt else None,
                 "published": moment(row["published_at"]),
@@ -55,7 +72,7 @@ def status(file: CampaignFile, ledger: Ledger) -> dict[str, Any]:
                 "result_sha256": row["result_sha256"],
                 "failures": row["failures"],
                 "next_try": moment(row["next_try"]),
-                "reason": row["reason"],
+                "reason": row["reason"] or (_waits(row["latest"]) if state in ("behind", "new") else ""),
             }
         )
     by_state: dict[str, int] = {}
@@ -125,18 +142,28 @@ def history(ledger: Ledger, key: str | None = None, most: int | None = None) -> 
     ]
 
 
-def why(ledger: Ledger, key: str) -> dict[str, Any]:
-    """All about a unit, or one attempt of it by its run: code, inputs, result, and what led to it. UsageError if none.
+def spelled(file: CampaignFile, ledger: Ledger, key: str) -> str:
+    """A unit, dataset, run or file as the ledger spells it; UsageError where it knows none.
 
-    Of a file, which units have it and what became of it.
+    A file may be named by its path from the working directory, or from the folder of the campaign file.
+    """
+    known = "SELECT 1 FROM history WHERE unit = ? OR subject = ? UNION SELECT 1 FROM units WHERE unit = ?"
+    for each in (key, os.path.abspath(key), str(file.beside(key))):
+        if ledger.row(known, (each, each, each)) is not None:
+            return each
+    units = [row["unit"] for row in ledger.rows("SELECT unit FROM units ORDER BY unit")]
+    raise UsageError(
+        f"the ledger knows no unit, run, dataset or file {key!r}; {did_you_mean(key, units) if units else ''}"
+    )
+
+
+def why(ledger: Ledger, key: str) -> dict[str, Any]:
+    """All about a unit, or one attempt of it by its run: code, inputs, result, and what led to it.
+
+    Of a file, which units have it and what became of it. `key` is as `spelled`.
     """
     attempts = ledger.rows("SELECT * FROM attempts WHERE unit = ? OR run = ? ORDER BY number", (key, key))
     happened = history(ledger, key)
-    if not attempts and not happened:
-        known = [row["unit"] for row in ledger.rows("SELECT unit FROM units ORDER BY unit")]
-        raise UsageError(
-            f"the ledger knows no unit, run, dataset or file {key!r}; {did_you_mean(key, known) if known else ''}"
-        )
     told = []
     for row in attempts:
         inputs = ledger.listing(row["listing"])

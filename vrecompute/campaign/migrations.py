@@ -56,5 +56,8 @@ CREATE TRIGGER history_stays BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER history_is_kept BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
 """
 
+# what a unit should be made of, as the latest tick saw it, where that is not under way
+_WANTED = "ALTER TABLE units ADD COLUMN wanted TEXT;\n"
+
 #: SQL from version n to version n + 1, by n.
-STEPS = (_FIRST,)
+STEPS = (_FIRST, _WANTED)

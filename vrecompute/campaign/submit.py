@@ -76,7 +76,12 @@ class Submitter:
         inputs, waits = effective_inputs(self._ledger, wanted, now)
         state = self._ledger.row("SELECT * FROM units WHERE unit = ?", (unit,))
         want = wanted.of(inputs)
-        if state is None or state["published"] == want or (not inputs and wanted.directory is None):
+        if state is None or (not inputs and wanted.directory is None):
+            return None
+        if state["wanted"] != want:
+            with self._ledger.writing():
+                self._ledger.do("UPDATE units SET wanted = ? WHERE unit = ?", (want, unit))
+        if state["published"] == want:
             return None
         latest = self._ledger.row("SELECT identity FROM attempts WHERE unit = ? ORDER BY number DESC", (unit,))
         is_changed = latest is not None and latest["identity"] != wanted.identity

@@ -92,11 +92,13 @@ class _Tick:
 
     def carry_out(self, wait_s: float, say: Callable[[str], None]) -> TickResult:
         before = self._ledger.row(_LATEST)
-        deadline = time.monotonic() + wait_s
+        deadline, told = time.monotonic() + wait_s, 0
         try:
             now = self._once()
             while (under_way := len(open_attempts(self._ledger))) and time.monotonic() < deadline:
-                say(f"{under_way} runs under way")
+                if under_way != told:
+                    say(f"{under_way} run{'s' * (under_way > 1)} under way")
+                    told = under_way
                 time.sleep(_LOOK_S)
                 stuck = self._collector.collect(now)
                 if len(open_attempts(self._ledger)) < under_way:
@@ -124,6 +126,7 @@ class _Tick:
         """Look at everything, and give what is wanted."""
         now = self._wanted()
         self._collector.collect(now)
+        self._collector.restore(now)
         self._submitter.submit(now)
         return now
 

@@ -101,9 +101,10 @@ def status(file: str, as_json: bool) -> None:
 def history(file: str, key: str | None, most: int | None, as_json: bool) -> None:
     """What happened, oldest first; of one unit, dataset, file or run where KEY names it."""
     from vrecompute.campaign.facts import history as entries
+    from vrecompute.campaign.facts import spelled
 
-    with _ledger(file) as (_, ledger, _):
-        told = entries(ledger, key, most)
+    with _ledger(file) as (read, ledger, _):
+        told = entries(ledger, spelled(read, ledger, key) if key else None, most)
     if as_json:
         facts(told)
         return
@@ -118,10 +119,11 @@ def history(file: str, key: str | None, most: int | None, as_json: bool) -> None
 @JSON
 def why(file: str, key: str, as_json: bool) -> None:
     """All about KEY, a unit (ANALYSIS/DATASET), a run, or a file: code, inputs, result digest, and what led to it."""
+    from vrecompute.campaign.facts import spelled
     from vrecompute.campaign.facts import why as reasons
 
-    with _ledger(file) as (_, ledger, _):
-        told = reasons(ledger, key)
+    with _ledger(file) as (read, ledger, _):
+        told = reasons(ledger, spelled(read, ledger, key))
     if as_json:
         facts(told)
         return
@@ -195,7 +197,9 @@ def export(file: str, of: str | None) -> None:
     show_default=True,
     help="What drives it.",
 )
-@click.option("--every", "minutes", type=click.IntRange(1, 60), default=15, show_default=True, help="Minutes.")
+@click.option(
+    "--every", "minutes", type=click.IntRange(1, 60), default=15, show_default=True, help="Minutes between ticks."
+)
 @click.option("--image", default="vrecompute:latest", show_default=True, help="Container image of a CronJob.")
 def crontab(file: str, kind: Any, minutes: int, image: str) -> None:
     """Print what to install so that FILE ticks; exit code 6 (nothing to do) counts as success there."""
