@@ -16,8 +16,8 @@ from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
 from vrecompute.errors import OverBudget, Unavailable
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
-from vrecompute.execution.outcome import Tally
 from vrecompute.execution.runlog import RunLog
+from vrecompute.execution.tally import Tally
 from vrecompute.runlist import list_runs
 from vrecompute.testing import UnreliableStore
 

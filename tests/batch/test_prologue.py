@@ -157,3 +157,13 @@ def test_a_name_without_a_conda_says_what_to_write():
     done = shell(Environment(conda="vre"))
     assert done.returncode == 1
     assert done.stderr.startswith("environment.conda: no conda, mamba or micromamba here; write the folder")
+
+
+def test_one_order_of_sets_of_names_unless_the_site_says_another():
+    site = Site(name="a", backend="slurm")
+    assert "export PYTHONHASHSEED=0" in prologue(site, {})
+    chosen = replace(site, environment=replace(site.environment, variables={"PYTHONHASHSEED": "7"}))
+    lines = "\n".join([*prologue(chosen, {}), "python3 -c \"print(hash('a text'))\""])
+    found = {subprocess.check_output(["bash", "-c", lines], text=True) for _ in range(2)}
+    assert len(found) == 1
+    assert found != {subprocess.check_output(["bash", "-c", lines.replace("=7", "=0")], text=True)}

@@ -12,7 +12,7 @@ from vrecompute import sourcetext
 from vrecompute.config.spelling import read_count
 from vrecompute.errors import CredentialError
 from vrecompute.execution.failure import failure_of
-from vrecompute.execution.outcome import Tally
+from vrecompute.execution.tally import Tally
 
 LIBRARY = "def helper(text):\n    return json.loads(text)\n\n\ndef process():\n    return helper('{')\n"
 SOURCE = "def process():\n    return 1 / 0  # the culprit\n"

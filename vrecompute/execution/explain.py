@@ -17,13 +17,13 @@ from vrecompute.execution.collect import Collector
 from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.planning import planned
 from vrecompute.execution.planwarnings import chosen_trees
 from vrecompute.execution.preflight import PreflightContext, known_sources
 from vrecompute.execution.runlog import outcomes
 from vrecompute.execution.stock import Proofs, stock
+from vrecompute.execution.tally import Tally
 from vrecompute.execution.wholefile import kept_digest
 from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.workkey import sample_views, work_key

@@ -21,7 +21,6 @@ from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import Failure
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import Plan, PlannedSource, read_plan
 from vrecompute.execution.planning import planned
 from vrecompute.execution.pool import Finished, TaskPool
@@ -40,6 +39,7 @@ from vrecompute.execution.stock import (
     source_digests,
     stock,
 )
+from vrecompute.execution.tally import Tally
 from vrecompute.execution.wholefile import whole_sha256
 from vrecompute.execution.workkey import sample_views
 from vrecompute.records import to_data

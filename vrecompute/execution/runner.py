@@ -30,7 +30,7 @@ from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.memory_deaths import MemoryDeaths
-from vrecompute.execution.outcome import Outcome, Tally
+from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planner import Planner
@@ -43,6 +43,7 @@ from vrecompute.execution.schedule import Task, runs_of
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.skim import check_tables
 from vrecompute.execution.stock import Stock
+from vrecompute.execution.tally import Tally
 from vrecompute.execution.task import TaskContext
 from vrecompute.execution.whyanew import why_anew
 from vrecompute.execution.worker_control import WorkerControl

@@ -12,9 +12,9 @@ from typing import ParamSpec, TypeVar
 
 from vrecompute.errors import OutOfTime
 from vrecompute.execution.failure import Failure
-from vrecompute.execution.outcome import Tally
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.schedule import Schedule, Task
+from vrecompute.execution.tally import Tally
 from vrecompute.stores.base import Store
 from vrecompute.wording import duration_text
 from vrecompute.workers.walltime import Allocation, allocation, within

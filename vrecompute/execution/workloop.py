@@ -18,7 +18,6 @@ from vrecompute.execution.hands import Hands
 from vrecompute.execution.killed_tasks import KilledTasks
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.memory_deaths import MemoryDeaths
-from vrecompute.execution.outcome import Tally
 from vrecompute.execution.parts import PartNode, read_part
 from vrecompute.execution.pool import Finished, Shared, TaskPool
 from vrecompute.execution.postmortem import lost_chunk
@@ -28,6 +27,7 @@ from vrecompute.execution.schedule import Schedule, Task, runs_of
 from vrecompute.execution.signer import Signer
 from vrecompute.execution.spread import window
 from vrecompute.execution.stock import rewritten
+from vrecompute.execution.tally import Tally
 from vrecompute.execution.task import TaskContext, TaskReport, compute
 from vrecompute.execution.worker_control import WorkerControl
 from vrecompute.stores.base import Store

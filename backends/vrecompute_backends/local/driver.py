@@ -23,6 +23,7 @@ from distributed import Client as DaskClient
 from distributed.system import MEMORY_LIMIT
 
 from vrecompute.batch.contract import Cluster
+from vrecompute.batch.prologue import ONE_ORDER
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
@@ -35,8 +36,6 @@ from vrecompute_backends.local.rules import local_rules
 
 __all__ = ["LocalBackend", "LocalDask"]
 
-# Else each worker goes through a set of names in an order of its own, and `hash` of a text differs.
-_ONE_ORDER = {"PYTHONHASHSEED": "0"}
 _LOG = logging.getLogger(__name__)
 # Of this machine's memory, what workers may use together; the rest is for the client and the system.
 _MEMORY_SHARE = 0.8
@@ -124,7 +123,7 @@ class LocalDask(Cluster):
                 pass_fds=(theirs,),
                 # The user's Dask settings may be for another cluster.
                 env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
-                | _ONE_ORDER,
+                | ONE_ORDER,
                 process_group=0,  # an interrupt is for the client's
                 text=True,
             )

@@ -22,7 +22,7 @@ from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.record import parsed
 from vrecompute_backends.slurm.submit import complaint, slurm
 
-__all__ = ["parse_associations", "parse_partitions", "parse_qos", "survey"]
+__all__ = ["Association", "parse_associations", "parse_partitions", "parse_qos", "survey"]
 
 _SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
 #: sacctmgr's fields of limits -> what their rule is called; those of associations and of QOS.
