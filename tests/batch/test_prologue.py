@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -163,7 +165,8 @@ def test_one_order_of_sets_of_names_unless_the_site_says_another():
     site = Site(name="a", backend="slurm")
     assert "export PYTHONHASHSEED=0" in prologue(site, {})
     chosen = replace(site, environment=replace(site.environment, variables={"PYTHONHASHSEED": "7"}))
-    lines = "\n".join([*prologue(chosen, {}), "python3 -c \"print(hash('a text'))\""])
-    found = {subprocess.check_output(["bash", "-c", lines], text=True) for _ in range(2)}
-    assert len(found) == 1
-    assert found != {subprocess.check_output(["bash", "-c", lines.replace("=7", "=0")], text=True)}
+    program = [sys.executable, "-c", "print(hash('a text'))"]
+    for where, seed in ((site, "0"), (chosen, "7")):
+        lines = "\n".join([*prologue(where, {}), shlex.join(program)])
+        right = subprocess.check_output(program, env={**os.environ, "PYTHONHASHSEED": seed})
+        assert subprocess.check_output(["bash", "-c", lines]) == right
