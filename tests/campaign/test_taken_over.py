@@ -116,6 +116,24 @@ def test_a_suspended_tick_that_was_taken_over_writes_nothing_any_more(folder, le
     check_end(folder)
 
 
+def test_a_run_that_no_snapshot_of_the_ledger_has_is_ended_and_deleted(folder):
+    """As a tick leaves it that was killed once it had submitted, where something else is wanted by now."""
+    folder.write(ledger="store", analyses=[{"name": "sums.py", "key": "sums", "parameters": {"sleep_s": 60}}])
+    folder.add("a")
+    assert folder.tick(wait_s=0).exit_code == 0
+    (stray,) = (folder.folder / "store" / "runs").iterdir()
+    (snapshot,) = (folder.folder / "store" / "campaigns" / "lat" / "ledger").iterdir()
+    snapshot.unlink()
+    folder.write(analyses=[{"name": "sums.py", "key": "sums"}])
+    result = folder.tick()
+    assert result.exit_code == 0
+    assert "1 strays cancelled" in result.summary
+    settle(folder)
+    assert not stray.exists()
+    assert {"stray cancelled", "stray deleted"} <= set(folder.happened())
+    check_end(folder)
+
+
 def test_a_product_that_is_not_the_one_of_the_ledger_is_published_again(folder):
     """As a tick leaves it that was suspended while it published, or a hand."""
     folder.add("a")

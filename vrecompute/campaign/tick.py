@@ -20,7 +20,7 @@ from vrecompute.campaign.inputs import record
 from vrecompute.campaign.ledger import Busy, LeaseLost, Ledger
 from vrecompute.campaign.load import CampaignFile
 from vrecompute.campaign.productplace import open_products
-from vrecompute.campaign.retain import retain
+from vrecompute.campaign.retain import remove_strays, retain
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.storeledger import store_ledger
 from vrecompute.campaign.submit import Submitter
@@ -106,6 +106,7 @@ class _Tick:
                 elif stuck == under_way:
                     break  # none of them can be looked at or published: the next tick goes on
             retain(self._file, self._ledger, self._sites, self._products)
+            remove_strays(self._file, self._ledger, self._sites, self._tally)
         except LeaseLost:
             raise
         except VrecomputeError as error:
