@@ -43,7 +43,11 @@ class StoreSeam:
         path = store.local_path(names[0])
         assert path is None or path.read_bytes() == _OTHER == store.get(names[0])
         other = make_store()
-        removed = (other.delete, other.set_aside, lambda name: other.retire(name, time.time() + 3600))
+        removed: tuple[Callable[[str], object], ...] = (
+            other.delete,
+            other.set_aside,
+            lambda name: other.retire(name, time.time() + 3600),
+        )
         for name, remove in zip(names, removed, strict=True):
             remove(name)
             path = store.local_path(name)
