@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,78 @@ def test_the_result_that_is_written_is_the_one_that_is_reported(run, good, tmp_p
         first.save(tmp_path / "out")
     out = second.save(tmp_path / "out")
     assert sha256_of((out / "result" / "result.zip").read_bytes()) == document(out)["result_sha256"]
+
+
+FIGURES = (
+    SUM_ANALYSIS
+    + """
+
+def figures(products, results, context):
+    import os, sys
+    from pathlib import Path
+    png = context.directory / "it.png"
+    png.write_bytes(b"PNG")
+    {ends}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("return [png]", ""),
+        ("", ""),
+        ("return [object()]", "raised TypeError"),
+        ("return 5", "raised TypeError: it returned 5; return a list of the paths that it wrote"),
+        ("return str(png)", "return a list of the paths"),
+        ('return ["a\\0.png"]', "raised ValueError"),
+        ("return [context.directory / 'nosuch.png']", "nosuch.png"),
+        ("sys.exit(0)", "raised SystemExit"),
+        ("os.mkfifo(context.directory / 'p.png'); return [context.directory / 'p.png']", "not a regular file"),
+        ("os.truncate(png, 3 << 30); return [png]", "at most 64 MiB"),
+        ("png.unlink(); png.symlink_to('/dev/zero'); return [png]", "not a regular file"),
+    ],
+)
+def test_what_figures_does_costs_nothing_but_figures(client, good, tmp_path, ends, said):
+    file = tmp_path / "drawn.py"
+    file.write_text(FIGURES.replace("{ends}", ends))
+    run = client.run(str(file), str(good))
+    out = run.save(tmp_path / "out")
+    assert (out / "result" / "result.zip").is_file()
+    warnings = [w for w in document(out)["warnings"] if w.startswith("no figures: ")]
+    assert bool(warnings) == bool(said)
+    assert said in "".join(warnings)
+    assert ("data:image/png;base64,UE5H" in (out / "report.html").read_text()) == (not said)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "empty"])
+def test_a_result_needs_no_code(client, good, tmp_path, change):
+    file = tmp_path / "drawn.py"
+    file.write_text(FIGURES.replace("{ends}", "return [png]"))
+    run = client.run(str(file), str(good))
+    run.wait()
+    for path in (client.store.root / "blobs").glob("*.py"):
+        change(path)
+    out = client.attach(run.id).save(tmp_path / "out")
+    assert (out / "result" / "result.zip").read_bytes() == run.result().to_bytes()
+    assert [w for w in document(out)["warnings"] if w.startswith("no figures: ")]
+
+
+def test_nothing_is_written_through_a_marker_that_is_a_link(run, good, tmp_path):
+    mine, out = tmp_path / "mine.txt", tmp_path / "out"
+    mine.write_text("mine")
+    out.mkdir()
+    (out / MARKER).symlink_to(mine)
+    with pytest.raises(UsageError, match="files that vrecompute did not write"):
+        run(str(good)).save(out)
+    assert mine.read_text() == "mine"
+
+
+def test_what_a_killed_writer_left_in_a_folder_goes_in_a_day(run, good, tmp_path):
+    out = run(str(good)).save(tmp_path / "out")
+    for name, age_s in (("old", 2 * 86_400), ("young", 60)):
+        left = out / f"{MARKER}-{name}"
+        (left / "result").mkdir(parents=True)
+        os.utime(left, (time.time() - age_s,) * 2)
+    run(str(good)).save(out)
+    assert {path.name for path in out.glob(f"{MARKER}-*")} == {f"{MARKER}-young"}

@@ -13,7 +13,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
-from vrecompute.errors import OverBudget, Unavailable
+from vrecompute.errors import OverBudget, Unavailable, VrecomputeError
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import RunLog
@@ -267,3 +267,25 @@ def test_a_run_that_its_site_refused_is_told_so_by_every_door_and_may_be_taken_u
         assert [(facts.state, facts.reason) for facts in client.runs()] == [(state, str(error))]
         assert found.resume().report(timeout_s=120).status == "complete"
         assert [facts.state for facts in client.runs()] == ["complete"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "outcomes/complete.json"])
+def test_a_run_that_was_seen_complete_and_is_damaged_since_is_told_as_it_is(client, told, name):
+    first = told[0]
+    state = {run.run: run.state for run in client.runs(ask=False)}
+    assert state[first] == "complete"
+    (client.store.root / "runs" / first / name).write_bytes(b"")
+    listed = {run.run: run for run in client.runs(ask=False)}[first]
+    assert listed.state != "complete" or listed.trouble
+    shutil.rmtree(client.store.root / "runs" / first)
+    assert first not in {run.run for run in client.runs(ask=False)}
+
+
+def test_a_link_to_a_run_is_none_and_deletes_none(client, told):
+    alias, runs = "20261130-100152-an-aaaaaaa", client.store.root / "runs"
+    (runs / alias).symlink_to(told[0])
+    before = sorted(path for path in (runs / told[0]).rglob("*"))
+    assert alias not in {run.run for run in client.runs(ask=False)}
+    with pytest.raises(VrecomputeError):
+        client.delete(alias)
+    assert sorted(path for path in (runs / told[0]).rglob("*")) == before

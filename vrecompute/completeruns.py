@@ -4,7 +4,8 @@
     └── runs/<sha256 of the store>.json      lines of `runs list`, by run
 
 A run is named by time and chance, so a name never comes to mean another run; a complete one is never taken up again.
-Others that ended may be, and are not kept here.
+Others that ended may be, and are not kept here. What may happen to one is damage: where its files can be looked at
+without a request, `stamp` tells that they are as they were.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from vrecompute.digest import sha256_of
 from vrecompute.kernels import CACHE_VARIABLE
 from vrecompute.records import json_of
 from vrecompute.stores.base import Store
+from vrecompute.stores.directory import DirStore
 from vrecompute.stores.ownership import make_private, only_ours
 
-__all__ = ["cache_folder", "complete_runs", "keep_complete_runs"]
+__all__ = ["cache_folder", "complete_runs", "keep_complete_runs", "stamp"]
 
 
 def complete_runs(store: Store) -> dict[str, Any]:
@@ -45,6 +47,14 @@ def keep_complete_runs(store: Store, runs: Mapping[str, Any]) -> None:
             beside = path.with_name(f".{secrets.token_hex(8)}")
             beside.write_text(json.dumps(dict(runs)))
             beside.replace(path)
+
+
+def stamp(store: Store, run: str) -> str:
+    """Sizes and times of the files that say that a run is complete; empty where the store is no folder here."""
+    if not isinstance(store, DirStore):
+        return ""
+    found = [store.stat(f"runs/{run}/{name}") for name in ("manifest.json", "outcomes/complete.json")]
+    return " ".join("absent" if entry is None else f"{entry.size}@{entry.written}" for entry in found)
 
 
 def cache_folder() -> Path:

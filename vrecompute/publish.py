@@ -11,11 +11,12 @@ import json
 import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vrecompute.analysis import Analysis, load_function
 from vrecompute.errors import DamagedObject, ResultKept, StoreError, StoreFull, UsageError
@@ -39,6 +40,8 @@ __all__ = ["MARKER", "check_directory", "claim_directory", "publish"]
 MARKER = ".vrecompute-output"
 # No report of ours is larger.
 _MOST_BYTES = 256 << 20
+# Outputs are written in minutes.
+_SWEEP_S = 86_400.0
 _OURS = ("report.json", "report.html", "result", "products", "figures")
 
 
@@ -49,13 +52,14 @@ def check_directory(directory: Path) -> None:
     """
     try:
         others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
-        if not others or MARKER in others:
+        ours = _is_marked(directory)
+        if not others or ours:
             _try_to_write(directory)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{directory}: the outputs cannot be written there: {getattr(error, 'strerror', None) or error}"
         ) from error
-    if others and MARKER not in others:
+    if others and not ours:
         raise UsageError(
             f"{directory} holds files that vrecompute did not write ({', '.join(others[:3])}); "
             "choose an empty folder, or a new one"
@@ -78,7 +82,20 @@ def claim_directory(directory: Path) -> None:
     """Make `directory` one that outputs may go into, whatever else comes into it; UsageError as `check_directory`."""
     check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).write_text("outputs of vrecompute; report.json names the run\n", encoding="utf-8")
+    if not _is_marked(directory):
+        with (directory / MARKER).open("x", encoding="utf-8") as marker:
+            marker.write("outputs of vrecompute; report.json names the run\n")
+    for left in directory.glob(f"{MARKER}-*"):  # of processes that were killed while they wrote
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _SWEEP_S:
+                shutil.rmtree(left)
+
+
+def _is_marked(directory: Path) -> bool:
+    """Whether it has our marker: a file, since what is written to a link goes elsewhere."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG((directory / MARKER).lstat().st_mode)
+    return False
 
 
 def publish(
@@ -143,11 +160,10 @@ def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], o
     summary, figures = _figures(manifest, analysis, outcome, results, folder)
     drawn = Figures.of(manifest, summary, analysis)
     summary, stacks = _stacks(drawn, results, folder)
-    figures += stacks
+    figures += [html.read_figure(p) for p in stacks if p.suffix.lower() in html.MEDIA_TYPES]
     (folder / "report.json").write_text(report.dumps(summary), encoding="utf-8")
-    pictures = [html.read_figure(p) for p in figures if p.suffix.lower() in html.MEDIA_TYPES]
     shown, blinded = drawn.shown(results)
-    page = html.page(summary, shown, pictures, outcome.products, blinded)
+    page = html.page(summary, shown, figures, outcome.products, blinded)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -207,17 +223,18 @@ def _figures(
     outcome: Outcome,
     results: Mapping[str, Result],
     directory: Path,
-) -> tuple[RunSummary, list[Path]]:
-    """The figures' files, and the summary, with a warning where they could not be drawn: no number depends on them."""
+) -> tuple[RunSummary, list[html.Figure]]:
+    """The figures, and the summary, with a warning where they could not be drawn: no number depends on them."""
     summary = outcome.summary
     if not results or summary.status in {"failed", "cancelled"}:
         return summary, []
     try:
         said = analysis()
+    except StoreError as error:  # its code is damaged or gone, which costs no number
+        return _without_figures(summary, str(error)), []
     except UsageError as error:
         # of an analysis that may have none, it would be a warning about nothing
-        warnings = (*summary.warnings, f"no figures: {error}") if outcome.products else summary.warnings
-        return replace(summary, warnings=warnings), []
+        return (_without_figures(summary, str(error)) if outcome.products else summary), []
     function = said.figures_function
     if function is None or (said.finish_function is not None and not outcome.products):
         return summary, []
@@ -225,11 +242,27 @@ def _figures(
     folder.mkdir()
     context = FinishContext.of(folder, manifest, summary)
     try:
-        drawn: list[Any] = load_function(function)(outcome.products, results, context)
+        drawn = load_function(function)(outcome.products, results, context)
+        return summary, _drawn(drawn, folder)
     except ImportError as error:
-        warning = f"no figures: {error.name} is missing (pip install 'vrecompute[plots]')"
-    except Exception as error:
-        warning = f"no figures: {function} raised {type(error).__name__}: {error}"
+        return _without_figures(summary, f"{error.name} is missing (pip install 'vrecompute[plots]')"), []
+    except (Exception, SystemExit) as error:
+        return _without_figures(summary, f"{function} raised {type(error).__name__}: {error}"), []
+
+
+def _without_figures(summary: RunSummary, why: str) -> RunSummary:
+    return replace(summary, warnings=(*summary.warnings, f"no figures: {why}"))
+
+
+def _drawn(drawn: object, folder: Path) -> list[html.Figure]:
+    """The pictures of the files that `figures` returned, of all that it wrote where it returned nothing.
+
+    TypeError, ValueError and OSError where it returned anything else.
+    """
+    if drawn is None:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    elif isinstance(drawn, Iterable) and not isinstance(drawn, (str, bytes, Path)):
+        paths = [Path(path) for path in drawn]
     else:
-        return summary, [Path(p) for p in drawn]
-    return replace(summary, warnings=(*summary.warnings, warning)), []
+        raise TypeError(f"it returned {drawn!r}; return a list of the paths that it wrote")
+    return [html.read_figure(path) for path in paths if path.suffix.lower() in html.MEDIA_TYPES]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vrecompute.batch.contract import JobId, JobStatus, State
 from vrecompute.batch.together import together
-from vrecompute.completeruns import complete_runs, keep_complete_runs
+from vrecompute.completeruns import complete_runs, keep_complete_runs, stamp
 from vrecompute.detach import submissions
 from vrecompute.errors import DamagedObject, OtherFormat, RunError, StoreError
 from vrecompute.execution.head import read_head
@@ -66,12 +66,13 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
     `cancelled` where a client asked for that. One whose Runner spoke a moment ago is `running`, unless its job has
     been ended.
 
-    Costs one listing, two requests a run, and none for one that this machine has seen to be complete. A run whose head
+    Costs one listing, two requests a run, and none for one that this machine has seen to be complete, but a look at
+    its files where the store is a folder here. A run whose head
     is missing, damaged or older costs a look at all that it has.
     """
     names = store.children("runs")
     kept = complete_runs(store)
-    known = {run: facts for run in names if (facts := _known(run, kept.get(run))) is not None}
+    known = {run: facts for run in names if (facts := _known(run, kept.get(run), stamp(store, run))) is not None}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         unknown = [run for run in names if run not in known]
         looked = dict(zip(unknown, pool.map(lambda run: _look(store, run), unknown), strict=True))
@@ -80,7 +81,7 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
         keep_complete_runs(
             store,
             {
-                run: (*facts[2:5], facts.labels, facts.parameters, facts.site, facts.since)
+                run: (*facts[2:5], facts.labels, facts.parameters, facts.site, facts.since, stamp(store, run))
                 for run, facts in {**known, **ended}.items()
             },
         )
@@ -152,9 +153,12 @@ class _Look(NamedTuple):
     latest: float | None = None
 
 
-def _known(run: str, kept: object) -> RunFacts | None:
+def _known(run: str, kept: object, now: str) -> RunFacts | None:
+    """What was kept of a run, unless its files have changed since."""
     match kept:
-        case [str(created), str(analysis), str(dataset), dict(labels), dict(parameters), str(site), float(since)]:
+        case [str(created), str(analysis), str(dataset), dict(labels), dict(parameters), str(site), float(since), then]:
+            if then != now:
+                return None
             made = RunFacts(run, "complete", created, analysis, dataset, labels=labels, parameters=parameters)
             return made._replace(site=site, since=since)
     return None

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from vrecompute.analysis import Analysis
-from vrecompute.errors import UsageError
+from vrecompute.errors import StoreError, UsageError
 from vrecompute.execution.manifest import Manifest
 from vrecompute.plots.options import PlotOptions
 from vrecompute.plots.stack import stack_of
@@ -40,7 +40,7 @@ class Figures:
         """With what the analysis says; with defaults where its code cannot be had, or is not trusted."""
         try:
             said = analysis()
-        except UsageError:
+        except (UsageError, StoreError):
             return cls(manifest, summary, title=manifest.analysis)
         return cls(manifest, summary, said.plot_options, said.title or said.name)
 

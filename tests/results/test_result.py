@@ -143,6 +143,18 @@ def test_export_to_root(tmp_path):
         np.testing.assert_array_equal(file["s/m_up"].variances(), [0, 4, 9])
 
 
+@pytest.mark.parametrize("names", [("a", "a/b", "a_b"), ("a/b/c", "a/b", "a"), ("a\udcffb", "a"), ("a_", "a/b", "a")])
+def test_every_histogram_is_exported_whatever_the_names_of_others(tmp_path, names):
+    import uproot
+
+    histogram = bh.Histogram(bh.axis.Regular(9, 0, 9))
+    results = {"s": Result(histograms={name: histogram.copy().fill([n]) for n, name in enumerate(names)})}
+    Results(results).to_root(tmp_path / "h.root")
+    with uproot.open(tmp_path / "h.root") as file:
+        found = file.keys(recursive=True, cycle=False, filter_classname="TH1*")
+        assert sorted(int(np.argmax(file[key].values())) for key in found) == list(range(len(names)))
+
+
 def test_names_that_mean_something_to_root_are_exported_under_others(tmp_path):
     import uproot
 

@@ -17,7 +17,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Analysis, Result
 from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, StoreFull, UsageError
+from vrecompute.errors import DamagedObject, StoreError, StoreFull, UsageError
 from vrecompute.execution.prepare import Request, prepare
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.stores.address import open_store
@@ -330,3 +330,12 @@ def test_what_is_used_again_is_not_retired(tmp_path, kind):
     assert [store.retire(name, now - 7 * 86_400) for name in [*names, "a/none"]] == [True, False, False, False]
     assert list(store.names("")) == ["a/2", "a/3"]
     assert (here.root / "a/3").stat().st_mtime == pytest.approx(now - 43_200, abs=1)  # young enough as it was
+
+
+def test_a_link_to_itself_is_damage(tmp_path):
+    store = DirStore(tmp_path)
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(DamagedObject, match="symbolic links"):
+        store.get("a")
+    store.set_aside("a")
+    assert store.create("a", b"1")

@@ -15,6 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vrecompute.regular_file import read_regular
 from vrecompute.reports.report import RunSummary
 from vrecompute.results.result import Result
 from vrecompute.results.svg import Drawing, drawing_of, to_svg
@@ -26,6 +27,10 @@ __all__ = ["Figure", "card", "page", "read_figure"]
 # A page lists at most this many of a kind and says how many more there are; report.json lists all.
 MOST_FILES, MOST_FAILURES, MOST_HISTOGRAMS = 200, 500, 24
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+# No browser opens a page with larger ones.
+_MOST_OF_A_FIGURE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,18 @@ class Figure:
 
 
 def read_figure(path: Path) -> Figure:
-    """The picture in a PNG, JPEG or SVG file; ValueError for any other suffix."""
+    """The picture in a PNG, JPEG or SVG file; ValueError for any other suffix, or a larger one.
+
+    OSError for what is no regular file, without waiting.
+    """
     try:
-        return Figure(path.stem, MEDIA_TYPES[path.suffix.lower()], path.read_bytes())
+        kind = MEDIA_TYPES[path.suffix.lower()]
     except KeyError:
         raise ValueError(f"{path}: a report embeds {', '.join(sorted(MEDIA_TYPES))}, not {path.suffix!r}") from None
+    content = read_regular(path, _MOST_OF_A_FIGURE)
+    if len(content) > _MOST_OF_A_FIGURE:
+        raise ValueError(f"{path}: a report embeds pictures of at most {_MOST_OF_A_FIGURE >> 20} MiB")
+    return Figure(path.stem, kind, content)
 
 
 def page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vrecompute.errors import UsageError
@@ -136,22 +136,26 @@ class Results(Mapping[str, Result]):
         # moments of axes that reach to infinity are no numbers, and ROOT needs none
         with uproot.recreate(path) as file, np.errstate(all="ignore"):
             if self.incomplete is not None:
-                file[_root_name("incomplete", taken)] = f"{self.incomplete.status}: {self.incomplete.text}"
+                file[_root_name("", "incomplete", taken)] = f"{self.incomplete.status}: {self.incomplete.text}"
             for sample, result in self._samples.items():
-                folder = _root_name(sample, taken)
+                folder = _root_name("", sample, taken)
                 for name, histogram in result.histograms.items():
                     for label, part in _without_categories(named(histogram, name)):
                         if part.ndim <= 3:
-                            file[_root_name(f"{folder}/{name}{label}", taken)] = part
+                            file[_root_name(folder, f"{name}{label}", taken)] = part
 
 
-def _root_name(name: str, taken: set[str]) -> str:
-    """A name that ROOT takes and that no other has; it is added to `taken`."""
-    name = re.sub("[:;]", "_", name)
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+def _root_name(folder: str, name: str, taken: set[str]) -> str:
+    """A path in a folder that ROOT takes and that is no other's; it is added to `taken`, and its folders with a '/'."""
+    name = re.sub("[:;]", "_", name).encode(errors="backslashreplace").decode()
+    start = f"{folder}/" if folder else ""
+    if any(f"{start}{above}" in taken for above in PurePosixPath(name).parents):
+        name = name.replace("/", "_")  # a histogram has the name of what would be its folder
+    path = f"{start}{name}"
+    while path in taken or f"{path}/" in taken:
+        path += "_"
+    taken.update([path, *(f"{start}{above}/" for above in PurePosixPath(path.removeprefix(start)).parents)])
+    return path
 
 
 def _without_categories(histogram: Any) -> list[tuple[str, Any]]:

@@ -206,7 +206,7 @@ class DirStore:
 
     @requested
     def names(self, prefix: str) -> Iterator[str]:
-        """Names below `prefix`, sorted; unfinished temporaries are never among them, and go when they are a day old."""
+        """Names below `prefix`, sorted, through no link; unfinished temporaries are not among them, and go in a day."""
         base = self._path(prefix) if prefix else self.root
 
         def unreadable(error: OSError) -> None:
@@ -214,7 +214,8 @@ class DirStore:
                 raise self._translate(error, prefix)
 
         found = []
-        for directory, _, files in os.walk(base, onerror=unreadable):
+        walked = () if prefix and base.is_symlink() else os.walk(base, onerror=unreadable)
+        for directory, _, files in walked:
             relative = Path(directory).relative_to(self.root)
             found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
             _sweep(Path(directory, f) for f in files if _TEMPORARY.fullmatch(f))
@@ -224,7 +225,8 @@ class DirStore:
     def children(self, prefix: str) -> list[str]:
         """What lies in the folder."""
         try:
-            return sorted(n for n in os.listdir(self._path(prefix)) if not n.startswith("."))
+            with os.scandir(self._path(prefix)) as there:
+                return sorted(e.name for e in there if not (e.name.startswith(".") or (e.is_dir() and e.is_symlink())))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -328,7 +330,9 @@ class DirStore:
                 f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
                 "free some space and run again, finished work is reused"
             )
-        kind: type[StoreError] = DamagedObject if error.errno in {errno.EACCES, errno.EPERM} else StoreError
+        kind: type[StoreError] = (
+            DamagedObject if error.errno in {errno.EACCES, errno.EPERM, errno.ELOOP} else StoreError
+        )
         kind = TransientStore if error.errno in PASSING else kind
         return kind(f"{self.url}: {name!r}: {error.strerror or error}")
 

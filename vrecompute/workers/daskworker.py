@@ -14,13 +14,16 @@ import dask
 __all__ = ["main", "name_semaphores"]
 
 
-def name_semaphores() -> None:
+def name_semaphores(otherwise: str = "") -> None:
     """Name semaphores of this process and its children after `$TMPDIR` of its job, with which they are deleted.
 
-    A nanny has two queues for each of its workers, and Python gives their semaphores names that tell nothing.
+    Beside jobs they have the name `otherwise`, if any. A nanny has two queues for each of its workers, and Python gives
+    their semaphores names that tell nothing.
     """
     folder = PurePosixPath(os.environ.get("TMPDIR", "")).name
-    if folder.startswith(f"vre-{os.getuid()}-"):
+    if not folder.startswith(f"vre-{os.getuid()}-"):
+        folder = otherwise
+    if folder:
         # no public way: what Python reads for each name, and children inherit
         multiprocessing.current_process()._config["semprefix"] = f"/{folder}"  # type: ignore[attr-defined]
 

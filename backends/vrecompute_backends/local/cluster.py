@@ -49,6 +49,8 @@ _TRIES, _AGAIN_S = 3, 30.0
 # How long a nanny may be without a process before another takes its place.
 _GONE_S = 15.0
 _LOOK_S = 0.5
+# Where Linux shows semaphores as files.
+_SHARED = Path("/dev/shm")
 # How long an end may take before everything here is killed.
 _END_S = 15.0
 
@@ -56,7 +58,9 @@ _END_S = 15.0
 def main(given: Mapping[str, Any], answers: int) -> None:
     """Be what `given` says until stdin ends; `answers` is the file descriptor of the pipe to the client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the workers
-    name_semaphores()  # in a job, which may be killed as a whole
+    secrets = _Secrets(Path(given["shape"]["local_directory"]))
+    secrets.keep(given["secrets"])
+    name_semaphores(secrets.semaphores)  # all that would delete them may be killed at once
     _track_resources_apart()
     os.set_blocking(answers, False)  # a client that does not listen blocks nothing
 
@@ -70,8 +74,6 @@ def main(given: Mapping[str, Any], answers: int) -> None:
     dask.config.set({**SETTINGS, **served, "temporary-directory": given["shape"]["local_directory"]})
     # What matters of a worker comes back in its tasks' reports; its log at a shutdown would only alarm.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    secrets = _Secrets(Path(given["shape"]["local_directory"]))
-    secrets.keep(given["secrets"])
     asyncio.run(_serve(given, answer, secrets))
 
 
@@ -97,11 +99,17 @@ def _track_resources_apart() -> None:
 
 
 class _Secrets:
-    """The workers' secret files, which go with this process; those of one that was killed go with the next."""
+    """The workers' secret files, which go with this process; those of one that was killed go with the next.
+
+    So do `semaphores`, by the name that they begin with.
+    """
 
     def __init__(self, folder: Path) -> None:
         for left in folder.glob("secrets-*"):
             if (held := _locked(left, fcntl.LOCK_EX)) is not None:  # by no other process
+                for semaphore in _SHARED.glob(f"sem.{_semaphores(left)}-*"):
+                    with contextlib.suppress(OSError):
+                        semaphore.unlink()
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(held)
         self._held = None
@@ -109,6 +117,7 @@ class _Secrets:
             self._folder = Path(tempfile.mkdtemp(prefix="secrets-", dir=folder))
             self._held = _locked(self._folder, fcntl.LOCK_SH)
         os.environ.setdefault(SECRETS, str(self._folder))  # in a job it is the job's
+        self.semaphores = _semaphores(self._folder)
 
     def keep(self, files: Mapping[str, str]) -> None:
         """Have these, beside or in place of others."""
@@ -121,6 +130,10 @@ class _Secrets:
     def forget(self) -> None:
         """Remove all."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _semaphores(secrets: Path) -> str:
+    return f"vre-{os.getuid()}-of-{secrets.name}"
 
 
 def _locked(folder: Path, how: int) -> int | None:

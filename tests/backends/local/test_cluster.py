@@ -200,7 +200,9 @@ def test_workers_end_with_their_client(tmp_path, way):
 def _semaphores(process: psutil.Process) -> set[Path]:
     """Those that a process has open and that have a name still."""
     maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-    return {path for line in maps if (path := Path(line.split(maxsplit=5)[-1])).name.startswith("sem.mp-")}
+    return {
+        path for line in maps if (path := Path(line.split(maxsplit=5)[-1])).name.startswith(f"sem.vre-{os.getuid()}-")
+    }
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are seen as files on Linux only")
@@ -220,6 +222,25 @@ def test_no_semaphore_outlives_a_kill_of_the_cluster_process_and_its_workers():
                 os.killpg(group, signal.SIGKILL)
     assert comes_true(lambda: not any(path.exists() for path in kept))
     assert comes_true(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are seen as files on Linux only")
+def test_semaphores_of_a_cluster_that_was_killed_with_all_that_watches_it_go_with_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = "from vrecompute import Client; it = Client(workers=1); it.dask; print('there', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], text=True, start_new_session=True, stdout=subprocess.PIPE,
+                          stdin=subprocess.PIPE) as client:  # fmt: skip
+        assert client.stdout.readline() == "there\n"
+        family = [*psutil.Process(client.pid).children(recursive=True), psutil.Process(client.pid)]
+        kept = [path for process in family for path in _semaphores(process) if path.exists()]
+        for process in family:
+            process.suspend()  # none sees the end of another
+        for process in family:
+            process.kill()
+    assert kept
+    assert all(path.exists() for path in kept)
+    subprocess.run([sys.executable, "-c", program.replace("input()", "it.close()")], check=True)
+    assert not any(path.exists() for path in kept)
 
 
 def test_more_workers_than_memory_holds_are_refused_at_once(sums, tmp_path):
