@@ -289,3 +289,8 @@ def test_a_link_to_a_run_is_none_and_deletes_none(client, told):
     with pytest.raises(VrecomputeError):
         client.delete(alias)
     assert sorted(path for path in (runs / told[0]).rglob("*")) == before
+
+
+def test_a_store_whose_name_is_no_text_has_a_list(tmp_path):
+    (tmp_path / "\udcadstore").mkdir()
+    assert Client(store=tmp_path / "\udcadstore").runs() == []

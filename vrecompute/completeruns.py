@@ -65,4 +65,4 @@ def cache_folder() -> Path:
 
 def _path(store: Store) -> Path:
     # a path alone may be that of another machine
-    return cache_folder() / f"{sha256_of(f'{store!r} {store.url}'.encode())[:32]}.json"
+    return cache_folder() / f"{sha256_of(f'{store!r} {store.url}'.encode(errors='surrogatepass'))[:32]}.json"

@@ -27,7 +27,7 @@ _FIRST: dict[str, float] = {}
 def over_for_s(store: Store, run: str, job: str, attempt: int) -> float:
     """Seconds since the first look that found this attempt of the job over, which is this one where there was none."""
     now = time.time()
-    name = f"over-{sha256_of(f'{store!r} {store.url} {run} {job} {attempt}'.encode())[:32]}"
+    name = f"over-{sha256_of(f'{store!r} {store.url} {run} {job} {attempt}'.encode(errors='surrogatepass'))[:32]}"
     first = _FIRST.setdefault(name, now)
     folder = cache_folder()
     with contextlib.suppress(OSError):

@@ -107,6 +107,8 @@ class TestSlurm(BackendContract):
 class TestHTCondor(BackendContract):
     """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
 
+    goes_on = True  # by its description (`on_exit_remove`)
+
     @pytest.fixture
     def make_backend(self, pool):  # noqa: F811 -- the fixture
         return lambda **changes: HTCondorBackend(replace(pool.site, **changes), pool.backend().access)

@@ -6,6 +6,7 @@ import errno
 import itertools
 import random
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -65,6 +66,20 @@ class TestDisturbed(StoreContract):
             ((503, "SlowDown"), "cut")[n // 10 % 2 * (method == "GET")] if (n := next(turn)) % 10 == 9 else None
         )
         return lambda: ceph.store(prefix, endpoint=proxy.endpoint, http="allowed")
+
+    @pytest.fixture
+    def outage(self, proxy):
+        """Every request is refused: where this process opens no file, its proxy does not answer either."""
+
+        @contextmanager
+        def refused():
+            before, proxy.spoil = proxy.spoil, lambda *_: (403, "AccessDenied")
+            try:
+                yield
+            finally:
+                proxy.spoil = before
+
+        return refused
 
 
 def test_of_many_requests_each_is_made_again_by_itself(proxy, ceph, prefix):

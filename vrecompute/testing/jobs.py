@@ -264,9 +264,11 @@ class JobContract(Suite):
     def test_a_command_out_of_time_goes_on_in_another_attempt(self, backend: Backend) -> None:
         """It has the same id, its secrets, and knows that it is not the first; the end is that of the last.
 
-        Where the system has no command for that (`requeue` is empty), there is one attempt, which says that it was so.
+        Where the system has no command for it (`requeue` is empty) and does not do so by itself (`goes_on`), there is
+        one attempt, which says that it was so.
         """
-        if isinstance(backend, QueueBackend) and not backend.requeue:
+        commanded = not isinstance(backend, QueueBackend) or bool(backend.requeue)
+        if not (commanded if self.goes_on is None else self.goes_on):
             job_id, status = self.end(backend, self.python(_AGAIN, requeue=True))
             ended = (status.state, status.exit_code, status.attempt)
             assert ended == (State.FAILED, OutOfTime.exit_code, 0), backend.logs(job_id)
