@@ -64,6 +64,9 @@ def test_what_fails_shows_values():
 class TestSlurm(BackendContract):
     """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
 
+    accounting = True
+    merges_marks = True
+
     @pytest.fixture
     def make_backend(self, lab):  # noqa: F811 -- the fixture
         return lambda **changes: SlurmBackend(replace(lab.site, **changes), lab.backend().access)

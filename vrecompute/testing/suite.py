@@ -33,6 +33,8 @@ class Suite:
     walltime_s = 80
     #: Whether the system keeps a record of jobs that ended, beside its queue.
     accounting: bool | None = None
+    #: Whether the driver puts the marks of commands that ended into its records, and gives none beside them.
+    merges_marks = False
     #: Whether jobs that are out of time go on; by default where the driver has a command for that (`requeue`).
     goes_on: bool | None = None
     #: Names of all jobs that the tests of this process made.
