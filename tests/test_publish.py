@@ -256,3 +256,30 @@ def test_what_a_killed_writer_left_in_a_folder_goes_in_a_day(run, good, tmp_path
         os.utime(left, (time.time() - age_s,) * 2)
     run(str(good)).save(out)
     assert {path.name for path in out.glob(f"{MARKER}-*")} == {f"{MARKER}-young"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("it = {}; it['it'] = it; return it", "what it returned is nested too deeply, or holds itself"),
+        ("import sys; sys.exit(0)", "raised SystemExit"),
+    ],
+)
+def test_what_finish_does_costs_no_result(client, good, tmp_path, ends, said):
+    file = tmp_path / "finished.py"
+    file.write_text(f"{SUM_ANALYSIS}\n\ndef finish(results, analysis, context):\n    {ends}\n")
+    run = client.run(str(file), str(good))
+    report = run.report(timeout_s=60)
+    assert (report.status, report.result_sha256 is None) == ("failed", False)
+    assert said in report.failures[0].reason
+
+
+@pytest.mark.parametrize("size", [1e308, 1e-300])
+def test_a_scale_that_is_no_number_is_none(client, good, tmp_path, size):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    dataset = tmp_path / "d.yaml"
+    sample = f"files: [{good}], cross_section_pb: {size!r}, luminosity_ifb: {size!r}, tree: Events"
+    dataset.write_text(f"schema: 1\nname: d\nsamples:\n  - {{name: s, {sample}}}\n")
+    (told,) = client.run(str(tmp_path / "sums.py"), str(dataset)).report(timeout_s=60).samples
+    assert told.scale is None
+    assert "is no number that a computer has" in told.unscaled_because

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vrecompute.analysis import Analysis, load_function
 from vrecompute.datasets.dataset import Sample
@@ -67,8 +68,8 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         try:
             products = load_function(analysis.finish_function)(results, analysis, context)
             absent: list[str] = []
-            plain = json.loads(json.dumps(_finite(products, "", absent), allow_nan=False))
-        except Exception as error:
+            plain = _plain(products, absent)
+        except (Exception, SystemExit) as error:
             return failed_outcome(outcome, _raised(analysis, error))
         files = {}
         for path in sorted(p for p in context.directory.rglob("*") if p.is_file()):
@@ -87,13 +88,20 @@ def failed_outcome(outcome: Outcome, failure: Failure) -> Outcome:
     return replace(outcome, summary=summary, failures=(*outcome.failures, failure))
 
 
-def _raised(analysis: Analysis, error: Exception) -> Failure:
+def _raised(analysis: Analysis, error: BaseException) -> Failure:
     place = f" ({at.removesuffix(': ')})" if (at := place_of(error)) else ""
     reason = (
         f"finish of {analysis.name!r} raised {type(error).__name__}: {error}{place}; the result is complete and kept"
     )
     detail = traceback_of(error)
     return Failure(str(analysis.finish_function), "", "finish", reason, detail=detail)
+
+
+def _plain(products: object, absent: list[str]) -> Any:
+    try:
+        return json.loads(json.dumps(_finite(products, "", absent), allow_nan=False))
+    except RecursionError:
+        raise ValueError("what it returned is nested too deeply, or holds itself") from None
 
 
 def _finite(value: object, name: str, absent: list[str]) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vrecompute.datasets.dataset import Sample
@@ -39,7 +40,13 @@ def scale(
         return None, f"the dataset gives its sum_of_weights, and the analysis does not read {sample.weight!r}"
     if total == 0:
         return None, "its sum of generator weights is 0" if result.events else "it holds no events"
-    return sample.cross_section_pb * sample.luminosity_ifb / _PB_PER_FB / total, ""
+    factor = sample.cross_section_pb * sample.luminosity_ifb / _PB_PER_FB / total
+    if factor == 0 or not math.isfinite(factor):
+        return None, (
+            f"cross_section_pb {sample.cross_section_pb:g} times luminosity_ifb {sample.luminosity_ifb:g} over the sum "
+            f"of weights {total:g} is no number that a computer has"
+        )
+    return factor, ""
 
 
 def scales_of(summary: RunSummary, samples: Sequence[Sample]) -> dict[str, Scale]:
