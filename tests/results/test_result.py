@@ -155,6 +155,17 @@ def test_every_histogram_is_exported_whatever_the_names_of_others(tmp_path, name
         assert sorted(int(np.argmax(file[key].values())) for key in found) == list(range(len(names)))
 
 
+def test_a_file_is_written_whatever_its_path_means_to_others(tmp_path):
+    import uproot
+
+    place = tmp_path / "out--::help"
+    place.mkdir()
+    Results({"s": Result(histograms={"m": bh.Histogram(bh.axis.Regular(2, 0, 2))})}).to_root(place / "h.root")
+    assert [path.name for path in tmp_path.iterdir()] == ["out--::help"]
+    with (place / "h.root").open("rb") as opened, uproot.open(opened) as file:
+        assert file["s/m"].values().tolist() == [0, 0]
+
+
 def test_names_that_mean_something_to_root_are_exported_under_others(tmp_path):
     import uproot
 

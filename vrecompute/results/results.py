@@ -133,8 +133,9 @@ class Results(Mapping[str, Result]):
         import uproot
 
         taken: set[str] = set()
-        # moments of axes that reach to infinity are no numbers, and ROOT needs none
-        with uproot.recreate(path) as file, np.errstate(all="ignore"):
+        # of a path, uproot takes what follows `::` for something else; moments of axes that reach to infinity are no
+        # numbers, and ROOT needs none
+        with path.open("w+b") as opened, uproot.recreate(opened) as file, np.errstate(all="ignore"):
             if self.incomplete is not None:
                 file[_root_name("", "incomplete", taken)] = f"{self.incomplete.status}: {self.incomplete.text}"
             for sample, result in self._samples.items():

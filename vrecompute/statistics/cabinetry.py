@@ -120,7 +120,8 @@ def _check_files(model: Model) -> None:
 def _write_histograms(model: Model, path: Path) -> None:
     import uproot
 
-    with uproot.recreate(path) as file, np.errstate(all="ignore"):
+    # of a path, uproot takes what follows `::` for something else
+    with path.open("w+b") as opened, uproot.recreate(opened) as file, np.errstate(all="ignore"):
         for channel in model.channels:
             contents: dict[str, tuple[Values, Values]] = {_DATA: (channel.observed, np.sqrt(channel.observed))}
             for template in channel.templates:
