@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vrecompute.digest import sha256_of
+from vrecompute.errors import StoreError
 from vrecompute.kernels import CACHE_VARIABLE
 from vrecompute.records import json_of
 from vrecompute.stores.base import Store
@@ -53,7 +54,10 @@ def stamp(store: Store, run: str) -> str:
     """Sizes and times of the files that say that a run is complete; empty where the store is no folder here."""
     if not isinstance(store, DirStore):
         return ""
-    found = [store.stat(f"runs/{run}/{name}") for name in ("manifest.json", "outcomes/complete.json")]
+    try:
+        found = [store.stat(f"runs/{run}/{name}") for name in ("manifest.json", "outcomes/complete.json")]
+    except StoreError as error:
+        return str(error)
     return " ".join("absent" if entry is None else f"{entry.size}@{entry.written}" for entry in found)
 
 

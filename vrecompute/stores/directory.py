@@ -35,6 +35,7 @@ _PIECE = 1 << 20
 _NOT_SUPPORTED = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
 )
+_OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP})  # what one object, and no store, ends with
 # How long another writer's claim is respected, and how often it is looked at.
 _CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
 # What is known of event files: where it is lost or damaged, the file is asked again. Thousands are written at a time.
@@ -214,8 +215,7 @@ class DirStore:
                 raise self._translate(error, prefix)
 
         found = []
-        walked = () if prefix and base.is_symlink() else os.walk(base, onerror=unreadable)
-        for directory, _, files in walked:
+        for directory, _, files in [] if prefix and base.is_symlink() else os.walk(base, onerror=unreadable):
             relative = Path(directory).relative_to(self.root)
             found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
             _sweep(Path(directory, f) for f in files if _TEMPORARY.fullmatch(f))
@@ -330,9 +330,7 @@ class DirStore:
                 f"{self.url}: no space left while writing {name!r}; everything written before is durable: "
                 "free some space and run again, finished work is reused"
             )
-        kind: type[StoreError] = (
-            DamagedObject if error.errno in {errno.EACCES, errno.EPERM, errno.ELOOP} else StoreError
-        )
+        kind: type[StoreError] = DamagedObject if error.errno in _OF_ONE else StoreError
         kind = TransientStore if error.errno in PASSING else kind
         return kind(f"{self.url}: {name!r}: {error.strerror or error}")
 
