@@ -21,9 +21,11 @@ SETTINGS: Mapping[str, Any] = {
     "distributed.worker.http.routes": [],
     # A chunk's arrays lie where those of the chunk before lay. Dask's 64 KiB give that memory back after each chunk,
     # and the kernel clears it again: 6 % of a worker's CPU time. The bound on mappings is the largest that glibc takes.
+    # A thread's own arena is made of heaps of 64 MiB, and one that is empty goes back whatever is said: one arena.
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": 64 << 20,
         "MALLOC_MMAP_THRESHOLD_": 32 << 20,
+        "MALLOC_ARENA_MAX": 1,
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
