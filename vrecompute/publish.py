@@ -83,7 +83,10 @@ def claim_directory(directory: Path) -> None:
     check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if not _is_marked(directory):
-        with (directory / MARKER).open("x", encoding="utf-8") as marker:
+        with (
+            contextlib.suppress(FileExistsError),  # another process claims it
+            (directory / MARKER).open("x", encoding="utf-8") as marker,
+        ):
             marker.write("outputs of vrecompute; report.json names the run\n")
     for left in directory.glob(f"{MARKER}-*"):  # of processes that were killed while they wrote
         with contextlib.suppress(OSError):

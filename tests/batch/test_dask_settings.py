@@ -35,4 +35,4 @@ def test_a_worker_uses_the_memory_of_the_chunk_before_again(tmp_path):
 
     with Client(workers=1, store=tmp_path) as client:
         found = [client.dask.submit(faults, pure=False).result() for _ in range(45)]
-    assert not [each for each in found if all(each[1:])], "each array got new memory"
+    assert not [each for each in found if sum(n > 0 for n in each[1:]) > 2], "arrays got new memory"

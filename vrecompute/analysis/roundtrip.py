@@ -66,7 +66,7 @@ def lost_by(value: Any, made: tuple[Any, ...], known: Callable[[Any], Any]) -> I
 
 def _unmakeable(cls: type, made: tuple[Any, ...]) -> str:
     """Why a worker cannot make an object of what pickle keeps for that: too few arguments; empty where it can."""
-    if made[0] is copyreg.__newobj__:  # type: ignore[attr-defined]
+    if made[0] is copyreg.__newobj__:  # type: ignore[attr-defined]  # pickle's own, which typeshed leaves out
         maker, given, how = cls.__new__, made[1], "__getnewargs__(self)"
     elif made[0] is cls:
         maker, given, how = cls, made[1], "__reduce__(self)"

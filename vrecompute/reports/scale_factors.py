@@ -44,7 +44,7 @@ def scale(
     if factor == 0 or not math.isfinite(factor):
         return None, (
             f"cross_section_pb {sample.cross_section_pb:g} times luminosity_ifb {sample.luminosity_ifb:g} over the sum "
-            f"of weights {total:g} is no number that a computer has"
+            f"of weights {total:g} is too large or too small for a floating-point number; check them in the dataset"
         )
     return factor, ""
 
