@@ -225,8 +225,7 @@ class DirStore:
     def children(self, prefix: str) -> list[str]:
         """What lies in the folder."""
         try:
-            with os.scandir(self._path(prefix)) as there:
-                return sorted(e.name for e in there if not (e.name.startswith(".") or (e.is_dir() and e.is_symlink())))
+            return sorted(n for n in os.listdir(self._path(prefix)) if not n.startswith("."))
         except FileNotFoundError:
             return []
         except OSError as error:
