@@ -261,6 +261,14 @@ WRONG = {
             "4:70: environment.conda: 'envs/vre' is neither a name nor a folder | start a folder with /",
         ],
     ),
+    "a seed with which workers do not agree": (
+        "environment: {variables: {PYTHONHASHSEED: random}}\n",
+        ["4:43: environment.variables.PYTHONHASHSEED: 'random' is no number from 1 to 4294967295 | write one"],
+    ),
+    "a seed that is none for Dask": (
+        'environment: {variables: {PYTHONHASHSEED: "0"}}\n',
+        ["4:43: environment.variables.PYTHONHASHSEED: '0' is no number from 1 to 4294967295 | write one"],
+    ),
     "setup that is no list": (
         "environment: {setup: aklog, purge_modules: yes}\n",
         [

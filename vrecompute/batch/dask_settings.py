@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["SETTINGS", "as_environment"]
+__all__ = ["PROCESS_VARIABLES", "SETTINGS", "as_environment"]
 
+#: With what each process that computes chunks begins: workers here and in jobs, tasks of a detached run.
+PROCESS_VARIABLES: Mapping[str, str] = {
+    # A chunk's arrays lie where those of the chunk before lay. Dask's 64 KiB give that memory back after each chunk,
+    # and the kernel clears it again: 6 % of a worker's CPU time. The bound on mappings is the largest that glibc takes.
+    # A thread's own arena is made of heaps of 64 MiB, and one that is empty goes back whatever is said: one arena.
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_ARENA_MAX": "1",
+    # Chunks are computed side by side. A sum by several threads also has other last digits.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Else each process goes through a set of names in an order of its own, and `hash` of a text differs. The number is
+    # that of Dask, whose nannies take it where none is said, or 0.
+    "PYTHONHASHSEED": "6640",
+}
 SETTINGS: Mapping[str, Any] = {
     # A worker short of memory is restarted at this share of its limit. Nothing is spilled: chunks are small.
     "distributed.worker.memory.terminate": 0.95,
@@ -19,17 +35,8 @@ SETTINGS: Mapping[str, Any] = {
     "distributed.scheduler.worker-ttl": "30 minutes",
     # Other users of a node can read what is served without encryption.
     "distributed.worker.http.routes": [],
-    # A chunk's arrays lie where those of the chunk before lay. Dask's 64 KiB give that memory back after each chunk,
-    # and the kernel clears it again: 6 % of a worker's CPU time. The bound on mappings is the largest that glibc takes.
-    # A thread's own arena is made of heaps of 64 MiB, and one that is empty goes back whatever is said: one arena.
-    "distributed.nanny.pre-spawn-environ": {
-        "MALLOC_TRIM_THRESHOLD_": 64 << 20,
-        "MALLOC_MMAP_THRESHOLD_": 32 << 20,
-        "MALLOC_ARENA_MAX": 1,
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-        "OPENBLAS_NUM_THREADS": 1,
-    },
+    # Dask prefers what the environment holds, so that is set too, wherever a process of ours is started.
+    "distributed.nanny.pre-spawn-environ": dict(PROCESS_VARIABLES),
 }
 
 

@@ -7,15 +7,14 @@ import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from vrecompute.batch.dask_settings import PROCESS_VARIABLES
 from vrecompute.batch.temporary import DELETE, OWN_FOLDER
 from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import needs_set, shell_word
 
-__all__ = ["APPTAINERS", "ONE_ORDER", "in_image", "login_shell", "prologue"]
+__all__ = ["APPTAINERS", "in_image", "login_shell", "prologue"]
 
-#: Else each worker goes through a set of names in an order of its own, and `hash` of a text differs.
-ONE_ORDER = {"PYTHONHASHSEED": "0"}
 _APPTAINER = ("apptainer", "exec")
 #: Its names: a fork of it has kept the older one.
 APPTAINERS = frozenset({"apptainer", "singularity"})
@@ -80,7 +79,7 @@ def prologue(site: Site, variables: Mapping[str, str], *, in_job: bool = True) -
         lines += activate.format(shell_word(there.conda)).splitlines()
     if site.network.proxy is not None:
         lines += [f"export {name}={shlex.quote(site.network.proxy)}" for name in _PROXY]
-    lines += [f"export {name}={value}" for name, value in ONE_ORDER.items()]
+    lines += [f"export {name}={value}" for name, value in PROCESS_VARIABLES.items()]
     for name, value in sorted(there.variables.items()):
         lines += needs_set(f"environment.variables.{name}:", value, but=name) if in_job else []
         lines.append(f"export {_variable(name)}={shell_word(value)}")

@@ -14,6 +14,9 @@ from vrecompute.sites.model import Accounting, Credentials, Site, Ssh
 
 __all__ = ["Diagnostic", "at", "findings"]
 
+#: Of what Python takes as PYTHONHASHSEED.
+_LAST_SEED = 4294967295
+
 
 @dataclass(frozen=True)
 class Diagnostic:
@@ -167,6 +170,11 @@ def _environment(site: Site) -> Iterator[Diagnostic]:
     if environment.conda and not _is_absolute(environment.conda) and "/" in environment.conda:
         message = f"'{environment.conda}' is neither a name nor a folder; start a folder with / or a variable"
         yield Diagnostic(at("environment.conda"), message)
+    seed = environment.variables.get("PYTHONHASHSEED")
+    if seed is not None and not _is_seed(seed):
+        # Dask's nannies take another number for 0, and `random` is another one in each process
+        message = f"'{seed}' is no number from 1 to {_LAST_SEED}, with which all workers agree; write one, or remove it"
+        yield Diagnostic(at("environment.variables.PYTHONHASHSEED"), message)
     if environment.image_command and not environment.image:
         message = "not used: there is no image; add `image: ...`, or remove it"
         yield Diagnostic(at("environment.image_command"), message, advice=True)
@@ -189,6 +197,10 @@ def _not_built_yet(site: Site) -> Iterator[Diagnostic]:
     for key, (is_given, message) in given.items():
         if is_given:
             yield Diagnostic(at(key), message, advice=True)
+
+
+def _is_seed(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,10}", text) is not None and 1 <= int(text) <= _LAST_SEED
 
 
 def _is_absolute(path: str) -> bool:

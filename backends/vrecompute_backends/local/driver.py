@@ -23,7 +23,7 @@ from distributed import Client as DaskClient
 from distributed.system import MEMORY_LIMIT
 
 from vrecompute.batch.contract import Cluster
-from vrecompute.batch.prologue import ONE_ORDER
+from vrecompute.batch.dask_settings import PROCESS_VARIABLES
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
@@ -121,9 +121,10 @@ class LocalDask(Cluster):
                 [sys.executable, "-P", "-c", _BOOT, str(theirs)],
                 stdin=subprocess.PIPE,
                 pass_fds=(theirs,),
-                # The user's Dask settings may be for another cluster.
+                # The user's Dask settings may be for another cluster, and a cluster of Dask's own in this process has
+                # left its variables here.
                 env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
-                | ONE_ORDER,
+                | dict(PROCESS_VARIABLES),
                 process_group=0,  # an interrupt is for the client's
                 text=True,
             )
