@@ -347,5 +347,5 @@ def test_a_run_whose_outcome_is_gone_was_not_interrupted(site, store, tmp_path, 
     words = ["--out", str(tmp_path / "out")] if command == "result" else []
     with pytest.raises(SystemExit) as ended:
         main(["runs", command, site.runs[0], "--store", str(store), *words])
-    assert ended.value.code == 3
+    assert ended.value.code == 4
     assert f"its outcome in runs/{site.runs[0]}/outcomes is missing" in capsys.readouterr().err

@@ -23,20 +23,21 @@
     ├── StoreError              the store lost, refused or damaged an object
     │   ├── StoreFull           no space left
     │   ├── AbsentObject        there is no object of that name
-    │   ├── TransientStore      a request that failed, also when it was tried again
+    │   ├── TransientStore      a request that failed, also when it was tried again          (exit 5)
     │   ├── StoreRefused        its service accepts no request: keys, permissions, clock   (exit 5)
     │   ├── DamagedObject       an object is not what was written under its name
     │   └── OtherFormat         an object of another version of vrecompute; it is left as it is
     ├── RunError                a run did not end as promised
-    │   ├── Incomplete          a result was asked for that does not exist in full
+    │   ├── Incomplete          a result was asked for that does not exist in full         (exit 3)
     │   │   ├── Cancelled       its user ended the run                        (exit 130)
+    │   │   ├── EndUnknown      its outcome is lost or damaged                (exit 4)
     │   │   └── Interrupted     its Runner is gone; it may be taken up        (exit 130)
     │   └── OutOfTime           the job ended before the run; the next one goes on      (exit 75)
     ├── OutputError             standard output cannot be written
     └── Unavailable             a site or service does not answer            (exit 5)
         └── ClusterLost         the Dask scheduler of a live run is gone, or its workers for good
 
-Without a mark the exit code is 4. EXIT_CODES has them all. Each message says what happened, where, and what to do
+Without a mark the exit code is that of the kind above, at the top 4. EXIT_CODES has them all. Each message says what happened, where, and what to do
 next; causes are chained.
 """
 
@@ -56,6 +57,7 @@ __all__ = [
     "CredentialError",
     "DamagedObject",
     "DatasetError",
+    "EndUnknown",
     "Incomplete",
     "Interrupted",
     "MiscountedSource",
@@ -278,6 +280,12 @@ class Cancelled(Incomplete):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the sentence alone, as nothing went wrong."""
         return [str(self)]
+
+
+class EndUnknown(Incomplete):
+    """How a run ended is not known: its outcome is lost or damaged. It may be carried out again, from what is left."""
+
+    exit_code = 4
 
 
 class Interrupted(Incomplete):

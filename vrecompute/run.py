@@ -17,6 +17,7 @@ from vrecompute.batch.contract import JobStatus, SubmitError
 from vrecompute.detach import Detached, submissions
 from vrecompute.errors import (
     ClusterLost,
+    EndUnknown,
     Incomplete,
     Interrupted,
     RunError,
@@ -179,10 +180,10 @@ class Run(RunOutputs):
 
     @property
     def exit_code(self) -> int:
-        """What a command would exit with: 0 complete, 3 partial or unknown, 4 failed, 130 cancelled or interrupted."""
+        """What a command would exit with: 0 complete, 3 partial, 4 failed or unknown, 130 cancelled or interrupted."""
         if (outcome := self._outcome()) is not None:
             return outcome.summary.exit_code
-        return Incomplete.exit_code if unknown_end(self.store, self.manifest) else Interrupted.exit_code
+        return EndUnknown.exit_code if unknown_end(self.store, self.manifest) else Interrupted.exit_code
 
     def progress(self) -> Progress:
         """How far the run is; of a run elsewhere, as of its last message."""

@@ -12,7 +12,16 @@ from typing import NamedTuple, get_args
 from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.post_mortem import log_ends
 from vrecompute.detach import Detached, submitted_at
-from vrecompute.errors import EXIT_CODES, Incomplete, Interrupted, OutOfTime, OverBudget, StoreError, Unavailable
+from vrecompute.errors import (
+    EXIT_CODES,
+    EndUnknown,
+    Incomplete,
+    Interrupted,
+    OutOfTime,
+    OverBudget,
+    StoreError,
+    Unavailable,
+)
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
 from vrecompute.execution.progress import SPOKEN, Progress
@@ -209,7 +218,7 @@ def without_outcome(store: Store, manifest: Manifest, where: Whereabouts, job: J
     kind: type[Incomplete] = Interrupted
     how = where.reason + (f". {where.log}" if where.log else "")
     if why := unknown_end(store, manifest):  # it may have ended in any way
-        kind, what, how = Incomplete, "has no outcome", f"how it ended is not known: {why}"
+        kind, what, how = EndUnknown, "has no outcome", f"how it ended is not known: {why}"
     if job is not None and job.exit_code == OutOfTime.exit_code:
         how += "; it was out of time, and its site does not let jobs requeue themselves"
     return kind(

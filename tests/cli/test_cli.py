@@ -23,7 +23,7 @@ import uproot
 from tests.patience import comes_true
 from vrecompute import Client, errors
 from vrecompute.cli import main
-from vrecompute.errors import EXIT_CODES
+from vrecompute.errors import EXIT_CODES, UsageError
 from vrecompute.reports.report import schema
 
 pytestmark = pytest.mark.usefixtures("lent_workers")
@@ -456,6 +456,22 @@ def test_every_exit_code_is_in_the_table_of_the_readme_and_in_the_help(vrecomput
     assert kinds <= set(EXIT_CODES)
     told = " ".join(vrecompute("-h").out.split())
     assert all(f"{code} {meaning}" in told for code, meaning in EXIT_CODES.items())
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is():
+    parents: list[type] = []
+    for drawn in re.finditer(r"^ {4}([│├└─ ]*)(\w+)(.*)$", errors.__doc__, re.MULTILINE):
+        above, name, words = drawn.groups()
+        kind = getattr(errors, name)
+        mark = re.search(r"\(exit (\d+)\)", words)
+        del parents[len(above) // 4 :]
+        inherited = parents[-1].exit_code if parents else 4
+        assert kind.__bases__[0] in {*parents[-1:], Exception, UsageError}, name
+        assert kind.exit_code == (int(mark[1]) if mark else inherited), name
+        parents.append(kind)
+    assert len(re.findall(r"^ {4}.*[├└]", errors.__doc__, re.MULTILINE)) + 1 == len(
+        [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    )
 
 
 def test_what_nobody_expected_is_a_sentence_a_log_and_a_code_of_its_own(vrecompute, monkeypatch):
