@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import vrecompute
+from vrecompute.cli import main
 from vrecompute.errors import UsageError
 from vrecompute.warm import warm
 
@@ -146,6 +147,16 @@ def test_an_edited_helper_is_compiled_anew(warmed, tmp_path):
     assert Path(folder).parent == warmed
     assert missed == 1
     assert read("", program=ONE, VRECOMPUTE_CACHE=str(warmed))[1] == 0, "of the package itself it is there"
+
+
+def test_an_analysis_that_cannot_be_loaded_is_said_before_anything_is_compiled(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VRECOMPUTE_CACHE", str(tmp_path))
+    (tmp_path / "mine.py").write_text("raise ValueError('x')\n")
+    for name, says in (("nosuch", "there is no analysis 'nosuch'"), (str(tmp_path / "mine.py"), "ValueError: x")):
+        with pytest.raises(SystemExit) as ended:
+            main(["warm-cache", "dwarfs", name])
+        told = capsys.readouterr()
+        assert (ended.value.code != 0, says in told.err, told.out) == (True, True, "")
 
 
 def test_warming_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):

@@ -37,8 +37,8 @@
     └── Unavailable             a site or service does not answer            (exit 5)
         └── ClusterLost         the Dask scheduler of a live run is gone, or its workers for good
 
-Without a mark the exit code is that of the kind above, at the top 4. EXIT_CODES has them all. Each message says what happened, where, and what to do
-next; causes are chained.
+Without a mark the exit code is that of the kind above, at the top 4. EXIT_CODES has them all. Each message says what
+happened, where, and what to do next; causes are chained.
 """
 
 from __future__ import annotations

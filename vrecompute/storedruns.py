@@ -13,7 +13,7 @@ from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend
 from vrecompute.comparison import Comparison, compare
 from vrecompute.errors import DamagedObject, UnknownRun
-from vrecompute.execution.manifest import read_manifest
+from vrecompute.execution.manifest import is_run_name, read_manifest
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
@@ -98,7 +98,7 @@ class StoredRuns(Closing):
         """
         names = [run if exact else self._full_name(run) for run in runs]
         for name in names:
-            if not any(True for _ in self.store.names(f"runs/{name}")):
+            if not is_run_name(name) or not any(True for _ in self.store.names(f"runs/{name}")):
                 read_manifest(self.store, name)
         for name in names:
             try:

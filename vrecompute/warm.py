@@ -37,15 +37,19 @@ def warm(directory: Path | None = None, analyses: Iterable[str] | None = None) -
 
     `directory` is what workers will have in `$VRECOMPUTE_CACHE`; None is what this process has. What this
     process has compiled before is not compiled again, so warm a folder from a fresh process. An analysis
-    that cannot be rehearsed is named and left out. Raises UsageError where the folder cannot be written.
+    that cannot be rehearsed is named and left out. Raises UsageError where the folder cannot be written, and before
+    anything is compiled where an analysis that was named cannot be loaded.
     """
     if directory is not None:
         os.environ[CACHE_VARIABLE] = str(directory.absolute())
     given = os.environ.get(CACHE_VARIABLE)
     if given and cache_folder().parent != Path(given).expanduser():
         raise UsageError(f"{given} cannot be written; name another folder")
+    named = None if analyses is None else list(analyses)
+    for name in named or ():
+        load_analysis(name, {})
     yield _timed("reader", _read_everything)
-    for name in installed(ANALYSES) if analyses is None else analyses:
+    for name in installed(ANALYSES) if named is None else named:
         yield _timed(name, partial(_rehearse, name))
 
 

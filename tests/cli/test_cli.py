@@ -174,6 +174,14 @@ def test_a_run_that_does_not_exist(vrecompute):
     assert vrecompute("runs", "list").code == 0
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "a" * 300, "/etc", "x\0y"])
+@pytest.mark.parametrize("command", ["show", "report", "cancel", "logs", "delete"])
+def test_what_is_no_name_of_a_run_is_said(vrecompute, command, name):
+    ended = vrecompute("runs", command, name)
+    assert ended.code == 2
+    assert "is not a name of a run" in ended.err
+
+
 def test_run_then_look_at_it_in_every_way(vrecompute, analysis, muons, tmp_path):
     explained = vrecompute("explain", analysis, muons, "--json")
     assert json.loads(explained.out)["sources_unknown"] == 3

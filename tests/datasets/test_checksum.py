@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.events import write_events
 from vrecompute.cli import cli
 from vrecompute.datasets.catalogue import resolve
-from vrecompute.errors import DatasetError, Incomplete
+from vrecompute.errors import CorruptFile, DatasetError, Incomplete
 from vrecompute.execution.wholefile import digest_at
 
 WRONG = {"sha256": "0" * 64, "adler32": "0" * 8}
@@ -123,6 +123,16 @@ def test_a_file_that_is_not_what_the_dataset_says_is_not_given_a_new_checksum(tm
     assert done.exit_code != 0
     assert "its adler32 is" in " ".join(done.output.split())
     assert "sha256" not in done.output
+
+
+@pytest.mark.parametrize("content", [b"", b"import os\n", None])
+def test_what_is_no_whole_root_file_gets_no_checksum(tmp_path, content):
+    whole = (tmp_path / "a.root").read_bytes()
+    (tmp_path / "b.root").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    done = CliRunner().invoke(cli, ["dataset", "checksum", str(tmp_path / "b.root"), "--out", str(tmp_path / "d.yaml")])
+    assert done.exit_code == CorruptFile.exit_code
+    assert "b.root: is " in done.output
+    assert not (tmp_path / "d.yaml").exists()
 
 
 @given(digits=st.from_regex(r"[0-9a-f]{8}", fullmatch=True))

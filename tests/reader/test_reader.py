@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import queue
+import socket
 import threading
 
 import awkward as ak
@@ -187,6 +188,18 @@ def test_absent_files_and_directories_are_unreadable(tmp_path):
         inspect(str(tmp_path / "absent.root"))
     with pytest.raises(UnreadableFile, match="directory"):
         inspect(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
+def test_what_is_no_file_is_said_without_waiting(tmp_path, kind):
+    path = str(tmp_path / "a.root")
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            listening.bind(path)
+        with pytest.raises(UnreadableFile, match=f"is a {kind}, and no file"):
+            inspect("/dev/zero" if kind == "device" else path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"root", b"\x00" * 5000])

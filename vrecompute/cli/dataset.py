@@ -35,7 +35,7 @@ def checksum(data: tuple[str, ...], algorithm: str, threads: int, out: Path | No
     """Print DATASET as a dataset file that lists each file with its checksum, which every run then compares.
 
     DATASET is what `vrecompute run` takes. Each file is read whole; what DATASET says of a file otherwise is kept,
-    and a checksum that differs from one given before is an error.
+    and a checksum that differs from one given before is an error. So is what is no ROOT file, or a truncated one.
     """
     import yaml
 
@@ -57,7 +57,9 @@ def checksum(data: tuple[str, ...], algorithm: str, threads: int, out: Path | No
 
 def _checksum(source: Source, algorithm: str) -> str:
     from vrecompute.execution.wholefile import digest_at
+    from vrecompute.reader.rawfile import open_raw
 
+    open_raw(source.path)
     wanted, _, digits = (source.checksum or "").partition(":")
     if wanted and (digest := digest_at(source.path, wanted)) != digits:
         raise UsageError(

@@ -21,12 +21,15 @@ __all__ = ["warm_cache"]
     help="Compile into DIR, for workers with VRECOMPUTE_CACHE=DIR (default: this process' own cache).",
 )
 @JSON
-def warm_cache(analyses: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
+@click.pass_context
+def warm_cache(ctx: click.Context, analyses: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
     """Compile what workers run before they need it, for all installed analyses or those named.
 
     The cache serves processors of this machine's kind and the installed versions; others compile anew. A
-    folder that workers cannot write is copied to their node when they first use it.
+    folder that workers cannot write is copied to their node when they first use it. What cannot be compiled is named;
+    the exit code is 4 where it was asked for by name.
     """
+    from vrecompute.errors import VrecomputeError
     from vrecompute.kernels.cache import cache_folder
     from vrecompute.warm import warm
 
@@ -41,3 +44,4 @@ def warm_cache(analyses: tuple[str, ...], directory: Path | None, as_json: bool)
     else:
         table(["COMPILED", "CPU", "TROUBLE"], [(w.what, f"{w.cpu_s:.1f} s", w.trouble) for w in warmed])
         click.echo(f"\n{cache_folder()}")
+    ctx.exit(VrecomputeError.exit_code if any(w.trouble for w in warmed if w.what in analyses) else 0)

@@ -32,11 +32,11 @@ from vrecompute.errors import DamagedObject, RunError, StoreError, UnknownRun, U
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.execution.head import tell
 from vrecompute.records import ADDED, from_data, to_data
-from vrecompute.stores.base import Store
+from vrecompute.stores.base import Store, is_name
 from vrecompute.stores.objects import read_document, sealed
 from vrecompute.units import bytes_option
 
-__all__ = ["Manifest", "Settings", "new_run_id", "read_manifest"]
+__all__ = ["Manifest", "Settings", "is_run_name", "new_run_id", "read_manifest"]
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,17 @@ class Manifest:
             tell(store, self)
 
 
+def is_run_name(run: str) -> bool:
+    """Whether a store may have a run of this name."""
+    return "/" not in run and is_name(run)
+
+
 def read_manifest(store: Store, run: str) -> Manifest:
     """The manifest of a run; UnknownRun where there is none, DamagedObject or OtherFormat where it cannot be read."""
     name = f"runs/{run}/manifest.json"
+    known = "`vrecompute runs list` shows those that are"
+    if not is_run_name(run):
+        raise UnknownRun(f"{run!r} is not a name of a run; {known}")
     try:
         return read_document(store, name, "manifest", lambda raw: _manifest(raw, run))
     except DamagedObject as error:
@@ -170,7 +178,6 @@ def read_manifest(store: Store, run: str) -> Manifest:
     except StoreError as error:
         if store.exists(name):
             raise
-        known = "`vrecompute runs list` shows those that are"
         raise UnknownRun(f"there is no run {run!r} in {store.url}; {known}") from error
 
 

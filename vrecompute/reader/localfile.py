@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import weakref
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vrecompute.errors import CorruptFile, TransientRead
+from vrecompute.errors import CorruptFile, TransientRead, UnreadableFile
 from vrecompute.reader.retry import unreadable
 from vrecompute.traffic import fetched
 
@@ -34,11 +35,14 @@ class LocalFile:
 
     @classmethod
     def look(cls, path: str) -> LocalFile:
-        """Raises UnreadableFile where there is none, or it may not be seen."""
+        """Raises UnreadableFile where there is none, it may not be seen, or is something else: a pipe has no end."""
         try:
-            return cls(path, os.stat(path))
+            status = os.stat(path)
         except OSError as error:
             raise unreadable(path, "cannot be opened", error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFile(path, f"is {_kind(status.st_mode)}, and no file")
+        return cls(path, status)
 
     @cached_property
     def _descriptor(self) -> int:
@@ -72,3 +76,9 @@ class LocalFile:
                 view, position = view[done:], position + done
         except OSError as error:
             raise unreadable(self.path, f"cannot be read at byte {position}", error) from error
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"

@@ -18,7 +18,7 @@ from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, StoreError
 from vrecompute.stores.ownership import Owner
 
-__all__ = ["ASIDE", "NO_SPACE", "Entry", "Store", "aside_name", "checked", "damage", "object_path"]
+__all__ = ["ASIDE", "NO_SPACE", "Entry", "Store", "aside_name", "checked", "damage", "is_name", "object_path"]
 
 #: Below this name lies what was found damaged, until a person looks at it or removes it.
 ASIDE = "aside"
@@ -105,10 +105,17 @@ class Store(Protocol):
         """
 
 
-def object_path(root: str, name: str) -> str:
-    """The path of an object below `root`; StoreError for a name that would leave it, or hide in it."""
+def is_name(name: str) -> bool:
+    """Whether an object may have this name: one that would not leave the store's folder, nor hide in it."""
     parts = name.split("/")
-    if "\0" in name or any(not p or p.startswith(".") or len(p.encode(errors="replace")) > _LONGEST for p in parts):
+    return "\0" not in name and all(
+        p and not p.startswith(".") and len(p.encode(errors="replace")) <= _LONGEST for p in parts
+    )
+
+
+def object_path(root: str, name: str) -> str:
+    """The path of an object below `root`; StoreError for what is not a name of one."""
+    if not is_name(name):
         raise StoreError(f"{name!r} is not a name of a store object")
     return f"{root}/{name}"
 
