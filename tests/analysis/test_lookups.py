@@ -18,10 +18,12 @@ import inspect
 import sys
 from sys import modules
 
+import pandas as pd
 import plugins
 from vrecompute import Analysis, Result
 
 CUT_a = 20
+CONDITION = "a > @CUT_a"
 CUTS = {{"CUT_a": 20}}
 THIS = sys.argv
 
@@ -71,7 +73,19 @@ REFUSED = {
     "20 if 'plugins' in sys.modules else 0": "looks modules up in sys.modules",
     "20 if 'plugins' in modules else 0": "looks modules up in sys.modules",
 }
+IN_TEXTS = [
+    "len(pd.DataFrame({'a': [10, 30]}).query('a > @CUT_a'))",
+    "len(pd.DataFrame({'a': [10, 30]}).query(expr='a > @CUT_a', engine='python'))",
+    "len(pd.DataFrame({'a': [10, 30]}).query(f'a > {1} and a > @CUT_a'))",
+    "len(pd.DataFrame({'a': [10, 30]}).query(CONDITION))",
+    "pd.DataFrame({'a': [10, 30]}).eval('a > @CUT_a').sum()",
+    "int(pd.eval('@ CUT_a + 1'))",
+]
 TAKEN = [
+    "len(pd.DataFrame({'a': [10, 30]}).query('a > @events'))",
+    "len(pd.DataFrame({'a': [10, 30]}).query(f'a > {CUT_a}'))",
+    "len(pd.DataFrame({'a': [10, 30]}).query('a > @CUT_a')) if CUT_a else 0",
+    "len(pd.DataFrame({'a': [10, 30]}).query('a > @value')) if (value := CUT_a) else 0",
     "eval('CUT_a', CUTS)",
     "sys.path.append('.') or 20",
     "len(THIS)",
@@ -99,7 +113,13 @@ def written(tmp_path, monkeypatch):
 def test_what_workers_have_not_is_refused_by_its_place(value, written):
     with pytest.raises(UsageError) as refused:
         load_analysis(written(value), {})[0].code()
-    assert str(refused.value).startswith(f"looks.py:31 {REFUSED[value]}, ")
+    assert str(refused.value).startswith(f"looks.py:33 {REFUSED[value]}, ")
+
+
+@pytest.mark.parametrize("value", IN_TEXTS)
+def test_names_of_a_module_in_a_text_for_pandas_are_refused(value, written):
+    with pytest.raises(UsageError, match=r"^looks\.py:33 looks CUT_a up in a text, as @CUT_a, and .*`value = CUT_a`"):
+        load_analysis(written(value), {})[0].code()
 
 
 def test_it_is_refused_in_a_module_that_is_reached(written):

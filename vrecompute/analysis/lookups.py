@@ -2,12 +2,14 @@
 Python knows of the process, as its command line.
 
 Workers get the functions and values that code names, and have a command line of their own, so a run of code that looks
-further would have other numbers there. It is refused.
+further would have other numbers there. It is refused. So is a text in which a library finds a name of the function's
+module (`DataFrame.query("pt > @CUT")`), unless the function names that elsewhere too.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,6 +37,9 @@ _ATTRIBUTES = {
     "f_globals": ("looks names up in f_globals", _VALUE),
 }
 _MAIN = ("imports __main__", "write the names of the script or notebook themselves")
+# Methods that are given a text in which `@name` is a name of the caller, as pandas' are.
+_TEXTS = frozenset({"eval", "query"})
+_OF_CALLER = re.compile(r"@\s*([^\W\d]\w*)")
 # Methods by which `process` makes a module of its own findable.
 _ADDS = frozenset({"append", "extend", "insert", "remove"})
 
@@ -46,6 +51,8 @@ def lookups_of(
 
     `name_of` gives the full name of what a library has, `thing_of` what a name from outside is.
     """
+    own = {inner.id for inner in ast.walk(tree) if isinstance(inner, ast.Name)}
+    own |= {inner.arg for inner in ast.walk(tree) if isinstance(inner, ast.arg)}
     harmless = {id(inner) for node in ast.walk(tree) for inner in _harmless(node, name_of)}
     for node in ast.walk(tree):
         if id(node) in harmless:
@@ -60,8 +67,11 @@ def lookups_of(
             name = "sys.modules" if thing_of(node) is sys.modules else name_of(node)
             if name in _NAMES:
                 yield node, *_NAMES[name]
-        elif isinstance(node, ast.Call) and (inner := _of_sys(node, name_of)) in _NAMES:
-            yield node, *_NAMES[inner]
+        elif isinstance(node, ast.Call):
+            if (inner := _of_sys(node, name_of)) in _NAMES:
+                yield node, *_NAMES[inner]
+            for name in sorted(_in_texts(node, thing_of) - own):
+                yield node, f"looks {name} up in a text, as @{name}", f"write `value = {name}` before, and @value"
 
 
 def _harmless(node: ast.AST, name_of: Callable[[ast.AST], str | None]) -> Iterator[ast.AST]:
@@ -72,6 +82,16 @@ def _harmless(node: ast.AST, name_of: Callable[[ast.AST], str | None]) -> Iterat
         given = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "globals")]
         if given and not (isinstance(given[0], ast.Constant) and given[0].value is None):
             yield node.func  # in a namespace that is given
+
+
+def _in_texts(call: ast.Call, thing_of: Callable[[ast.AST], Any]) -> set[str]:
+    """The names of the caller that stand in the text which a method as `DataFrame.query` is given."""
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in _TEXTS:
+        return set()
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "expr")]
+    texts = [inner.value for each in given for inner in ast.walk(each) if isinstance(inner, ast.Constant)]
+    texts += [thing_of(inner) for each in given for inner in ast.walk(each) if isinstance(inner, ast.Name)]
+    return {name for text in texts if isinstance(text, str) for name in _OF_CALLER.findall(text)}
 
 
 def _attribute(node: ast.AST) -> str:
