@@ -15,13 +15,13 @@ from itertools import islice
 from typing import Any
 
 from vrecompute.batch.array_tasks import array_tasks
-from vrecompute.batch.rows import rows, whole
+from vrecompute.batch.rows import parsed, rows, whole
 from vrecompute.records import from_data, json_of
 from vrecompute.units import from_slurm, from_slurm_time
 
 __all__ = [
     "READERS", "SACCT", "SQUEUE", "Reader", "Record", "elements", "minutes_s", "parse_records",
-    "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "parsed", "per_node_bytes",
+    "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "per_node_bytes",
 ]  # fmt: skip
 
 #: Arguments of squeue and sacct whose output `parse_squeue` and `parse_sacct` read.
@@ -222,14 +222,6 @@ def _most(resources: Any) -> int | None:
 def _exit(text: str) -> tuple[int | None, int | None]:
     code, _, signal = text.partition(":")
     return whole(code), whole(signal)
-
-
-def parsed(convert: Callable[[str], int | None], text: str) -> int | None:
-    """What `convert` makes of a text of Slurm's; None where there is no such number, or no limit."""
-    try:
-        return convert(text)
-    except ValueError:
-        return None
 
 
 def _requested(text: str, nodes: int | None, cores: int | None) -> int | None:
