@@ -20,7 +20,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
-from vrecompute_backends.slurm.actors import actor
+from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
 
@@ -136,7 +136,7 @@ def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Complet
 
 
 def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitError:
-    mend = actor(backend.site, said, _COMPLAINTS.mend(said), count)
+    mend = asked_by(backend.site, said, _COMPLAINTS.mend(said), count)
     if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
