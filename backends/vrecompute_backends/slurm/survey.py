@@ -152,11 +152,9 @@ def parse_associations(text: str) -> dict[str, Association]:
     """Associations by account, from sacctmgr's lines with the fields of `_MINE`."""
     found: dict[str, Association] = {}
     for line in text.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        account = fields[0]
-        if not account or len(fields) < 3:
+        said = dict(zip(_MINE, map(str.strip, line.split("|")), strict=False))
+        if not (account := said["Account"]) or len(said) < 3:
             continue
-        said = dict(zip(_MINE, fields, strict=False))
         known = found.get(account, Association(account))
         limits = (*known.limits, *read_limits(said, _OF_ACCOUNT, f"of the account {account}", "options.account"))
         qos = said.get("QOS", "")
