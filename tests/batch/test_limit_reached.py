@@ -54,8 +54,8 @@ def reached(what="cores", **parts):
             reached("memory"),
             False,
             (
-                "it and running jobs of its project would take more memory than its project allows; it starts when they "
-                "end, and never if it alone asks for more: lower `workers`"
+                "it and running jobs of its project would take more memory than its project allows; it starts when "
+                "they end, and never if it alone asks for more: lower `workers`"
             ),
         ),
     ],

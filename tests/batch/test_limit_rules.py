@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from vrecompute.batch.limit_rules import LimitRule, Owner, all_above, in_force, read_limits
-from vrecompute.batch.questions import Questions
 from vrecompute.batch.rows import pairs
 from vrecompute.batch.survey import Limit, Queue, gathered
-from vrecompute.errors import Unavailable
-from vrecompute.sites.access import Completed
 
 GIB = 1 << 30
 
@@ -79,38 +74,6 @@ def test_a_queue_told_for_each_node_is_one_with_all_of_them():
     assert (queue.memory_bytes, queue.largest_memory_bytes) == (2 * GIB, 8 * GIB)
     assert other == Queue("other")
     assert gathered([]) == ()
-
-
-def answers(*told):
-    """Questions to a system that says these, in turn: a text, or with a code why there is none, or nothing at all."""
-    said = iter(told)
-
-    def run(command):
-        match next(said):
-            case Exception() as error:
-                raise error
-            case (code, complaint):
-                return Completed(code, b"half of it", complaint.encode())
-            case text:
-                return Completed(0, text.encode(), b"")
-
-    return Questions("here", run, lambda done: done.complaint)
-
-
-def test_what_a_system_does_not_say_is_remembered_and_the_rest_is_asked_all_the_same():
-    asked = answers((1, "no such field"), "a=1", Unavailable("here: gone"))
-    assert [asked.wanted(["show", what], what) for what in ("sizes", "names", "groups")] == ["", "a=1", ""]
-    assert asked.unknown == ["sizes: no such field", "groups: here: gone"]
-
-
-def test_what_is_needed_and_not_said_ends_it_with_who_was_asked_and_what_it_said():
-    asked = answers("yes", (2, "no"), (2, "no"))
-    assert asked.needed(["show", "all"]) == "yes"
-    with pytest.raises(Unavailable, match=r"^here: show: no$"):
-        asked.needed(["show", "all"])
-    with pytest.raises(Unavailable, match=r"^here: list: no$"):
-        asked.needed(["sh", "-c", "list | sort"], by="list")
-    assert asked.unknown == []
 
 
 def test_pairs_of_a_text_are_its_names_with_their_values():
