@@ -73,7 +73,7 @@ class Queue:
 
 
 def gathered(queues: Iterable[Queue]) -> tuple[Queue, ...]:
-    """One of each name, of queues that were told for each kind of nodes, or each node."""
+    """One of each name: systems list a queue once for each kind of its nodes, or for each node."""
     found: dict[str, Queue] = {}
     for queue in queues:
         found[queue.name] = found[queue.name].beside(queue) if queue.name in found else queue
