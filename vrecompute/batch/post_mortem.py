@@ -8,18 +8,24 @@ from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitEr
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts"]
+__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "was_killed"]
 
 #: What is said of a job that runs and does nothing, after its id.
 SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _LOG_LINES = 5
+_KILL = 9
 
 
 def near_limit(peak_bytes: int | None, limit_bytes: int | None) -> bool:
     """Whether a job that was killed may have been so for its memory."""
     return bool(peak_bytes and limit_bytes and peak_bytes >= _NEARLY_ALL * limit_bytes)
+
+
+def was_killed(signal: int | None, exit_code: int | None = None) -> bool:
+    """Whether a bare SIGKILL ended a job, by its signal or as a shell says it of its command."""
+    return signal == _KILL or exit_code == 128 + _KILL
 
 
 def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, by: str = "") -> str:
