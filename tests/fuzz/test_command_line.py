@@ -155,6 +155,9 @@ class Checked:
         code, out, err = command(words)
         told = {b.split("/")[0] for a, b in pairwise(words) if a in PLACES}
         told |= {word.partition("=")[2].split("/")[0] for word in words if word.startswith(PLACES)}
+        if words[:1] == ["new"]:
+            names = {word.removesuffix(".py") for word in words[1:]}
+            told |= {made.split("/")[0] for name in names for made in (name, f"{name}.py", f"test_{name}.py")}
         after = set(self.mine())
         for path in after - before:
             assert path.relative_to(self.folder).parts[0] in told, (words, path)
