@@ -7,6 +7,7 @@ import pytest
 from vrecompute.batch.canary import Seen
 from vrecompute.batch.contract import SubmitError
 from vrecompute.batch.finding import advice_on
+from vrecompute.batch.post_mortem import telling
 from vrecompute.batch.probe import judge
 from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Environment, Network, PortRange, Site
@@ -189,3 +190,18 @@ def test_what_passes_is_no_fault_of_the_file_and_a_spool_that_cannot_be_made_is_
     assert advice_on(passing, "options: {...}").startswith("nothing in the site's file")
     assert advice_on(Unavailable("cannot make /proc/x", mend="stage.scratch"), "?") == "stage: {scratch: ...}"
     assert advice_on(SubmitError("Invalid job"), "options: {...}") == "options: {...}"
+
+
+def test_a_job_whose_shell_ended_before_python_is_not_told_as_a_folder_that_its_node_does_not_see():
+    judged = wrong(told={}, met={}, seen={"reason": "ended", "log": "Its log ends: (nothing)"})["queue"]
+    assert "before Python began" in judged.detail
+    assert judged.advice.startswith("environment: {setup")
+
+
+def test_of_a_failed_start_the_line_that_says_why_is_told():
+    known = ["Could not find platform independent libraries <prefix>", "sys.path = [", "]"]
+    assert telling([*known, "Fatal Python error: init_fs_encoding", "Current thread 0x1:", "<no Python frame>"]) == (
+        "Fatal Python error: init_fs_encoding"
+    )
+    assert telling(["environment.venv: no program", "exit 1"]) == "environment.venv: no program"
+    assert telling([]) == ""

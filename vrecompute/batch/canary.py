@@ -14,7 +14,7 @@ from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.finding import advice_on, yaml_line
-from vrecompute.batch.post_mortem import log_ends
+from vrecompute.batch.post_mortem import log_ends, telling
 from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
@@ -30,12 +30,16 @@ from vrecompute.stores.site_store import site_store
 __all__ = ["Seen", "fly"]
 
 _WALLTIME_S = 120
+# How long Python may take to start near the scheduler, at least and at most; and to say why it does not.
+_LEAST_START_S, _MOST_START_S, _WHY_S = 30.0, 120.0, 45
 _LOOK_S = 0.5
 # While the canary waits, its reason is told this often.
 _TELL_S = 15.0
 # How long those who met have to say so, after the job's end; and how long who met nobody has to end.
 _PARTING_S = 15.0
 _END_S = 5.0
+# With this code coreutils' `timeout` ends that ended a command.
+_TIMED_OUT = 124
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         files |= secret_files(store) if store is not None else {}
     except VrecomputeError as error:
         store, unusable = None, str(error)
-    with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
+    with _meeting(backend, keys, patience_s) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
@@ -103,7 +107,7 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         ran=status.state.terminal and (bool(told) or status.state in {State.COMPLETED, State.FAILED}),
         waited_s=waited_s,
         problem="" if status.state.terminal else backend.problem,
-        spool="" if told or backend.logs(job_id).strip() else backend.spool,
+        spool="" if told or _has_log(backend, job_id) else backend.spool,
         advice=yaml_line(key) if not ended and (key := backend.key_of(status)) else "",
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
@@ -159,7 +163,7 @@ def _canary(
 
 @contextlib.contextmanager
 def _meeting(
-    backend: QueueBackend, keys: str | None, wait_s: float
+    backend: QueueBackend, keys: str | None, patience_s: float
 ) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """The process that meets the job, and what it says of itself; nothing where it does not start."""
     ports = backend.site.network.scheduler_ports if backend.site.scheduler_runs in {"client", "login"} else None
@@ -167,7 +171,7 @@ def _meeting(
         "interface": backend.site.network.interface or "",
         "ports": ports and [ports.first, ports.last],
         "tls": keys,
-        "wait_s": wait_s,
+        "wait_s": patience_s + _WALLTIME_S,
     }
     # what it complains of is asked for again where it does not start
     meet = backend.access.start(_python(backend, "-m vrecompute.batch.probe_job meet"))
@@ -176,7 +180,7 @@ def _meeting(
             with contextlib.suppress(BrokenPipeError):
                 meet.stdin.write(json.dumps(wanted).encode() + b"\n")
                 meet.stdin.flush()
-        yield meet, first_facts(meet.stdout) if meet.stdout is not None else {}
+        yield meet, first_facts(meet, min(_MOST_START_S, max(_LEAST_START_S, patience_s)))
     finally:
         if meet.stdin is not None:  # it ends with its input; killed, it would leave what an image was unpacked to
             with contextlib.suppress(BrokenPipeError):
@@ -188,12 +192,17 @@ def _meeting(
 
 
 def _why_no_python(backend: QueueBackend) -> str:
-    """What Python says instead of meeting, its last line."""
+    """What Python says instead of meeting, in a line; or the site's shell, which is ended where it waits."""
+    limited = ["timeout", "--kill-after=5", str(_WHY_S)]
     try:
-        done = backend.access.run(_python(backend, "-c 'import vrecompute.batch.probe_job'"))
+        done = backend.access.run([*limited, *_python(backend, "-c 'import vrecompute.batch.probe_job'")])
     except Unavailable as error:
         return str(error)
-    return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
+    said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    if done.code in {0, _TIMED_OUT} and not any(line.startswith("environment.") for line in said):
+        how = f"did not start it within {_WHY_S} s" if done.code else "ends without starting it"
+        return f"environment.setup: the shell {how}, as where a line waits for something, or is `exec` or `exit`"
+    return telling(said)
 
 
 def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callable[[str], None]) -> JobStatus:
@@ -221,10 +230,18 @@ def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callab
 def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any]:
     for line in reversed(backend.logs(job_id).splitlines()):
         with contextlib.suppress(ValueError):
-            found = json_of(line)
+            found = json_of(line) if line.startswith("{") else None
             if isinstance(found, dict) and "versions" in found:
                 return found
     return {}
+
+
+def _has_log(backend: QueueBackend, job_id: JobId) -> bool:
+    """Whether its node wrote into the spool: a job may end before it says a word."""
+    try:
+        return backend.access.get(f"{backend.spool}/{backend.log(job_id)}") is not None
+    except OSError:
+        return False
 
 
 def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--worker-ports", type=read_ports)
     parser.add_argument("--holds-scheduler", action="store_true", help="the scheduler of a live run would be in a job")
     given = parser.parse_args(arguments)
-    facts = _meet(json.loads(sys.stdin.readline())) if given.part == "meet" else _job(given)
+    if given.part == "meet" and not (wanted := sys.stdin.readline()):
+        return 1  # whoever started this has gone
+    facts = _meet(json.loads(wanted)) if given.part == "meet" else _job(given)
     print(json.dumps(facts), flush=True)
     return 0
 
