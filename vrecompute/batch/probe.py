@@ -51,7 +51,7 @@ def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None])
     findings += asked
     if survey is not None:
         findings += judge_limits(backend.site, survey, planned, backend.queues_of)
-    findings += [rehearse(backend, each) for each in planned]
+    findings += [rehearse(backend, each, patience_s) for each in planned]
     try:
         seen = fly(backend, survey, patience_s, tell)
     except VrecomputeError as error:

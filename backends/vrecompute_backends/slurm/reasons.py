@@ -78,6 +78,12 @@ _SAID = {
     r"requeued": "it was put back and is held; `scontrol release` lets it go",
     r"[Nn]odes.required.for.job": "nodes it needs are down, drained, or kept for jobs with a higher priority",
 }
+#: The same in words, as versions of Slurm have them in place of a code.
+_NEVER_SAID = {
+    r"QOS not permitted to use": _NEVER["QOSNotAllowed"],
+    r"account not permitted to use": _NEVER["AccountNotAllowed"],
+    r"not in group permitted to use": "it is in a partition for groups that you are not in; mend `options.partition`",
+}
 _COUNTED = {
     "Cpu": "cores", "CPU": "cores", "Mem": "memory", "Memory": "memory", "Node": "nodes", "GRES": "generic resources",
     "License": "licences", "BB": "burst buffer", "Energy": "energy", "Billing": "billed units",
@@ -101,6 +107,8 @@ def never(reason: str) -> bool:
     """Whether waiting alone will not start a pending job with this reason."""
     code = _code(reason)
     found = _LIMIT.fullmatch(code)
+    if any(re.search(words, reason) for words in _NEVER_SAID):
+        return True
     return code in _NEVER or (found is not None and _of_the_job(found[2], found[3], found[6]))
 
 
@@ -113,10 +121,14 @@ def _of_the_job(kind: str, counted: str, per: str | None) -> bool:
 def why_waiting(reason: str) -> str:
     """What a job waits for, and what to do where waiting alone does not help; empty where Slurm says nothing."""
     code = _code(reason)
+    if code == "ReqNodeNotAvail" and "maintenance" in reason:
+        return "its nodes are reserved for maintenance before it would end; lower `workers.walltime`, or wait"
     if sentence := PENDING_REASONS.get(code) or _limit(code):
         return sentence
-    said = next((sentence for pattern, sentence in _SAID.items() if re.search(pattern, reason)), "")
-    return said or (f"Slurm gives the reason {reason!r}" if reason else "")
+    words = _NEVER_SAID | _SAID
+    if said := next((sentence for pattern, sentence in words.items() if re.search(pattern, reason)), ""):
+        return f"{said} ({reason})" if never(reason) else said
+    return f"Slurm gives the reason {reason!r}" if reason else ""
 
 
 def reason_code(reason: str) -> str:
@@ -126,7 +138,7 @@ def reason_code(reason: str) -> str:
 
 def _code(reason: str) -> str:
     """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code; words are none."""
-    found = re.match(r"\(?([A-Za-z]++)(?![ _][A-Za-z])", reason)
+    found = re.match(r"\(?([A-Za-z]++)(?!'|[ _][A-Za-z0-9])", reason)
     return found[1] if found else ""
 
 
@@ -149,6 +161,6 @@ def _limit(code: str) -> str:
         per, f"running jobs of {who}"
     )
     at_once = " at once" if running else ""
-    alone = "" if what.startswith("jobs") else ", and never if it alone asks for more"
+    alone = ", and never where that is none" if what.startswith("jobs") else ", and never if it alone asks for more"
     too_much = f"it and {whose_jobs} would take more {spent} than {who} allows{at_once}"
     return f"{too_much}; it starts when they end{alone}: lower {lower}"

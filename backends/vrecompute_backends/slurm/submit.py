@@ -21,6 +21,7 @@ from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
 from vrecompute_backends.slurm.actors import actor
+from vrecompute_backends.slurm.latestart import late_start
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
 
@@ -46,6 +47,8 @@ _COMPLAINTS = Complaints(
         r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
         re.IGNORECASE,
     ),
+    # of the job itself: no end of another changes it
+    lasting=re.compile(r"Max\w+Per(?:Job|Node)|QOSMin\w+|MaxWall\w*"),
     lost=re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE),
     # in the queue, or in one array
     too_many=re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE),
@@ -126,8 +129,11 @@ def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     done = _sbatch(backend, "--test-only", script, count)
     if done.code != 0:
         raise _refusal(backend, job, complaint(done), count)
-    starts = re.search(r"to start at \S+ .*", complaint(done))
-    return f"sbatch would take it{f', {starts[0]}' if starts else ''}"
+    starts = re.search(r"to start at (\S+) .*", complaint(done))
+    said = f"sbatch would take it{f', {starts[0]}' if starts else ''}"
+    if starts and (late := late_start(backend, job, starts[1], said)) is not None:
+        raise late
+    return said
 
 
 def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Completed:

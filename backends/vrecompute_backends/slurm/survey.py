@@ -18,6 +18,7 @@ from vrecompute.batch.survey import Limit, Limited, Queue, Survey
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access
 from vrecompute.units import from_slurm, from_slurm_time
+from vrecompute_backends.slurm.admission import Applicant
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.record import parsed
 from vrecompute_backends.slurm.submit import complaint, slurm
@@ -104,16 +105,18 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         known = parse_qos(asked([*_SACCTMGR, *where_named, _format(_QOS)], "limits of QOS"))
     longest = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     above: dict[str, Association] = {}
-    for name in chosen:
+    for name in chosen or ([account] if account else []):
         while name and name not in above and len(above) < _DEEPEST:
             above |= (found := associations(f"account={name}", "user=", of="limits of accounts"))
             name = found[name].parent if name in found else ""
+    groups = access.run(["id", "-Gn"]).text.split()
+    us = Applicant({name: _line(name, above) for name in chosen or ([account] if account else [])}, own, groups)
     of_qos = [limit for name in sorted(own) for limit in known.get(name, ())]
     limits = _in_force(config, chosen, above, of_qos)
     limits += [Limit("array", int(longest[1]), "MaxArraySize")] if longest else []
     return Survey(
         system,
-        tuple(_ruled(queue, rules.get(queue.name, {}), known) for queue in parse_partitions(done.text)),
+        tuple(_ruled(queue, rules.get(queue.name, {}), known, us) for queue in parse_partitions(done.text)),
         queue_option="partition",
         accounts=tuple(mine),
         limits=tuple(limits),
@@ -232,14 +235,22 @@ def _rules(text: str) -> dict[str, dict[str, str]]:
     return {line["PartitionName"]: line for line in lines if "PartitionName" in line}
 
 
-def _ruled(queue: Queue, rule: dict[str, str], known: dict[str, tuple[Limit, ...]]) -> Queue:
+def _line(name: str, above: Mapping[str, Association]) -> list[str]:
+    """An account and all above it."""
+    line: list[str] = []
+    while name and name not in line:
+        line.append(name)
+        name = above[name].parent if name in above else ""
+    return line
+
+
+def _ruled(queue: Queue, rule: dict[str, str], known: dict[str, tuple[Limit, ...]], us: Applicant) -> Queue:
     """The partition with its own rules and those of its QOS."""
     limits = [replace(limit, chosen_by="options.partition") for limit in known.get(rule.get("QoS", ""), ())]
     for name, (counted, unit) in _RULES.items():
         if most := _whole(rule.get(name, "")):
             limits.append(Limit(counted, most * unit, f"{name} of the partition {queue.name}"))
-    accounts = rule.get("AllowAccounts", "ALL")
-    return replace(queue, limits=tuple(limits), accounts=() if accounts == "ALL" else tuple(accounts.split(",")))
+    return replace(queue, limits=tuple(limits), accounts=us.allowed(rule), closed=tuple(us.closed(rule)))
 
 
 def _whole(text: str) -> int | None:
