@@ -238,8 +238,8 @@ class Run(RunOutputs):
                 self._detached.cancel()
         except Unavailable as error:
             return SubmitError(f"{why}; its job could not be cancelled: {error}")
-        mended = f"`vrecompute runs attach {self.id}` takes it up once the file of site {self.manifest.site!r} is mended"
-        refusal = SubmitError(f"{why}; its job is cancelled, and {mended}")
+        again = f"mend the file of site {self.manifest.site!r}, and `vrecompute runs attach {self.id}` takes it up"
+        refusal = SubmitError(f"{why}; its job is cancelled: {again}")
         tell_refusal(self.store, self.manifest, refusal)
         return refusal
 

@@ -103,8 +103,8 @@ class Survey:
 
     @property
     def queue(self) -> Queue | None:
-        """The one to use where nothing else is said: the default, else the first that starts jobs."""
-        ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, not queue.is_default))
+        """The one to use where nothing else is said: the default, else the first that starts jobs of ours."""
+        ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, bool(queue.closed), not queue.is_default))
         return ranked[0] if ranked else None
 
     def named(self, names: Sequence[str]) -> list[Queue]:

@@ -48,7 +48,7 @@ _COMPLAINTS = Complaints(
         re.IGNORECASE,
     ),
     # of the job itself: no end of another changes it
-    lasting=re.compile(r"Max\w+Per(?:Job|Node)|QOSMin\w+|MaxWall\w*"),
+    lasting=re.compile(r"Max\w+Per(?:Job|Node)|QOSMin\w+|MaxWall\w*|that limit allows none"),
     lost=re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE),
     # in the queue, or in one array
     too_many=re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE),
@@ -66,6 +66,8 @@ _COMPLAINTS = Complaints(
         r"[Cc]luster '": "options.cluster",
     },
 )
+#: About how many jobs one user has in the queue, nobody else's.
+_OWN_LIMIT = re.compile(r"QOSMaxSubmitJobPerUser|AssocMaxSubmitJob")
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and
 #: when it was submitted.
 _FIND = """
@@ -142,10 +144,23 @@ def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Complet
 
 
 def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitError:
+    if count == 1 and _OWN_LIMIT.search(said) and _has_no_job(backend):
+        said += "; you have no job in the queue, so that limit allows none"
     mend = actor(backend.site, said, _COMPLAINTS.mend(said), count)
     if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
+
+
+def _has_no_job(backend: QueueBackend) -> bool:
+    """Whether the user has none in the queue, as far as Slurm says so."""
+    cluster = [f"--clusters={backend.options.cluster}"] if backend.options.cluster else []
+    try:
+        me = backend.access.run(["id", "-un"]).text.strip()
+        done = slurm(backend.access, ["squeue", "--noheader", f"--user={me}", "--format=%i", *cluster])
+    except Unavailable:
+        return False
+    return done.code == 0 and not re.search(r"^\s*[0-9]", done.text, re.MULTILINE)
 
 
 def cancel(access: Access, cluster: str | None, ids: Sequence[str]) -> None:

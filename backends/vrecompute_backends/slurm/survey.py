@@ -68,7 +68,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
 
     Limits are those of the account and the QOS that the options name, else of the user's default ones.
     """
-    done = slurm(access, ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"])
+    done = slurm(access, ["sinfo", "--all", "--noheader", "--format=%P|%a|%l|%D|%c|%m"])
     if done.code != 0:
         raise Unavailable(f"{access}: sinfo: {complaint(done)}")
     unknown: list[str] = []
@@ -97,7 +97,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         account = asked([*_SACCTMGR, "user", me, "format=DefaultAccount"], "the default account").strip()
     chosen = {name: limits for name, limits in mine.items() if account in {None, name}}
     own = {options.qos} if options.qos else {one.qos for one in chosen.values() if one.qos}
-    rules = _rules(asked(["scontrol", "--oneliner", "show", "partition"], "limits of partitions"))
+    rules = _rules(asked(["scontrol", "--all", "--oneliner", "show", "partition"], "limits of partitions"))
     of_partitions = {rule["QoS"] for rule in rules.values() if rule.get("QoS", "N/A") != "N/A"}
     known = {}
     if names := sorted(own | of_partitions):

@@ -305,3 +305,22 @@ def test_a_limit_of_one_job_is_no_reason_to_try_again_later(slurm):
         with pytest.raises(SubmitError) as refused:
             backend.submit(JOB)
         assert (refused.value.transient, "try again later" in str(refused.value)) == (passes, passes)
+
+
+@pytest.mark.parametrize(("queue", "passes"), [("true", False), ("echo 12", True), ("exit 1", True)])
+def test_a_limit_on_jobs_in_the_queue_that_allows_none_is_no_reason_to_try_again_later(slurm, queue, passes):
+    said = "cat > /dev/null; echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1"
+    with pytest.raises(SubmitError) as refused:
+        slurm(sbatch=said, squeue=queue).submit(JOB)
+    assert refused.value.transient == passes
+    assert ("allows none" in str(refused.value)) != passes
+
+
+def test_a_folder_for_jobs_that_can_never_be_made_is_a_mistake_of_the_sites_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    backend = SlurmBackend(
+        Site(name="here", backend="slurm", stage=Stage(scratch=str(tmp_path / "file"))), LocalAccess()
+    )
+    with pytest.raises(Unavailable, match="cannot make the folder") as wrong:
+        _ = backend.spool
+    assert (wrong.value.exit_code, wrong.value.mend) == (2, "stage.scratch")
