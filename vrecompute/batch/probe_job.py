@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.part == "meet" and not (wanted := sys.stdin.readline()):
         return 1  # whoever started this has gone
     facts = _meet(json.loads(wanted)) if given.part == "meet" else _job(given)
-    print(json.dumps(facts), flush=True)
+    print(f"\n{json.dumps(facts)}", flush=True)  # what a site's setup printed last may lack the end of its line
     return 0
 
 

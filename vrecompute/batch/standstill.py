@@ -1,6 +1,6 @@
 """`Standstill`: why a live run has no worker: jobs are refused, wait, could never start, or run and bring none.
 
-What mends itself is told while it lasts. What does not ends the run, once it has lasted too long for a moment's fault.
+What mends itself is said while it lasts. What does not ends the run, once it has lasted too long for a moment's fault.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ def _directive(value: object) -> object:
             f"{value!r} is no directive; write one option as sbatch takes it, such as --mem=4G, in letters, digits and "
             "punctuation that a shell leaves alone"
         )
+    for pattern, why in _OWN.items():
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r} cannot be added: {why}")
     return value
 
 
@@ -51,15 +54,6 @@ class Directives(Strict):
     drop: tuple[DirectiveName, ...] = Field(
         default=(), description="Names of directives to leave out, matched whole: --mem where the site refuses it."
     )
-
-    @field_validator("add")
-    @classmethod
-    def _none_of_the_drivers_own(cls, add: tuple[str, ...]) -> tuple[str, ...]:
-        for directive in add:
-            for pattern, why in _OWN.items():
-                if re.fullmatch(pattern, directive):
-                    raise ValueError(f"{directive!r} cannot be added: {why}")
-        return add
 
 
 class SlurmOptions(Strict):

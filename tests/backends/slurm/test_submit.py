@@ -207,7 +207,7 @@ def test_a_cluster_is_named_in_whatever_is_asked(slurm, prefer):
     ],
 )
 def test_a_directive_that_the_driver_would_have_to_know_of_is_refused(slurm, directive):
-    with pytest.raises(SiteError, match=r"options\.directives\.add: .* cannot be added"):
+    with pytest.raises(SiteError, match=r"options\.directives\.add\[0\]: .* cannot be added"):
         slurm(sbatch="exit 1", options={"directives": {"add": [directive]}})
     slurm(sbatch="exit 1", options={"directives": {"add": ["--cluster-constraint=fast", "--exclude=n1"]}})
 
