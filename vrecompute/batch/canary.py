@@ -15,6 +15,7 @@ from typing import Any
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.finding import advice_on, yaml_line
 from vrecompute.batch.post_mortem import log_ends, telling
+from vrecompute.batch.probe_job import THEIRS
 from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
@@ -75,14 +76,39 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
 
     It asks for less than any limit of `survey`: `system_limits` says which of them the jobs of runs exceed.
     """
-    site, where = backend.site, str(backend.access)
-    files = {TLS_FILE: keys.encode()} if (keys := fresh_keys() if site.network.tls else None) else {}
+    site = backend.site
+    files: dict[str, bytes] = {TLS_FILE: keys.encode()} if (keys := fresh_keys() if site.network.tls else None) else {}
     own = secrets.token_hex(8)
     store, unusable = _store(backend)
     try:
         files |= secret_files(store) if store is not None else {}
     except VrecomputeError as error:
         store, unusable = None, str(error)
+    try:
+        if store is not None:
+            store.create(f"probe/{own}{THEIRS}", own.encode())
+    except (VrecomputeError, OSError) as error:
+        store, unusable = None, str(error)
+    try:
+        return _flown(backend, survey, patience_s, tell, keys, files, store, unusable, own)
+    finally:
+        if store is not None:
+            _remove(backend, store, own)
+
+
+def _flown(
+    backend: QueueBackend,
+    survey: Survey | None,
+    patience_s: float,
+    tell: Callable[[str], None],
+    keys: str | None,
+    files: Mapping[str, bytes],
+    store: Store | None,
+    unusable: str,
+    own: str,
+) -> Seen:
+    """The flight itself, with what the canary takes along and the name of its object in the store."""
+    where = str(backend.access)
     with _meeting(backend, keys, patience_s) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
@@ -113,8 +139,6 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         log="" if told else log_ends(backend, job_id),
         store=unusable or (_seen_from_here(backend, store, told["store"]) if told and store is not None else ""),
     )
-    if not told and store is not None:
-        _remove_unseen(backend, store, own)
     backend.forget([job_id], logs=bool(told) or not ended)  # else its log is what the trouble is to be found by
     return seen
 
@@ -260,14 +284,10 @@ def _seen_from_here(backend: QueueBackend, store: Store, stored: Mapping[str, An
         return _seen_in(store, stored)
     try:
         data = backend.access.get(stored["path"])
-        backend.access.delete(stored["path"])
-        # the folder of such objects goes with the last of them
-        backend.access.run(["rmdir", "--", stored["path"].rpartition("/")[0]])
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        left = "; what the job wrote is still on its node" if data is None else ""
-        return f"{stored['path']} differs between the compute node and {backend.access}{left}"
+        return f"{stored['path']} differs between the compute node and {backend.access}"
     return ""
 
 
@@ -275,16 +295,16 @@ def _seen_in(store: Store, stored: Mapping[str, Any]) -> str:
     """The same of a store that is a service."""
     try:
         store.get(stored["name"], sha256=stored["sha256"])
-        store.delete(stored["name"])
     except VrecomputeError as error:
         return str(error)
     return ""
 
 
-def _remove_unseen(backend: QueueBackend, store: Store, own: str) -> None:
-    """Remove the object of a job of which nothing is heard."""
+def _remove(backend: QueueBackend, store: Store, own: str) -> None:
+    """Remove the object of this side and of the job; the folder of such objects goes with the last of them."""
     with contextlib.suppress(OSError, VrecomputeError):
-        store.delete(f"probe/{own}")
+        for name in (f"probe/{own}", f"probe/{own}{THEIRS}"):
+            store.delete(name)
         if "://" not in store.url:
             backend.access.run(["rmdir", "--", f"{store.url}/probe"])
 

@@ -46,6 +46,8 @@ def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, 
             return f"TIMEOUT: {where} reached its walltime{given}{after}{used}"
         case State.PREEMPTED:
             return f"PREEMPTED: {where} was preempted by another job{after}{used}"
+        case State.NODE_FAIL if elapsed_s == 0 and not status.node:
+            return f"NODE_FAIL: {where} was ended before it began by its batch system, as where its queue is removed"
         case State.NODE_FAIL:
             return f"NODE_FAIL: {where} lost its node{after}{used}"
         case State.CANCELLED:
