@@ -31,7 +31,7 @@ def test_a_job_that_runs_and_brings_no_worker_is_named_with_the_end_of_its_log(s
     assert standstill.why({"w_0": "330"}, soon, set()) == ""
 
 
-def test_a_job_that_waits_speaks_before_one_that_runs_in_vain_and_before_a_refusal(standstill):
+def test_a_job_that_waits_speaks_before_one_that_runs_in_vain_and_before_a_refusal(standstill, caplog):
     standstill.refused(REFUSED, 1, 0.0)
     jobs = {
         "w_0": JobStatus(State.RUNNING, node="c1", elapsed_s=130.0),
@@ -39,6 +39,8 @@ def test_a_job_that_waits_speaks_before_one_that_runs_in_vain_and_before_a_refus
     }
     assert standstill.why({"w_0": "330", "w_1": "331"}, jobs, set()) == "job 331 waits: others are before it"
     assert standstill.why({}, {}, set()) == f"{REFUSED}; it is tried again"
+    standstill.refused(SubmitError(str(REFUSED).replace("'w'", "'x'")), 1, 2.0)
+    assert caplog.text.count("goes on with 1 jobs") == 1, "the name of a submission is no news"
     standstill.taken()
     assert standstill.why({}, {}, set()) == ""
 

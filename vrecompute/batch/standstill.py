@@ -6,6 +6,7 @@ What mends itself is said while it lasts. What does not ends the run, once it ha
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Collection, Mapping
 
@@ -25,6 +26,7 @@ _QUIET_S = 15.0
 _REFUSED_S = 300.0
 #: How long a job may run before it is said that no worker of it has connected, and how old what its log says may be.
 _BARREN_S, _LOG_AGE_S = 60.0, 30.0
+_QUOTED = re.compile(r"'[^']*'")
 
 
 class Standstill:
@@ -48,8 +50,9 @@ class Standstill:
             self._refused_since = None
         elif self._refused_since is None:
             self._refused_since = now
-        if str(error) not in self._told:
-            self._told.add(str(error))
+        # each submission has another name
+        if (said := _QUOTED.sub("", str(error))) not in self._told:
+            self._told.add(said)
             _LOG.warning("%s; the run goes on with %d jobs, and asks for others later", error, jobs)
 
     def taken(self) -> None:

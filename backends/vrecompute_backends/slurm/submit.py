@@ -53,7 +53,7 @@ _COMPLAINTS = Complaints(
     # in the queue, or in one array
     too_many=re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE),
     about={
-        r"partition name|invalid partition": "options.partition",
+        r"partition name|invalid partition|partition not available": "options.partition",
         r"job array specification|SubmitJob|job submit limit": "workers.nodes.min",
         r"account": "options.account",
         r"qos": "options.qos",
