@@ -32,7 +32,7 @@ def late_start(backend: QueueBackend, job: Job, starts: str, said: str) -> Start
         return None
     if after_s <= LATE_S:
         return None
-    said = f"{said}, {format_duration(int(after_s))} from now"
+    said = f"{said}, {after_s / 86400:.0f} days from now"
     for name, begins, ends in _reservations(lines[1:]):
         if begins < at <= ends:
             fits_s = int((begins - now).total_seconds()) // 60 * 60
