@@ -84,8 +84,10 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         files |= secret_files(store) if store is not None else {}
     except VrecomputeError as error:
         store, unusable = None, str(error)
+    folders: list[str] = []
     try:
         if store is not None:
+            folders = _new_folders(backend, store)
             store.create(f"probe/{own}{THEIRS}", own.encode())
     except (VrecomputeError, OSError) as error:
         store, unusable = None, str(error)
@@ -93,7 +95,7 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         return _flown(backend, survey, patience_s, tell, keys, files, store, unusable, own)
     finally:
         if store is not None:
-            _remove(backend, store, own)
+            _remove(backend, store, own, folders)
 
 
 def _flown(
@@ -300,13 +302,21 @@ def _seen_in(store: Store, stored: Mapping[str, Any]) -> str:
     return ""
 
 
-def _remove(backend: QueueBackend, store: Store, own: str) -> None:
-    """Remove the object of this side and of the job; the folder of such objects goes with the last of them."""
+def _new_folders(backend: QueueBackend, store: Store) -> list[str]:
+    """The folders of a store that a probe may remove once they are empty: its own, and one that is not there yet."""
+    if "://" in store.url:
+        return []
+    there = backend.access.run(["test", "-e", store.url]).code == 0
+    return [f"{store.url}/probe", *([] if there else [store.url])]
+
+
+def _remove(backend: QueueBackend, store: Store, own: str, folders: list[str]) -> None:
+    """Remove the object of this side and of the job, and of these folders those that hold nothing else."""
     with contextlib.suppress(OSError, VrecomputeError):
         for name in (f"probe/{own}", f"probe/{own}{THEIRS}"):
             store.delete(name)
-        if "://" not in store.url:
-            backend.access.run(["rmdir", "--", f"{store.url}/probe"])
+        for folder in folders:
+            backend.access.run(["rmdir", "--", folder])
 
 
 def _python(backend: QueueBackend, arguments: str) -> list[str]:
