@@ -7,7 +7,6 @@ they were started (killed, scaled, at work, or with changed libraries) are ended
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ import pytest
 
 from vrecompute.analysis.importeffects import done_here
 from vrecompute.batch.contract import Cluster
-from vrecompute.workers.dask_hooks import silence_logging_cmgr
+from vrecompute.workers.dask_logs import dask_logs_kept_back
 from vrecompute_backends.local import LocalBackend
 from vrecompute_backends.local.driver import LocalDask
 
@@ -71,7 +70,7 @@ class _Lent(Cluster):
         self._client = cluster.client
         self.patience_s = cluster.patience_s
         self._processes = self._client.run(os.getpid)
-        cluster._quiet.enter_context(silence_logging_cmgr(logging.CRITICAL))
+        cluster._quiet.enter_context(dask_logs_kept_back())
 
     @property
     def client(self) -> Any:

@@ -320,5 +320,10 @@ class Unavailable(VrecomputeError):
 class ClusterLost(Unavailable):
     """The Dask scheduler of a live run is gone, or its workers for good.
 
-    What was finished is durable, and another cluster can go on.
+    What was finished is durable, and another cluster can go on; `was_waited_for` where workers had their time, so that
+    it is not tried again by itself.
     """
+
+    def __init__(self, message: str, *, was_waited_for: bool = False) -> None:
+        super().__init__(message)
+        self.was_waited_for = was_waited_for

@@ -270,8 +270,8 @@ class Run(RunOutputs):
     ) -> Run:
         """Carry the run out on a thread of this process; `make_runner` is called there.
 
-        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done, or
-        `control` says why that would be of no use.
+        When a Runner loses its cluster, another goes on with a new one, unless several in a row got nothing done,
+        workers were waited for as long as they may take, or `control` says why that would be of no use.
         """
         self._control = control
 
@@ -292,7 +292,7 @@ class Run(RunOutputs):
                         if (refused := control.refusal()) is not None:
                             raise refused from lost
                         idle = 0 if runner is not None and runner.tally.computed else idle + 1
-                        if idle > _IDLE_RUNNERS:
+                        if lost.was_waited_for or idle > _IDLE_RUNNERS:
                             raise
                         _log.warning("run %s: %s; %s", self.id, lost, control.anew)
             except BaseException as error:

@@ -15,6 +15,7 @@ from vrecompute.analysis.code import difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.loading import load_analysis
 from vrecompute.analysis.processreads import Reads
+from vrecompute.analysis.silentreaders import opens_files
 from vrecompute.datasets.columns import Column, Columns
 from vrecompute.datasets.dataset import Sample
 from vrecompute.errors import UsageError
@@ -32,10 +33,20 @@ from io import StringIO
 from os import environ
 from pathlib import Path
 
+import importlib
+
 import awkward as ak
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+import pyarrow.ipc
+import pyarrow.parquet as pq
 import uproot
 from numpy import load as fetched
+from pyarrow import csv, orc
+from pyarrow.parquet import ParquetFile as Opener
 
 import cuts
 from vrecompute import Analysis, Result
@@ -71,6 +82,19 @@ class Local(type(FILE)):
 class Holder:
     def __init__(self, path):
         self.path = path
+
+
+READ = {{"table": pq.read_table}}
+FILES = pafs.LocalFileSystem()
+ARROW = pa.table({{"a": [20.0]}})
+
+
+class Keeps:
+    files = FILES
+
+
+def defaults(path, read=pq.read_table):
+    return read(path)
 
 
 read_again = np.load
@@ -221,9 +245,46 @@ FOUND = {
     "float((HERE / 'cuts.json').is_file())": "cuts.json is looked for",
     "cuts.is_there() + 0.0": "cuts.json is looked for at cuts.py:",
     "ak.from_parquet('cuts.parquet')[0]": "cuts.parquet is read",
+    "ak.from_feather('cuts.feather')[0]": "cuts.feather is read",
+    "pq.ParquetFile('cuts.parquet').read()": "cuts.parquet is read at analysis.py:",
+    "next(pq.ParquetFile('cuts.parquet').iter_batches())": "cuts.parquet is read",
+    "pq.ParquetDataset(['cuts.parquet']).read()": "cuts.parquet is read",
+    "pq.read_metadata('cuts.parquet').num_rows": "cuts.parquet is read",
+    "orc.ORCFile('cuts.orc').read()": "cuts.orc is read",
+    "csv.open_csv('cuts.csv').read_all()": "cuts.csv is read",
+    "float(pa.input_stream('cuts.txt').read())": "cuts.txt is read",
+    "float(pa.OSFile('cuts.txt').read())": "cuts.txt is read",
+    "pafs.LocalFileSystem().open_input_stream('cuts.txt').read()": "cuts.txt is read",
+    "pafs.LocalFileSystem().get_file_info('cuts.txt').size": "cuts.txt is read",
+    "[fs := pafs.LocalFileSystem(), fs.open_input_file('cuts.txt')][1].read()": "a file (by pyarrow.fs.LocalFile",
+    "pads.FileSystemDataset.from_paths(['cuts.parquet'])": "cuts.parquet is read",
+    "pads.dataset('cuts.parquet').to_table()": "cuts.parquet is read",
+    "getattr(pq, 'read_' + 'table')('cuts.parquet')": "a file (by pyarrow.parquet) is read",
+    "getattr(pq, 'ParquetFile')('cuts.parquet')": "cuts.parquet is read",
+    "vars(pq)['read_' + 'table']('cuts.parquet')": "a file (pq) is read",
+    "[arrow := pq, arrow.ParquetFile('cuts.parquet').read()][1]": "cuts.parquet is read",
+    "[opened := pq.ParquetFile, opened('cuts.parquet').read()][1]": "cuts.parquet is read",
+    "importlib.import_module('pyarrow.parquet').ParquetFile('cuts.parquet')": "cuts.parquet is read",
+    "__import__('pyarrow.parquet').parquet.ParquetFile('cuts.parquet')": "cuts.parquet is read",
+    "[*map(pq.ParquetFile, ['cuts.parquet'])][0].read()": "cuts.parquet is read",
+    "Opener('cuts.parquet').read()": "cuts.parquet is read",
+    "READ['table']('cuts.parquet')": "what is kept of pyarrow.parquet.core.read_table may read a file when it is",
+    "FILES.open_input_file('cuts.txt').read()": "what is kept of pyarrow._fs.LocalFileSystem may read a file when",
+    "Keeps.files.open_input_file('cuts.txt').read()": "what is kept of pyarrow._fs.LocalFileSystem may read a",
+    "defaults('cuts.parquet')": "what is kept of pyarrow.parquet.core.read_table may read a file",
 }
 NOT_READ = [
     "20.0",
+    "len(pa.table({'a': pa.array([1.0])})) + 19.0",
+    "pc.sum(pa.array([20.0])).as_py()",
+    "pa.ipc.open_stream(pa.BufferReader(b'')).read_all()",
+    "pq.read_table(events.resources['cuts'])",
+    "[*map(pq.ParquetFile, events.resources.values())][0]",
+    "pq.write_table(pa.table({'a': [1.0]}), '/dev/null') or 20.0",
+    "pafs.LocalFileSystem().open_input_stream(events.resources['cuts']).read()",
+    "[f := pafs.LocalFileSystem, f().open_input_file(events.resources['cuts'])][0]",
+    "isinstance(TABLE, pq.ParquetFile) + 20.0",
+    "ARROW['a'][0].as_py()",
     "cuts.AT_IMPORT",
     "cuts.write(20.0)",
     "cuts.settled()",
@@ -255,6 +316,30 @@ def test_what_process_reads_is_told_by_name_and_line(tmp_path, monkeypatch, expr
     code = load_analysis(str(file), {})[0].code()
     assert bool(code.unnamed) is (expression in FOUND)
     assert (code.digest == load_analysis(str(file), {})[0].code().digest) is (expression in HEARD)
+
+
+@pytest.mark.parametrize(
+    ("names", "opens"),
+    [
+        ("h5py.File h5py.h5f.open h5py.is_hdf5 netCDF4.Dataset netCDF4.MFDataset tables.open_file tables.File", True),
+        ("ROOT.TChain ROOT.RDataFrame ROOT.TFile.Open ROOT.gROOT.ProcessLine ROOT.RDF.Experimental.FromSpec", True),
+        (
+            "duckdb.sql duckdb.connect polars.scan_parquet polars.sql polars.DataFrame.deserialize fsspec.filesystem",
+            True,
+        ),
+        ("zarr.open zarr.open_group xarray.open_mfdataset pandas.HDFStore torch.jit.load pyarrow.dataset", True),
+        ("pyarrow.csv.open_csv pyarrow.lib.input_stream pyarrow._fs.LocalFileSystem pyarrow.hdfs.connect", True),
+        ("h5py.string_dtype netCDF4.num2date tables.Float64Col ROOT.TLorentzVector ROOT.VecOps.RVec ROOT.TH1D", False),
+        (
+            "pyarrow.array pyarrow.lib.table pyarrow.compute.sum pyarrow.RecordBatchReader pyarrow.csv.ReadOptions",
+            False,
+        ),
+        ("pyarrow.BufferOutputStream pyarrow.parquet.write_table pyarrow.parquet.ParquetWriter pyarrow.schema", False),
+        ("pyarrow.dataset.field polars.DataFrame polars.col zarr.zeros torch.tensor numpy.load duckdb.Error", False),
+    ],
+)
+def test_a_library_that_opens_files_in_c_is_taken_for_a_reader_but_for_what_stays_in_memory(names, opens):
+    assert {name: opens_files(name) for name in names.split()} == dict.fromkeys(names.split(), opens)
 
 
 @pytest.mark.parametrize("expression", NOT_READ)

@@ -24,11 +24,5 @@ def module(path: str) -> ModuleType:
 
 PLACE = tempfile.TemporaryDirectory(prefix="docs-store-")
 sys.path.insert(0, PLACE.name)
-# The driver that backends/README.md prints lies in a package of the same name.
-_other = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "my_package"}
 store = module("my_package/store")
 suite = module("test_my_store")
-for _name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
-    del sys.modules[_name]
-sys.modules.update(_other)
-sys.path.remove(PLACE.name)

@@ -8,8 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 import time
+import unicodedata
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -17,7 +20,7 @@ from tests.conformance.docs_store import store, suite
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AbsentObject, StoreError
 from vrecompute.stores.address import SCHEMES, StoreAddress
-from vrecompute.stores.base import Entry
+from vrecompute.stores.base import Entry, checked
 from vrecompute.testing import StoreContract
 
 Right = store.SqliteStore
@@ -197,14 +200,163 @@ class SecretInUrl(Right):
         return f"sqlite://{self.path}?password=hunter2"
 
 
+class AbsentInAnOutage(Right):
+    def _ask(self, question, *values):
+        try:
+            return super()._ask(question, *values)
+        except StoreError:
+            if question.startswith("SELECT"):
+                return [], 0
+            raise
+
+
+class EmptyInAnOutage(Right):
+    """Its objects are not absent: its listings lack them."""
+
+    def entries(self, prefix):
+        try:
+            return super().entries(prefix)
+        except StoreError:
+            return iter([])
+
+
+class DoneInAnOutage(Right):
+    def _ask(self, question, *values):
+        try:
+            return super()._ask(question, *values)
+        except StoreError:
+            if question.startswith("SELECT"):
+                raise
+            return [], 1
+
+
+class AsksWhereItIsMade(Right):
+    def __init__(self, address):
+        super().__init__(address)
+        self._ask("SELECT 1")
+
+
+class LocksInOneProcess(Right):
+    """Of several threads one creates; of several processes each does."""
+
+    lock = threading.Lock()
+
+    def create(self, name, data):
+        with self.lock:
+            if self.exists(name):
+                return False
+            self.replace(name, data)
+            return True
+
+
+class RemembersForItsProcess(Right):
+    """All instances of a process share what was read; writers of it renew that."""
+
+    read: ClassVar = {}
+
+    def get(self, name, *, sha256=None, most_bytes=None):
+        if (key := (self.url, name)) not in self.read or most_bytes is not None:
+            self.read[key] = super().get(name, most_bytes=most_bytes)
+        return checked(self.url, name, self.read[key], sha256)
+
+    def replace(self, name, data):
+        super().replace(name, data)
+        self.read[self.url, name] = data
+
+    def delete(self, name):
+        self.read.pop((self.url, name), None)
+        super().delete(name)
+
+    def set_aside(self, name):
+        self.read.pop((self.url, name), None)
+        return super().set_aside(name)
+
+    def retire(self, name, before):
+        if done := super().retire(name, before):
+            self.read.pop((self.url, name), None)
+        return done
+
+
+class LivesInOneProcess(Right):
+    tables: ClassVar = {}
+    lock = threading.RLock()
+
+    def _ask(self, question, *values):
+        with self.lock:
+            if self.url not in self.tables:
+                self.tables[self.url] = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+                self.tables[self.url].execute(store.TABLE)
+            answer = self.tables[self.url].execute(question, values)
+            return answer.fetchall(), answer.rowcount
+
+
+def listing(kind, wanted, pattern):
+    """A store whose listings are by another question."""
+
+    def entries(self, prefix):
+        question = f"SELECT name, length(data), written FROM objects WHERE {wanted} ORDER BY name"
+        rows, _ = self._ask(question, pattern(self._checked(prefix)) if prefix else pattern(""))
+        return (Entry(*row) for row in rows)
+
+    return type(kind, (Right,), {"entries": entries})
+
+
+ListsLike = listing("ListsLike", "name LIKE ?", lambda prefix: f"{prefix}/%" if prefix else "%")
+ListsByShell = listing("ListsByShell", "name GLOB ?", lambda prefix: f"{prefix}/*" if prefix else "*")
+ListsByBeginning = listing("ListsByBeginning", "instr(name, ?) = 1", lambda prefix: prefix)
+
+
+class DeletesByBeginning(Right):
+    def delete(self, name):
+        self._ask("DELETE FROM objects WHERE name LIKE ?", f"{self._checked(name)}%")
+
+
+class SetsAsideLike(Right):
+    def set_aside(self, name):
+        aside = super().set_aside(name)
+        self._ask("DELETE FROM objects WHERE name LIKE ?", self._checked(name))
+        return aside
+
+
+class CutsLargeOnes(Right):
+    """As a database does by default."""
+
+    def create(self, name, data):
+        return super().create(name, data[: 16 << 20])
+
+
+class CutsLongNames(Right):
+    def _checked(self, name):
+        return super()._checked(name)[:200]
+
+
+class NormalisesNames(Right):
+    def _checked(self, name):
+        return super()._checked(unicodedata.normalize("NFC", name))
+
+
 AGES = "test_what_is_replaced_or_used_again_is_new"
 PATHS = "test_a_local_path_is_that_of_the_object"
 BYTES = "test_any_bytes_come_back_as_they_were"
+OUTAGE = "test_whatever_fails_is_an_error_of_the_store"
+PROCESSES = "test_what_another_process_does_is_seen"
+LISTINGS = "test_a_listing_has_no_names_of_other_folders"
+REMOVALS = "test_a_removal_leaves_other_names"
 MUTANTS = [
     (RefreshesNothing, AGES),
     (KeepsTheTime, AGES),
     (ListsOnePage, "test_a_listing_has_all_names"),
     (ListsNoTimes, "test_listings_tell_names_children_sizes_and_times"),
+    *[(kind, OUTAGE) for kind in (AbsentInAnOutage, EmptyInAnOutage, DoneInAnOutage, AsksWhereItIsMade)],
+    (LocksInOneProcess, "test_of_two_processes_one_creates"),
+    (RemembersForItsProcess, PROCESSES),
+    (LivesInOneProcess, PROCESSES),
+    *[(kind, LISTINGS) for kind in (ListsLike, ListsByShell, ListsByBeginning)],
+    (DeletesByBeginning, REMOVALS),
+    (SetsAsideLike, REMOVALS),
+    (CutsLargeOnes, "test_a_large_object_is_whole"),
+    (CutsLongNames, "test_names_that_differ_are_of_two_objects"),
+    (NormalisesNames, "test_names_that_differ_are_of_two_objects"),
     (CutsNames, "test_names_that_differ_are_of_two_objects"),
     (KnowsNoCase, "test_names_that_differ_are_of_two_objects"),
     (StripsLines, f"{BYTES}[end-of-line]"),
@@ -216,8 +368,8 @@ MUTANTS = [
     (RemembersBytes, "test_what_another_process_removes_or_writes_is_seen"),
     (FilesByLastName, PATHS),
     (FilesOfOnce, PATHS),
-    (RaisesBare, "test_whatever_fails_is_an_error_of_the_store"),
-    (RaisesItsLibrarys, "test_whatever_fails_is_an_error_of_the_store"),
+    (RaisesBare, OUTAGE),
+    (RaisesItsLibrarys, OUTAGE),
     (RetiresByWhatItSaw, AGES),
     (SecretInUrl, "test_its_url_opens_it_and_holds_no_secret"),
     (RelativeUrl, "test_its_url_opens_it_and_holds_no_secret"),
@@ -250,14 +402,23 @@ def test_files_of_the_right_bytes_are_none(tmp_path):
     assert (outcome.failed, outcome.passed) == ([], [PATHS])
 
 
+def test_a_store_of_one_process_says_so_and_its_clauses_are_skipped(tmp_path):
+    alone = type("Alone", (LivesInOneProcess,), {"opens_elsewhere": False})
+    outcome = judged(alone, PROCESSES, tmp_path)
+    assert (outcome.failed, outcome.passed) == ([], [])
+    assert outcome.skipped == ["TestMutant.opens_elsewhere is False: no other process opens the store by its url"]
+
+
 def judged(kind, test, tmp_path):
     """In a pytest of its own, as an implementer runs it."""
 
     class Outcome:
         def __init__(self):
-            self.failed, self.passed = [], []
+            self.failed, self.passed, self.skipped = [], [], []
 
         def pytest_runtest_logreport(self, report):
+            if report.skipped:
+                self.skipped.append(report.longrepr[2].removeprefix("Skipped: "))
             if report.when == "call":
                 (self.failed if report.failed else self.passed).append(report.nodeid.rpartition("::")[2])
 
@@ -267,6 +428,7 @@ def judged(kind, test, tmp_path):
         def pytest_generate_tests(self, metafunc):
             if metafunc.cls is not None:
                 metafunc.cls.kind = kind
+                metafunc.cls.opens_elsewhere = getattr(kind, "opens_elsewhere", True)
 
     file = tmp_path / f"test_{kind.__name__}.py"  # another module for each
     file.write_text(

@@ -51,7 +51,7 @@ from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
 from vrecompute.analysis.namedimports import with_named
 from vrecompute.analysis.roundtrip import lost_by
-from vrecompute.analysis.wrappers import inside_of
+from vrecompute.analysis.wrappers import inside_of, library_of
 from vrecompute.digest import sha256_json, sha256_of
 
 __all__ = ["code_of"]
@@ -119,6 +119,7 @@ class _Description:
         self._libraries: dict[str, None] = {}
         self._classes: dict[type, None] = {}
         self._owners: list[type] = []
+        self._is_noted = False  # whether an annotation is described, which opens nothing
 
     def root(self, thing: Any) -> None:
         """Describe a function, a class, or an object whose class and state count."""
@@ -164,6 +165,8 @@ class _Description:
             return [type(value).__name__, repr(value) if len(data) < _LONG else sha256_of(data)]
         if self._within:
             self.reads.edge(self._within[-1], id(value), how)
+            if not self._is_noted:
+                self.reads.kept(value, self._within[-1])
         if id(value) in self._done:
             return self._done[id(value)]
         if id(value) in self._within:
@@ -228,7 +231,8 @@ class _Description:
         self._travels(module)
         outer, self._where = self._where, unique
         self._texts[unique] = [inspect.cleandoc(str(value.__doc__ or ""))]
-        self.parts[unique], self._where = sha256_json(describe(value)), outer
+        noted, self._is_noted = self._is_noted, False
+        self.parts[unique], self._where, self._is_noted = sha256_json(describe(value)), outer, noted
         return ["ref", unique]
 
     def _counts(self, value: Any, module: str) -> bool:
@@ -346,13 +350,16 @@ class _Description:
         self._owners.append(cls)
         members = {name: self.of(value, name) for name, value in members_counted(cls)}
         self._owners.pop()
+        self._is_noted = True
         noted = {n: self.of(a) for n, a in annotations_of(cls).items() if is_counted(n, cls)}
+        self._is_noted = False
         others = sorted((self.of(c) for c in registered_with(cls)), key=repr) if type(cls) is abc.ABCMeta else []
         return ["class", [self.of(base, "base") for base in cls.__bases__], self.of(type(cls)), members, noted, others]
 
     def _object(self, value: Any) -> Any:
         if is_a(value, np.ufunc):
-            return self._ufunc(value)
+            library = library_of(value)
+            return self._library(library, value.__name__) if library else self._without_name(value, "is compiled")
         if is_a(value, functools.partial):
             self.reads.partial(value)
         if is_analysis(type(value)):
@@ -380,12 +387,6 @@ class _Description:
         how = "instance" if function.__module__ == "copyreg" else ""
         described = [self.of(function, "instance"), [self.of(a, how) for a in arguments]]
         return ["object", *described, [self.of(s) for s in rest[:1]], items]
-
-    def _ufunc(self, value: np.ufunc) -> Any:
-        for library in ("numpy", "scipy.special"):
-            if getattr(sys.modules.get(library), value.__name__, None) is value:
-                return self._library(library, value.__name__)
-        return self._without_name(value, "is compiled")
 
     def _without_name(self, value: Any, why: str) -> Any:
         name = str(attribute_of(value, "__qualname__") or "") or f"an object of type {type(value).__name__}"

@@ -10,7 +10,6 @@ import ast
 import builtins
 import functools
 import os
-import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,13 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from vrecompute.analysis.asking import attribute_of, held_by, is_a
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
+from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_files, uses_of
 from vrecompute.analysis.unseeded import INSTEAD, draws_of
 from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found, line_of
@@ -33,18 +35,6 @@ ENVIRONMENT_READ = "an environment variable is read"
 #: What is in all that is told of code whose numbers depend on where it runs.
 WORKING_DIRECTORY = "the working directory"
 
-# Last names of what libraries read files by in C; `read_parquet` and the like, too.
-_READERS = frozenset(
-    {"Booster", "File", "InferenceSession", "TFile", "from_file", "from_parquet", "imread", "load_model"}
-    | {"open_dataset", "open_file"}
-)
-# Those whose last name alone says nothing, by library.
-_READERS_OF = {
-    "ROOT": frozenset({"Open", "RDataFrame"}),
-    "dbm": frozenset({"open"}),
-    "netCDF4": frozenset({"Dataset"}),
-    "pyarrow": frozenset({"OSFile", "dataset", "memory_map"}),
-}
 # Of the standard library, what looks at files without opening them.
 _LOOKS = frozenset(
     {"access", "exists", "getatime", "getctime", "getmtime", "getsize", "is_dir", "is_file", "is_mount", "is_symlink"}
@@ -52,7 +42,10 @@ _LOOKS = frozenset(
 )
 _PATHS = frozenset({"genericpath", "ntpath", "os", "pathlib", "posix", "posixpath"})
 # Files that are in memory, or were written by `process` itself.
-_OWN_FILES = ("io.BytesIO", "io.StringIO", "tempfile.")
+_OWN_FILES = (
+    *("io.BytesIO", "io.StringIO", "pyarrow.BufferReader", "pyarrow.lib.BufferReader", "pyarrow.lib.py_buffer"),
+    *("pyarrow.py_buffer", "tempfile."),
+)
 # Of an object whose class cannot be known from the text; those that look at a file have no arguments.
 _METHODS = frozenset({"load_model"})
 _LOOKING_METHODS = frozenset({"exists", "is_dir", "is_file", "is_mount", "is_symlink", "lstat", "stat"})
@@ -63,6 +56,7 @@ _FOLDER_INSTEAD = "write the whole path, or make it absolute outside functions, 
 _ENVIRONMENT = frozenset({"environ", "environb", "expanduser", "expandvars", "getenv", "getenvb", "home"})
 
 
+_CONTAINERS = (dict, list, tuple, set, frozenset, np.ndarray, property, staticmethod, classmethod)
 # Methods that an object which is there already has behind it; and those of an analysis that come before `process`.
 _MADE_BY = frozenset({"__init__", "__new__", "__post_init__"})
 _BEFORE_PROCESS = _MADE_BY | {"columns", "needs", "open_directory", "resources"}
@@ -93,12 +87,20 @@ class Reads:
 
     def partial(self, held: functools.partial[Any]) -> None:
         """A reader with some of its arguments: what it reads when it is called is said in no text."""
-        name = _spelt(held.func)
-        if not self.declared and _is_reader(name):
-            told = (
-                f"a functools.partial of {name} may read a file when it is called, inside process; declare that file in"
-            )
-            self.told[id(held)] = [f"{told} resources(), or read it at import"]
+        if opens_files(name := full_name(held.func)):
+            self._keeps(id(held), "a functools.partial of", name)
+
+    def kept(self, held: Any, holder: int) -> None:
+        """What an object, a class or a container keeps: a reader of a library, or what one has opened."""
+        if type(held) in _CONTAINERS:
+            return
+        if (opens := is_kept_open(held)) and not (holder in self.functions and callable(held)):  # which the text tells
+            self._keeps(holder, "what is kept of", opens)
+
+    def _keeps(self, holder: int, what: str, name: str) -> None:
+        if not self.declared:
+            told = f"{what} {name} may read a file when it is called, inside process; declare that file in"
+            self.told.setdefault(holder, []).append(f"{told} resources(), or read it at import")
 
     def all(self, root: int) -> list[str]:
         """What is read when the root is called, or the `process` of one that is an analysis.
@@ -116,7 +118,7 @@ class Reads:
                 names = _Function(found.node, outside, self.own)
                 for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
                     raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
-                self.told[one] = _reads_of(found, names, declared=self.declared)
+                self.told.setdefault(one, []).extend(_reads_of(found, names, declared=self.declared))
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
             for other, how in self.reached.get(one, ()):
@@ -154,10 +156,22 @@ def _reads_of(found: Found, function: _Function, *, declared: bool) -> list[str]
                 if any(is_relative(path, function) for path in read):
                     instead += f"; a relative path is of {WORKING_DIRECTORY}"
                 told.setdefault(line, f"{_title(read)} is {how} at {line}, inside process; {instead}")
+    for node, name, calls in uses_of(found.node, function):
+        line = _line(found, node)
+        known = [function.writes(c) or function.is_known(c, _arguments_of(c), declared=declared) for c in calls]
+        if not (known and all(known)):
+            title = _title([each for call in calls for each in _arguments_of(call)]) if calls else f"a file (by {name})"
+            instead = "declare it in resources(), or read it outside functions, at import"
+            told.setdefault(line, f"{title} is read at {line}, inside process; {instead}")
     for call, what in draws_of(found.node, function):
         line = _line(found, call)
         told.setdefault(line, f"{what} at {line}, inside process; {INSTEAD}")
     return list(told.values())
+
+
+def _arguments_of(call: ast.Call) -> list[ast.expr]:
+    """All that a call is given."""
+    return [*call.args, *(k.value for k in call.keywords)]
 
 
 def _line(found: Found, node: ast.AST) -> str:
@@ -225,18 +239,23 @@ class _Function:
 
     def read_by(self, call: ast.Call) -> list[ast.expr]:
         """The expressions that say what is read, none where the call reads no file."""
-        arguments = [*call.args, *(k.value for k in call.keywords)]
-        name = self.name_of(call.func)
-        modes = [*call.args[name is not None :][:1], *(k.value for k in call.keywords if k.arg == "mode")]
-        texts = [m.value for m in modes if isinstance(m, ast.Constant) and isinstance(m.value, str)]
-        if any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in texts):
+        arguments, name = _arguments_of(call), self.name_of(call.func)
+        if self.writes(call):
             return []
-        if name is not None and (_is_reader(name) or self.looks(call)):
+        if name is not None and (opens_files(name) or self.looks(call)):
             return arguments
         if isinstance(call.func, ast.Attribute) and name is None and (call.func.attr in _METHODS or self.looks(call)):
             return [] if self.is_users(call.func.value, call.func.attr) else [call.func.value, *arguments]
-        given = [a for a in arguments if (n := self.name_of(a)) and _is_reader(n) and n.rpartition(".")[2].islower()]
+        named = [a for a in arguments if not is_a(self.thing_of(a), (ModuleType, type))]
+        given = [a for a in named if opens_files(self.name_of(a) or "")]
         return [a for a in arguments if a not in given] if given else []  # map(pd.read_orc, paths)
+
+    def writes(self, call: ast.Call) -> bool:
+        """Whether a call says by a mode that it writes a file, and reads none."""
+        is_named = self.name_of(call.func) is not None
+        modes = [*call.args[is_named:][:1], *(k.value for k in call.keywords if k.arg == "mode")]
+        texts = [m.value for m in modes if isinstance(m, ast.Constant) and isinstance(m.value, str)]
+        return any(m[:1] in ("w", "a", "x") and len(m) < 4 and "+" not in m for m in texts)
 
     def is_users(self, node: ast.AST, method: str, within: frozenset[str] = frozenset()) -> bool:
         """Whether it is the object itself, or a thing of the user's, whose own functions are looked at."""
@@ -272,7 +291,7 @@ class _Function:
         elif is_a(thing, ModuleType):
             name = thing.__name__
         elif callable(thing):
-            name = _spelt(thing)
+            name = full_name(thing)
         else:
             return None
         modules = (name.rpartition(".")[0] or name, name.partition(".")[0])
@@ -301,18 +320,6 @@ class _Function:
                 if isinstance(node, ast.Name) and node.id not in seen:
                     seen.add(node.id)
                     waiting += self.bound.get(node.id, [])
-
-
-def _spelt(thing: Any) -> str:
-    return f"{attribute_of(thing, '__module__')}.{attribute_of(thing, '__name__', '')}".removeprefix("_")
-
-
-def _is_reader(name: str) -> bool:
-    """Whether a function of a library reads a file that it is given by name."""
-    top, last = name.partition(".")[0], name.rpartition(".")[2]
-    if last in _READERS_OF.get(top, frozenset()):
-        return True
-    return top not in sys.stdlib_module_names and (last in _READERS or last.startswith(("read_", "scan_")))
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -51,10 +51,12 @@ def lookups_of(
 
     `name_of` gives the full name of what a library has, `thing_of` what a name from outside is.
     """
-    own = {inner.id for inner in ast.walk(tree) if isinstance(inner, ast.Name)}
-    own |= {inner.arg for inner in ast.walk(tree) if isinstance(inner, ast.arg)}
-    harmless = {id(inner) for node in ast.walk(tree) for inner in _harmless(node, name_of)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    own = {
+        node.id if isinstance(node, ast.Name) else node.arg for node in nodes if isinstance(node, ast.Name | ast.arg)
+    }
+    harmless = {id(inner) for node in nodes for inner in _harmless(node, name_of)}
+    for node in nodes:
         if id(node) in harmless:
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):

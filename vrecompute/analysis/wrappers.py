@@ -12,7 +12,7 @@ import numpy as np
 from vrecompute.analysis.asking import is_a, module_of
 from vrecompute.analysis.coderange import is_dispatcher, origin_of, python_of
 
-__all__ = ["inside_of"]
+__all__ = ["inside_of", "library_of"]
 
 
 _SUBCLASSED = (staticmethod, classmethod, property, functools.cached_property)
@@ -56,3 +56,9 @@ def _inside_of(value: Any) -> tuple[str, list[Any]] | None:
         of_what = ("__supertype__", "__bound__", "__constraints__", "__value__")  # a TypeVar, or another new name
         return "typing", [name, [getattr(value, each, None) for each in of_what]]
     return None
+
+
+def library_of(value: np.ufunc) -> str:
+    """The library that has a ufunc by its name; empty for one that was made."""
+    has = (name for name in ("numpy", "scipy.special") if getattr(sys.modules.get(name), value.__name__, None) is value)
+    return next(has, "")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from vrecompute.batch.contract import Job, SubmitError
 from vrecompute.batch.queue_backend import LostAnswer, QueueBackend
+from vrecompute.errors import Unavailable
+from vrecompute.sites.access import Access, Completed
 
 __all__ = ["Complaints"]
 
@@ -51,6 +53,11 @@ class Complaints:
             too_many=bool(self.too_many.search(said)),
             mend=mend,
         )
+
+    def cancelled(self, access: Access, command: str, done: Completed, said: str) -> None:
+        """Unavailable where a command that ends jobs failed, and not since they had ended, or never were."""
+        if done.code != 0 and (self.passing.search(said) or self.lasting.search(said)):
+            raise Unavailable(f"{access}: {command}: {said}; the jobs may go on: cancel again later")
 
     def lost_answer(self, backend: QueueBackend, job: Job, said: str) -> LostAnswer:
         """What is raised for a job that may have been taken."""

@@ -13,6 +13,7 @@ from distributed.deploy.spec import SpecCluster
 from vrecompute.batch.dask_settings import SETTINGS
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.workers.dask_hooks import SilentScheduler, SilentWorker
+from vrecompute.workers.dask_logs import dask_logs_kept_back
 
 __all__ = ["in_process"]
 
@@ -25,12 +26,13 @@ def in_process(threads: int) -> Iterator[DaskClient]:
     here = {"protocol": "inproc://", "dashboard": False}
     worker = {**here, "nthreads": threads, "memory_limit": 0, "local_directory": str(scratch_folder())}
     with (
+        dask_logs_kept_back(),
         dask.config.set(distributed=plain["distributed"]),
         dask.config.set({**SETTINGS, "distributed.scheduler.http.routes": []}),
         SpecCluster(
             scheduler={"cls": SilentScheduler, "options": here},
             workers={0: {"cls": SilentWorker, "options": worker}},
-            silence_logs="critical",
+            silence_logs=False,
         ) as made,
         DaskClient(made, set_as_default=False) as client,
     ):

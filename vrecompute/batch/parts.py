@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 __all__ = ["ASK_AND_TELL", "PATIENCE_S", "Part", "read_parts"]
 
 #: Seconds that each of a poll's questions may take.
 PATIENCE_S = 30
 #: Shell: `ask COMMAND...` bounds a question where coreutils are at hand. `tell NAME COMMAND...` prints the part of a
-#: question; what it said stays in $told.
+#: question; what it said stays in $told. `untold IDS KNOWN` prints those of the ids with commas between them that are
+#: no line of the second text, one a line.
 ASK_AND_TELL = rf"""
 ask() {{
   if command -v timeout > /dev/null 2>&1; then timeout -k 5 {PATIENCE_S} "$@"; else "$@"; fi
@@ -22,11 +24,19 @@ tell() {{
   told=$("$@" 2>&1)
   printf '==== %s %s %s\n%s\n' "$part" "$?" "$(date +%s)" "$told"
 }}
+untold() {{
+  printf '%s\n%s\n' "$1" "$2" | awk '
+    NR == 1 {{ n = split($0, ids, ","); next }}
+    {{ known[$0] }}
+    END {{ for (i = 1; i <= n; i++) if (!(ids[i] in known)) print ids[i] }}'
+}}
 """
 #: What `timeout` ends with where it took too long; and a shell, or it, where there is no such command.
 _TOO_LONG, _ABSENT = 124, 127
 #: How commands, curl among them, complain.
 _COMPLAINT = re.compile(r"error|curl:", re.IGNORECASE)
+_NOT_READ = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_T = TypeVar("_T")
 _HEAD = re.compile(r"==== ([a-z_]{1,40}) ([0-9]{1,9})(?: ([0-9]{1,18}))?")
 
 
@@ -47,6 +57,13 @@ class Part:
     def absent(self) -> bool:
         """Whether there is no such command."""
         return self.code == _ABSENT
+
+    def read(self, reader: Callable[[str], _T]) -> _T | None:
+        """What a reader makes of the text; None where it is no answer: the command failed, or the text is another."""
+        try:
+            return reader(self.text) if self.code == 0 else None
+        except _NOT_READ:
+            return None
 
     @property
     def problem(self) -> str:

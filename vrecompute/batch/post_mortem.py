@@ -10,7 +10,7 @@ from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitEr
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling"]
+__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
 
 #: What is said of a job that runs and does nothing, after its id.
 SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
@@ -21,11 +21,17 @@ _LOG_LINES = 5
 _IDLE = re.compile(r"resource_tracker|warnings\.warn\(")
 #: How Python begins what it says of an installation that it cannot start with; what follows is where it looked.
 _PYTHON = re.compile(r"Fatal Python error|Could not find platform|ModuleNotFoundError|ImportError")
+_KILL = 9
 
 
 def near_limit(peak_bytes: int | None, limit_bytes: int | None) -> bool:
     """Whether a job that was killed may have been so for its memory."""
     return bool(peak_bytes and limit_bytes and peak_bytes >= _NEARLY_ALL * limit_bytes)
+
+
+def was_killed(signal: int | None, exit_code: int | None = None) -> bool:
+    """Whether a bare SIGKILL ended a job, by its signal or as a shell says it of its command."""
+    return signal == _KILL or exit_code == 128 + _KILL
 
 
 def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, by: str = "") -> str:

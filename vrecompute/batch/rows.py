@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["rows", "whole"]
+__all__ = ["pairs", "parsed", "rows", "whole"]
 
 
 def rows(lines: Iterable[str], count: int, separator: str = "|", *, free_end: bool = False) -> Iterator[list[str]]:
@@ -28,3 +28,21 @@ def whole(text: str) -> int | None:
     (7, None, None)
     """
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def pairs(text: str, separator: str | None = None) -> dict[str, str]:
+    """The values by name in the pieces `NAME=VALUE` of a text, which a blank separates if nothing else does.
+
+    >>> pairs("Node=c1 Cores=4 up"), pairs("Longest  = 3\\nWelcome!", "\\n")
+    ({'Node': 'c1', 'Cores': '4'}, {'Longest': '3'})
+    """
+    pieces = (piece.partition("=") for piece in text.split(separator))
+    return {name.strip(): value.strip() for name, equals, value in pieces if equals}
+
+
+def parsed(convert: Callable[[str], int | None], text: str) -> int | None:
+    """What `convert` makes of a text; None where that is no number, or none that it knows (ValueError)."""
+    try:
+        return convert(text)
+    except ValueError:
+        return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-__all__ = ["Limit", "Limited", "Queue", "Survey"]
+__all__ = ["Limit", "Limited", "Queue", "Survey", "gathered"]
 
 Limited = Literal[
     "jobs",
@@ -72,6 +72,14 @@ class Queue:
             largest_cores=_most(self.largest_cores, other.largest_cores),
             largest_memory_bytes=_most(self.largest_memory_bytes, other.largest_memory_bytes),
         )
+
+
+def gathered(queues: Iterable[Queue]) -> tuple[Queue, ...]:
+    """One of each name: systems list a queue once for each kind of its nodes, or for each node."""
+    found: dict[str, Queue] = {}
+    for queue in queues:
+        found[queue.name] = found[queue.name].beside(queue) if queue.name in found else queue
+    return tuple(found.values())
 
 
 def _least(a: int | None, b: int | None) -> int | None:

@@ -18,6 +18,7 @@ from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_comman
 from vrecompute.errors import Unavailable
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.workers.dask_hooks import BatchedSpecs
+from vrecompute.workers.dask_logs import dask_logs_kept_back
 
 __all__ = ["Owner", "WorkerJobs", "worker_job"]
 
@@ -129,7 +130,20 @@ class WorkerJobs(BatchedSpecs):
     def __init__(self, owner: Owner, name: str, security: Security | None, scheduler: Mapping[str, Any]) -> None:
         self.owner = owner
         self.names: set[str] = set()  # of every worker there ever was
-        super().__init__(scheduler=dict(scheduler), security=security, silence_logs="critical", name=name)
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(dask_logs_kept_back())
+        try:
+            super().__init__(scheduler=dict(scheduler), security=security, silence_logs=False, name=name)
+        except BaseException:
+            self._quiet.close()
+            raise
+
+    def close(self, timeout: float | None = None) -> Any:
+        """Close it, within `timeout` seconds if one is given."""
+        try:
+            return super().close(timeout)
+        finally:
+            self._quiet.close()
 
     def came(self, names: set[str]) -> None:
         """Remember them."""

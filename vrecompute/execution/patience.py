@@ -68,7 +68,8 @@ class Patience:
         reason = f"no worker is connected{': ' + why if why else ''}"
         if missing_s > self._control.patience_s:
             waited = duration_text(missing_s)
-            raise ClusterLost(f"{reason}; none connected for {waited}. Finished chunks are kept and reused")
+            said = f"{reason}; none connected for {waited}. Finished chunks are kept and reused"
+            raise ClusterLost(said, was_waited_for=True)
         if missing_s > _SOON_S:
             return Wait("workers", reason, missing_s)
         dying = "" if self._deaths is None else str(self._deaths)
@@ -79,6 +80,7 @@ class Patience:
         if paused_s > self._control.patience_s:
             raise ClusterLost(
                 f"{paused}; none went on for {duration_text(paused_s)}. Finished chunks are kept and reused: "
-                f"{PAUSED_ADVICE}, and run again"
+                f"{PAUSED_ADVICE}, and run again",
+                was_waited_for=True,
             )
         return Wait("workers", paused, paused_s) if paused_s > _SOON_S else Wait()

@@ -173,7 +173,8 @@ class Runner:
         except Exception as error:
             why = self._cluster_lost(error)
             if why and not self._cancelled:  # a client that cancels may close the cluster at once
-                raise ClusterLost(why) from error
+                waited = isinstance(error, ClusterLost) and error.was_waited_for
+                raise ClusterLost(why, was_waited_for=waited) from error
             # A run that ends without a word would look as if it were running still.
             if not why:
                 self.tally.failed(failure_of(error, self.manifest.dataset.name, ""))

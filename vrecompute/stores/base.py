@@ -54,7 +54,7 @@ class Store(Protocol):
         """Make `data` what is under `name`, whole at each moment, whatever was there; it may be lost with the power."""
 
     def put_file(self, name: str, path: Path) -> bool:
-        """As `create`, with the content of a file, which is never in memory as a whole."""
+        """As `create`, with the content of a file; best in pieces, since a skim table may be larger than memory."""
 
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; AbsentObject where there is none.

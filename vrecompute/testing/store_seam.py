@@ -10,17 +10,55 @@ from pathlib import Path
 
 import pytest
 
-from vrecompute.errors import StoreError
+from vrecompute.digest import sha256_of
+from vrecompute.errors import AbsentObject, StoreError
 from vrecompute.secret_text import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import Owner
+from vrecompute.testing.store_names import StoreNames
 
 __all__ = ["StoreSeam"]
 
 _GOOD, _OTHER = b"good", b"other"
+_FAR_S = 3600.0
+#: Objects that are there before an outage, in a folder of each store.
+_KINDS = ("kept", "replaced", "deleted", "aside", "retired")
+#: What is asked meanwhile.
+_ASKS: dict[str, Callable[[Store, str], object]] = {
+    "create": lambda store, of: store.create(f"{of}/created", _OTHER),
+    "replace": lambda store, of: store.replace(f"{of}/replaced", _OTHER),
+    "get": lambda store, of: store.get(f"{of}/kept"),
+    "stat": lambda store, of: store.stat(f"{of}/kept"),
+    "digest": lambda store, of: store.digest(f"{of}/kept"),
+    "exists": lambda store, of: store.exists(f"{of}/kept"),
+    "names": lambda store, of: list(store.names(of)),
+    "children": lambda store, of: store.children(of),
+    "entries": lambda store, of: [entry.name for entry in store.entries(of)],
+    "refresh": lambda store, of: store.refresh(f"{of}/kept"),
+    "owner": lambda store, of: store.owner(f"{of}/kept"),
+    "local_path": lambda store, of: store.local_path(f"{of}/kept"),
+    "retire": lambda store, of: store.retire(f"{of}/retired", time.time() + _FAR_S),
+    "set_aside": lambda store, of: store.set_aside(f"{of}/aside"),
+    "delete": lambda store, of: store.delete(f"{of}/deleted"),
+}
+#: Whether what was given meanwhile, or done, is so; of other methods there is nothing to see.
+_TRUTHS: dict[str, Callable[[Store, str, object], bool]] = {
+    "create": lambda store, of, gave: gave is True and store.get(f"{of}/created") == _OTHER,
+    "replace": lambda store, of, _: store.get(f"{of}/replaced") == _OTHER,
+    "get": lambda _, of, gave: gave == _GOOD,
+    "stat": lambda _, of, gave: gave is not None,
+    "digest": lambda _, of, gave: gave in {None, sha256_of(_GOOD)},
+    "exists": lambda _, of, gave: gave is True,
+    "names": lambda _, of, gave: isinstance(gave, list) and f"{of}/kept" in gave,
+    "children": lambda _, of, gave: isinstance(gave, list) and "kept" in gave,
+    "entries": lambda _, of, gave: isinstance(gave, list) and f"{of}/kept" in gave,
+    "retire": lambda store, of, gave: gave is True and not store.exists(f"{of}/retired"),
+    "set_aside": lambda store, of, gave: not store.exists(f"{of}/aside") and store.get(str(gave)) == _GOOD,
+    "delete": lambda store, of, _: not store.exists(f"{of}/deleted"),
+}
 
 
-class StoreSeam:
+class StoreSeam(StoreNames):
     """`secrets` are what neither the store's url nor its repr may show."""
 
     secrets: Sequence[str] = ()
@@ -61,38 +99,35 @@ class StoreSeam:
     ) -> None:
         """A Runner takes an OSError for a Dask scheduler that is lost, and others for errors of the analysis.
 
+        A store that cannot be reached is not empty, and what was not written is not done: a method that raises nothing
+        is believed. Only `digest` may say None of what it cannot read.
         Of `put_file` and `get_file` that is so too, but where the file itself is not to be read or written.
         """
-        store.create("x", _GOOD)
-        never_asked = make_store()
-        asks: list[tuple[str, Callable[[Store], object]]] = [
-            ("create", lambda s: s.create("y", _GOOD)),
-            ("replace", lambda s: s.replace("x", _GOOD)),
-            ("get", lambda s: s.get("x")),
-            ("stat", lambda s: s.stat("x")),
-            ("digest", lambda s: s.digest("x")),
-            ("exists", lambda s: s.exists("x")),
-            ("names", lambda s: list(s.names(""))),
-            ("children", lambda s: s.children("")),
-            ("entries", lambda s: list(s.entries(""))),
-            ("refresh", lambda s: s.refresh("x")),
-            ("owner", lambda s: s.owner("x")),
-            ("local_path", lambda s: s.local_path("x")),
-            ("retire", lambda s: s.retire("x", 0.0)),
-            ("set_aside", lambda s: s.set_aside("absent")),
-            ("delete", lambda s: s.delete("absent")),
-        ]
+        names = [f"{of}/{kind}" for of in ("asked", "never-asked") for kind in _KINDS]
+        for name in names:
+            store.create(name, _GOOD)
+        stores = {"asked": store, "never-asked": make_store()}
+        self.listed(lambda: [*store.names("asked"), *store.names("never-asked")], sorted(names))
         raised: dict[str, BaseException] = {}
+        given: dict[str, object] = {}
         with outage():
-            for told in (store, never_asked):
-                for method, ask in asks:
+            for of, told in stores.items():
+                for method, ask in _ASKS.items():
                     try:
-                        ask(told)
+                        given[f"{of} {method}"] = ask(told, of)
                     except Exception as error:
-                        raised[method] = error
+                        raised[f"{of} {method}"] = error
+            try:
+                make_store()
+            except Exception as error:
+                pytest.fail(f"a store that is made while it cannot be reached asks nothing yet, and raised {error!r}")
         wrong = {method: error for method, error in raised.items() if not isinstance(error, StoreError)}
         assert not wrong, "these raised no StoreError"
-        assert store.get("x") == _GOOD, "and the store is there again afterwards"
+        absent = {method: error for method, error in raised.items() if isinstance(error, AbsentObject)}
+        assert not absent, "the store cannot be reached, and these say that an object is absent"
+        assert store.get("asked/kept") == _GOOD, "and the store is there again afterwards"
+        untrue = [method for method, answer in given.items() if not _is_true(make_store(), method, answer)]
+        assert not untrue, "the store cannot be reached; these raised nothing, and what they gave or did is not so"
 
     def test_its_url_opens_it_and_holds_no_secret(
         self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +149,16 @@ class StoreSeam:
         owner = store.owner("x")
         assert owner.is_me == bool(owner.name)
         assert store.owner("absent") == Owner()
+
+
+def _is_true(store: Store, asked: str, gave: object) -> bool:
+    """Whether what a method gave while the store could not be reached is so."""
+    of, _, method = asked.partition(" ")
+    truth = _TRUTHS.get(method)
+    try:
+        return truth is None or truth(store, of, gave)
+    except AbsentObject:
+        return False
 
 
 @contextmanager

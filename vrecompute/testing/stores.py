@@ -8,7 +8,9 @@
 is all that a store's own test file needs. Two stores that `make_store` makes are the same store, as two
 processes see it. A store whose listings lag says by how much in `lag_s`. One that tells the age of an object by
 another clock than this process' overrides the fixture `grow_old`. One that needs neither a new file nor a new
-connection to be asked overrides `outage`. One that is made with secrets names them in `secrets`.
+connection to be asked overrides `outage`. One that is made with secrets names them in `secrets`. Other processes
+open it by its `url`, with the schemes that this process has in `SCHEMES`; a double that lives in one process says
+`opens_elsewhere = False`.
 """
 
 from __future__ import annotations
@@ -23,16 +25,17 @@ from pathlib import Path
 import pytest
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AbsentObject, DamagedObject, StoreError
+from vrecompute.errors import AbsentObject, DamagedObject
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import intact, read_content, read_document, write_content, write_document
+from vrecompute.testing.store_processes import StoreProcesses
 from vrecompute.testing.store_seam import StoreSeam
 
 __all__ = ["StoreContract"]
 
 _GOOD, _OTHER = b"good", b"other"
-# Services list a thousand names at a time.
-_MANY = 1100
+# More than what is cut off at ten or at sixteen million bytes, or goes in pieces.
+_LARGE = 32 << 20
 # Times of objects are told to the second by some.
 _TICK_S = 1.1
 _DAYS_S = 2 * 86_400.0
@@ -50,10 +53,8 @@ _EDGES = {
 }
 
 
-class StoreContract(StoreSeam):
-    """The suite. `lag_s` is for how long a listing may miss what was created, `secrets` what no text may show."""
-
-    lag_s = 0.0
+class StoreContract(StoreProcesses, StoreSeam):
+    """The suite."""
 
     @pytest.fixture
     def make_store(self) -> Callable[[], Store]:
@@ -74,16 +75,6 @@ class StoreContract(StoreSeam):
             monkeypatch.setattr(time, "time", lambda: now() + _DAYS_S)
 
         return grow
-
-    def listed(self, look: Callable[[], object], wanted: object) -> None:
-        """Assert that `look` gives what is wanted, at the latest when a listing may lag no more."""
-        deadline = time.monotonic() + self.lag_s
-        while True:
-            is_late = time.monotonic() > deadline
-            if (found := look()) == wanted or is_late:
-                break
-            time.sleep(0.02)
-        assert found == wanted
 
     def test_an_object_is_created_once_and_others_read_it(self, store: Store, make_store: Callable[[], Store]) -> None:
         """Creating a taken name changes nothing and says so; what was put can be got by its name at once."""
@@ -278,25 +269,6 @@ class StoreContract(StoreSeam):
         assert found == [[b"%d" % number, _GOOD] * 5 for number in range(8)]
         self.listed(lambda: len(list(store.names("threads"))), 1 + 8 * 5)
 
-    def test_a_listing_has_all_names(self, store: Store) -> None:
-        """More than a service gives in one answer."""
-        names = [f"sources/{sha256_of(b'%d' % number)}" for number in range(_MANY)]
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda number: store.create(names[number], b"%d" % number), range(_MANY)))
-        names.sort()
-        self.listed(lambda: list(store.names("sources")), names)
-        self.listed(lambda: [entry.name for entry in store.entries("sources")], names)
-        self.listed(lambda: [f"sources/{child}" for child in store.children("sources")], names)
-
-    def test_names_that_differ_are_of_two_objects(self, store: Store) -> None:
-        """By their last character, where they are long, and by upper and lower case."""
-        long = f"work/{'0' * 64}/parts/{'f' * 64}"
-        for one, two in ((f"{long}-1", f"{long}-2"), ("case/Events", "case/events"), ("case/A/x", "case/a/x")):
-            assert store.create(one, _GOOD)
-            assert store.create(two, _OTHER), f"{two} is another name than {one}"
-            assert (store.get(one), store.get(two)) == (_GOOD, _OTHER)
-        self.listed(lambda: list(store.names("work")), [f"{long}-1", f"{long}-2"])
-
     @pytest.mark.parametrize("edge", list(_EDGES))
     def test_any_bytes_come_back_as_they_were(self, store: Store, tmp_path: Path, edge: str) -> None:
         """By each way in, and each way out."""
@@ -316,6 +288,26 @@ class StoreContract(StoreSeam):
             assert entry is not None
             assert entry.size == len(data)
 
+    def test_a_large_object_is_whole(self, store: Store, tmp_path: Path) -> None:
+        """By each way in: skim tables and parts of many histograms are."""
+        data = bytearray(_LARGE)
+        data[:4] = data[-4:] = b"\xffend"
+        file = tmp_path / "large file of the test"
+        file.write_bytes(data)
+        wanted = sha256_of(bytes(data))
+        ways: tuple[Callable[[str], object], ...] = (
+            lambda name: store.create(name, bytes(data)),
+            lambda name: store.replace(name, bytes(data)),
+            lambda name: store.put_file(name, file),
+        )
+        for number, make in enumerate(ways):
+            make(name := f"large/{number}")
+            entry = store.stat(name)
+            assert entry is not None
+            assert (entry.size, store.digest(name)) == (_LARGE, wanted)
+            store.get_file(name, tmp_path / "out of the test", sha256=wanted)
+        assert sha256_of(store.get("large/0")) == wanted
+
     def test_what_another_process_removes_or_writes_is_seen(
         self, store: Store, make_store: Callable[[], Store]
     ) -> None:
@@ -333,23 +325,6 @@ class StoreContract(StoreSeam):
         assert store.get("x") == _OTHER
         other.replace("x", b"third")
         assert (store.get("x"), store.digest("x")) == (b"third", sha256_of(b"third"))
-
-    def test_a_folder_is_no_object(self, store: Store) -> None:
-        """What names have in common before a `/` is no name that is taken."""
-        store.create("folder/inner/x", _GOOD)
-        for name in ("folder", "folder/inner"):
-            assert not store.exists(name)
-            assert store.stat(name) is None
-            assert store.digest(name) is None
-            with pytest.raises((AbsentObject, DamagedObject)):
-                store.get(name)
-
-    @pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a//b", "a/../b", ".hidden", "a/.b", "a\0b"])
-    def test_names_cannot_leave_the_store(self, store: Store, name: str) -> None:
-        """Also for one that only asks."""
-        for ask in (lambda: store.create(name, _GOOD), lambda: store.get(name), lambda: store.replace(name, _GOOD)):
-            with pytest.raises(StoreError, match="not a name"):
-                ask()
 
     def test_documents_and_content_prove_themselves(self, store: Store, make_store: Callable[[], Store]) -> None:
         """And what is damaged is written again by who needs its name."""

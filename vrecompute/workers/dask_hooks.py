@@ -16,7 +16,6 @@ from distributed import Client as DaskClient
 from distributed import Scheduler, Security, Worker
 from distributed.comm import connect
 from distributed.deploy.spec import SpecCluster
-from distributed.utils import silence_logging_cmgr
 from tornado.ioloop import PeriodicCallback
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "pause",
     "retired",
     "running_tasks",
-    "silence_logging_cmgr",
     "take_for_closed",
     "unregister",
     "watch_worker",

@@ -18,10 +18,7 @@ __all__ = ["ARGUMENTS", "QUESTION", "read"]
 QUESTION = r"""
 clusters=$(printf '%s\n' "$2" | tr , '\n' | sed 's/\..*//' | sort -u)
 tell condor_q ask condor_q -allusers $clusters -af:Vt $3
-gone=$(printf '%s\n' "$2" "$told" | awk -F'\t' '
-  NR == 1 { n = split($0, ids, ","); next }
-  { queued[$1 "." $2] }
-  END { for (i = 1; i <= n; i++) if (!(ids[i] in queued)) print ids[i] }')
+gone=$(untold "$2" "$(printf '%s\n' "$told" | awk -F'\t' '{ print $1 "." $2 }')")
 [ -z "$gone" ] || tell condor_history ask condor_history -match "$(printf '%s\n' "$gone" | wc -l)" $gone -af:Vt $3
 [ -z "$4" ] || tell analysis ask condor_q -better-analyze "$4"
 """

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
 from vrecompute.batch.post_mortem import SUSPENDED as STOPPED
-from vrecompute.batch.post_mortem import how_it_ended, near_limit
+from vrecompute.batch.post_mortem import how_it_ended, near_limit, was_killed
 from vrecompute.errors import OutOfTime
 from vrecompute_backends.htcondor.description import ONCE, WALLTIME
 from vrecompute_backends.htcondor.holds import ACCIDENTS, SPOOLING, hold_ends, image_failed, why_held
@@ -27,7 +27,6 @@ from vrecompute_backends.htcondor.record import Record
 __all__ = ["LEAVES", "WAITS", "status_of", "why_waiting"]
 
 IDLE, RUNNING, REMOVED, COMPLETED, HELD, TRANSFERRING, SUSPENDED = range(1, 8)
-_KILL = 9
 #: The exit code with which a job leaves that was started once more.
 LEAVES = OutOfTime.exit_code
 #: Why the last negotiation gave it no machine (LastRejMatchReason), by how that begins.
@@ -67,7 +66,7 @@ def status_of(record: Record, unmatched: str = "") -> JobStatus:
     )
     if (
         state is State.FAILED
-        and status.signal == _KILL
+        and was_killed(status.signal)
         and near_limit(status.memory_peak_bytes, status.memory_limit_bytes)
     ):
         status = replace(status, state=State.OOM)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job
+from vrecompute.batch.questions import Questions
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
@@ -114,22 +116,19 @@ def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
 def remove(backend: QueueBackend, ids: Sequence[str]) -> None:
     """`condor_rm`; Unavailable where HTCondor does not answer. Jobs that have ended, or never were, are no error."""
     done = condor(backend, ["condor_rm", *ids])
-    said = complaint(done)
-    if done.code != 0 and (_COMPLAINTS.passing.search(said) or _UNKNOWN_USER.search(said)):
-        raise Unavailable(f"{backend.access}: condor_rm: {said}; the jobs may go on: cancel again later")
+    _COMPLAINTS.cancelled(backend.access, "condor_rm", done, complaint(done))
 
 
 def ages(backend: QueueBackend, name: str) -> dict[str, float]:
     """What `hand_in` gave for jobs of a name -> seconds since they were submitted, by the access point's clock."""
-    done = condor(backend, ["sh", "-c", _FIND, "sh", job_name(name), str(_HISTORY_S)])
-    if done.code != 0:
-        raise Unavailable(f"{backend.access}: condor_q: {complaint(done)}")
+    question = ["sh", "-c", _FIND, "sh", job_name(name), str(_HISTORY_S)]
+    told = Questions(backend.access, partial(condor, backend), complaint).needed(question, by="condor_q")
     found = {}
     try:
-        now, *lines = done.text.splitlines()
+        now, *lines = told.splitlines()
         for line in lines:
             cluster, process, at, count = line.split()
             found[cluster if count.isdigit() and int(count) > 1 else f"{cluster}.{process}"] = float(now) - float(at)
     except ValueError as error:
-        raise Unavailable(f"{backend.access}: condor_q: no valid answer: {done.text[:200]!r}") from error
+        raise Unavailable(f"{backend.access}: condor_q: no valid answer: {told[:200]!r}") from error
     return found

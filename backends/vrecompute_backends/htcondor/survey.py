@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
+from vrecompute.batch.limit_rules import LimitRule, read_limits
+from vrecompute.batch.questions import Questions
 from vrecompute.batch.queue_backend import QueueBackend
-from vrecompute.batch.survey import Limit, Limited, Queue, Survey
-from vrecompute.errors import Unavailable
+from vrecompute.batch.rows import pairs
+from vrecompute.batch.survey import Queue, Survey, gathered
 from vrecompute_backends.htcondor.schedd import condor
 from vrecompute_backends.htcondor.submit import complaint
 
@@ -15,41 +18,31 @@ __all__ = ["survey"]
 #: A line a slot: machine, its cores, its MiB, and the domain whose file systems it has.
 _MACHINES = ["condor_status", "-af:t", "Machine", "TotalCpus", "TotalMemory", "FileSystemDomain"]
 #: Knobs of the access point that bound what a user may submit.
-_LIMITS: dict[str, Limited] = {"MAX_JOBS_PER_OWNER": "jobs", "MAX_JOBS_PER_SUBMISSION": "array"}
+_LIMITS = {"MAX_JOBS_PER_OWNER": LimitRule("jobs"), "MAX_JOBS_PER_SUBMISSION": LimitRule("array")}
 _CONFIG = 'for name; do printf "%s=%s\\n" "$name" "$(condor_config_val "$name" 2> /dev/null)"; done'
 
 
 def survey(backend: QueueBackend, system: str) -> Survey:
     """Everything that can be asked without a job; Unavailable where the pool does not answer."""
-    done = condor(backend, _MACHINES)
-    if done.code != 0:
-        raise Unavailable(f"{backend.access}: condor_status: {complaint(done)}")
+    asked = Questions(backend.access, partial(condor, backend), complaint)
     machines: dict[str, tuple[int, int, str]] = {}
-    for line in done.text.splitlines():
+    for line in asked.needed(_MACHINES).splitlines():
         name, *words = line.split("\t")
         with contextlib.suppress(ValueError):  # a line of something else
             cores, memory_mib, domain = words
             machines[name] = int(float(cores)), int(memory_mib) << 20, domain  # TotalCpus is a real number: 4.0
-    answer = condor(backend, ["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN", "GROUP_NAMES"])
-    said = dict(line.partition("=")[::2] for line in answer.text.splitlines())
-    limits = [Limit(of, int(said[name]), name) for name, of in _LIMITS.items() if said.get(name, "").isdecimal()]
-    shares = {machine[2] for machine in machines.values()} == {said.get("FILESYSTEM_DOMAIN")}
-    sizes, memories = {machine[0] for machine in machines.values()}, {machine[1] for machine in machines.values()}
-    pool = Queue(
-        "the pool",
-        is_default=True,
-        nodes=len(machines),
-        cores=min(sizes, default=None),
-        memory_bytes=min(memories, default=None),
-        largest_cores=max(sizes, default=None),
-        largest_memory_bytes=max(memories, default=None),
+    said = pairs(asked.wanted(["sh", "-c", _CONFIG, "sh", *_LIMITS, "FILESYSTEM_DOMAIN"], "limits of jobs"), "\n")
+    shares = {domain for _, _, domain in machines.values()} == {said.get("FILESYSTEM_DOMAIN")}
+    pool = (
+        Queue("the pool", True, nodes=1, cores=n, memory_bytes=m, largest_cores=n, largest_memory_bytes=m)
+        for n, m, _ in machines.values()
     )
     return Survey(
         system,
-        (pool,) if machines else (),
+        gathered(pool),
         queue_option="",
-        limits=tuple(limits),
+        limits=read_limits(said, _LIMITS),
         options={"file_transfer": False} if shares else {},
         shares_files=shares if machines else None,
-        unknown=() if machines else ("its machines: condor_status names none",),
+        unknown=(*asked.unknown, *([] if machines else ["its machines: condor_status names none"])),
     )

@@ -29,7 +29,8 @@ from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
 from vrecompute.sites.model import Site
 from vrecompute.wording import bytes_text
-from vrecompute.workers.dask_hooks import silence_logging_cmgr, take_for_closed
+from vrecompute.workers.dask_hooks import take_for_closed
+from vrecompute.workers.dask_logs import dask_logs_kept_back
 from vrecompute_backends.local.cluster import SECRETS
 from vrecompute_backends.local.jobs import LocalJobs, secrets_of_variables, without_secrets
 from vrecompute_backends.local.rules import local_rules
@@ -139,7 +140,7 @@ class LocalDask(Cluster):
         self._open = True
         # The run reports what matters of a lost scheduler or worker.
         self._quiet = contextlib.ExitStack()
-        self._quiet.enter_context(silence_logging_cmgr(logging.CRITICAL))
+        self._quiet.enter_context(dask_logs_kept_back())
         _OPEN.add(self)
         try:
             self._tell(given)

@@ -6,7 +6,6 @@ squeue before sacct.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from vrecompute.batch.capabilities import Capabilities
@@ -21,9 +20,8 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.units import to_slurm_mb, to_slurm_time
 from vrecompute_backends.slurm import submit
-from vrecompute_backends.slurm.actors import actor
 from vrecompute_backends.slurm.options import SlurmOptions
-from vrecompute_backends.slurm.rules import slurm_rules
+from vrecompute_backends.slurm.rules import asked_by, slurm_rules
 from vrecompute_backends.slurm.states import is_unclear, status_of
 from vrecompute_backends.slurm.status import StatusQuery
 from vrecompute_backends.slurm.survey import survey
@@ -88,16 +86,14 @@ class SlurmBackend(QueueDriver):
             **{name: getattr(options, name) for name in named},
         }
         lines = [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items() if value]
-        lines = [line for line in lines if line.partition("=")[0] not in options.directives.drop]
-        return [f"#SBATCH {line}" for line in (*lines, *options.directives.add)]
+        return [f"#SBATCH {line}" for line in options.directives.applied(lines)]
 
     def exclude(self, nodes: Sequence[str]) -> list[str]:
         """--exclude, unless the site drops it, with what its own directives name: of two, sbatch heeds the last."""
         directives = self.options.directives
         if "--exclude" in directives.drop:
             return []
-        given = (re.fullmatch(r"(?:--exclude[ =]|-x ?)(.+)", directive) for directive in directives.add)
-        return [f"#SBATCH --exclude={','.join([*(found[1] for found in given if found), *nodes])}"]
+        return [f"#SBATCH --exclude={','.join([*directives.added('--exclude', '-x'), *nodes])}"]
 
     def granted_s(self, job: Job) -> int:
         """Whole minutes."""
@@ -113,7 +109,7 @@ class SlurmBackend(QueueDriver):
 
     def key_of(self, status: JobStatus) -> str:
         """By its reason, and by what the site asks for."""
-        return actor(self.site, status.reason_code, super().key_of(status), count=0)
+        return asked_by(self.site, status.reason_code, super().key_of(status), count=0)
 
     def queues_of(self, job: Job) -> Sequence[str]:
         """Partitions: one, or several of which Slurm chooses."""

@@ -10,7 +10,7 @@ from vrecompute.batch.contract import Job
 from vrecompute.batch.queue_backend import LATE_S, QueueBackend, StartsLate
 from vrecompute.errors import Unavailable
 from vrecompute.units import format_duration
-from vrecompute_backends.slurm.actors import actor
+from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["late_start"]
 
@@ -39,7 +39,7 @@ def late_start(backend: QueueBackend, job: Job, starts: str, said: str) -> Start
             said += f": the reservation {name} has its nodes from {begins:%Y-%m-%dT%H:%M:%S}"
             fits = f"; a walltime of {format_duration(fits_s)} would end before" if fits_s > 0 else ""
             return StartsLate(said + fits, after_s, mend="workers.walltime" if fits else "")
-    return StartsLate(said, after_s, mend=actor(backend.site, "begin time", ""))
+    return StartsLate(said, after_s, mend=asked_by(backend.site, "begin time", ""))
 
 
 def _reservations(lines: list[str]) -> Iterator[tuple[str, datetime, datetime]]:

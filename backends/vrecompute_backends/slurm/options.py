@@ -6,32 +6,15 @@ site file can add another directive or command.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
+from vrecompute.batch.directives import DIRECTIVE, DirectiveChanges, DirectiveName, is_directive
 from vrecompute.batch.options import Name, Strict
 
 __all__ = ["Directives", "SlurmOptions"]
 
-#: A whole directive, such as `--hint=nomultithread`; no line break, no quotes, no substitution.
-_DIRECTIVE = r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?$"
-
-
-def _directive(value: object) -> object:
-    if isinstance(value, str) and not re.match(_DIRECTIVE, value):
-        raise ValueError(
-            f"{value!r} is no directive; write one option as sbatch takes it, such as --mem=4G, in letters, digits and "
-            "punctuation that a shell leaves alone"
-        )
-    for pattern, why in _OWN.items():
-        if isinstance(value, str) and re.fullmatch(pattern, value):
-            raise ValueError(f"{value!r} cannot be added: {why}")
-    return value
-
-
-Directive = Annotated[str, BeforeValidator(_directive), Field(pattern=_DIRECTIVE)]
 #: Directives that cannot be added, by pattern, and why.
 _OWN = {
     r"-M.*|--clusters?([ =].*)?": "write options.cluster, which polls and cancellations use too",
@@ -41,13 +24,13 @@ _OWN = {
     r"-J.*|--job-name([ =].*)?": "jobs are found by the names that the driver gives them",
     r"-W|--wait|--test-only|--parsable|--wrap([ =].*)?": "it changes what sbatch does, not what the job asks for",
 }
-#: The name of a directive: `--mem` drops `--mem=4G`, and not `--mem-per-cpu`.
-DirectiveName = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*$")]
+Directive = Annotated[str, is_directive("sbatch", "--mem=4G", _OWN), Field(pattern=DIRECTIVE)]
 
 
-class Directives(Strict):
+class Directives(DirectiveChanges):
     """What to change in the directives that the driver writes; `drop` first, then `add`."""
 
+    own = _OWN
     add: tuple[Directive, ...] = Field(
         default=(), description="Directives to add, as sbatch takes them: --hint=nomultithread."
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from vrecompute.batch.contract import State
 from vrecompute.batch.known import Answer
 from vrecompute.batch.parts import Part, read_parts
-from vrecompute_backends.slurm.record import READERS, SACCT, SQUEUE, Reader, Record
+from vrecompute_backends.slurm.record import READERS, SACCT, SQUEUE, Record
 from vrecompute_backends.slurm.states import STATES
 
 __all__ = ["Polled", "by_commands", "merge", "read"]
@@ -28,15 +28,8 @@ _COMMANDS = r"""
 export SLURM_BITSTR_LEN=0  # lists of array elements are printed in full
 tell squeue ask squeue $3 --jobs="$2"
 if [ -n "$5" ]; then
-  rest=$(printf '%s\n%s\n' "$2" "$told" | awk -F'|' '
-    NR == 1 { n = split($0, ids, ","); next }
-    $2 == "PENDING" || $2 == "RUNNING" { alive[$1] }
-    END {
-      for (i = 1; i <= n; i++) if (!(ids[i] in alive)) {
-        sub(/_.*/, "", ids[i])
-        if (!(ids[i] in asked)) { asked[ids[i]]; printf "%s%s", comma, ids[i]; comma = "," }
-      }
-    }')
+  alive=$(printf '%s\n' "$told" | awk -F'|' '$2 == "PENDING" || $2 == "RUNNING" { print $1 }')
+  rest=$(untold "$2" "$alive" | sed 's/_.*//' | awk '!seen[$0]++' | paste -s -d , -)
   [ -z "$rest" ] || tell sacct ask sacct $4 --jobs="$rest"
 fi
 """
@@ -78,7 +71,7 @@ def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Seque
     """What a poll says of `ids`. A source that gives an error, or nonsense, counts as silent."""
     parts = read_parts(said)
     squeue, sacct = parts.get("squeue"), parts.get("sacct")
-    queued, accounted = (_records(*each) for each in zip(READERS[form], (squeue, sacct), strict=True))
+    queued, accounted = (part and part.read(r) for part, r in zip((squeue, sacct), READERS[form], strict=True))
     refusals = {
         why[1].strip(): None
         for part, records in ((squeue, queued), (sacct, accounted))
@@ -160,13 +153,3 @@ def _instead(squeue: Part | None) -> str:
     if _NO_ENTRY.search(problem):
         return f"{problem}; its token is not accepted: `scontrol token` gives a new one"
     return problem if squeue.code else f"no valid answer of Slurm: {problem}"
-
-
-def _records(reader: Reader, part: Part | None) -> dict[str, Record] | None:
-    """None where the part is no answer."""
-    if part is None or part.code != 0:
-        return None
-    try:
-        return reader(part.text)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return None  # JSON of another shape than Slurm's

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from vrecompute.batch.limit_reached import LimitReached
+
 __all__ = ["PENDING_REASONS", "held", "never", "reason_code", "why_waiting"]
 
 #: Sentences by the code that squeue prints, of what passes when other jobs end, or the site lets it.
@@ -95,7 +97,7 @@ _LIMIT = re.compile(
     r"(Run)?(Min(?:ute)?s)?(?:Per(Job|Node|User|Account))?(?:Limit|NotSatisfied)?"
 )
 _WHOSE = {"Assoc": "its account", "QOS": "its quality of service", "": "its quality of service"}
-_LOWER = {"jobs": "limits.max_jobs", "jobs in the queue": "limits.max_jobs", "time": "workers.walltime"}
+_OTHERS = {"User": "your running jobs", "Account": "running jobs of its account"}
 
 
 def held(reason: str) -> bool:
@@ -106,16 +108,10 @@ def held(reason: str) -> bool:
 def never(reason: str) -> bool:
     """Whether waiting alone will not start a pending job with this reason."""
     code = _code(reason)
-    found = _LIMIT.fullmatch(code)
     if any(re.search(words, reason) for words in _NEVER_SAID):
         return True
-    return code in _NEVER or (found is not None and _of_the_job(found[2], found[3], found[6]))
-
-
-def _of_the_job(kind: str, counted: str, per: str | None) -> bool:
-    """Whether the limit is one of a single job, which no end of another job changes."""
-    single = per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time")
-    return kind == "Min" or (kind == "Max" and single)
+    limit = _limit(code)
+    return code in _NEVER or (limit is not None and limit.never)
 
 
 def why_waiting(reason: str) -> str:
@@ -123,8 +119,8 @@ def why_waiting(reason: str) -> str:
     code = _code(reason)
     if code == "ReqNodeNotAvail" and "maintenance" in reason:
         return "its nodes are reserved for maintenance before it would end; lower `workers.walltime`, or wait"
-    if sentence := PENDING_REASONS.get(code) or _limit(code):
-        return sentence
+    if known := PENDING_REASONS.get(code) or _limit(code):
+        return str(known)
     words = _NEVER_SAID | _SAID
     if said := next((sentence for pattern, sentence in words.items() if re.search(pattern, reason)), ""):
         return f"{said} ({reason})" if never(reason) else said
@@ -142,25 +138,20 @@ def _code(reason: str) -> str:
     return found[1] if found else ""
 
 
-def _limit(code: str) -> str:
-    """The sentence of a code that names a limit by its parts; empty where it does not."""
+def _limit(code: str) -> LimitReached | None:
+    """What a code says that names a limit by its parts; None of any other."""
     found = _LIMIT.fullmatch(code)
     if found is None:
-        return ""
+        return None
     whose, kind, counted, running, minutes, per = found.groups()
-    who, what = _WHOSE[whose], _COUNTED[counted]
-    lower = f"`{_LOWER.get(what, 'workers.walltime' if minutes else 'workers')}`"
-    spent = f"{what.rstrip('s')} minutes" if minutes else what
-    if kind == "Min":
-        return f"it asks for fewer {what} than {who} demands; raise `workers`, or choose another `options.qos`"
-    if _of_the_job(kind, counted, per):
-        return f"it asks for more {spent} per {(per or 'job').lower()} than {who} allows; lower {lower}"
-    if minutes and not running:
-        return f"{who} has used up its {spent}; ask for more, or choose another one"
-    whose_jobs = {"User": "your running jobs", "Account": "running jobs of its account"}.get(
-        per, f"running jobs of {who}"
+    single = per in {"Job", "Node"} or (per is None and _COUNTED[counted] == "time")
+    return LimitReached(
+        _COUNTED[counted],
+        _WHOSE[whose],
+        "options.qos",
+        of_one=(per or "Job").lower() if kind == "Max" and single else "",
+        others=_OTHERS.get(per, ""),
+        least=kind == "Min",
+        minutes=bool(minutes),
+        running=bool(running),
     )
-    at_once = " at once" if running else ""
-    alone = ", and never where that is none" if what.startswith("jobs") else ", and never if it alone asks for more"
-    too_much = f"it and {whose_jobs} would take more {spent} than {who} allows{at_once}"
-    return f"{too_much}; it starts when they end{alone}: lower {lower}"

@@ -7,21 +7,19 @@ Slurm tells as one, since they wait or never started.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
-from vrecompute.batch.array_tasks import array_tasks
-from vrecompute.batch.rows import rows, whole
+from vrecompute.batch.array_tasks import array_ids
+from vrecompute.batch.json_answer import json_at, json_records
+from vrecompute.batch.rows import parsed, rows, whole
 from vrecompute.records import from_data, json_of
 from vrecompute.units import from_slurm, from_slurm_time
 
 __all__ = [
     "READERS", "SACCT", "SQUEUE", "Reader", "Record", "elements", "minutes_s", "parse_records",
-    "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "parsed", "per_node_bytes",
+    "parse_sacct", "parse_sacct_json", "parse_squeue", "parse_squeue_json", "per_node_bytes",
 ]  # fmt: skip
 
 #: Arguments of squeue and sacct whose output `parse_squeue` and `parse_sacct` read.
@@ -33,8 +31,6 @@ SACCT = (
     "--noheader --parsable2 --duplicates "
     "--format=JobID,State,Restarts,ExitCode,NodeList,ElapsedRaw,TimelimitRaw,ReqMem,MaxRSS,AllocNodes,AllocCPUS"
 )
-#: More elements than any array of ours has; each takes a record's memory.
-_MOST_ELEMENTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -61,16 +57,8 @@ class Record:
 
 
 def elements(record: Record, tasks: str = "") -> dict[str, Record]:
-    """The record by its id; one for each element where it stands for several that wait or never started.
-
-    These come as one, with `tasks` as their numbers or with `123_[8-499]` as the id.
-    """
-    found = re.fullmatch(r"([0-9]+)_\[(.+)\]", record.job_id)
-    master, tasks = (found[1], found[2]) if found else (record.job_id, tasks)
-    if not tasks:
-        return {record.job_id: record}
-    numbers = islice(array_tasks(tasks), _MOST_ELEMENTS)
-    return {f"{master}_{n}": replace(record, job_id=f"{master}_{n}") for n in numbers}
+    """The record by its id; one for each element where it stands for several that wait or never started."""
+    return {job_id: replace(record, job_id=job_id) for job_id in array_ids(record.job_id, tasks)}
 
 
 def minutes_s(minutes: int | None) -> int | None:
@@ -133,20 +121,22 @@ def parse_sacct_json(text: str) -> dict[str, Record]:
     """Records from `sacct --json`, or from slurmdbd's `jobs` of slurmrestd; the latest attempt of each."""
     records: dict[str, Record] = {}
     for job in _jobs(text):
-        record = _record(job, _at(job, "array", "job_id"), _at(job, "array", "task_id"), _at(job, "state", "current"))
+        record = _record(
+            job, json_at(job, "array", "job_id"), json_at(job, "array", "task_id"), json_at(job, "state", "current")
+        )
         steps = [step for step in job.get("steps") or () if isinstance(step, Mapping)]
-        peaks = [peak for step in steps if (peak := _most(_at(step, "tres", "requested", "max"))) is not None]
-        limit = _most(_at(job, "tres", "allocated") or _at(job, "tres", "requested"))
+        peaks = [peak for step in steps if (peak := _most(json_at(step, "tres", "requested", "max"))) is not None]
+        limit = _most(json_at(job, "tres", "allocated") or json_at(job, "tres", "requested"))
         record = replace(
             record,
-            reason=str(_at(job, "state", "reason") or ""),
-            elapsed_s=_number(_at(job, "time", "elapsed")),
-            limit_s=minutes_s(_number(_at(job, "time", "limit"))),
+            reason=str(json_at(job, "state", "reason") or ""),
+            elapsed_s=_number(json_at(job, "time", "elapsed")),
+            limit_s=minutes_s(_number(json_at(job, "time", "limit"))),
             memory_peak_bytes=max(peaks, default=None),
             memory_limit_bytes=per_node_bytes(limit, int(job.get("allocation_nodes") or 1)),
             steps=tuple(_words(step.get("state")) for step in steps),
         )
-        _keep_latest(records, elements(record, str(_at(job, "array", "task") or "")))
+        _keep_latest(records, elements(record, str(json_at(job, "array", "task") or "")))
     return records
 
 
@@ -170,12 +160,7 @@ def _add_step(jobs: dict[str, Record], job_id: str, state: str, peak: int | None
 
 
 def _jobs(text: str) -> list[Mapping[str, Any]]:
-    """The jobs of an answer; ValueError where it is no answer, which must not read as "no jobs"."""
-    data, _ = json.JSONDecoder().raw_decode(text, text.index("{"))  # what a site prints around it is not read
-    jobs = data.get("jobs") if isinstance(data, dict) else None
-    if not isinstance(jobs, list):
-        raise ValueError("Slurm's JSON has no list of jobs")
-    return [job for job in jobs if isinstance(job, Mapping) and "job_id" in job]
+    return [job for job in json_records(text, "jobs") if "job_id" in job]
 
 
 def _record(job: Mapping[str, Any], array: Any, task: Any, state: Any) -> Record:
@@ -183,13 +168,6 @@ def _record(job: Mapping[str, Any], array: Any, task: Any, state: Any) -> Record
     array, task = _number(array) or job["job_id"], _number(task)
     job_id, restarts = str(array) if task is None else f"{array}_{task}", _number(job.get("restart_cnt")) or 0
     return Record(job_id, _words(state), "", restarts, *_exit_json(job.get("exit_code")), str(job.get("nodes") or ""))
-
-
-def _at(data: Any, *path: str) -> Any:
-    """What JSON has at a path; None where something on the way is absent."""
-    for key in path:
-        data = (data or {}).get(key)
-    return data
 
 
 def _number(value: Any) -> int | None:
@@ -222,14 +200,6 @@ def _most(resources: Any) -> int | None:
 def _exit(text: str) -> tuple[int | None, int | None]:
     code, _, signal = text.partition(":")
     return whole(code), whole(signal)
-
-
-def parsed(convert: Callable[[str], int | None], text: str) -> int | None:
-    """What `convert` makes of a text of Slurm's; None where there is no such number, or no limit."""
-    try:
-        return convert(text)
-    except ValueError:
-        return None
 
 
 def _requested(text: str, nodes: int | None, cores: int | None) -> int | None:

@@ -5,31 +5,25 @@ Jobs are submitted and cancelled by sbatch and scancel all the same.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from vrecompute.batch.marks import LONGEST_S
-from vrecompute.batch.parts import PATIENCE_S
 from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.web_questions import CURL, GET, Token
 from vrecompute.errors import SiteError, Unavailable
 
 __all__ = ["POLL", "RestStatus"]
 
-_CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", str(PATIENCE_S), "--config", "-")
 #: Its standard input has three lines: the header with the token, and the addresses of two questions, of which
 #: the second may be empty. slurmrestd answers for slurmctld and slurmdbd each, and either may be silent.
-POLL = rf"""
-IFS= read -r token
+POLL = rf"""{GET}
 IFS= read -r controller
 IFS= read -r accounting
-get() {{
-  printf '%s\nurl = "%s"\n' "$token" "$1" | ask {" ".join(_CURL)}
-}}
 tell squeue get "$controller"
 [ -z "$accounting" ] || tell sacct get "$accounting"
 """
+_ADVICE = "write `scontrol token` to options.rest_token_file, or set SLURM_JWT"
 
 
 class RestStatus:
@@ -40,6 +34,7 @@ class RestStatus:
             raise SiteError(f"site {backend.site.name!r}: options.prefer: rest needs options.rest_url")
         self.access, self.options = backend.access, backend.options
         self.url, self._version = backend.options.rest_url.rstrip("/"), ""
+        self.token = Token("slurmrestd", "X-SLURM-USER-TOKEN", "SLURM_JWT", _ADVICE, self.options.rest_token_file)
 
     def questions(self, ids: Sequence[str], *, accounting: bool) -> bytes:
         """The standard input of POLL.
@@ -51,12 +46,12 @@ class RestStatus:
         if self.options.cluster:  # accounting tells of all that it serves
             asked += f"&cluster={self.options.cluster}"
         accounts = f"{self.url}/slurmdb/{self._version}/jobs/?{asked}" if accounting else ""
-        return f"{self._header()}\n{self.url}/slurm/{self._version}/jobs/\n{accounts}\n".encode()
+        return f"{self.token.header()}\n{self.url}/slurm/{self._version}/jobs/\n{accounts}\n".encode()
 
     def _newest(self) -> str:
         """The newest version of the interface that serves both; versions are numbered v0.0.N."""
-        asked = f'{self._header()}\nurl = "{self.url}/openapi/v3"\n'
-        done = self.access.run(_CURL, stdin=asked.encode(), timeout_s=LONGEST_S)
+        asked = f'{self.token.header()}\nurl = "{self.url}/openapi/v3"\n'
+        done = self.access.run(CURL, stdin=asked.encode(), timeout_s=LONGEST_S)
         if done.code != 0:
             raise Unavailable(f"{self.access}: slurmrestd at {self.url}: {done.complaint or 'no answer'}")
         served = set(re.findall(r'"/(slurm|slurmdb)/v0\.0\.([0-9]{1,9})/jobs/', done.text.replace("\\/", "/")))
@@ -64,18 +59,3 @@ class RestStatus:
         if not both:
             raise Unavailable(f"{self.url} serves no jobs of both slurmctld and slurmdbd; use options.prefer: commands")
         return f"v0.0.{max(both, key=int)}"
-
-    def _header(self) -> str:
-        """With the token of `options.rest_token_file` on this machine, else of $SLURM_JWT; read anew: it expires."""
-        token, file = os.environ.get("SLURM_JWT", ""), self.options.rest_token_file
-        try:
-            if file is not None:
-                token = Path(os.path.expandvars(file)).expanduser().read_text().strip()
-        except OSError as error:
-            raise Unavailable(f"no token for slurmrestd: {file}: {error.strerror or error}") from error
-        token = token.removeprefix("SLURM_JWT=")
-        if not re.fullmatch(r"[A-Za-z0-9_.=-]+", token):
-            raise SiteError(
-                "no token for slurmrestd: write `scontrol token` to options.rest_token_file, or set SLURM_JWT"
-            )
-        return f'header = "X-SLURM-USER-TOKEN: {token}"'

@@ -1,38 +1,61 @@
-"""What must hold between keys of a site with `backend: slurm`, said by `site check` before a run finds it out."""
+"""What must hold between keys of a site with `backend: slurm`, said by `site check` before a run finds it out; and
+which of them has asked for what Slurm complains of: Slurm names a thing, and the file who asks for it.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from vrecompute.batch.directives import DirectiveWords
 from vrecompute.batch.queue_rules import queue_rules
 from vrecompute.sites.model import Site
 from vrecompute.sites.rules import Diagnostic, at
 
-__all__ = ["directive_name", "slurm_rules"]
+__all__ = ["asked_by", "slurm_rules"]
 
-#: Directives by what they ask for -> the key that asks for it, which limits, probes and plans of runs go by.
-_HAVE_KEYS = {
-    ("-t", "--time"): "workers.walltime",
-    ("--mem", "--mem-per-cpu", "--mem-per-gpu"): "workers.memory",
-    ("-c", "--cpus-per-task"): "workers.threads",
-    ("-n", "--ntasks", "--ntasks-per-node"): "workers.processes",
-    ("-N", "--nodes"): "workers.nodes",
-    ("-G", "--gpus", "--gpus-per-node", "--gpus-per-task"): "workers.gpus",
-    ("-p", "--partition"): "options.partition",
-    ("-A", "--account"): "options.account",
-    ("-q", "--qos"): "options.qos",
-    ("-C", "--constraint"): "options.constraint",
-    ("-L", "--licenses"): "options.licenses",
-    ("--gres",): "options.gres",
-    ("--reservation",): "options.reservation",
-}
+_DIRECTIVES = DirectiveWords(
+    keys={
+        ("-t", "--time"): "workers.walltime",
+        ("--mem", "--mem-per-cpu", "--mem-per-gpu"): "workers.memory",
+        ("-c", "--cpus-per-task"): "workers.threads",
+        ("-n", "--ntasks", "--ntasks-per-node"): "workers.processes",
+        ("-N", "--nodes"): "workers.nodes",
+        ("-G", "--gpus", "--gpus-per-node", "--gpus-per-task"): "workers.gpus",
+        ("-p", "--partition"): "options.partition",
+        ("-A", "--account"): "options.account",
+        ("-q", "--qos"): "options.qos",
+        ("-C", "--constraint"): "options.constraint",
+        ("-L", "--licenses"): "options.licenses",
+        ("--gres",): "options.gres",
+        ("--reservation",): "options.reservation",
+    },
+    about={
+        r"node configuration|node name|node list|BadConstraints|ReqNodeNotAvail|feature": (
+            *("-x", "--exclude", "-w", "--nodelist", "-F", "--nodefile", "-C", "--constraint", "--contiguous"),
+            *("--mincpus", "--tmp", "--switches", "-B", "--extra-node-info", "--sockets-per-node"),
+            "--cores-per-socket",
+        ),
+        r"BeginTime|begin time": ("-b", "--begin"),
+        r"JobHeldUser": ("-H", "--hold"),
+        r"dependency": ("-d", "--dependency"),
+        r"partition": ("-p", "--partition"),
+        r"account": ("-A", "--account"),
+        r"qos": ("-q", "--qos"),
+        r"reservation": ("--reservation",),
+        r"license": ("-L", "--licenses"),
+        r"generic resource|gres": ("--gres", "-G", "--gpus", "--gpus-per-node", "--gpus-per-task"),
+        r"time limit|TimeLimit|DeadLine": ("-t", "--time", "--time-min", "--deadline"),
+        r"memory|Mem": ("--mem", "--mem-per-cpu", "--mem-per-gpu"),
+    },
+    holds=frozenset({"-H", "--hold"}),
+    delays=frozenset({"-b", "--begin"}),
+)
 
 
 def slurm_rules(site: Site) -> Iterator[Diagnostic]:
     """What any queue's site must hold, and how Slurm is asked. Pure."""
     yield from queue_rules(site)
-    yield from _directives(site)
+    yield from _DIRECTIVES.rules(site)
     prefer = site.options.get("prefer", "commands")
     if prefer == "rest" and not site.options.get("rest_url"):
         yield Diagnostic(at("options.prefer"), "needs slurmrestd's address; add `rest_url: http://...` to options")
@@ -62,40 +85,16 @@ def slurm_rules(site: Site) -> Iterator[Diagnostic]:
         )
 
 
-def _directives(site: Site) -> Iterator[Diagnostic]:
-    """Directives that say again what a key says: sbatch heeds the last, and everything else the key.
+def asked_by(site: Site, said: str, key: str, count: int = 1) -> str:
+    """The key that what Slurm said to so many copies of a job is about; `key` is what its words alone name. Pure.
 
-    Where the key has a value, one of the two is not true: jobs would have less than what runs are planned with. One in
-    place of another that is dropped, as --mem-per-cpu where a site refuses --mem, is the administrator's own.
+    A directive that was added is heeded last by sbatch, so it is the one; else the option, or the number of workers,
+    that the file has.
     """
-    about, directives = at("options.directives.add"), site.options.get("directives") or {}
-    dropped = set(directives.get("drop", ()))
-    for directive in directives.get("add", ()):
-        name = directive_name(directive)
-        key = next((key for names, key in _HAVE_KEYS.items() if name in names), "")
-        if key and _given(site, key) and (name in dropped or not dropped & _written(key)):
-            yield Diagnostic(about, f"{directive} contradicts {key}, which jobs ask for too; remove it, and set {key}")
-        elif key and not dropped & _written(key):
-            said = f"{directive} goes over {key}, by which limits are checked and runs are planned; write {key}"
-            yield Diagnostic(about, said, advice=True)
-        elif name in {"-H", "--hold"}:
-            yield Diagnostic(about, f"with {directive} no job starts until it is released; remove it")
-        elif name in {"-b", "--begin"}:
-            yield Diagnostic(about, f"with {directive} every job waits until then, that of a probe too", advice=True)
-
-
-def directive_name(directive: str) -> str:
-    """The option in it: of `-t10` the first two letters."""
-    name = re.split("[ =]", directive, maxsplit=1)[0]
-    return name if name.startswith("--") else name[:2]
-
-
-def _written(key: str) -> set[str]:
-    """The directives of a key that the driver may write."""
-    return {name for names, of in _HAVE_KEYS.items() if of == key for name in names}
-
-
-def _given(site: Site, key: str) -> bool:
-    """Whether the site says how much; of some there is always a number, and every job has a walltime."""
-    section, _, name = key.partition(".")
-    return name == "walltime" or bool(site.options.get(name) if section == "options" else getattr(site.workers, name))
+    if _DIRECTIVES.asked_for(site, said):
+        return "options.directives"
+    if key == "options.gres" and not site.options.get("gres") and site.workers.gpus:
+        return "workers.gpus"
+    if count == 1 and key == "workers.nodes.min":  # no fewer jobs would be taken
+        return "options.qos" if "QOSMax" in said or "QOSGrp" in said else "options.account"
+    return key

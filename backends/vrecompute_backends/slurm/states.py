@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State
-from vrecompute.batch.post_mortem import SUSPENDED, how_it_ended, near_limit
+from vrecompute.batch.post_mortem import SUSPENDED, how_it_ended, near_limit, was_killed
 from vrecompute_backends.slurm.reasons import held, never, reason_code, why_waiting
 from vrecompute_backends.slurm.record import Record
 
@@ -35,7 +35,6 @@ STATES = {word: state for state, words in _MEANING.items() for word in words}
 
 #: Of a job that holds its nodes, and whose processes do nothing until it is resumed.
 _STOPPED = frozenset({"SUSPENDED", "STOPPED"})
-_KILL = 9
 _LAST_SIGNAL = 64
 #: What Slurm writes as the signal of a job whose output file could not be opened on its node.
 _NO_OUTPUT = 53
@@ -79,18 +78,16 @@ def _state(record: Record) -> State:
 def is_unclear(record: Record) -> bool:
     """Whether only accounting can tell this end from a memory kill: killed, and its peak is not known yet."""
     ended = STATES.get(record.state.split(" ")[0]) in {State.FAILED, State.CANCELLED}
-    return ended and _killed(record) and record.memory_peak_bytes is None
-
-
-def _killed(record: Record) -> bool:
-    return record.signal == _KILL or record.exit_code == 128 + _KILL
+    return ended and was_killed(record.signal, record.exit_code) and record.memory_peak_bytes is None
 
 
 def _killed_for_memory(record: Record) -> bool:
     """Memory kills have two shapes: OUT_OF_MEMORY with control groups, a bare SIGKILL without."""
     if any(step.startswith("OUT_OF_ME") for step in record.steps):
         return True
-    return _killed(record) and near_limit(record.memory_peak_bytes, record.memory_limit_bytes)
+    return was_killed(record.signal, record.exit_code) and near_limit(
+        record.memory_peak_bytes, record.memory_limit_bytes
+    )
 
 
 def _sentence(record: Record, status: JobStatus, folder: str) -> str:

@@ -16,12 +16,13 @@ from datetime import datetime
 
 from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job, SubmitError
+from vrecompute.batch.questions import Questions
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
-from vrecompute_backends.slurm.actors import actor
 from vrecompute_backends.slurm.latestart import late_start
+from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
 
@@ -146,7 +147,7 @@ def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Complet
 def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitError:
     if count == 1 and _OWN_LIMIT.search(said) and _has_no_job(backend):
         said += "; you have no job in the queue, so that limit allows none"
-    mend = actor(backend.site, said, _COMPLAINTS.mend(said), count)
+    mend = asked_by(backend.site, said, _COMPLAINTS.mend(said), count)
     if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
@@ -166,22 +167,20 @@ def _has_no_job(backend: QueueBackend) -> bool:
 def cancel(access: Access, cluster: str | None, ids: Sequence[str]) -> None:
     """`scancel`; Unavailable where Slurm does not answer. Jobs that have ended, or never were, are no error."""
     done = slurm(access, ["scancel", *([f"--clusters={cluster}"] if cluster else []), *ids])
-    if done.code != 0 and _COMPLAINTS.may_pass(said := complaint(done)):
-        raise Unavailable(f"{access}: scancel: {said}; the jobs may go on: cancel again later")
+    _COMPLAINTS.cancelled(access, "scancel", done, complaint(done))
 
 
 def ages(access: Access, cluster: str | None, name: str) -> dict[str, float]:
     """Ids of a user's jobs of a name -> seconds since they were submitted, by the site's clock."""
-    done = access.run(["sh", "-c", FORGET + _FIND, "sh", name, cluster or ""])
-    if done.code != 0:
-        raise Unavailable(f"{access}: squeue: {complaint(done)}")
-    lines = [line.strip() for line in done.text.splitlines()]
+    question = ["sh", "-c", FORGET + _FIND, "sh", name, cluster or ""]
+    told = Questions(access, access.run, complaint).needed(question, by="squeue")
+    lines = [line.strip() for line in told.splitlines()]
     try:
         now, *jobs = [line for line in lines if line and not line.startswith("CLUSTER:")]
         began = {job_id: datetime.fromisoformat(at) for job_id, at in map(str.split, jobs) if _ID.fullmatch(job_id)}
         return {job_id: (datetime.fromisoformat(now) - at).total_seconds() for job_id, at in began.items()}
     except (ValueError, TypeError) as error:  # the latter for one time with its zone and one without
-        raise Unavailable(f"{access}: squeue: no valid answer of Slurm: {done.text[:200]!r}") from error
+        raise Unavailable(f"{access}: squeue: no valid answer of Slurm: {told[:200]!r}") from error
 
 
 def _disown(backend: QueueBackend, job: Job, job_id: str, cluster: str) -> None:
