@@ -210,7 +210,8 @@ class Run(RunOutputs):
     def is_live(self) -> bool:
         """Whether its end is to be waited for.
 
-        Unavailable where its site has been silent for an hour of waiting, SubmitError where its job can never start.
+        Unavailable where its site has been silent for an hour of waiting; SubmitError where its job can never start,
+        which then goes: the run is `refused`.
         """
         status, now, site = self.status, time.monotonic(), self.manifest.site
         if status == "interrupted" and self._detached is not None and self._detached.take_up(self.analysis):
@@ -220,8 +221,7 @@ class Run(RunOutputs):
         if job is None or not job.never:
             self._may_start = now
         elif now - self._may_start > _NEVER_S:
-            cancel = f"`vrecompute runs cancel {self.id}` takes it out of the queue"
-            raise SubmitError(f"run {self.id} can never start: {job.reason}; {cancel}")
+            raise self._refused(job)
         if status == "submitted":
             raise UsageError(
                 f"run {self.id} waits or runs on site {site!r}, which is not known here; name it: --site FILE"
@@ -229,6 +229,19 @@ class Run(RunOutputs):
         if now - self._heard_at > _SILENT_S:
             raise Unavailable(f"site {site!r} has said nothing of run {self.id} for an hour; wait again, or cancel it")
         return status in _LIVE
+
+    def _refused(self, job: JobStatus) -> SubmitError:
+        """End the job of a run that the system took and will never start, and tell the store of it."""
+        why = f"run {self.id} can never start: {job.reason}"
+        try:
+            if self._detached is not None:
+                self._detached.cancel()
+        except Unavailable as error:
+            return SubmitError(f"{why}; its job could not be cancelled: {error}")
+        again = f"mend the file of site {self.manifest.site!r}, and `vrecompute runs attach {self.id}` takes it up"
+        refusal = SubmitError(f"{why}; its job is cancelled: {again}")
+        tell_refusal(self.store, self.manifest, refusal)
+        return refusal
 
     def cancel(self) -> None:
         """Ask the run to stop, wherever it is. What is durable stays, and the next run reuses it."""

@@ -46,8 +46,8 @@ def reached(what="cores", **parts):
             reached("jobs", others="your running jobs"),
             False,
             (
-                "it and your running jobs would take more jobs than its project allows; it starts when they end: lower "
-                "`limits.max_jobs`"
+                "it and your running jobs would take more jobs than its project allows; it starts when they end, and "
+                "never where that is none: lower `limits.max_jobs`"
             ),
         ),
         (

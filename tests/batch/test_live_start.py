@@ -13,7 +13,7 @@ from tests.backends.readme_driver import driver
 from tests.events import SUM_ANALYSIS, write_events
 from tests.patience import comes_true
 from vrecompute import Client
-from vrecompute.batch import cluster, scheduler_job
+from vrecompute.batch import cluster, scheduler_job, standstill
 from vrecompute.batch.contract import SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Environment, Limits, Network, Nodes, PortRange
@@ -26,7 +26,7 @@ def client(qq_site, tmp_path, monkeypatch):
     """`client(asked, **changes)`: one of a QQ whose site is changed so."""
     monkeypatch.setattr("vrecompute.workforce.load_backend", driver.MyBackend)
     monkeypatch.setattr(cluster, "_LEAST_POLL_S", 0.3)
-    monkeypatch.setattr(cluster, "NEVER_S", 1.0)
+    monkeypatch.setattr(standstill, "NEVER_S", 1.0)
     monkeypatch.setattr(scheduler_job, "NEVER_S", 1.0)
     (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
     write_events(tmp_path / "e.root", 100, clusters=4)
@@ -130,3 +130,27 @@ def test_a_scheduler_without_a_free_port_or_its_interface_says_so(client, schedu
         pytest.raises(Unavailable, match="'no0' is not a valid network interface"),
     ):
         _ = wrong.dask
+
+
+@pytest.mark.parametrize("opens_again", [True, False])
+def test_jobs_that_are_refused_once_others_are_gone_are_asked_for_again_and_then_end_the_run(
+    client, tmp_path, monkeypatch, opens_again
+):
+    monkeypatch.setattr(standstill, "_REFUSED_S", 300.0 if opens_again else 3.0)
+    with client(asked=1) as shut:
+        shut.dask.wait_for_workers(1, timeout=60)
+        options = shut.backend.options
+        shut.backend.options = options.model_copy(update={"queue": "closed"})
+        ids = subprocess.run(["qq", "list"], capture_output=True, text=True, check=True).stdout.split("|")[0]
+        qq("cancel", ids)
+        run, said = run_of(shut, tmp_path), "queue closed takes no jobs"
+        assert comes_true(lambda: said in run.progress().waiting, 60, 0.1), run.progress()
+        assert "tried again" in run.progress().waiting
+        if opens_again:
+            shut.backend.options = options
+            assert run.report(timeout_s=120).status == "complete"
+            return
+        with pytest.raises(SubmitError, match=f"{said}.*asked again for") as ended:
+            run.wait(60)
+        assert (ended.value.exit_code, run.status) == (2, "refused")
+    assert comes_true(lambda: alive() == [], 20)

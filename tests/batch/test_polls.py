@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,7 +10,10 @@ from dataclasses import replace
 import pytest
 
 from tests.backends.readme_driver import driver, suite
+from tests.patience import comes_true
 from vrecompute.batch.contract import State
+from vrecompute.batch.outage import Outage
+from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits
 
@@ -127,3 +131,31 @@ def test_an_outage_is_shared_too_and_a_damaged_answer_is_asked_for_anew(qq_site,
     for nonsense in ("nonsense", "a b\n1\n", "\n\n"):
         answer_of(tmp_path).write_text(nonsense)
         assert driver.MyBackend(site).poll([job])[job].state is State.QUEUED
+
+
+def test_what_is_known_while_the_system_is_silent_says_of_when_it_is(backend, clock, monkeypatch):
+    assert backend.poll(["1"])["1"].reason == ""
+
+    def silent(*given, **options):
+        raise Unavailable("no route to it")
+
+    monkeypatch.setattr(backend.access, "run", silent)
+    clock[0] += FLOOR_S
+    status = backend.poll(["1"])["1"]
+    assert status.state is State.RUNNING
+    assert re.search(r"as of \d\d:\d\d; site .* does not answer \(no route to it\)", status.reason)
+    clock[0] += FLOOR_S
+    assert backend.poll(["2"])["2"].state is State.UNKNOWN, "of what was never told there is nothing to doubt"
+
+
+def test_a_question_that_takes_long_is_named_once_while_it_is_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr("vrecompute.batch.outage._SLOW_S", 0.05)
+    outage = Outage("site 'a': Q (here)")
+    for _ in range(2):
+        with outage.awaited("what it says of jobs", 90):
+            assert comes_true(lambda: "is slow" in caplog.text, 20)
+    assert caplog.text.count("site 'a': Q (here) is slow to answer: waiting for what it says of jobs") == 1
+    monkeypatch.setattr("vrecompute.batch.outage._SLOW_S", 600)
+    with outage.awaited("the end of jobs", 60):
+        pass
+    assert "the end of jobs" not in caplog.text

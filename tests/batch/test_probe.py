@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from vrecompute.batch import probe_job
 from vrecompute.batch.canary import Seen
-from vrecompute.batch.contract import SubmitError
+from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.finding import advice_on
+from vrecompute.batch.post_mortem import how_it_ended, log_ends, telling
 from vrecompute.batch.probe import judge
 from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Environment, Network, PortRange, Site
+from vrecompute.stores.address import open_store
 
 HERE = {"versions": {"numpy": "2.4.6"}}
 PLACE = {
@@ -189,3 +194,50 @@ def test_what_passes_is_no_fault_of_the_file_and_a_spool_that_cannot_be_made_is_
     assert advice_on(passing, "options: {...}").startswith("nothing in the site's file")
     assert advice_on(Unavailable("cannot make /proc/x", mend="stage.scratch"), "?") == "stage: {scratch: ...}"
     assert advice_on(SubmitError("Invalid job"), "options: {...}") == "options: {...}"
+
+
+def test_a_job_whose_shell_ended_before_python_is_not_told_as_a_folder_that_its_node_does_not_see():
+    judged = wrong(told={}, met={}, seen={"reason": "ended", "log": "Its log ends: (nothing)"})["queue"]
+    assert "before Python began" in judged.detail
+    assert judged.advice.startswith("environment: {setup")
+
+
+def test_of_a_failed_start_the_line_that_says_why_is_told():
+    known = ["Could not find platform independent libraries <prefix>", "sys.path = [", "]"]
+    assert telling([*known, "Fatal Python error: init_fs_encoding", "Current thread 0x1:", "<no Python frame>"]) == (
+        "Fatal Python error: init_fs_encoding"
+    )
+    assert telling(["environment.venv: no program", "exit 1"]) == "environment.venv: no program"
+    assert telling([]) == ""
+
+
+def test_of_a_job_that_never_had_a_node_none_is_lost():
+    gone = how_it_ended("7", JobStatus(State.NODE_FAIL, elapsed_s=0.0))
+    assert gone == "NODE_FAIL: job 7 was ended before it began by its batch system, as where its queue is removed"
+    assert "lost its node" in how_it_ended("7", JobStatus(State.NODE_FAIL, elapsed_s=0.0, node="c1"))
+
+
+class Logs:
+    """A backend that has this log of every job."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def logs(self, job_id):
+        return self.text
+
+
+def test_the_end_of_a_log_is_of_what_the_job_said_and_not_of_pythons_tidying_up():
+    tidying = "/usr/lib/python3/multiprocessing/resource_tracker.py:254: UserWarning: resource_tracker: 3 leaked\n"
+    log = "chunk 7 is under way\n" + 3 * (tidying + "  warnings.warn('resource_tracker: leaked')\n")
+    assert log_ends(Logs(log), "7") == "Its log ends: chunk 7 is under way"
+
+
+def test_a_store_that_the_node_does_not_share_with_the_client_gets_nothing_that_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_job, "_LAG_S", 0.0)
+    told = probe_job._try_store(str(tmp_path), "one")
+    assert "differs between compute nodes and the client" in told["error"]
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    open_store(str(tmp_path)).create(f"probe/one{probe_job.THEIRS}", b"here")
+    told = probe_job._try_store(str(tmp_path), "one")
+    assert (told["error"], Path(told["path"]).is_file()) == ("", True)

@@ -170,3 +170,19 @@ def test_one_order_of_sets_of_names_unless_the_site_says_another():
         lines = "\n".join([*prologue(where, {}), shlex.join(program)])
         right = subprocess.check_output(program, env={**os.environ, "PYTHONHASHSEED": seed})
         assert subprocess.check_output(["bash", "-c", lines]) == right
+
+
+@pytest.mark.parametrize("line", ["cat > /dev/null", "read x || true", "yes noise | head -c 200000"])
+def test_what_a_setup_reads_and_prints_is_not_the_commands(line):
+    site = Site(name="a", backend="slurm", environment=Environment(setup=(line,)))
+    done = subprocess.run(login_shell(site, {}, "cat"), input=b"mine\n", capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"mine\n", b"")
+
+
+@pytest.mark.parametrize("line", ["exit 0", "sleep 600"])
+def test_a_setup_that_ends_its_shell_or_waits_until_it_is_ended_is_named(line):
+    site = Site(name="a", backend="slurm", environment=Environment(setup=(line,)))
+    command = ["timeout", "2", *login_shell(site, {}, "echo goes on")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = f"environment.setup: a command of the site waits, or ends the shell that it is for: {line}"
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", said)

@@ -30,7 +30,9 @@ HALF_AN_HOUR = (
 )
 
 
-def wrong(*, limits=(), planned=PLANNED, names=(), site=SITE, unknown=(), **changes):
+def wrong(*, limits=(), planned=PLANNED, names=(), site=SITE, unknown=(), limits_of_queue=None, **changes):
+    if limits_of_queue is not None:
+        changes["limits"] = (Limit("jobs", limits_of_queue, "MaxSubmitJobs of the QOS none"),)
     other = Queue("small", walltime_s=60, nodes=1)
     survey = Survey("Q", (other, replace(QUEUE, **changes)), limits=limits, unknown=unknown)
     return [(f.detail, f.advice) for f in judge_limits(site, survey, planned, lambda job: names) if not f.ok]
@@ -220,3 +222,12 @@ def test_memory_that_jobs_grow_to_is_one_that_a_node_has():
     )
     assert advice == "workers: {max_memory: 5GiB}"
     assert wrong(site=replace(SITE, workers=replace(SITE.workers, max_memory=5 * GIB))) == []
+
+
+def test_a_queue_that_starts_no_job_of_this_user_says_why_and_jobs_of_its_own_rules_are_counted():
+    closed = (("takes no jobs of the QOS normal", "options.qos"),)
+    (said,) = wrong(closed=closed)
+    assert said[0].startswith("queue batch takes no jobs of the QOS normal: the worker job")
+    assert said[1] == "options: {qos: ...}"
+    (none,) = wrong(limits_of_queue=0)
+    assert "gives at most 0 jobs in the queue: a live run asks for 3, a detached run asks for 1" in none[0]

@@ -340,7 +340,13 @@ def test_attaching_to_a_run_whose_job_can_never_start_ends(store, submitted, vre
     monkeypatch.setattr("vrecompute.run._NEVER_S", 1.0)
     code, _, said = vrecompute("attach", run)
     assert code == 2
-    assert f"can never start: job 0 waits: no node has what it asks for; `vrecompute runs cancel {run}`" in said
+    why = "can never start: job 0 waits: no node has what it asks for; its job is cancelled"
+    assert why in said
+    (line,) = json.loads(vrecompute("list", "--json")[1])
+    assert (line["state"], why in line["reason"]) == ("refused", True)
+    told = vrecompute("show", run)[1]
+    assert "state: refused\n" in told
+    assert why in told
 
 
 def test_a_run_of_a_site_that_is_not_known_here_is_neither_taken_up_nor_called_interrupted(

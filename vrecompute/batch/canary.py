@@ -14,7 +14,8 @@ from typing import Any
 
 from vrecompute.batch.contract import Job, JobId, JobStatus, State, SubmitError
 from vrecompute.batch.finding import advice_on, yaml_line
-from vrecompute.batch.post_mortem import log_ends
+from vrecompute.batch.post_mortem import log_ends, telling
+from vrecompute.batch.probe_job import THEIRS
 from vrecompute.batch.prologue import login_shell
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.scheduler import first_facts
@@ -30,12 +31,16 @@ from vrecompute.stores.site_store import site_store
 __all__ = ["Seen", "fly"]
 
 _WALLTIME_S = 120
+# How long Python may take to start near the scheduler, at least and at most; and to say why it does not.
+_LEAST_START_S, _MOST_START_S, _WHY_S = 30.0, 120.0, 45
 _LOOK_S = 0.5
 # While the canary waits, its reason is told this often.
 _TELL_S = 15.0
 # How long those who met have to say so, after the job's end; and how long who met nobody has to end.
 _PARTING_S = 15.0
 _END_S = 5.0
+# With this code coreutils' `timeout` ends that ended a command.
+_TIMED_OUT = 124
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,42 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
 
     It asks for less than any limit of `survey`: `system_limits` says which of them the jobs of runs exceed.
     """
-    site, where = backend.site, str(backend.access)
-    files = {TLS_FILE: keys.encode()} if (keys := fresh_keys() if site.network.tls else None) else {}
+    site = backend.site
+    files: dict[str, bytes] = {TLS_FILE: keys.encode()} if (keys := fresh_keys() if site.network.tls else None) else {}
     own = secrets.token_hex(8)
     store, unusable = _store(backend)
     try:
         files |= secret_files(store) if store is not None else {}
     except VrecomputeError as error:
         store, unusable = None, str(error)
-    with _meeting(backend, keys, patience_s + _WALLTIME_S) as (meet, place):
+    folders: list[str] = []
+    try:
+        if store is not None:
+            folders = _new_folders(backend, store)
+            store.create(f"probe/{own}{THEIRS}", own.encode())
+    except (VrecomputeError, OSError) as error:
+        store, unusable = None, str(error)
+    try:
+        return _flown(backend, survey, patience_s, tell, keys, files, store, unusable, own)
+    finally:
+        if store is not None:
+            _remove(backend, store, own, folders)
+
+
+def _flown(
+    backend: QueueBackend,
+    survey: Survey | None,
+    patience_s: float,
+    tell: Callable[[str], None],
+    keys: str | None,
+    files: Mapping[str, bytes],
+    store: Store | None,
+    unusable: str,
+    own: str,
+) -> Seen:
+    """The flight itself, with what the canary takes along and the name of its object in the store."""
+    where = str(backend.access)
+    with _meeting(backend, keys, patience_s) as (meet, place):
         complaint = "" if place else _why_no_python(backend)
         began = time.monotonic()
         try:
@@ -103,14 +135,12 @@ def fly(backend: QueueBackend, survey: Survey | None, patience_s: float, tell: C
         ran=status.state.terminal and (bool(told) or status.state in {State.COMPLETED, State.FAILED}),
         waited_s=waited_s,
         problem="" if status.state.terminal else backend.problem,
-        spool="" if told or backend.logs(job_id).strip() else backend.spool,
+        spool="" if told or _has_log(backend, job_id) else backend.spool,
         advice=yaml_line(key) if not ended and (key := backend.key_of(status)) else "",
         reason=status.reason or f"job {job_id} is {status.state} after {waited_s:.0f} s",
         log="" if told else log_ends(backend, job_id),
         store=unusable or (_seen_from_here(backend, store, told["store"]) if told and store is not None else ""),
     )
-    if not told and store is not None:
-        _remove_unseen(backend, store, own)
     backend.forget([job_id], logs=bool(told) or not ended)  # else its log is what the trouble is to be found by
     return seen
 
@@ -159,7 +189,7 @@ def _canary(
 
 @contextlib.contextmanager
 def _meeting(
-    backend: QueueBackend, keys: str | None, wait_s: float
+    backend: QueueBackend, keys: str | None, patience_s: float
 ) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """The process that meets the job, and what it says of itself; nothing where it does not start."""
     ports = backend.site.network.scheduler_ports if backend.site.scheduler_runs in {"client", "login"} else None
@@ -167,7 +197,7 @@ def _meeting(
         "interface": backend.site.network.interface or "",
         "ports": ports and [ports.first, ports.last],
         "tls": keys,
-        "wait_s": wait_s,
+        "wait_s": patience_s + _WALLTIME_S,
     }
     # what it complains of is asked for again where it does not start
     meet = backend.access.start(_python(backend, "-m vrecompute.batch.probe_job meet"))
@@ -176,7 +206,7 @@ def _meeting(
             with contextlib.suppress(BrokenPipeError):
                 meet.stdin.write(json.dumps(wanted).encode() + b"\n")
                 meet.stdin.flush()
-        yield meet, first_facts(meet.stdout) if meet.stdout is not None else {}
+        yield meet, first_facts(meet, min(_MOST_START_S, max(_LEAST_START_S, patience_s)))
     finally:
         if meet.stdin is not None:  # it ends with its input; killed, it would leave what an image was unpacked to
             with contextlib.suppress(BrokenPipeError):
@@ -188,12 +218,17 @@ def _meeting(
 
 
 def _why_no_python(backend: QueueBackend) -> str:
-    """What Python says instead of meeting, its last line."""
+    """What Python says instead of meeting, in a line; or the site's shell, which is ended where it waits."""
+    limited = ["timeout", "--kill-after=5", str(_WHY_S)]
     try:
-        done = backend.access.run(_python(backend, "-c 'import vrecompute.batch.probe_job'"))
+        done = backend.access.run([*limited, *_python(backend, "-c 'import vrecompute.batch.probe_job'")])
     except Unavailable as error:
         return str(error)
-    return "".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
+    said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    if done.code in {0, _TIMED_OUT} and not any(line.startswith("environment.") for line in said):
+        how = f"did not start it within {_WHY_S} s" if done.code else "ends without starting it"
+        return f"environment.setup: the shell {how}, as where a line waits for something, or is `exec` or `exit`"
+    return telling(said)
 
 
 def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callable[[str], None]) -> JobStatus:
@@ -221,10 +256,18 @@ def _await(backend: QueueBackend, job_id: JobId, patience_s: float, tell: Callab
 def _told(backend: QueueBackend, job_id: JobId) -> dict[str, Any]:
     for line in reversed(backend.logs(job_id).splitlines()):
         with contextlib.suppress(ValueError):
-            found = json_of(line)
+            found = json_of(line) if line.startswith("{") else None
             if isinstance(found, dict) and "versions" in found:
                 return found
     return {}
+
+
+def _has_log(backend: QueueBackend, job_id: JobId) -> bool:
+    """Whether its node wrote into the spool: a job may end before it says a word."""
+    try:
+        return backend.access.get(f"{backend.spool}/{backend.log(job_id)}") is not None
+    except OSError:
+        return False
 
 
 def _met(meet: subprocess.Popen[bytes]) -> dict[str, Any]:
@@ -243,14 +286,10 @@ def _seen_from_here(backend: QueueBackend, store: Store, stored: Mapping[str, An
         return _seen_in(store, stored)
     try:
         data = backend.access.get(stored["path"])
-        backend.access.delete(stored["path"])
-        # the folder of such objects goes with the last of them
-        backend.access.run(["rmdir", "--", stored["path"].rpartition("/")[0]])
     except (OSError, VrecomputeError) as error:
         return f"{backend.access}: {error}"
     if data is None or sha256(data).hexdigest() != stored["sha256"]:
-        left = "; what the job wrote is still on its node" if data is None else ""
-        return f"{stored['path']} differs between the compute node and {backend.access}{left}"
+        return f"{stored['path']} differs between the compute node and {backend.access}"
     return ""
 
 
@@ -258,18 +297,26 @@ def _seen_in(store: Store, stored: Mapping[str, Any]) -> str:
     """The same of a store that is a service."""
     try:
         store.get(stored["name"], sha256=stored["sha256"])
-        store.delete(stored["name"])
     except VrecomputeError as error:
         return str(error)
     return ""
 
 
-def _remove_unseen(backend: QueueBackend, store: Store, own: str) -> None:
-    """Remove the object of a job of which nothing is heard."""
+def _new_folders(backend: QueueBackend, store: Store) -> list[str]:
+    """The folders of a store that a probe may remove once they are empty: its own, and one that is not there yet."""
+    if "://" in store.url:
+        return []
+    there = backend.access.run(["test", "-e", store.url]).code == 0
+    return [f"{store.url}/probe", *([] if there else [store.url])]
+
+
+def _remove(backend: QueueBackend, store: Store, own: str, folders: list[str]) -> None:
+    """Remove the object of this side and of the job, and of these folders those that hold nothing else."""
     with contextlib.suppress(OSError, VrecomputeError):
-        store.delete(f"probe/{own}")
-        if "://" not in store.url:
-            backend.access.run(["rmdir", "--", f"{store.url}/probe"])
+        for name in (f"probe/{own}", f"probe/{own}{THEIRS}"):
+            store.delete(name)
+        for folder in folders:
+            backend.access.run(["rmdir", "--", folder])
 
 
 def _python(backend: QueueBackend, arguments: str) -> list[str]:

@@ -27,11 +27,12 @@ from vrecompute.batch.contract import Cluster, JobId, JobStatus, State, SubmitEr
 from vrecompute.batch.login_scheduler import LoginScheduler
 from vrecompute.batch.node_strikes import NodeStrikes
 from vrecompute.batch.outage import cancel_owed
-from vrecompute.batch.post_mortem import log_ends, never_starts
+from vrecompute.batch.post_mortem import log_ends
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.reconcile import Reconciler
 from vrecompute.batch.scheduler import RangedScheduler, start_failure
-from vrecompute.batch.scheduler_job import NEVER_S, AllocatedScheduler, workers_beside
+from vrecompute.batch.scheduler_job import AllocatedScheduler, workers_beside
+from vrecompute.batch.standstill import Standstill
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, security_of
 from vrecompute.batch.worker_jobs import WorkerJobs
@@ -49,8 +50,6 @@ _START_S = 60.0
 # So soon after the first submission, jobs whose environment is wrong have ended; a poll before that would have the
 # next one, which may be due much later, find it out.
 _FIRST_LOOK_S = 5.0
-# How long jobs may wait before a warning says why.
-_QUIET_S = 15.0
 # Jobs that end without a worker this often in a row, while no worker comes, would do so for ever.
 _HOPELESS = 3
 # This long before its walltime a job whose worker is gone may be one that the batch system is ending for it.
@@ -89,13 +88,11 @@ class QueueCluster(Cluster):
         self._statuses: dict[str, JobStatus] = {}
         self._ended: dict[str, JobStatus] = {}  # by name of a job
         self._strikes = NodeStrikes()
-        self._opened = time.monotonic()
-        self._told: set[str] = set()
+        self._standstill = Standstill(backend)
         most = site.limits.max_jobs
         own = site.scheduler_runs == "allocation"  # the scheduler's job counts too
         self._reconciler = Reconciler(None if most is None else most - own, backend.budget)
         self._refusal: VrecomputeError | None = None
-        self._never_since: float | None = None
         self._came = 0  # workers that there had been when jobs began to fail
         self._failed = ""  # how the last of those did
         self._first_look = float("inf")
@@ -172,10 +169,10 @@ class QueueCluster(Cluster):
         return self._refusal
 
     def waiting(self) -> str:
-        """Why the first job that does not run is not running, and how the last one failed that should have."""
-        idle = (s for s in list(self._statuses.values()) if s.state in {State.QUEUED, State.HELD})
+        """Why the first job that does not run is not running, or runs in vain; how one failed, or was refused."""
         failed = self._failed if self._reconciler.failures else ""
-        why = failed or next((s.reason or "the batch system gives no reason" for s in idle), "")
+        ids = {name: job.job_id for name, job in dict(self._jobs.workers).items()}
+        why = failed or self._standstill.why(ids, dict(self._statuses), self._brought())
         return "; ".join([why, *self.left_out()]) if why else ""
 
     def left_out(self) -> list[str]:
@@ -230,8 +227,8 @@ class QueueCluster(Cluster):
             now = time.monotonic()
             if not self._reconciler.failures:
                 self._came = len(self._jobs.names)
-            if self._refusal is None and self._will_never_start(now):
-                self._give_up_waiting()
+            if self._refusal is None and (hopeless := self._hopeless(now)) is not None:
+                self._refusal, self._wanted = hopeless, 0
             barren = self._barren()
             bad = self._strikes.look(self._statuses, barren, self._brought())
             self.backend.left_out.add(bad, self._strikes.suspect)
@@ -256,18 +253,19 @@ class QueueCluster(Cluster):
             self._jobs.sync(self._jobs.change, (), (), size)
             refused = {name: e for name, job in self._jobs.workers.items() if (e := job.refusal) is not None}
             if not refused:
+                self._standstill.taken()
                 left -= size
                 continue
             self._jobs.sync(self._jobs.change, tuple(refused), (), 0)
             error = next(iter(refused.values()))
             if not getattr(error, "too_many", False) or size == 1:
                 self._reconciler.refused(now)
-                self._refused(error)
+                self._refused(error, now)
                 return
             size //= 2
 
-    def _refused(self, error: Exception) -> None:
-        """Go on with the jobs that were taken, where a run may start with so few; raises what it cannot go on with."""
+    def _refused(self, error: Exception, now: float) -> None:
+        """Go on with the jobs that were taken; raises where a run that is being opened may not start with so few."""
         site, taken, too_many = self.backend.site, len(self._jobs.workers), getattr(error, "too_many", False)
         least = min(site.workers.nodes.min - bool(self._beside), self._wanted)
         if self._thread is None and taken < max(1, least):  # the cluster is being opened
@@ -278,11 +276,7 @@ class QueueCluster(Cluster):
                 f"(workers.nodes.min): {error}",
                 transient=getattr(error, "transient", True),
             ) from error
-        if not (too_many or getattr(error, "transient", True)):
-            raise error
-        if str(error) not in self._told:
-            self._told.add(str(error))
-            _log.warning("%s; the run goes on with %d jobs, and asks for others later", error, taken)
+        self._standstill.refused(error, taken, now)
 
     def _start(self, site: Site, security: Security | None, workers: int) -> WorkerJobs:
         kind: type[Any]
@@ -309,9 +303,6 @@ class QueueCluster(Cluster):
                 return
             try:
                 self.reconcile()
-            except SubmitError as error:
-                _log.error("%s; no more worker jobs are submitted", error)
-                self._wanted = len(self._jobs.workers)
             except Exception:
                 # the cluster goes on with what it has; the next look may do better
                 _log.exception(
@@ -329,20 +320,7 @@ class QueueCluster(Cluster):
         for job_id in own if seen else ():
             scheduler.observe(seen[job_id])
         self._statuses = {name: seen.get(i, JobStatus(State.UNKNOWN)) for name, i in ids.items()}
-        self._tell_what_is_waited_for()
-
-    def _tell_what_is_waited_for(self) -> None:
-        """Once for each reason, while nothing runs: a run that waits for ever must not be silent about why."""
-        statuses = self._statuses.values()
-        if any(s.state is State.RUNNING for s in statuses):
-            return
-        quiet = time.monotonic() - self._opened < _QUIET_S
-        for status in statuses:
-            if quiet and not status.never:
-                continue
-            if status.state in {State.QUEUED, State.HELD} and status.reason_code not in self._told:
-                self._told.add(status.reason_code)
-                _log.warning("no worker job runs yet: %s", status.reason or "the batch system gives no reason")
+        self._standstill.look(self._statuses.values())
 
     def _no_worker_comes(self) -> bool:
         came = len(self._jobs.names) > self._came or self._jobs.scheduler_info["workers"]
@@ -357,19 +335,9 @@ class QueueCluster(Cluster):
         ends = {State.COMPLETED, State.FAILED, State.OOM, State.TIMEOUT}
         return {name for name, status in self._statuses.items() if status.state in ends} - self._brought()
 
-    def _will_never_start(self, now: float) -> bool:
-        """Whether all jobs have said for a while that waiting is of no use, and there is no worker."""
-        alive = [s for s in self._statuses.values() if not s.state.terminal]
-        if not alive or not all(s.never for s in alive) or self._jobs.scheduler_info["workers"]:
-            self._never_since = None
-            return False
-        self._never_since = now if self._never_since is None else self._never_since
-        return now - self._never_since >= NEVER_S
-
-    def _give_up_waiting(self) -> None:
-        """As where the system refuses a job: it took this one, and would keep it for ever."""
-        self._refusal = never_starts(self.backend, next(s.reason for s in self._statuses.values() if s.never))
-        self._wanted = 0
+    def _hopeless(self, now: float) -> VrecomputeError | None:
+        """What the run ends with where waiting for its jobs, or for a submission, has been of no use for too long."""
+        return self._standstill.hopeless(self._statuses.values(), bool(self._jobs.scheduler_info["workers"]), now)
 
     def _give_up_starting(self) -> None:
         """Say how the last job failed, with the end of its log, and ask for no other."""

@@ -25,8 +25,11 @@ DIRECTIVE = r"^-{1,2}[A-Za-z][A-Za-z0-9-]*([ =][A-Za-z0-9_.,:@/+*&|()\[\]%=-]+)?
 DirectiveName = Annotated[str, Field(pattern=r"^-{1,2}[A-Za-z][A-Za-z0-9-]*$")]
 
 
-def is_directive(command: str, example: str) -> BeforeValidator:
-    """What refuses a text that is no directive, with how `command` takes one."""
+def is_directive(command: str, example: str, own: Mapping[str, str] = {}) -> BeforeValidator:
+    """What refuses a text that is no directive, with how `command` takes one; and one of the driver's `own` patterns.
+
+    Of several that cannot be added, each is refused at its place.
+    """
 
     def checked(value: object) -> object:
         if isinstance(value, str) and not re.match(DIRECTIVE, value):
@@ -34,6 +37,9 @@ def is_directive(command: str, example: str) -> BeforeValidator:
                 f"{value!r} is no directive; write one option as {command} takes it, such as {example}, in letters, "
                 "digits and punctuation that a shell leaves alone"
             )
+        for pattern, why in own.items():
+            if isinstance(value, str) and re.fullmatch(pattern, value):
+                raise ValueError(f"{value!r} cannot be added: {why}")
         return value
 
     return BeforeValidator(checked)

@@ -17,7 +17,7 @@ import shlex
 
 from vrecompute.batch.carried import carrying
 from vrecompute.batch.contract import Job
-from vrecompute.batch.prologue import prologue
+from vrecompute.batch.prologue import TELL_STEP, prologue
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import shape_of
 from vrecompute.batch.spool import secrets_folder
@@ -56,7 +56,7 @@ def render(backend: QueueBackend, job: Job) -> str:
     first, last = carrying(job) if job.carried is not None else ([], [])
     lines += first
     secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
-    lines += ["own=", f"trap '{DELETE}{secrets}' EXIT"]
+    lines += ["own=", "vre_step=", f"trap '{TELL_STEP}; {DELETE}{secrets}' EXIT"]
     lines += [*prologue(site, job.environment), *OWN_FOLDER]
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")

@@ -53,7 +53,8 @@ class LimitReached:
         if self.minutes and not self.running:
             return f"{who} has used up its {spent}; ask for more, or choose another one"
         at_once = " at once" if self.running else ""
-        alone = "" if what.startswith("jobs") else ", and never if it alone asks for more"
+        none = ", and never where that is none"
+        alone = none if what.startswith("jobs") else ", and never if it alone asks for more"
         too_much = (
             f"it and {self.others or f'running jobs of {who}'} would take more {spent} than {who} allows{at_once}"
         )

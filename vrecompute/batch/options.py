@@ -31,6 +31,11 @@ def read_options(model: type[BaseModel], site: Site) -> Any:
     try:
         return model.model_validate(dict(site.options))
     except ValidationError as error:
-        wrong = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-        told = "; ".join(f"options.{key}: {why}" for key, why in wrong)
+        wrong = [(_place(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        told = "; ".join(f"options{key}: {why}" for key, why in wrong)
         raise SiteError(f"site {site.name!r}: {told}") from error
+
+
+def _place(steps: tuple[str | int, ...]) -> str:
+    """As problems of site files name it: `.directives.add[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from datetime import datetime
 
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.errors import Unavailable
@@ -16,6 +20,8 @@ __all__ = ["Outage", "cancel_owed"]
 _LOG = logging.getLogger(__name__)
 #: A daemon that restarts may be away this long without a warning.
 _PATIENCE_S = 30.0
+#: A question that takes longer than this is named while it is waited for.
+_SLOW_S = 5.0
 #: How long, and how often, jobs are cancelled again whose owner is leaving.
 _CANCEL_S, _AGAIN_S = 20.0, 2.0
 
@@ -28,6 +34,8 @@ class Outage:
         self._since: float | None = None
         self._told = False
         self._heard = False
+        self._heard_at: datetime | None = None
+        self._slow: set[str] = set()
         #: What was said at the last poll instead of an answer; empty where there was one.
         self.problem = ""
 
@@ -47,6 +55,31 @@ class Outage:
         if self._told and self._since is not None:
             _LOG.warning("%s answers again, after %.0f s", self.whom, time.monotonic() - self._since)
         self._since, self._told, self._heard, self.problem = None, False, True, ""
+        self._heard_at = datetime.now()
+
+    @property
+    def doubt(self) -> str:
+        """What is to be said of a state that may not be today's; empty while the system answers."""
+        if not self.problem:
+            return ""
+        since = "by its accounting, or as it was" if self._heard_at is None else f"as of {self._heard_at:%H:%M}"
+        return f"{since}; {self.whom} does not answer ({self.problem})"
+
+    @contextlib.contextmanager
+    def awaited(self, what: str, most_s: float) -> Iterator[None]:
+        """Warn, once for each `what`, while an answer is waited for that does not come within seconds."""
+        timer = threading.Timer(_SLOW_S, self._tell_slow, [what, most_s])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tell_slow(self, what: str, most_s: float) -> None:
+        if what not in self._slow:
+            self._slow.add(what)
+            _LOG.warning("%s is slow to answer: waiting for %s, for at most %.0f s", self.whom, what, most_s)
 
 
 def cancel_owed(backend: QueueBackend) -> None:

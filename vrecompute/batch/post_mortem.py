@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Sequence
 
 from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitError
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "was_killed"]
+__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
 
 #: What is said of a job that runs and does nothing, after its id.
 SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _LOG_LINES = 5
+#: Lines that say nothing of why a program ended: Python's own about semaphores of processes that were killed.
+_IDLE = re.compile(r"resource_tracker|warnings\.warn\(")
+#: How Python begins what it says of an installation that it cannot start with; what follows is where it looked.
+_PYTHON = re.compile(r"Fatal Python error|Could not find platform|ModuleNotFoundError|ImportError")
 _KILL = 9
 
 
@@ -46,6 +52,8 @@ def how_it_ended(job_id: str, status: JobStatus, *, limit_s: int | None = None, 
             return f"TIMEOUT: {where} reached its walltime{given}{after}{used}"
         case State.PREEMPTED:
             return f"PREEMPTED: {where} was preempted by another job{after}{used}"
+        case State.NODE_FAIL if elapsed_s == 0 and not status.node:
+            return f"NODE_FAIL: {where} was ended before it began by its batch system, as where its queue is removed"
         case State.NODE_FAIL:
             return f"NODE_FAIL: {where} lost its node{after}{used}"
         case State.CANCELLED:
@@ -70,8 +78,20 @@ def log_ends(backend: Backend, job_id: JobId | None) -> str:
     if job_id is not None:
         with contextlib.suppress(Unavailable, OSError):
             told = backend.logs(job_id)
-    lines = [line.strip() for line in told.splitlines() if line.strip()][-_LOG_LINES:]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    lines = [line for line in lines if not _IDLE.search(line)][-_LOG_LINES:]
     return f"Its log ends: {' | '.join(lines) or '(nothing)'}"
+
+
+def telling(lines: Sequence[str]) -> str:
+    """The line of a failed start that says most: a key of `environment`, Python's own fault, else the last.
+
+    >>> telling(["Python path configuration:", "Fatal Python error: no encodings", "<no Python frame>"])
+    'Fatal Python error: no encodings'
+    """
+    named = [line for line in lines if line.startswith("environment.")]
+    fatal = [line for line in lines if _PYTHON.search(line)]
+    return next(iter([*named[-1:], *fatal[-1:], *lines[-1:]]), "")
 
 
 def _memory(peak: int | None, limit: int | None) -> str:

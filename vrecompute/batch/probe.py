@@ -51,7 +51,7 @@ def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None])
     findings += asked
     if survey is not None:
         findings += judge_limits(backend.site, survey, planned, backend.queues_of)
-    findings += [rehearse(backend, each) for each in planned]
+    findings += [rehearse(backend, each, patience_s) for each in planned]
     try:
         seen = fly(backend, survey, patience_s, tell)
     except VrecomputeError as error:
@@ -136,6 +136,9 @@ def _queue(site: Site, seen: Seen) -> Finding:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
         said = f"job {seen.job_id} ended without an answer ({seen.reason}). {seen.log}"
+        if not seen.spool and "(nothing)" in seen.log:
+            said += ": its shell ended before Python began, as where a line of environment.setup is `exec` or `exit`"
+            return Finding("queue", False, said, "environment: {setup: ...}   # the line that ends the shell")
         if seen.spool:
             said += f" in {seen.spool}: the node that ran it does not write into that folder of {seen.where}"
             return Finding("queue", False, said, f"stage: {{scratch: ...}}   # {_SEEN_BY_BOTH}")

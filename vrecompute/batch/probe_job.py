@@ -34,10 +34,15 @@ from vrecompute.digest import numerics
 from vrecompute.errors import VrecomputeError
 from vrecompute.sites.model import PortRange
 from vrecompute.stores.address import open_store
+from vrecompute.stores.base import Store
 
-__all__ = ["facts_here", "main"]
+__all__ = ["THEIRS", "facts_here", "main"]
 
 _CALL_S = 10.0
+# How late a node may see what was written elsewhere.
+_LAG_S = 5.0
+#: What the name of the client's object ends with, after that of the job's.
+THEIRS = "-client"
 
 
 def facts_here() -> dict[str, Any]:
@@ -62,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--worker-ports", type=read_ports)
     parser.add_argument("--holds-scheduler", action="store_true", help="the scheduler of a live run would be in a job")
     given = parser.parse_args(arguments)
-    facts = _meet(json.loads(sys.stdin.readline())) if given.part == "meet" else _job(given)
-    print(json.dumps(facts), flush=True)
+    if given.part == "meet" and not (wanted := sys.stdin.readline()):
+        return 1  # whoever started this has gone
+    facts = _meet(json.loads(wanted)) if given.part == "meet" else _job(given)
+    print(f"\n{json.dumps(facts)}", flush=True)  # what a site's setup printed last may lack the end of its line
     return 0
 
 
@@ -168,17 +175,34 @@ def _named(error: Exception) -> str:
 
 
 def _try_store(url: str, own: str) -> dict[str, Any]:
-    """Put an object, get it back and compare; the other side looks for it under the same name."""
+    """Put an object, get it back and compare; the other side looks for it under the same name.
+
+    Not before the other side's is seen: what is put into another store, as on this node alone, would stay there.
+    """
     if not url:  # the site says that jobs do not reach it
         return {"error": ""}
     name, data = f"probe/{own}", secrets.token_bytes(1 << 16)
     try:
         store = open_store(url)
+        if not _is_there(store, f"{name}{THEIRS}"):
+            host = socket.gethostname()
+            return {
+                "error": f"{store.url} differs between compute nodes and the client: what the client has put there "
+                f"is not on {host}"
+            }
         store.create(name, data)
         store.get(name, sha256=sha256(data).hexdigest())
     except (VrecomputeError, OSError) as error:
         return {"error": str(error)}
     return {"error": "", "name": name, "sha256": sha256(data).hexdigest(), "path": f"{store.url}/{name}"}
+
+
+def _is_there(store: Store, name: str) -> bool:
+    """Whether the store has it; a file system may show it late."""
+    deadline = time.monotonic() + _LAG_S
+    while not (there := store.exists(name)) and time.monotonic() < deadline:
+        time.sleep(1)
+    return there
 
 
 def _interfaces() -> dict[str, str]:

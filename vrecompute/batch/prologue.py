@@ -13,7 +13,7 @@ from vrecompute.errors import UsageError
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import needs_set, shell_word
 
-__all__ = ["APPTAINERS", "in_image", "login_shell", "prologue"]
+__all__ = ["APPTAINERS", "TELL_STEP", "in_image", "login_shell", "prologue"]
 
 _APPTAINER = ("apptainer", "exec")
 #: Its names: a fork of it has kept the older one.
@@ -28,6 +28,19 @@ python="$VIRTUAL_ENV/bin/python"
 [ -x "$python" ] || {{ echo "environment.venv: $python is no program on $(uname -n)" >&2; exit 1; }}
 export PATH="$VIRTUAL_ENV/bin:$PATH"
 """.strip()
+#: What a trap says at the end of a shell that a line of the site's did not let go on: it waited until it was ended, or
+#: is an `exit`.
+TELL_STEP = '[ -z "${vre_step:-}" ] || echo "$vre_step" >&2'
+_SETUP = """
+# shellcheck disable=SC2034  # a trap tells it
+{{ vre_step={told}
+eval {line} < /dev/null || {{ echo {failed} >&2; vre_step=; exit 1; }}
+vre_step=; }}
+""".strip()
+#: Input and output of the command wait as 8 and 7: a profile, or a line of the site's, that reads finds the end, and
+#: what they print does not come before what the command says.
+_ASIDE = 'exec 8<&0 7>&1 < /dev/null > /dev/null; exec bash -l -c "$0"'
+_BACK = "exec <&8 8<&- >&7 7>&-"
 #: By hand what conda does for a folder: no process is started, and nothing else of a conda is looked for.
 _CONDA_FOLDER = """
 export CONDA_PREFIX={}
@@ -90,10 +103,10 @@ def prologue(site: Site, variables: Mapping[str, str], *, in_job: bool = True) -
 def login_shell(site: Site, variables: Mapping[str, str], command: str) -> list[str]:
     """The argument list that runs a command beside jobs, with the site's Python and a folder that goes with it.
 
-    The command is shell text.
+    The command is shell text; it alone has the standard input and output of the shell.
     """
-    lines = [*prologue(site, variables, in_job=False), *OWN_FOLDER, f"trap '{DELETE}' EXIT", command]
-    return ["bash", "-l", "-c", "\n".join(lines)]
+    lines = ["vre_step=", f"trap '{TELL_STEP}' EXIT", *prologue(site, variables, in_job=False), *OWN_FOLDER]
+    return ["bash", "-c", _ASIDE, "\n".join([*lines, f"trap '{DELETE}' EXIT", _BACK, command])]
 
 
 def in_image(site: Site, image: str | None, gpus: int = 0) -> str:
@@ -115,12 +128,15 @@ def in_image(site: Site, image: str | None, gpus: int = 0) -> str:
 
 def _setup(line: str) -> str:
     """A command of the site's administrator, as it is; what is wrong in it ends at its end."""
-    return _named(f"eval {shlex.quote(line)}", f"setup: a command of the site failed: {line}")
+    told = f"environment.setup: a command of the site waits, or ends the shell that it is for: {line}"
+    failed = shlex.quote(f"environment.setup: a command of the site failed: {line}")
+    return _SETUP.format(told=shlex.quote(told), line=shlex.quote(line), failed=failed)
 
 
 def _named(command: str, fault: str) -> str:
     """The command; what is said where it fails begins with the key of `environment` that it is of, for a probe too."""
-    return f"{command} || {{ echo {shlex.quote(f'environment.{fault}')} >&2; exit 1; }}"
+    said = shlex.quote(f"environment.{fault}")
+    return f"{command} < /dev/null || {{ echo {said} >&2; exit 1; }}"
 
 
 def _variable(name: str) -> str:

@@ -39,7 +39,10 @@ from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.sites.rules import Diagnostic
 
-__all__ = ["LostAnswer", "QueueBackend"]
+__all__ = ["LATE_S", "LostAnswer", "QueueBackend", "StartsLate"]
+
+#: A job that would start later than this is one that nobody waits for without having been told.
+LATE_S = 86400.0
 
 
 class LostAnswer(SubmitError):
@@ -47,6 +50,14 @@ class LostAnswer(SubmitError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, transient=True)
+
+
+class StartsLate(SubmitError):
+    """The batch system would take the job, and start it no sooner than `after_s`, beyond `LATE_S`."""
+
+    def __init__(self, message: str, after_s: float, *, mend: str = "") -> None:
+        super().__init__(message, mend=mend)
+        self.after_s = after_s
 
 
 class QueueBackend(Backend):
@@ -144,7 +155,8 @@ class QueueBackend(Backend):
     def dry_run(self, job: Job, script: str, count: int) -> str | None:
         """What the system says to so many copies of a script, taking none; None where it cannot be asked that.
 
-        SubmitError where it would refuse them. Without an answer, a probe submits such jobs for a moment.
+        SubmitError where it would refuse them, StartsLate where it would start them after `LATE_S`. Without an answer,
+        a probe submits such jobs for a moment.
         """
         del job, script, count
         return None

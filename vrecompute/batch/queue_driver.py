@@ -45,6 +45,8 @@ from vrecompute.sites.model import Site
 __all__ = ["QueueDriver"]
 
 _LOG = logging.getLogger(__name__)
+#: How long commands that end jobs are waited for.
+_END_S = 60.0
 #: Ends after which the system may start a job again by itself.
 _AGAIN = frozenset({State.PREEMPTED, State.NODE_FAIL})
 #: What ssh says -> the key beside the host that may be at fault.
@@ -114,7 +116,7 @@ class QueueDriver(QueueBackend):
                 for start in range(0, len(wanted), MOST_IDS):
                     self._ask(wanted[start : start + MOST_IDS])
                 self._asked = time.monotonic()
-            return {i: self._not_asked(i) if i in self._wanted else self._known.status(i) for i in asked}
+            return {i: self._not_asked(i) if i in self._wanted else self._believed(i) for i in asked}
 
     def ask_next(self, ids: Iterable[JobId]) -> None:
         """See `Backend`: runs of one client that are looked at one after another are one question."""
@@ -136,7 +138,8 @@ class QueueDriver(QueueBackend):
                 self._submissions.settle()
             self._owed |= dict.fromkeys(i for i in ids if self.is_id(i))
             if wanted := list(self._owed):
-                self.end(wanted)
+                with self.outage.awaited("the end of jobs", _END_S):
+                    self.end(wanted)
                 self._owed.clear()
                 self._known.cancelled(wanted)
                 self._files.cancelled(wanted)
@@ -219,7 +222,8 @@ class QueueDriver(QueueBackend):
         if (min_poll_s := int(self.site.limits.min_poll)) and not stdin:
             script = shared(script, arguments, min_poll_s)
         command = ["sh", "-c", MARKS + script, "sh", self.spool, ",".join(ids), *arguments]
-        done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
+        with self.outage.awaited("what it says of jobs", LONGEST_S):
+            done = self.access.run(command, stdin=stdin, timeout_s=LONGEST_S)
         lines = done.text.splitlines()
         self._files.seen(read_secrets(lines))
         return *read_marks(lines), done
@@ -231,6 +235,13 @@ class QueueDriver(QueueBackend):
             if ssh is not None and getattr(ssh, name) is not None and re.search(words, said):
                 return yaml_line(f"access.ssh.{name}")
         return _ACCESS.format(system=self.system)
+
+    def _believed(self, job_id: JobId) -> JobStatus:
+        """What is known of a job; while the system does not answer, with that."""
+        status, doubt = self._known.status(job_id), self.outage.doubt
+        if not doubt or status.state.terminal or status.state is State.UNKNOWN:
+            return status
+        return replace(status, reason="; ".join(filter(None, [status.reason, doubt])))
 
     def _not_asked(self, job_id: JobId) -> JobStatus:
         """What is known of a job that the next question is about; of one that no question was about, that it waits."""

@@ -11,9 +11,9 @@ import time
 from dataclasses import replace
 
 from vrecompute.batch.contract import JobStatus, State, SubmitError
-from vrecompute.batch.finding import Finding, advice_on
+from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding, advice_on
 from vrecompute.batch.planned import Planned
-from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.queue_backend import QueueBackend, StartsLate
 from vrecompute.errors import Unavailable, VrecomputeError
 
 __all__ = ["rehearse"]
@@ -22,11 +22,13 @@ __all__ = ["rehearse"]
 _LOOK_S = 10.0
 
 
-def rehearse(backend: QueueBackend, planned: Planned) -> Finding:
-    """Whether the batch system would take these jobs, and in whose words."""
+def rehearse(backend: QueueBackend, planned: Planned, patience_s: float = PROBE_PATIENCE_S) -> Finding:
+    """Whether the batch system would take these jobs, and start them within a day or the patience; in whose words."""
     try:
         said = backend.dry_run(planned.job, backend.script(planned.job), planned.count)
         return Finding(planned.what, True, said if said is not None else _submitted_for_a_look(backend, planned))
+    except StartsLate as error:
+        return Finding(planned.what, error.after_s <= patience_s, str(error), advice_on(error, "options: {...}"))
     except VrecomputeError as error:
         otherwise = "mend what the message names, or `options` and `workers` of the site"
         return Finding(planned.what, False, str(error), advice_on(error, otherwise))

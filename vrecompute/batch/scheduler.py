@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,8 @@ from vrecompute.sites.model import PortRange
 __all__ = ["RangedScheduler", "address_from", "first_facts", "scheduler_beside", "start_failure", "tunnelled"]
 
 _GRACE_S = 30.0
+#: How long a site's environment and Python may take to start: its file system may be slow, and its setup may wait.
+_START_S = 180.0
 
 
 def address_from(
@@ -46,18 +49,27 @@ def address_from(
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(wanted).encode() + b"\n")
         process.stdin.flush()
-    facts = first_facts(process.stdout)
+    facts = first_facts(process, _START_S)
     if "error" in facts:
         raise Unavailable(f"the Dask scheduler does not start: {facts['error']}")
     return str(facts.get("address", ""))
 
 
-def first_facts(stream: IO[bytes]) -> dict[str, Any]:
-    """The first line that is a JSON object: what a site's profile prints comes before it. Empty if none comes."""
-    for line in stream:
-        with contextlib.suppress(ValueError):
-            if isinstance(found := json_of(line), dict):
-                return found
+def first_facts(process: subprocess.Popen[bytes], limit_s: float) -> dict[str, Any]:
+    """The first line that is a JSON object: what a site's profile prints comes before it. Empty if none comes.
+
+    A process that has said nothing within the limit is killed.
+    """
+    timer = threading.Timer(limit_s, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        for line in process.stdout or ():
+            with contextlib.suppress(ValueError):
+                if line.startswith(b"{") and isinstance(found := json_of(line), dict):
+                    return found
+    finally:
+        timer.cancel()
     return {}
 
 

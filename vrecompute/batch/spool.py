@@ -47,6 +47,8 @@ _DISOWN = rf"""cd -- "$1" && for owner in secrets-*/{OWNER}; do
   {{ read -r id < "$owner"; }} 2> /dev/null && case ",$2," in *",$id,"*) rm -rf -- "${{owner%/*}}" ;; esac
 done; :"""
 _KEPT_DAYS = 60
+#: What is said where the same folder may be made a little later; all else is for the site's file to mend.
+_PASSING = re.compile(r"No space left|[Qq]uota|[Ss]tale|Input/output error|timed out|temporarily")
 _FOLDER = re.compile(r"secrets-[0-9a-f]{24}-[0-9]{1,9}")
 
 
@@ -93,7 +95,10 @@ class Spool:
             path = done.text.strip().splitlines()[-1:] or [""]
             if done.code != 0 or not path[0].startswith("/"):
                 said = f"{self.access}: cannot make the folder {folder} for jobs: {done.complaint}"
-                raise Unavailable(said, mend="stage.scratch")
+                error = Unavailable(said, mend="stage.scratch")
+                if not _PASSING.search(done.complaint):
+                    error.exit_code = UsageError.exit_code
+                raise error
             self._path = path[0]
         return self._path
 

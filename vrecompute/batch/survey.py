@@ -45,7 +45,8 @@ class Limit:
 class Queue:
     """A queue or partition, and the smallest of its nodes. None is unlimited, or not said.
 
-    `accounts` are those whose jobs it takes, empty for all; `limits` are further ones of jobs in it.
+    `accounts` are those whose jobs it takes, empty for all; `closed` says why else it starts no job of this user, each
+    with the key of a site's file that is about it; `limits` are further ones of jobs in it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Queue:
     largest_cores: int | None = None
     largest_memory_bytes: int | None = None
     accounts: tuple[str, ...] = ()
+    closed: tuple[tuple[str, str], ...] = ()
     limits: tuple[Limit, ...] = ()
 
     def beside(self, other: Queue) -> Queue:
@@ -109,8 +111,8 @@ class Survey:
 
     @property
     def queue(self) -> Queue | None:
-        """The one to use where nothing else is said: the default, else the first that starts jobs."""
-        ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, not queue.is_default))
+        """The one to use where nothing else is said: the default, else the first that starts jobs of ours."""
+        ranked = sorted(self.queues, key=lambda queue: (not queue.is_up, bool(queue.closed), not queue.is_default))
         return ranked[0] if ranked else None
 
     def named(self, names: Sequence[str]) -> list[Queue]:

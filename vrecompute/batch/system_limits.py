@@ -55,7 +55,8 @@ def judge_limits(site: Site, survey: Survey, planned: Iterable[Planned], queues_
         counts[each.job.name] = max(counts.get(each.job.name, 0), each.count if each.live else 0)
     live = sum(counts.values())
     detached = max((each.count for each in planned if not each.live), default=0)
-    for limit in (limit for limit in survey.limits if limit.of == "jobs"):
+    of_queues = [limit for each in planned for queue in survey.named(queues_of(each.job)) for limit in queue.limits]
+    for limit in dict.fromkeys(limit for limit in (*survey.limits, *of_queues) if limit.of == "jobs"):
         for number, whose in ((live, "a live run"), (detached, "a detached run")):
             if number > limit.most:
                 found.setdefault(_exceeded(site, limit, {}), []).append(f"{whose} asks for {number}")
@@ -88,6 +89,8 @@ def _of_queue(site: Site, survey: Survey, queue: Queue, each: Planned) -> Iterat
             _Fault(f"{name} takes no jobs of the account {account}, only of {takes}", yaml_line("options.account")),
             "",
         )
+    for why, chosen_by in queue.closed:
+        yield _Fault(f"{name} {why}", yaml_line(option if chosen_by.endswith(survey.queue_option) else chosen_by)), ""
     given: list[tuple[Limited, int | None, str]] = [
         ("walltime", queue.walltime_s, name),
         ("nodes", queue.nodes, name),

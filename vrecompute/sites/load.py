@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vrecompute.config import marked_yaml
 from vrecompute.config.check import Location, as_problem, check, mark_of, without_null
@@ -132,15 +133,14 @@ def _check_tree(
     if ("backend",) not in checked.left_out:
         driver = find_model(site.backend)
         harmless = driver.harmless
-        more, options, unchecked = _check_driver(tree, site, driver)
+        more, options, right, unchecked = _check_driver(tree, site, driver)
         problems += more
         wrong |= options
         # options that are wrong in form are not asked what they mean
-        right = {key: value for key, value in site.options.items() if ("options", key) not in {o[:2] for o in options}}
         found += driver.rules(replace(site, options=right))
     advice: list[Problem] = []
     for finding in found:
-        if any(_touches(out, path) for out in wrong for path in finding.about):
+        if any(_touches(out, path) and not _is_item(out, path) for out in wrong for path in finding.about):
             continue
         # what is wrong may be a default: point at the other key then
         at = next((path for path in finding.about if _there(tree, path)), finding.about[0])
@@ -162,24 +162,45 @@ def _check_tree(
 
 def _check_driver(
     tree: marked_yaml.MappingNode, site: Site, found: OptionsModel
-) -> tuple[list[Problem], set[Location], str]:
-    """(problems of the options, which of them are wrong, why they were not checked)."""
+) -> tuple[list[Problem], set[Location], dict[str, Any], str]:
+    """(problems of the options, which of them are wrong, the others, why they were not checked)."""
     if found.model is None:
         meant = nearest(site.backend, installed_drivers())
         if meant and meant != site.backend:
             mark = mark_of(tree, ("backend",))
             said = f"no driver '{site.backend}' is installed; did you mean '{meant}'?"
-            return [Problem(mark, said)], set(), found.reason
-        return [], set(), found.reason
+            return [Problem(mark, said)], set(), dict(site.options), found.reason
+        return [], set(), dict(site.options), found.reason
     checked = check(found.model, site.options)
     problems = [as_problem(tree, replace(fault, at=("options", *fault.at))) for fault in checked.faults]
     # behind a key that is not known may be any other: then no option is asked what it means
     unknown: set[Location] = {("options",)} if any(fault.of_key for fault in checked.faults) else set()
-    return problems, unknown | {("options", *at) for at in checked.left_out}, ""
+    items = {fault.at for fault in checked.faults if fault.at and isinstance(fault.at[-1], int)}
+    right = _without_items(dict(site.options), items)
+    # the lists that these are in were left out with them, and their other items are right
+    others = {at for at in checked.left_out if at not in {item[:-1] for item in items}} - items
+    wrong = unknown | {("options", *at) for at in (*others, *items)}
+    gone = {at[0] for at in others if at}
+    return problems, wrong, {key: value for key, value in right.items() if key not in gone}, ""
+
+
+def _without_items(data: Any, items: Collection[Location]) -> Any:
+    """The data without these items of lists in it."""
+    below = {step: {at[1:] for at in items if at[:1] == (step,)} for step in {at[0] for at in items if at}}
+    if isinstance(data, Mapping):
+        return {key: _without_items(value, below.get(key, set())) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_items(one, below.get(n, set())) for n, one in enumerate(data) if () not in below.get(n, set())]
+    return data
 
 
 def _touches(one: Location, other: Location) -> bool:
     return one[: len(other)] == other[: len(one)]
+
+
+def _is_item(out: Location, path: Location) -> bool:
+    """Whether it is an item of a list there, the others of which can be judged."""
+    return len(out) > len(path) and isinstance(out[len(path)], int)
 
 
 def _there(tree: Node, path: leaves.KeyPath) -> bool:

@@ -115,6 +115,9 @@ def _workers(site: Site) -> Iterator[Diagnostic]:
             f"a run starts with {nodes.min} jobs (workers.nodes.min), and only {limits.max_jobs} are allowed; raise it"
         )
         yield Diagnostic(at("limits.max_jobs", "workers.nodes.min"), message)
+    if workers.memory is not None and workers.max_memory is not None and workers.max_memory < workers.memory:
+        about = at("workers.max_memory", "workers.memory")
+        yield Diagnostic(about, "below memory, which jobs ask for already; raise it, or leave it out")
     per_process = workers.memory_per_process
     if per_process is not None and per_process < 2**28:
         yield Diagnostic(

@@ -129,7 +129,9 @@ class SlurmBackend(QueueDriver):
 
     def ask_about(self, ids: Sequence[JobId]) -> Answer[Seen]:
         """By `options.prefer`."""
-        return self.query.ask(ids).meaning(lambda record: Seen(status_of(record), record.explained, is_unclear(record)))
+        return self.query.ask(ids).meaning(
+            lambda record: Seen(status_of(record, self.spool), record.explained, is_unclear(record))
+        )
 
     def end(self, ids: Sequence[str]) -> None:
         """By scancel."""

@@ -15,7 +15,6 @@ from vrecompute.batch.options import Name, Strict
 
 __all__ = ["Directives", "SlurmOptions"]
 
-Directive = Annotated[str, is_directive("sbatch", "--mem=4G"), Field(pattern=DIRECTIVE)]
 #: Directives that cannot be added, by pattern, and why.
 _OWN = {
     r"-M.*|--clusters?([ =].*)?": "write options.cluster, which polls and cancellations use too",
@@ -25,6 +24,7 @@ _OWN = {
     r"-J.*|--job-name([ =].*)?": "jobs are found by the names that the driver gives them",
     r"-W|--wait|--test-only|--parsable|--wrap([ =].*)?": "it changes what sbatch does, not what the job asks for",
 }
+Directive = Annotated[str, is_directive("sbatch", "--mem=4G", _OWN), Field(pattern=DIRECTIVE)]
 
 
 class Directives(DirectiveChanges):

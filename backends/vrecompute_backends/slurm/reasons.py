@@ -80,6 +80,12 @@ _SAID = {
     r"requeued": "it was put back and is held; `scontrol release` lets it go",
     r"[Nn]odes.required.for.job": "nodes it needs are down, drained, or kept for jobs with a higher priority",
 }
+#: The same in words, as versions of Slurm have them in place of a code.
+_NEVER_SAID = {
+    r"QOS not permitted to use": _NEVER["QOSNotAllowed"],
+    r"account not permitted to use": _NEVER["AccountNotAllowed"],
+    r"not in group permitted to use": "it is in a partition for groups that you are not in; mend `options.partition`",
+}
 _COUNTED = {
     "Cpu": "cores", "CPU": "cores", "Mem": "memory", "Memory": "memory", "Node": "nodes", "GRES": "generic resources",
     "License": "licences", "BB": "burst buffer", "Energy": "energy", "Billing": "billed units",
@@ -102,6 +108,8 @@ def held(reason: str) -> bool:
 def never(reason: str) -> bool:
     """Whether waiting alone will not start a pending job with this reason."""
     code = _code(reason)
+    if any(re.search(words, reason) for words in _NEVER_SAID):
+        return True
     limit = _limit(code)
     return code in _NEVER or (limit is not None and limit.never)
 
@@ -109,10 +117,14 @@ def never(reason: str) -> bool:
 def why_waiting(reason: str) -> str:
     """What a job waits for, and what to do where waiting alone does not help; empty where Slurm says nothing."""
     code = _code(reason)
+    if code == "ReqNodeNotAvail" and "maintenance" in reason:
+        return "its nodes are reserved for maintenance before it would end; lower `workers.walltime`, or wait"
     if known := PENDING_REASONS.get(code) or _limit(code):
         return str(known)
-    said = next((sentence for pattern, sentence in _SAID.items() if re.search(pattern, reason)), "")
-    return said or (f"Slurm gives the reason {reason!r}" if reason else "")
+    words = _NEVER_SAID | _SAID
+    if said := next((sentence for pattern, sentence in words.items() if re.search(pattern, reason)), ""):
+        return f"{said} ({reason})" if never(reason) else said
+    return f"Slurm gives the reason {reason!r}" if reason else ""
 
 
 def reason_code(reason: str) -> str:
@@ -122,7 +134,7 @@ def reason_code(reason: str) -> str:
 
 def _code(reason: str) -> str:
     """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code; words are none."""
-    found = re.match(r"\(?([A-Za-z]++)(?![ _][A-Za-z])", reason)
+    found = re.match(r"\(?([A-Za-z]++)(?!'|[ _][A-Za-z0-9])", reason)
     return found[1] if found else ""
 
 

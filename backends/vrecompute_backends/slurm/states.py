@@ -36,11 +36,13 @@ STATES = {word: state for state, words in _MEANING.items() for word in words}
 #: Of a job that holds its nodes, and whose processes do nothing until it is resumed.
 _STOPPED = frozenset({"SUSPENDED", "STOPPED"})
 _LAST_SIGNAL = 64
+#: What Slurm writes as the signal of a job whose output file could not be opened on its node.
+_NO_OUTPUT = 53
 _ELSEWHERE = "name the one to use as `options.cluster`, or cancel the job"
 
 
-def status_of(record: Record) -> JobStatus:
-    """The status that a record means, with its reason as a sentence."""
+def status_of(record: Record, folder: str = "") -> JobStatus:
+    """The status that a record means, with its reason as a sentence. `folder` is where its output should be."""
     state = _state(record)
     # a job that a signal ended has no exit code; the text form says 0 then, the others say nothing
     code = None if record.signal and not record.exit_code else record.exit_code
@@ -57,7 +59,7 @@ def status_of(record: Record) -> JobStatus:
         memory_limit_bytes=record.memory_limit_bytes,
         elapsed_s=record.elapsed_s,
     )
-    return replace(status, reason=_sentence(record, status))
+    return replace(status, reason=_sentence(record, status, folder))
 
 
 def _state(record: Record) -> State:
@@ -88,7 +90,7 @@ def _killed_for_memory(record: Record) -> bool:
     )
 
 
-def _sentence(record: Record, status: JobStatus) -> str:
+def _sentence(record: Record, status: JobStatus, folder: str) -> str:
     if status.state in {State.QUEUED, State.HELD}:
         said = why_waiting(record.reason)
         return f"job {record.job_id} waits: {said}" if said else ""
@@ -96,5 +98,10 @@ def _sentence(record: Record, status: JobStatus) -> str:
         return f"job {record.job_id} {SUSPENDED}"
     if record.state.startswith("REVOKED"):
         return f"job {record.job_id} runs in another cluster of its federation; {_ELSEWHERE}"
+    if status.state is State.FAILED and record.signal == _NO_OUTPUT:
+        job, node = f"job {record.job_id}", status.node or "its node"
+        where = f"in the folder {folder}" if folder else "in the folder of its jobs"
+        said = f"FAILED: {job} could not begin: {node} cannot write its log {where}, or has no such folder"
+        return f"{said}; set `stage.scratch` to one that all nodes share"
     who = re.search(r"CANCELLED by (\d+)", record.state)
     return how_it_ended(record.job_id, status, limit_s=record.limit_s, by=f"user {who[1]}" if who else "")

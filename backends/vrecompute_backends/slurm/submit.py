@@ -21,6 +21,7 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
+from vrecompute_backends.slurm.latestart import late_start
 from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
@@ -47,11 +48,13 @@ _COMPLAINTS = Complaints(
         r"Job violates accounting/QOS policy|slurmdbd|Slurm backup controller in standby",
         re.IGNORECASE,
     ),
+    # of the job itself: no end of another changes it
+    lasting=re.compile(r"Max\w+Per(?:Job|Node)|QOSMin\w+|MaxWall\w*|that limit allows none"),
     lost=re.compile(r"timed out|Zero Bytes|Connection reset|Unexpected message", re.IGNORECASE),
     # in the queue, or in one array
     too_many=re.compile(r"JobLimit|SubmitJob|job submit limit|Invalid job array specification", re.IGNORECASE),
     about={
-        r"partition name|invalid partition": "options.partition",
+        r"partition name|invalid partition|partition not available": "options.partition",
         r"job array specification|SubmitJob|job submit limit": "workers.nodes.min",
         r"account": "options.account",
         r"qos": "options.qos",
@@ -64,6 +67,8 @@ _COMPLAINTS = Complaints(
         r"[Cc]luster '": "options.cluster",
     },
 )
+#: About how many jobs one user has in the queue, nobody else's.
+_OWN_LIMIT = re.compile(r"QOSMaxSubmitJobPerUser|AssocMaxSubmitJob")
 #: $1 a name, $2 a cluster or nothing. First what time it is there, then a line a job: the id (an array's own), and
 #: when it was submitted.
 _FIND = """
@@ -127,8 +132,11 @@ def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     done = _sbatch(backend, "--test-only", script, count)
     if done.code != 0:
         raise _refusal(backend, job, complaint(done), count)
-    starts = re.search(r"to start at \S+ .*", complaint(done))
-    return f"sbatch would take it{f', {starts[0]}' if starts else ''}"
+    starts = re.search(r"to start at (\S+) .*", complaint(done))
+    said = f"sbatch would take it{f', {starts[0]}' if starts else ''}"
+    if starts and (late := late_start(backend, job, starts[1], said)) is not None:
+        raise late
+    return said
 
 
 def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Completed:
@@ -137,10 +145,23 @@ def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Complet
 
 
 def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitError:
+    if count == 1 and _OWN_LIMIT.search(said) and _has_no_job(backend):
+        said += "; you have no job in the queue, so that limit allows none"
     mend = asked_by(backend.site, said, _COMPLAINTS.mend(said), count)
     if job.controller and mend == "options.partition" and backend.options.controller_partition:
         mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
+
+
+def _has_no_job(backend: QueueBackend) -> bool:
+    """Whether the user has none in the queue, as far as Slurm says so."""
+    cluster = [f"--clusters={backend.options.cluster}"] if backend.options.cluster else []
+    try:
+        me = backend.access.run(["id", "-un"]).text.strip()
+        done = slurm(backend.access, ["squeue", "--noheader", f"--user={me}", "--format=%i", *cluster])
+    except Unavailable:
+        return False
+    return done.code == 0 and not re.search(r"^\s*[0-9]", done.text, re.MULTILINE)
 
 
 def cancel(access: Access, cluster: str | None, ids: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from vrecompute.batch.rows import pairs, parsed, rows, whole
 from vrecompute.batch.survey import Limit, Queue, Survey, gathered
 from vrecompute.sites.access import Access
 from vrecompute.units import from_slurm, from_slurm_time
+from vrecompute_backends.slurm.admission import Applicant
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.submit import complaint, slurm
 
@@ -72,7 +73,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
     Limits are those of the account and the QOS that the options name, else of the user's default ones.
     """
     asked = Questions(access, partial(slurm, access), complaint)
-    partitions = asked.needed(["sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"])
+    partitions = asked.needed(["sinfo", "--all", "--noheader", "--format=%P|%a|%l|%D|%c|%m"])
     me = access.run(["id", "-un"]).text.strip()
     config = pairs(asked.wanted(["scontrol", "show", "config"], "the longest array"), "\n")
     cluster = options.cluster or config.get("ClusterName")
@@ -87,7 +88,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         account = asked.wanted([*_SACCTMGR, "user", me, "format=DefaultAccount"], "the default account").strip()
     chosen = {name: limits for name, limits in mine.items() if account in {None, name}}
     own = {options.qos} if options.qos else {one.qos for one in chosen.values() if one.qos}
-    said = asked.wanted(["scontrol", "--oneliner", "show", "partition"], "limits of partitions")
+    said = asked.wanted(["scontrol", "--all", "--oneliner", "show", "partition"], "limits of partitions")
     rules = {rule["PartitionName"]: rule for rule in map(pairs, said.splitlines()) if "PartitionName" in rule}
     of_partitions = {rule["QoS"] for rule in rules.values() if rule.get("QoS", "N/A") != "N/A"}
     known = {}
@@ -95,6 +96,9 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
         where_named = ["qos", "where", f"name={','.join(names)}"]
         known = parse_qos(asked.wanted([*_SACCTMGR, *where_named, _format(_QOS)], "limits of QOS"))
     above = all_above(chosen, lambda name: associations(f"account={name}", "user=", of="limits of accounts"))
+    parents = {owner.name: owner.above for owner in above}
+    groups = access.run(["id", "-Gn"]).text.split()
+    us = Applicant({name: _line(name, parents) for name in chosen or ([account] if account else [])}, own, groups)
     limits: list[Limit] = []
     enforced = config.get("AccountingStorageEnforce", "limits").lower()
     if {"limits", "safe", "all"} & set(enforced.split(",")):
@@ -103,7 +107,7 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
     longest = read_limits(config, {"MaxArraySize": LimitRule("array")})
     return Survey(
         system,
-        tuple(_ruled(queue, rules.get(queue.name, {}), known) for queue in parse_partitions(partitions)),
+        tuple(_ruled(queue, rules.get(queue.name, {}), known, us) for queue in parse_partitions(partitions)),
         queue_option="partition",
         accounts=tuple(mine),
         limits=(*limits, *longest),
@@ -173,9 +177,17 @@ def _format(fields: Sequence[str]) -> str:
     return f"format={','.join(fields)}"
 
 
-def _ruled(queue: Queue, rule: Mapping[str, str], known: Mapping[str, tuple[Limit, ...]]) -> Queue:
+def _line(name: str, above: Mapping[str, str]) -> list[str]:
+    """An account and all above it."""
+    line: list[str] = []
+    while name and name not in line:
+        line.append(name)
+        name = above.get(name, "")
+    return line
+
+
+def _ruled(queue: Queue, rule: Mapping[str, str], known: Mapping[str, tuple[Limit, ...]], us: Applicant) -> Queue:
     """The partition with its own rules and those of its QOS."""
     of_qos = (replace(limit, chosen_by="options.partition") for limit in known.get(rule.get("QoS", ""), ()))
     limits = (*of_qos, *read_limits(rule, _OF_PARTITION, f"of the partition {queue.name}"))
-    accounts = rule.get("AllowAccounts", "ALL")
-    return replace(queue, limits=limits, accounts=() if accounts == "ALL" else tuple(accounts.split(",")))
+    return replace(queue, limits=limits, accounts=us.allowed(rule), closed=tuple(us.closed(rule)))

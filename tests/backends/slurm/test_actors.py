@@ -57,6 +57,7 @@ def refused(where, said, count=1):
         (site("--dependency=afterok:1"), FAILED + "Job dependency problem", "options.directives"),
         (site(), "sbatch: error: AssocMaxSubmitJobLimit\n" + POLICY, "options.account"),
         (site(), "sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + POLICY, "options.qos"),
+        (site(), FAILED + "Required partition not available (inactive or drain)", "options.partition"),
         (site(), FAILED + "Invalid license specification", "options.licenses"),
         (site("--licenses=none:1"), FAILED + "Invalid license specification", "options.directives"),
         (site(), FAILED + "Unable to contact slurm controller (connect failure)", ""),

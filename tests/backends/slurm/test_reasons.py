@@ -112,7 +112,7 @@ def test_what_waits_for_its_turn_is_not(reason):
             "QOSGrpJobsLimit",
             (
                 "it and running jobs of its quality of service would take more jobs than its quality of service "
-                "allows; it starts when they end: lower `limits.max_jobs`"
+                "allows; it starts when they end, and never where that is none: lower `limits.max_jobs`"
             ),
         ),
     ],
@@ -130,10 +130,16 @@ def test_a_job_that_another_cluster_of_a_federation_took_has_not_been_cancelled(
 @pytest.mark.parametrize(
     "reason",
     ["QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "QOSMaxCpuPerJobLimit", "QOSMaxMemoryPerNode",
+     "Job's QOS not permitted to use this partition (pallowq allows special not normal)",
+     "Job's account not permitted to use this partition (p allows a not b)",
+     "uid 2000 not in group permitted to use this partition (p). groups allowed: bob",
      "QOSMinCpuNotSatisfied", "PartitionTimeLimit", "PartitionDown", "BadConstraints", "InvalidAccount", "InvalidQOS"],
 )  # fmt: skip
 def test_a_job_that_is_itself_above_a_limit_never_starts(reason):
-    assert status_of(Record("1", "PENDING", reason=reason)).never
+    status = status_of(Record("1", "PENDING", reason=reason))
+    assert status.never
+    assert status.reason_code == reason
+    assert "Slurm gives the reason" not in status.reason
 
 
 @pytest.mark.parametrize("reason", ["QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit", "AssocMaxCpuPerUser"])

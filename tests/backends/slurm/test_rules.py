@@ -29,7 +29,7 @@ def check(text):
         ("options: {prefer: rest}", "5:19: options.prefer", "add `rest_url: http://...`"),
         (
             "options: {directives: {add: [--clusters=beta]}}",
-            "5:24: options.directives.add",
+            "5:30: options.directives.add[0]",
             "write options.cluster",
         ),
         (
@@ -127,3 +127,23 @@ def test_a_directive_in_the_place_of_a_dropped_one_or_of_no_key_is_the_administr
     assert problems == []
     assert "write options.qos" in advice
     assert check("options: {directives: {add: [--nodelist=c1, --hint=nomultithread]}}\n") == ([], [])
+
+
+def test_all_directives_that_cannot_be_are_told_at_once():
+    add = "[--mem=1G, -p short, --open-mode=truncate, -N 2, --array=1-3]"
+    problems, _ = check(f"workers: {{memory: 2GiB}}\noptions: {{partition: a, directives: {{add: {add}}}}}\n")
+    told = "\n".join(problems)
+    assert len(problems) == 5, told
+    for words in (
+        "contradicts workers.memory",
+        "contradicts options.partition",
+        "'--open-mode=truncate' cannot be added",
+        "contradicts workers.nodes",
+        "'--array=1-3' cannot be added",
+    ):
+        assert words in told
+
+
+def test_a_most_memory_below_the_memory_of_jobs_is_told():
+    [problem], _ = check("workers: {memory: 2GiB, max_memory: 1GiB}\n")
+    assert "workers.max_memory: below memory" in problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -46,5 +45,16 @@ def test_no_key_is_left_however_it_ends(tmp_path, end):
 
 def test_a_profile_may_print_before_it():
     said = b"Welcome\nLoading gcc/13\n42\n[1]\n" + b'{"address": "tcp://1.2.3.4:5"}\n{"more": 1}\n'
-    assert first_facts(io.BytesIO(said)) == {"address": "tcp://1.2.3.4:5"}
-    assert first_facts(io.BytesIO(b"python: not found\n")) == {}
+    assert facts_of("printf", said.decode()) == {"address": "tcp://1.2.3.4:5"}
+    assert facts_of("echo", "python: not found") == {}
+
+
+def test_what_never_says_anything_is_ended():
+    with subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE) as silent:
+        assert first_facts(silent, 0.5) == {}
+        assert silent.wait(20) == -signal.SIGKILL
+
+
+def facts_of(*command):
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        return first_facts(process, 60.0)

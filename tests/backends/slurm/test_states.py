@@ -40,3 +40,12 @@ def test_a_suspended_job_runs_and_says_why_nothing_goes_on(state):
     assert status.stopped == status.reason
     assert status.reason.startswith("job 148 is suspended: its processes are stopped until its batch system")
     assert status_of(Record("148", "RUNNING", nodes="c1")).stopped == ""
+
+
+@pytest.mark.parametrize("folder", ["/tmp/x/jobs", ""])
+def test_a_job_whose_log_its_node_cannot_write_names_node_and_folder(folder):
+    status = status_of(Record("242", "FAILED", exit_code=0, signal=53, nodes="c1"), folder)
+    assert status.state is State.FAILED
+    assert status.reason.startswith("FAILED: job 242 could not begin: c1 cannot write its log in the folder ")
+    assert folder in status.reason
+    assert "`stage.scratch`" in status.reason

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from vrecompute.batch import submissions
 from vrecompute.batch.contract import Job, JobId, State, SubmitError
+from vrecompute.batch.planned import Planned
+from vrecompute.batch.queue_backend import StartsLate
+from vrecompute.batch.rehearsal import rehearse
 from vrecompute.errors import SiteError, Unavailable
 from vrecompute.sites.access import LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
@@ -204,7 +207,7 @@ def test_a_cluster_is_named_in_whatever_is_asked(slurm, prefer):
     ],
 )
 def test_a_directive_that_the_driver_would_have_to_know_of_is_refused(slurm, directive):
-    with pytest.raises(SiteError, match=r"options\.directives\.add: .* cannot be added"):
+    with pytest.raises(SiteError, match=r"options\.directives\.add\[0\]: .* cannot be added"):
         slurm(sbatch="exit 1", options={"directives": {"add": [directive]}})
     slurm(sbatch="exit 1", options={"directives": {"add": ["--cluster-constraint=fast", "--exclude=n1"]}})
 
@@ -256,3 +259,68 @@ def test_a_job_that_was_cancelled_here_is_cancelled_at_once(slurm):
     # of another's end only accounting can say that it was not for its memory
     other = slurm(**silent)
     assert other.poll([job_id])[job_id].state is State.RUNNING
+
+
+RESERVED = """
+echo "ReservationName=other StartTime=2026-01-01T00:00:00 EndTime=2026-01-02T00:00:00 Duration=1-00:00:00"
+echo "ReservationName=maint StartTime=$(date -d '+330 seconds' +%Y-%m-%dT%H:%M:%S) EndTime=2099-01-01T00:00:00"
+"""
+
+
+@pytest.mark.parametrize(
+    ("starts", "scontrol", "directives", "said", "mend"),
+    [
+        ("2099-01-01T00:00:00", RESERVED, (), "reservation maint .* a walltime of 5m would end", "workers.walltime"),
+        (
+            "2099-01-01T00:00:00",
+            "exit 1",
+            ("--begin=2099-01-01",),
+            "2099-01-01T00:00:00 .* from now",
+            "options.directives",
+        ),
+        ("2099-01-01T00:00:00", "echo No reservations", (), "from now", ""),
+    ],
+)
+def test_a_job_that_would_start_after_days_is_not_one_that_is_simply_taken(
+    slurm, starts, scontrol, directives, said, mend
+):
+    sbatch = f"cat > /dev/null; echo 'sbatch: Job 3 to start at {starts} using 1 processors on nodes c1' >&2"
+    backend = slurm({"directives": {"add": list(directives)}}, sbatch=sbatch, scontrol=scontrol)
+    with pytest.raises(StartsLate, match=said) as late:
+        backend.dry_run(JOB, "#!/bin/sh", 1)
+    assert late.value.mend == mend
+    assert not rehearse(backend, Planned("worker job", JOB)).ok
+    assert rehearse(backend, Planned("worker job", JOB), patience_s=1e12).ok
+
+
+def test_a_job_that_would_start_soon_is_taken(slurm):
+    sbatch = f"cat > /dev/null; echo 'sbatch: Job 3 to start at '{NOW}' using 1 processors on nodes c1' >&2"
+    assert "to start at" in slurm(sbatch=sbatch, scontrol=RESERVED).dry_run(JOB, "#!/bin/sh", 1)
+
+
+def test_a_limit_of_one_job_is_no_reason_to_try_again_later(slurm):
+    policy = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)"
+    for code, passes in (("QOSMaxCpuPerJobLimit", False), ("QOSMaxSubmitJobPerUserLimit", True)):
+        backend = slurm(sbatch=f"cat > /dev/null; echo 'sbatch: error: {code}' >&2; echo '{policy}' >&2; exit 1")
+        with pytest.raises(SubmitError) as refused:
+            backend.submit(JOB)
+        assert (refused.value.transient, "try again later" in str(refused.value)) == (passes, passes)
+
+
+@pytest.mark.parametrize(("queue", "passes"), [("true", False), ("echo 12", True), ("exit 1", True)])
+def test_a_limit_on_jobs_in_the_queue_that_allows_none_is_no_reason_to_try_again_later(slurm, queue, passes):
+    said = "cat > /dev/null; echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1"
+    with pytest.raises(SubmitError) as refused:
+        slurm(sbatch=said, squeue=queue).submit(JOB)
+    assert refused.value.transient == passes
+    assert ("allows none" in str(refused.value)) != passes
+
+
+def test_a_folder_for_jobs_that_can_never_be_made_is_a_mistake_of_the_sites_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    backend = SlurmBackend(
+        Site(name="here", backend="slurm", stage=Stage(scratch=str(tmp_path / "file"))), LocalAccess()
+    )
+    with pytest.raises(Unavailable, match="cannot make the folder") as wrong:
+        _ = backend.spool
+    assert (wrong.value.exit_code, wrong.value.mend) == (2, "stage.scratch")

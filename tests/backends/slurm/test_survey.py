@@ -8,6 +8,7 @@ import pytest
 
 from vrecompute.batch.survey import Limit
 from vrecompute.sites.access import LocalAccess
+from vrecompute_backends.slurm.admission import Applicant
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.survey import parse_associations, parse_partitions, survey
 
@@ -118,6 +119,31 @@ def test_partitions_have_their_own_rules_and_those_of_their_qos(slurm):
         Limit("memory of a node", 64000 << 20, "MaxMemPerNode of the partition batch"),
     }
     assert (batch.accounts, big.accounts, big.limits, big.is_up) == ((), ("theirs", "others"), (), False)
+
+
+def test_rules_of_accounts_hold_for_those_below_and_rules_of_qos_and_groups_are_told():
+    us = Applicant({"physics": ["physics", "science", "root"]}, ["normal"], ["alice"])
+    assert us.allowed({"AllowAccounts": "science,others"}) == ("science", "others", "physics")
+    assert us.allowed({"AllowAccounts": "chemistry"}) == ("chemistry",)
+    assert us.allowed({"AllowAccounts": "ALL"}) == ()
+    opened = {"AllowGroups": "ALL", "AllowQos": "long,normal", "DenyAccounts": "chemistry"}
+    assert list(us.closed(opened)) == []
+    for rule, key in [
+        ({"DenyAccounts": "root"}, "options.account"),
+        ({"AllowQos": "special"}, "options.qos"),
+        ({"DenyQos": "normal,low"}, "options.qos"),
+        ({"AllowGroups": "bob"}, "options.partition"),
+    ]:
+        assert [mend for _, mend in us.closed(rule)] == [key]
+        assert list(Applicant({}).closed(rule)) == [], "what is not known is not judged"
+
+
+def test_an_account_above_that_a_partition_names_lets_ours_in(slurm, tmp_path):
+    text = (tmp_path / "scontrol").read_text()
+    (tmp_path / "scontrol").write_text(text.replace("AllowAccounts=theirs,others", "AllowAccounts=lab DenyQos=long"))
+    big = survey(LocalAccess(), "slurm", SlurmOptions(account="mine")).queues[1]
+    assert big.accounts == ("lab", "mine")
+    assert [key for _, key in big.closed] == ["options.qos"]
 
 
 def test_the_largest_node_is_not_known_where_slurm_tells_the_smallest():
