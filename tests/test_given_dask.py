@@ -330,6 +330,36 @@ def test_workers_that_are_all_paused_are_said_and_end_the_run(full_workers, even
     assert len(full_workers.scheduler.workers) == 2
 
 
+PAUSED = """
+import sys, time
+import dask
+from distributed import LocalCluster
+from vrecompute import Client
+from vrecompute.errors import Unavailable
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.worker.memory.pause": 0.01, "distributed.worker.memory.spill": False})
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit="1GB")
+    client = Client(dask=cluster, store=sys.argv[3])
+    client.dask
+    client._site_workers.patience_s = 5.0
+    try:
+        client.run(sys.argv[1], sys.argv[2]).result()
+    except Unavailable as error:
+        print(error)
+"""
+
+
+def test_a_script_that_ends_after_such_a_run_without_closing_anything_says_no_more(events, sums, tmp_path):
+    """Futures that are left would call back into an interpreter that ends."""
+    (tmp_path / "script.py").write_text(PAUSED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(sums), str(events), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the only worker is paused by Dask" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.acceptance
 def test_workers_without_vrecompute_are_named(no_workers, tmp_path):
     preload = tmp_path / "blocked.py"

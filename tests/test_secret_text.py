@@ -119,6 +119,7 @@ def test_a_secret_is_found_in_an_address_of_any_scheme_and_nothing_of_it_stays(c
         "root://user@eos.example.org:1094//store/data/file@v2.root?xrd.wantprot=unix",
         "https://[::1]:8443/a/b@c.root",
         "tls://10.0.0.1:8786",
+        "mem3://place?max_tokens=4096&min-new-tokens=3&token_count=7",
         "mem3://place?token_file=/run/token&password_env=PW&token=$TOKEN&secret=${S}&password=",
         "http://proxy.example.org:3128",
         "/data/my token=x/a.root",

@@ -271,6 +271,41 @@ def on_the_command_line(site: Site, store: Path, command: str, out: Path, capsys
         assert (out / "products" / "note.txt").read_text() == f"{int(site.cutflow['mu']['hard'])}"
 
 
+@pytest.mark.parametrize("kind", ["result", "product"])
+def test_what_a_complete_run_ended_with_is_made_again_where_it_is_lost(site, store, tmp_path, capsys, kind):
+    """`runs result` says how, and that is so; no chunk is computed for it."""
+    path, _ = site.objects(store, kind)
+    path.unlink()
+    arguments = ["--store", str(store), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "result", site.runs[0], *arguments])
+    said = capsys.readouterr().err
+    assert ended.value.code in {4, 5}, said
+    assert f"`vrecompute runs attach {site.runs[0]}` makes what run" in said
+    run = site.client.attach(site.runs[0]).resume().wait(60)
+    assert (run.status, run.report().chunks.computed) == ("complete", 0)
+    assert run.report().result_sha256 == site.sha256 == sha256_of(run.result().to_bytes())
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "result", site.runs[0], *arguments])
+    assert ended.value.code == 0
+    assert (tmp_path / "out" / "products" / "note.txt").exists()
+
+
+def test_a_run_whose_manifest_is_lost_says_so_and_can_be_deleted(site, store, capsys):
+    (store / "runs" / site.runs[0] / "manifest.json").unlink()
+    for command in ("show", "attach"):
+        with pytest.raises(SystemExit) as ended:
+            main(["runs", command, site.runs[0], "--store", str(store)])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2, said
+        assert f"the manifest of run '{site.runs[0]}'" in said
+        assert f"`vrecompute runs delete {site.runs[0]}` removes what is left" in said
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "delete", site.runs[0], "--store", str(store)])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert [run.run for run in site.client.runs()] == [site.runs[1]]
+
+
 AS_ANOTHER = """
 import os, sys
 from vrecompute.cli import main

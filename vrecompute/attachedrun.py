@@ -9,6 +9,7 @@ from vrecompute.batch.contract import JobId
 from vrecompute.detach import Detached
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.outcome import lost
 from vrecompute.execution.runlog import outcomes, withdraw_cancel
 from vrecompute.run import Run
 from vrecompute.stores.base import Store
@@ -33,9 +34,10 @@ class AttachedRun(Run):
     def resume(self) -> Run:
         """Finish the run in this process, from what is durable; a run that has ended complete is left as it is.
 
+        Unless the store has lost what it ended with, which is made again.
         Of one of shares, what its jobs left is merged here, or what lacks is submitted again; wait for it then.
         """
-        if (state := self.status) in {"complete", "test"}:
+        if (state := self.status) in {"complete", "test"} and not self._lost():
             return self
         if state in {"running", "queued", "submitted"}:
             raise VrecomputeError(f"run {self.id} is being carried out by another process; wait for it, or cancel it")
@@ -45,6 +47,11 @@ class AttachedRun(Run):
             self._detached.take_up(self.analysis)
             return self
         return self._resume(self)
+
+    def _lost(self) -> bool:
+        """Whether the store has not, or damaged, what the run ended with."""
+        outcome = self._outcome()
+        return outcome is not None and bool(lost(self.store, outcome))
 
     def hand_over(self, workers: int | None = None, walltime_s: int | None = None) -> list[JobId]:
         """Have jobs of its site carry the run out, and give their ids: those that it has, else it is submitted.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vrecompute.analysis import Analysis
-from vrecompute.errors import Cancelled, Incomplete, UsageError
+from vrecompute.errors import AbsentObject, Cancelled, DamagedObject, Incomplete, UsageError
 from vrecompute.execution.manifest import Manifest
-from vrecompute.execution.outcome import Outcome
+from vrecompute.execution.outcome import Outcome, lost
 from vrecompute.execution.runlog import outcomes
 from vrecompute.execution.skim import piece_path, table_pieces
 from vrecompute.publish import publish
@@ -63,7 +64,8 @@ class RunOutputs(ABC):
         """
         outcome = self._ended(timeout_s, shows=show_progress)
         if outcome.result is not None and (allow_partial or outcome.summary.status in {"complete", "test"}):
-            read = Results.from_bytes(read_content(self.store, outcome.result))
+            with self._kept(outcome):
+                read = Results.from_bytes(read_content(self.store, outcome.result))
             return Results(read, read.incomplete, scales_of(outcome.summary, self.manifest.dataset.samples))
         why = grouped(("" if f.chunk else "file", f.where, f"{f.kind}: {f.reason}") for f in outcome.failures)
         reasons = "; ".join(why[:3]) or "; ".join(outcome.summary.warnings[:3])
@@ -172,5 +174,19 @@ class RunOutputs(ABC):
         """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
         target = Path(directory)
         outcome = self._ended(None)
-        publish(self.store, self.manifest, self.analysis, outcome, target)
+        with self._kept(outcome):
+            publish(self.store, self.manifest, self.analysis, outcome, target)
         return target
+
+    @contextlib.contextmanager
+    def _kept(self, outcome: Outcome) -> Iterator[None]:
+        """What is read there is what the run ended with; DamagedObject with the way out where the store lost it."""
+        try:
+            yield
+        except (AbsentObject, DamagedObject) as error:
+            if not lost(self.store, outcome):
+                raise
+            raise DamagedObject(
+                f"{error}; `vrecompute runs attach {self.id}` makes what run {self.id} ended with again, from chunks "
+                "that are still there"
+            ) from error

@@ -21,6 +21,10 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"(_|-)?(file|path|env|profile|name|dir|folder|variable|lifetime|type|url)$", re.IGNORECASE)
+#: Numbers of tokens, as of a model of language.
+_COUNT = re.compile(
+    r"(max|min|num|number_of|total|most)[_-]?([a-z]+[_-])?tokens|tokens?[_-]?(count|limit)", re.IGNORECASE
+)
 #: user:password@host; what follows a colon is no port.
 _USER = re.compile(r"://(?:[^/@\s]*:[^/@\s]+|[^/@\s:\[]*:(?!\d{1,5}(?:[/?#]|$))[^@\s]+)@")
 _TOKENS = re.compile(
@@ -44,8 +48,9 @@ _MOST_QUOTED = 3
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name is a secret: `token`, and not `token_file`."""
-    return _NAME.search(name) is not None and _REFERENCE.search(name) is None
+    """Whether what has this name is a secret: `token`, and neither `token_file` nor `max_tokens`."""
+    is_told = _REFERENCE.search(name) or _COUNT.fullmatch(name)
+    return _NAME.search(name) is not None and not is_told
 
 
 def holds_secret(text: str) -> bool:

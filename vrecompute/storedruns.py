@@ -94,7 +94,7 @@ class StoredRuns(Closing):
         """Remove runs from the store, and give their names; their parts stay, since other runs may share them.
 
         UnknownRun, and nothing is removed, where one is not there; RunError where one may yet run. One whose manifest
-        is damaged goes too. `exact` is as for `attach`.
+        is damaged or lost goes too. `exact` is as for `attach`.
         """
         names = [run if exact else self._full_name(run) for run in runs]
         for name in names:
@@ -103,7 +103,7 @@ class StoredRuns(Closing):
         for name in names:
             try:
                 run = self.attach(name, exact=True)
-            except DamagedObject:
+            except (DamagedObject, UnknownRun):
                 if run_state(self.store, name) == "running":
                     raise
                 delete_run(self.store, name)

@@ -339,6 +339,39 @@ class RoundsDown(Right):
         return super().header(replace(job, walltime_s=max(1, job.walltime_s // 60) * 60), shape)
 
 
+class RoundsDownAndSaysSo(RoundsDown):
+    def granted_s(self, job):
+        return max(1, job.walltime_s // 60) * 60
+
+
+class GrantsTheNearest(Right):
+    def granted_s(self, job):
+        return max(60, round(job.walltime_s / 60) * 60)
+
+
+class AsksForMinutes(Right):
+    """As of a system that counts in minutes, of which it lacks the one that was begun."""
+
+    def header(self, job, shape):
+        asked = super().header(job, shape)
+        return [f"#QQ minutes={job.walltime_s // 60}" if " seconds=" in line else line for line in asked]
+
+
+class CountsFromTheSubmission(Right):
+    def ask_about(self, ids):
+        answer, ages = super().ask_about(ids), {line[1]: float(line[5]) for line in self._lines("list", ",".join(ids))}
+        told = {i: replace(seen, status=replace(seen.status, elapsed_s=ages[i])) for i, seen in answer.records.items()}
+        return replace(answer, records=told)
+
+
+class EndsKnownOnesAlone(Right):
+    def end(self, ids):
+        known = {line[1] for line in self._lines("list")} | {line[1].partition("_")[0] for line in self._lines("list")}
+        super().end(ids)
+        if unknown := set(ids) - known:
+            raise Unavailable(f"qq: there is no job {unknown}")
+
+
 class PromisesMore(Right):
     def granted_s(self, job):
         return job.walltime_s + 55
@@ -466,6 +499,7 @@ MUTANTS = {
     "test_a_cancelled_job_is_cancelled": [
         NoCancel,
         EndsOnlyFirst,
+        EndsKnownOnesAlone,
         statuses("Fails", renamed(State.CANCELLED, State.FAILED)),
         statuses("CancelsUnsaid", lambda i, s: replace(s, reason="") if s.state is State.CANCELLED else s),
     ],
@@ -480,6 +514,12 @@ MUTANTS = {
     ],
     "test_no_less_memory_is_asked_for_than_the_job_needs": [
         AsksForLessMemory,
+    ],
+    "test_no_less_walltime_is_asked_for_than_the_job_needs": [
+        type("RoundsDownQuietly", (RoundsDown,), {}),
+        RoundsDownAndSaysSo,
+        GrantsTheNearest,
+        AsksForMinutes,
     ],
     "test_an_answer_has_the_marks_of_commands_that_ended": [
         answers("GivesNoMarks", marks={}),
@@ -562,6 +602,7 @@ MUTANTS = {
     "test_a_command_out_of_time_goes_on_in_another_attempt": [
         type("NoRerun", (Right,), {"requeue": "true"}),
         CountsNoAttempts,
+        CountsFromTheSubmission,
         scripts(
             "SpendsSecrets",
             lambda text: text.replace('if [ "$code" = 75', 'rm -r "$VRECOMPUTE_SECRETS"; if [ "$code" = 75'),

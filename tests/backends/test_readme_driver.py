@@ -9,7 +9,7 @@ import pytest
 
 from tests.backends.accounted_driver import Accounted
 from tests.backends.readme_driver import blocks, driver, suite
-from vrecompute.batch.contract import SubmitError
+from vrecompute.batch.contract import State, SubmitError
 from vrecompute.batch.planned import Planned
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
@@ -53,6 +53,68 @@ class Once(driver.MyBackend):
 @pytest.mark.timeout(300)
 def test_a_driver_may_have_no_command_that_starts_a_job_again(qq_site):
     suite.TestMyDriver().test_a_command_out_of_time_goes_on_in_another_attempt(Once(qq_site))
+
+
+class ByExitCode(driver.MyBackend):
+    """A system that starts a job again whose script ends with a code of its own."""
+
+    requeue = "exit 99"
+
+    def header(self, job, shape):
+        return [*super().header(job, shape), *(["#QQ again=99"] if job.requeue else [])]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_job_may_be_started_again_by_the_exit_code_of_its_script(qq_site):
+    suited, backend = suite.TestMyDriver(), ByExitCode(qq_site)
+    suited.test_a_command_out_of_time_goes_on_in_another_attempt(backend)
+    suited.test_no_attempt_more_than_is_paid_for(backend)
+
+
+class CountsNothing(driver.MyBackend):
+    """A driver whose jobs take each attempt for the first."""
+
+    variables = driver.MyBackend.variables | {"attempt": "0"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_job_whose_attempts_are_not_counted_ends(qq_site):
+    suited, backend = suite.TestMyDriver(), CountsNothing(qq_site)
+    job_id, status = suited.end(backend, suited.python("raise SystemExit(75)", requeue=True), 60)
+    assert (status.state, status.exit_code, status.attempt) == (State.FAILED, 75, 1)
+    assert "its attempt before was number 0 too: variables['attempt'] of the driver" in backend.logs(job_id)
+
+
+def test_what_a_test_submitted_is_cancelled_after_its_failure(qq_site):
+    suited = suite.TestMyDriver()
+
+    def make_backend():
+        return driver.MyBackend(qq_site)
+
+    ids = []
+
+    def fails():
+        with suited.ending_all(make_backend):
+            ids.extend(make_backend().submit_many(suited.job("sleep", "300"), 2))
+            pytest.fail("as a test does")
+
+    with pytest.raises(pytest.fail.Exception, match="as a test does"):
+        fails()
+    ended = suited.until(make_backend(), ids, lambda status: status.state.terminal, 30)
+    assert {status.state for status in ended.values()} == {State.CANCELLED}
+    assert "hand_in" in vars(driver.MyBackend), "and the driver is what it was"
+    assert not driver.MyBackend.hand_in.__qualname__.startswith("Suite")
+
+
+def test_an_unseen_id_has_the_form_of_one_that_was_seen():
+    suited = suite.TestMyDriver()
+    assert [suited.unseen_id(seen) for seen in ("17.mars", "12_3", "4.0")] == [
+        "900000017.mars", "900000012_3", "900000004.0",
+    ]  # fmt: skip
+    with pytest.raises(pytest.fail.Exception, match=r"override TestMyDriver\.unseen_id"):
+        suited.unseen_id("mars")
 
 
 @pytest.mark.slow

@@ -81,6 +81,10 @@ class TestSlurm(BackendContract):
     def waits_long(self):
         return {"options": {"partition": "batch", "account": "physics", "directives": {"add": ["--begin=now+1hour"]}}}
 
+    def over_memory(self):
+        """c1 polls memory on any host, and Slurm then kills the whole job."""
+        return {"options": {"partition": "batch", "account": "physics", "directives": {"add": ["--nodelist=c1"]}}}
+
     def limited(self, backend, jobs):
         """As an operator does, in accounting."""
         return Lab(lab_number()).limited(jobs)

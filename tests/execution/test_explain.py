@@ -61,6 +61,17 @@ def test_what_was_never_opened_is_unknown(sums, files, tmp_path):
     assert list(tmp_path.iterdir()) == [], "explain wrote something"
 
 
+def test_events_that_the_dataset_tells_are_known_before_its_files_are_opened(sums, files, tmp_path):
+    listed = "".join(f"      - {{path: {file}, entries: 400}}\n" for file in files)
+    (tmp_path / "told.yaml").write_text(f"schema: 1\nsamples:\n  - name: events\n    files:\n{listed}")
+    client = Client(store=tmp_path / "store")
+    known = client.explain(sums, str(tmp_path / "told.yaml"), chunk_bytes=CHUNK_BYTES)
+    assert (known.sources_unknown, known.events, known.events_declared) == (2, 0, 800)
+    assert re.search(r"^events +800, as the dataset says; 2 files not opened$", str(known), re.MULTILINE), str(known)
+    first = client.explain(sums, str(tmp_path / "told.yaml"), chunk_bytes=CHUNK_BYTES, max_events=10)
+    assert first.events_declared is None
+
+
 def test_what_a_run_found_is_known_afterwards(sums, files, ran):
     known = Client(store=ran[0], workers=2).explain(sums, files, chunk_bytes=CHUNK_BYTES)
     assert (known.sources, known.sources_unknown) == (2, 1)

@@ -68,5 +68,9 @@ def test_a_store_of_a_scheme_is_opened_once_in_a_process(monkeypatch, tmp_path):
     monkeypatch.setitem(address.SCHEMES, "once", lambda given: opened.append(given) or DirStore(tmp_path))
     assert open_store("once://a?endpoint=https://e") is open_store("once://a?endpoint=https://e")
     assert opened == [StoreAddress("once", "a", "https://e")]
-    with pytest.raises(UsageError, match="scheme 'ftp' are not available"):
+    said = (
+        r"no store of the scheme 'ftp' is installed here, but of .*once.*s3.*; give one of these or a folder\. A "
+        r"package registers its own as entry point 'ftp' of the group 'vrecompute\.stores'"
+    )
+    with pytest.raises(UsageError, match=said):
         open_store("ftp://host/x")

@@ -13,6 +13,7 @@ quoted, and texts that a site file documents as resolved on the site keep `$NAME
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from vrecompute.batch.carried import carrying
@@ -28,6 +29,9 @@ from vrecompute.sites.onsite import needs_set, shell_word
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
 __all__ = ["render"]
+
+#: As of Grid Engine: a job whose script ends with this code is started again.
+_EXIT = re.compile(r"exit [0-9]{1,3}")
 
 
 def render(backend: QueueBackend, job: Job) -> str:
@@ -113,15 +117,23 @@ def _command(backend: QueueBackend, job: Job) -> list[str]:
 def _rerun(requeue: str) -> str:
     """Ask the system to start this very job again, where its command is out of time and may be tried once more.
 
-    The system then ends this attempt: returning first would look like the end of the job.
+    The system then ends this attempt: returning first would look like the end of the job. Where it goes by the exit
+    code, the script itself ends with that. An attempt that has the number of the one before is the last: a driver that
+    does not count them would have the job started again for good.
     """
     most = f"${{{ATTEMPTS}:-$((VRECOMPUTE_ATTEMPT + 2))}}"
-    return f"""if [ "$code" = {OutOfTime.exit_code} ]; then
+    again = requeue if _EXIT.fullmatch(requeue) else f"if said=$({requeue} 2>&1); then sleep 120; fi"
+    asked = f"""again=$VRECOMPUTE_JOB.again
+if [ "$code" = {OutOfTime.exit_code} ]; then
   if [ "$((VRECOMPUTE_ATTEMPT + 1))" -ge "{most}" ]; then
     said="limits.core_hours of the site pays for ${ATTEMPTS} attempts"
-  elif said=$({requeue} 2>&1); then
-    sleep 120
+  elif [ "$(cat "$again" 2> /dev/null)" = "$VRECOMPUTE_ATTEMPT" ]; then
+    said="its attempt before was number $VRECOMPUTE_ATTEMPT too: variables['attempt'] of the driver does not count up"
+  else
+    echo "$VRECOMPUTE_ATTEMPT" > "$again"
+    {again}
   fi
   advice="finished chunks are kept: \\`vrecompute runs attach\\` finishes the run"
   echo "job $VRECOMPUTE_JOB is out of time and cannot be requeued ($said); $advice" >&2
 fi"""
+    return f'{asked}\nrm -f -- "$again"'

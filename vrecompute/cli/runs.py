@@ -154,7 +154,7 @@ def attach(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Follow RUN to its end; finish it here if the process that carried it out is gone.
+    """Follow RUN to its end; finish it here if the process that carried it out is gone, or its result is lost.
 
     Ctrl-C ends the watching and not the run, unless it is finished here.
     """
@@ -166,9 +166,7 @@ def attach(
         check_directory(out)
     with Client(site, store=store, workers=workers, trust=trust) as client:
         run = client.attach(name, trust=trust)
-        followed = (
-            run if run.status in {"running", "queued", "unknown", "submitted", "complete", "test"} else run.resume()
-        )
+        followed = run if run.status in {"running", "queued", "unknown", "submitted"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))
 
 

@@ -71,6 +71,7 @@ class Explanation:
     `credentials` says which would end before the run does.
     `shares` is how many jobs compute a part each; 0 where workers get tasks as they go. `trees` say which are read of
     files that hold several. `rate_of` is the run that `seconds` are estimated from, where its code was another.
+    `events_declared` are those of all sources by the dataset's own word; None where it does not say it of each.
     """
 
     dataset: tuple[str, ...]
@@ -96,6 +97,7 @@ class Explanation:
     shares: int = 0
     trees: tuple[str, ...] = ()
     rate_of: str = ""
+    events_declared: int | None = None
 
     def __str__(self) -> str:
         from vrecompute.wording import bytes_text, count_text
@@ -116,7 +118,7 @@ class Explanation:
             *_listed("dataset", self.dataset),
             ("sources", f"{count_text(self.sources)} ({count_text(self.sources_unknown)} not opened yet)"),
             *_listed("tree", self.trees),
-            ("events", self._known(count_text(self.events))),
+            ("events", self._events()),
             (
                 "chunks",
                 self._known(f"{count_text(self.chunks)}, {count_text(self.chunks_stored)} of them stored already"),
@@ -144,6 +146,15 @@ class Explanation:
         width = max(len(name) for name, _ in rows)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
         return f"{text}\n\n{self.script}" if self.script else text
+
+    def _events(self) -> str:
+        """How many, by files or, where not all of them were opened, by the dataset."""
+        from vrecompute.wording import count_text
+
+        if not self.sources_unknown or self.events_declared is None:
+            return self._known(count_text(self.events))
+        files = f"{self.sources_unknown} {'file' if self.sources_unknown == 1 else 'files'}"
+        return f"{count_text(self.events_declared)}, as the dataset says; {files} not opened"
 
     @property
     def _known_sources(self) -> int:
@@ -277,8 +288,17 @@ def explain(
         shares=manifest.shares,
         trees=chosen_trees(plan),
         rate_of=rate_of,
+        events_declared=_declared(manifest),
         stops="a run ends at bad sources, unless it is to skip them" if tally.must_stop else "",
     )
+
+
+def _declared(manifest: Manifest) -> int | None:
+    """How many events the dataset says that all its sources have; None where it does not, or a run takes fewer."""
+    told = [source.entries for source in manifest.dataset.sources]
+    known = [entries for entries in told if entries is not None]
+    limited = manifest.settings.max_events is not None or manifest.grids
+    return None if limited or not known or len(known) < len(told) else sum(known)
 
 
 def _measured_rate(store: Store, manifest: Manifest) -> tuple[float | None, str]:

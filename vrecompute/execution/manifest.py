@@ -166,7 +166,10 @@ def is_run_name(run: str) -> bool:
 
 
 def read_manifest(store: Store, run: str) -> Manifest:
-    """The manifest of a run; UnknownRun where there is none, DamagedObject or OtherFormat where it cannot be read."""
+    """The manifest of a run.
+
+    UnknownRun where there is none, or its manifest is lost; DamagedObject or OtherFormat where that cannot be read.
+    """
     name = f"runs/{run}/manifest.json"
     known = "`vrecompute runs list` shows those that are"
     if not is_run_name(run):
@@ -178,6 +181,12 @@ def read_manifest(store: Store, run: str) -> Manifest:
     except StoreError as error:
         if store.exists(name):
             raise
+        if next(iter(store.names(f"runs/{run}")), None) is not None:
+            raise UnknownRun(
+                f"the manifest of run {run!r} in {store.url} is lost, and with it what the run was: it can neither be "
+                f"shown nor taken up. Run the analysis again: what it had finished is reused; `vrecompute runs delete "
+                f"{run}` removes what is left of this run"
+            ) from error
         raise UnknownRun(f"there is no run {run!r} in {store.url}; {known}") from error
 
 

@@ -13,8 +13,10 @@ from vrecompute.execution.failure import Failure
 from vrecompute.records import from_data, to_data
 from vrecompute.reports import report
 from vrecompute.reports.report import RunSummary
+from vrecompute.stores.base import Store
+from vrecompute.stores.objects import intact
 
-__all__ = ["Outcome", "inside"]
+__all__ = ["Outcome", "inside", "lost"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Outcome:
         if made.summary.run != run or made.result != own:
             raise ValueError(f"it is of run {made.summary.run!r} and result {made.summary.result_sha256}")
         return made
+
+
+def lost(store: Store, outcome: Outcome) -> list[str]:
+    """Names of what a Runner ended with, its result and files of `finish`, that the store has no more, or damaged."""
+    kept = [outcome.result, *outcome.product_files.values()]
+    return [name for name in kept if name is not None and not intact(store, name)]
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -205,15 +205,16 @@ class Planner:
             looking(ended, done)
 
         pool = TaskPool(self.dask, f"{label}-{self.manifest.run}", hands=self.hands, signer=self.signer)
-        ended = spread(
-            pool,
-            partial(_counting, function),
-            pool.share(shared, packed),
-            batches,
-            over=lambda: self.watch.over,
-            tick_s=_TICK_S,
-            looking=look,
-        )
+        with pool:
+            ended = spread(
+                pool,
+                partial(_counting, function),
+                pool.share(shared, packed),
+                batches,
+                over=lambda: self.watch.over,
+                tick_s=_TICK_S,
+                looking=look,
+            )
         for number, end in ended.items():
             if end.how == "done":
                 value, retries, elsewhere, links = end.value

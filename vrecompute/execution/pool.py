@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import cloudpickle
 from distributed import Client as DaskClient
@@ -221,6 +222,16 @@ class TaskPool:
             address: (int(w.get("metrics", {}).get("memory", 0)), int(w.get("memory_limit") or 0))
             for address, w in dask_hooks.workers_of(self.dask).items()
         }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Where workers were waited for in vain, their scheduler is there: what is left would be of no use."""
+        if isinstance(error, ClusterLost) and error.was_waited_for:
+            self.cancel()
 
     def cancel(self) -> None:
         """Give up everything in flight; what a running thread still writes is durable and harmless."""

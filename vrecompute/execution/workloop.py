@@ -91,22 +91,23 @@ class WorkLoop:
         runner, label = self.runner, f"{self.runner.manifest.run}-{self.plan.work[:8]}"
         common = [*context.resources.values(), *context.certified.values()]
         pool = TaskPool(runner.dask, label, lambda task_report: task_report.idle, runner.hands, common, runner.signer)
-        shared = pool.share(context, packed)
-        while not runner.over and (len(pool) > 0 or len(self.killed) > 0 or not self.schedule.exhausted):
-            if runner.walltime.is_up or (runner.walltime.closing and len(pool) == 0):
-                break
-            self._fill(pool, shared)
-            ended = pool.wait(_TICK_S)
-            if ended is not None:
-                self._ended(ended)
-                report_work(runner, self.collector, self._threads, len(pool))
-            self._bury()
-            runner.look_around(pool, ended)
-            self._note_memory(pool)
-            self._double_stragglers(pool, shared)
-        if not runner.over and (runner.walltime.closing or runner.walltime.is_up):
-            runner.walltime.not_reached(self.plan, pool.flying(), self.schedule, str(runner.memory_deaths))
-        pool.cancel()
+        with pool:
+            shared = pool.share(context, packed)
+            while not runner.over and (len(pool) > 0 or len(self.killed) > 0 or not self.schedule.exhausted):
+                if runner.walltime.is_up or (runner.walltime.closing and len(pool) == 0):
+                    break
+                self._fill(pool, shared)
+                ended = pool.wait(_TICK_S)
+                if ended is not None:
+                    self._ended(ended)
+                    report_work(runner, self.collector, self._threads, len(pool))
+                self._bury()
+                runner.look_around(pool, ended)
+                self._note_memory(pool)
+                self._double_stragglers(pool, shared)
+            if not runner.over and (runner.walltime.closing or runner.walltime.is_up):
+                runner.walltime.not_reached(self.plan, pool.flying(), self.schedule, str(runner.memory_deaths))
+            pool.cancel()
         runner.doubled |= bool(self._doubled)
 
     def _fill(self, pool: TaskPool, shared: Shared) -> None:

@@ -185,7 +185,8 @@ def _opened(text: str) -> Store:
     points = installed(STORES)
     if address.scheme not in points:
         raise UsageError(
-            f"{address.scheme}://{address.place}: stores of the scheme {address.scheme!r} are not available; "
-            "give a folder"
+            f"{address.scheme}://{address.place}: no store of the scheme {address.scheme!r} is installed here, but of "
+            f"{', '.join(sorted({*points, *SCHEMES})) or 'none'}; give one of these or a folder. A package registers "
+            f"its own as entry point {address.scheme!r} of the group {STORES!r}"
         )
     return guarded(points[address.scheme].load()(address))

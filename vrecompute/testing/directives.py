@@ -19,6 +19,12 @@ _NUMBER = re.compile(r"[0-9]+(?:[.][0-9]+)?")
 #: No whole number of GB or GiB.
 _MEMORY_BYTES = 3001 << 20
 
+_HOUR_S = 3600
+#: No whole minutes. Of the last two, read in any other unit, nothing is within an hour.
+_WALLTIMES_S = (61, 80, 119, 3601, 86_399, 36_061, 36_089)
+#: `602`, `10:02`, `10:01:01`, `1-10:01:01`
+_TIME = re.compile(r"(?:[0-9]+-)?[0-9]+(?::[0-9]+){0,2}")
+
 #: As directive, shell line or terminal would read it.
 _NAME = "$(touch x) 'y\necho name-was-run\n"
 
@@ -52,6 +58,23 @@ class DirectiveContract(Suite):
         enough = [n for n in of_memory for unit in units if _MEMORY_BYTES <= n * unit < 1.5 * _MEMORY_BYTES]
         assert enough or not of_memory, f"none of {of_memory} is {_MEMORY_BYTES} bytes, or a little more"
 
+    def test_no_less_walltime_is_asked_for_than_the_job_needs(self, backend: Backend) -> None:
+        """A job that is ended before the time that it counts with loses work. In any unit, and rounded up."""
+        queue, job = self.queue(backend), self.job("true")
+        granted = {s: queue.granted_s(replace(job, walltime_s=s)) for s in _WALLTIMES_S}
+        less = {asked: got for asked, got in granted.items() if got < asked}
+        assert not less, f"`granted_s` is less than the job asks for (asked: granted): {less}"
+        shape = shape_of(job, queue.site)
+        for walltime_s in _WALLTIMES_S[-2:]:
+            asked, more = (
+                Counter(found for line in queue.header(given, shape) for found in _TIME.findall(line))
+                for given in (replace(job, walltime_s=walltime_s), replace(job, walltime_s=2 * walltime_s))
+            )
+            of_time = list(asked - more)
+            told = [seconds for text in of_time for seconds in _seconds(text)]
+            enough = [seconds for seconds in told if walltime_s <= seconds <= walltime_s + _HOUR_S]
+            assert enough or not of_time, f"none of {of_time} is {walltime_s} s, or a little more"
+
     def test_a_job_of_several_nodes_is_one_or_is_denied(self, backend: Backend) -> None:
         """Workers of a detached run that the system gave fewer nodes would share what it gave."""
         queue, job = self.queue(backend), self.job("true")
@@ -73,3 +96,15 @@ class DirectiveContract(Suite):
         said = backend.logs(job_id)
         assert status.state is State.COMPLETED, said
         assert "name-was-run" not in said
+
+
+def _seconds(text: str) -> list[int]:
+    """What a time means in the forms that batch systems take: numbers of any unit, `m:s` or `h:m`, `h:m:s`, `d-h:m`."""
+    days, _, rest = text.rpartition("-")
+    numbers = [int(number) for number in rest.split(":")]
+    if days or len(numbers) == 3:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+        return [((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds]
+    if len(numbers) == 2:
+        return [numbers[0] * unit + numbers[1] * unit // 60 for unit in (60, _HOUR_S)]
+    return [numbers[0] * unit for unit in (1, 60, _HOUR_S)]

@@ -35,7 +35,8 @@ attempt = int(os.environ["VRECOMPUTE_ATTEMPT"])
 folder = os.environ.get("VRECOMPUTE_SECRETS", "")
 key = os.path.join(folder, "key")
 print("attempt", attempt, "began", open(key).read() if os.path.exists(key) else "", flush=True)
-time.sleep(6 * attempt)  # so that polls see it
+print("script began", os.environ["VRECOMPUTE_JOB_BEGAN"], "end", flush=True)
+time.sleep(6 if attempt else float(sys.argv[1]))  # so that polls see it
 sys.exit(0 if attempt else 75)
 """
 #: What a job asks for that then uses four times as much.
@@ -43,8 +44,8 @@ _ASKED_BYTES = 128 << 20
 _GROWS = f"import time; held = bytearray({4 * _ASKED_BYTES}); held[::4096] = b'x' * len(held[::4096]); time.sleep(60)"
 # How long an end is looked at.
 _LATER_S = 8.0
-# How far clocks of a site may be apart.
-_SKEW_S = 5.0
+# How far clocks of a site may be apart; how long an attempt lasts, from which the time of the next one does not count.
+_SKEW_S, _FIRST_S = 5.0, 14.0
 # How long after the end of a job its neighbours are looked at, and how many jobs are submitted for an id of two digits.
 _NEIGHBOURS_S, _MOST_IDS = 3.0, 12
 
@@ -155,7 +156,7 @@ class JobContract(Suite):
         """Cancelling is asked for once or often, and is no failure of the code."""
         ids = [backend.submit(self.job("sleep", "300")) for _ in range(2)]
         self.until(backend, ids, lambda s: s.state is State.RUNNING)
-        backend.cancel([JobId("999999999"), *ids])
+        backend.cancel([JobId("999999999"), self.unseen_id(ids[0]), *ids])
         seen = self.until(backend, ids, lambda s: s.state.terminal)
         assert {(s.state, s.blame) for s in seen.values()} == {(State.CANCELLED, "infrastructure")}
         assert all(s.reason for s in seen.values())
@@ -269,15 +270,18 @@ class JobContract(Suite):
         """
         commanded = not isinstance(backend, QueueBackend) or bool(backend.requeue)
         if not (commanded if self.goes_on is None else self.goes_on):
-            job_id, status = self.end(backend, self.python(_AGAIN, requeue=True))
+            job_id, status = self.end(backend, self.python(_AGAIN, "0", requeue=True))
             ended = (status.state, status.exit_code, status.attempt)
             assert ended == (State.FAILED, OutOfTime.exit_code, 0), backend.logs(job_id)
             return
-        job = self.python(_AGAIN, requeue=True, secret_files={"key": b"s3cr3t"})
+        job = self.python(_AGAIN, str(_FIRST_S), requeue=True, secret_files={"key": b"s3cr3t"})
         job_id, attempts = backend.submit(job), set[int]()
+        ran: list[tuple[float, float]] = []
 
         def over(status: JobStatus) -> bool:
             attempts.update([] if status.state.terminal else [status.attempt])
+            if (status.state, status.attempt) == (State.RUNNING, 1) and status.elapsed_s is not None:
+                ran.append((time.time(), status.elapsed_s))
             return status.state.terminal
 
         status = self.until(backend, [job_id], over, 4 * self.patience_s)[job_id]
@@ -287,11 +291,14 @@ class JobContract(Suite):
         assert "attempt 0 began" in said
         assert "attempt 1 began" in said
         assert said.count("s3cr3t") == 2
+        began = float(said.rpartition("script began ")[2].split()[0])
+        more = [f"{elapsed_s:.0f} s" for at, elapsed_s in ran if elapsed_s > max(0.0, at - began) + 2 * _SKEW_S]
+        assert not more, f"`elapsed_s` of the second attempt counts what was before it: {more}"
 
     def test_no_attempt_more_than_is_paid_for(self, backend: Backend) -> None:
         """The limit is the site's core-hours; without `requeue` there is one attempt."""
         for changes in ({"requeue": True, "environment": {ATTEMPTS: "1"}}, {"requeue": False}):
-            job_id, status = self.end(backend, self.python(_AGAIN, **changes))
+            job_id, status = self.end(backend, self.python(_AGAIN, "0", **changes))
             assert (status.state, status.exit_code) == (State.FAILED, OutOfTime.exit_code), backend.logs(job_id)
 
     def test_polls_at_the_same_time_answer_what_each_asked(self, backend: Backend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,8 @@ __all__ = ["Suite"]
 
 # More than any node has.
 _TOO_MUCH = 1 << 50
+# More than the jobs that a system will have had.
+_LATER = 900_000_000
 # Characters of a log that say enough.
 _LOG = 2000
 
@@ -51,6 +54,51 @@ class Suite:
         made = make_backend()
         yield made
         made.close()
+
+    @pytest.fixture(autouse=True)
+    def _ends_what_it_began(self, make_backend: Callable[..., Backend]) -> Iterator[None]:
+        with self.ending_all(make_backend):
+            yield
+
+    @contextlib.contextmanager
+    def ending_all(self, make_backend: Callable[..., Backend]) -> Iterator[None]:
+        """Whatever is submitted meanwhile is cancelled at the end: a test that failed would leave it to be paid for."""
+        backend = make_backend()
+        kind, taken = type(backend), list[JobId]()
+        with pytest.MonkeyPatch.context() as patch:
+            if isinstance(backend, QueueBackend):
+                hand_in = type(backend).hand_in
+
+                def handed_in(self: QueueBackend, job: Job, script: str, count: int) -> str:
+                    said = hand_in(self, job, script, count)
+                    taken.extend(self.copies(said, count))
+                    return said
+
+                patch.setattr(kind, "hand_in", handed_in)
+            else:
+                submit = kind.submit
+
+                def submitted(self: Backend, job: Job) -> JobId:
+                    taken.append(submit(self, job))
+                    return taken[-1]
+
+                patch.setattr(kind, "submit", submitted)
+            try:
+                yield
+            finally:
+                if taken:
+                    backend.cancel(taken)
+                backend.close()
+
+    def unseen_id(self, seen: JobId) -> JobId:
+        """An id of the system's form that it has not given yet, made of one that it has. Override it where it is none.
+
+        Here the first number is one that is far larger.
+        """
+        made = re.sub(r"[0-9]+", lambda found: str(int(found[0]) + _LATER), seen, count=1)
+        if made == seen:
+            pytest.fail(f"{seen!r} has no number: override {type(self).__name__}.unseen_id")
+        return JobId(made)
 
     def job(self, *command: str, **changes: Any) -> Job:
         """A small job of one core."""
