@@ -24,6 +24,7 @@ class Code:
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
     `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
+    `seeds` are modules (`numpy.random`, `random`) whose shared generator it gives a seed.
     """
 
     parts: Mapping[str, str]
@@ -33,6 +34,7 @@ class Code:
     imported: tuple[str, ...] = ()
     effects: tuple[FunctionType, ...] = ()
     lost: tuple[str, ...] = ()
+    seeds: frozenset[str] = frozenset()
 
     @functools.cached_property
     def digest(self) -> str:

@@ -75,6 +75,7 @@ def code_of(
     description = _Description(own, Reads(own, declared, looks))
     description.lost = [] if looks else None
     description.root(thing)
+    seeds = frozenset(description.reads.seeds)  # not those of an import, which are for the first draws only
     found = effects_of(description.modules) if effects is None else Effects(effects)
     description.effects |= set(map(id, found.functions))
     for effect in found.functions:
@@ -91,6 +92,7 @@ def code_of(
         tuple(sorted(description.imported)),
         found.functions,
         tuple(dict.fromkeys(description.lost or ())),
+        seeds,
     )
 
 

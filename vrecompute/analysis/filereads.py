@@ -24,7 +24,7 @@ from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
 from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_files, uses_of
-from vrecompute.analysis.unseeded import INSTEAD, draws_of
+from vrecompute.analysis.unseeded import INSTEAD, draws_of, seeds_of
 from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found, line_of
 
@@ -67,6 +67,7 @@ class Reads:
     """What the functions read that are called from a root, by way of all that one reaches from another.
 
     `own` is the analysis' package. `declared`: it declares the files that it reads. `looks`: whether it tells any.
+    `seeds` are the modules whose shared random generator is given a seed.
     """
 
     own: str
@@ -76,6 +77,7 @@ class Reads:
     told: dict[int, list[str]] = field(default_factory=dict)
     reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
     analyses: set[int] = field(default_factory=set)
+    seeds: set[str] = field(default_factory=set)
 
     def edge(self, one: int, other: int, how: str) -> None:
         """`how` is the name of a class' member, `base`, or `instance` where an object is of a class."""
@@ -118,6 +120,7 @@ class Reads:
                 names = _Function(found.node, outside, self.own)
                 for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
                     raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
+                self.seeds |= seeds_of(found.node, names)
                 self.told.setdefault(one, []).extend(_reads_of(found, names, declared=self.declared))
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
