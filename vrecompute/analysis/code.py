@@ -24,7 +24,8 @@ class Code:
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
     `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
-    `seeds` are modules (`numpy.random`, `random`) whose shared generator it gives a seed.
+    `seeds` are modules (`numpy.random`, `random`) whose shared generator it gives a seed,
+    `variables` those of the environment that it reads.
     """
 
     parts: Mapping[str, str]
@@ -35,6 +36,7 @@ class Code:
     effects: tuple[FunctionType, ...] = ()
     lost: tuple[str, ...] = ()
     seeds: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
 
     @functools.cached_property
     def digest(self) -> str:

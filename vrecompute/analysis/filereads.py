@@ -25,6 +25,7 @@ from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
 from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_files, uses_of
 from vrecompute.analysis.unseeded import INSTEAD, draws_of, seeds_of
+from vrecompute.analysis.variables import variables_of, written_to
 from vrecompute.errors import UsageError
 from vrecompute.sourcetext import Found, line_of
 
@@ -67,7 +68,7 @@ class Reads:
     """What the functions read that are called from a root, by way of all that one reaches from another.
 
     `own` is the analysis' package. `declared`: it declares the files that it reads. `looks`: whether it tells any.
-    `seeds` are the modules whose shared random generator is given a seed.
+    `seeds` are the modules whose shared random generator is given a seed, `variables` what is read of the environment.
     """
 
     own: str
@@ -78,6 +79,7 @@ class Reads:
     reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
     analyses: set[int] = field(default_factory=set)
     seeds: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
 
     def edge(self, one: int, other: int, how: str) -> None:
         """`how` is the name of a class' member, `base`, or `instance` where an object is of a class."""
@@ -121,6 +123,7 @@ class Reads:
                 for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
                     raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
                 self.seeds |= seeds_of(found.node, names)
+                self.variables |= variables_of(found.node, names.is_environment, names.thing_of)
                 self.told.setdefault(one, []).extend(_reads_of(found, names, declared=self.declared))
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
@@ -202,8 +205,8 @@ class _Function:
                 )
             elif isinstance(each, ast.ImportFrom):
                 self.imported.update((a.asname or a.name, f"{each.module}.{a.name}") for a in each.names)
-            elif isinstance(each, ast.Subscript) and not isinstance(each.ctx, ast.Load):
-                self.written.add(id(each.value))
+            else:
+                self.written.update(map(id, written_to(each)))
             for target, value in _bindings(each):
                 for name in ast.walk(target):
                     if isinstance(name, ast.Name):
