@@ -13,7 +13,6 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -27,7 +26,7 @@ from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_fil
 from vrecompute.analysis.unseeded import INSTEAD, draws_of, seeds_of
 from vrecompute.analysis.variables import variables_of, written_to
 from vrecompute.errors import UsageError
-from vrecompute.sourcetext import Found, line_of
+from vrecompute.sourcetext import Found, file_title, line_of
 
 __all__ = ["ENVIRONMENT_READ", "WORKING_DIRECTORY", "Reads"]
 
@@ -181,7 +180,7 @@ def _arguments_of(call: ast.Call) -> list[ast.expr]:
 
 
 def _line(found: Found, node: ast.AST) -> str:
-    place = Path(found.file).name
+    place = file_title(found.file)
     return place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{line_of(node)}"
 
 

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from importlib.util import find_spec, source_from_cache
-from pathlib import Path
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -24,6 +23,7 @@ from vrecompute.analysis import entropy
 from vrecompute.analysis.coderange import USER_MODULE, counts, is_library_file
 from vrecompute.analysis.unseeded import INSTEAD_IN_LIBRARY
 from vrecompute.errors import AnalysisError
+from vrecompute.sourcetext import file_title
 
 __all__ = ["Reads", "forget"]
 
@@ -304,7 +304,7 @@ def _place(own: str, *, listing: bool = False) -> str | None:
         else:
             is_user = counts(name, own, code.co_filename)
         if is_user:
-            return f"{Path(code.co_filename).name}:{frame.f_lineno}"
+            return f"{file_title(code.co_filename)}:{frame.f_lineno}"
         if code.co_name == "<module>" or (name == "shutil" and "rmtree" in code.co_name):
             return None
         frame = frame.f_back

@@ -82,7 +82,8 @@ class TaskContext:
         if self.numerics and here != self.numerics:
             return f"{_difference(self.numerics, here)}; {_MIXED}: {remedy(())}"
         differing = difference(self.code, self.analysis.code(looks=False).parts) if self.code else []
-        return f"different code of {', '.join(differing[:3])}; {_MIXED}: {remedy(differing)}" if differing else ""
+        what = ", ".join(differing[:3])
+        return f"different code of {what}; {_MIXED}: {remedy(differing, self.unnamed)}" if differing else ""
 
     @cached_property
     def tells_of_draws(self) -> bool:
