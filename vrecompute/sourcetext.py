@@ -15,10 +15,23 @@ import threading
 import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "canonical", "expression_of", "find", "find_of", "keep", "kept", "line_of", "rebuilt", "syntax_of"]
+__all__ = [
+    "Found",
+    "canonical",
+    "expression_of",
+    "file_title",
+    "find",
+    "find_of",
+    "keep",
+    "kept",
+    "line_of",
+    "rebuilt",
+    "syntax_of",
+]
 
 Written = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # `from __future__` statements of the text, which a compiled function remembers.
@@ -31,6 +44,12 @@ _found: dict[int, tuple[CodeType, Found]] = {}
 # Python 3.11 counts how deep it is in one number for all threads, and gives SystemError where two of them parse.
 _parsing = threading.Lock()
 _PARSING_TRIES = 5
+
+
+def file_title(filename: str) -> str:
+    """The name of a file, as its user knows it: IPython compiles a cell as a file of a number."""
+    path = Path(filename)
+    return "notebook cell" if path.parent.name.startswith("ipykernel_") or "<ipython-" in filename else path.name
 
 
 class Found(NamedTuple):

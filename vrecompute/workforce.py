@@ -12,6 +12,7 @@ from typing import Any
 from distributed import Client as DaskClient
 
 from vrecompute.analysis.importeffects import done_here
+from vrecompute.analysis.leftbehind import leave_session
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
 from vrecompute.batch.given_dask import GivenDask
 from vrecompute.batch.held_workers import HeldWorkers
@@ -101,6 +102,7 @@ class Workforce(WorkerControl):
         self.asked = asked
         self._dashboard = dashboard
         self._given = given
+        leave_session()
         if given is not None:
             self.starting = "the scheduler and the workers of the given Dask cluster are asked for their versions"
             self.anew = "it goes on if the given Dask cluster answers again"

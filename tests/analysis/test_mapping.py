@@ -16,7 +16,7 @@ import uproot
 from tests.events import write_events
 from vrecompute import Array, Client, OptionalColumn, Result
 from vrecompute.analysis.codedigest import code_of
-from vrecompute.analysis.mapping import MapAnalysis
+from vrecompute.analysis.mapping import MapAnalysis, as_result
 from vrecompute.errors import AnalysisError, Incomplete
 
 pytestmark = pytest.mark.usefixtures("lent_workers")
@@ -302,3 +302,9 @@ def test_a_single_column_is_one(client, files, events, columns):
 def test_what_is_no_column_is_said_at_once(client, files, columns, said):
     with pytest.raises(AnalysisError, match=f"columns of a mapped function {said}"):
         client.map(count, files, columns=columns)
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(3, "s"), np.datetime64("2020-01-01")])
+def test_a_time_is_no_number_and_is_refused_by_name(value):
+    with pytest.raises(AnalysisError, match=rf"the mapped function returned {type(value).__name__} for 'n'"):
+        as_result({"n": value}, "concat")

@@ -203,3 +203,40 @@ def test_a_cell_with_a_vectorized_function_is_run_again(cell, tmp_path):
     assert cell(RUN_MAP) == f"{n[20.0]} 1 0"
     cell(f"CUT = 30.0\n{compiled}")
     assert cell(RUN_MAP) == f"{n[30.0]} 0 0"
+
+
+COUNT = """
+try:
+    run = client.map(count, FILE, columns=["run"])
+    print(run.result(timeout_s=100, show_progress=False).total.counters["value"])
+except Exception as error:
+    print(error)
+"""
+
+
+def test_a_behavior_whose_class_was_defined_anew_is_said_with_the_cell_to_run_again(cell, tmp_path):
+    file = write_events(tmp_path / "e.root", 50, clusters=1)
+    cell("import awkward as ak\nfrom vrecompute import *")
+    cell(f"client = Client(workers=1, threads=1, store={str(tmp_path / 'store')!r}); FILE = {str(file)!r}")
+    vector = "class PV(ak.Array):\n    @property\n    def cut(self):\n        return {}"
+    cell(vector.format(1))
+    cell("ak.behavior['*', 'PV'] = PV")
+    cell("def count(events):\n    return {'value': 7}")
+    assert cell(COUNT) == "7"
+    cell(vector.format(2))
+    said = cell(COUNT)
+    assert "changes ak.behavior" in said
+    assert "which line 1 defines anew, so workers cannot repeat it; write it once more, below that" in said
+    cell("ak.behavior['*', 'PV'] = PV")
+    assert cell(COUNT) == "7"
+    cell("client.close()")
+
+
+def test_the_place_of_a_read_is_that_of_a_notebook_cell(cell, tmp_path):
+    file = write_events(tmp_path / "e.root", 50, clusters=1)
+    cell("import os\nfrom vrecompute import *")
+    cell(f"client = Client(workers=1, threads=1, store={str(tmp_path / 'store')!r}); FILE = {str(file)!r}")
+    cell("def count(events):\n    return {'value': len(os.environ.get('QC', ''))}")
+    cell(COUNT)
+    assert " at notebook cell:2, inside process" in cell("print(run.report().warnings)")
+    cell("client.close()")

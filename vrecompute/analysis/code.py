@@ -10,7 +10,7 @@ from types import FunctionType
 
 from vrecompute.digest import sha256_json
 
-__all__ = ["Code", "difference", "remedy"]
+__all__ = ["NOT_REPEATED", "Code", "difference", "remedy"]
 
 # What a worker has from its own installation.
 _ITS_OWN = ("arithmetic of ", "vrecompute.", "vrecompute_")
@@ -24,6 +24,8 @@ class Code:
     `distributions` are installed libraries that are reached. `modules` are the user's modules that are reached by
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
     `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
+    `seeds` are modules (`numpy.random`, `random`) whose shared generator it gives a seed,
+    `variables` those of the environment that it reads.
     """
 
     parts: Mapping[str, str]
@@ -33,6 +35,8 @@ class Code:
     imported: tuple[str, ...] = ()
     effects: tuple[FunctionType, ...] = ()
     lost: tuple[str, ...] = ()
+    seeds: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -40,12 +44,21 @@ class Code:
         return sha256_json([dict(self.parts), secrets.token_hex(16) if self.unnamed else ""])
 
 
-def remedy(differing: Sequence[str]) -> str:
+#: What is in all that is told of a change which workers did not do.
+NOT_REPEATED = "so workers cannot repeat it"
+
+
+def remedy(differing: Sequence[str], told: Sequence[str] = ()) -> str:
     """Why a worker may have other code than the client, and what to do: in words, by the names of what differs.
+
+    `told` is what is known of the run besides: a change that was not repeated says its own place and remedy.
 
     The user's own is called "MODULE: NAME", what a library has "math.pi"; vrecompute's own comes from no client.
     """
     names = [name.partition(" (")[0] for name in differing]
+    not_repeated = [each for each in told if NOT_REPEATED in each]
+    if not_repeated and all(": " not in name for name in names):
+        return "; ".join(not_repeated[:2])
     if any("." in name and ": " not in name and not name.startswith(_ITS_OWN) for name in names):
         return (
             "a library has another value there than here; write the change as an assignment (`math.pi = 3`, "

@@ -75,6 +75,7 @@ def code_of(
     description = _Description(own, Reads(own, declared, looks))
     description.lost = [] if looks else None
     description.root(thing)
+    seeds = frozenset(description.reads.seeds)  # not those of an import: they are for the first draws only
     found = effects_of(description.modules) if effects is None else Effects(effects)
     description.effects |= set(map(id, found.functions))
     for effect in found.functions:
@@ -91,6 +92,8 @@ def code_of(
         tuple(sorted(description.imported)),
         found.functions,
         tuple(dict.fromkeys(description.lost or ())),
+        seeds,
+        frozenset(description.reads.variables),
     )
 
 
@@ -147,8 +150,7 @@ class _Description:
         try:
             return self._function(value)
         finally:
-            self._within.pop()
-            self.unnamed += self.reads.all(id(value))
+            self.unnamed += self.reads.all(self._within.pop())
 
     def _alone(self, value: Any) -> dict[str, str] | None:
         """A value by all that it reaches; None where it has no content that could be compared."""
@@ -358,8 +360,8 @@ class _Description:
 
     def _object(self, value: Any) -> Any:
         if is_a(value, np.ufunc):
-            library = library_of(value)
-            return self._library(library, value.__name__) if library else self._without_name(value, "is compiled")
+            known = library_of(value)
+            return self._library(known, value.__name__) if known else self._without_name(value, "is compiled")
         if is_a(value, functools.partial):
             self.reads.partial(value)
         if is_analysis(type(value)):

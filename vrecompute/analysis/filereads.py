@@ -13,7 +13,6 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,9 +23,10 @@ from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
 from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_files, uses_of
-from vrecompute.analysis.unseeded import INSTEAD, draws_of
+from vrecompute.analysis.unseeded import INSTEAD, draws_of, seeds_of
+from vrecompute.analysis.variables import variables_of, written_to
 from vrecompute.errors import UsageError
-from vrecompute.sourcetext import Found, line_of
+from vrecompute.sourcetext import Found, file_title, line_of
 
 __all__ = ["ENVIRONMENT_READ", "WORKING_DIRECTORY", "Reads"]
 
@@ -67,6 +67,7 @@ class Reads:
     """What the functions read that are called from a root, by way of all that one reaches from another.
 
     `own` is the analysis' package. `declared`: it declares the files that it reads. `looks`: whether it tells any.
+    `seeds` are the modules whose shared random generator is given a seed, `variables` what is read of the environment.
     """
 
     own: str
@@ -76,6 +77,8 @@ class Reads:
     told: dict[int, list[str]] = field(default_factory=dict)
     reached: dict[int, set[tuple[int, str]]] = field(default_factory=dict)
     analyses: set[int] = field(default_factory=set)
+    seeds: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
 
     def edge(self, one: int, other: int, how: str) -> None:
         """`how` is the name of a class' member, `base`, or `instance` where an object is of a class."""
@@ -118,6 +121,8 @@ class Reads:
                 names = _Function(found.node, outside, self.own)
                 for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
                     raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
+                self.seeds |= seeds_of(found.node, names)
+                self.variables |= variables_of(found.node, names.is_environment, names.thing_of)
                 self.told.setdefault(one, []).extend(_reads_of(found, names, declared=self.declared))
             told += self.told.get(one, [])
             skipped = _BEFORE_PROCESS if one in self.analyses else frozenset() if is_called else _MADE_BY
@@ -175,7 +180,7 @@ def _arguments_of(call: ast.Call) -> list[ast.expr]:
 
 
 def _line(found: Found, node: ast.AST) -> str:
-    place = Path(found.file).name
+    place = file_title(found.file)
     return place[1:].partition(",")[0] if place.startswith("<") else f"{place}:{line_of(node)}"
 
 
@@ -199,8 +204,8 @@ class _Function:
                 )
             elif isinstance(each, ast.ImportFrom):
                 self.imported.update((a.asname or a.name, f"{each.module}.{a.name}") for a in each.names)
-            elif isinstance(each, ast.Subscript) and not isinstance(each.ctx, ast.Load):
-                self.written.add(id(each.value))
+            else:
+                self.written.update(map(id, written_to(each)))
             for target, value in _bindings(each):
                 for name in ast.walk(target):
                     if isinstance(name, ast.Name):

@@ -26,6 +26,7 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.analysis.carriedtext import hides_errors
 from vrecompute.analysis.cells import is_notebook
+from vrecompute.analysis.code import NOT_REPEATED
 from vrecompute.analysis.coderange import is_user
 from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here
 from vrecompute.analysis.moduletexts import absent_text, imported_by, reloaded_by, texts_of
@@ -160,7 +161,7 @@ class _Left:
     def __str__(self) -> str:
         at, what = f"{self.change.file}:{self.change.line}", self.change.what
         does = "calls" if what.endswith("()") else "changes"
-        return f"{at} {does} {what} {self.why}, so workers cannot repeat it; {self.instead}"
+        return f"{at} {does} {what} {self.why}, {NOT_REPEATED}; {self.instead}"
 
 
 @dataclass

@@ -85,7 +85,7 @@ def as_result(value: Any, combine: Combine) -> Result:
     for name, item in named.items():
         if isinstance(item, bh.Histogram):
             result.histograms[str(name)] = bh.Histogram(item)
-        elif isinstance(item, (bool, int, np.bool_, np.integer)):
+        elif isinstance(item, (bool, int, np.bool_, np.integer)) and not isinstance(item, np.timedelta64):
             result.counters[str(name)] = int(item)
         elif isinstance(item, (float, np.floating)):
             result.counters[str(name)] = float(item)

@@ -2,7 +2,7 @@
 
 Audit events are raised by whatever opens a file, lists a folder, starts a program or asks the network from Python,
 under any name. What C libraries read by themselves raises none, nor do environment variables and the mere presence of
-a file: see `filereads`.
+a file: see `filereads`. Random numbers without a seed are heard of in the same way: see `entropy`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from importlib.util import find_spec, source_from_cache
-from pathlib import Path
 from threading import get_ident
 from types import FrameType
 from typing import Any
 
+from vrecompute.analysis import entropy
 from vrecompute.analysis.coderange import USER_MODULE, counts, is_library_file
+from vrecompute.analysis.unseeded import INSTEAD_IN_LIBRARY
 from vrecompute.errors import AnalysisError
+from vrecompute.sourcetext import file_title
 
 __all__ = ["Reads", "forget"]
 
@@ -39,6 +41,7 @@ _NETWORK = frozenset(
 _THREADS = frozenset({"_thread.start_joinable_thread", "_thread.start_new_thread"})
 _MADE = frozenset({"os.mkdir", "os.rename"})
 _HEARD = frozenset({"import", "open", "os.chdir"}) | _LISTINGS | _BY_NAME | _PROGRAMS | _NETWORK | _THREADS | _MADE
+_HEARD |= {entropy.UNSEEDED, entropy.MADE}
 # What these read is code, which counts by its text, or what was compiled from it; and how many cores there are.
 _OF_CODE = frozenset(
     {"inspect", "traceback", "vrecompute.kernels.cache", "vrecompute.kernels.loop.sourcefile", "vrecompute.sourcetext"}
@@ -52,6 +55,8 @@ _MAIN = frozenset({"__main__", "__mp_main__"})
 # So many are told of a run in a process.
 _MOST = 50
 _FOLLOWED = "_vrecompute_reads"
+
+_UNSEEDED = "random numbers are drawn without a seed"
 
 # The calls of `process` that are under way, by thread.
 _calls: dict[int, _Call] = {}
@@ -90,6 +95,7 @@ class Reads:
         try:
             yield
             call.check()
+            call.made(None, "")
         except Exception as error:
             call.check(error)
             raise
@@ -120,8 +126,18 @@ class _Call:
         self.code = _home(own)
         self.known: set[str] = set()
         self.folders: set[str] = set()
+        self._made: tuple[Any, str] | None = None
         for path in declared:
             self._know(os.path.abspath(path))
+
+    def made(self, generator: Any, place: str) -> None:
+        """A RandomState's generator is made at a place, which gets a seed afterwards or not: the one before is judged.
+
+        None judges the last one.
+        """
+        if (held := self._made) is not None and not entropy.is_seeded(held[0]):
+            self.reads.tell("random", _UNSEEDED, held[1], INSTEAD_IN_LIBRARY)
+        self._made = None if generator is None else (generator, place)
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> tuple[str, str, str, str] | None:
         """What kind is read, what of it, what to do instead, and its path as it was given where it has one.
@@ -133,6 +149,8 @@ class _Call:
             told = f"another program{f' ({name})' if name else ''} is run"
             instead = "run it before, and declare what it writes in resources()"
             return "program", told, instead, self._file_among(arguments)
+        if event == entropy.UNSEEDED:
+            return "random", _UNSEEDED, INSTEAD_IN_LIBRARY, "/"
         if event in _NETWORK:
             where = arguments[0 if isinstance(arguments[0], str | bytes) else -1]
             name = _text(where)
@@ -244,6 +262,9 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         call.makes(event, arguments)
     elif event == "os.chdir":
         call.moves(arguments[0])
+    elif event == entropy.MADE:
+        if (place := _place(call.own)) is not None:
+            call.made(arguments[0], place or started)
     elif event in _THREADS:
         _follow(call, started, arguments[0])
     elif (heard := call.heard(event, arguments)) is not None:
@@ -283,7 +304,7 @@ def _place(own: str, *, listing: bool = False) -> str | None:
         else:
             is_user = counts(name, own, code.co_filename)
         if is_user:
-            return f"{Path(code.co_filename).name}:{frame.f_lineno}"
+            return f"{file_title(code.co_filename)}:{frame.f_lineno}"
         if code.co_name == "<module>" or (name == "shutil" and "rmtree" in code.co_name):
             return None
         frame = frame.f_back
@@ -337,6 +358,7 @@ def _listen() -> None:
     """Once, as no audit hook can be taken back."""
     _library_folders()  # looks for packages itself
     sys.addaudithook(_heard)
+    entropy.listen()
     if sys.version_info < (3, 12):  # which say by themselves that a thread starts
         start = threading._start_new_thread  # type: ignore[attr-defined]
 

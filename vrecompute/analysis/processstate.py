@@ -16,7 +16,10 @@ from typing import Any
 
 from vrecompute.errors import AnalysisError
 
-__all__ = ["hold_process", "process_state"]
+__all__ = ["ENVIRONMENT", "hold_process", "process_state"]
+
+#: What is brought besides: the variables that the session has set and code reads, see `variables`.
+ENVIRONMENT = "environment"
 
 _CATEGORIES = ("LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME")
 _ZONE, _LOCALES, _DIGITS = "time zone", "locales", "digits of an integer"
@@ -47,6 +50,9 @@ def hold_process(state: Mapping[str, Any]) -> None:
             os.environ.pop("TZ", None)
         else:
             os.environ["TZ"] = zone[0]
+    for name, value in state.get(ENVIRONMENT, {}).items():
+        os.environ.pop(name, None)
+        os.environ.update({} if value is None else {name: value})
     time.tzset()  # a file or cell may have set the variable, which is read only once
     if zone is not None and _state()[_ZONE] != list(zone):
         raise AnalysisError(

@@ -14,10 +14,14 @@ import numpy as np
 
 from vrecompute.analysis.asking import attribute_of, is_a
 
-__all__ = ["INSTEAD", "Names", "draws_of"]
+__all__ = ["DRAWN", "INSTEAD", "INSTEAD_IN_LIBRARY", "Names", "draws_of", "seeds_of"]
 
 #: What to do instead, at the end of what is told.
 INSTEAD = "draw from numpy.random.default_rng([SEED, events.start])"
+#: The same of what a library draws by itself.
+INSTEAD_IN_LIBRARY = f"give what draws them a seed (random_state=SEED, rng=SEED), or {INSTEAD}"
+#: What is in all that is told of random numbers.
+DRAWN = "random numbers are drawn"
 # Makers of generators, which take a seed.
 _MAKERS = {
     "numpy.random": frozenset(
@@ -70,21 +74,27 @@ class Names(Protocol):
 def draws_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.Call, str]]:
     """Each call that draws without a seed, or makes a generator without one, and what of it is not fixed."""
     calls = [(node, *_split(node, names)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    seeded = {module for call, module, last in calls if last in _SEEDS and _given(call)}
+    seeded = seeds_of(tree, names)
     for call, module, last in calls:
         if f"{module}.{last}" in _ENTROPY:
-            yield call, "random numbers are drawn that have no seed"
+            yield call, f"{DRAWN} that have no seed"
         elif module in _MAKERS:
             if last in _MAKERS[module] or last in _SEEDS:
                 given = _given(call)
                 if not given:
-                    yield call, "random numbers are drawn without a seed"
+                    yield call, f"{DRAWN} without a seed"
                 elif any(isinstance(n, ast.Call) and names.name_of(n.func) in _CHANGES for n in names.origins(given)):
-                    yield call, "random numbers are drawn with another seed each time"
+                    yield call, f"{DRAWN} with another seed each time"
             elif last not in _QUIET[module] and module not in seeded:
-                yield call, "random numbers are drawn without a seed"
+                yield call, f"{DRAWN} without a seed"
         elif last == "rvs" and not (_is_fixed(call, names) or "numpy.random" in seeded):
-            yield call, "random numbers are drawn without a seed (random_state)"
+            yield call, f"{DRAWN} without a seed (random_state)"
+
+
+def seeds_of(tree: ast.AST, names: Names) -> set[str]:
+    """The modules to whose shared generator a function gives a seed, or a state."""
+    calls = [(node, *_split(node, names)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {module for call, module, last in calls if last in _SEEDS and _given(call)}
 
 
 def _split(call: ast.Call, names: Names) -> tuple[str, str]:

@@ -26,7 +26,8 @@ from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.coderange import is_dispatcher, is_user
 from vrecompute.analysis.filereads import ENVIRONMENT_READ
-from vrecompute.analysis.processstate import process_state
+from vrecompute.analysis.processstate import ENVIRONMENT, process_state
+from vrecompute.analysis.variables import set_since
 from vrecompute.digest import sha256_json
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.manifest import Manifest
@@ -59,12 +60,15 @@ def pack(analysis: Analysis) -> Packed:
     for name in code.modules:
         if name in sys.modules and name != "__main__":
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    state = process_state()
+    state = {**process_state(), ENVIRONMENT: set_since(code.variables)}
+    state = {name: held for name, held in state.items() if held}
     effects = sha256_json([_named(code.effects) if code.effects else "", state]) if code.effects or state else ""
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:
-            pickler.dump((analysis, [sys.modules[n] for n in code.imported], code.effects, effects, arithmetic()))
+            pickler.dump(
+                (analysis, [sys.modules[n] for n in code.imported], code.effects, effects, {**arithmetic(), **state})
+            )
         except AnalysisError:
             raise
         except Exception as error:

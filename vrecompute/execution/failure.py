@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrecompute.errors import BadInput, StoreError, VrecomputeError
+from vrecompute.sourcetext import file_title
 
 if TYPE_CHECKING:
     from vrecompute.execution.plan import Plan
@@ -117,13 +118,7 @@ def place_of(error: BaseException) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((f for f in reversed(frames) if is_users_frame(f.filename)), frames[-1] if frames else None)
-    return f"{_file_name(frame.filename)}:{frame.lineno} in {frame.name}: " if frame else ""
-
-
-def _file_name(filename: str) -> str:
-    """The name of a file, as its user knows it: IPython compiles a cell as a file of a number."""
-    path = Path(filename)
-    return "notebook cell" if path.parent.name.startswith("ipykernel_") or "<ipython-" in filename else path.name
+    return f"{file_title(frame.filename)}:{frame.lineno} in {frame.name}: " if frame else ""
 
 
 def is_users_frame(filename: str) -> bool:

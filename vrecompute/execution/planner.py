@@ -94,7 +94,9 @@ class Planner:
         samples = {s.name: s for s in self.manifest.dataset.samples}
         views = sample_views(self.manifest)
         context = PreflightContext(
-            analysis, samples, views, work, self.settings.chunk_bytes, self._url, code=packed.code.parts
+            *(analysis, samples, views, work, self.settings.chunk_bytes, self._url),
+            code=packed.code.parts,
+            unnamed=self.manifest.unnamed,
         )
         found = planned(self.manifest, context, _Workers(self, packed))
         for failure in dict.fromkeys(found.failures):  # that of a store is the same for each source

@@ -21,6 +21,7 @@ from distributed.scheduler import KilledWorker
 
 from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.analysis.importeffects import apply
+from vrecompute.analysis.leftbehind import changing, put_back_after
 from vrecompute.analysis.processreads import Reads, forget
 from vrecompute.analysis.processstate import hold_process
 from vrecompute.errors import AnalysisError, ClusterLost, StoreError
@@ -271,8 +272,9 @@ class _Shared:
         with reads.watching(getattr(context, "own", ""), folder=folder):
             analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
             sys.modules.update({module.__name__: module for module in modules})
-            self._variables = apply(key, effects)
-            hold_process(self._arithmetic)
+            with changing():
+                self._variables = apply(key, effects)
+                hold_process(self._arithmetic)
         analysis.effects = effects
         self.context = replace(context, analysis=analysis)
 
@@ -281,7 +283,8 @@ class _Shared:
         context = contextvars.copy_context()
         for variable, value in self._variables.items():
             context.run(variable.set, value)
-        return context.run(with_arithmetic, self._arithmetic, function, *arguments, **named)
+        with put_back_after():
+            return context.run(with_arithmetic, self._arithmetic, function, *arguments, **named)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed

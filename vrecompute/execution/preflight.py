@@ -57,7 +57,8 @@ __all__ = [
 class PreflightContext:
     """What preflight needs to know of the run.
 
-    `views` are the samples' process views by sample name, `code` digests of all that the analysis reaches, by name.
+    `views` are the samples' process views by sample name, `code` digests of all that the analysis reaches, by name,
+    and `unnamed` what no key holds.
 
     `optional` holds, by sample, the optional columns that its files have, each with the path of one of these files;
     a sample that is not in it was not looked through yet. `origin_of` names a source at its address as it is now; it
@@ -73,6 +74,7 @@ class PreflightContext:
     optional: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     origin_of: Callable[[str], str] = reader.origin_of
+    unnamed: tuple[str, ...] = ()
 
     def view(self, sample: Sample, address: str) -> dict[str, Any]:
         """What the analysis sees of a source besides its events: what its parts are filed under."""
@@ -86,7 +88,8 @@ def preflight(context: PreflightContext, sources: Sequence[Source]) -> list[Plan
     """
     if context.code and (differing := difference(context.code, context.analysis.code(looks=False).parts)):
         raise AnalysisError(
-            f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; " + remedy(differing)
+            f"a worker on {socket.gethostname()} has different code of {', '.join(differing[:3])}; "
+            + remedy(differing, context.unnamed)
         )
     store = open_store(context.store_url)
     return [found for s in sources if (found := _look(context, store, s, opens=True)) is not None]

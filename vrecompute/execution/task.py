@@ -16,8 +16,10 @@ import numpy as np
 from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.code import difference, remedy
+from vrecompute.analysis.entropy import is_drawn_from, shared_generator
 from vrecompute.analysis.filereads import WORKING_DIRECTORY
 from vrecompute.analysis.processreads import Reads
+from vrecompute.analysis.unseeded import DRAWN, INSTEAD_IN_LIBRARY
 from vrecompute.datasets.columns import Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics
@@ -80,7 +82,13 @@ class TaskContext:
         if self.numerics and here != self.numerics:
             return f"{_difference(self.numerics, here)}; {_MIXED}: {remedy(())}"
         differing = difference(self.code, self.analysis.code(looks=False).parts) if self.code else []
-        return f"different code of {', '.join(differing[:3])}; {_MIXED}: {remedy(differing)}" if differing else ""
+        what = ", ".join(differing[:3])
+        return f"different code of {what}; {_MIXED}: {remedy(differing, self.unnamed)}" if differing else ""
+
+    @cached_property
+    def tells_of_draws(self) -> bool:
+        """Whether the text says of the analysis that it draws random numbers, or gives numpy's own generator a seed."""
+        return any(DRAWN in told for told in self.unnamed) or "numpy.random" in self.analysis.code().seeds
 
 
 @dataclass(frozen=True)
@@ -258,8 +266,11 @@ def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, C
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
     seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
+    generator = shared_generator()
     with context.reads.watching(context.own, resources.values(), context.folder):
         result = check_result(context.analysis.process(seen))
+    if is_drawn_from(generator) and not context.tells_of_draws:
+        context.reads.tell("random", f"{DRAWN} without a seed, from numpy's own generator", "", INSTEAD_IN_LIBRARY)
     result.events = stop - start
     result.sum_of_weights = weights
     if source.reading.sections:
