@@ -16,12 +16,12 @@ from datetime import datetime
 
 from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job, SubmitError
+from vrecompute.batch.late_start import Reserved, late_start
 from vrecompute.batch.questions import Questions
-from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.queue_backend import QueueBackend, StartsLate
 from vrecompute.batch.shape import job_name
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
-from vrecompute_backends.slurm.latestart import late_start
 from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
@@ -76,6 +76,13 @@ export SLURM_TIME_FORMAT=standard
 date +%Y-%m-%dT%H:%M:%S || exit 1
 exec squeue --noheader --states=all --format="%F %V" --user="$(id -un)" --name="$1" ${2:+"--clusters=$2"}
 """
+#: First what time it is there, then a line a reservation.
+_RESERVATIONS = """
+export SLURM_TIME_FORMAT=standard
+date +%Y-%m-%dT%H:%M:%S || exit 1
+scontrol --oneliner show reservation
+"""
+_RESERVED = re.compile(r"ReservationName=(\S+) StartTime=([0-9]\S+) EndTime=([0-9]\S+)")
 
 
 def slurm(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
@@ -134,9 +141,22 @@ def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
         raise _refusal(backend, job, complaint(done), count)
     starts = re.search(r"to start at (\S+) .*", complaint(done))
     said = f"sbatch would take it{f', {starts[0]}' if starts else ''}"
-    if starts and (late := late_start(backend, job, starts[1], said)) is not None:
+    if starts and (late := _late_start(backend, starts[1], said)) is not None:
         raise late
     return said
+
+
+def _late_start(backend: QueueBackend, starts: str, said: str) -> StartsLate | None:
+    try:
+        now, *lines = backend.access.run(["sh", "-c", _RESERVATIONS]).text.splitlines()
+        found = [each.groups() for line in lines if (each := _RESERVED.search(line))]
+        reserved = [Reserved(name, datetime.fromisoformat(b), datetime.fromisoformat(e)) for name, b, e in found]
+        at = datetime.fromisoformat(starts)
+        return late_start(
+            said, at, datetime.fromisoformat(now.strip()), reserved, asked_by(backend.site, "begin time", "")
+        )
+    except (Unavailable, ValueError, TypeError):  # a time in the user's own format
+        return None
 
 
 def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Completed:

@@ -106,7 +106,9 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
     above = all_above(chosen, lambda name: associations(f"account={name}", "user=", of="limits of accounts"))
     parents = {owner.name: owner.above for owner in above}
     groups = access.run(["id", "-Gn"]).text.split()
-    us = SlurmApplicant({name: line_of(name, parents) for name in chosen or ([account] if account else [])}, own, groups)
+    us = SlurmApplicant(
+        {name: line_of(name, parents) for name in chosen or ([account] if account else [])}, own, groups
+    )
     limits: list[Limit] = []
     enforced = config.get("AccountingStorageEnforce", "limits").lower()
     if {"limits", "safe", "all"} & set(enforced.split(",")):
