@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vrecompute.batch.binding import UNUSABLE
 from vrecompute.batch.contract import State
 from vrecompute.batch.known import Answer
 from vrecompute.batch.parts import Part, read_parts
@@ -42,7 +43,7 @@ _NO_JSON = (
     r"\S{1,99} output not supported by data_parser.*"
 )
 #: By form, what says that it will never work here; its group is why.
-_REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
+_REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(rf"^{UNUSABLE}(.*)", re.MULTILINE)}
 _NO_ACCOUNTING = "accounting storage is disabled"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"

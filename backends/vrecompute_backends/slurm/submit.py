@@ -20,6 +20,7 @@ from vrecompute.batch.late_start import Reserved, late_start
 from vrecompute.batch.questions import Questions
 from vrecompute.batch.queue_backend import QueueBackend, StartsLate
 from vrecompute.batch.shape import job_name
+from vrecompute.batch.taken import taken_as
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
 from vrecompute_backends.slurm.rules import asked_by
@@ -35,7 +36,6 @@ names=$(awk 'BEGIN {
 }') && unset -v $names
 """
 _SPOKEN = re.compile(r"(?:sbatch|scancel|squeue|sacct|sinfo|slurm[a-z_]*)[: ]", re.IGNORECASE)
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: What `sbatch --parsable` answers, and what it says without, as it may where a site puts its own before it.
 _PARSABLE = re.compile(r"([0-9]+)(?:;([A-Za-z0-9_.-]+))?")
 _SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([A-Za-z0-9_.-]*[A-Za-z0-9_-]))?")
@@ -109,12 +109,7 @@ def submitted(text: str) -> tuple[str, str] | None:
     >>> submitted("2026\\n4711\\n") is None
     True
     """
-    answers: dict[str, str] = {}
-    for line in text.splitlines():
-        plain = _COLOUR.sub("", line).strip()
-        if found := _PARSABLE.fullmatch(plain) or _SENTENCE.search(plain):
-            answers[found[1]] = found[2] or answers.get(found[1], "")
-    return next(iter(answers.items())) if len(answers) == 1 else None
+    return taken_as(text, _PARSABLE, [_SENTENCE])
 
 
 def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
@@ -124,7 +119,7 @@ def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     if done.code == 0 and given is not None:
         job_id, where = given
         if where and where != backend.options.cluster:
-            _disown(backend, job, job_id, where)
+            raise _COMPLAINTS.elsewhere(backend, job, job_id, where, lambda: cancel(backend.access, where, [job_id]))
         return job_id
     if done.code == 0 or given is not None or _COMPLAINTS.lost.search(said):
         told = " ".join(done.text.split())[:200]
@@ -201,18 +196,3 @@ def ages(access: Access, cluster: str | None, name: str) -> dict[str, float]:
         return {job_id: (datetime.fromisoformat(now) - at).total_seconds() for job_id, at in began.items()}
     except (ValueError, TypeError) as error:  # the latter for one time with its zone and one without
         raise Unavailable(f"{access}: squeue: no valid answer of Slurm: {told[:200]!r}") from error
-
-
-def _disown(backend: QueueBackend, job: Job, job_id: str, cluster: str) -> None:
-    """Refuse a job that is where no poll would look for it."""
-    access, named = backend.access, backend.options.cluster
-    wanted = f"the cluster {named!r} (options.cluster)" if named else "no cluster"
-    try:
-        cancel(access, cluster, [job_id])
-        became = "it is cancelled"
-    except Unavailable as error:
-        became = f"it may still be there: {error}"
-    raise SubmitError(
-        f"{access}: sbatch gave job {job.name!r} to the cluster {cluster!r} as {job_id}, and site "
-        f"{backend.site.name!r} names {wanted}; {became}. Write `options: {{cluster: {cluster}}}` to use that one"
-    )
