@@ -42,8 +42,14 @@ class Complaints:
         return next((key for words, key in self.about.items() if re.search(words, said)), "")
 
     def refusal(self, backend: QueueBackend, job: Job, said: str, mend: str = "") -> SubmitError:
-        """What is raised for a job that was not taken; `mend` is the key of the site's file that it is about."""
+        """What is raised for a job that was not taken; `mend` is the key of the site's file that it is about.
+
+        Where that has a counterpart for the job of the scheduler, and it is one, it is about this.
+        """
         site = f"site {backend.site.name!r}"
+        of_controllers = mend.replace("options.", "controller_")  # as of `controller_partition`
+        if job.controller and of_controllers != mend and backend.site.options.get(of_controllers):
+            mend = f"options.{of_controllers}"
         where = f"{mend} of {site}" if mend else site
         transient = self.may_pass(said)
         advice = "try again later" if transient else f"`explain` shows {self.shown}; mend {where}"

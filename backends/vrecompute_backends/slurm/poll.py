@@ -18,6 +18,7 @@ from vrecompute.batch.binding import UNUSABLE
 from vrecompute.batch.contract import State
 from vrecompute.batch.known import Answer
 from vrecompute.batch.parts import Part, read_parts
+from vrecompute.batch.web_questions import NO_ENTRY
 from vrecompute_backends.slurm.record import READERS, SACCT, SQUEUE, Record
 from vrecompute_backends.slurm.states import STATES
 
@@ -51,8 +52,6 @@ _TOO_OLD = "Invalid job id specified"
 _PUT_BACK = "REQUEUED"
 #: What accounting may say of jobs for ever that it lost the end of. Slurm calls them runaway jobs.
 _RUNAWAY = frozenset({"PENDING", "RUNNING", "SUSPENDED", "RESIZING"})
-#: What curl says of HTTP's Unauthorized, Forbidden and Network Authentication Required, which is slurmrestd's.
-_NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,6 @@ def _instead(squeue: Part | None) -> str:
     if _TOO_OLD in squeue.text:
         return ""
     problem = squeue.problem
-    if _NO_ENTRY.search(problem):
+    if NO_ENTRY.search(problem):
         return f"{problem}; its token is not accepted: `scontrol token` gives a new one"
     return problem if squeue.code else f"no valid answer of Slurm: {problem}"

@@ -163,8 +163,6 @@ def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitEr
     if count == 1 and _OWN_LIMIT.search(said) and _has_no_job(backend):
         said += "; you have no job in the queue, so that limit allows none"
     mend = asked_by(backend.site, said, _COMPLAINTS.mend(said), count)
-    if job.controller and mend == "options.partition" and backend.options.controller_partition:
-        mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
 
 
