@@ -17,7 +17,7 @@ __all__ = ["AccessLists", "Applicant"]
 class AccessLists:
     """The fields of a queue that name whom it takes (`allow`) and does not take (`deny`), where the system has them.
 
-    `key` of a site's file chooses what they are about; a text of `all_of` them lists nobody by name.
+    `key` of a site's file chooses what they are about; a field with one of the texts in `all_of` lists no names.
     """
 
     key: str
@@ -26,7 +26,7 @@ class AccessLists:
     all_of: frozenset[str] = frozenset({"ALL", "(null)", ""})
 
     def names(self, rule: Mapping[str, str], field: str) -> list[str]:
-        """Whom a field of a queue lists; empty where that is everyone, or nobody.
+        """Whom a field of a queue lists by name; empty where that is everyone, or the field is not there.
 
         >>> AccessLists("options.account").names({"Allow": "a,b", "Deny": "(null)"}, "Allow")
         ['a', 'b']

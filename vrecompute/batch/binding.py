@@ -1,4 +1,4 @@
-"""A system's own Python library, asked in a process of its own: whether it fits the system, and its words in a poll.
+"""A system's own Python library, asked in a separate process: whether it fits the system, and its words in a poll.
 
 Such libraries hold Python's lock while they wait, change how their process loads others, or die with the system's own.
 """

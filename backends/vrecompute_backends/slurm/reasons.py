@@ -134,4 +134,5 @@ _REASONS = WaitingReasons(
     holding=(_HELD, _WORDS_OF_HOLDING),
     limit=_limit,
 )
+#: Each of the reason of a pending job.
 held, never, why_waiting, reason_code = _REASONS.held, _REASONS.never_starts, _REASONS.why, _REASONS.code
