@@ -40,6 +40,8 @@ def test_directives_are_dropped_by_their_names_and_then_others_are_added():
     ]  # fmt: skip
     assert changes.added("-x", "--avoid") == ["c1", "c2", "c3"]
     assert changes.added("--mem") == []
+    assert changes.one_list(("--avoid", "-x"), ["n7"]) == "c1,c2,c3,n7", "the system heeds the last of two"
+    assert changes.one_list(("--mem", "-m"), ["4G"]) is None, "the site drops it"
 
 
 @pytest.mark.parametrize("text", ["mem", "--mem=$(id)", "--mem=1\n--hold", "--mem='1'", "-m `id`", ""])

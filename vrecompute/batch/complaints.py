@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vrecompute.batch.contract import Job, SubmitError
@@ -42,8 +42,14 @@ class Complaints:
         return next((key for words, key in self.about.items() if re.search(words, said)), "")
 
     def refusal(self, backend: QueueBackend, job: Job, said: str, mend: str = "") -> SubmitError:
-        """What is raised for a job that was not taken; `mend` is the key of the site's file that it is about."""
+        """What is raised for a job that was not taken; `mend` is the key of the site's file that it is about.
+
+        Where that has a counterpart for the job of the scheduler, and it is one, it is about this.
+        """
         site = f"site {backend.site.name!r}"
+        of_controllers = mend.replace("options.", "controller_")  # as of `controller_partition`
+        if job.controller and of_controllers != mend and backend.site.options.get(of_controllers):
+            mend = f"options.{of_controllers}"
         where = f"{mend} of {site}" if mend else site
         transient = self.may_pass(said)
         advice = "try again later" if transient else f"`explain` shows {self.shown}; mend {where}"
@@ -62,3 +68,22 @@ class Complaints:
     def lost_answer(self, backend: QueueBackend, job: Job, said: str) -> LostAnswer:
         """What is raised for a job that may have been taken."""
         return LostAnswer(f"{backend.access}: {self.command} does not say whether it took job {job.name!r}: {said}")
+
+    def elsewhere(
+        self, backend: QueueBackend, job: Job, job_id: str, cluster: str, cancel: Callable[[], None]
+    ) -> SubmitError:
+        """What is raised for a job that was given to another cluster than `options.cluster`: no poll would find it.
+
+        It is cancelled first.
+        """
+        access, named = backend.access, backend.options.cluster
+        wanted = f"the cluster {named!r} (options.cluster)" if named else "no cluster"
+        try:
+            cancel()
+            became = "it is cancelled"
+        except Unavailable as error:
+            became = f"it may still be there: {error}"
+        return SubmitError(
+            f"{access}: {self.command} gave job {job.name!r} to the cluster {cluster!r} as {job_id}, and site "
+            f"{backend.site.name!r} names {wanted}; {became}. Write `options: {{cluster: {cluster}}}` to use that one"
+        )

@@ -7,7 +7,7 @@ options hold a `DirectiveChanges`, and a `DirectiveWords` says what the system's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -70,6 +70,13 @@ class DirectiveChanges(Strict):
         """The values of those that are added by these names."""
         found = (each.removeprefix(directive_name(each)) for each in self.add if directive_name(each) in names)
         return [value.lstrip(" =") for value in found if value]
+
+    def one_list(self, names: Sequence[str], values: Sequence[str]) -> str | None:
+        """The value of the directive of these names, with what is added by them: of two, systems heed the last.
+
+        None where the first name is dropped.
+        """
+        return None if names[0] in self.drop else ",".join([*self.added(*names), *values])
 
 
 @dataclass(frozen=True)

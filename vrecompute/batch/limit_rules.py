@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vrecompute.batch.rows import pairs, parsed, whole
 from vrecompute.batch.survey import Limit, Limited
 
-__all__ = ["LimitRule", "Owner", "all_above", "in_force", "read_limits"]
+__all__ = ["LimitRule", "Owner", "all_above", "in_force", "line_of", "read_limits"]
 
 #: More owners than any tree has above one another.
 _DEEPEST = 12
@@ -78,6 +78,19 @@ def all_above(names: Iterable[str], ask: Callable[[str], Mapping[str, Owner]]) -
             found |= (told := ask(name))
             name = told[name].above if name in told else ""
     return list(found.values())
+
+
+def line_of(name: str, above: Mapping[str, str]) -> list[str]:
+    """An owner and all above it, nearest first; `above` gives the one that each is a part of.
+
+    >>> line_of("ours", {"ours": "science", "science": "root", "root": ""})
+    ['ours', 'science', 'root']
+    """
+    line: list[str] = []
+    while name and name not in line:
+        line.append(name)
+        name = above.get(name, "")
+    return line
 
 
 def in_force(own: Iterable[Limit], above: Iterable[Owner], first: Iterable[Limit] = ()) -> list[Limit]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from vrecompute.batch.parts import PATIENCE_S
 from vrecompute.errors import SiteError, Unavailable
 
-__all__ = ["CURL", "GET", "Token"]
+__all__ = ["CURL", "GET", "NO_ENTRY", "Token"]
 
 #: A question whose address and header are its configuration, which is its standard input.
 CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", str(PATIENCE_S), "--config", "-")
@@ -24,6 +24,8 @@ get() {{
   printf '%s\nurl = "%s"\n' "$token" "$1" | ask {" ".join(CURL)}
 }}
 """
+#: What curl says where a token is not accepted, by HTTP's Unauthorized, Forbidden and Network Authentication Required.
+NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 
 
 @dataclass(frozen=True)

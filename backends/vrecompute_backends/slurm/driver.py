@@ -90,10 +90,8 @@ class SlurmBackend(QueueDriver):
 
     def exclude(self, nodes: Sequence[str]) -> list[str]:
         """--exclude, unless the site drops it, with what its own directives name: of two, sbatch heeds the last."""
-        directives = self.options.directives
-        if "--exclude" in directives.drop:
-            return []
-        return [f"#SBATCH --exclude={','.join([*directives.added('--exclude', '-x'), *nodes])}"]
+        named = self.options.directives.one_list(("--exclude", "-x"), nodes)
+        return [] if named is None else [f"#SBATCH --exclude={named}"]
 
     def granted_s(self, job: Job) -> int:
         """Whole minutes."""

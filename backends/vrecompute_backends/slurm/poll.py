@@ -14,9 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vrecompute.batch.binding import UNUSABLE
 from vrecompute.batch.contract import State
 from vrecompute.batch.known import Answer
 from vrecompute.batch.parts import Part, read_parts
+from vrecompute.batch.web_questions import NO_ENTRY
 from vrecompute_backends.slurm.record import READERS, SACCT, SQUEUE, Record
 from vrecompute_backends.slurm.states import STATES
 
@@ -42,7 +44,7 @@ _NO_JSON = (
     r"\S{1,99} output not supported by data_parser.*"
 )
 #: By form, what says that it will never work here; its group is why.
-_REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(r"^unusable: (.*)", re.MULTILINE)}
+_REFUSALS = {"json": re.compile(f"({_NO_JSON})"), "pyslurm": re.compile(rf"^{UNUSABLE}(.*)", re.MULTILINE)}
 _NO_ACCOUNTING = "accounting storage is disabled"
 #: squeue, asked for one job that has been over for a while.
 _TOO_OLD = "Invalid job id specified"
@@ -50,8 +52,6 @@ _TOO_OLD = "Invalid job id specified"
 _PUT_BACK = "REQUEUED"
 #: What accounting may say of jobs for ever that it lost the end of. Slurm calls them runaway jobs.
 _RUNAWAY = frozenset({"PENDING", "RUNNING", "SUSPENDED", "RESIZING"})
-#: What curl says of HTTP's Unauthorized, Forbidden and Network Authentication Required, which is slurmrestd's.
-_NO_ENTRY = re.compile(r"returned error: (401|403|511)")
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,6 @@ def _instead(squeue: Part | None) -> str:
     if _TOO_OLD in squeue.text:
         return ""
     problem = squeue.problem
-    if _NO_ENTRY.search(problem):
+    if NO_ENTRY.search(problem):
         return f"{problem}; its token is not accepted: `scontrol token` gives a new one"
     return problem if squeue.code else f"no valid answer of Slurm: {problem}"

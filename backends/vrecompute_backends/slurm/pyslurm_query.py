@@ -11,14 +11,12 @@ Two things are odd in pyslurm 25.11: the number of element 0 of an array is None
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from typing import Any
 
+from vrecompute.batch.binding import Binding, tell_parts, tell_unusable
 from vrecompute_backends.slurm.record import Record, elements, minutes_s, per_node_bytes
 
 __all__ = ["BODY", "main", "mismatch", "queued", "recorded"]
@@ -28,20 +26,8 @@ __all__ = ["BODY", "main", "mismatch", "queued", "recorded"]
 BODY = """
 ask "$3" -P -m vrecompute_backends.slurm.pyslurm_query "$2" $4 || printf '==== sacct %s\\n' "$?"
 """
-
-
-def mismatch(slurm: str) -> str:
-    """Why pyslurm cannot ask the Slurm whose `sinfo --version` is given, and what to do; empty if it can."""
-    there = re.search(r"([0-9]{1,4})\.([0-9]{1,4})", slurm)
-    get = f"install pyslurm {there[0]} (it is built with the headers of that Slurm)" if there else "mend sinfo"
-    try:
-        version = metadata.version("pyslurm")
-    except metadata.PackageNotFoundError:
-        return f"pyslurm is not installed here; {get}"
-    here = re.match(r"([0-9]+)\.([0-9]+)", version)
-    if here and there and (int(here[1]), int(here[2])) == (int(there[1]), int(there[2])):
-        return ""
-    return f"pyslurm {version} does not match {slurm.strip() or 'what `sinfo --version` says: nothing'}; {get}"
+#: Why it cannot ask the Slurm whose `sinfo --version` is given, and what to do; empty if it can.
+mismatch = Binding("pyslurm", "Slurm", "sinfo --version").mismatch
 
 
 def queued(jobs: Iterable[Any]) -> dict[str, Record]:
@@ -90,27 +76,21 @@ def _number(value: Any) -> int | None:
 
 
 def main(ids: Sequence[str], *, accounting: bool) -> None:
-    """Print what slurmctld and slurmdbd know of `ids`, as the parts of a poll, the first before the second is asked.
-
-    Code 1 of a part is silence. A part that begins with "unusable" says that pyslurm does not work here at all.
-    """
+    """Print what slurmctld and slurmdbd know of `ids`, as the parts of a poll."""
     try:
         import pyslurm
     except Exception as error:
-        print(f"==== squeue 2\nunusable: {type(error).__name__}: {error}", flush=True)
+        tell_unusable("squeue", error)
         return
     wanted, masters = set(ids), sorted({int(i.partition("_")[0]) for i in ids})
-    questions: dict[str, Callable[[], dict[str, Record]]] = {"squeue": lambda: queued(pyslurm.Jobs.load().values())}
+
+    def ours(records: Mapping[str, Record]) -> list[dict[str, Any]]:
+        return [asdict(record) for i, record in records.items() if i in wanted]
+
+    questions: dict[str, Callable[[], Any]] = {"squeue": lambda: ours(queued(pyslurm.Jobs.load().values()))}
     if accounting:
-        questions["sacct"] = lambda: recorded(pyslurm.db.Jobs.load(pyslurm.db.JobFilter(ids=masters)).values())
-    for name, question in questions.items():
-        try:
-            code, said = 0, json.dumps([asdict(record) for i, record in question().items() if i in wanted])
-        except pyslurm.PyslurmError as error:
-            code, said = 1, str(error)
-        except (AttributeError, TypeError) as error:  # another pyslurm than this was written for
-            code, said = 2, f"unusable: {type(error).__name__}: {error}"
-        print(f"==== {name} {code}\n{said}", flush=True)
+        questions["sacct"] = lambda: ours(recorded(pyslurm.db.Jobs.load(pyslurm.db.JobFilter(ids=masters)).values()))
+    tell_parts(questions, pyslurm.PyslurmError)
 
 
 if __name__ == "__main__":

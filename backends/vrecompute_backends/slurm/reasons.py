@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from vrecompute.batch.limit_reached import LimitReached
+from vrecompute.batch.waiting_reasons import WaitingReasons
 
 __all__ = ["PENDING_REASONS", "held", "never", "reason_code", "why_waiting"]
 
@@ -100,44 +101,6 @@ _WHOSE = {"Assoc": "its account", "QOS": "its quality of service", "": "its qual
 _OTHERS = {"User": "your running jobs", "Account": "running jobs of its account"}
 
 
-def held(reason: str) -> bool:
-    """Whether a pending job with this reason will not start before it is released."""
-    return _code(reason) in _HELD or bool(_WORDS_OF_HOLDING.search(reason))
-
-
-def never(reason: str) -> bool:
-    """Whether waiting alone will not start a pending job with this reason."""
-    code = _code(reason)
-    if any(re.search(words, reason) for words in _NEVER_SAID):
-        return True
-    limit = _limit(code)
-    return code in _NEVER or (limit is not None and limit.never)
-
-
-def why_waiting(reason: str) -> str:
-    """What a job waits for, and what to do where waiting alone does not help; empty where Slurm says nothing."""
-    code = _code(reason)
-    if code == "ReqNodeNotAvail" and "maintenance" in reason:
-        return "its nodes are reserved for maintenance before it would end; lower `workers.walltime`, or wait"
-    if known := PENDING_REASONS.get(code) or _limit(code):
-        return str(known)
-    words = _NEVER_SAID | _SAID
-    if said := next((sentence for pattern, sentence in words.items() if re.search(pattern, reason)), ""):
-        return f"{said} ({reason})" if never(reason) else said
-    return f"Slurm gives the reason {reason!r}" if reason else ""
-
-
-def reason_code(reason: str) -> str:
-    """Slurm's word for it without what differs between jobs; all of a reason that comes in words."""
-    return _code(reason) or reason
-
-
-def _code(reason: str) -> str:
-    """`ReqNodeNotAvail, UnavailableNodes:c1` and `(Priority)` begin with the code; words are none."""
-    found = re.match(r"\(?([A-Za-z]++)(?!'|[ _][A-Za-z0-9])", reason)
-    return found[1] if found else ""
-
-
 def _limit(code: str) -> LimitReached | None:
     """What a code says that names a limit by its parts; None of any other."""
     found = _LIMIT.fullmatch(code)
@@ -155,3 +118,21 @@ def _limit(code: str) -> LimitReached | None:
         minutes=bool(minutes),
         running=bool(running),
     )
+
+
+_REASONS = WaitingReasons(
+    "Slurm",
+    _PASSING,
+    _NEVER,
+    _SAID,
+    _NEVER_SAID,
+    told_apart={
+        ("ReqNodeNotAvail", "maintenance"): (
+            "its nodes are reserved for maintenance before it would end; lower `workers.walltime`, or wait"
+        ),
+    },
+    holding=(_HELD, _WORDS_OF_HOLDING),
+    limit=_limit,
+)
+#: Each of the reason of a pending job.
+held, never, why_waiting, reason_code = _REASONS.held, _REASONS.never_starts, _REASONS.why, _REASONS.code

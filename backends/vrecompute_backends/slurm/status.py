@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
+from vrecompute.batch.accounting import Accounting
 from vrecompute.batch.queue_driver import QueueDriver
 from vrecompute.sites.access import LocalAccess
 from vrecompute_backends.slurm.poll import Polled, by_commands, read
@@ -22,8 +22,6 @@ from vrecompute_backends.slurm.submit import FORGET
 __all__ = ["StatusQuery"]
 
 _LOG = logging.getLogger(__name__)
-#: How long accounting is left alone that let a poll wait so long for nothing: what squeue knows would come late.
-_LEFT_ALONE_S, _HUNG_S = 30.0, 5.0
 _GIVEN_UP = (
     "site %r: options.prefer: %s does not work here: %s. The text of squeue and sacct is read instead; "
     "`options: {prefer: commands}` in its file does so without this warning"
@@ -38,29 +36,22 @@ class StatusQuery:
         self.way: str = backend.options.prefer
         self._rest = RestStatus(backend) if self.way == "rest" else None
         self._matched = self.way != "pyslurm"
-        self._silent = float("-inf")
+        self._accounting = Accounting()
 
     def ask(self, ids: Sequence[str]) -> Polled:
         """What is known of these ids, within `marks.LONGEST_S`. Unavailable where the site does not answer."""
         if not self._matched:
             self._match_pyslurm()
-        answer = self._ask(ids)
+        answer = self._accounting.asked(partial(self._ask, ids))
         if answer.refusal:
             self._give_up(answer.refusal)
-            answer = self._ask(ids)
+            answer = self._accounting.asked(partial(self._ask, ids))
         return answer
 
-    def _ask(self, ids: Sequence[str]) -> Polled:
-        now = time.monotonic()
-        alone = now - self._silent < _LEFT_ALONE_S
-        (script, *arguments), stdin = self._question(ids, accounting=not alone)
+    def _ask(self, ids: Sequence[str], accounting: bool) -> Polled:
+        (script, *arguments), stdin = self._question(ids, accounting=accounting)
         marks, lines, _ = self.backend.ask_site(FORGET + script, ids, *arguments, stdin=stdin)
-        answer = read(marks, lines, ids, self.way)
-        if alone:
-            return replace(answer, silent=True)
-        if answer.silent and time.monotonic() - now > _HUNG_S:
-            self._silent = time.monotonic()
-        return answer
+        return read(marks, lines, ids, self.way)
 
     def _question(self, ids: Sequence[str], *, accounting: bool) -> tuple[list[str], bytes]:
         """The script of a poll with its arguments from $3 on, and its standard input."""

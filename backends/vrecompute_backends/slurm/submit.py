@@ -16,12 +16,13 @@ from datetime import datetime
 
 from vrecompute.batch.complaints import Complaints
 from vrecompute.batch.contract import Job, SubmitError
+from vrecompute.batch.late_start import Reserved, late_start
 from vrecompute.batch.questions import Questions
-from vrecompute.batch.queue_backend import QueueBackend
+from vrecompute.batch.queue_backend import QueueBackend, StartsLate
 from vrecompute.batch.shape import job_name
+from vrecompute.batch.taken import taken_as
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Access, Completed
-from vrecompute_backends.slurm.latestart import late_start
 from vrecompute_backends.slurm.rules import asked_by
 
 __all__ = ["FORGET", "ages", "cancel", "complaint", "dry_run", "hand_in", "slurm", "submitted"]
@@ -35,7 +36,6 @@ names=$(awk 'BEGIN {
 }') && unset -v $names
 """
 _SPOKEN = re.compile(r"(?:sbatch|scancel|squeue|sacct|sinfo|slurm[a-z_]*)[: ]", re.IGNORECASE)
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: What `sbatch --parsable` answers, and what it says without, as it may where a site puts its own before it.
 _PARSABLE = re.compile(r"([0-9]+)(?:;([A-Za-z0-9_.-]+))?")
 _SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([A-Za-z0-9_.-]*[A-Za-z0-9_-]))?")
@@ -76,6 +76,13 @@ export SLURM_TIME_FORMAT=standard
 date +%Y-%m-%dT%H:%M:%S || exit 1
 exec squeue --noheader --states=all --format="%F %V" --user="$(id -un)" --name="$1" ${2:+"--clusters=$2"}
 """
+#: First what time it is there, then a line a reservation.
+_RESERVATIONS = """
+export SLURM_TIME_FORMAT=standard
+date +%Y-%m-%dT%H:%M:%S || exit 1
+scontrol --oneliner show reservation
+"""
+_RESERVED = re.compile(r"ReservationName=(\S+) StartTime=([0-9]\S+) EndTime=([0-9]\S+)")
 
 
 def slurm(access: Access, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
@@ -102,12 +109,7 @@ def submitted(text: str) -> tuple[str, str] | None:
     >>> submitted("2026\\n4711\\n") is None
     True
     """
-    answers: dict[str, str] = {}
-    for line in text.splitlines():
-        plain = _COLOUR.sub("", line).strip()
-        if found := _PARSABLE.fullmatch(plain) or _SENTENCE.search(plain):
-            answers[found[1]] = found[2] or answers.get(found[1], "")
-    return next(iter(answers.items())) if len(answers) == 1 else None
+    return taken_as(text, _PARSABLE, [_SENTENCE])
 
 
 def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
@@ -117,7 +119,7 @@ def hand_in(backend: QueueBackend, job: Job, script: str, count: int) -> str:
     if done.code == 0 and given is not None:
         job_id, where = given
         if where and where != backend.options.cluster:
-            _disown(backend, job, job_id, where)
+            raise _COMPLAINTS.elsewhere(backend, job, job_id, where, lambda: cancel(backend.access, where, [job_id]))
         return job_id
     if done.code == 0 or given is not None or _COMPLAINTS.lost.search(said):
         told = " ".join(done.text.split())[:200]
@@ -134,9 +136,22 @@ def dry_run(backend: QueueBackend, job: Job, script: str, count: int) -> str:
         raise _refusal(backend, job, complaint(done), count)
     starts = re.search(r"to start at (\S+) .*", complaint(done))
     said = f"sbatch would take it{f', {starts[0]}' if starts else ''}"
-    if starts and (late := late_start(backend, job, starts[1], said)) is not None:
+    if starts and (late := _late_start(backend, starts[1], said)) is not None:
         raise late
     return said
+
+
+def _late_start(backend: QueueBackend, starts: str, said: str) -> StartsLate | None:
+    try:
+        now, *lines = backend.access.run(["sh", "-c", _RESERVATIONS]).text.splitlines()
+        found = [each.groups() for line in lines if (each := _RESERVED.search(line))]
+        reserved = [Reserved(name, datetime.fromisoformat(b), datetime.fromisoformat(e)) for name, b, e in found]
+        at = datetime.fromisoformat(starts)
+        return late_start(
+            said, at, datetime.fromisoformat(now.strip()), reserved, asked_by(backend.site, "begin time", "")
+        )
+    except (Unavailable, ValueError, TypeError):  # a time in the user's own format
+        return None
 
 
 def _sbatch(backend: QueueBackend, how: str, script: str, count: int) -> Completed:
@@ -148,8 +163,6 @@ def _refusal(backend: QueueBackend, job: Job, said: str, count: int) -> SubmitEr
     if count == 1 and _OWN_LIMIT.search(said) and _has_no_job(backend):
         said += "; you have no job in the queue, so that limit allows none"
     mend = asked_by(backend.site, said, _COMPLAINTS.mend(said), count)
-    if job.controller and mend == "options.partition" and backend.options.controller_partition:
-        mend = "options.controller_partition"
     return _COMPLAINTS.refusal(backend, job, said, mend)
 
 
@@ -181,18 +194,3 @@ def ages(access: Access, cluster: str | None, name: str) -> dict[str, float]:
         return {job_id: (datetime.fromisoformat(now) - at).total_seconds() for job_id, at in began.items()}
     except (ValueError, TypeError) as error:  # the latter for one time with its zone and one without
         raise Unavailable(f"{access}: squeue: no valid answer of Slurm: {told[:200]!r}") from error
-
-
-def _disown(backend: QueueBackend, job: Job, job_id: str, cluster: str) -> None:
-    """Refuse a job that is where no poll would look for it."""
-    access, named = backend.access, backend.options.cluster
-    wanted = f"the cluster {named!r} (options.cluster)" if named else "no cluster"
-    try:
-        cancel(access, cluster, [job_id])
-        became = "it is cancelled"
-    except Unavailable as error:
-        became = f"it may still be there: {error}"
-    raise SubmitError(
-        f"{access}: sbatch gave job {job.name!r} to the cluster {cluster!r} as {job_id}, and site "
-        f"{backend.site.name!r} names {wanted}; {became}. Write `options: {{cluster: {cluster}}}` to use that one"
-    )

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vrecompute.batch.limit_rules import LimitRule, Owner, all_above, in_force, read_limits
+from vrecompute.batch.admission import AccessLists, Applicant
+from vrecompute.batch.limit_rules import LimitRule, Owner, all_above, in_force, line_of, read_limits
 from vrecompute.batch.questions import Questions
 from vrecompute.batch.rows import pairs, parsed, rows, whole
 from vrecompute.batch.survey import Limit, Queue, Survey, gathered
 from vrecompute.sites.access import Access
 from vrecompute.units import from_slurm, from_slurm_time
-from vrecompute_backends.slurm.admission import Applicant
 from vrecompute_backends.slurm.options import SlurmOptions
 from vrecompute_backends.slurm.submit import complaint, slurm
 
-__all__ = ["Association", "parse_associations", "parse_partitions", "parse_qos", "survey"]
+__all__ = ["Association", "SlurmApplicant", "parse_associations", "parse_partitions", "parse_qos", "survey"]
 
 _SACCTMGR = ["sacctmgr", "--noheader", "--parsable2", "show"]
 _TRES = {
@@ -67,6 +67,14 @@ _OF_PARTITION = {
 }
 
 
+class SlurmApplicant(Applicant):
+    """By the lists in `scontrol show partition`. Accounts lie in a tree (slurm.conf(5), AllowAccounts)."""
+
+    of_accounts = AccessLists("options.account", allow="AllowAccounts", deny="DenyAccounts")
+    of_qos = AccessLists("options.qos", allow="AllowQos", deny="DenyQos")
+    of_groups = AccessLists("options.partition", allow="AllowGroups")
+
+
 def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
     """Everything that can be asked without a job; Unavailable where sinfo does not answer.
 
@@ -98,7 +106,9 @@ def survey(access: Access, system: str, options: SlurmOptions) -> Survey:
     above = all_above(chosen, lambda name: associations(f"account={name}", "user=", of="limits of accounts"))
     parents = {owner.name: owner.above for owner in above}
     groups = access.run(["id", "-Gn"]).text.split()
-    us = Applicant({name: _line(name, parents) for name in chosen or ([account] if account else [])}, own, groups)
+    us = SlurmApplicant(
+        {name: line_of(name, parents) for name in chosen or ([account] if account else [])}, own, groups
+    )
     limits: list[Limit] = []
     enforced = config.get("AccountingStorageEnforce", "limits").lower()
     if {"limits", "safe", "all"} & set(enforced.split(",")):
@@ -175,15 +185,6 @@ def parse_qos(text: str) -> dict[str, tuple[Limit, ...]]:
 
 def _format(fields: Sequence[str]) -> str:
     return f"format={','.join(fields)}"
-
-
-def _line(name: str, above: Mapping[str, str]) -> list[str]:
-    """An account and all above it."""
-    line: list[str] = []
-    while name and name not in line:
-        line.append(name)
-        name = above.get(name, "")
-    return line
 
 
 def _ruled(queue: Queue, rule: Mapping[str, str], known: Mapping[str, tuple[Limit, ...]], us: Applicant) -> Queue:

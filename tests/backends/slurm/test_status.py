@@ -10,13 +10,14 @@ import time
 
 import pytest
 
+from vrecompute.batch import accounting
 from vrecompute.batch.contract import State
 from vrecompute.batch.marks import MARKS
 from vrecompute.batch.shared_answer import shared
 from vrecompute.errors import Unavailable
 from vrecompute.sites.access import Completed, LocalAccess
 from vrecompute.sites.model import Limits, Site, Stage
-from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, status, submit
+from vrecompute_backends.slurm import SlurmBackend, pyslurm_query, rest, submit
 from vrecompute_backends.slurm.poll import by_commands
 from vrecompute_backends.slurm.submit import FORGET
 
@@ -133,10 +134,10 @@ def test_a_slurm_without_json_is_asked_by_text_after_one_warning(tmp_path, monke
 def test_accounting_that_hangs_is_left_alone_and_asked_again_later(monkeypatch):
     access = Told(HUNG, f"==== squeue 0\n{KILLED}\n", f"==== squeue 0\n{KILLED}\n==== sacct 0\n{OOM}\n")
     asker = backend(access)
-    monkeypatch.setattr(status, "_HUNG_S", -1.0)
+    monkeypatch.setattr(accounting, "_HUNG_S", -1.0)
     assert asker.poll(["7"])["7"].state is State.RUNNING
     assert asker.poll(["7"])["7"].state is State.RUNNING, "that nobody was asked is no answer either"
-    monkeypatch.setattr(status, "_LEFT_ALONE_S", 0.0)
+    monkeypatch.setattr(accounting, "_LEFT_ALONE_S", 0.0)
     assert asker.poll(["7"])["7"].state is State.OOM
     assert [c[-1] for c in access.commands if c[0] == "sh"] == ["accounting", "", "accounting"]
 

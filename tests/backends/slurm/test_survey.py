@@ -8,9 +8,8 @@ import pytest
 
 from vrecompute.batch.survey import Limit
 from vrecompute.sites.access import LocalAccess
-from vrecompute_backends.slurm.admission import Applicant
 from vrecompute_backends.slurm.options import SlurmOptions
-from vrecompute_backends.slurm.survey import parse_associations, parse_partitions, survey
+from vrecompute_backends.slurm.survey import SlurmApplicant, parse_associations, parse_partitions, survey
 
 COMMANDS = {
     "sinfo": "batch*|up|1-00:00:00|4|32+|128000\nbig|drain|infinite|1|96|1000000\n",
@@ -122,7 +121,7 @@ def test_partitions_have_their_own_rules_and_those_of_their_qos(slurm):
 
 
 def test_rules_of_accounts_hold_for_those_below_and_rules_of_qos_and_groups_are_told():
-    us = Applicant({"physics": ["physics", "science", "root"]}, ["normal"], ["alice"])
+    us = SlurmApplicant({"physics": ["physics", "science", "root"]}, ["normal"], ["alice"])
     assert us.allowed({"AllowAccounts": "science,others"}) == ("science", "others", "physics")
     assert us.allowed({"AllowAccounts": "chemistry"}) == ("chemistry",)
     assert us.allowed({"AllowAccounts": "ALL"}) == ()
@@ -135,7 +134,7 @@ def test_rules_of_accounts_hold_for_those_below_and_rules_of_qos_and_groups_are_
         ({"AllowGroups": "bob"}, "options.partition"),
     ]:
         assert [mend for _, mend in us.closed(rule)] == [key]
-        assert list(Applicant({}).closed(rule)) == [], "what is not known is not judged"
+        assert list(SlurmApplicant({}).closed(rule)) == [], "what is not known is not judged"
 
 
 def test_an_account_above_that_a_partition_names_lets_ours_in(slurm, tmp_path):
