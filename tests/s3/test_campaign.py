@@ -165,7 +165,7 @@ def test_a_bucket_of_the_store_that_is_away(folder, ceph, away, prefix):
     folder.add("a")
     for requests in (0, 3, 8, 20):
         away.spoil = after(requests)
-        code, output = told(folder)
+        code, output = told(folder, "-v")  # that which is no news too
         assert code == 5, output
         assert away.endpoint in output
     away.spoil = lambda *_: None

@@ -10,6 +10,8 @@ pytestmark = pytest.mark.s3
 
 
 class TestS3Store(StoreContract):
+    races = 6
+
     @pytest.fixture
     def make_store(self, service, prefix):
         return lambda: service.store(prefix)

@@ -69,11 +69,14 @@ def test_folders_and_patterns(service, events):
 
     assert names("d/") == [service.url("d/deep/f g.root"), service.url("d/e.root")]
     assert names("d/*.root") == [service.url("d/e.root")]
-    assert names("**/f*.root") == [service.url("d/deep/f g.root")]
+    assert names("d*/**/f*.root") == [service.url("d/deep/f g.root")]
     with pytest.raises(DatasetError, match="no file matches"):
         names("d/*.csv")
     with pytest.raises(DatasetError, match="holds nothing there"):
         names("none/")
+    service.put("odd/what?/e.root", b"")
+    with pytest.raises(DatasetError, match=r"/odd/what\?/ cannot be addressed"):
+        names("odd/**/e.root")
 
 
 def test_what_is_absent_or_changed_and_keys_that_are_not_accepted_have_their_names(service, events, tmp_path):

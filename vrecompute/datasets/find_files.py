@@ -216,7 +216,12 @@ class Afar(Disk):
         self._listed: dict[str, list[Entry]] = {}
 
     def address(self, path: str) -> str:
-        """The address of a path."""
+        """The address of a path. Raises DatasetError where addresses of its scheme cannot say it."""
+        if "?" in path and not self._quoted:
+            raise DatasetError(
+                f"{self._base}{path} cannot be addressed, for its options would begin at the '?'; rename it there, or "
+                "name the other files and folders"
+            )
         return self._base + (quote(path) if self._quoted else path) + self._query
 
     def look(self, paths: Sequence[str]) -> list[Entry]:

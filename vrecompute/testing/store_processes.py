@@ -17,8 +17,6 @@ from vrecompute.stores.base import Store
 __all__ = ["OtherProcess", "StoreProcesses"]
 
 _GOOD, _OTHER = b"good", b"other"
-# Of this many names two processes create each at the same moment.
-_RACES = 60
 # How long another process may take to start, or to answer.
 _PATIENCE_S = 120.0
 
@@ -47,6 +45,8 @@ class StoreProcesses:
     """`opens_elsewhere`: whether another process opens the store by its url. A double that lives in one does not."""
 
     opens_elsewhere = True
+    #: Of this many names two processes create each at the same moment; fewer where a store takes seconds for one.
+    races = 60
 
     @pytest.fixture
     def another_process(self, store: Store) -> Iterator[Callable[[], OtherProcess]]:
@@ -104,7 +104,7 @@ class StoreProcesses:
     def test_of_two_processes_one_creates(self, store: Store, another_process: Callable[[], OtherProcess]) -> None:
         """The first one, and both read its bytes: parts of a run have many writers."""
         others = [another_process(), another_process()]
-        for number in range(_RACES):
+        for number in range(self.races):
             name = f"races/{number}"
             asked = [other.begin("create", name, b"%d" % which * 50_000) for which, other in enumerate(others)]
             made = [future.result(_PATIENCE_S) for future in asked]
