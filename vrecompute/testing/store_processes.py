@@ -117,7 +117,6 @@ def _call(
     url: str, schemes: Mapping[str, Callable[[StoreAddress], Store]], method: str, arguments: tuple[Any, ...]
 ) -> Any:
     """In the other process."""
-    if not SCHEMES:
-        SCHEMES.update(schemes)
+    SCHEMES.update(schemes)  # what a module registers when it is imported does not stand in the way
     given = getattr(open_store(url), method)(*arguments)
     return list(given) if method in {"names", "entries"} else given
