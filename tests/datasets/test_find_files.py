@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.datasets.find_files import Entry, Here, There, find_files
+from vrecompute.datasets.find_files import Afar, Entry, Here, There, find_files
 from vrecompute.errors import DatasetError
 from vrecompute.sites.access import LocalAccess
 
@@ -169,3 +169,10 @@ def test_steps_up_are_taken_unless_they_lead_behind_a_link(tmp_path, disk):
     for address, names in addresses.items():
         [(files, _)] = find_files(disk, [f"{tmp_path}/{address}"])
         assert files == [f"{tmp_path}/{name}" for name in names], address
+
+
+def test_a_path_whose_address_would_say_another_is_said():
+    """An address of S3 quotes nothing, so that its options would begin in the middle of the path."""
+    with pytest.raises(DatasetError, match=r"^s3://bucket/a\?b/e\.root cannot be addressed, .*rename it there"):
+        Afar("s3://bucket/a/?endpoint=http://localhost").address("/a?b/e.root")
+    assert Afar("https://localhost/a/").address("/a?b/e.root") == "https://localhost/a%3Fb/e.root"

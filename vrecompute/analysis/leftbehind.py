@@ -167,6 +167,7 @@ def _errors() -> list[Any]:
 
 def _set_errors(wanted: list[Any]) -> None:
     others = [each for each in warnings.filters if each[0] != "error" or each in wanted]
+    # typeshed has them as a sequence, and to put them back in order there is no other way
     warnings.filters[:] = [*(each for each in wanted if each not in others), *others]  # type: ignore[index]
     warnings.simplefilter("default", _NoWarning, append=True)  # has Python forget what it decided
 
@@ -181,6 +182,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "digits of an integer": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     "errors": (_errors, _set_errors),
+    # mypy infers no type of a lambda with a default
     **{
         name: (
             lambda name=name: locale.setlocale(getattr(locale, name)),  # type: ignore[misc]
