@@ -25,12 +25,12 @@ walltime: 5m
 
 @pytest.fixture
 def campaign(pool, data):
-    """`command(word, files)`: (exit code, output) of a command of the campaign over these files."""
+    """`command(word, files)`: (exit code, standard output) of a command of the campaign over these files."""
     pool.on("submit", "sh", "-c", f"rm -rf {HOME} /home/alice/store-campaign; mkdir -p {HOME}")
 
     def command(word, files, *words):
         pool.on("submit", "sh", "-c", f"cat > {HOME}/c.yaml", stdin=CAMPAIGN.replace("FILES", files))
-        line = f'cd {HOME}; python -m vrecompute campaign "$@" 2>&1; echo "rc=$?"'
+        line = f'cd {HOME}; python -m vrecompute campaign "$@" 2> told; echo "rc=$?"; cat told >&2'
         told = pool.on("submit", "sh", "-c", line, "sh", word, "c.yaml", *words, timeout_s=900)
         output, _, code = told.rpartition("rc=")
         return int(code), output

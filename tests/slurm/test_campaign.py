@@ -27,12 +27,12 @@ walltime: 5m
 
 @pytest.fixture
 def campaign(lab, data):
-    """`command(*words)`: (exit code, output) of a command of the campaign on the login node."""
+    """`command(*words)`: (exit code, standard output) of a command of the campaign on the login node."""
     lab.on("login", "sh", "-c", f"rm -rf {HOME} /home/alice/store-campaign; mkdir -p {HOME}/data")
     lab.on("login", "sh", "-c", f"cat > {HOME}/c.yaml", stdin=CAMPAIGN)
 
     def command(word, *words):
-        line = f'cd {HOME}; python -m vrecompute campaign "$@" 2>&1; echo "rc=$?"'
+        line = f'cd {HOME}; python -m vrecompute campaign "$@" 2> told; echo "rc=$?"; cat told >&2'
         told = lab.on("login", "sh", "-c", line, "sh", word, "c.yaml", *words, timeout_s=900)
         output, _, code = told.rpartition("rc=")
         return int(code), output

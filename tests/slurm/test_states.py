@@ -30,10 +30,6 @@ from vrecompute.errors import VrecomputeError
 warnings.simplefilter("ignore")
 shutil.rmtree("store-states", ignore_errors=True)
 runs = {}
-detached = {s: "left/small.yaml" for s in ("running", "interrupted", "cancelled")} | {"queued": "pending"}
-for state, site in detached.items():
-    with Client(site, store="store-states") as client:
-        runs[state] = client.submit("left/sleepy.py", "left/dataset.yaml", params={}, labels={"wanted": state})
 ended = {
     "complete": ("dilepton", "left/dataset.yaml", {"channel": "mumu"}, {}),
     "failed": ("left/broken.py", "left/dataset.yaml", {}, {}),
@@ -60,6 +56,12 @@ for state, site in {"refused": "left/never.yaml", "over budget": "left/poor.yaml
             runs[state].wait(300)
         except VrecomputeError:
             pass
+
+# the last, for what runs has to run on until it has been told everywhere
+detached = {s: "left/small.yaml" for s in ("running", "interrupted", "cancelled")} | {"queued": "pending"}
+for state, site in detached.items():
+    with Client(site, store="store-states") as client:
+        runs[state] = client.submit("left/sleepy.py", "left/dataset.yaml", params={}, labels={"wanted": state})
 print(json.dumps({state: run.id for state, run in runs.items()}))
 """
 ASK = """

@@ -8,7 +8,7 @@ from vrecompute.errors import BadInput
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.replicas import ReplicaNotes
 
-__all__ = ["is_one_file", "origin_after", "origin_before"]
+__all__ = ["is_gone", "is_one_file", "origin_after", "origin_before"]
 
 _CHANGED, _GONE = "changed-", "gone"
 
@@ -44,3 +44,8 @@ def origin_after(source: PlannedSource, before: str, notes: ReplicaNotes) -> tup
 def is_one_file(origin: str) -> bool:
     """Whether what `origin_after` gave says that all that was read is of one file."""
     return origin != _GONE and not origin.startswith(_CHANGED)
+
+
+def is_gone(origin: str) -> bool:
+    """Whether it says that the file could not be looked at any more."""
+    return origin == _GONE

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from distributed import Client as DaskClient
 
@@ -16,6 +16,7 @@ from vrecompute import reader
 from vrecompute.analysis import Analysis
 from vrecompute.datasets.dataset import Source
 from vrecompute.digest import canonical_json
+from vrecompute.errors import BadInput
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.failure import Failure
@@ -134,7 +135,7 @@ class Planner:
 
         def looking(ended: Finished | None, done: int) -> None:
             opened = min(done * _BATCH, len(sources))
-            for failure in ended.value[0] if ended is not None and ended.how == "done" else ():
+            for failure in ended.value if ended is not None and ended.how == "done" else ():
                 if isinstance(failure, Failure) and failure.kind == "credentials":
                     self.tally.failed(failure)  # those of other files would be the same
             if ended is None and self.walltime.is_up:
@@ -204,7 +205,7 @@ class Planner:
     ) -> dict[int, Finished]:
         def look(ended: Finished | None, done: int) -> None:
             self.watch.look_around(pool, ended)
-            looking(ended, done)
+            looking(_plain(ended) if ended is not None else None, done)
 
         pool = TaskPool(self.dask, f"{label}-{self.manifest.run}", hands=self.hands, signer=self.signer)
         with pool:
@@ -217,14 +218,12 @@ class Planner:
                 tick_s=_TICK_S,
                 looking=look,
             )
-        for number, end in ended.items():
+        for end in ended.values():
             if end.how == "done":
-                value, retries, elsewhere, links = end.value
-                self.tally.retried(retries)
-                self.tally.read_elsewhere(elsewhere)
-                self.tally.traffic.add(links)
-                ended[number] = replace(end, value=value)
-        return ended
+                self.tally.retried(end.value.retries)
+                self.tally.read_elsewhere(end.value.elsewhere)
+                self.tally.traffic.add(end.value.links)
+        return {number: _plain(end) for number, end in ended.items()}
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,32 @@ class _Workers:
         return self.planner.whole(alike)
 
 
-def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> tuple[Any, list[str], list[str], Any]:
-    """What the function gives, on a worker, with reads that were tried again for it, replicas, and traffic by link."""
+class _Counted(NamedTuple):
+    """What a call gave or raised on a worker, and what it cost: reads tried again, replicas, and traffic by link."""
+
+    given: Any
+    raised: BadInput | None
+    retries: list[str]
+    elsewhere: list[str]
+    links: Any
+
+
+def _counting(function: Callable[..., Any], shared: Any, batch: Any) -> _Counted:
+    """Call the function on a worker. What was tried again for a file that could not be read in the end counts too."""
     retries, notes, traffic = reader.count_retries(), note_replicas(), reader.count_traffic()
-    return function(shared, batch), retries, list(notes.told), traffic.links
+    given, raised = None, None
+    try:
+        given = function(shared, batch)
+    except BadInput as error:
+        raised = error
+    return _Counted(given, raised, retries, list(notes.told), traffic.links)
+
+
+def _plain(ended: Finished) -> Finished:
+    """How the call ended that was counted."""
+    if ended.how != "done":
+        return ended
+    counted: _Counted = ended.value
+    if counted.raised is not None:
+        return replace(ended, how="raised", value=counted.raised)
+    return replace(ended, value=counted.given)

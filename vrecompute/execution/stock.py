@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from vrecompute.datasets.columns import data_digest
 from vrecompute.digest import sha256_json
-from vrecompute.errors import ChangedFile, DamagedObject, StoreError
+from vrecompute.errors import ChangedFile, DamagedObject, StoreError, UnreadableFile
 from vrecompute.execution.collect import Collector
-from vrecompute.execution.origins import is_one_file, origin_after, origin_before
+from vrecompute.execution.origins import is_gone, is_one_file, origin_after, origin_before
 from vrecompute.execution.parts import PartNode, read_part, stored_parts
 from vrecompute.execution.plan import Plan, PlannedSource
 from vrecompute.execution.replicas import replica_notes
@@ -195,13 +195,16 @@ def in_batches(sources: Iterable[PlannedSource]) -> list[Batch]:
 def chunk_digests(store_url: str, batch: Batch, *, asks: bool = False) -> tuple[list[str], str, bool]:
     """Digests of the data of chunks [first, last) of a source, on a worker; what the file is, and whether as planned.
 
-    `asks` is as in `origin_before`. Raises what reading raises, and ChangedFile where they may not be of one file.
+    `asks` is as in `origin_before`. Raises what reading raises, and ChangedFile where they may not be of one file;
+    UnreadableFile also where the file is gone after it was read.
     """
     source, first, last = batch
     store, notes, bounds = open_store(store_url), replica_notes(), source.bounds
     before = origin_before(source, asks=asks)
     digests = [data_digest(read_chunk(source, bounds[i], bounds[i + 1], store)) for i in range(first, last)]
     origin, as_planned = origin_after(source, before, notes)
+    if is_gone(origin):
+        raise UnreadableFile(source.path, "could not be looked at once it had been compared with what was read of it")
     if not is_one_file(origin):
         raise ChangedFile(source.path, "was rewritten while it was compared with what was read of it")
     return digests, origin, as_planned or not source.origin
