@@ -302,3 +302,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnreadableFile, match="cannot write a sample here"):
         generate(tmp_path / "file" / "below", 10, 1)
+
+
+def test_a_folder_that_readers_would_take_for_two_addresses_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(UsageError, match="choose a folder without it"):
+        generate(tmp_path / "a::b", 10, 1)
+    assert not list(tmp_path.iterdir())

@@ -148,6 +148,8 @@ def _known(name: str, choices: Any, what: str) -> Any:
 
 
 def _prepare(directory: Path, paths: tuple[Path, ...]) -> None:
+    if "::" in str(directory):  # uproot and fsspec read two addresses there
+        raise UsageError(f"{directory}: tools that read ROOT files take '::' for an end; choose a folder without it")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         foreign = sorted(p.name for p in directory.glob("*.root") if p not in paths)
