@@ -19,11 +19,11 @@ from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
 from vrecompute.run import Run
 from vrecompute.runlist import RunFacts, list_runs
+from vrecompute.scratch import process_scratch
 from vrecompute.sharejobs import jobs_of
 from vrecompute.signals import Closing
 from vrecompute.sites.model import Site
 from vrecompute.stores.base import Store
-from vrecompute.stores.copies import temporary_folder
 
 __all__ = ["StoredRuns"]
 
@@ -76,7 +76,7 @@ class StoredRuns(Closing):
         def analysis() -> Analysis:
             if not trust:
                 require_trust(store, manifest, self.site.store.trusted_users)
-            source = restore(store, manifest.source_files, temporary_folder() / manifest.run)
+            source = restore(store, manifest.source_files, process_scratch() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 
         backend = self._backend_of(manifest.site)

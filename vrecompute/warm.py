@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -72,12 +71,13 @@ def _read_everything() -> None:
     import uproot
 
     from vrecompute import reader
+    from vrecompute.scratch import scratch
 
     # Two lists per event in two clusters: baskets, pages, counts, offsets and fixed-size arrays are all met.
     lists = ak.values_astype(ak.Array([[1.0, 2.0], [], [3.0]] * 40), np.float32)
     block = {"x": np.arange(120.0), "n": np.arange(120, dtype=np.int32), "flag": np.arange(120) % 2 == 0}
     codecs = (None, uproot.ZLIB(1), uproot.LZ4(1), uproot.ZSTD(1), uproot.LZMA(1))
-    with tempfile.TemporaryDirectory(prefix="vrecompute-warm-") as folder:
+    with scratch("warm") as folder:
         for number, codec in enumerate(codecs):
             tree, ntuple = f"{folder}/{number}.root", f"{folder}/{number}-rntuple.root"
             with uproot.recreate(tree, compression=codec) as file:

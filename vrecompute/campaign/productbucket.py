@@ -9,7 +9,6 @@ campaign.json lists its files with their sha256.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from vrecompute.campaign.products import FACTS, beyond
 from vrecompute.digest import file_sha256
 from vrecompute.errors import AbsentObject, DamagedObject
 from vrecompute.run import Run
+from vrecompute.scratch import scratch
 from vrecompute.stores.base import Store
 
 __all__ = ["ProductBucket"]
@@ -55,9 +55,9 @@ class ProductBucket:
     def publish(self, unit: str, run: Run, facts: Mapping[str, Any], still: Callable[[], None]) -> str:
         """Put all files of a version, its facts last, then let `current.json` name it."""
         prefix = f"{unit}/versions/{run.id}"
-        with tempfile.TemporaryDirectory(prefix="vrecompute-product-") as folder:
+        with scratch("product") as folder:
             if not self._store.exists(f"{prefix}/{FACTS}"):
-                version = run.save(Path(folder) / "version")
+                version = run.save(folder / "version")
                 files = {path.relative_to(version).as_posix(): path for path in sorted(version.rglob("*"))}
                 # what is hidden is the folder's own
                 shown = {n: p for n, p in files.items() if p.is_file() and not f"/{n}".count("/.")}

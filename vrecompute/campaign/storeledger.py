@@ -9,7 +9,6 @@ the same attempt, so the run is taken over, and a product that is published twic
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.storelease import StoreLease
 from vrecompute.digest import file_sha256
 from vrecompute.errors import UsageError
+from vrecompute.scratch import scratch
 from vrecompute.stores.base import Store
 
 __all__ = ["store_ledger"]
@@ -35,8 +35,8 @@ def store_ledger(store: Store, campaign: str, *, write: bool) -> Iterator[Ledger
     if write:
         lease.acquire()
     try:
-        with tempfile.TemporaryDirectory(prefix="vrecompute-ledger-") as folder:
-            path = Path(folder) / "ledger.sqlite"
+        with scratch("ledger") as folder:
+            path = folder / "ledger.sqlite"
             latest = _latest(store, campaign)
             if latest is None and not write:
                 raise UsageError(

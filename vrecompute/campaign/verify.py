@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from vrecompute.analysis.analysisfile import restore
@@ -18,6 +16,7 @@ from vrecompute.campaign.sites import Sites
 from vrecompute.client import Client
 from vrecompute.errors import UsageError, VrecomputeError
 from vrecompute.execution.manifest import Manifest, read_manifest
+from vrecompute.scratch import scratch
 
 __all__ = ["Verified", "verify"]
 
@@ -77,8 +76,8 @@ def _recomputed(client: Client, manifest: Manifest, unit: str, address: str) -> 
     only = replace(
         manifest.dataset, sources=tuple(source for source in manifest.dataset.sources if source.path == address)
     )
-    with tempfile.TemporaryDirectory(prefix="vrecompute-verify-") as folder:
-        source = restore(client.store, manifest.source_files, Path(folder) / "code")
+    with scratch("verify") as folder:
+        source = restore(client.store, manifest.source_files, folder / "code")
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         size = manifest.settings.chunk_bytes
         with Client(store=client.store, workers=1) as here:
@@ -88,7 +87,7 @@ def _recomputed(client: Client, manifest: Manifest, unit: str, address: str) -> 
                 bytes_kept = kept.result().to_bytes()
             finally:
                 kept.delete()
-        with Client(store=Path(folder) / "store", workers=1) as anew:
+        with Client(store=folder / "store", workers=1) as anew:
             bytes_anew = anew.run(analysis, only, reuse=False, chunk_bytes=size).result().to_bytes()
     if report.analysis.digest != manifest.code:
         return Verified(unit, address, 0, False, "the analysis is not the one that made it: its code changed")

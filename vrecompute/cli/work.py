@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -54,14 +52,15 @@ def work(
     from vrecompute.analysis.processstate import hold_process
     from vrecompute.detach import verified_manifest
     from vrecompute.execution.manifest import read_manifest
+    from vrecompute.scratch import scratch
     from vrecompute.stores.address import open_store
 
     kept = open_store(os.path.expandvars(store))  # a store that the job carries is where the job is
     verified_manifest(kept, name, manifest_sha256)
     manifest = read_manifest(kept, name)
     hold_process(manifest.arithmetic)
-    with tempfile.TemporaryDirectory(prefix="vrecompute-source-") as folder:
-        source = restore(kept, manifest.source_files, Path(folder))
+    with scratch("source") as folder:
+        source = restore(kept, manifest.source_files, folder)
         analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         check_needs(analysis)
         if merge:

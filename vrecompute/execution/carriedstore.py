@@ -8,9 +8,7 @@ from two jobs, is taking them back once.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from vrecompute.analysis import Analysis
 from vrecompute.errors import StoreError
@@ -18,6 +16,7 @@ from vrecompute.execution.head import read_head, tell
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.share import shared_plan_name
 from vrecompute.execution.workkey import work_key
+from vrecompute.scratch import scratch
 from vrecompute.stores.base import Store, object_path
 from vrecompute.stores.directory import DirStore
 
@@ -56,8 +55,8 @@ def take_back_objects(store: Store, manifest: Manifest, brought: Mapping[str, by
             object_path("", name)
             store.create(name, brought[name])
     if head in brought:
-        with tempfile.TemporaryDirectory() as folder:
-            there = DirStore(Path(folder))
+        with scratch("head") as folder:
+            there = DirStore(folder)
             there.replace(head, brought[head])
             said = found.said if (found := read_head(there, manifest.run)) is not None else {}
         for writer, event in said.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from vrecompute.execution.outcome import Outcome
 from vrecompute.reports.report import ReportedFailure, RunSummary
 from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.results import Results
+from vrecompute.scratch import scratch
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import content_name, read_content, write_content
 
@@ -63,8 +63,8 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         return outcome
     read = Results.from_bytes(read_content(store, outcome.result))
     results = Results(read, read.incomplete, scales_of(outcome.summary, manifest.dataset.samples))
-    with tempfile.TemporaryDirectory(prefix="vrecompute-finish-") as name:
-        context = FinishContext.of(Path(name), manifest, outcome.summary)
+    with scratch("finish") as folder:
+        context = FinishContext.of(folder, manifest, outcome.summary)
         try:
             products = load_function(analysis.finish_function)(results, analysis, context)
             absent: list[str] = []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from vrecompute.errors import SiteError
+from vrecompute.scratch import scratch
 from vrecompute.sites.load import examine_site
 
 __all__ = ["Draft"]
@@ -52,8 +51,8 @@ class Draft:
 
         Raises SiteError with every problem of what was answered.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "site.yaml"
+        with scratch("site") as folder:
+            file = folder / "site.yaml"
             while True:
                 lines = list(self._lines(_tree(self.values), ()))
                 text = "".join(f"{line}\n" for line, _, _ in lines)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 from vrecompute.digest import sha256_of
 from vrecompute.errors import AbsentObject, DamagedObject
+from vrecompute.scratch import process_scratch
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import holds, read_content, sha256_in
 
-__all__ = ["local_copy", "process_copy", "temporary_folder"]
+__all__ = ["local_copy", "process_copy"]
 
 
 def local_copy(store: Store, name: str) -> Path:
@@ -37,18 +34,10 @@ def local_copy(store: Store, name: str) -> Path:
 
 def process_copy(what: str, suffix: str, make: Callable[[], bytes]) -> Path:
     """A file of this process' own that holds what `make` gives; made once for each `what`."""
-    folder = temporary_folder()
+    folder = process_scratch()
     path = folder / (sha256_of(what.encode()) + suffix)
     if not path.exists():
         beside = folder / secrets.token_hex(8)
         beside.write_bytes(make())
         beside.rename(path)
     return path
-
-
-@lru_cache(maxsize=1)
-def temporary_folder() -> Path:
-    """This process' folder for copies, removed when it ends."""
-    folder = tempfile.mkdtemp(prefix="vrecompute-copies-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)

@@ -6,11 +6,10 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from vrecompute.batch.tls import TLS_FILE, tls_environment
+from vrecompute.scratch import scratch
 from vrecompute.sites.model import local_site
 from vrecompute_backends.local import LocalBackend
 
@@ -26,8 +25,8 @@ def main() -> int:
     given = parser.parse_args()
     site = local_site()
     site = replace(site, workers=replace(site.workers, processes=given.workers, threads=given.threads))
-    with LocalBackend(site).open_cluster(given.workers) as cluster, tempfile.TemporaryDirectory() as folder:
-        pem = Path(folder) / TLS_FILE  # the folder is this user's alone
+    with LocalBackend(site).open_cluster(given.workers) as cluster, scratch("keys") as folder:
+        pem = folder / TLS_FILE  # the folder is this user's alone
         pem.write_text(cluster.keys)
         own = {name: value for name, value in os.environ.items() if not name.startswith("DASK_")}
         environment = {**own, **tls_environment(str(pem)), "DASK_SCHEDULER_ADDRESS": cluster.client.scheduler.address}
