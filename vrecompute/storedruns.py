@@ -12,7 +12,7 @@ from vrecompute.analysis.loading import reload_analysis
 from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend
 from vrecompute.comparison import Comparison, compare
-from vrecompute.errors import DamagedObject, UnknownRun
+from vrecompute.errors import DamagedObject, UnknownRun, UsageError
 from vrecompute.execution.manifest import is_run_name, read_manifest
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
@@ -120,6 +120,10 @@ class StoredRuns(Closing):
 
     def _full_name(self, run: str) -> str:
         """A run's name from its beginning or end, where only one fits, or of the `last` one that was asked for."""
+        if not run:  # an unset variable of a script: it would fit every run
+            raise UsageError(
+                "the name of the run is empty; give a run's name, enough of its beginning or end, or `last`"
+            )
         names = self.store.children("runs")
         if run == _LAST:
             dated = [name for name in names if name[:8].isdigit()]  # others are of programs, which chose them

@@ -298,6 +298,28 @@ def test_files_of_another_sample_are_not_mixed_in(tmp_path):
     assert len(list(tmp_path.glob("*.root"))) == 3
 
 
+@pytest.mark.parametrize("name", ["dataset.yaml", "truth.json", "events_0000.root", "mine.root"])
+def test_what_somebody_else_wrote_is_not_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine: 1")
+    with pytest.raises(UsageError, match=rf"files of another sample \({name}\)"):
+        generate(tmp_path, 10, 1)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine: 1"}
+
+
+def test_a_sample_is_written_again_in_its_place_also_after_an_interruption(tmp_path):
+    generate(tmp_path, 10, 2)
+    generate(tmp_path, 20, 2)
+
+    def interrupt(written, events):
+        if written > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path, 20, 2, progress=interrupt)
+    assert not (tmp_path / "truth.json").exists()
+    assert generate(tmp_path, 10, 2).truth["events"] == 10
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnreadableFile, match="cannot write a sample here"):

@@ -90,8 +90,19 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path):
     file.write_text("def broken(:\n")
     with pytest.raises(UsageError, match="cannot be imported: SyntaxError"):
         load_file(file)
+    file.write_text("raise BaseException('no')\n")
+    with pytest.raises(UsageError, match="cannot be imported: BaseException: no"):
+        load_file(file)
     file.write_text("VALUE = 1\n")
     assert load_file(file).VALUE == 1
+
+
+@pytest.mark.parametrize("ends", ["sys.exit()", "sys.exit(0)", "exit(3)", "argparse.ArgumentParser().error('no')"])
+def test_a_file_that_exits_when_it_is_imported_is_told_so(tmp_path, ends):
+    file = tmp_path / "ana.py"
+    file.write_text(f"import argparse\nimport sys\n{ends}\n")
+    with pytest.raises(UsageError, match=r"ana\.py cannot be imported: it exits in line 3, .*__main__"):
+        load_file(file)
 
 
 def test_a_module_beside_the_file_may_have_any_name(tmp_path):

@@ -524,3 +524,27 @@ def test_a_reader_that_has_enough_does_not_change_how_a_command_ended(tmp_path):
     ended = elsewhere("runs show no-such-run 2>&1", tmp_path, stdout=writing)
     os.close(writing)
     assert ended.returncode == 2
+
+
+LEAVES = """
+import threading, time
+threading.Thread(target=time.sleep, args=[600], name="of mine").start()
+"""
+
+
+def test_an_analysis_file_that_exits_or_leaves_threads_neither_chooses_the_code_nor_keeps_the_command(tmp_path):
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    ended = elsewhere("explain exits.py .", tmp_path, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "exits.py cannot be imported: it exits in line 2" in ended.stderr
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    ended = elsewhere("explain leaves.py .", tmp_path, capture_output=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("Error: threads that the analysis started do not end, and are left: of mine\n")
+
+
+def test_an_exit_anywhere_in_an_analysis_is_no_success(vrecompute, monkeypatch):
+    monkeypatch.setattr("vrecompute.client.Client.runs", lambda self, **given: sys.exit(0))
+    ended = vrecompute("runs", "list")
+    assert (ended.code, ended.out) == (2, "")
+    assert "the code of the analysis exits, in line" in ended.err

@@ -92,6 +92,8 @@ def test_runs_that_have_ended_are_deleted_and_others_are_not_touched(store, subm
     gone, other = submitted(State.TIMEOUT), submitted(State.TIMEOUT)
     blobs = list(store.names("blobs"))
     assert vrecompute("delete", gone, "no-such-run")[0] == 2
+    code, _, said = vrecompute("delete", "")  # an unset variable of a script
+    assert (code, "the name of the run is empty" in said) == (2, True)
     assert runs_in(vrecompute) == {gone, other}
     assert vrecompute("delete", gone)[:2] == (0, f"deleted {gone}\n")
     assert runs_in(vrecompute) == {other}

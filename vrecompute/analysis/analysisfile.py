@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import tokenize
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -103,15 +104,25 @@ def _load(name: str, path: Path, tops: set[str]) -> dict[str, ModuleType]:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if isinstance(error, KeyboardInterrupt):
             raise
-        raise UsageError(f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path.name} cannot be imported: {_why(error, path)}") from error
     finally:
         sys.meta_path.remove(_finder)
         sys.meta_path.append(_finder)
         found = {n: m for n, m in list(sys.modules.items()) if n.partition(".")[0] in tops}
         sys.modules.update(users)
     return found
+
+
+def _why(error: BaseException, path: Path) -> str:
+    if not isinstance(error, SystemExit):
+        return f"{type(error).__name__}: {error}"
+    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (
+        f"it exits in line {own[-1]}, before its analysis can be used; "
+        'what is for a script alone belongs under `if __name__ == "__main__":`'
+    )
 
 
 def _is_ours(name: str) -> bool:

@@ -86,6 +86,8 @@ def _loaded(point: EntryPoint) -> type[Analysis]:
         found: type[Analysis] = point.load()
     except ImportError as error:
         raise UsageError(f"analysis {point.name!r} cannot be loaded: {error}; install its extra") from error
+    except SystemExit as error:
+        raise UsageError(f"analysis {point.name!r} cannot be loaded: its module {point.module} exits") from error
     return found
 
 

@@ -73,7 +73,11 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
-    except Exception as error:
+    except SystemExit as error:  # no command of ours raises it
+        *_, last = traceback.extract_tb(error.__traceback__)
+        click.echo(f"Error: the code of the analysis exits, in line {last.lineno} of {last.filename}", err=True)
+        return UsageError.exit_code
+    except BaseException as error:
         return report_bug(error)
     return code if isinstance(code, int) else 0
 

@@ -30,6 +30,7 @@ GENERATOR_VERSION = 1
 DEMO_EVENTS, DEMO_FILES, DEMO_SEED = 400_000, 8, 1
 DEFAULT_SIGNAL = SignalSpec()
 TRUTH, DATASET = "truth.json", "dataset.yaml"
+_MARKER = ".vrecompute-sample"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def generate(
     same stream differently. `cluster_bytes` is the compressed size aimed at for a cluster. `signal` None injects
     no Z'. `progress` is called with (events written, events) after each cluster.
 
-    Raises UsageError for arguments out of range, or where `directory` holds other ROOT files that a glob over it
-    would take for part of this sample; UnreadableFile where it cannot be written.
+    Raises UsageError for arguments out of range, or where `directory` holds a description or ROOT files that are not
+    of such a sample, or that a glob over it would take for part of this one; UnreadableFile where it cannot be written.
     """
     _check(events, files, seed, cluster_bytes)
     chosen = _known(layout, LAYOUTS, "layout")
@@ -98,6 +99,7 @@ def generate(
         truth = _truth(recipe, tally, chosen, signal)
         truth_file.write_text(json.dumps(truth, indent=2) + "\n")
         dataset.write_text(_dataset_yaml(chosen, layout, paths, bounds))
+        (directory / _MARKER).unlink(missing_ok=True)  # truth.json says it from now on
     except OSError as error:
         raise UnreadableFile(str(directory), f"cannot write a sample here: {error.strerror or error}") from error
     return GeneratedSample(directory, paths, dataset, truth_file, truth, events)
@@ -152,8 +154,12 @@ def _prepare(directory: Path, paths: tuple[Path, ...]) -> None:
         raise UsageError(f"{directory}: tools that read ROOT files take '::' for an end; choose a folder without it")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(p.name for p in directory.glob("*.root") if p not in paths)
+        there = sorted(p.name for p in directory.iterdir() if p.suffix == ".root" or p.name in (TRUTH, DATASET))
+        foreign = (
+            there if not _is_ours(directory) else sorted({n for n in there if n.endswith(".root")} - _names(paths))
+        )
         if not foreign:
+            (directory / _MARKER).touch()  # what is written may be written again after an interruption
             # Written last: a sample that was interrupted has no description of an older one beside it.
             for name in (TRUTH, DATASET):
                 (directory / name).unlink(missing_ok=True)
@@ -162,8 +168,22 @@ def _prepare(directory: Path, paths: tuple[Path, ...]) -> None:
     if foreign:
         names = ", ".join(foreign[:3]) + (", ..." if foreign[3:] else "")
         raise UsageError(
-            f"{directory} holds ROOT files of another sample ({names}): choose an empty directory, or remove them"
+            f"{directory} holds files of another sample ({names}): choose an empty directory, or remove them"
         )
+
+
+def _names(paths: tuple[Path, ...]) -> set[str]:
+    return {path.name for path in paths}
+
+
+def _is_ours(directory: Path) -> bool:
+    """Whether `generate` wrote what is there, also where it did not come to its end."""
+    if (directory / _MARKER).exists():
+        return True
+    try:
+        return "generator_version" in json.loads((directory / TRUTH).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _identity(recipe: dict[str, Any], index: int) -> uuid.UUID:
