@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.htcondor.conftest import pool, running_pool  # noqa: F401 -- fixtures
+from tests.htcondor.lab import Pool
 from tests.slurm.conftest import lab, running_lab  # noqa: F401 -- fixtures
 from tests.slurm.lab import Lab, lab_number
 from vrecompute.sites.model import Environment, local_site
@@ -109,16 +110,50 @@ class TestSlurm(BackendContract):
         clusters(lab, machine, ("slurm", "SlurmBackend"), site, scheduler_runs)
 
 
+@pytest.fixture(scope="module")
+def holding(running_pool):  # noqa: F811 -- the fixture
+    """The HTCondor lab with a policy, as an operator has it: what asks for more disk than machines have is held."""
+    with running_pool.configured(SYSTEM_PERIODIC_HOLD="JobStatus == 1 && RequestDisk > 1024 * 1024 * 1024"):
+        yield
+
+
 @pytest.mark.htcondor
 @pytest.mark.timeout(600)
 class TestHTCondor(BackendContract):
     """By ssh from this machine; live clusters need the lab's own Python, so that part runs on its machines."""
 
     goes_on = True  # by its description (`on_exit_remove`)
+    accounting = True
 
     @pytest.fixture
-    def make_backend(self, pool):  # noqa: F811 -- the fixture
+    def make_backend(self, holding, pool):  # noqa: F811 -- the fixture
         return lambda **changes: HTCondorBackend(replace(pool.site, **changes), pool.backend().access)
+
+    def never_starts(self):
+        """By a policy: HTCondor says of no job that matches no machine that none will come, as pilots do."""
+        return {"options": {"disk": "2TiB"}}
+
+    def waits_long(self):
+        return {"options": {"requirements": "time() > MY.QDate + 3600"}}
+
+    def over_memory(self):
+        """Any job, by a policy of machines."""
+        return {}
+
+    def limited(self, backend, jobs):
+        """As an operator does, of the access point."""
+        return Pool(lab_number()).configured(MAX_JOBS_PER_OWNER=jobs)
+
+    def lose_node(self, backend, job_id):
+        """It begins anew; the live runs of tests/htcondor have one whose plug stays out."""
+        machine = backend.poll([job_id])[job_id].node.partition(".")[0]
+        for action in ("kill", "start"):
+            Pool(lab_number()).power(action, machine)
+
+    def test_a_job_whose_node_went_is_charged_to_no_code(self, make_backend):
+        """The access point waits for a machine until the job's lease ends: here as short as may be."""
+        short = make_backend(options={"commands": {"job_lease_duration": "20"}})
+        super().test_a_job_whose_node_went_is_charged_to_no_code(short)
 
     def hold(self, backend, job_id):
         """As an operator does."""

@@ -30,6 +30,8 @@ def running_pool(absent: Callable[[str, str], None]) -> Iterator[Pool]:
     pool = Pool(lab_number())
     if not (pool.keys / "ssh_config").is_file() or not pool.on("submit", "condor_q", "-totals", check=False):
         absent("htcondor", "the HTCondor lab is not running: containers/htcondor/up (podman or docker)")
+    for machine in ("e1", "e2"):
+        pool.power("start", machine)
     yield pool
     pool.on("submit", "condor_rm", "-all", check=False)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +41,18 @@ SITE = Site(
     limits=Limits(max_jobs=8, min_poll=1),
 )
 
+#: $1 a file, $2 its text, removed where that is empty, $3 one of its knobs, $4 the value that the schedd then has.
+_CONFIGURE = r"""
+if [ -n "$2" ]; then printf '%s\n' "$2" > "$1"; else rm -f "$1"; fi
+condor_reconfig > /dev/null
+for n in $(seq 150); do
+  said=$(condor_config_val -schedd "$3" 2> /dev/null | grep -v '^Not defined')
+  [ "$said" = "$4" ] && exit 0
+  sleep 0.2
+done
+exit 1
+"""
+
 
 @dataclass(frozen=True)
 class Pool(Lab):
@@ -56,6 +71,19 @@ class Pool(Lab):
         site = replace(self.site, options={**self.site.options, **options})
         assert site.access.ssh is not None
         return HTCondorBackend(site, SshAccess(site.access.ssh, config=self.keys / "ssh_config"))
+
+    @contextlib.contextmanager
+    def configured(self, **knobs: object) -> Iterator[None]:
+        """The access point as an operator configures it, for a while."""
+        name = "_".join(knobs)
+        path, mark, now = f"/etc/condor/config.d/95-{name}.conf", f"MARK_{name}", f"{time.time_ns()}"
+        lines = "\n".join(f"{knob} = {value}" for knob, value in {**knobs, mark: now}.items())
+        configure = ("root@submit", "sh", "-c", _CONFIGURE, "sh", path)
+        try:
+            self.on(*configure, lines, mark, now)
+            yield
+        finally:
+            self.on(*configure, "", mark, "")
 
     def queue(self) -> list[str]:
         """Jobs that are in the queue: id and state."""

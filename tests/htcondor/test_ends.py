@@ -103,6 +103,15 @@ def test_what_condor_submit_refuses_is_refused_with_its_words(pool):
     assert not refused.value.transient
 
 
+def test_where_the_access_point_keeps_no_history_a_job_that_left_the_queue_has_ended(pool):
+    backend = pool.backend(requirements='Machine == "nowhere"')
+    job_id = backend.submit(Job("gone", ("true",), memory_bytes=100 << 20))
+    with pool.configured(HISTORY=""):
+        backend.cancel([job_id])
+        answer = backend.ask_about([job_id])
+        assert (answer.accounting, answer.silent, answer.instead, answer.gone) == (False, False, "", {job_id})
+
+
 def test_a_job_that_no_machine_matches_says_what_none_of_them_has(pool):
     backend = pool.backend()
     job_id = backend.submit(Job("large", ("true",), memory_bytes=99 << 30))

@@ -22,8 +22,8 @@ __all__ = ["Answer", "Known", "Seen"]
 #: How long a job that ended badly waits for accounting to say why, before the queue's word is taken for it; and how
 #: long one that was killed, for its memory or not, while accounting is silent.
 _ACCOUNTING_S, _SILENCE_S = 30.0, 300.0
-#: How long, and how often in a row, a job must be unknown to all that answer before it is over: without accounting
-#: only the queue may lag, else accounting may that has much to catch up with.
+#: How long, and how often in a row, a job must be unknown to all that answer before it is over: only the queue may lag,
+#: unless there is accounting that may have much to catch up with.
 _GONE_S, _GONE_ACCOUNTED_S, _GONE_LOOKS = 30.0, 600.0, 3
 #: After how many answers in a row an attempt before the latest is no answer that lags.
 _BACKWARDS_LOOKS = 5
@@ -69,10 +69,10 @@ class Answer(Generic[Record]):
 
 
 class Known:
-    """The jobs of one Backend. `system` is the batch system's name in sentences."""
+    """The jobs of one Backend. `system` is the batch system's name in sentences; `lags`: accounting may come late."""
 
-    def __init__(self, system: str) -> None:
-        self.system = system
+    def __init__(self, system: str, *, lags: bool = True) -> None:
+        self.system, self._lags = system, lags
         self._statuses: dict[str, JobStatus] = {}
         self._ended: dict[str, float] = {}
         self._cancelled: set[str] = set()
@@ -137,7 +137,8 @@ class Known:
         since, looks = self._missed.get(job_id, (now, 0))
         self._missed[job_id] = since, looks + 1
         ours = job_id in self._cancelled
-        if looks + 1 < _GONE_LOOKS or now - since < (_GONE_ACCOUNTED_S if accounting and not ours else _GONE_S):
+        late = accounting and self._lags and not ours
+        if looks + 1 < _GONE_LOOKS or now - since < (_GONE_ACCOUNTED_S if late else _GONE_S):
             return
         known = f"neither {self.system} nor its accounting knows it"
         reason = (

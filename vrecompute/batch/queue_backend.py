@@ -7,7 +7,7 @@
     launcher          step                                            a detached job's allocation, workers of a live run
     rerun             requeue                                         a command that is out of time goes on
     submission        hand_in, copies, ages                           submissions: one job, though the answer was lost
-    asking            is_id, ask_about                                known: what is believed; a query per min_poll
+    asking            is_id, ask_about, accounting_lags               known: what is believed; a query per min_poll
     the end           end, ending                                           cancel: jobs and their secrets
     delivery          log, shares_spool                               spool: secrets, files, where a scheduler listens
     is it there       greet                                           probe: a canary through the real queue
@@ -86,6 +86,8 @@ class QueueBackend(Backend):
     shares_spool: bool = True
     #: Whether `hand_in` takes more than one copy: the system has arrays of jobs.
     array: bool = False
+    #: Whether the record of jobs that ended, where there is one, may tell of one minutes after it has left the queue.
+    accounting_lags: bool = True
     #: Shell texts that give, in a job: `job` its native id, `attempt` how often it was started before, `index` its
     #: number among copies, `began` and `ends` in seconds since 1970. Only `job` is needed.
     variables: Mapping[str, str]

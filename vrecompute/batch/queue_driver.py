@@ -69,7 +69,7 @@ class QueueDriver(QueueBackend):
         self.outage = Outage(f"site {site.name!r}: {self.system} ({self.access})")
         self._files = Spool(site, self.access, self.spool_suffix)
         self.left_out = LeftOut(self._files, f"site {site.name!r}", can=bool(self.exclude(("node",))))
-        self._known = Known(self.system)
+        self._known = Known(self.system, lags=self.accounting_lags)
         self._submissions = Submissions(self)
         self._asked = float("-inf")
         self._wanted: dict[JobId, None] = {}

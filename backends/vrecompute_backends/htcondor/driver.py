@@ -50,6 +50,7 @@ class HTCondorBackend(QueueDriver):
     site_rules = staticmethod(htcondor_rules)
     options: HTCondorOptions
     array = True
+    accounting_lags = False  # a job is in the history before it leaves the queue
     ending = "condor_rm"
     preamble = (
         "exec 2>&1",

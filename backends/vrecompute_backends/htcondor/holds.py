@@ -19,9 +19,9 @@ NO_IMAGE = f'regexp("{_IMAGE_FAILED}", VacateReason ?: "")'
 #: Code -> what happened, and what to do.
 _HOLDS = {
     1: "a person holds it; `condor_release` lets it go",
-    3: "its own policy holds it",
+    3: "its own policy holds it; mend `options.commands`",
     4: "the credentials that belong to it are damaged; renew them, then `condor_release` it",
-    5: "its own policy could not be evaluated",
+    5: "its own policy could not be evaluated; mend `options.commands`",
     6: "its machine could not start it",
     7: "its log could not be opened; look at the space left where `stage.scratch` is",
     8: "its input could not be opened",

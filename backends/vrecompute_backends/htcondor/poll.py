@@ -5,6 +5,7 @@ Now and then also why no machine matches a job, see `matching`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from vrecompute.batch.known import Answer
@@ -23,6 +24,8 @@ gone=$(untold "$2" "$(printf '%s\n' "$told" | awk -F'\t' '{ print $1 "." $2 }')"
 [ -z "$4" ] || tell analysis ask condor_q -better-analyze "$4"
 """
 ARGUMENTS = (" ".join(ATTRIBUTES),)
+#: What condor_history says for ever of an access point that keeps none, this machine or another.
+_NO_HISTORY = re.compile(r"\bHISTORY (?:is unset|is not defined|undefined)")
 
 
 def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Sequence[str]) -> Answer[Record]:
@@ -37,12 +40,14 @@ def read(marks: Mapping[str, Mapping[int, int]], said: Sequence[str], ids: Seque
     if "condor_q" not in answered:
         queue = asked.get("condor_q")
         instead = " ".join(queue.text.split() if queue else [])[:500] or "condor_q gave no answer"
-    all_asked = "condor_q" in answered and answered == set(asked)
+    history = asked.get("condor_history")
+    without = history is not None and history.code != 0 and _NO_HISTORY.search(history.text) is not None
+    silent = history is not None and "condor_history" not in answered and not without
     return Answer(
         records={i: record for i, record in found.items() if i in wanted},
-        silent="condor_history" in asked and "condor_history" not in answered,
+        silent=silent,
         instead=instead,
-        gone=frozenset(wanted - set(found)) if all_asked else frozenset(),
-        accounting=False,
+        gone=frozenset(wanted - set(found)) if "condor_q" in answered and not silent else frozenset(),
+        accounting=not without,
         marks=marks,
     )

@@ -239,3 +239,17 @@ def test_without_a_final_node_clients_merge_and_nothing_stays(pool, options, cap
     assert not backend.afterwards(["7.0"], MERGING)
     assert bool(options) == ("local universe is not allowed" in caplog.text)
     assert list(pool.spool.glob("secrets-*")) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error: No passed search file and configuration key HISTORY is unset.",
+        "Error 5: HISTORY undefined in remote configuration. No such related history to be queried.",
+    ],
+)
+def test_an_access_point_without_a_history_is_no_silent_one(pool, said):
+    answer = pool(condor_history=f"echo '{said}' >&2; exit 1").ask_about(["7.0"])
+    assert (answer.gone, answer.silent, answer.accounting) == ({"7.0"}, False, False)
+    answer = pool(condor_history="echo 'Failed to connect' >&2; exit 1").ask_about(["7.0"])
+    assert (answer.gone, answer.silent, answer.accounting) == (frozenset(), True, True)
