@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vrecompute import units
+from vrecompute.addresses import address_fault
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
@@ -136,6 +137,8 @@ def _read_url(value: object) -> str:
     text = _read_literal(value)
     if not re.fullmatch(r"https?://[^/\s]+\S*", text):
         raise ValueError(f"'{text}' is not a web address; did you mean 'https://{text.split('://')[-1]}'?")
+    if fault := address_fault(text):
+        raise ValueError(f"'{text}': {fault}")
     return text
 
 
