@@ -31,6 +31,10 @@ def address_fault(address: str) -> str:
     scheme, separator, rest = address.partition("://")
     if not separator:
         return ""
+    try:
+        address.encode()
+    except UnicodeEncodeError:
+        return "it is not UTF-8; write its bytes as %E9 and so on"
     if scheme == "s3":
         return _s3_fault(rest)
     return _host_fault(address, _place(rest)) if scheme.lower() in _SCHEMES else ""
