@@ -16,6 +16,7 @@ import yaml
 
 from vrecompute.digest import file_sha256
 from vrecompute.errors import UnreadableFile, UsageError
+from vrecompute.folders import make_folders
 from vrecompute_analyses.dilepton.generator import physics
 from vrecompute_analyses.dilepton.generator.events import EventBatch
 from vrecompute_analyses.dilepton.generator.layout import LAYOUTS, Layout, LayoutName
@@ -151,7 +152,7 @@ def _prepare(directory: Path, paths: tuple[Path, ...]) -> None:
     if "::" in str(directory):  # uproot and fsspec read two addresses there
         raise UsageError(f"{directory}: tools that read ROOT files take '::' for an end; choose a folder without it")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folders(directory)
         foreign = sorted(p.name for p in directory.glob("*.root") if p not in paths)
         if not foreign:
             # Written last: a sample that was interrupted has no description of an older one beside it.
