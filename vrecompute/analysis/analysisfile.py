@@ -194,7 +194,7 @@ def _family(path: Path) -> dict[str, Path]:
             if (size := file.stat().st_size) > _MOST_BYTES:
                 raise UsageError(
                     f"{file} has {bytes_text(size)}, and an analysis file, or a module beside it, has at most "
-                    f"{bytes_text(_MOST_BYTES)}; keep data in a file of its own, and name that in `resources`"
+                    f"{bytes_text(_MOST_BYTES)}; put data into another file, and name that in `resources`"
                 )
             with tokenize.open(file) as opened:
                 tree = sourcetext.syntax_of(opened.read())

@@ -93,7 +93,7 @@ class FileKnowledge:
                 return None
             return make(read_document(self._store, name, kind, dict) | {"path": self._path})
         except (OtherFormat, ValueError, TypeError, LookupError) as error:
-            # its name has the format in it, so that no other version wrote it; and nobody else will make it right
+            # its name has the format in it, so that no other version wrote it; and nothing else makes it right
             if self._opens:
                 set_aside(self._store, name, f"{self._store.url}: {name} is damaged: {error}")
         except StoreError:
@@ -105,7 +105,7 @@ class FileKnowledge:
         if not isinstance(columns, list) or not all(map(_is_column, columns)):
             raise ValueError("its columns are no names with their types")
         if raw["available"] or raw["boundaries"] or raw["stored"]:
-            raise ValueError("it has columns of its own")
+            raise ValueError("it lists columns in a second place")
         return replace(self._checked(raw, "columns"), available=dict(columns))
 
     def _layout_of(self, raw: Mapping[str, Any]) -> tuple[FileFacts, str] | None:
@@ -122,7 +122,7 @@ class FileKnowledge:
 
 
 def forget_disproved(store: Store, manifest: Manifest, plan: Plan, failures: Sequence[Failure]) -> None:
-    """Set aside what the store knows of files that were found to be others, though nobody changed them meanwhile.
+    """Set aside what the store knows of files that were found to be others, though none was changed meanwhile.
 
     So the next run looks at them anew.
     """
