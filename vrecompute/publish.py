@@ -24,6 +24,7 @@ from vrecompute.execution.finish import FinishContext
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, inside
 from vrecompute.execution.skim import read_piece, table_pieces
+from vrecompute.folders import make_folders
 from vrecompute.regular_file import read_regular
 from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
@@ -69,7 +70,7 @@ def check_directory(directory: Path) -> None:
 def _try_to_write(directory: Path) -> None:
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folders(directory)
         with tempfile.TemporaryDirectory(prefix=f"{MARKER}-", dir=directory):
             pass
     finally:
@@ -81,7 +82,7 @@ def _try_to_write(directory: Path) -> None:
 def claim_directory(directory: Path) -> None:
     """Make `directory` one that outputs may go into, whatever else comes into it; UsageError as `check_directory`."""
     check_directory(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folders(directory)
     if not _is_marked(directory):
         with (
             contextlib.suppress(FileExistsError),  # another process claims it
@@ -176,7 +177,7 @@ def _stacks(drawn: Figures, results: Mapping[str, Result], folder: Path) -> tupl
     try:
         for number, (name, plot) in enumerate(drawn.of_page(results).items()):
             target = folder / "figures" / "stacks" / re.sub(r"[^\w.-]+", "_", f"{number:02}-{name}")[:100]
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             written += [plot.save(target.with_name(target.name + suffix)) for suffix in (".png", ".pdf")]
     except OSError:
         raise  # the folder cannot be written, as the caller says
@@ -216,7 +217,7 @@ def _inside(folder: Path, name: str) -> Path:
         path = inside(folder, name)
     except ValueError as error:
         raise DamagedObject(f"{error}; nothing was written there") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     return path
 
 

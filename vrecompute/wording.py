@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["bytes_text", "count_text", "duration_text", "first_cause", "grouped", "percent_text", "printable"]
+__all__ = [
+    "bytes_text",
+    "count_text",
+    "duration_text",
+    "first_cause",
+    "grouped",
+    "percent_text",
+    "printable",
+    "printable_lines",
+    "shortened",
+]
 
 
 def count_text(number: float) -> str:
@@ -90,3 +100,24 @@ def printable(line: str) -> str:
     'a\\\\x1b[31mb'
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def printable_lines(text: str, longest: int = 10_000) -> str:
+    """A message for a terminal, of one or more lines: each `printable`, with the middle of a longer one left out.
+
+    >>> printable_lines("a\\x1b[31mb\\nc"), printable_lines("9" * 30, longest=8)
+    ('a\\\\x1b[31mb\\nc', '9999 (22 letters left out) 9999')
+    """
+    return "\n".join(shortened(printable(line.expandtabs()), longest) for line in text.split("\n"))
+
+
+def shortened(text: str, longest: int = 80) -> str:
+    """`text`, without the middle of it where it is longer.
+
+    >>> shortened("short"), shortened("9" * 30, longest=8)
+    ('short', '9999 (22 letters left out) 9999')
+    """
+    half = longest // 2
+    if len(text) <= longest:
+        return text
+    return f"{text[:half]} ({count_text(len(text) - 2 * half)} letters left out) {text[-half:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -197,3 +198,19 @@ def test_modules_that_are_imported_by_a_name_written_as_text_travel_and_count(tm
         assert run.report(timeout_s=120).status == "failed"
         (said, *_) = (f.reason for f in run.report().failures)
         assert said.startswith("__init__.py:5 in cut: ModuleNotFoundError: No module named 'loose'; workers get those")
+
+
+@pytest.mark.parametrize("name", ["ana.py", "beside.py"])
+def test_a_file_that_no_person_wrote_is_refused_before_it_is_read(tmp_path, name):
+    (tmp_path / "ana.py").write_text("import beside\n")
+    (tmp_path / "beside.py").write_text("")
+    os.truncate(tmp_path / name, 8 << 30)
+    with pytest.raises(UsageError, match=rf"{name} has 8.6 GB, and an analysis file, .*, has at most 2.1 MB"):
+        load_file(tmp_path / "ana.py")
+
+
+@pytest.mark.parametrize("text", ["-" * 100_000 + "1", "x = " + "a." * 100_000 + "b", "x = " + "1+" * 100_000 + "1"])
+def test_a_text_that_nests_too_deeply_cannot_be_imported(tmp_path, text):
+    (tmp_path / "ana.py").write_text(text)
+    with pytest.raises(UsageError, match=r"ana.py cannot be imported: (Memory|Recursion)Error"):
+        load_file(tmp_path / "ana.py")

@@ -155,6 +155,12 @@ def test_looking_at_runs_imports_no_compiler_and_no_reader_of_events():
         (["explain", "dilepton", "s3://data/a.root?endpoint=https://s3.example.org:0"], "the port '0' is no number"),
         (["explain", "dilepton", "https://site.example.org:99999/data/"], "the port '99999' is no number"),
         (["analyses", "nonsense"], "there is no analysis"),
+        (["runs", "list", "--store", ""], "'--store': it is empty; give a name, or leave the option out"),
+        (["explain", "dilepton", "a.root", "--site", " "], "'--site': it is empty"),
+        (["columns", "a.root", "--tree", ""], "'--tree': it is empty"),
+        (["runs", "list", "--store", "\udcff\udcfe"], r"store b'\xff\xfe': its name is not UTF-8"),
+        (["generate", "sample", "--events", "9" * 30], "free; ask for fewer, or name a folder on another disk"),
+        (["generate", "sample", "--events", "9" * 12, "--files", "9" * 12], "free; ask for fewer"),
         (["site", "show", "nowhere.yaml"], "nowhere.yaml"),
         (["generate", "sample", "--events", "3", "--files", "9"], "files=9"),
         (["generate", "sample", "--signal-mass-gev", "1"], "signal mass"),
@@ -548,3 +554,39 @@ def test_an_exit_anywhere_in_an_analysis_is_no_success(vrecompute, monkeypatch):
     ended = vrecompute("runs", "list")
     assert (ended.code, ended.out) == (2, "")
     assert "the code of the analysis exits, in line" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "a\x1b[31mb", "a.root"],
+        ["explain", "a\x1b[31mb.py", "a.root"],
+        ["explain", "dilepton", "a\x1b[31mb.root"],
+        ["explain", "dilepton", "a.root", "-p", "pt_min_gev=\x1b[31m"],
+        ["explain", "dilepton", "a.root", "-p", "a\x1b[31mb=1"],
+        ["explain", "dilepton", "a.root", "-p", "\x1b[31m"],
+        ["explain", "dilepton", "a.root", "--store", "x\x1b[31m://y"],
+        ["explain", "dilepton", "a.root", "--store", "file/a\x1b[31mb"],
+        ["explain", "dilepton", "a.root", "--chunk-bytes", "\x1b[31m"],
+        ["explain", "dilepton", "a.root", "--\x1b[31m"],
+        ["run", "dilepton", "a.root", "--out", "file/a\x1b[31mb"],
+        ["generate", "file/a\x1b[31mb", "--events", "4", "--files", "1"],
+        ["\x1b[31m"],
+    ],
+)
+def test_what_is_given_writes_no_control_characters_to_the_terminal(vrecompute, tmp_path, words):
+    (tmp_path / "file").touch()
+    ended = vrecompute(*words)
+    assert ended.code in (2, 4), ended.err
+    assert "\x1b" not in ended.out + ended.err
+    assert "\\x1b" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["-p", "pt_min_gev=" + "9" * 100_000], ["-p", "9" * 100_000 + "=1"], ["9" * 100_000]]
+)
+def test_what_is_given_is_not_shown_in_a_hundred_thousand_letters(vrecompute, words):
+    ended = vrecompute("explain", "dilepton", "a.root", *words)
+    assert ended.code == 2, ended.err[:1000]
+    assert "letters left out" in ended.err
+    assert len(ended.err) < 20_000

@@ -218,3 +218,9 @@ def test_an_editor_finds_nothing_wrong_in_the_documented_examples(page):
 def test_an_editor_marks_what_is_wrong_too(wrong):
     sample = plain(parse_yaml("{name: a, files: [x]}", "")[0]) | plain(parse_yaml(wrong, "")[0])
     assert not jsonschema.Draft202012Validator(dataset_schema()).is_valid({"schema": 1, "samples": [sample]})
+
+
+@pytest.mark.parametrize("written", ["true", "1.0"])
+def test_a_version_is_a_whole_number_and_nothing_that_is_equal_to_one(written):
+    with pytest.raises(DatasetError, match=rf"1:9: schema: expected 1, found {written}; write 1"):
+        parse_dataset(f"schema: {written}\nsamples:\n  - {{name: a, files: [a.root]}}\n".encode(), "d.yaml")

@@ -25,11 +25,15 @@ from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user,
 from vrecompute.analysis.importreads import files_read, stamp_of
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError, UsageError
+from vrecompute.folders import make_folders
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
+from vrecompute.wording import bytes_text
 
 __all__ = ["load_file", "restore", "sources_of"]
 
+# More is no text that a person wrote, and would take minutes, and gigabytes of memory, to be looked through.
+_MOST_BYTES = 2 << 20
 # The analysis file's name among those of modules, none of which can have it.
 _FILE = "analysis-file.py"
 _FUNCTION = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
@@ -82,7 +86,7 @@ def restore(store: Store, source_files: Mapping[str, str], folder: Path) -> Path
         if name != _FILE and not _SAFE.fullmatch(name):
             raise StoreError(f"{store.url}: {name!r} is no name of a source file; it is not written")
         target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         target.write_bytes(read_content(store, stored))
     return folder / _FILE
 
@@ -198,9 +202,14 @@ def _family(path: Path) -> dict[str, Path]:
     while waiting:
         name, file = waiting.pop()
         try:
+            if (size := file.stat().st_size) > _MOST_BYTES:
+                raise UsageError(
+                    f"{file} has {bytes_text(size)}, and an analysis file, or a module beside it, has at most "
+                    f"{bytes_text(_MOST_BYTES)}; put data into another file, and name that in `resources`"
+                )
             with tokenize.open(file) as opened:
                 tree = sourcetext.syntax_of(opened.read())
-        except (SyntaxError, UnicodeDecodeError):
+        except (SyntaxError, UnicodeDecodeError, RecursionError, MemoryError):  # the last two of what nests too deeply
             continue  # importing it says so
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from vrecompute.errors import ParameterError
+from vrecompute.wording import shortened
 
 __all__ = ["Parameter", "interval"]
 
@@ -55,19 +56,20 @@ class Parameter:
 
     def parse(self, text: Any) -> Any:
         """The value of `text`, from a command line or a notebook, in this parameter's type; else ParameterError."""
+        given = f"parameter {self.name}={shortened(repr(text))}"
         try:
             convert: Callable[[Any], Any] = _CONVERT.get(self.type, self.type)
             value = convert(text)
         except (TypeError, ValueError) as error:
             kind = "two numbers low,high" if self.type is interval else f"a {getattr(self.type, '__name__', 'value')}"
-            raise ParameterError(f"parameter {self.name}={text!r} is not {kind}: {self.help}") from error
+            raise ParameterError(f"{given} is not {kind}: {self.help}") from error
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-            raise ParameterError(f"parameter {self.name}={text!r} is not a finite number: {self.help}")
+            raise ParameterError(f"{given} is not a finite number: {self.help}")
         if wrong := [limit for number in numbers for limit in self._broken(number)]:
-            raise ParameterError(f"parameter {self.name}={text!r}: choose {wrong[0]}: {self.help}")
+            raise ParameterError(f"{given}: choose {wrong[0]}: {self.help}")
         if self.choices and value not in self.choices:
-            raise ParameterError(f"parameter {self.name}={text!r}: choose one of {', '.join(map(str, self.choices))}")
+            raise ParameterError(f"{given}: choose one of {', '.join(map(str, self.choices))}")
         return value
 
     def _broken(self, number: Any) -> Iterator[str]:

@@ -23,6 +23,7 @@ from vrecompute.campaign.disk import network_file_system
 from vrecompute.campaign.migrations import STEPS
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import Unavailable, UsageError, VrecomputeError
+from vrecompute.folders import make_folders
 
 __all__ = ["LEASE_S", "Busy", "LeaseLost", "Ledger"]
 
@@ -67,7 +68,7 @@ class Ledger:
         self.renew: Callable[[], None] = lambda: None
         self.confirm: Callable[[], None] = lambda: None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             with self._said():

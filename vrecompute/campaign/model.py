@@ -14,7 +14,19 @@ from pydantic import Field
 
 from vrecompute.campaign.spelling import Address, ClockTime, Mail, Path, Place, PositiveNumber, Zone
 from vrecompute.config.check import json_schema
-from vrecompute.config.spelling import Count, Duration, EnvName, Flag, Memory, Name, Spelling, Text, Url, shown
+from vrecompute.config.spelling import (
+    Count,
+    Duration,
+    EnvName,
+    Flag,
+    Memory,
+    Name,
+    Spelling,
+    Text,
+    Url,
+    VersionNumber,
+    shown,
+)
 
 __all__ = [
     "STORE_LEDGER",
@@ -181,7 +193,7 @@ class Notify(_Section):
 class Campaign(_Section):
     """What a campaign file says."""
 
-    schema: Literal[1] = field(metadata=_says("Version of this format, 1."))
+    schema: Annotated[Literal[1], VersionNumber()] = field(metadata=_says("Version of this format, 1."))
     name: Name = field(metadata=_says("The campaign's name: names of runs begin with it."))
     ledger: Path = field(
         metadata=_says(

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vrecompute.errors import StoreError
+from vrecompute.folders import make_folders
 
 __all__ = ["metrics_text", "page", "replace_file"]
 
@@ -58,7 +59,7 @@ def replace_file(path: Path, text: str) -> None:
     """Make a text what is in a file, whole at each moment; StoreError where that cannot be written."""
     beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:

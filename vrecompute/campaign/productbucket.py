@@ -17,6 +17,7 @@ from vrecompute.campaign.difference import compare, sentence
 from vrecompute.campaign.products import FACTS, beyond
 from vrecompute.digest import file_sha256
 from vrecompute.errors import AbsentObject, DamagedObject
+from vrecompute.folders import make_folders
 from vrecompute.run import Run
 from vrecompute.scratch import scratch
 from vrecompute.stores.base import Store
@@ -105,7 +106,7 @@ class ProductBucket:
         """What of a version is compared, in a folder; what is damaged or gone is not."""
         for name in _COMPARED:
             path = folder / name
-            path.parent.mkdir(parents=True)
+            make_folders(path.parent)
             try:
                 self._store.get_file(f"{unit}/versions/{version}/{name}", path)
             except (AbsentObject, DamagedObject):

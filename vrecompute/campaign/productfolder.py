@@ -15,6 +15,7 @@ from vrecompute.campaign.difference import compare, sentence
 from vrecompute.campaign.products import FACTS, beyond
 from vrecompute.digest import file_sha256
 from vrecompute.errors import StoreError, StoreFull
+from vrecompute.folders import make_folders
 from vrecompute.run import Run
 from vrecompute.stores.base import NO_SPACE
 
@@ -97,7 +98,7 @@ def _writing(unit: str, home: Path) -> Iterator[None]:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     beside.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
     beside.replace(path)

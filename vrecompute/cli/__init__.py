@@ -15,8 +15,10 @@ import click
 
 from vrecompute.cli.bug import report_bug
 from vrecompute.cli.lazy import LazyGroup
+from vrecompute.cli.messages import show
 from vrecompute.cli.streams import guarded_streams
 from vrecompute.errors import EXIT_CODES, UsageError, VrecomputeError
+from vrecompute.wording import printable_lines
 
 __all__ = ["cli", "main"]
 
@@ -63,7 +65,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         code = cli.main(args=arguments, prog_name="vrecompute", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        show(error)
         return max(2, error.exit_code)  # click's 1 is for what was asked for, too
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -71,7 +73,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except VrecomputeError as error:  # of the streams, or with VRECOMPUTE_DEBUG
         if os.environ.get("VRECOMPUTE_DEBUG"):
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(printable_lines(f"Error: {error}"), err=True)
         return error.exit_code
     except SystemExit as error:  # no command of ours raises it
         *_, last = traceback.extract_tb(error.__traceback__)

@@ -11,6 +11,8 @@ from importlib.metadata import version
 
 import click
 
+from vrecompute.wording import printable
+
 __all__ = ["BUG", "report_bug"]
 
 #: EX_SOFTWARE of sysexits(3).
@@ -31,5 +33,5 @@ def report_bug(error: BaseException) -> int:
     if os.environ.get("VRECOMPUTE_DEBUG"):
         click.echo(trace, err=True)
     said = traceback.format_exception_only(error)[-1].strip()[:300]
-    click.echo(f"Error: this is a bug in vrecompute: {said}\nPlease report it; {where}", err=True)
+    click.echo(f"Error: this is a bug in vrecompute: {printable(said)}\nPlease report it; {where}", err=True)
     return BUG

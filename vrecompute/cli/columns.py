@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vrecompute.cli.options import JSON
+from vrecompute.cli.options import JSON, NAME
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
@@ -13,7 +13,7 @@ __all__ = ["columns"]
 
 @click.command()
 @click.argument("file")
-@click.option("--tree", metavar="NAME", help="The tree to look at (default: as in `vrecompute run`).")
+@click.option("--tree", type=NAME, metavar="NAME", help="The tree to look at (default: as in `vrecompute run`).")
 @click.option("--match", default="*", metavar="PATTERN", help="Only columns whose names match, such as 'Muon_*'.")
 @JSON
 def columns(file: str, tree: str | None, match: str, as_json: bool) -> None:

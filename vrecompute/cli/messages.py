@@ -8,8 +8,16 @@ from typing import Any
 import click
 
 from vrecompute.errors import VrecomputeError
+from vrecompute.wording import printable_lines
 
-__all__ = ["MessageGroup"]
+__all__ = ["MessageGroup", "show"]
+
+
+def show(error: click.ClickException) -> None:
+    """Write an error to standard error, as click does; what a user or a file gave cannot write to the terminal."""
+    said = printable_lines(error.format_message())
+    error.format_message = lambda: said  # type: ignore[method-assign]  # which `show` of every kind calls
+    error.show()
 
 
 class _Message(click.ClickException):

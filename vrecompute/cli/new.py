@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from vrecompute.errors import OutputError, UsageError
+from vrecompute.folders import make_folders
 
 __all__ = ["new"]
 
@@ -30,7 +31,7 @@ def new(name: str, folder: Path) -> None:
     if there := [path for path in written if os.path.lexists(path)]:
         raise UsageError(f"{there[0]} is there already, and is left as it is; choose another name")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         for path, template in written.items():
             text = files("vrecompute.cli").joinpath("templates", template).read_text(encoding="utf-8")
             with path.open("x", encoding="utf-8") as file:

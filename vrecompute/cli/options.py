@@ -11,8 +11,10 @@ from vrecompute.errors import ParameterError
 
 __all__ = [
     "JSON",
+    "NAME",
     "BytesType",
     "DurationType",
+    "NameType",
     "analysis_parameters",
     "detach_options",
     "job_options",
@@ -63,6 +65,21 @@ class DurationType(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class NameType(click.ParamType[str]):
+    """A name, a path or an address; an empty one, as an unset variable gives it, names nothing."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text; a usage error where it is empty."""
+        if not str(value).strip():
+            self.fail("it is empty; give a name, or leave the option out", param, ctx)
+        return str(value)
+
+
+#: The type of an option that names something.
+NAME = NameType()
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
@@ -76,9 +93,12 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 place_options = _all_of(
-    click.option("--site", metavar="NAME|FILE", help="Where to run; this machine by default."),
+    click.option("--site", type=NAME, metavar="NAME|FILE", help="Where to run; this machine by default."),
     click.option(
-        "--store", metavar="PATH", help="Where runs are kept (default: the site's; here, the user data folder)."
+        "--store",
+        type=NAME,
+        metavar="PATH",
+        help="Where runs are kept (default: the site's; here, the user data folder).",
     ),
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers to use (default: the site's)."),
 )
@@ -88,8 +108,10 @@ trust_option = click.option(
 )
 
 store_options = _all_of(
-    click.option("--site", metavar="NAME|FILE", help="The site of the run, where that is not this machine."),
-    click.option("--store", metavar="PATH", help="The store to look in (default: the site's, or the user's)."),
+    click.option("--site", type=NAME, metavar="NAME|FILE", help="The site of the run, where that is not this machine."),
+    click.option(
+        "--store", type=NAME, metavar="PATH", help="The store to look in (default: the site's, or the user's)."
+    ),
 )
 
 analysis_parameters = click.option(
@@ -105,6 +127,7 @@ job_options = _all_of(
     analysis_parameters,
     click.option(
         "--tree",
+        type=NAME,
         metavar="NAME",
         help="The tree to read (default: the dataset's, or a file's only one, or the first that it has of Events, "
         "CollectionTree, nominal, events and EventData).",

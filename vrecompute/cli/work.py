@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vrecompute.cli.options import NAME
+
 if TYPE_CHECKING:
     from vrecompute.analysis import Analysis
     from vrecompute.execution.manifest import Manifest
@@ -17,7 +19,7 @@ __all__ = ["work"]
 
 @click.command()
 @click.argument("name", metavar="RUN")
-@click.option("--store", required=True, metavar="PATH", help="The store that holds the run's manifest.")
+@click.option("--store", type=NAME, required=True, metavar="PATH", help="The store that holds the run's manifest.")
 @click.option("--manifest-sha256", metavar="HEX", help="Refuse a manifest with another sha256.")
 @click.option(
     "--workers",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from vrecompute import units
+from vrecompute.addresses import address_fault
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
@@ -36,6 +37,7 @@ __all__ = [
     "Text",
     "Url",
     "Variable",
+    "VersionNumber",
     "read_count",
     "read_flag",
     "read_ports",
@@ -75,6 +77,22 @@ class Spelling:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         return dict(self.json_schema)
+
+
+class VersionNumber:
+    """Of a `Literal` of whole numbers: what Python takes to be equal, as true and 1.0 are to 1, is refused."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        (number,) = get_args(source)
+
+        def read(value: object) -> object:
+            if isinstance(value, bool | float):
+                raise ValueError(f"expected {number}, found {shown(value)}; write {number}")
+            return value
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
 
 
 @dataclass(frozen=True, order=True)
@@ -136,6 +154,8 @@ def _read_url(value: object) -> str:
     text = _read_literal(value)
     if not re.fullmatch(r"https?://[^/\s]+\S*", text):
         raise ValueError(f"'{text}' is not a web address; did you mean 'https://{text.split('://')[-1]}'?")
+    if fault := address_fault(text):
+        raise ValueError(f"'{text}': {fault}")
     return text
 
 

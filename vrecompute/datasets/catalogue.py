@@ -18,17 +18,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
+from vrecompute.addresses import address_fault, link_of, path_of
 from vrecompute.datasets.dataset import Dataset, Sample, Source
 from vrecompute.datasets.fileset import FilesetFile, FilesetSample, is_fileset_of_trees, parse_fileset, read_fileset
 from vrecompute.datasets.find_files import Here, There, all_of, find_files, is_pattern, is_url
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.nearest import did_you_mean, nearest
 from vrecompute.plugins import serves, serving
-from vrecompute.ports import port_fault
 from vrecompute.secret_text import holds_secret
 from vrecompute.sites.access import Access
 
@@ -268,8 +267,9 @@ def _beside(folder: str, path: str) -> str:
     if is_url(path) or not is_url(folder):
         return path if is_url(path) else posixpath.join(folder if path else posixpath.dirname(folder), path)
     place, mark, query = folder.partition("?")
-    start = place if place.endswith("/") else posixpath.dirname(place) + "/"
-    return urlunsplit(urlsplit(start)._replace(path=posixpath.join(urlsplit(start).path, path))) + mark + query
+    link, start = link_of(place), path_of(place) or "/"
+    start = start if start.endswith("/") else posixpath.dirname(start) + "/"
+    return link + posixpath.join(start, path) + mark + query
 
 
 def _checked(made: Dataset) -> Dataset:
@@ -280,13 +280,13 @@ def _checked(made: Dataset) -> Dataset:
 
 
 def _check_place(address: str) -> None:
-    """DatasetError for an address that carries a secret, which is not shown, or a port that there cannot be."""
+    """DatasetError for an address that carries a secret, which is not shown, or a host or port that there cannot be."""
     if is_url(address) and holds_secret(address):
         raise DatasetError(
             f"an address of the scheme {address.partition(':')[0]!r} carries a secret, which would be written into "
             "plans and reports; remove it: tokens and keys are found where they are (docs/datasets.md)"
         )
-    if fault := port_fault(address):
+    if fault := address_fault(address):
         raise DatasetError(f"{address}: {fault}")
 
 

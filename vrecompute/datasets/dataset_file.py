@@ -18,7 +18,7 @@ from pydantic import Field
 from vrecompute.config import marked_yaml
 from vrecompute.config.check import as_problem, check, json_schema, mark_of, without_null
 from vrecompute.config.marked_yaml import Bounds, Node, Problem, ScalarNode, decoded, parse_yaml, plain
-from vrecompute.config.spelling import Flag, Spelling, read_text, shown
+from vrecompute.config.spelling import Flag, Spelling, VersionNumber, read_text, shown
 from vrecompute.datasets.checksum import ALGORITHMS, checksum_of
 from vrecompute.datasets.dataset import SAMPLE_NAME, Unit, check_sample_name
 from vrecompute.errors import DatasetError
@@ -207,7 +207,7 @@ class SampleEntry(_Section):
 class DatasetFile(_Section):
     """What a dataset file says."""
 
-    schema: Literal[1] = field(metadata=_says("Version of this format, 1."))
+    schema: Annotated[Literal[1], VersionNumber()] = field(metadata=_says("Version of this format, 1."))
     name: _Line | None = field(default=None, metadata=_says("Name of the dataset; the default is the file's path."))
     luminosity_ifb: _Positive | None = field(
         default=None, metadata=_says("Integrated luminosity in 1/fb of samples that give none.")

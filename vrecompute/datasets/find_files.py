@@ -25,6 +25,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
+from vrecompute.addresses import path_of
 from vrecompute.errors import BadInput, DatasetError
 from vrecompute.plugins import serving
 from vrecompute.sites.access import Access
@@ -292,7 +293,7 @@ def _found(disk: Disk, address: str, entry: Entry | None) -> tuple[list[str], st
 
 
 def _found_afar(address: str) -> tuple[list[str], str]:
-    path = address.partition("?")[0]
+    path = path_of(address)
     if not (path.endswith("/") or is_pattern(path)):
         return [address], ""
     afar, description = Afar(address), ""

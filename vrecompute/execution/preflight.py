@@ -10,6 +10,7 @@ at most 256 KiB, or eight of 32 KiB. One whose checksum the dataset gives is rea
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,11 +33,13 @@ from vrecompute.errors import (
 from vrecompute.execution.chunk_bounds import split
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.fileknowledge import FileKnowledge
+from vrecompute.execution.keptfacts import differ
 from vrecompute.execution.plan import PlannedSource
 from vrecompute.execution.pool import Finished
 from vrecompute.execution.reading import Reading, first_of, reading_of
 from vrecompute.execution.replicas import first_that_gives, note_elsewhere
 from vrecompute.execution.wholefile import check_checksum
+from vrecompute.reader.bytesource import scheme_of
 from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 
@@ -215,12 +218,12 @@ def _look(context: PreflightContext, store: Store, source: Source, *, opens: boo
 
 
 def _planned(
-    context: PreflightContext, store: Store, source: Source, address: str, *, opens: bool
+    context: PreflightContext, store: Store, source: Source, address: str, *, opens: bool, again: bool = False
 ) -> PlannedSource | None:
     sample = context.samples[source.sample]
     origin = context.origin_of(address)  # before it is opened: a file that changes meanwhile is not what this names
     named = source.tree or sample.tree
-    file = FileKnowledge(store, address, named, origin, opens=opens)
+    file = FileKnowledge(store, address, named, origin, opens=opens, size=_size_now(context, address))
     if not check_checksum(store, address, origin, source.checksum, opens=opens) or (facts := file.facts()) is None:
         return None
     if source.size is not None and facts.size != source.size:
@@ -244,6 +247,11 @@ def _planned(
     if found is None:
         return None
     lies, table = found
+    if said := differ(facts, lies):
+        if not opens or again:
+            return None
+        file.forget(columns, f"what is known of {address} disagrees in {said}")
+        return _planned(context, store, source, address, opens=opens, again=True)
     clusters = [int(c) for c in lies.cluster_starts(columns)]
     data_bytes = lies.bytes_of(columns)
     return PlannedSource(
@@ -267,6 +275,16 @@ def _planned(
         repeated=tuple(sorted(lies.repeated)),
         others="" if named else facts.others,
     )
+
+
+def _size_now(context: PreflightContext, address: str) -> int | None:
+    """Bytes of a file of this machine; None of any other, for which a server would have to be asked."""
+    if scheme_of(address) or context.origin_of is not reader.origin_of:
+        return None
+    try:
+        return os.stat(address).st_size
+    except OSError:
+        return None
 
 
 def preflight_failure(ended: Finished, source: Source, store: str) -> Failure:

@@ -26,6 +26,7 @@ from vrecompute.execution.byvalue import Packed, pack_for
 from vrecompute.execution.collect import Collector
 from vrecompute.execution.credentials import short_lived
 from vrecompute.execution.failure import failure_of, failures_of_chunks
+from vrecompute.execution.fileknowledge import forget_disproved
 from vrecompute.execution.finish import failed_outcome, finish
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
@@ -220,6 +221,7 @@ class Runner:
         missing = ~collector.have & self._wanted(plan)
         self._explain_recomputed(plan, int(missing.sum()))
         self._compute(plan, collector, missing)
+        forget_disproved(self.store, self.manifest, plan, self.tally.failures)
         plan, collector = self._undisturbed(plan, collector)
         with self._stage("merge"):
             return self._merged(plan, collector)

@@ -8,6 +8,7 @@ from pathlib import Path
 from vrecompute.batch.load import load_backend
 from vrecompute.batch.survey import Survey
 from vrecompute.errors import SiteError, Unavailable, UsageError
+from vrecompute.folders import make_folders
 from vrecompute.newsite.draft import Draft
 from vrecompute.newsite.interview import Ask, ask_for_the_rest, from_survey
 from vrecompute.newsite.jobqueue import from_jobqueue, sections
@@ -53,7 +54,7 @@ def first_site(
 def write_first(path: Path, text: str) -> None:
     """Make a new file; SiteError where there is one already."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         with path.open("x") as file:
             file.write(text)
     except FileExistsError as error:

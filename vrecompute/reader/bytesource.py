@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.addresses import address_fault, link_of
 from vrecompute.errors import UnreadableFile
 from vrecompute.plugins import serving
-from vrecompute.ports import port_fault
 from vrecompute.reader.localfile import LocalFile
 
 __all__ = ["ByteSource", "Stamp", "link_of", "look_at", "scheme_of"]
@@ -59,18 +59,12 @@ def scheme_of(address: str) -> str:
     return address.partition("://")[0] if "://" in address else ""
 
 
-def link_of(address: str) -> str:
-    """`scheme://host` of an address, which its bytes come over; `file://` for a path."""
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}" if separator else "file://"
-
-
 def look_at(address: str) -> ByteSource:
     """The source at an address as it is now. Raises UnreadableFile."""
     scheme = scheme_of(address)
     if not scheme:
         return LocalFile.look(address)
-    if fault := port_fault(address):
+    if fault := address_fault(address):
         raise UnreadableFile(address, fault)
     if (serve := serving(scheme)) is None:
         raise UnreadableFile(

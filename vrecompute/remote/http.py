@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.addresses import parts_of
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import Stamp, link_of
@@ -78,13 +78,13 @@ class HttpSource:
     @staticmethod
     def lifetime(address: str) -> Lifetime | None:
         """See `ByteSource`."""
-        parts = urlsplit(address)
+        parts = parts_of(address)
         return credentials.lifetime(parts.hostname or "") if parts.scheme == "https" else None
 
     @staticmethod
     def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
         """See `ByteSource`."""
-        parts = urlsplit(address)
+        parts = parts_of(address)
         return credentials.secret_files(parts.hostname or "", read=read) if parts.scheme == "https" else {}
 
     def read_ranges(self, pieces: NDArray[np.int64], into: NDArray[np.uint8]) -> None:

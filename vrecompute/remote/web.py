@@ -16,11 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from vrecompute.addresses import address_fault, led_to, link_of, parts_of
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
-from vrecompute.ports import port_fault
 from vrecompute.remote.credentials import bearer_token, usable, why_none, x509_proxy
 from vrecompute.remote.deadhosts import reaching
 from vrecompute.remote.fetch import Passing, Unreached
@@ -56,12 +55,6 @@ class Manner:
 USUAL = Manner()
 
 
-def link_of(url: str) -> str:
-    """`scheme://host:port` of a URL."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def answer(
     address: str, url: str, headers: Mapping[str, str], method: str = "GET", manner: Manner = USUAL
 ) -> tuple[BaseHTTPResponse, str]:
@@ -75,7 +68,11 @@ def answer(
         if response.status not in (301, 302, 303, 307, 308) or not where:
             break
         leave(response)
-        following = urljoin(url, where)
+        following = led_to(url, where)
+        if not following:
+            raise UnreadableFile(address, f"{link_of(url)} leads to what is no address")
+        if fault := address_fault(following):
+            raise UnreadableFile(address, f"{link_of(url)} leads to {link_of(following)}: {fault}")
         if url.startswith("https:") and not following.startswith("https:") and not _is_allowed(following):
             raise UnreadableFile(address, f"{link_of(url)} leads to {link_of(following)}, which is not encrypted")
         url = following
@@ -140,9 +137,9 @@ def _is_silence(error: Exception) -> bool:
 
 
 def _asked(address: str, method: str, url: str, headers: Mapping[str, str], manner: Manner) -> BaseHTTPResponse:
-    if fault := port_fault(url):
+    if fault := address_fault(url):
         raise UnreadableFile(address, f"{link_of(url)}: {fault}")
-    parts = urlsplit(url)
+    parts = parts_of(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     if not secure and not (parts.scheme == "http" and _is_allowed(url)):
         raise UnreadableFile(
@@ -215,7 +212,7 @@ def _refused(address: str, url: str, response: BaseHTTPResponse) -> UnreadableFi
 
 def _is_allowed(url: str) -> bool:
     """Whether a URL may be http: of this machine itself, or of a host that the user named."""
-    host = urlsplit(url).hostname or ""
+    host = parts_of(url).hostname or ""
     if host == "localhost" or host in os.environ.get(PLAIN_HTTP, "").replace(" ", "").split(","):
         return True
     with suppress(ValueError):
@@ -224,7 +221,7 @@ def _is_allowed(url: str) -> bool:
 
 
 def _pool(url: str, ca: str) -> Any:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     proxy = x509_proxy() if parts.scheme == "https" else None
     through = getproxies().get(parts.scheme, "")
     if through and (_is_allowed(url) or proxy_bypass(parts.netloc)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote
 
+from vrecompute.addresses import address_fault, led_to, parts_of
 from vrecompute.errors import CredentialError, UnreadableFile
 from vrecompute.remote.fetch import Passing, patiently
 from vrecompute.remote.web import answer, broken, failed, leave, link_of
@@ -74,14 +76,17 @@ class _Links(HTMLParser):
         """Called for each tag."""
         link = dict(attrs).get("href")
         if tag == "a" and link:
-            self.found.append((link, urlsplit(link).path.endswith("/")))
+            self.found.append((link, re.split("[?#]", link, maxsplit=1)[0].endswith("/")))
 
 
 def _children(folder: str, links: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
     """Of all links those that lead into the folder by one step."""
-    here, children = urlsplit(folder), {}
+    here, children = parts_of(folder), {}
     for link, is_folder in links:
-        there = urlsplit(urljoin(folder, link))
+        where = led_to(folder, link)
+        if not where or address_fault(where):
+            continue
+        there = parts_of(where)
         path, base = unquote(there.path), unquote(here.path)
         name = path.removeprefix(base).rstrip("/")
         if there.netloc == here.netloc and not there.query and path.startswith(base) and name and "/" not in name:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vrecompute.addresses import parts_of
 from vrecompute.errors import CredentialError, TransientRead, UnreadableFile
 from vrecompute.lifetime import Lifetime
 from vrecompute.reader.bytesource import Stamp, link_of
@@ -73,12 +73,12 @@ class RootSource:
     @staticmethod
     def lifetime(address: str) -> Lifetime | None:
         """See `ByteSource`."""
-        return credentials.lifetime(urlsplit(address).hostname or "")
+        return credentials.lifetime(parts_of(address).hostname or "")
 
     @staticmethod
     def secret_files(address: str, *, read: bool = True) -> dict[str, bytes]:
         """See `ByteSource`."""
-        return credentials.secret_files(urlsplit(address).hostname or "", read=read)
+        return credentials.secret_files(parts_of(address).hostname or "", read=read)
 
     def checksum(self, algorithm: str) -> str | None:
         """What the server says that the file's checksum is; None where it has none of the kind."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from vrecompute.config.spelling import (
     Count,
@@ -40,6 +40,7 @@ from vrecompute.config.spelling import (
     Text,
     Url,
     Variable,
+    VersionNumber,
 )
 
 __all__ = [
@@ -318,7 +319,7 @@ class Accounting(_Section):
 class Site(_Section):
     """One place that has cores; the sections describe the rest."""
 
-    schema: Literal[1] = field(default=1, metadata=_says("Version of this format."))
+    schema: Annotated[Literal[1], VersionNumber()] = field(default=1, metadata=_says("Version of this format."))
     name: Name = field(metadata=_says('Name for `Client("name")` and `--site name`; the same as the file\'s name.'))
     backend: Name = field(metadata=_says("Driver of its batch system, such as local, slurm, htcondor, kubernetes."))
     description: Text | None = field(default=None, metadata=_says("One sentence that describes the site."))

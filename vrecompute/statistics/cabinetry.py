@@ -12,6 +12,7 @@ import numpy as np
 
 from vrecompute.digest import sha256_json
 from vrecompute.errors import UsageError
+from vrecompute.folders import make_folders
 from vrecompute.results.varied import Values
 from vrecompute.statistics.model import LUMINOSITY, Channel, Model
 from vrecompute.statistics.workspace import BOUNDS, workspace_of
@@ -31,7 +32,7 @@ def write_cabinetry(model: Model, measurement: str, folder: Path) -> dict[str, A
     """
     import yaml
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     _check_files(model)
     content = sha256_json(workspace_of(model, measurement))[:12]
     regions = [channel.name for channel in model.channels]

@@ -141,6 +141,10 @@ def open_store(url: str | Path) -> Store:
     text = str(url)
     if "\0" in text:
         raise UsageError(f"store {text!r}: the path of a folder has no null byte")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # which is in the manifest of each run
+        raise UsageError(f"store {os.fsencode(text)!r}: its name is not UTF-8; name another folder") from error
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
         return _opened(text)

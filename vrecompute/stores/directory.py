@@ -215,7 +215,7 @@ class DirStore:
                 raise self._translate(error, prefix)
 
         found = []
-        for directory, _, files in [] if prefix and base.is_symlink() else os.walk(base, onerror=unreadable):
+        for directory, _, files in [] if prefix and os.path.islink(base) else os.walk(base, onerror=unreadable):
             relative = Path(directory).relative_to(self.root)
             found += [(relative / f).as_posix() for f in files if not f.startswith(".")]
             _sweep(Path(directory, f) for f in files if _TEMPORARY.fullmatch(f))
@@ -298,7 +298,7 @@ class DirStore:
 
     def _make_folder(self, folder: Path) -> None:
         _ = self._mode
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return
         self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):

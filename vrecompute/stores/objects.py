@@ -107,6 +107,8 @@ def read_document(store: Store, name: str, kind: str, make: Callable[[dict[str, 
         if not isinstance(body, dict) or body.pop("sha256", None) != _sha256_of(body):
             raise ValueError("its content does not match the sha256 in it")
         found_kind, version, of = (body.pop(key, None) for key in _ENVELOPE)
+        if type(version) is not int:
+            raise ValueError("its version is no number")
         if version != FORMAT:
             raise OtherFormat(
                 f"{store.url}: {name} has format {version}, and this vrecompute reads and writes format {FORMAT}; "

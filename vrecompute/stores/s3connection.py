@@ -32,10 +32,10 @@ from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any, Literal
 
+from vrecompute.addresses import service_fault
 from vrecompute.errors import AbsentObject, StoreError, StoreFull, StoreRefused, TransientStore, UsageError
 from vrecompute.lifetime import Lifetime, token_claims
 from vrecompute.nearest import hint
-from vrecompute.ports import port_fault
 from vrecompute.retries import persistent
 from vrecompute.stores.address import StoreAddress
 from vrecompute.stores.bandwidth import LEAST_MB_PER_S, bandwidth
@@ -104,7 +104,7 @@ class S3Connection:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", self.bucket):
             raise UsageError(f"s3://{address.place}: {self.bucket!r} is no name of a bucket; write s3://bucket/prefix")
         for where in (address.endpoint, address.options.get("sts", "")):
-            if fault := port_fault(where):
+            if fault := service_fault(where):
                 raise UsageError(f"{self}: {where}: {fault}")
         if address.options.get("role") and address.credentials.partition(":")[0] not in ("env", "file"):
             raise UsageError(f"{self}: a role needs a web-identity token; name it: credentials=file:PATH or env:NAME")

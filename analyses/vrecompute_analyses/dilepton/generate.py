@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +18,8 @@ import yaml
 
 from vrecompute.digest import file_sha256
 from vrecompute.errors import UnreadableFile, UsageError
+from vrecompute.folders import make_folders
+from vrecompute.wording import bytes_text
 from vrecompute_analyses.dilepton.generator import physics
 from vrecompute_analyses.dilepton.generator.events import EventBatch
 from vrecompute_analyses.dilepton.generator.layout import LAYOUTS, Layout, LayoutName
@@ -29,6 +33,8 @@ __all__ = ["DEMO_EVENTS", "DEMO_FILES", "DEMO_SEED", "GeneratedSample", "SignalS
 GENERATOR_VERSION = 1
 DEMO_EVENTS, DEMO_FILES, DEMO_SEED = 400_000, 8, 1
 DEFAULT_SIGNAL = SignalSpec()
+# Of any layout, format and compression less than there are: what is refused does not fit.
+_LEAST_BYTES_OF_AN_EVENT, _LEAST_BYTES_OF_A_FILE = 50, 10_000
 TRUTH, DATASET = "truth.json", "dataset.yaml"
 _MARKER = ".vrecompute-sample"
 
@@ -73,6 +79,7 @@ def generate(
     _known(compression, COMPRESSIONS, "compression")
     _known(format, {"ttree": 0, "rntuple": 0}, "format")
     directory = Path(directory)
+    _check_room(directory, events, files)
     paths = tuple(directory / f"events_{i:04d}.root" for i in range(files))
     _prepare(directory, paths)
 
@@ -142,6 +149,17 @@ def _check(events: int, files: int, seed: int, cluster_bytes: int) -> None:
         raise UsageError(f"cluster_bytes={cluster_bytes}: choose a number of bytes above 0")
 
 
+def _check_room(directory: Path, events: int, files: int) -> None:
+    """UsageError where the disk has no room for the least that so many events and files may take."""
+    there = next((place for place in (directory, *directory.absolute().parents) if os.path.isdir(place)), Path("/"))
+    free, least = shutil.disk_usage(there).free, events * _LEAST_BYTES_OF_AN_EVENT + files * _LEAST_BYTES_OF_A_FILE
+    if least > free:
+        raise UsageError(
+            f"{events} events in {files} files take at least {bytes_text(least)}, and {there} has {bytes_text(free)} "
+            "free; ask for fewer, or name a folder on another disk"
+        )
+
+
 def _known(name: str, choices: Any, what: str) -> Any:
     try:
         return choices[name]
@@ -153,7 +171,7 @@ def _prepare(directory: Path, paths: tuple[Path, ...]) -> None:
     if "::" in str(directory):  # uproot and fsspec read two addresses there
         raise UsageError(f"{directory}: tools that read ROOT files take '::' for an end; choose a folder without it")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folders(directory)
         there = sorted(p.name for p in directory.iterdir() if p.suffix == ".root" or p.name in (TRUTH, DATASET))
         foreign = (
             there if not _is_ours(directory) else sorted({n for n in there if n.endswith(".root")} - _names(paths))
