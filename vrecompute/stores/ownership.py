@@ -12,7 +12,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Owner", "make_private", "only_ours", "open_to_all", "owner_by", "private_folder", "written_by_others"]
+__all__ = [
+    "Owner",
+    "make_private",
+    "only_ours",
+    "open_to_all",
+    "others_write",
+    "owner_by",
+    "private_folder",
+    "written_by_others",
+]
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -57,6 +66,14 @@ def only_ours(folder: Path) -> bool:
         return False
     ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & _OTHERS
+
+
+def others_write(path: Path) -> bool:
+    """Whether users besides its owner can write a file in place, or what a link there leads to; not where absent."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS) and hasattr(os, "getuid")
+    except OSError:
+        return False
 
 
 def written_by_others(folder: Path) -> bool:
