@@ -212,7 +212,7 @@ class Client(StoredRuns):
         With `shares`, that many independent jobs compute a range of its chunks each. By default so does a site whose
         jobs have one machine, for more workers than that holds, or than a known amount of work keeps busy.
         A `name` is for programs that have to find the run whatever becomes of them: RunError where there is one of it;
-        they are told of its manifest once that is `written`, before anything is submitted.
+        `written` is called with its manifest once the store has that, before anything is submitted.
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for too much; then
         nothing of the run is left. The analysis must be installed, or a source file.
         """

@@ -12,7 +12,7 @@ __all__ = ["require_trust", "sha256_kept"]
 
 
 def require_trust(store: Store, found: StoredManifest, users: Collection[str]) -> None:
-    """Raise UntrustedRun unless the run's manifest is this user's, or of one of `users`, and nobody else can write it.
+    """Raise UntrustedRun unless the manifest is this user's, or of one of `users`, and no other user can write it.
 
     The manifest holds the sha256 of the code. A store that knows no owners says so, and no run of it passes.
     """

@@ -148,7 +148,7 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba is
 
 
 class _File(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyped
-    """A kernel's files, which nobody else could write in place, whatever the umask they were made with.
+    """A kernel's files, which no other user could write in place, whatever the umask they were made with.
 
     The folder is safe, so what is at a path stays there, and only its owner may change its permissions.
     """

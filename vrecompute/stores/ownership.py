@@ -38,7 +38,7 @@ class Owner(NamedTuple):
     others_write: bool = False
 
     def vouches(self, users: Collection[str] = ()) -> bool:
-        """Whether this user, or one of `users` by name, and nobody else can have written it."""
+        """Whether this user, or one of `users` by name, and no other user, can have written it."""
         return bool(self.name) and not self.others_write and (self.is_me or self.name in users)
 
 

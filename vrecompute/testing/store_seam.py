@@ -145,7 +145,7 @@ class StoreSeam(StoreNames):
         assert open_store(url).get("x") == _GOOD
 
     def test_an_owner_is_this_user_or_not_known(self, store: Store) -> None:
-        """Never another one; and it is told with the bytes, as `get` gives them."""
+        """Never another one; and it comes with the bytes, as `get` gives them."""
         store.create("x", _GOOD)
         data, owner = store.get_owned("x", most_bytes=len(_GOOD))
         assert data == _GOOD
