@@ -41,8 +41,8 @@ def stranger(request, monkeypatch):
             if os.getuid() != 0:
                 pytest.skip("only root may give a file to another user")
             os.chown(Path(run.store.url) / run.manifest.object_name, STRANGER, -1)
-            return run.store.owner(run.manifest.object_name).name
-        monkeypatch.setattr(DirStore, "owner", lambda self, name: Owner("alice"))
+            return run.store.get_owned(run.manifest.object_name)[1].name
+        monkeypatch.setattr(DirStore, "get_owned", owned_by(Owner("alice")))
         return "alice"
 
     return change
@@ -59,6 +59,12 @@ def run(client, tmp_path, monkeypatch):
     assert ended.status == "complete", ended.report().failures
     monkeypatch.setenv("TELLTALE", str(tmp_path / "telltale"))
     return ended
+
+
+def owned_by(owner):
+    """`DirStore.get_owned` where all is that owner's."""
+    real = DirStore.get_owned
+    return lambda self, name, **given: (real(self, name, **given)[0], owner)
 
 
 def invoke(*arguments) -> int:
@@ -109,7 +115,7 @@ def test_a_site_lists_whom_it_trusts(run, stranger, client, tmp_path, monkeypatc
 
 
 def test_a_store_without_owners_trusts_no_run(run, client, monkeypatch):
-    monkeypatch.setattr(DirStore, "owner", lambda self, name: Owner())
+    monkeypatch.setattr(DirStore, "get_owned", owned_by(Owner()))
     with pytest.raises(UntrustedRun, match="has no known owner"):
         client.attach(run.id).analysis()
     assert run.analysis().name == run.manifest.analysis  # this process submitted it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -199,3 +200,41 @@ def test_a_cache_that_others_may_write_is_not_loaded(reachable, given, which, mo
     assert other.is_relative_to(tmp_path / "node")
     assert list(other.iterdir()) == []
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002])
+@pytest.mark.parametrize("what", ["*.nbi", "*.nbc"])
+def test_a_file_of_a_cache_that_others_may_write_is_not_loaded(reachable, umask, what):
+    """As members of the user's group may where the umask lets them; none of ours is made so."""
+    place, node = reachable / "cache", reachable / "node"
+    node.mkdir(mode=0o700)
+    changes = {"VRECOMPUTE_CACHE": str(place), "TMPDIR": str(node)}
+    before = os.umask(umask)
+    try:
+        folder, missed = read("", program=ONE, **changes)
+    finally:
+        os.umask(before)
+    assert (Path(folder).parent, missed) == (place, 1)
+    assert read("", program=ONE, **changes) == [folder, 0]
+    assert not [path for path in place.rglob("*") if path.stat().st_mode & 0o022]
+    files = list(Path(folder).rglob(what))
+    for path in files:
+        path.chmod(0o664)
+    assert files
+    assert read("", program=ONE, **changes) == [folder, 1]
+    assert read("", program=ONE, **changes) == [folder, 0], "it was compiled anew, and is kept"
+
+
+def test_an_event_loop_is_the_text_that_was_generated(tmp_path, monkeypatch):
+    """Whatever lies in the cache under its name, or beside it as what Python compiled."""
+    from vrecompute.kernels.loop import sourcefile
+    from vrecompute.kernels.loop.generate import Source
+
+    text = "def loop():\n    return 'generated'\n"
+    name = "vrecompute_loop_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+    monkeypatch.setattr(sourcefile, "cache_folder", lambda: tmp_path)
+    (tmp_path / f"{name}.py").write_text(text.replace("generated", "planted"))
+    source = object.__new__(Source)
+    object.__setattr__(source, "text", text)
+    assert sourcefile.load_source(source)() == "generated"
+    del sys.modules[name]

@@ -57,12 +57,11 @@ class AttachedRun(Run):
         """Have jobs of its site carry the run out, and give their ids: those that it has, else it is submitted.
 
         For a client that takes over from one that may have been killed at any moment. UsageError for a run of no site
-        that this machine knows; else as `Client.submit`.
+        that this machine knows, UntrustedRun as `attach` says; else as `Client.submit`.
         """
         if self._detached is None:
             raise UsageError(f"run {self.id} is one of site {self.manifest.site!r}, which this machine does not know")
         if ids := self._detached.settle():
             return ids
-        carries = not self._detached.site.store.workers_reach
-        self._detached.submit(workers, walltime_s, self.analysis() if carries else None)
+        self._detached.submit(workers, walltime_s, self.analysis())
         return self._detached.ids()

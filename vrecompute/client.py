@@ -204,13 +204,15 @@ class Client(StoredRuns):
         max_files: int | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
+        written: Callable[[Manifest], None] = lambda manifest: None,
         **parameters: Any,
     ) -> Run:
         """Hand a run over to the site and return: one job holds workers and Runner, and this process may end.
 
         With `shares`, that many independent jobs compute a range of its chunks each. By default so does a site whose
         jobs have one machine, for more workers than that holds, or than a known amount of work keeps busy.
-        A `name` is for programs that have to find the run whatever becomes of them: RunError where there is one of it.
+        A `name` is for programs that have to find the run whatever becomes of them: RunError where there is one of it;
+        `written` is called with its manifest once the store has that, before anything is submitted.
         As `run`, and raises SubmitError where the batch system refuses, UsageError or OverBudget for too much; then
         nothing of the run is left. The analysis must be installed, or a source file.
         """
@@ -224,6 +226,7 @@ class Client(StoredRuns):
         detached = self._detached(manifest, made, shares)
         warn_of_short_lived(self.store, detached.manifest, self._site_workers.job_s(walltime_s, detached=True))
         detached.manifest.write(self.store)
+        written(detached.manifest)
         run = Run(self.store, detached.manifest, lambda: made, detached)
         try:
             detached.submit(self._wanted.workers, walltime_s, made)

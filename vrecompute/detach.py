@@ -21,15 +21,16 @@ from vrecompute.batch.contract import Backend, Job, JobId, JobStatus, State
 from vrecompute.batch.detached_job import detached_job
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.digest import sha256_of
-from vrecompute.errors import StoreError, Unavailable, UsageError
+from vrecompute.errors import StoreError, Unavailable, UntrustedRun, UsageError
 from vrecompute.execution.carriedstore import carried_objects, take_back_objects
 from vrecompute.execution.credentials import job_secrets
 from vrecompute.execution.head import read_head, tell
-from vrecompute.execution.manifest import Manifest
+from vrecompute.execution.manifest import Manifest, find_manifest
 from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import create_next, head_state
+from vrecompute.execution.trust import sha256_kept
 from vrecompute.sites.model import Site
-from vrecompute.stores.base import Store
+from vrecompute.stores.base import Store, damage
 from vrecompute.stores.objects import read_document
 
 __all__ = ["Detached", "submissions", "submitted_at", "verified_manifest"]
@@ -100,7 +101,7 @@ class Detached:
 
         Where jobs do not reach the store, parts of the `analysis` that are in it go with the job.
         """
-        digest = sha256_of(self.store.get(self.manifest.object_name))
+        digest = sha256_kept(self.store, self.manifest)
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
         job = self.job(workers, walltime_s, digest, carried)
         wanted = replace(job, secret_files=self._secrets(job))
@@ -206,7 +207,7 @@ class Detached:
         """Have the batch system merge what these jobs make once they have ended, where it can; clients can always."""
         if not isinstance(self.backend, QueueBackend):
             return
-        run, digest = self.manifest.run, sha256_of(self.store.get(self.manifest.object_name))
+        run, digest = self.manifest.run, sha256_kept(self.store, self.manifest)
         command = ("python", "-m", "vrecompute", "work", run, "--store", self.store.url, "--manifest-sha256", digest)
         brought = ("--brought", job.name) if self._carries else ()
         merging = Job(f"{job.name}-merge", (*command, "--merge", *brought), memory_bytes=None, labels=self.labels)
@@ -243,6 +244,17 @@ def submitted_at(store: Store, run: str) -> tuple[str, float | None]:
     return read_document(store, names[-1], "job", lambda body: (str(body["job"]), float(body["submitted"])))
 
 
-def verified_manifest(store: Store, run: str, sha256: str | None) -> None:
-    """Raise StoreError unless the manifest in the store is the one that the job was submitted with."""
-    store.get(f"runs/{run}/manifest.json", sha256=sha256)
+def verified_manifest(store: Store, run: str, sha256: str | None) -> Manifest:
+    """The manifest of a run; DamagedObject unless it is the one that the job was submitted with.
+
+    UntrustedRun where that is not told, and others than this user may have written what is there.
+    """
+    found = find_manifest(store, run)
+    if sha256 is None and not found.owner.vouches():
+        raise UntrustedRun(
+            f"run {run} in {store.url} may be of another user, and its code would run as you; if you trust it, say "
+            "which manifest you mean: --manifest-sha256"
+        )
+    if sha256 is not None and found.sha256 != sha256:
+        raise damage(store.url, found.manifest.object_name, sha256, found.sha256)
+    return found.manifest

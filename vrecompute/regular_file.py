@@ -1,20 +1,52 @@
-"""Bytes of a file that a user named, which may turn out to be a pipe or a device."""
+"""Bytes of a file that a user named, or others may have put there: it may turn out to be a pipe, a device or a link."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-__all__ = ["open_regular", "read_regular"]
+__all__ = ["open_below", "open_regular", "opened_folder", "read_regular"]
+
+# Without waiting for the writer of a pipe.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading; raises OSError for any other, without waiting."""
-    # the writer of a pipe must not be waited for
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _regular(os.open(path, _READ), path)
+
+
+def open_below(folder: Path, name: str) -> BufferedReader:
+    """The regular file of a relative name below a folder, which itself may be a link and nothing on the way from it.
+
+    Raises OSError, with ELOOP or ENOTDIR where there is a link, and EINVAL for what is no regular file.
+    """
+    *folders, last = name.split("/")
+    with contextlib.ExitStack() as opened:
+        descriptor = opened.enter_context(opened_folder(folder, os.O_DIRECTORY))
+        for each in folders:
+            descriptor = opened.enter_context(opened_folder(each, within=descriptor))
+        return _regular(os.open(last, _READ | os.O_NOFOLLOW, dir_fd=descriptor), folder / name)
+
+
+@contextlib.contextmanager
+def opened_folder(
+    folder: Path | str, flags: int = os.O_DIRECTORY | os.O_NOFOLLOW, *, within: int | None = None
+) -> Iterator[int]:
+    """The descriptor of a folder, which is no link; a name is one `within` that descriptor. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _regular(descriptor: int, path: Path) -> BufferedReader:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

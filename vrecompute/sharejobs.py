@@ -25,7 +25,6 @@ from vrecompute.batch.post_mortem import log_ends
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.together import together
 from vrecompute.detach import Detached
-from vrecompute.digest import sha256_of
 from vrecompute.errors import OutOfTime, StoreError, Unavailable, UsageError
 from vrecompute.execution.carriedstore import carried_objects
 from vrecompute.execution.explain import Explanation, threads_that_fit
@@ -40,6 +39,7 @@ from vrecompute.execution.progress import Progress
 from vrecompute.execution.runlog import cancel_requested
 from vrecompute.execution.share import ShareEnd, share_ends, shared_plan_name
 from vrecompute.execution.sharerunner import died_at
+from vrecompute.execution.trust import sha256_kept
 from vrecompute.records import from_data
 from vrecompute.sites.limits import SiteLimits
 from vrecompute.sites.model import Site
@@ -243,7 +243,7 @@ class ShareJobs(Detached):
         self, again: Mapping[int, _Try], walltime_s: int | None, made: int, idle: int, analysis: Analysis | None
     ) -> None:
         """Submit shares, those alike at once, and remember their jobs."""
-        digest = sha256_of(self.store.get(self.manifest.object_name))
+        digest = sha256_kept(self.store, self.manifest)
         carried = carried_objects(self.store, self.manifest, analysis) if self._carries else None
         for kind in dict.fromkeys((t.memory_bytes, t.one_by_one) for t in again.values()):
             shares = [share for share, t in again.items() if (t.memory_bytes, t.one_by_one) == kind]
@@ -311,13 +311,13 @@ class ShareJobs(Detached):
         return f"{_EMPTY} jobs of its share ended with exit code 0, and nothing of them is in the store; {advice}"
 
     def _submit_again(self, found: Gathered, again: Mapping[int, _Try], analysis: Callable[[], Analysis]) -> None:
-        """Unless another client does."""
-        known = self._submissions()
+        """Unless another client does. UntrustedRun, before anything is said, for a run whose code is not to be run."""
+        made_of, known = analysis(), self._submissions()
         if not self._claimed(len(known)) or len(self._submissions()) != len(known):
             return
         latest, made = known[-1], self._made(found)
         idle = 0 if made > latest.made else latest.idle + 1
-        self._hand_in(again, latest.walltime_s, made, idle, analysis() if self._carries else None)
+        self._hand_in(again, latest.walltime_s, made, idle, made_of)
 
     def _claimed(self, number: int) -> bool:
         """Whether this client is the one that submits: one that said so long ago is gone."""

@@ -13,7 +13,7 @@ from vrecompute.attachedrun import AttachedRun
 from vrecompute.batch.contract import Backend
 from vrecompute.comparison import Comparison, compare
 from vrecompute.errors import DamagedObject, UnknownRun, UsageError
-from vrecompute.execution.manifest import is_run_name, read_manifest
+from vrecompute.execution.manifest import find_manifest, is_run_name, read_manifest
 from vrecompute.execution.retention import Stocktaking, stocktaking
 from vrecompute.execution.runlog import delete_run, run_state
 from vrecompute.execution.trust import require_trust
@@ -62,20 +62,25 @@ class StoredRuns(Closing):
 
         return list_runs(self.store, poll, labels or {})
 
-    def attach(self, run: str, *, trust: bool = False, exact: bool = False) -> AttachedRun:
+    def attach(
+        self, run: str, *, trust: bool = False, exact: bool = False, manifest_sha256: str | None = None
+    ) -> AttachedRun:
         """A run of the store, made by any process, or the `last` one; UnknownRun where there is none. Starts nothing.
 
         With `exact`, for programs that chose its name, another run whose name begins or ends so is none.
 
         What it gave can be read always. Its code runs to resume it and to draw figures: that of another user only with
-        `trust`, or where the site lists that user in `store.trusted_users`; else there is UntrustedRun.
+        `trust`, where its manifest has `manifest_sha256`, which the caller knows from elsewhere, or where the site
+        lists that user in `store.trusted_users`; else there is UntrustedRun. A manifest that its permissions let others
+        write is one of another user.
         """
         store = self.store
-        manifest = read_manifest(store, run if exact else self._full_name(run))
+        found = find_manifest(store, run if exact else self._full_name(run))
+        manifest = found.manifest
 
         def analysis() -> Analysis:
-            if not trust:
-                require_trust(store, manifest, self.site.store.trusted_users)
+            if not trust and found.sha256 != manifest_sha256:
+                require_trust(store, found, self.site.store.trusted_users)
             source = restore(store, manifest.source_files, process_scratch() / manifest.run)
             return reload_analysis(manifest.origin, manifest.parameters, source)
 

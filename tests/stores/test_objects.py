@@ -110,7 +110,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_damage_is_set_aside_by_who_writes_and_by_nobody_else(store, tmp_path, wrong, caplog, monkeypatch):
-    monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
+    monkeypatch.setattr("vrecompute.stores.claims._CLAIM_S", 0.2)
     caplog.set_level(logging.INFO, "vrecompute")
     name = content_name("blobs", b"good", ".json")
     document = "sources/x.json"
@@ -294,8 +294,7 @@ def test_equal_documents_have_equal_bytes():
 
 def test_the_owner_of_an_object_is_told(store, tmp_path):
     write_content(store, name := content_name("a", b"whole"), b"whole")
-    assert store.owner(name) == Owner(getpass.getuser(), is_me=True)
-    assert store.owner("a/absent") == Owner()
+    assert store.get_owned(name) == (b"whole", Owner(getpass.getuser(), is_me=True))
     if os.getuid() == 0:
         os.chown(tmp_path / name, 12345, -1)
-        assert store.owner(name) == Owner("12345", is_me=False)
+        assert store.get_owned(name) == (b"whole", Owner("12345", is_me=False))

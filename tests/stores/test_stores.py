@@ -187,7 +187,7 @@ def test_without_hard_links_an_object_is_created_once_all_the_same(tmp_path):
 
 @pytest.mark.usefixtures("without_links")
 def test_the_claim_of_a_writer_that_was_killed_is_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
+    monkeypatch.setattr("vrecompute.stores.claims._CLAIM_S", 0.2)
     store, name = DirStore(tmp_path), content_name("x", b"whole")
     (tmp_path / "x").mkdir()
     (tmp_path / name).touch()

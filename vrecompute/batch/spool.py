@@ -33,6 +33,9 @@ OWNER = ".job"
 #: {folder} is a word made by `shell_word`: the spool as the site's own shell sees it. What is too old in it goes.
 _MAKE = (
     "umask 077 && mkdir -p -- {folder} && cd -- {folder} && "
+    # scripts in it run as this user: one that another user made there beforehand is none
+    "{{ [ -O . ] || {{ echo 'it belongs to another user, who could change what jobs run' >&2; exit 1; }}; }} && "
+    "chmod go-w . && "
     "{{ find . -maxdepth 1 -mtime +{days} "
     "\\( -name '*.out' -o -name '*.end' -o -name 'vre-*.json' -o -name 'polled-*' -o -name 'node-*.bad' "
     "-o -name 'secrets-*' -o -name 'condor-*' -o -name 'vre-*.sh' -o -name 'carried-*' \\) "

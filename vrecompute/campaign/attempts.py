@@ -48,12 +48,15 @@ class Attempt:
         numbers = {name: row[name] for name in ("planned", "size", "manifest_sha256")}
         return cls(**same, covers=bool(row["covers"]), parts=parts, **numbers)
 
-    def submitted(self, ledger: Ledger, site: str, jobs: str, manifest_sha256: str | None = None) -> None:
-        """The site took it; within `writing`. With the sha256 of the manifest, where this process wrote that."""
+    def written(self, ledger: Ledger, manifest_sha256: str) -> None:
+        """Its run has that manifest, which this process wrote; within `writing`. Nothing is submitted before."""
+        ledger.do("UPDATE attempts SET manifest_sha256 = ? WHERE number = ?", (manifest_sha256, self.number))
+
+    def submitted(self, ledger: Ledger, site: str, jobs: str) -> None:
+        """The site took it; within `writing`."""
         ledger.do(
-            "UPDATE attempts SET state = 'submitted', site = ?, submitted = coalesce(submitted, ?), "
-            "manifest_sha256 = coalesce(?, manifest_sha256) WHERE number = ?",
-            (site, time.time(), manifest_sha256, self.number),
+            "UPDATE attempts SET state = 'submitted', site = ?, submitted = coalesce(submitted, ?) WHERE number = ?",
+            (site, time.time(), self.number),
         )
         ledger.note("submitted", self.unit, self.run, site=site, jobs=jobs)
 

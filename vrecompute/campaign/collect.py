@@ -15,8 +15,7 @@ from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.campaign.tally import Tally
 from vrecompute.campaign.wanted import Wanted
-from vrecompute.digest import sha256_of
-from vrecompute.errors import UnknownRun, VrecomputeError
+from vrecompute.errors import UnknownRun, UntrustedRun, VrecomputeError
 from vrecompute.execution.failure import Failure
 from vrecompute.reports.report import RunSummary
 
@@ -93,12 +92,7 @@ class Collector:
     def _attached(self, attempt: Attempt) -> AttachedRun:
         """Its run, whose code is trusted where it is the one that this campaign wrote; UnknownRun where it is gone."""
         client = self._sites.called(attempt.site)
-        run = client.attach(attempt.run, exact=True)
-        if attempt.manifest_sha256 is None or (
-            sha256_of(client.store.get(run.manifest.object_name)) != attempt.manifest_sha256
-        ):
-            return run
-        return client.attach(attempt.run, trust=True, exact=True)
+        return client.attach(attempt.run, exact=True, manifest_sha256=attempt.manifest_sha256)
 
     def _look(self, attempt: Attempt) -> None:
         try:
@@ -112,7 +106,15 @@ class Collector:
             # whatever became of the tick that submitted it: one job at most, and no job left behind
             is_lost = status == "interrupted" and run.job_status() is None  # its job may be there all the same
             if attempt.state == "planned" or is_lost or status in {"queued", "running", "unknown"}:
-                jobs = run.hand_over(self._file.campaign.workers, self._file.campaign.walltime)
+                try:
+                    jobs = run.hand_over(self._file.campaign.workers, self._file.campaign.walltime)
+                except UntrustedRun:
+                    if attempt.state != "planned" or attempt.manifest_sha256 is not None:
+                        raise
+                    # its tick was killed before it could say which manifest it wrote, and submitted nothing
+                    client = self._sites.called(attempt.site)
+                    client.delete(attempt.run, exact=True)
+                    return
                 if attempt.state == "planned":
                     with self._ledger.writing():
                         attempt.submitted(self._ledger, attempt.site, ", ".join(jobs[:3]))

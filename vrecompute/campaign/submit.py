@@ -22,6 +22,7 @@ from vrecompute.campaign.wanted import Wanted, run_name
 from vrecompute.campaign.window import is_open, next_change
 from vrecompute.digest import sha256_of
 from vrecompute.errors import RunError, Unavailable, UnknownRun, UsageError, VrecomputeError
+from vrecompute.execution.manifest import Manifest
 
 __all__ = ["Submitter", "effective_inputs"]
 
@@ -162,7 +163,11 @@ class Submitter:
         inputs = self._ledger.listing(attempt.listing)
         number = attempt.run.rpartition("-")[2]
         labels = {"campaign": campaign.name, "unit": attempt.unit, "attempt": number, "want": attempt.want}
-        digest = None
+
+        def written(manifest: Manifest) -> None:
+            with self._ledger.writing():
+                attempt.written(self._ledger, sha256_of(manifest.encoded()))
+
         try:
             try:
                 run = client.submit(
@@ -175,10 +180,11 @@ class Submitter:
                     shares=campaign.shares,
                     labels=labels,
                     name=attempt.run,
+                    written=written,
                 )
-                job, digest = run.where().job, sha256_of(run.manifest.encoded())
+                job = run.where().job
             except RunError:  # of an earlier tick, or one that was at work at the same time
-                run = client.attach(attempt.run, exact=True)
+                run = client.attach(attempt.run, exact=True, manifest_sha256=attempt.manifest_sha256)
                 job = ", ".join(run.hand_over(campaign.workers, campaign.walltime)[:3])
         except (Unavailable, SubmitError) as error:
             if isinstance(error, SubmitError) and not error.transient:
@@ -190,7 +196,7 @@ class Submitter:
             self._refused(attempt, error)
             return
         with self._ledger.writing():
-            attempt.submitted(self._ledger, attempt.site, job, digest)
+            attempt.submitted(self._ledger, attempt.site, job)
         self._tally.done["submitted"] += 1
 
     def _away(self, attempt: Attempt, error: VrecomputeError) -> None:

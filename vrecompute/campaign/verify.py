@@ -6,8 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vrecompute.analysis.analysisfile import restore
-from vrecompute.analysis.loading import reload_analysis
+from vrecompute.attachedrun import AttachedRun
 from vrecompute.campaign.ledger import Ledger
 from vrecompute.campaign.load import CampaignFile
 from vrecompute.campaign.productplace import open_products
@@ -15,7 +14,6 @@ from vrecompute.campaign.products import Products
 from vrecompute.campaign.sites import Sites
 from vrecompute.client import Client
 from vrecompute.errors import UsageError, VrecomputeError
-from vrecompute.execution.manifest import Manifest, read_manifest
 from vrecompute.scratch import scratch
 
 __all__ = ["Verified", "verify"]
@@ -40,7 +38,7 @@ def verify(
     Of a unit or a run where there is a `key`; UsageError where nothing of it is published.
     """
     rows = ledger.rows(
-        "SELECT u.unit, a.run, a.site, a.listing, a.code, a.result_sha256 FROM units u "
+        "SELECT u.unit, a.run, a.site, a.listing, a.code, a.result_sha256, a.manifest_sha256 FROM units u "
         "JOIN attempts a ON a.run = u.published_run ORDER BY u.unit"
     )
     rows = [row for row in rows if key is None or key in (row["unit"], row["run"])]
@@ -51,11 +49,11 @@ def verify(
     for row in rows:
         found.append(_product(products, row))
         client = sites.called(row["site"])
-        manifest = read_manifest(client.store, row["run"])
+        run = client.attach(row["run"], exact=True, manifest_sha256=row["manifest_sha256"])
         files = sorted(ledger.listing(row["listing"]))
         for address in sorted(chosen.sample(files, min(sample, len(files)))):
             try:
-                found.append(_recomputed(client, manifest, row["unit"], address))
+                found.append(_recomputed(client, run, row["unit"], address))
             except VrecomputeError as error:  # of one file, which may be gone; the others are compared all the same
                 found.append(Verified(row["unit"], address, 0, False, str(error)))
     return found
@@ -71,14 +69,13 @@ def _product(products: Products, row: Any) -> Verified:
     return Verified(row["unit"], place, 0, same, "" if same else "its sha256 is not the one of the ledger")
 
 
-def _recomputed(client: Client, manifest: Manifest, unit: str, address: str) -> Verified:
+def _recomputed(client: Client, run: AttachedRun, unit: str, address: str) -> Verified:
     """One file: its parts in the store, merged, against the same chunks computed anew in another store."""
+    manifest, analysis = run.manifest, run.analysis()
     only = replace(
         manifest.dataset, sources=tuple(source for source in manifest.dataset.sources if source.path == address)
     )
     with scratch("verify") as folder:
-        source = restore(client.store, manifest.source_files, folder / "code")
-        analysis = reload_analysis(manifest.origin, manifest.parameters, source)
         size = manifest.settings.chunk_bytes
         with Client(store=client.store, workers=1) as here:
             kept = here.run(analysis, only, chunk_bytes=size).wait()

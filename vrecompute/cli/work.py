@@ -53,13 +53,11 @@ def work(
     from vrecompute.analysis.loading import check_needs, reload_analysis
     from vrecompute.analysis.processstate import hold_process
     from vrecompute.detach import verified_manifest
-    from vrecompute.execution.manifest import read_manifest
     from vrecompute.scratch import scratch
     from vrecompute.stores.address import open_store
 
     kept = open_store(os.path.expandvars(store))  # a store that the job carries is where the job is
-    verified_manifest(kept, name, manifest_sha256)
-    manifest = read_manifest(kept, name)
+    manifest = verified_manifest(kept, name, manifest_sha256)
     hold_process(manifest.arithmetic)
     with scratch("source") as folder:
         source = restore(kept, manifest.source_files, folder)

@@ -22,21 +22,22 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vrecompute.analysis import Grid
 from vrecompute.analysis.loading import Origin
 from vrecompute.datasets.dataset import Dataset
-from vrecompute.digest import canonical_json
+from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import DamagedObject, RunError, StoreError, UnknownRun, UsageError
 from vrecompute.execution.chunk_bounds import DEFAULT_CHUNK_BYTES
 from vrecompute.execution.head import tell
 from vrecompute.records import ADDED, from_data, to_data
 from vrecompute.stores.base import Store, is_name
-from vrecompute.stores.objects import read_document, sealed
+from vrecompute.stores.objects import get_document, read_document, sealed
+from vrecompute.stores.ownership import Owner
 from vrecompute.units import bytes_option
 
-__all__ = ["Manifest", "Settings", "is_run_name", "new_run_id", "read_manifest"]
+__all__ = ["Manifest", "Settings", "StoredManifest", "find_manifest", "is_run_name", "new_run_id", "read_manifest"]
 
 
 @dataclass(frozen=True)
@@ -165,17 +166,33 @@ def is_run_name(run: str) -> bool:
     return "/" not in run and is_name(run)
 
 
+class StoredManifest(NamedTuple):
+    """A manifest, the sha256 of the bytes that it was read from, and the owner of these, all of one look."""
+
+    manifest: Manifest
+    sha256: str
+    owner: Owner
+
+
 def read_manifest(store: Store, run: str) -> Manifest:
     """The manifest of a run.
 
     UnknownRun where there is none, or its manifest is lost; DamagedObject or OtherFormat where that cannot be read.
     """
+    return find_manifest(store, run).manifest
+
+
+def find_manifest(store: Store, run: str) -> StoredManifest:
+    """As `read_manifest`, with what tells whether its code may be run: whose it is, and its sha256."""
     name = f"runs/{run}/manifest.json"
     known = "`vrecompute runs list` shows those that are"
     if not is_run_name(run):
         raise UnknownRun(f"{run!r} is not a name of a run; {known}")
     try:
-        return read_document(store, name, "manifest", lambda raw: _manifest(raw, run))
+        data, owner = get_document(store, name)
+        return StoredManifest(
+            read_document(store, name, "manifest", lambda raw: _manifest(raw, run), data), sha256_of(data), owner
+        )
     except DamagedObject as error:
         raise DamagedObject(f"{error}; run the analysis again: what it had finished is reused") from error
     except StoreError as error:

@@ -9,7 +9,8 @@ numba's own stamp covers the file of a function and nothing that it calls, so th
 helper or another library is never served stale code. A folder that cannot be written (in an image, or on a shared
 file system) is copied once to this node's temporary folder and used there. Files appear by renaming, so processes
 may race. What numba keeps are pickles, that is, code: the user's folder is made with mode 0700, and one that others
-than its owner could write is neither loaded nor copied, whatever it holds.
+than its owner could write is neither loaded nor copied, whatever it holds; nor is a single file that others could
+write in place. Event loops are run from the text that was generated, not from what the folder has.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import platform
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import llvmlite
 import numba
@@ -33,10 +34,10 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_name
 from numba import njit
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _Cache, _CacheLocator
 
 from vrecompute.kernels import CACHE_VARIABLE
-from vrecompute.stores.ownership import make_private, only_ours, private_folder, written_by_others
+from vrecompute.stores.ownership import make_private, only_ours, others_write, private_folder, written_by_others
 
 __all__ = ["cache_folder", "compiled"]
 
@@ -85,7 +86,7 @@ def _copied(wanted: Path, temporary: str, *, empty: bool) -> Path:
     if not local.is_dir():
         fresh = private / f".{secrets.token_hex(8)}"
         if wanted.is_dir() and not empty:
-            shutil.copytree(wanted, fresh, copy_function=shutil.copyfile)
+            shutil.copytree(wanted, fresh, copy_function=shutil.copyfile, ignore=_of_others)
             fresh.chmod(0o700)  # not the original's, which forbids writing
         else:
             fresh.mkdir(mode=0o700)
@@ -94,6 +95,10 @@ def _copied(wanted: Path, temporary: str, *, empty: bool) -> Path:
         except OSError:  # another process was first
             shutil.rmtree(fresh, ignore_errors=True)
     return local
+
+
+def _of_others(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if others_write(Path(folder, name))]
 
 
 @cache
@@ -142,8 +147,41 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba is
     _locator_classes = (_Locator,)
 
 
+class _File(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyped
+    """A kernel's files, which no other user could write in place, whatever the umask they were made with.
+
+    The folder is safe, so what is at a path stays there, and only its owner may change its permissions.
+    """
+
+    def _load_index(self) -> Any:
+        return {} if others_write(Path(self._index_path)) else super()._load_index()
+
+    def _load_data(self, name: str) -> Any:
+        path = Path(self._data_path(name))
+        if others_write(path):
+            path.unlink()
+            raise OSError(f"{path} can be written by other users")  # a miss: it is compiled anew
+        return super()._load_data(name)
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[IO[bytes]]:
+        temporary = f"{filepath}.tmp.{secrets.token_hex(8)}"
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+                yield file
+            os.replace(temporary, filepath)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
 class _Function(FunctionCache):  # type: ignore[misc]  # numba is untyped
     _impl_class = _Implementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _File(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
 
 
 class _Kept(_Cache):  # type: ignore[misc]  # numba is untyped

@@ -62,6 +62,12 @@ class Store(Protocol):
         DamagedObject where they are no file, cannot be read, disagree with `sha256`, or are more than `most_bytes`.
         """
 
+    def get_owned(self, name: str, *, most_bytes: int | None = None) -> tuple[bytes, Owner]:
+        """As `get`, and the user whose object these bytes are; one without a name where the store does not know.
+
+        Both by one look: what is under a name may be replaced between two.
+        """
+
     def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
         """As `get`, into a file, which is there whole or not at all."""
 
@@ -94,9 +100,6 @@ class Store(Protocol):
 
     def retire(self, name: str, before: float) -> bool:
         """Remove an object that was last written or refreshed before that time; whether it was."""
-
-    def owner(self, name: str) -> Owner:
-        """The user whose object it is; one without a name where absent, or where the store does not know."""
 
     def local_path(self, name: str) -> Path | None:
         """The object's own file on this machine, where the store has one: with its bytes as `get` gives them.

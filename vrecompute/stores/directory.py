@@ -12,16 +12,18 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
 from vrecompute.errors import AbsentObject, DamagedObject, StoreError, StoreFull, TransientStore
+from vrecompute.regular_file import open_below, opened_folder
 from vrecompute.retries import PASSING
 from vrecompute.stores.base import NO_SPACE, Entry, aside_name, checked, damage, object_path
-from vrecompute.stores.ownership import Owner, make_private, open_to_all, owner_of
+from vrecompute.stores.claims import NOT_SUPPORTED, is_taken, move_new
+from vrecompute.stores.ownership import Owner, make_private, open_to_all, owner_by
 from vrecompute.stores.requests import requested
 
 __all__ = ["DirStore"]
@@ -31,15 +33,14 @@ _LARGE = 64 << 20
 # Bytes of a file that are in memory while it is copied.
 _PIECE = 1 << 20
 
-# What file systems say that have no hard links, or cannot make a directory durable by itself.
-_NOT_SUPPORTED = frozenset(
-    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
-)
 _OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP})  # what one object, and no store, ends with
-# How long another writer's claim is respected, and how often it is looked at.
-_CLAIM_S, _CLAIM_LOOK_S = 5.0, 0.05
+# How a file says that a link leads to it, or that it is none.
+_ELSEWHERE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EINVAL})
 # What is known of event files: where it is lost or damaged, the file is asked again. Thousands are written at a time.
 _REMEMBERED = "sources/"
+# What says whose code a run runs, by its owner: nobody else may write it, in a shared store either. All else there may
+# be written by the group, so that no object of a user, whose content may be another's, passes for one of these.
+_OWNED = re.compile(r"runs/[^/]+/manifest\.json")
 # The name of an object that is being written. No writer takes a day for one.
 _TEMPORARY, _SWEEP_S = re.compile(r"\..*\.[0-9a-f]{16}\.tmp"), 86_400.0
 # An object that was written less than this ago needs no refreshing.
@@ -50,8 +51,8 @@ class DirStore:
     """A Store in a directory: objects are files, made whole by temporary file, fsync and link.
 
     `link` is the conditional create: it fails where the name exists, on local disks and NFS alike. Where a file
-    system has none (EOS, CIFS, FUSE), see `_claim`. The directory is made for its user alone, and what is in it has
-    its permissions: `chmod 2770` on it shares a store with a group.
+    system has none (EOS, CIFS, FUSE), see `claims`. The directory is made for its user alone, and what is in it has
+    its permissions: `chmod 2770` on it shares a store with a group. Manifests of runs are written by their user alone.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -87,10 +88,10 @@ class DirStore:
 
     def _create(self, name: str, data: IO[bytes], size: int) -> bool:
         target, durable = self._path(name), not name.startswith(_REMEMBERED)
-        if _is_taken(target, size):
+        if is_taken(target, size):
             return False
         with self._beside(name, data, durable=durable) as temporary:
-            if not _move(temporary, target, size):
+            if not move_new(temporary, target, size):
                 return False
             if durable:
                 self._sync_directory(target.parent)
@@ -106,7 +107,7 @@ class DirStore:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 shutil.copyfileobj(data, file, _PIECE)
                 file.flush()
-                self._share(temporary, 0o666)
+                self._share(file.fileno(), 0o644 if _OWNED.fullmatch(name) else 0o666)
                 if durable:
                     os.fsync(file.fileno())
             yield temporary
@@ -126,8 +127,31 @@ class DirStore:
     @requested
     def get(self, name: str, *, sha256: str | None = None, most_bytes: int | None = None) -> bytes:
         """The object's bytes; DamagedObject where they are not what was asked for."""
+        return self._read(name, self._open, sha256, most_bytes)
+
+    @requested
+    def get_owned(self, name: str, *, most_bytes: int | None = None) -> tuple[bytes, Owner]:
+        """As `get`, and the owner of the very file that was read; what a link leads to has none."""
+        owner = Owner()
+
+        def opened(name: str) -> BufferedReader:
+            nonlocal owner
+            try:
+                file = open_below(self.root, object_path("", name)[1:])
+            except OSError as error:
+                if error.errno not in _ELSEWHERE:
+                    raise
+                return self._open(name)
+            owner = owner_by(os.fstat(file.fileno()))
+            return file
+
+        return self._read(name, opened, None, most_bytes), owner
+
+    def _read(
+        self, name: str, opened: Callable[[str], BufferedReader], sha256: str | None, most_bytes: int | None
+    ) -> bytes:
         try:
-            with self._open(name) as file:
+            with opened(name) as file:
                 size = os.fstat(file.fileno()).st_size
                 if most_bytes is not None and size > most_bytes:
                     raise DamagedObject(
@@ -268,13 +292,6 @@ class DirStore:
             raise self._translate(error, name) from error
         return old
 
-    def owner(self, name: str) -> Owner:
-        """The owner of the file."""
-        try:
-            return owner_of(self._path(name))
-        except OSError:
-            return Owner()
-
     def local_path(self, name: str) -> Path | None:
         """The object's own file."""
         return self._path(name)
@@ -303,13 +320,17 @@ class DirStore:
         self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-            self._share(folder, 0o7777)
+            with contextlib.suppress(OSError), opened_folder(folder) as descriptor:
+                self._share(descriptor, 0o7777)
 
-    def _share(self, path: Path, bits: int) -> None:
-        """Give what is new the directory's permissions, whatever the umask; some file systems know none."""
+    def _share(self, descriptor: int, bits: int) -> None:
+        """Give what is new the directory's permissions, whatever the umask; some file systems know none.
+
+        What is open: in a shared folder others may have put something else under its name by now.
+        """
         if self._mode & 0o7077:
             with contextlib.suppress(OSError):
-                path.chmod(self._mode & bits)
+                os.fchmod(descriptor, self._mode & bits)
 
     def _path(self, name: str) -> Path:
         return Path(object_path(str(self.root), name))
@@ -339,7 +360,7 @@ class DirStore:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in _NOT_SUPPORTED:
+            if error.errno not in NOT_SUPPORTED:
                 raise
         finally:
             os.close(descriptor)
@@ -356,44 +377,3 @@ def _sweep(temporaries: Iterable[Path]) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_taken(target: Path, size: int) -> bool:
-    """Whether there is anything; an empty file where there is to be one of a `size` is a claim, see `_claim`."""
-    try:
-        status = target.lstat()
-    except OSError:
-        return False
-    return not stat.S_ISREG(status.st_mode) or status.st_size > 0 or not size
-
-
-def _move(temporary: Path, target: Path, size: int) -> bool:
-    """Give the file its name, unless the name is taken."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return _claim(temporary, target, size)
-    except OSError as error:
-        if error.errno not in _NOT_SUPPORTED:
-            raise
-        return _claim(temporary, target, size)
-    return True
-
-
-def _claim(temporary: Path, target: Path, size: int) -> bool:
-    """As a link, where a file system has none: the process that makes an empty file of that name may rename onto it.
-
-    For that moment a reader finds an empty object, which proves nothing and is not used. A claim that stays, since its
-    writer was killed, is damage as any other: see `objects`.
-    """
-    deadline = time.monotonic() + _CLAIM_S
-    while True:
-        try:
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            break
-        except FileExistsError:
-            if _is_taken(target, size) or time.monotonic() > deadline:
-                return False
-            time.sleep(_CLAIM_LOOK_S)
-    temporary.rename(target)
-    return True

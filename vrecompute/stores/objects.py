@@ -23,11 +23,13 @@ from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import DamagedObject, OtherFormat, StoreError, VrecomputeError
 from vrecompute.regular_file import open_regular
 from vrecompute.stores.base import ASIDE, Store
+from vrecompute.stores.ownership import Owner
 
 __all__ = [
     "FORMAT",
     "SetAside",
     "content_name",
+    "get_document",
     "holds",
     "intact",
     "read_content",
@@ -97,13 +99,21 @@ def _write_sealed(store: Store, name: str, kind: str, data: bytes) -> bool:
     return _write(store, name, data, readable)
 
 
-def read_document(store: Store, name: str, kind: str, make: Callable[[dict[str, Any]], _T]) -> _T:
+def get_document(store: Store, name: str) -> tuple[bytes, Owner]:
+    """The bytes of a document, unread, and whose they are."""
+    return store.get_owned(name, most_bytes=_MOST_BYTES)
+
+
+def read_document(
+    store: Store, name: str, kind: str, make: Callable[[dict[str, Any]], _T], data: bytes | None = None
+) -> _T:
     """What `make` makes of the document under `name`; DamagedObject or OtherFormat, with reason, where there is none.
 
-    Whatever `make` raises for want of a key, or for a value of another kind, is damage too.
+    Whatever `make` raises for want of a key, or for a value of another kind, is damage too. `data` is what the store
+    holds, if that was read already, by `get_document`.
     """
     try:
-        body = json.loads(store.get(name, most_bytes=_MOST_BYTES))
+        body = json.loads(store.get(name, most_bytes=_MOST_BYTES) if data is None else data)
         if not isinstance(body, dict) or body.pop("sha256", None) != _sha256_of(body):
             raise ValueError("its content does not match the sha256 in it")
         found_kind, version, of = (body.pop(key, None) for key in _ENVELOPE)

@@ -8,32 +8,54 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Owner", "make_private", "only_ours", "open_to_all", "owner_of", "private_folder", "written_by_others"]
+__all__ = [
+    "Owner",
+    "make_private",
+    "only_ours",
+    "open_to_all",
+    "others_write",
+    "owner_by",
+    "private_folder",
+    "written_by_others",
+]
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ENTER = stat.S_IXGRP | stat.S_IXOTH
 
 
 class Owner(NamedTuple):
-    """The user that an object or file belongs to; without a name where that is not known."""
+    """The user that an object or file belongs to, without a name where that is not known.
+
+    `others_write`: its permissions let other users change it, so that the owner does not tell whose bytes these are.
+    """
 
     name: str = ""
     is_me: bool = False
+    others_write: bool = False
+
+    def vouches(self, users: Collection[str] = ()) -> bool:
+        """Whether this user, or one of `users` by name, and no other user, can have written it."""
+        return bool(self.name) and not self.others_write and (self.is_me or self.name in users)
 
 
-def owner_of(path: Path) -> Owner:
-    """The owner of a file, or of the link that is there. Raises OSError."""
-    uid = path.lstat().st_uid
+def owner_by(status: os.stat_result) -> Owner:
+    """The owner of the open file whose status that is.
+
+    An access control list that lets others write shows in the bits of the group, which are then its mask.
+    """
     try:
         import pwd
 
-        name = pwd.getpwuid(uid).pw_name
+        name = pwd.getpwuid(status.st_uid).pw_name
     except (ImportError, KeyError):
-        name = str(uid)
-    return Owner(name, not hasattr(os, "getuid") or uid == os.getuid())
+        name = str(status.st_uid)
+    if not hasattr(os, "getuid"):  # where modes mean nothing
+        return Owner(name, is_me=True)
+    return Owner(name, status.st_uid == os.getuid(), bool(status.st_mode & _OTHERS))
 
 
 def only_ours(folder: Path) -> bool:
@@ -44,6 +66,14 @@ def only_ours(folder: Path) -> bool:
         return False
     ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & _OTHERS
+
+
+def others_write(path: Path) -> bool:
+    """Whether users besides its owner can write a file in place, or what a link there leads to; not where absent."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS) and hasattr(os, "getuid")
+    except OSError:
+        return False
 
 
 def written_by_others(folder: Path) -> bool:

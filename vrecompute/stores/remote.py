@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,16 @@ _ASIDE = '[ ! -e "$1" ] && [ ! -L "$1" ] && exit; mkdir -p -- "${2%/*}" && mv -f
 _FOLDER = '[ -d "$1" ] && [ ! -L "$1" ] && [ -n "$(ls -A -- "$1")" ]'
 _EXISTS = f'if {_FOLDER}; then exit 1; fi; [ -e "$1" ] || [ -L "$1" ]'
 _CHILDREN = '[ -e "$1" ] || exit 0; cd -- "$1" && ls'
-_OWNER = 'stat -c "%U %u" -- "$1" && id -u'
+# $1 is the store's folder, $2 the name. Of one open file: its size, owner and mode, this user, and its bytes. Where a
+# link led to it, it is nobody's: what /proc says is the path that was opened in the end.
+_OWNED = (
+    'root=$(cd -P -- "$1" 2> /dev/null && pwd -P) || exit 3; name="${root%/}/$2"; '
+    '[ -e "$name" ] || [ -L "$name" ] || exit 3; [ -f "$name" ] || { echo "is no file" >&2; exit 1; }; '
+    'exec 3< "$name" || exit 1; seen=$(readlink /proc/self/fd/3); '
+    'printf "%s %s %s\\n" "$(stat -c "%s %u %f" - <&3)" "$(id -u)" "$([ "$seen" = "$name" ] && stat -c %U - <&3)"; '
+    '[ -n "$3" ] && [ "$(stat -c %s - <&3)" -gt "$3" ] || cat <&3'
+)
+_OWNED_ABSENT = 3
 _ENTRIES = (
     '[ -e "$1" ] || exit 0; cd -- "$1" && find . -name ".*.tmp" -type f -mtime +0 -delete && '
     'find . ! -type d ! -name ".*" -printf "%s %T@ %P\\n"'
@@ -87,6 +97,25 @@ class AccessStore:
             raise AbsentObject(f"{self.access}: {self.url} has no object {name!r}")
         return checked(f"{self.access}: {self.url}", name, data, sha256)
 
+    def get_owned(self, name: str, *, most_bytes: int | None = None) -> tuple[bytes, Owner]:
+        """As `get`, and the owner of the very file that was read; that is this user whom the site knows as such."""
+        self._path(name)
+        done = self._run(_OWNED, name, str(self.root), name, "" if most_bytes is None else str(most_bytes))
+        if done.code == _OWNED_ABSENT:
+            raise AbsentObject(f"{self.access}: {self.url} has no object {name!r}")
+        if done.code != 0:
+            raise DamagedObject(f"{self.access}: {name!r} cannot be read: {done.complaint or f'exit code {done.code}'}")
+        said, _, data = done.stdout.partition(b"\n")
+        match said.decode(errors="replace").split():
+            case [size, uid, mode, me, *user] if user:
+                if most_bytes is not None and int(size) > most_bytes:
+                    raise DamagedObject(
+                        f"{self.access}: {name!r} is larger than what vrecompute writes under such a name"
+                    )
+                others = bool(int(mode, 16) & (stat.S_IWGRP | stat.S_IWOTH))
+                return data, Owner(uid if user == ["UNKNOWN"] else " ".join(user), uid == me, others)
+        return self.get(name, most_bytes=most_bytes), Owner()
+
     def digest(self, name: str) -> str | None:
         """The sha256 of the object's bytes, taken there; None where absent or unreadable."""
         done = self._run(_SHA256, name, self._path(name))
@@ -136,14 +165,6 @@ class AccessStore:
     def retire(self, name: str, before: float) -> bool:
         """Remove an old file."""
         return bool(self._sh(_RETIRE, name, self._path(name), f"{before:.3f}").text)
-
-    def owner(self, name: str) -> Owner:
-        """The owner of the file, and whether that is the user that the site knows this one by."""
-        done = self._run(_OWNER, name, self._path(name))
-        match done.text.split() if done.code == 0 else []:
-            case [user, uid, me]:
-                return Owner(user if user != "UNKNOWN" else uid, uid == me)
-        return Owner()
 
     def local_path(self, name: str) -> Path | None:
         """None: the files are elsewhere."""

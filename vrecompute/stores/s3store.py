@@ -100,6 +100,10 @@ class S3Store:
         data, put = self._ask(name, "get_object", then=read)
         return checked(str(self.bucket), name, data, sha256 or put)
 
+    def get_owned(self, name: str, *, most_bytes: int | None = None) -> tuple[bytes, Owner]:
+        """Its owner is not known: all who have keys of the bucket write with them."""
+        return self.get(name, most_bytes=most_bytes), Owner()
+
     def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
         """By one request where it is small; else several ranges at a time, each written where it belongs.
 
@@ -180,11 +184,6 @@ class S3Store:
             return False
         self._delete(self._key(name))
         return True
-
-    def owner(self, name: str) -> Owner:
-        """Not known: all who have keys of the bucket write with them."""
-        object_path("", name)
-        return Owner()
 
     def local_path(self, name: str) -> Path | None:
         """None: objects are read by requests."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vrecompute.digest import sha256_of
-from vrecompute.errors import AbsentObject, StoreError
+from vrecompute.errors import AbsentObject, DamagedObject, StoreError
 from vrecompute.secret_text import holds_secret
 from vrecompute.stores.base import Store
 from vrecompute.stores.ownership import Owner
@@ -35,7 +35,7 @@ _ASKS: dict[str, Callable[[Store, str], object]] = {
     "children": lambda store, of: store.children(of),
     "entries": lambda store, of: [entry.name for entry in store.entries(of)],
     "refresh": lambda store, of: store.refresh(f"{of}/kept"),
-    "owner": lambda store, of: store.owner(f"{of}/kept"),
+    "get_owned": lambda store, of: store.get_owned(f"{of}/kept"),
     "local_path": lambda store, of: store.local_path(f"{of}/kept"),
     "retire": lambda store, of: store.retire(f"{of}/retired", time.time() + _FAR_S),
     "set_aside": lambda store, of: store.set_aside(f"{of}/aside"),
@@ -46,6 +46,7 @@ _TRUTHS: dict[str, Callable[[Store, str, object], bool]] = {
     "create": lambda store, of, gave: gave is True and store.get(f"{of}/created") == _OTHER,
     "replace": lambda store, of, _: store.get(f"{of}/replaced") == _OTHER,
     "get": lambda _, of, gave: gave == _GOOD,
+    "get_owned": lambda _, of, gave: isinstance(gave, tuple) and gave[0] == _GOOD,
     "stat": lambda _, of, gave: gave is not None,
     "digest": lambda _, of, gave: gave in {None, sha256_of(_GOOD)},
     "exists": lambda _, of, gave: gave is True,
@@ -144,11 +145,16 @@ class StoreSeam(StoreNames):
         assert open_store(url).get("x") == _GOOD
 
     def test_an_owner_is_this_user_or_not_known(self, store: Store) -> None:
-        """Never another one."""
+        """Never another one; and it comes with the bytes, as `get` gives them."""
         store.create("x", _GOOD)
-        owner = store.owner("x")
+        data, owner = store.get_owned("x", most_bytes=len(_GOOD))
+        assert data == _GOOD
         assert owner.is_me == bool(owner.name)
-        assert store.owner("absent") == Owner()
+        assert owner == Owner(owner.name, owner.is_me), "what a store writes for its user alone, others cannot change"
+        with pytest.raises(AbsentObject):
+            store.get_owned("absent")
+        with pytest.raises(DamagedObject):
+            store.get_owned("x", most_bytes=len(_GOOD) - 1)
 
 
 def _is_true(store: Store, asked: str, gave: object) -> bool:

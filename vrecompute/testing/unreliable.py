@@ -72,6 +72,11 @@ class UnreliableStore:
         return self._ask("get", lambda: self.store.get(name, sha256=sha256, most_bytes=most_bytes))
 
     @requested
+    def get_owned(self, name: str, *, most_bytes: int | None = None) -> tuple[bytes, Owner]:
+        """As the store behind."""
+        return self._ask("get", lambda: self.store.get_owned(name, most_bytes=most_bytes))
+
+    @requested
     def get_file(self, name: str, path: Path, *, sha256: str | None = None) -> None:
         """As the store behind."""
         self._ask("get", lambda: self.store.get_file(name, path, sha256=sha256))
@@ -130,11 +135,6 @@ class UnreliableStore:
     def retire(self, name: str, before: float) -> bool:
         """As the store behind; the answer may be lost."""
         return self._ask("delete", lambda: self.store.retire(name, before))
-
-    @requested
-    def owner(self, name: str) -> Owner:
-        """As the store behind."""
-        return self._ask("stat", lambda: self.store.owner(name))
 
     def local_path(self, name: str) -> Path | None:
         """None: objects are read by requests."""

@@ -324,3 +324,17 @@ def test_a_folder_for_jobs_that_can_never_be_made_is_a_mistake_of_the_sites_file
     with pytest.raises(Unavailable, match="cannot make the folder") as wrong:
         _ = backend.spool
     assert (wrong.value.exit_code, wrong.value.mend) == (2, "stage.scratch")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder to another user")
+def test_a_folder_for_jobs_that_another_user_made_beforehand_is_none(tmp_path):
+    """Who owns it could change the scripts in it, which run as this user."""
+    backend = SlurmBackend(Site(name="here", backend="slurm", stage=Stage(scratch=str(tmp_path))), LocalAccess())
+    (tmp_path / "jobs").mkdir()
+    os.chown(tmp_path / "jobs", 65534, -1)
+    (tmp_path / "jobs").chmod(0o777)
+    with pytest.raises(Unavailable, match="belongs to another user"):
+        _ = backend.spool
+    os.chown(tmp_path / "jobs", 0, -1)
+    assert backend.spool == str(tmp_path / "jobs")
+    assert (tmp_path / "jobs").stat().st_mode & 0o022 == 0

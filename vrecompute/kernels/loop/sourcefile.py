@@ -26,8 +26,8 @@ _LOCK = threading.Lock()
 def load_source(source: Source) -> Callable[..., None]:
     """The compiled-on-first-call `loop` of a source; written to the cache folder unless it is there.
 
-    A file of that name has that content, so writers may race; a folder that cannot be written is a
-    UsageError that names the variable to set.
+    A file of that name has that content, so writers may race; what is run is the text itself. A folder that cannot be
+    written is a UsageError that names the variable to set.
     """
     name = "vrecompute_loop_" + hashlib.sha256(source.text.encode()).hexdigest()[:24]
     with _LOCK:
@@ -41,7 +41,8 @@ def _import(name: str, text: str) -> ModuleType:
         path = cache_folder() / f"{name}.py"
         if not path.exists():
             temporary = path.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
-            temporary.write_text(text, encoding="utf-8")
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
+                file.write(text)
             temporary.replace(path)
     except OSError as error:
         raise UsageError(
@@ -50,11 +51,10 @@ def _import(name: str, text: str) -> ModuleType:
         ) from error
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, path, "exec"), vars(module))
     except BaseException:
         del sys.modules[name]
         raise
