@@ -6,7 +6,7 @@ import functools
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 from vrecompute.digest import sha256_json
 
@@ -32,7 +32,7 @@ class Code:
     unnamed: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
-    imported: tuple[str, ...] = ()
+    imported: Mapping[str, ModuleType] = field(default_factory=dict)
     effects: tuple[FunctionType, ...] = ()
     lost: tuple[str, ...] = ()
     seeds: frozenset[str] = frozenset()
