@@ -69,7 +69,10 @@ def remedy(differing: Sequence[str], told: Sequence[str] = ()) -> str:
     last = [name.rpartition(": ")[2].partition(" #")[0] for name in names]
     reasons = []
     if any(name.startswith("class ") for name in last):
-        reasons.append("making that class runs code that changes it (a metaclass, __init_subclass__, a decorator)")
+        reasons.append(
+            "making that class runs code that changes it (a metaclass, __init_subclass__, a decorator), or it is an "
+            "Enum of which a member was changed since (`._value_ = ...`)"
+        )
     if any(name.endswith("()") for name in last):
         reasons.append("that function is made anew by a class or a decorator there, or has no text")
     if any(not name.startswith("class ") and not name.endswith("()") for name in last):

@@ -43,7 +43,7 @@ from vrecompute.analysis.coderange import (
     without_bound,
     written,
 )
-from vrecompute.analysis.family import belongs, imported, loaded, scope_of, submodule
+from vrecompute.analysis.family import all_imported, belongs, imported, loaded, scope_of, submodule
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.analysis.librarymembers import members_of
@@ -304,11 +304,9 @@ class _Description:
     def _imports(self, uses: Uses, by: Mapping[str, Any]) -> Any:
         """What a function imports when it is called."""
         reached = []
-        for name, chains in sorted(uses.imports.items()):
-            try:
-                module = imported(name, by) if belongs(name, by) or counts(name, self.own) else None
-            except ImportError:
-                module = None
+        found = all_imported(uses.imports, by, lambda name: counts(name, self.own))
+        for name, module in found.items():
+            chains = uses.imports[name]
             if module is None:
                 reached.append(self._library(name, ""))
                 continue

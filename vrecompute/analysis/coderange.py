@@ -253,10 +253,11 @@ def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
         elif isinstance(each_node, ast.Import):
             for alias in each_node.names:
                 top = alias.name.partition(".")[0]  # which `import a.b` binds, with all that it has
-                names.add((alias.asname or top, alias.name if alias.asname else top))
-                used = uses.imports.setdefault(alias.name, set())
-                if (alias.asname or top) in elsewhere or isinstance(parents.get(id(each_node)), ast.ClassDef):
-                    used.add(())  # others may use anything of it
+                bound, name = (alias.asname, alias.name) if alias.asname else (top, top)
+                names.add((bound, name))
+                uses.imports.setdefault(alias.name, set())
+                if bound in elsewhere or isinstance(parents.get(id(each_node)), ast.ClassDef):
+                    uses.imports.setdefault(name, set()).add(())  # others may use anything of it
         elif isinstance(each_node, ast.ImportFrom):
             base = absolute("." * each_node.level + (each_node.module or ""), package)
             uses.imports.setdefault(base, set()).update((alias.name,) for alias in each_node.names)

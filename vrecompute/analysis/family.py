@@ -12,7 +12,7 @@ import importlib
 import sys
 import threading
 import tokenize
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -28,6 +28,7 @@ from vrecompute.digest import sha256_of
 
 __all__ = [
     "Family",
+    "all_imported",
     "belongs",
     "file_name",
     "find",
@@ -148,6 +149,22 @@ def imported(name: str, members: Mapping[str, Any]) -> ModuleType:
     """What code whose globals are `members` imports by an absolute name; raises what importing it does."""
     family = _family_of(members)
     return importlib.import_module(name) if family is None or not family.has(name) else family.module(name)
+
+
+def all_imported(
+    names: Iterable[str], members: Mapping[str, Any], counts: Callable[[str], bool]
+) -> dict[str, ModuleType | None]:
+    """By name the modules that such code imports; None for a library, or what cannot be imported.
+
+    All of them are imported before any is looked at: a package has the names of those of its modules that are.
+    """
+    found: dict[str, ModuleType | None] = {}
+    for name in sorted(names):
+        try:
+            found[name] = imported(name, members) if belongs(name, members) or counts(name) else None
+        except ImportError:
+            found[name] = None
+    return found
 
 
 def belongs(name: str, members: Mapping[str, Any]) -> bool:
