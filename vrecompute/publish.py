@@ -246,7 +246,7 @@ def _figures(
     folder.mkdir()
     context = FinishContext.of(folder, manifest, summary)
     try:
-        drawn = load_function(function)(outcome.products, results, context)
+        drawn = load_function(function, said)(outcome.products, results, context)
         return summary, _drawn(drawn, folder)
     except ImportError as error:
         return _without_figures(summary, f"{error.name} is missing (pip install 'vrecompute[plots]')"), []

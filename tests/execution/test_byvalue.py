@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from vrecompute.analysis.loading import load_analysis
+from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.errors import AnalysisError
 from vrecompute.execution.byvalue import pack
 
@@ -337,3 +339,45 @@ class Model(pydantic.BaseModel):
 model = Model(pt=CUT)
 model.pt = CUT
 """ + PROCESS.replace("{counters}", "{'pt': model.pt + model._more, 'inner': Model().inner.x}")
+
+
+PACKAGE = {
+    "__init__.py": "from .a import *\nfrom .a import t as u\nPT = 4\n",
+    "a.py": "def t():\n    return 1\n",
+    "b.py": "def s():\n    return 2\n",
+    "c/__init__.py": "D = 8\n",
+    "c/d.py": "E = 16\n",
+}
+# What a function imports of a package, and calculates with it.
+OF_A_PACKAGE = {
+    "names of a package after one of its modules": ("import lent.a", "lent.t() + lent.u() + lent.PT", 6),
+    "a module without any use": ("import lent.b", "lent.PT", 4),
+    "two modules": ("import lent.a, lent.b", "lent.a.t() + lent.b.s() + lent.PT", 7),
+    "a module deeper": ("import lent.c.d", "lent.c.d.E + lent.c.D + lent.PT", 28),
+    "under another name": ("import lent.c.d as x", "x.E", 16),
+    "both": ("import lent.c.d as x, lent.b", "x.E + lent.c.D + lent.b.s()", 26),
+    "in a class": ("class K:\n        import lent.c.d", "K.lent.c.d.E + K.lent.PT", 20),
+    "as a whole": ("import lent.c.d", "getattr(lent, 'c').d.E", 16),
+}
+
+
+@pytest.mark.parametrize("way", OF_A_PACKAGE)
+def test_a_package_has_its_own_names_where_a_function_imports_a_module_of_it(tmp_path, monkeypatch, way):
+    imports, value, right = OF_A_PACKAGE[way]
+    for name, text in PACKAGE.items():
+        (tmp_path / "lent" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lent" / name).write_text(text)
+    (tmp_path / "asks.py").write_text(f"def f(events):\n    {imports}\n    return {value}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("asks").f
+    try:
+        data = pack(MapAnalysis(function)).data
+    finally:
+        for name in [n for n in sys.modules if n.partition(".")[0] in ("asks", "lent")]:
+            del sys.modules[name]
+    code = (
+        "import pickle, sys\nanalysis, modules, *_ = pickle.load(sys.stdin.buffer)\n"
+        "sys.modules.update({m.__name__: m for m in modules})\nprint(analysis.function(None))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, cwd="/", check=False)
+    assert done.stdout.decode().strip() == str(right), done.stderr.decode()

@@ -13,16 +13,16 @@ import sys
 import threading
 import tokenize
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Iterator, Mapping
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from vrecompute import sourcetext
-from vrecompute.analysis.coderange import USER_MODULE, is_library_file, is_user, named_module
-from vrecompute.analysis.importreads import files_read, stamp_of
+from vrecompute.analysis.coderange import USER_MODULE, named_module
+from vrecompute.analysis.family import Family, file_name, find, prefer, spec_of
+from vrecompute.analysis.importreads import stamp_of
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import StoreError, UsageError
 from vrecompute.folders import make_folders
@@ -39,39 +39,60 @@ _FILE = "analysis-file.py"
 _FUNCTION = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _SAFE = re.compile(r"([A-Za-z_]\w*/)*[A-Za-z_]\w*\.py")
 _LOCK = threading.RLock()
-# Modules by name that a file brought with it, by the file's own module.
-_families: dict[str, dict[str, ModuleType]] = {}
+# The modules of files with what they brought, by the name of their texts and of the files that they read.
+_known: dict[str, tuple[ModuleType, Family]] = {}
 # Other files that were read when it was imported, by the texts of a file and its modules.
 _read: dict[str, dict[str, Any]] = {}
+_latest: dict[Path, Family] = {}
 
 
 def load_file(path: Path) -> ModuleType:
     """The module of an analysis file as it is now; UsageError where it cannot be imported."""
     path = path.absolute()
-    texts = {name: sha256_of(file.read_bytes()) for name, file in _family(path).items()}
-    text = sha256_json([str(path), sha256_of(path.read_bytes()), texts])
+    files = _files_of(path)
+    texts = {name: sha256_of(file.read_bytes()) for name, file in files.items()}
+    own = sha256_of(path.read_bytes())
+    text = sha256_json([str(path), own, texts])
     with _LOCK:
-        if (name := _name(text, {file: stamp_of(file) for file in _read.get(text, ())})) not in _families:
-            with files_read() as read:
-                family = _load(name, path, {n.removesuffix(".py").partition("/")[0] for n in texts})
-            _read[text] = read
-            again = _name(text, read)  # what it is called while those files stay as they are
-            sys.modules[again] = sys.modules[name]
-            _families[name] = _families[again] = family
-            name = again
-        # Functions may import them when they are called.
-        sys.modules.update({n: m for n, m in _families[name].items() if n not in sys.modules or _is_ours(n)})
-        _finder.folder = path.parent
-    return sys.modules[name]
+        name = _name(text, {file: stamp_of(file) for file in _read.get(text, ())})
+        if name not in _known:
+            tops = {each.removesuffix(".py").partition("/")[0] for each in texts}
+            family = Family(path.parent, tops, {str(path): own, **{str(files[n]): texts[n] for n in files}})
+            module = _load(name, path, family)
+            _know(name, text, module, family)
+            # what it is called while the files that were read by now stay as they are
+            family.changed = lambda: _know(_name(text, family.read), text, module, family)
+            family.changed()
+        else:
+            module, family = _known[name]
+        _latest[path] = family
+        # Functions may import them when they are called, by a name that is made then.
+        prefer(family)
+    return module
 
 
 def _name(text: str, read: Mapping[str, Any]) -> str:
     return f"{USER_MODULE}{sha256_json([text, dict(sorted(read.items()))])[:16]}"
 
 
+def _know(name: str, text: str, module: ModuleType, family: Family) -> None:
+    """Take a module for that of a name from now on, unless a text was edited while it was being imported."""
+    _read[text] = family.read
+    sys.modules[name] = module
+    _known[name] = module, family
+    if family.is_edited:
+        for each in [each for each, (known, _) in _known.items() if known is module]:
+            del _known[each]
+
+
 def sources_of(path: Path) -> dict[str, Path]:
-    """The files that another process needs to load an analysis file, by their paths in the folder of `restore`."""
-    return {_FILE: path, **_family(path.absolute())}
+    """The files that another process needs to load an analysis file, by their paths in the folder of `restore`.
+
+    Those of modules that no text names are among them once the code of the loaded analysis was asked for.
+    """
+    path = path.absolute()
+    late = _latest[path].files() if path in _latest else {}
+    return {_FILE: path, **late, **_files_of(path)}
 
 
 def restore(store: Store, source_files: Mapping[str, str], folder: Path) -> Path | None:
@@ -91,32 +112,20 @@ def restore(store: Store, source_files: Mapping[str, str], folder: Path) -> Path
     return folder / _FILE
 
 
-def _load(name: str, path: Path, tops: set[str]) -> dict[str, ModuleType]:
+def _load(name: str, path: Path, family: Family) -> ModuleType:
     """Import the file, its modules afresh; those that the user had imported by these names stay the user's."""
-    names = [n for n in sys.modules if n.partition(".")[0] in tops]
-    users = {n: sys.modules[n] for n in names if not _is_ours(n)}
-    for n in names:
-        del sys.modules[n]
-    spec = spec_from_file_location(name, path, loader=_Loader(name, str(path)))
-    assert spec is not None
+    spec = spec_of(name, str(path), family)
     assert spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)
-    _finder.folder = path.parent
-    sys.meta_path.remove(_finder)
-    sys.meta_path.insert(0, _finder)
     try:
-        spec.loader.exec_module(module)
+        with family.loading():
+            spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
         raise UsageError(f"{path.name} cannot be imported: {_why(error, path)}") from error
-    finally:
-        sys.meta_path.remove(_finder)
-        sys.meta_path.append(_finder)
-        found = {n: m for n, m in list(sys.modules.items()) if n.partition(".")[0] in tops}
-        sys.modules.update(users)
-    return found
+    return module
 
 
 def _why(error: BaseException, path: Path) -> str:
@@ -129,69 +138,7 @@ def _why(error: BaseException, path: Path) -> str:
     )
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a module came with an analysis file, or is in a package that did; not one that the user imported."""
-    top = sys.modules.get(name.partition(".")[0])
-    known = any(top is module for family in _families.values() for module in family.values())
-    return known or isinstance(getattr(getattr(top, "__spec__", None), "loader", None), _Loader)
-
-
-class _Loader(SourceFileLoader):
-    """Loads what the file says: what Python compiled before may be of a text of the same second and length."""
-
-    text = ""
-
-    def get_code(self, fullname: str) -> CodeType:
-        data = self.get_data(self.path)
-        code: CodeType = self.source_to_code(data, self.path)
-        with tokenize.open(self.path) as file:
-            self.text = file.read()
-        sourcetext.keep(self.path, self.text)
-        return code
-
-
-class _Finder:
-    """Finds modules beside the analysis file that was loaded last: before others only while it is being loaded."""
-
-    folder: Path | None = None
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if self.folder is None:
-            return None
-        for base in [self.folder] if path is None else [Path(p) for p in path if Path(p).is_relative_to(self.folder)]:
-            if (file := _file_in(base, name.rpartition(".")[2])) is None or (path is None and _is_library(name)):
-                continue
-            if file.suffix == ".py":
-                return spec_from_file_location(name, file, loader=_Loader(name, str(file)))
-            spec = ModuleSpec(name, None, is_package=True)
-            spec.submodule_search_locations = [str(file)]
-            return spec
-        return None
-
-
-_finder = _Finder()
-sys.meta_path.append(_finder)
-
-
-def _file_in(folder: Path, name: str) -> Path | None:
-    """The file of a module in a folder, or the folder itself of a package without one."""
-    for file in (folder / name / "__init__.py", folder / f"{name}.py"):
-        if file.is_file():
-            return file
-    return folder / name if (folder / name).is_dir() and any((folder / name).glob("*.py")) else None
-
-
-def _is_library(name: str) -> bool:
-    top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top.startswith("vrecompute"):
-        return True
-    installed = [p for p in sys.path if is_library_file(f"{p}/x")]
-    return PathFinder.find_spec(top, installed) is not None
-
-
-def _family(path: Path) -> dict[str, Path]:
+def _files_of(path: Path) -> dict[str, Path]:
     """Files of the user's modules that a file imports, directly or not, by path in a folder of their own.
 
     Modules that are named in strings, as `finish` and `figures` are, count.
@@ -217,30 +164,10 @@ def _family(path: Path) -> dict[str, Path]:
             if wanted in seen:
                 continue
             seen.add(wanted)
-            if (place := _find(wanted, path.parent)) is not None and place.suffix == ".py":
-                tail = "/__init__.py" if place.name == "__init__.py" else ".py"
-                found[wanted.replace(".", "/") + tail] = place
+            if (place := find(wanted, path.parent)) is not None and place.suffix == ".py":
+                found[file_name(wanted, place)] = place
                 waiting.append((wanted, place))
     return dict(sorted(found.items()))
-
-
-def _find(module: str, folder: Path) -> Path | None:
-    """The file or folder of a user's module, beside the analysis file or on the path; nothing is imported."""
-    top, *inner = module.split(".")
-    if _is_library(top):
-        return None
-    place = _file_in(folder, top)
-    if place is None:
-        spec = PathFinder.find_spec(top)
-        if spec is None or spec.origin is None or not is_user(top, spec.origin):
-            return None
-        place = Path(spec.origin)
-    for name in inner:
-        within = place.parent if place.name == "__init__.py" else place
-        place = _file_in(within, name) if within.is_dir() else None
-        if place is None:
-            return None
-    return place
 
 
 def _named(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.codedigest import code_of
+from vrecompute.analysis.family import imported, scope_of
 from vrecompute.analysis.parameter import Parameter
 from vrecompute.datasets.columns import Columns, OptionalColumn
 from vrecompute.datasets.dataset import Sample
@@ -193,8 +193,8 @@ def _meant(name: str, value: Any) -> str | None:
     return f"did you mean {close!r}? Another name is needed where not" if close else None
 
 
-def load_function(reference: str) -> Callable[..., Any]:
-    """The function named by "package.module:function"."""
+def load_function(reference: str, analysis: Analysis) -> Callable[..., Any]:
+    """The function named by "package.module:function", as the module of the analysis would import it."""
     module, _, name = reference.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
+    found: Callable[..., Any] = getattr(imported(module, scope_of(analysis)), name)
     return found

@@ -6,7 +6,7 @@ import functools
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 from vrecompute.digest import sha256_json
 
@@ -32,7 +32,7 @@ class Code:
     unnamed: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     modules: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
-    imported: tuple[str, ...] = ()
+    imported: Mapping[str, ModuleType] = field(default_factory=dict)
     effects: tuple[FunctionType, ...] = ()
     lost: tuple[str, ...] = ()
     seeds: frozenset[str] = frozenset()
@@ -69,7 +69,10 @@ def remedy(differing: Sequence[str], told: Sequence[str] = ()) -> str:
     last = [name.rpartition(": ")[2].partition(" #")[0] for name in names]
     reasons = []
     if any(name.startswith("class ") for name in last):
-        reasons.append("making that class runs code that changes it (a metaclass, __init_subclass__, a decorator)")
+        reasons.append(
+            "making that class runs code that changes it (a metaclass, __init_subclass__, a decorator), or it is an "
+            "Enum of which a member was changed since (`._value_ = ...`)"
+        )
     if any(name.endswith("()") for name in last):
         reasons.append("that function is made anew by a class or a decorator there, or has no text")
     if any(not name.startswith("class ") and not name.endswith("()") for name in last):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import abc
 import copyreg
 import functools
-import importlib
 import inspect
 import itertools
 import sys
@@ -40,11 +39,11 @@ from vrecompute.analysis.coderange import (
     label_of,
     leads_to,
     registered_with,
-    submodule,
     why_unknown,
     without_bound,
     written,
 )
+from vrecompute.analysis.family import all_imported, belongs, imported, loaded, scope_of, submodule
 from vrecompute.analysis.filereads import Reads
 from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.analysis.librarymembers import members_of
@@ -72,11 +71,11 @@ def code_of(
     `effects` came with it from another process.
     """
     own = own or str(attribute_of(thing, "__module__", "")).partition(".")[0]
-    description = _Description(own, Reads(own, declared, looks))
+    description = _Description(own, Reads(own, declared, looks), scope_of(thing))
     description.lost = [] if looks else None
     description.root(thing)
     seeds = frozenset(description.reads.seeds)  # not those of an import: they are for the first draws only
-    found = effects_of(description.modules) if effects is None else Effects(effects)
+    found = effects_of(description.modules, description.scope) if effects is None else Effects(effects)
     description.effects |= set(map(id, found.functions))
     for effect in found.functions:
         description.of(effect)
@@ -89,7 +88,7 @@ def code_of(
         tuple(dict.fromkeys([*description.unnamed, *found.unnamed])),
         tuple(sorted(description.distributions)),
         {name: None if None in u else frozenset(map(str, u)) for name, u in sorted(description.modules.items())},
-        tuple(sorted(description.imported)),
+        dict(sorted(description.imported.items())),
         found.functions,
         tuple(dict.fromkeys(description.lost or ())),
         seeds,
@@ -100,15 +99,14 @@ def code_of(
 class _Description:
     """Digests by name of what is reached, in an order that depends on nothing but what is there."""
 
-    def __init__(self, own: str, reads: Reads) -> None:
-        self.own = own
-        self.reads = reads
+    def __init__(self, own: str, reads: Reads, scope: Mapping[str, Any]) -> None:
+        self.own, self.reads, self.scope = own, reads, scope
         self.parts: dict[str, str] = {}
         self.unnamed: list[str] = []
         self.lost: list[str] | None = None  # what objects do not keep when they are sent; None: not looked for
         self.distributions: set[str] = set()
         self.modules: dict[str, set[str | None]] = {}
-        self.imported: set[str] = set()
+        self.imported: dict[str, ModuleType] = {}
         self._names: list[str] = []
         self._done: dict[int, Any] = {}
         self._within: list[int] = []
@@ -154,7 +152,7 @@ class _Description:
 
     def _alone(self, value: Any) -> dict[str, str] | None:
         """A value by all that it reaches; None where it has no content that could be compared."""
-        alone = _Description(self.own, Reads(self.own, declared=False, looks=False))
+        alone = _Description(self.own, Reads(self.own, declared=False, looks=False), self.scope)
         alone.root(value)
         return None if alone.unnamed else alone.parts
 
@@ -247,7 +245,8 @@ class _Description:
 
     def _travels(self, module: str, attribute: str | None = "") -> None:
         """A module of the user's is reached: one attribute of it, or all (None), or something that came from it."""
-        if is_user(module) and module in sys.modules:
+        there = loaded(module, self.scope)
+        if there is not None and is_user(module, getattr(there, "__file__", None)):
             used = self.modules.setdefault(module, set())
             used |= {attribute} - {""}
 
@@ -283,7 +282,7 @@ class _Description:
                 for name in sorted(uses.globals)
                 if name in function.__globals__
             },
-            self._imports(uses),
+            self._imports(uses, function.__globals__),
             self.of(dict(sorted(vars(function).items()))),
         ]
 
@@ -302,22 +301,21 @@ class _Description:
         names = (first if n == 1 else f"{first} #{n}" for n in itertools.count(1))  # each file that was `%run` has one
         return ["ref", next(name for name in names if self.parts.setdefault(name, digest) == digest)]
 
-    def _imports(self, uses: Uses) -> Any:
+    def _imports(self, uses: Uses, by: Mapping[str, Any]) -> Any:
         """What a function imports when it is called."""
         reached = []
-        for name, chains in sorted(uses.imports.items()):
-            try:
-                module = importlib.import_module(name) if counts(name, self.own) else None
-            except ImportError:
-                module = None
+        found = all_imported(uses.imports, by, lambda name: counts(name, self.own))
+        for name, module in found.items():
+            chains = uses.imports[name]
             if module is None:
                 reached.append(self._library(name, ""))
                 continue
-            if is_user(name):
-                self.imported.add(name)
+            if belongs(name, by) or is_user(name):
+                self.imported[name] = module
+                self._travels(name)
                 while "." in name:
                     name, _, inner = name.rpartition(".")
-                    self.imported.add(name)
+                    self.imported[name] = imported(name, by)
                     self._travels(name, inner)
             reached.append(self._module(module, chains))
         return reached

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from vrecompute import sourcetext
@@ -34,6 +34,7 @@ __all__ = [
     "content_of",
     "counts",
     "distribution_of",
+    "file_of",
     "is_analysis",
     "is_dispatcher",
     "is_generated",
@@ -46,7 +47,6 @@ __all__ = [
     "package_of",
     "python_of",
     "registered_with",
-    "submodule",
     "why_unknown",
     "without_bound",
     "written",
@@ -105,7 +105,7 @@ def is_user(module: str, file: str | None = None, *, dynamic: bool = False) -> b
     if top in _OURS:
         return False
     if file is None and not dynamic:
-        file = _file_of(module)
+        file = file_of(module)
     if file is None:
         return dynamic and top not in sys.stdlib_module_names
     return not is_library_file(file)
@@ -121,15 +121,23 @@ def is_dispatcher(value: Any) -> bool:
     return type(value) is FunctionType and value.__code__ is _DISPATCHER
 
 
-def _file_of(module: str) -> str | None:
+def file_of(module: str) -> str | None:
+    """The file of a module; of a package without one, where it would be."""
     if (loaded := sys.modules.get(module)) is not None:
         file: str | None = getattr(loaded, "__file__", None)
-        return file
+        return file or _in_folder(getattr(loaded, "__path__", None))
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
-    return spec.origin if spec is not None else None
+    return None if spec is None else spec.origin or _in_folder(spec.submodule_search_locations)
+
+
+def _in_folder(folders: Any) -> str | None:
+    try:
+        return next((f"{each}/__init__.py" for each in folders or ()), None)
+    except TypeError:  # a library has given it something else
+        return None
 
 
 def python_of(value: Any) -> FunctionType | None:
@@ -236,15 +244,20 @@ def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
         names_here = {i.argval for i in dis.get_instructions(each) if i.opname in _GLOBAL}
         uses.globals.update(names_here - MADE_BY_PYTHON)
     parents = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+    elsewhere = {n for each in ast.walk(node) if isinstance(each, ast.Global | ast.Nonlocal) for n in each.names}
     package = package_of(module)
-    names: dict[str, str] = {}
+    names: set[tuple[str, str]] = set()
     for each_node in ast.walk(node):
         if isinstance(each_node, ast.Name):
             uses.attributes.setdefault(each_node.id, set()).add(_chain(each_node, parents))
         elif isinstance(each_node, ast.Import):
             for alias in each_node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = alias.name
+                top = alias.name.partition(".")[0]  # which `import a.b` binds, with all that it has
+                bound, name = (alias.asname, alias.name) if alias.asname else (top, top)
+                names.add((bound, name))
                 uses.imports.setdefault(alias.name, set())
+                if bound in elsewhere or isinstance(parents.get(id(each_node)), ast.ClassDef):
+                    uses.imports.setdefault(name, set()).add(())  # others may use anything of it
         elif isinstance(each_node, ast.ImportFrom):
             base = absolute("." * each_node.level + (each_node.module or ""), package)
             uses.imports.setdefault(base, set()).update((alias.name,) for alias in each_node.names)
@@ -253,10 +266,8 @@ def _uses_of(code: CodeType, node: ast.AST, module: Mapping[str, Any]) -> Uses:
                 uses.imports.setdefault(named, set()).add(_chain(each_node, parents))
             elif _imports_by_call(each_node) and (held := _chain_to(each_node.args[0])):
                 uses.named.setdefault(held, set()).add(_chain(each_node, parents))
-    for name, imported in names.items():
-        # `import a.b` binds `a`: what is used of `a.b` comes after it.
-        skip = 0 if name not in imported.split(".")[:1] else imported.count(".")
-        uses.imports[imported] |= {chain[skip:] for chain in uses.attributes.get(name, set())}
+    for name, imported in names:
+        uses.imports.setdefault(imported, set()).update(uses.attributes.get(name, set()))
     return uses
 
 
@@ -350,11 +361,3 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
-
-
-def submodule(module: ModuleType, name: str) -> ModuleType | None:
-    """A module of a package, as `from package import name` would find it."""
-    try:
-        return importlib.import_module(f"{module.__name__}.{name}") if "__path__" in vars(module) else None
-    except ImportError:
-        return None

@@ -28,6 +28,7 @@ from vrecompute.analysis.carriedtext import hides_errors
 from vrecompute.analysis.cells import is_notebook
 from vrecompute.analysis.code import NOT_REPEATED
 from vrecompute.analysis.coderange import is_user
+from vrecompute.analysis.family import loaded
 from vrecompute.analysis.librarychanges import Change, Look, Text, chain, here
 from vrecompute.analysis.moduletexts import absent_text, imported_by, reloaded_by, texts_of
 from vrecompute.analysis.underway import ENDED, RUNNING, Course, ended, frames_of, text_course
@@ -49,8 +50,8 @@ class Effects:
     unnamed: tuple[str, ...] = ()
 
 
-def effects_of(modules: Iterable[str]) -> Effects:
-    """Those of the user's modules that are reached, and of those that they import.
+def effects_of(modules: Iterable[str], scope: Mapping[str, Any]) -> Effects:
+    """Those of the user's modules that are reached, and of those that they import, as code with globals `scope` does.
 
     UsageError for a change that alters numbers and that workers cannot repeat; AnalysisError for a statement of a
     module that changes a library and an object of the user's.
@@ -60,7 +61,7 @@ def effects_of(modules: Iterable[str]) -> Effects:
 
     def visit(name: str) -> None:
         # A module that is not there is not asked where it would be: that imports the package it is in.
-        if name in seen or not isinstance(module := sys.modules.get(name), ModuleType) or not is_user(name):
+        if name in seen or not isinstance(module := loaded(name, scope), ModuleType) or not is_user(name):
             return
         seen.add(name)
         frames = frames_of(vars(module))
@@ -81,7 +82,7 @@ def effects_of(modules: Iterable[str]) -> Effects:
             for node in in_part:
                 visit_raised(node, module)
                 for reloaded in reloaded_by(here(node), module):
-                    for again, _ in texts_of(sys.modules[reloaded], ENDED):
+                    for again, _ in texts_of(loaded(reloaded, scope), ENDED):
                         _OfText(again, again.imports, {}, script=False).add_absent(found, "reload")
 
     def visit_raised(node: ast.stmt, module: ModuleType) -> None:

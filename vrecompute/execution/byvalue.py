@@ -24,7 +24,7 @@ from vrecompute.analysis import Analysis
 from vrecompute.analysis.arithmetic import arithmetic, with_arithmetic
 from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
-from vrecompute.analysis.coderange import is_dispatcher, is_user
+from vrecompute.analysis.coderange import file_of, is_dispatcher, is_user
 from vrecompute.analysis.filereads import ENVIRONMENT_READ
 from vrecompute.analysis.processstate import ENVIRONMENT, process_state
 from vrecompute.analysis.variables import set_since
@@ -66,9 +66,7 @@ def pack(analysis: Analysis) -> Packed:
     with io.BytesIO() as buffer:
         pickler = _Pickler(buffer, code)
         try:
-            pickler.dump(
-                (analysis, [sys.modules[n] for n in code.imported], code.effects, effects, {**arithmetic(), **state})
-            )
+            pickler.dump((analysis, [*code.imported.values()], code.effects, effects, {**arithmetic(), **state}))
         except AnalysisError:
             raise
         except Exception as error:
@@ -135,10 +133,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is unt
     def _reduce_module(self, module: ModuleType) -> Any:
         """Of a user's module what is used of it: the rest need not be something that can be sent."""
         used = self._code.modules.get(module.__name__)
-        if not is_user(module.__name__) or used is None:
+        if used is None:
             return _TABLE[ModuleType](module)
         names = {"__name__", "__file__", "__package__", *used}
-        return _module, (module.__name__,), {n: v for n, v in vars(module).items() if n in names}, None, None, _fill
+        # A package without a file has none there either: it is known for the user's by where that would be.
+        known = {"__file__": file_of(module.__name__)} if getattr(module, "__file__", None) is None else {}
+        members = {**{n: v for n, v in vars(module).items() if n in names}, **known}
+        return _module, (module.__name__,), members, None, None, _fill
 
     def _reduce_compiled(self, compiled: Any) -> Any:
         function = compiled.py_func

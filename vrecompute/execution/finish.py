@@ -66,7 +66,7 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
     with scratch("finish") as folder:
         context = FinishContext.of(folder, manifest, outcome.summary)
         try:
-            products = load_function(analysis.finish_function)(results, analysis, context)
+            products = load_function(analysis.finish_function, analysis)(results, analysis, context)
             absent: list[str] = []
             plain = _plain(products, absent)
         except (Exception, SystemExit) as error:

@@ -6,11 +6,13 @@ import concurrent.futures
 import contextvars
 import queue
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Literal, Self
 
 import cloudpickle
@@ -271,8 +273,8 @@ class _Shared:
         reads, folder = getattr(context, "reads", Reads()), getattr(context, "folder", "")
         with reads.watching(getattr(context, "own", ""), folder=folder):
             analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
-            sys.modules.update({module.__name__: module for module in modules})
-            with changing():
+            self._modules = {module.__name__: module for module in modules}
+            with _shown(self._modules), changing():
                 self._variables = apply(key, effects)
                 hold_process(self._arithmetic)
         analysis.effects = effects
@@ -283,11 +285,35 @@ class _Shared:
         context = contextvars.copy_context()
         for variable, value in self._variables.items():
             context.run(variable.set, value)
-        with put_back_after():
+        with _shown(self._modules), put_back_after():
             return context.run(with_arithmetic, self._arithmetic, function, *arguments, **named)
 
     def __reduce__(self) -> tuple[type, tuple[bytes, bytes]]:
         return _Shared, self._packed
+
+
+# Modules of runs that this process has, and how many calls are under way.
+_theirs: dict[str, ModuleType] = {}
+_calls = 0
+_showing = threading.Lock()
+
+
+@contextmanager
+def _shown(modules: Mapping[str, ModuleType]) -> Iterator[None]:
+    """Let functions of a run import its modules, and none of a run before: that may have had others by these names."""
+    global _calls
+    with _showing:
+        for name in [] if _calls else [*_theirs]:
+            if sys.modules.get(name) is _theirs.pop(name):
+                sys.modules.pop(name, None)
+        _theirs.update(modules)
+        sys.modules.update(modules)
+        _calls += 1
+    try:
+        yield
+    finally:
+        with _showing:
+            _calls -= 1
 
 
 def _itself(value: Any) -> Any:

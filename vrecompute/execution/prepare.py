@@ -85,11 +85,11 @@ def prepare(
     file = _file_of(request, analysis)
     resources = {name: _beside(file, Path(path)) for name, path in analysis.resources().items()} | opened
     lists = {sample.name: Path(sample.certified) for sample in dataset.samples if sample.certified is not None}
+    code = analysis.code()
     sources = {}
     if origin.kind == "file" and isinstance(request.analysis, str):
         sources = sources_of(Path(request.analysis.partition(":")[0]))
     stored = partial(_stored, store, keep=keep)
-    code = analysis.code()
     name = analysis.name or type(analysis).__name__
     manifest = Manifest(
         run=request.run or new_run_id(name),
