@@ -28,7 +28,7 @@ from vrecompute.execution.skim import rows_digests
 from vrecompute.results.file import result_members
 from vrecompute.results.result import Result
 
-__all__ = ["ChunkOf", "Purity", "Work"]
+__all__ = ["ChunkOf", "Impure", "Purity", "Work"]
 
 ChunkOf = tuple[PlannedSource, int, int]
 """Entries [start, stop) of a source."""
@@ -36,6 +36,10 @@ ChunkOf = tuple[PlannedSource, int, int]
 # So often the first chunk is computed again.
 _MOST_PROOFS = 3
 _LOCK = threading.Lock()
+
+
+class Impure(AnalysisError):
+    """What `process` returns for a chunk depends on others. Chunks computed before may be as wrong."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class _Computed:
 
 
 class Purity:
-    """Of one analysis in this process, whose tasks share what it keeps. An AnalysisError says what is found."""
+    """Of one analysis in this process, whose tasks share what it keeps. `Impure` says what is found."""
 
     def __init__(self) -> None:
         self._began = self._chunks = self._proofs = self._under_way = 0
@@ -188,9 +192,9 @@ class Purity:
         self._proven = max(self._proven, made.looks if made.number > 1 else 0)
 
 
-def _impure(analysis: Analysis, how: str) -> AnalysisError:
+def _impure(analysis: Analysis, how: str) -> Impure:
     who = "the mapped function" if isinstance(analysis, MapAnalysis) else "process"
-    return AnalysisError(f"{who} {how} inside {who}, for each chunk")
+    return Impure(f"{who} {how} inside {who}, for each chunk")
 
 
 def _title(chunk: ChunkOf) -> str:

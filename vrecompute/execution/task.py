@@ -28,9 +28,9 @@ from vrecompute.execution.anew import Sent
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.origins import origin_after, origin_before
-from vrecompute.execution.parts import PartNode, Piece, write_part
+from vrecompute.execution.parts import PartNode, Piece, note_impurity, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.purity import ChunkOf, Purity, Work
+from vrecompute.execution.purity import ChunkOf, Impure, Purity, Work
 from vrecompute.execution.replicas import gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
@@ -251,7 +251,11 @@ def process_chunk(
         return process_events(of, chunk, here, store), digest if here is columns else data_digest(here)
 
     work = Work(context.analysis, processed, context.code, context.sent)
-    result = context.purity.checked(work, (source, start, stop))
+    try:
+        result = context.purity.checked(work, (source, start, stop))
+    except Impure as error:
+        note_impurity(store, context.plan.work, str(error))
+        raise
     result.data_digest = digest
     seconds["process"] += time.perf_counter() - clock
     clock = time.perf_counter()
