@@ -20,7 +20,7 @@ from vrecompute.analysis.entropy import is_drawn_from, shared_generator
 from vrecompute.analysis.filereads import WORKING_DIRECTORY
 from vrecompute.analysis.processreads import Reads
 from vrecompute.analysis.unseeded import DRAWN, INSTEAD_IN_LIBRARY
-from vrecompute.datasets.columns import Column, Columns, data_digest
+from vrecompute.datasets.columns import THIS_FILE, Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics
 from vrecompute.errors import AnalysisError, BadInput, DamagedObject, StoreError
@@ -276,7 +276,8 @@ def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, C
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
-    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
+    place = source.path if "source" in facts else THIS_FILE
+    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts, place=place)
     generator = shared_generator()
     with context.reads.watching(context.own, resources.values(), context.folder):
         result = check_result(context.analysis.process(seen))
