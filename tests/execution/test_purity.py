@@ -12,9 +12,11 @@ from vrecompute.analysis.loading import load_analysis
 from vrecompute.datasets.catalogue import resolve
 from vrecompute.execution.anew import Sent
 from vrecompute.execution.byvalue import pack
+from vrecompute.execution.parts import impurity_of
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.execution.task import TaskContext, compute
+from vrecompute.stores.address import open_store
 
 CHUNKS, EACH, CHUNK_BYTES = 8, 1000, 9000
 HEAD = """
@@ -578,6 +580,7 @@ def test_what_the_first_chunk_decides_for_others_is_an_error_that_names_what_kee
     assert name in failure.reason
     assert "each worker has its own first chunk" in failure.reason
     assert made.done == (0,)
+    assert impurity_of(open_store(str(tmp_path)), "w") == failure.reason
 
 
 @pytest.mark.parametrize("kind", PURE)
