@@ -71,6 +71,25 @@ def test_two_samples_of_one_file_have_their_own_numbers(of):
     assert {name: result[name].counters["number"] for name in ("s", "t")} == {"s": EVENTS, "t": 2.0 * EVENTS}
 
 
+@pytest.mark.parametrize("text", ["events.place", "str(events)", "repr(events)", "str(vars(events))"])
+def test_no_number_depends_on_where_a_file_lies(of, tmp_path, text):
+    first = of(f"sum(map(ord, {text}))", "", GIVEN).result()[GIVEN["name"]].counters["number"]
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "a.root", tmp_path / "elsewhere" / "moved.root")
+    again = of(f"sum(map(ord, {text}))", "", {**GIVEN, "files": ["elsewhere/moved.root"]})
+    assert again.report().chunks.reused == 1
+    found = of(f"sum(map(ord, {text} + ''))", "", {**GIVEN, "files": ["elsewhere/moved.root"]})
+    assert found.report().chunks.reused == 0
+    assert found.result()[GIVEN["name"]].counters["number"] == first
+
+
+def test_a_message_names_the_file_all_the_same(of, tmp_path):
+    report = of("int(events.place)", "", GIVEN).report()
+    (failure,) = report.failures
+    assert failure.file == str(tmp_path / "a.root")
+    assert "'this file'" in failure.reason
+
+
 @pytest.mark.parametrize("fact", FACTS)
 def test_one_that_is_not_declared_cannot_be_read(of, fact):
     report = of(READ[fact], "", GIVEN).report()

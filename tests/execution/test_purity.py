@@ -10,9 +10,13 @@ import uproot
 
 from vrecompute.analysis.loading import load_analysis
 from vrecompute.datasets.catalogue import resolve
+from vrecompute.execution.anew import Sent
+from vrecompute.execution.byvalue import pack
+from vrecompute.execution.parts import impurity_of
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.preflight import PreflightContext, preflight
 from vrecompute.execution.task import TaskContext, compute
+from vrecompute.stores.address import open_store
 
 CHUNKS, EACH, CHUNK_BYTES = 8, 1000, 9000
 HEAD = """
@@ -283,6 +287,195 @@ IMPURE = {
         """,
     ),
 }
+FIRST_WINS = {
+    "an attribute": (
+        "Counter.mean",
+        """
+        class Counter(Base):
+            mean = None
+
+            def process(self, events):
+                x = events.flat("x")
+                if self.mean is None:
+                    self.mean = float(x.mean())
+                return Result(counters={"n": int((x > self.mean).sum())})
+        """,
+    ),
+    "edges that are made when they lack": (
+        "Counter.q",
+        """
+        class Counter(Base):
+            def process(self, events):
+                x = events.flat("x")
+                if not hasattr(self, "q"):
+                    self.q = np.quantile(x, [0, 0.3, 1])
+                return Result(arrays={"n": Array(np.histogram(x, self.q)[0], "sum")})
+        """,
+    ),
+    "a dict of the class": (
+        "Counter",
+        """
+        class Counter(Base):
+            kept = {}
+
+            def process(self, events):
+                x = events.flat("x")
+                return Result(counters={"n": int((x > self.kept.setdefault("mean", float(x.mean()))).sum())})
+        """,
+    ),
+    "who saw an event first": (
+        "seen",
+        """
+        seen = {}
+
+        class Counter(Base):
+            def process(self, events):
+                x = events.flat("x")
+                me = float(x[0])
+                return Result(counters={"n": sum(seen.setdefault(int(each) % 10, me) == me for each in x)})
+        """,
+    ),
+    "a default argument": (
+        "Counter.process",
+        """
+        class Counter(Base):
+            def process(self, events, kept=[]):
+                x = events.flat("x")
+                kept or kept.append(float(x.mean()))
+                return Result(counters={"n": int((x > kept[0]).sum())})
+        """,
+    ),
+    "a closure": (
+        "above",
+        """
+        def made():
+            mean = None
+
+            def above(x):
+                nonlocal mean
+                mean = float(x.mean()) if mean is None else mean
+                return int((x > mean).sum())
+
+            return above
+
+        above = made()
+
+        class Counter(Base):
+            def process(self, events):
+                return Result(counters={"n": above(events.flat("x"))})
+        """,
+    ),
+    "an attribute of a function": (
+        "above",
+        """
+        def above(x):
+            if not hasattr(above, "mean"):
+                above.mean = float(x.mean())
+            return int((x > above.mean).sum())
+
+        class Counter(Base):
+            def process(self, events):
+                return Result(counters={"n": above(events.flat("x"))})
+        """,
+    ),
+    "a dict that lru_cache keeps": (
+        "what kept keeps between calls",
+        """
+        @functools.lru_cache
+        def kept():
+            return {}
+
+        class Counter(Base):
+            def process(self, events):
+                x = events.flat("x")
+                return Result(counters={"n": int((x > kept().setdefault("mean", float(x.mean()))).sum())})
+        """,
+    ),
+    "the first argument that lru_cache takes for all others": (
+        "what mean keeps between calls",
+        """
+        class Same:
+            def __init__(self, x):
+                self.x = x
+
+            def __hash__(self):
+                return 1
+
+            def __eq__(self, other):
+                return True
+
+        @functools.cache
+        def mean(same):
+            return float(same.x.mean())
+
+        class Counter(Base):
+            def process(self, events):
+                x = events.flat("x")
+                return Result(counters={"n": int((x > mean(Same(x))).sum())})
+        """,
+    ),
+    "a cached property": (
+        "Counter.mean",
+        """
+        class Counter(Base):
+            @functools.cached_property
+            def mean(self):
+                return float(self.x.mean())
+
+            def process(self, events):
+                self.x = events.flat("x")
+                n = int((self.x > self.mean).sum())
+                del self.x
+                return Result(counters={"n": n})
+        """,
+    ),
+    "a number that numba compiles in": (
+        "limit",
+        """
+        limit = -1.0
+
+        @numba.njit
+        def above(x):
+            return (x > limit).sum()
+
+        class Counter(Base):
+            def process(self, events):
+                global limit
+                x = events.flat("x")
+                limit = float(x.mean()) if limit < 0 else limit
+                return Result(counters={"n": int(above(x))})
+        """,
+    ),
+    "a module beside the file": (
+        "mean",
+        """
+        import kept
+
+        class Counter(Base):
+            def process(self, events):
+                return Result(counters={"n": kept.above(events.flat("x"))})
+        """,
+    ),
+    "a module that process imports": (
+        "mean",
+        """
+        class Counter(Base):
+            def process(self, events):
+                import kept
+
+                return Result(counters={"n": kept.above(events.flat("x"))})
+        """,
+    ),
+}
+BESIDE = """
+mean = None
+
+
+def above(x):
+    global mean
+    mean = float(x.mean()) if mean is None else mean
+    return int((x > mean).sum())
+"""
 PURE = {
     "nothing": """
         class Counter(Base):
@@ -355,13 +548,16 @@ def file(tmp_path_factory):
 def context(file, folder, text) -> TaskContext:
     script = folder / "counter.py"
     script.write_text(HEAD + textwrap.dedent(text))
+    (folder / "kept.py").write_text(BESIDE)
     analysis, _ = load_analysis(f"{script}:Counter", {})
     dataset = resolve([str(file)])
     views, samples = {s.name: s.process_view() for s in dataset.samples}, {s.name: s for s in dataset.samples}
     sources = preflight(PreflightContext(analysis, samples, views, "w", CHUNK_BYTES, str(folder)), dataset.sources)
     plan = Plan.of("w", dataset.samples, sources, CHUNK_BYTES)
     assert plan.chunks == CHUNKS
-    return TaskContext(plan, analysis, str(folder), code=analysis.code(looks=False).parts)
+    packed = pack(analysis)
+    sent = Sent(packed.data)
+    return TaskContext(plan, sent.opened().analysis, str(folder), code=packed.code.parts, sent=sent)
 
 
 @pytest.mark.parametrize("kind", IMPURE)
@@ -373,6 +569,18 @@ def test_what_depends_on_chunks_before_is_an_error_that_names_what_changed(file,
     assert name in failure.reason
     assert "inside process, for each chunk" in failure.reason
     assert len(made.done) <= 1
+
+
+@pytest.mark.parametrize("kind", FIRST_WINS)
+def test_what_the_first_chunk_decides_for_others_is_an_error_that_names_what_keeps_it(file, tmp_path, kind):
+    name, text = FIRST_WINS[kind]
+    made = compute(context(file, tmp_path, text), 0, CHUNKS)
+    (failure,) = made.failures
+    assert failure.kind == "code"
+    assert name in failure.reason
+    assert "each worker has its own first chunk" in failure.reason
+    assert made.done == (0,)
+    assert impurity_of(open_store(str(tmp_path)), "w") == failure.reason
 
 
 @pytest.mark.parametrize("kind", PURE)

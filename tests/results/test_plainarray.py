@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import awkward as ak
+import boost_histogram as bh
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -107,3 +108,9 @@ def test_an_array_of_a_result_says_why_it_is_none():
     with pytest.raises(AnalysisError, match="array 'q' is no array: its lists differ in length"):
         check_result(Result(arrays={"q": Array(ak.Array([[1.0], []]))}))
     assert plain_array("x", [1, 2]).tolist() == [1, 2]
+
+
+def test_an_axis_that_grows_is_refused_whatever_the_chunk_holds():
+    grown = bh.Histogram(bh.axis.Regular(2, 0, 1), bh.axis.IntCategory([], growth=True)).fill([0.5], [3])
+    with pytest.raises(AnalysisError, match="axis 1 of histogram 'h' grows with what is filled"):
+        check_result(Result(histograms={"h": grown}))

@@ -28,6 +28,7 @@ def eat(how):
 
 class Slow(Analysis):
     name = "slow"
+    reads_facts = ("source",)
     parameters = (
         Parameter("sleep_s", 0.5, "how long a chunk takes"),
         Parameter("greedy_source", "", "the file whose chunks eat all memory", type=str),

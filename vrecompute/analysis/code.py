@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
+from typing import Any
 
 from vrecompute.digest import sha256_json
 
@@ -25,7 +26,8 @@ class Code:
     their own names, with the attributes that are, all where None; `imported` those that functions import when called.
     `effects` do what importing them did to libraries. `lost` says what objects do not keep when they are sent.
     `seeds` are modules (`numpy.random`, `random`) whose shared generator it gives a seed,
-    `variables` those of the environment that it reads.
+    `variables` those of the environment that it reads. `memories` are what `functools.lru_cache` made of functions that
+    are reached, by name.
     """
 
     parts: Mapping[str, str]
@@ -37,6 +39,7 @@ class Code:
     lost: tuple[str, ...] = ()
     seeds: frozenset[str] = frozenset()
     variables: frozenset[str] = frozenset()
+    memories: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @functools.cached_property
     def digest(self) -> str:

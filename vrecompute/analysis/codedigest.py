@@ -49,6 +49,7 @@ from vrecompute.analysis.importeffects import Effects, effects_of
 from vrecompute.analysis.librarymembers import members_of
 from vrecompute.analysis.machinery import machinery
 from vrecompute.analysis.namedimports import with_named
+from vrecompute.analysis.remembered import memories
 from vrecompute.analysis.roundtrip import lost_by
 from vrecompute.analysis.wrappers import inside_of, library_of
 from vrecompute.digest import sha256_json, sha256_of
@@ -93,6 +94,7 @@ def code_of(
         tuple(dict.fromkeys(description.lost or ())),
         seeds,
         frozenset(description.reads.variables),
+        memories(description.kept),
     )
 
 
@@ -110,7 +112,7 @@ class _Description:
         self._names: list[str] = []
         self._done: dict[int, Any] = {}
         self._within: list[int] = []
-        self._kept: list[Any] = []  # so that no id is given to another object meanwhile
+        self.kept: list[Any] = []  # so that no id is given to another object meanwhile
         self.effects: set[int] = set()  # which change libraries, and then find them changed
         self._where = ""
         self._texts: dict[str, Any] = {}  # docstrings, and of functions the text they are in
@@ -171,7 +173,7 @@ class _Description:
             return self._done[id(value)]
         if id(value) in self._within:
             return ["within", len(self._within) - self._within.index(id(value))]
-        self._kept.append(value)
+        self.kept.append(value)
         self._within.append(id(value))
         try:
             self._done[id(value)] = self._compound(value)
@@ -239,16 +241,14 @@ class _Description:
         if is_a(value, FunctionType):
             # Not by its module's name: what `exec` made says that it belongs to builtins.
             file = value.__code__.co_filename
-            known = module in sys.modules
-            return counts(module, self.own, None if file.startswith("<") else file, dynamic=not known)
+            return counts(module, self.own, None if file.startswith("<") else file, dynamic=module not in sys.modules)
         return counts(module, self.own, dynamic=not leads_to(value, module, value.__qualname__))
 
     def _travels(self, module: str, attribute: str | None = "") -> None:
         """A module of the user's is reached: one attribute of it, or all (None), or something that came from it."""
         there = loaded(module, self.scope)
         if there is not None and is_user(module, getattr(there, "__file__", None)):
-            used = self.modules.setdefault(module, set())
-            used |= {attribute} - {""}
+            self.modules.setdefault(module, set()).update({attribute} - {""})
 
     def _library(self, module: str, name: str) -> Any:
         self._libraries[module.partition(".")[0]] = None
@@ -289,7 +289,7 @@ class _Description:
     def _reached(self, name: str, value: Any, uses: Uses, module: Mapping[str, Any] | None = None) -> Any:
         if is_a(value, ModuleType):
             return self._module(value, uses.attributes.get(name, {()}))
-        return self._global(name, value, module) if module is not None else self.of(value)
+        return self.of(value) if module is None else self._global(name, value, module)
 
     def _global(self, name: str, value: Any, module: Mapping[str, Any]) -> Any:
         """A global that is data is a part by its own name."""

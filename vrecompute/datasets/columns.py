@@ -19,7 +19,10 @@ from vrecompute.nearest import hint
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Column", "Columns", "OptionalColumn", "as_columns", "data_digest"]
+__all__ = ["THIS_FILE", "Column", "Columns", "OptionalColumn", "as_columns", "data_digest"]
+
+#: What `process` may know of where its events lie: a part is reused for a copy of the file, wherever that is.
+THIS_FILE = "this file"
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,10 @@ class Columns:
 
     `variations` are the names of the systematic variations that the analysis declared for this
     sample, the nominal one first. `resources` are local paths of the analysis' resources by name.
-    `kept` are the entry numbers of the events that are left, None where all are; see `entries`. `place` is the
-    address of the source, for messages alone: no number may depend on it. `facts` are those of sample and source that
-    the analysis reads (`Analysis.reads_facts`), None where all are.
+    `kept` are the entry numbers of the events that are left, None where all are; see `entries`. `place` is what
+    messages call the source: in a run THIS_FILE, as what is told of a failure names the file, and the address where
+    the analysis says that it reads that. `facts` are those of sample and source that the analysis reads
+    (`Analysis.reads_facts`), None where all are.
     """
 
     columns: Mapping[str, Column]

@@ -11,7 +11,9 @@ import io
 import secrets
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -34,9 +36,10 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.sentclasses import sent, state_of
 from vrecompute.execution.unsendable import said_of
 
-__all__ = ["Packed", "pack", "pack_for"]
+__all__ = ["Packed", "making_anew", "pack", "pack_for"]
 
-
+# Whether what is made shares nothing with what was made of the same bytes before.
+_IS_ANEW: ContextVar[bool] = ContextVar("is_anew", default=False)
 _TABLE: MutableMapping[type, Callable[[Any], Any]] = cloudpickle.Pickler.dispatch_table
 
 
@@ -169,8 +172,19 @@ def _fill(module: ModuleType, state: Mapping[str, Any]) -> None:
     vars(module).update(state)
 
 
+@contextmanager
+def making_anew() -> Iterator[None]:
+    """What numba compiled is made once more meanwhile, where it would give what it has of the same name."""
+    token = _IS_ANEW.set(True)
+    try:
+        yield
+    finally:
+        _IS_ANEW.reset(token)
+
+
 def _compiled(kind: Any, states: Mapping[str, Any]) -> Any:
-    return kind._rebuild(**states)
+    other = {"uuid": secrets.token_hex(32)} if _IS_ANEW.get() and "uuid" in states else {}
+    return kind._rebuild(**{**states, **other})
 
 
 def _c_function(function: Any, signature: Any, options: Mapping[str, Any]) -> Any:

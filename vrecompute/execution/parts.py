@@ -2,6 +2,7 @@
 
     work/<work>/parts/<sha256 of the object>.zip     nodes of the merge trees of some sources
     work/<work>/runs/<run>/<sha256>.zip     the same, of a process that read what no key holds: for that run alone
+    work/<work>/impure.json     that what its code gives for a chunk was seen to depend on others: none of it is taken
     work/<work>/tables/<source key>/<table>/<start>-<stop>-<sha256>.parquet      rows of one chunk, see `Piece`
 
 `<work>` names the code, its parameters, resources and numerics; a source key names identity, columns
@@ -25,9 +26,26 @@ from vrecompute.results.file import pack, result_from_members, result_members, u
 from vrecompute.results.result import Result, TableSummary
 from vrecompute.results.tree import Node
 from vrecompute.stores.base import Store
-from vrecompute.stores.objects import content_name, read_content, sha256_in, write_content
+from vrecompute.stores.objects import (
+    content_name,
+    read_content,
+    read_document,
+    sha256_in,
+    write_content,
+    write_document,
+)
 
-__all__ = ["PART_FORMAT", "PartNode", "Piece", "read_part", "stored_parts", "stored_reads", "write_part"]
+__all__ = [
+    "PART_FORMAT",
+    "PartNode",
+    "Piece",
+    "impurity_of",
+    "note_impurity",
+    "read_part",
+    "stored_parts",
+    "stored_reads",
+    "write_part",
+]
 
 #: Version of parts, in every work key, so that those of another version are never reused. Version 3 kept variances of
 #: means, which do not add up.
@@ -118,6 +136,26 @@ def stored_reads(store: Store, work: str, run: str) -> list[str]:
         with contextlib.suppress(StoreError):  # a damaged part only tells less
             told.update(*(node.reads for node in read_part(store, name)))
     return sorted(told)
+
+
+def note_impurity(store: Store, work: str, why: str) -> None:
+    """Have no run take parts of this work: those of chunks before may be as wrong as what was found, `why`."""
+    write_document(store, _impure(work), "impure", {"why": why})
+
+
+def impurity_of(store: Store, work: str) -> str:
+    """What was noted of a work, in words; empty where nothing was."""
+    name = _impure(work)
+    if not store.exists(name):
+        return ""
+    try:
+        return read_document(store, name, "impure", lambda raw: str(raw["why"]))
+    except StoreError:
+        return "its Result of one chunk was seen to depend on others"
+
+
+def _impure(work: str) -> str:
+    return f"work/{work}/impure.json"
 
 
 def _prefix(work: str, run: str = "") -> str:

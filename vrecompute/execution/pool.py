@@ -27,6 +27,7 @@ from vrecompute.analysis.leftbehind import changing, put_back_after
 from vrecompute.analysis.processreads import Reads, forget
 from vrecompute.analysis.processstate import hold_process
 from vrecompute.errors import AnalysisError, ClusterLost, StoreError
+from vrecompute.execution.anew import Sent
 from vrecompute.execution.byvalue import Packed
 from vrecompute.execution.hands import Hands
 from vrecompute.execution.signer import Signer
@@ -272,13 +273,14 @@ class _Shared:
         # Making objects, and what importing did, may call functions of the user's.
         reads, folder = getattr(context, "reads", Reads()), getattr(context, "folder", "")
         with reads.watching(getattr(context, "own", ""), folder=folder):
-            analysis, modules, effects, key, self._arithmetic = cloudpickle.loads(data)
+            sent = Sent(data)
+            analysis, modules, effects, key, self._arithmetic = sent.opened()
             self._modules = {module.__name__: module for module in modules}
             with _shown(self._modules), changing():
                 self._variables = apply(key, effects)
                 hold_process(self._arithmetic)
         analysis.effects = effects
-        self.context = replace(context, analysis=analysis)
+        self.context = replace(context, analysis=analysis, **({"sent": sent} if hasattr(context, "sent") else {}))
 
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """What a function gives where the analysis' modules have been imported."""

@@ -32,6 +32,7 @@ from vrecompute.execution.hands import Hands
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.memory_deaths import MemoryDeaths
 from vrecompute.execution.outcome import Outcome
+from vrecompute.execution.parts import impurity_of
 from vrecompute.execution.patience import Patience
 from vrecompute.execution.plan import Plan
 from vrecompute.execution.planner import Planner
@@ -296,6 +297,12 @@ class Runner:
 
     def _reuse(self, plan: Plan) -> tuple[Plan, Collector]:
         """The plan that the run keeps, and what the store has of it."""
+        impure = impurity_of(self.store, plan.work) if self.settings.reuse else ""
+        if impure:
+            told = (
+                f"{impure}. A run of this code found that before, and nothing of it is reused: edit it, or `--no-reuse`"
+            )
+            self.tally.failed(failure_of(AnalysisError(told), self.manifest.dataset.name, ""))
         try:
             found = self._stock(plan)
         except ValueError as error:
@@ -305,7 +312,7 @@ class Runner:
         for name, why in found.damaged.items():
             set_aside(self.store, name, why)
         self.tally.planned(found.plan, self.analysis)
-        if not self.settings.reuse:
+        if impure or not self.settings.reuse:
             return found.plan, Collector(found.plan)
         self.tally.reused += int(found.collector.have.sum())
         self.tally.reads |= found.reads

@@ -15,21 +15,22 @@ import numpy as np
 
 from vrecompute import reader
 from vrecompute.analysis import Analysis
-from vrecompute.analysis.code import difference, remedy
+from vrecompute.analysis.code import Code, difference, remedy
 from vrecompute.analysis.entropy import is_drawn_from, shared_generator
 from vrecompute.analysis.filereads import WORKING_DIRECTORY
 from vrecompute.analysis.processreads import Reads
 from vrecompute.analysis.unseeded import DRAWN, INSTEAD_IN_LIBRARY
-from vrecompute.datasets.columns import Column, Columns, data_digest
+from vrecompute.datasets.columns import THIS_FILE, Column, Columns, data_digest
 from vrecompute.datasets.facts import SeenSample
 from vrecompute.digest import numerics
 from vrecompute.errors import AnalysisError, BadInput, DamagedObject, StoreError
+from vrecompute.execution.anew import Sent
 from vrecompute.execution.events import count_certified, events_given, sum_of_weights
 from vrecompute.execution.failure import Failure, failure_of
 from vrecompute.execution.origins import origin_after, origin_before
-from vrecompute.execution.parts import PartNode, Piece, write_part
+from vrecompute.execution.parts import PartNode, Piece, note_impurity, write_part
 from vrecompute.execution.plan import Plan, PlannedSource
-from vrecompute.execution.purity import ChunkOf, Purity
+from vrecompute.execution.purity import ChunkOf, Impure, Purity, Work
 from vrecompute.execution.replicas import gave_last, note_replicas, read_somewhere
 from vrecompute.execution.skim import write_tables
 from vrecompute.results.check import check_result
@@ -57,7 +58,7 @@ class TaskContext:
     `code` are digests of all that the analysis reaches, by name. `ends` is when the Runner's own allocation ends, in
     seconds since 1970; None where it does not. `run` is the run's id, `own` the analysis' package, `folder` the working
     directory that it was asked for in, `unnamed` what no key holds. `reads` and `purity` are of this process, as its
-    analysis is.
+    analysis is, and `sent` is what that was made of.
     """
 
     plan: Plan
@@ -74,6 +75,7 @@ class TaskContext:
     unnamed: tuple[str, ...] = ()
     reads: Reads = field(default_factory=Reads, compare=False)
     purity: Purity = field(default_factory=Purity, compare=False)
+    sent: Sent | None = field(default=None, compare=False)
 
     @cached_property
     def other(self) -> str:
@@ -81,7 +83,10 @@ class TaskContext:
         here = numerics(self.numerics)
         if self.numerics and here != self.numerics:
             return f"{_difference(self.numerics, here)}; {_MIXED}: {remedy(())}"
-        differing = difference(self.code, self.analysis.code(looks=False).parts) if self.code else []
+        code = self.analysis.code(looks=False) if self.code else Code({})
+        for memory in code.memories.values():
+            memory.cache_clear()  # of an installed analysis, another run here may have left something in it
+        differing = difference(self.code, code.parts) if self.code else []
         what = ", ".join(differing[:3])
         return f"different code of {what}; {_MIXED}: {remedy(differing, self.unnamed)}" if differing else ""
 
@@ -239,12 +244,18 @@ def process_chunk(
 
     given = [columns]
 
-    def processed(chunk: ChunkOf) -> tuple[Result, str]:
+    def processed(chunk: ChunkOf, analysis: Analysis) -> tuple[Result, str]:
         """Once of this chunk; then read anew, as `process` may have changed its events in place."""
         here = given.pop() if given else read_chunk(*chunk, store)
-        return process_events(context, chunk, here, store), digest if here is columns else data_digest(here)
+        of = context if analysis is context.analysis else replace(context, analysis=analysis)
+        return process_events(of, chunk, here, store), digest if here is columns else data_digest(here)
 
-    result = context.purity.checked(context.analysis, context.code, (source, start, stop), processed)
+    work = Work(context.analysis, processed, context.code, context.sent)
+    try:
+        result = context.purity.checked(work, (source, start, stop))
+    except Impure as error:
+        note_impurity(store, context.plan.work, str(error))
+        raise
     result.data_digest = digest
     seconds["process"] += time.perf_counter() - clock
     clock = time.perf_counter()
@@ -265,7 +276,8 @@ def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, C
     weights = sum_of_weights(read, source.reading.weight)
     certified = context.certified.get(source.sample)
     events = events_given(read, source.reading, None if certified is None else local_copy(store, certified))
-    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts)
+    place = source.path if "source" in facts else THIS_FILE
+    seen = replace(events, sample=SeenSample.of(events.sample, facts), facts=facts, place=place)
     generator = shared_generator()
     with context.reads.watching(context.own, resources.values(), context.folder):
         result = check_result(context.analysis.process(seen))

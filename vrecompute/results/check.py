@@ -33,6 +33,13 @@ def check_result(result: Any) -> Result:
             raise AnalysisError(f"histogram {name!r} is {_kind(histogram)}; it must be a boost_histogram.Histogram")
         if any(a.size == 0 and not isinstance(a, _CATEGORIES) for a in histogram.axes):
             raise AnalysisError(f"histogram {name!r} has an axis without bins, on which nothing can be filled")
+        for number, axis in enumerate(histogram.axes):
+            if axis.traits.growth:  # also where these chunks agree: others may not
+                raise AnalysisError(
+                    f"axis {number} of histogram {name!r} grows with what is filled (growth=True), so that its bins "
+                    "depend on the events of a chunk and their order; give it all of its bins or categories, without "
+                    "growth=True"
+                )
     for name, array in _named(result.arrays, "arrays"):
         if not isinstance(array, Array):
             refuse_missing(f"array {name!r}", array)
