@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def start(tmp_path):
     site = Site(name="a", backend="slurm", environment=Environment(variables={"TMPDIR": str(tmp_path / "tmp")}))
     begun = []
 
-    def started(command, number="7"):
-        script = SlurmBackend(site).script(Job("a", ("sh", "-c", command)))
+    def started(command, number="7", setup=()):
+        there = replace(site, environment=replace(site.environment, setup=setup))
+        script = SlurmBackend(there).script(Job("a", ("sh", "-c", command), requeue=bool(setup)))
         (tmp_path / "script").write_text(script)
         environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": number}
         job = subprocess.Popen(
@@ -60,6 +62,13 @@ def test_what_a_job_leaves_in_its_folder_goes_with_it(start, tmp_path):
     assert more == f"{folder} {tmp_path}/tmp"
     assert (job.returncode, left(tmp_path)) == (3, [])
     assert (tmp_path / "spool" / "7.0.end").read_text() == "3\n"
+
+
+def test_a_job_whose_setup_goes_elsewhere_ends_where_it_began(start, tmp_path):
+    job = start("pwd; exit 75", setup=(f"cd {tmp_path}/tmp",))
+    assert job.communicate(timeout=120)[0].splitlines()[0] == f"{tmp_path}/spool"
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["7.0.end"]
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
