@@ -171,6 +171,25 @@ def test_each_node_of_a_job_has_one_and_an_end_is_passed_on(tmp_path):
     assert (step.returncode, list(tmp_path.iterdir())) == (5, [])
 
 
+def test_the_end_of_its_input_ends_a_step_that_was_given_one(tmp_path):
+    """What starts steps may kill them when it is told to end itself: srun does."""
+    environment = {**os.environ, "VRECOMPUTE_TMPDIR": str(tmp_path)}
+    waits = on_nodes(["env"], ["sh", "-c", 'echo "$TMPDIR"; exec sleep "$0"'])
+    step = subprocess.Popen([*waits, "60"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    step.stdin.write("begin\n")
+    step.stdin.flush()
+    folder = step.stdout.readline().strip()
+    assert [str(path) for path in tmp_path.iterdir()] == [folder]
+    step.stdin.close()
+    assert step.wait(30) == 128 + signal.SIGTERM
+    step.stdout.close()
+    assert list(tmp_path.iterdir()) == []
+    unasked = subprocess.run(
+        [*waits, "0.5"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
+    assert (unasked.returncode, unasked.stderr, list(tmp_path.iterdir())) == (0, b"", [])
+
+
 def test_compiled_kernels_outlive_the_job(monkeypatch, tmp_path):
     """A cache that cannot be written is copied to the node, not to the folder of one job."""
     for name, value in {"VRECOMPUTE_CACHE": "/proc/no", "VRECOMPUTE_TMPDIR": str(tmp_path)}.items():
