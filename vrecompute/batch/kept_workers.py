@@ -24,7 +24,7 @@ _AGAIN_S = 5.0
 _LEAVE_S, _END_S = 15.0, 20.0
 # How long what they wrote may take to be read once they have ended: a child of theirs may hold the pipe.
 _DRAIN_S = 2.0
-_KEPT_LINES = 40
+_KEPT_LINES = 200  # a traceback may be long
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ export TMPDIR="$own" DASK_TEMPORARY_DIRECTORY="$own"
 #: What a trap does about it, before and after it is made.
 DELETE = 'rm -rf -- ${own:+"$own" "/dev/shm/sem.${own##*/}"-*}'
 # Told to end, it deletes at once: a step may be killed before its command has ended by itself. Where the input of the
-# step begins with a line, its end is such a word too: what starts steps may pass no signal on, and kill.
+# step begins with a line, its end ends the command: what starts steps may pass no signal on, and kill.
 _ON_NODE = [
     *OWN_FOLDER,
     "exec 6<&0 < /dev/null",
@@ -54,7 +54,7 @@ _ON_NODE = [
     '"$@" 6<&- &',
     "worker=$!",
     f"trap 'kill \"$worker\" 2> /dev/null; {DELETE}' TERM",
-    '{ read -r begun && { read -r begun; kill "$$"; }; } <&6 > /dev/null 2>&1 &',
+    '{ read -r begun && { read -r begun; kill "$worker"; }; } <&6 > /dev/null 2>&1 &',
     "watcher=$!",
     "exec 6<&-",
     'wait "$worker"',
@@ -65,7 +65,7 @@ _ON_NODE = [
 def on_nodes(step: Sequence[str], command: Sequence[str]) -> list[str]:
     """The command as `step` starts it, with another folder on each node: that of the job's script is on one.
 
-    Where its input has a first line, the end of the input ends it as SIGTERM does.
+    Where its input has a first line, the end of the input has the command get SIGTERM.
     """
     return ["env", "-u", "TMPDIR", *step, "bash", "-c", "\n".join(_ON_NODE), "bash", *command] if step else [*command]
 
