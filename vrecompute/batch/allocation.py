@@ -4,8 +4,8 @@
     every node:  the driver's launcher -> dask worker -> processes that come back when they die
 
 Nothing of it needs a route out of the cluster. Keys are made here and seen by these nodes alone. When
-the workers' step ends before the command does, as when its memory ran out, it is started again; that none ever
-connected is told the command, which ends.
+the workers' step ends before the command does, as when its memory ran out, it is started again; the
+command learns that none ever connected, and ends.
 """
 
 from __future__ import annotations

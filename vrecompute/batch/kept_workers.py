@@ -1,6 +1,6 @@
 """`kept_workers`: the workers of an allocation, started again when they end, for as long as its command runs.
 
-What starts them on other nodes may kill them when it is told to end itself, as srun does. So each node's shell reads
+What starts them on other nodes, as srun, may kill them outright when it gets SIGTERM. So each node's shell reads
 the input of the step: a line says that it is given one, and its end is the end (`temporary.on_nodes`).
 """
 
@@ -29,7 +29,7 @@ _KEPT_LINES = 200  # a traceback may be long
 
 @contextlib.contextmanager
 def kept_workers(command: Sequence[str], barren: BarrenSteps, *, stepped: bool) -> Iterator[None]:
-    """The command runs, again and again if it ends, for as long as the context is open; `barren` is told of ends.
+    """The command runs, again and again if it ends, for as long as the context is open; `barren` takes down each end.
 
     `stepped`: it was made by `temporary.on_nodes` with a step, and ends with its input.
     """

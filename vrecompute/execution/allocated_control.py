@@ -1,4 +1,4 @@
-"""`AllocatedControl`: what the Runner of a detached run asks of the workers of its own job."""
+"""`AllocatedControl`: what the Runner of a detached run asks of the workers in the same job."""
 
 from __future__ import annotations
 
