@@ -93,6 +93,18 @@ def test_workers_that_end_three_times_before_one_connects_are_given_up_with_thei
 
 
 @pytest.mark.slow
+def test_a_scheduler_whose_own_workers_never_connect_ends_with_what_they_say(tmp_path):
+    """Of a live run on whole nodes: its client then says how the job ended."""
+    (tmp_path / "step").write_text('#!/bin/sh\necho "no such thing" >&2; exit 7\n')
+    (tmp_path / "step").chmod(0o755)
+    command = f"exec {sys.executable} -m vrecompute.batch.keepalive --announce a.json"
+    job = allocation(tmp_path, command, "--step", str(tmp_path / "step"))
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 5, output
+    assert output.splitlines()[-1].startswith("no worker starts: the workers of this job ended 3 times"), output
+
+
+@pytest.mark.slow
 def test_workers_that_connected_once_are_not_given_up(tmp_path):
     """They may have been killed for the memory of a chunk."""
     (tmp_path / "asks.py").write_text(ASKS)
