@@ -20,6 +20,7 @@ from vrecompute.execution.runlog import RunLog
 from vrecompute.execution.tally import Tally
 from vrecompute.runlist import list_runs
 from vrecompute.testing import UnreliableStore
+from vrecompute.whereabouts import tell_refusal
 
 STATES = {
     State.QUEUED: "queued",
@@ -160,6 +161,25 @@ def test_a_run_that_spoke_a_moment_ago_has_ended_with_its_job(client, told, monk
     monkeypatch.delenv("VRECOMPUTE_JOB")
     RunLog(client.store, manifest).event("progress")
     assert listed() == ("running", "")
+
+
+def test_the_last_words_of_a_runner_without_workers_say_more_than_its_job(client, monkeypatch):
+    run = client.runs(ask=False)[0].run
+    manifest = read_manifest(client.store, run)
+    tell(client.store, manifest, jobs=["0"])
+    failed = JobStatus(State.FAILED, reason="FAILED: job 0 ended with exit code 5", exit_code=5)
+    monkeypatch.setattr(client.backend, "poll", lambda ids: dict.fromkeys(ids, failed))
+    log = RunLog(client.store, manifest)
+    log.event("started")
+    tell_refusal(client.store, manifest, Unavailable("no worker starts"), [log])
+
+    def listed(polls):
+        return next((it.state, it.reason) for it in list_runs(client.store, polls) if it.run == run)
+
+    assert listed(lambda site: client.backend.poll) == ("interrupted", "no worker starts")
+    assert listed(lambda site: None) == ("interrupted", "no worker starts")
+    tell(client.store, manifest, jobs=["1"])
+    assert listed(lambda site: client.backend.poll) == ("interrupted", failed.reason), "of a later job"
 
 
 def test_a_head_never_makes_a_run_complete(client, told, monkeypatch, tmp_path):

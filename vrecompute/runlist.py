@@ -103,7 +103,7 @@ def list_runs(store: Store, polls: Callable[[str], Poll | None], labels: Mapping
             if told[run].state == "running" and (at_work := _at_work(store, told[run], each, status)) is not None:
                 told[run] = at_work
             elif poll is None:
-                told[run] = _not_asked(store, told[run])
+                told[run] = told[run] if looked[run].refused else _not_asked(store, told[run])
             else:
                 told[run] = _by_job(store, told[run], looked[run], status)
     return list(told.values())
@@ -122,6 +122,8 @@ def _by_job(store: Store, run: RunFacts, look: _Look, status: JobStatus) -> RunF
     if state == "running" and status.elapsed_s is not None:
         since = time.time() - status.elapsed_s
     reason = how_its_job_is(run.run, run.job, status, state)
+    if look.refused and state == run.state:  # its Runner has said more than the exit code that its job has of it
+        reason = run.reason
     if not reason and state != "running":
         reason = f"site {run.site!r} does not say what became of its job" if state == "unknown" else GONE
     return run._replace(state=state, reason=reason, since=since)
@@ -144,13 +146,14 @@ def _at_work(store: Store, run: RunFacts, jobs: Sequence[JobId], status: JobStat
 class _Look(NamedTuple):
     """What was seen of a run: its line, unless there is none, its latest jobs, whether it stays so.
 
-    And when it was last submitted, or its Runner last spoke.
+    And when it was last submitted, or its Runner last spoke; and whether that was that it got no workers.
     """
 
     facts: RunFacts | None
     jobs: Sequence[JobId] = ()
     is_complete: bool = False
     latest: float | None = None
+    refused: bool = False
 
 
 def _known(run: str, kept: object, now: str) -> RunFacts | None:
@@ -193,15 +196,17 @@ def _quick_look(store: Store, run: str, over: Over) -> _Look | None:
     latest = max((t for t in (last.get("time"), head.submitted) if t is not None), default=None)
     facts = RunFacts(run, state, head.created, head.analysis, head.dataset, labels=head.labels, site=head.site)
     facts = facts._replace(parameters=head.parameters, since=latest)
+    refused = REFUSALS.get(last.get("event", "")) == state
     if told is not None:
         facts = facts._replace(reason=how_it_ended(run, state, str(told["why"])), since=told["time"])
-    elif REFUSALS.get(last.get("event", "")) == state:
+    elif refused:
         facts = facts._replace(reason=str(last.get("reason", "")), since=last["time"])
     elif state == "running":
         facts = facts._replace(reason=str(last.get("waiting", "")), since=began(last))
     else:
         facts = facts._replace(reason=GONE)
-    return _Look(facts, [JobId(job) for job in head.jobs or ([head.job] if head.job else [])], latest=latest)
+    jobs = [JobId(job) for job in head.jobs or ([head.job] if head.job else [])]
+    return _Look(facts, jobs, latest=latest, refused=refused and last.get("time") == latest)
 
 
 def _full_look(store: Store, run: str, over: Over) -> _Look:
@@ -222,7 +227,8 @@ def _full_look(store: Store, run: str, over: Over) -> _Look:
         facts = facts._replace(since=last.get("time"), reason=str(last.get("reason", "")) or GONE)
     elif state == "running":
         facts = facts._replace(since=began(last), reason=str(last.get("waiting", "")))
-    return _Look(facts, ids, state == "complete" and not facts.trouble, last.get("time"))
+    refused = REFUSALS.get(last.get("event", "")) == state
+    return _Look(facts, ids, state == "complete" and not facts.trouble, last.get("time"), refused)
 
 
 def _facts(manifest: Manifest) -> RunFacts:

@@ -646,6 +646,9 @@ MUTANTS = {
         scripts("NoVenv", without(r"VIRTUAL_ENV|environment\.venv: ")),
         scripts("NoModules", without("^module")),
     ],
+    "test_a_setup_that_goes_elsewhere_moves_no_job": [
+        scripts("GoesElsewhere", without("^cd -- ")),
+    ],
     "test_a_held_job_is_held_with_its_reason_and_can_be_cancelled": [
         statuses("NoHolds", renamed(State.HELD, State.QUEUED)),
         statuses("NoCodes", lambda i, s: replace(s, reason_code="")),

@@ -69,6 +69,11 @@ def test_setup_is_shell_and_comes_first():
     assert done.stdout.splitlines() == ["A is 1", "module load x", "goes on"]
 
 
+def test_a_setup_that_goes_elsewhere_comes_back(tmp_path):
+    done = shell(Environment(setup=("cd /; CDPATH=/",)), f"cd {tmp_path}", "trap pwd EXIT")
+    assert done.stdout.splitlines() == ["goes on", str(tmp_path)]
+
+
 @pytest.mark.parametrize("line", ["false", "no-such-command-0815", "if", "} || true", "echo 'open", "exit 3"])
 def test_a_setup_that_fails_ends_the_job_and_is_named(line):
     done = shell(Environment(setup=(line, "true")))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def start(tmp_path):
     site = Site(name="a", backend="slurm", environment=Environment(variables={"TMPDIR": str(tmp_path / "tmp")}))
     begun = []
 
-    def started(command, number="7"):
-        script = SlurmBackend(site).script(Job("a", ("sh", "-c", command)))
+    def started(command, number="7", setup=()):
+        there = replace(site, environment=replace(site.environment, setup=setup))
+        script = SlurmBackend(there).script(Job("a", ("sh", "-c", command), requeue=bool(setup)))
         (tmp_path / "script").write_text(script)
         environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": number}
         job = subprocess.Popen(
@@ -60,6 +62,13 @@ def test_what_a_job_leaves_in_its_folder_goes_with_it(start, tmp_path):
     assert more == f"{folder} {tmp_path}/tmp"
     assert (job.returncode, left(tmp_path)) == (3, [])
     assert (tmp_path / "spool" / "7.0.end").read_text() == "3\n"
+
+
+def test_a_job_whose_setup_goes_elsewhere_ends_where_it_began(start, tmp_path):
+    job = start("pwd; exit 75", setup=(f"cd {tmp_path}/tmp",))
+    assert job.communicate(timeout=120)[0].splitlines()[0] == f"{tmp_path}/spool"
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["7.0.end"]
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -160,6 +169,25 @@ def test_each_node_of_a_job_has_one_and_an_end_is_passed_on(tmp_path):
     step.terminate()
     step.communicate(timeout=120)
     assert (step.returncode, list(tmp_path.iterdir())) == (5, [])
+
+
+def test_the_end_of_its_input_ends_a_step_that_was_given_one(tmp_path):
+    """What starts steps may kill them when it is told to end itself: srun does."""
+    environment = {**os.environ, "VRECOMPUTE_TMPDIR": str(tmp_path)}
+    waits = on_nodes(["env"], ["sh", "-c", 'echo "$TMPDIR"; exec sleep "$0"'])
+    step = subprocess.Popen([*waits, "60"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    step.stdin.write("begin\n")
+    step.stdin.flush()
+    folder = step.stdout.readline().strip()
+    assert [str(path) for path in tmp_path.iterdir()] == [folder]
+    step.stdin.close()
+    assert step.wait(30) == 128 + signal.SIGTERM
+    step.stdout.close()
+    assert list(tmp_path.iterdir()) == []
+    unasked = subprocess.run(
+        [*waits, "0.5"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
+    assert (unasked.returncode, unasked.stderr, list(tmp_path.iterdir())) == (0, b"", [])
 
 
 def test_compiled_kernels_outlive_the_job(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
 import numpy as np
@@ -557,7 +558,14 @@ def context(file, folder, text) -> TaskContext:
     assert plan.chunks == CHUNKS
     packed = pack(analysis)
     sent = Sent(packed.data)
-    return TaskContext(plan, sent.opened().analysis, str(folder), code=packed.code.parts, sent=sent)
+    return TaskContext(plan, opened(sent), str(folder), code=packed.code.parts, sent=sent)
+
+
+def opened(sent):
+    """The analysis that came to a worker, which finds its modules by name."""
+    found = sent.opened()
+    sys.modules.update({module.__name__: module for module in found.modules})
+    return found.analysis
 
 
 @pytest.mark.parametrize("kind", IMPURE)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
-from tests.execution.test_purity import context
+from tests.execution.test_purity import context, opened
 from vrecompute.execution.purity import Purity
 from vrecompute.execution.task import compute
 
@@ -99,4 +99,4 @@ def test_no_number_depends_on_which_chunk_came_first(file, tmp_path, holder, dec
 
 def another_worker(order):
     """What it is sent."""
-    return replace(order, analysis=order.sent.opened().analysis, purity=Purity())
+    return replace(order, analysis=opened(order.sent), purity=Purity())

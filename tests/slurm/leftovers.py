@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.slurm.lab import Lab
 from vrecompute.batch.temporary import OWN_FOLDER
 
-__all__ = ["litter", "temporary_files"]
+__all__ = ["job_folders", "litter", "temporary_files"]
 
 #: What a job of the user begins with, and a look at what it leaves; compiled kernels and connections of a client stay.
 _TEMPORARY = (
@@ -21,6 +21,7 @@ ls ~/.local/state/vrecompute/slurm 2> /dev/null |
 grep -rlsI 'PRIVATE KEY-----' /tmp /dev/shm ~/.local ~/.cache ~/store-*
 true
 """
+_FOLDERS = "ls -d /tmp/vre-* /dev/shm/sem.vre-* 2> /dev/null; true"
 
 
 def temporary_files(lab: Lab) -> set[str]:
@@ -33,6 +34,11 @@ def temporary_files(lab: Lab) -> set[str]:
 
     with ThreadPoolExecutor() as pool:
         return set().union(*pool.map(look, ("root@login", "c1", "c2", "client")))
+
+
+def job_folders(lab: Lab) -> list[str]:
+    """Temporary folders of the user's jobs on the nodes, before the next job there deletes those that were left."""
+    return [f"{node}: {line}" for node in ("c1", "c2") for line in lab.on(node, "sh", "-c", _FOLDERS).split()]
 
 
 def litter(lab: Lab) -> set[str]:

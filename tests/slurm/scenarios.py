@@ -38,6 +38,8 @@ SCENARIOS = {
     "jobs that can never start": "test_left:a_job_that_can_never_start",
     "fewer jobs than a run starts with": "test_left:as_many_jobs_as_the_account",
     "workers that cannot start": "test_unable:workers_that_die_at_once",
+    "workers of a detached run that cannot start": "test_unable:a_detached_run_whose_workers_die",
+    "a detached run of a step on each node": "test_left:a_detached_run_of_steps",
     "a spool without room": "test_left:a_spool_without_room",
     "an error of the user's code": "test_runs:an_error_of_the_user_s_code",
     "a run that completes, live and detached": "test_runs:live_and_detached_here_and_by_ssh",

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from tests.patience import comes_true
+from tests.slurm.leftovers import job_folders
 from tests.slurm.runs import said
 from vrecompute.batch.contract import Job, State
 from vrecompute.testing import BackendContract
@@ -106,6 +107,25 @@ def test_three_detached_runs_that_end_in_other_ways_leave_nothing_and_say_so_at_
     assert time.monotonic() - ended < 100, "not after the silence of its Runner"
     assert {run: bool(where["reason"]) for run, where in look().items()} == dict.fromkeys(runs, True)
     assert comes_true(lambda: queue(made) == [], 60)
+
+
+STEPS = "schema: 1\nname: steps\nextends: lab-slurm\noptions: {launcher: srun}\n"
+STEPS += "workers: {processes: 1, memory: 700MiB, nodes: {min: 2, max: 2}}\n"
+STEPS += "environment: {venv: /opt/venv, setup: ['cd /tmp']}\n"
+
+
+def test_a_detached_run_of_steps_leaves_nothing_on_its_nodes(made):
+    """Nor for the next job there to delete: srun kills when it is told to end. A setup that goes to /tmp moves none."""
+    made.on("login", "sh", "-c", "cat > left/steps.yaml", stdin=STEPS)
+    place = ["--site", "left/steps.yaml", "--store", "store-left"]
+    command = ["run", "dilepton", "left", *place, "-p", "channel=mumu", "--no-reuse", "--detach"]
+    run = made.on("login", "python", "-m", "vrecompute", *command).split()[-1]
+    seen = ["runs", "show", run, *place]
+    done = lambda: "state: complete" in made.on("login", "python", "-m", "vrecompute", *seen)  # noqa: E731
+    assert comes_true(done, 300, 2), made.on("login", "python", "-m", "vrecompute", *seen)
+    assert comes_true(lambda: queue(made) == [], 60)
+    assert job_folders(made) == []
+    assert made.on("c1", "sh", "-c", "ls -d /tmp/*.end /tmp/secrets-*; true") == ""
 
 
 LITTERS = """

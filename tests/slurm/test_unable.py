@@ -1,10 +1,12 @@
-"""A live run whose workers cannot start: it ends, soon, says why in the job's own words, and leaves nothing."""
+"""A run whose workers cannot start: it ends, soon, says why in the job's own words, and leaves nothing."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+
+from tests.patience import comes_true
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
@@ -60,3 +62,24 @@ def test_workers_that_die_at_once_end_the_run_with_the_end_of_their_log(lab, mac
     assert facts["status"] == "interrupted"
     assert facts["elsewhere"] == ["interrupted", facts["error"]]
     assert facts["alive"] == ""
+
+
+FEW = "schema: 1\nname: few\nextends: lab-slurm\nworkers: {processes: 1, memory: 700MiB, nodes: {min: 1, max: 1}}\n"
+FEW += "environment: {venv: /opt/venv, setup: ['ulimit -n 20']}\noptions: {launcher: %s}\n"
+
+
+@pytest.mark.parametrize("launcher", ["direct", "srun"])
+def test_a_detached_run_whose_workers_die_at_once_ends_with_what_they_say(lab, launcher):
+    """With one file descriptor for each connection the Runner works; a worker does not."""
+    lab.on("login", "python", "-m", "vrecompute", "generate", "/home/alice/unable", "--events", "2000", "--files", "2")
+    lab.on("login", "sh", "-c", "cat > few.yaml", stdin=FEW % launcher)
+    place = ["--site", "few.yaml", "--store", "store-few"]
+    command = ["run", "dilepton", "unable", *place, "-p", "channel=mumu", "--no-reuse", "--detach"]
+    run = lab.on("login", "python", "-m", "vrecompute", *command).split()[-1]
+    assert comes_true(lambda: lab.on("login", "squeue", "-h", "-u", "alice") == "", 180, 1), "it holds no cores"
+    shown = lab.on("login", "python", "-m", "vrecompute", "runs", "show", run, *place)
+    assert "state: interrupted" in shown
+    assert "no worker starts: the workers of this job ended 3 times before one connected" in shown
+    assert "Too many open files" in shown
+    listed = lab.on("login", "python", "-m", "vrecompute", "runs", "list", *place)
+    assert "no worker starts" in next(line for line in listed.splitlines() if line.startswith(run)), listed

@@ -4,7 +4,8 @@
     every node:  the driver's launcher -> dask worker -> processes that come back when they die
 
 Nothing of it needs a route out of the cluster. Keys are made here and seen by these nodes alone. When
-the workers' step ends before the command does, as when its memory ran out, it is started again.
+the workers' step ends before the command does, as when its memory ran out, it is started again; the
+command learns that none ever connected, and ends.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vrecompute.batch.barren_steps import BARREN, BarrenSteps
+from vrecompute.batch.kept_workers import kept_workers
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.temporary import on_nodes
 from vrecompute.batch.tls import TLS_FILE, fresh_keys, tls_environment
 from vrecompute.batch.worker_command import SETTINGS, WorkerShape, worker_command
 from vrecompute.config.spelling import read_ports
 from vrecompute.errors import VrecomputeError
-from vrecompute.workers.walltime import allocation
 
 __all__ = ["main"]
-
-_AGAIN_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.processes, given.threads, given.memory_bytes, given.interface, given.ports, given.gpus
         )
         workers = worker_command(shape, address, leave=False)
-        stack.enter_context(_kept_running(on_nodes(shlex.split(given.step), workers)))
-        environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address}
+        told = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vre-workers-"))) / "ended.json"
+        step = shlex.split(given.step)
+        stack.enter_context(kept_workers(on_nodes(step, workers), BarrenSteps(told), stepped=bool(step)))
+        environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": address, BARREN: str(told)}
         return subprocess.run(given.command, env=environment, check=False).returncode
 
 
@@ -89,33 +91,6 @@ def _keys() -> Iterator[Path]:
         yield pem
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _kept_running(command: list[str]) -> Iterator[None]:
-    """The command runs, again and again if it ends, for as long as the context is open."""
-    over = threading.Event()
-    running: list[subprocess.Popen[bytes]] = []
-
-    def keep() -> None:
-        while not over.is_set():
-            running[:] = [subprocess.Popen(command)]
-            code = running[0].wait()
-            if code == 0 and (here := allocation()) is not None and not here.fresh:
-                return  # they left for want of time, and others would
-            if not over.is_set():
-                print(f"workers ended with exit code {code}; starting them again", file=sys.stderr, flush=True)
-                over.wait(_AGAIN_S)
-
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for process in running:
-            process.terminate()
-        thread.join(20)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from distributed import Client as DaskClient
 
+from vrecompute.batch.barren_steps import NoWorkerComes
 from vrecompute.batch.scheduler import scheduler_beside
 from vrecompute.batch.tls import TLS_FILE
 from vrecompute.config.spelling import read_ports
-from vrecompute.errors import VrecomputeError
+from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.records import json_of
 from vrecompute.workers.dask_hooks import other_clients
 
@@ -71,9 +72,11 @@ def announced(name: str, log: str) -> bytes | None:
 
 
 def _stay(dask: DaskClient, patience_s: float) -> None:
-    last_seen = time.monotonic()
+    last_seen, beside = time.monotonic(), NoWorkerComes(dask)
     while time.monotonic() - last_seen < patience_s:
         time.sleep(min(_LOOK_S, patience_s / 2))
+        if why := beside.why():
+            raise Unavailable(why)
         if dask.run_on_scheduler(other_clients, dask.id):
             last_seen = time.monotonic()
     print(f"no client was connected for {patience_s:.0f} s; the scheduler ends", file=sys.stderr)

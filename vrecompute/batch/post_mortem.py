@@ -10,15 +10,19 @@ from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitEr
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
+__all__ = ["SUSPENDED", "how_it_ended", "last_lines", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
 
 #: What is said of a job that runs and does nothing, after its id.
 SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
 # Of its limit, what a job must have used for a bare SIGKILL to be blamed on memory: sampling misses the peak.
 _NEARLY_ALL = 0.95
 _LOG_LINES = 5
-#: Lines that say nothing of why a program ended: Python's own about semaphores of processes that were killed.
-_IDLE = re.compile(r"resource_tracker|warnings\.warn\(")
+#: Lines that say nothing of why a program ended: Python's own about semaphores of processes that were killed, and
+#: between its tracebacks.
+_IDLE = re.compile(
+    r"resource_tracker|warnings\.warn\(|The above exception was the direct cause|During handling of the above exception"
+)
+_TRACEBACK = "Traceback (most recent call last):"
 #: How Python begins what it says of an installation that it cannot start with; what follows is where it looked.
 _PYTHON = re.compile(r"Fatal Python error|Could not find platform|ModuleNotFoundError|ImportError")
 _KILL = 9
@@ -78,9 +82,23 @@ def log_ends(backend: Backend, job_id: JobId | None) -> str:
     if job_id is not None:
         with contextlib.suppress(Unavailable, OSError):
             told = backend.logs(job_id)
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    lines = [line for line in lines if not _IDLE.search(line)][-_LOG_LINES:]
-    return f"Its log ends: {' | '.join(lines) or '(nothing)'}"
+    return f"Its log ends: {last_lines(told.splitlines())}"
+
+
+def last_lines(lines: Sequence[str]) -> str:
+    """The last lines that say something, in one; "(nothing)" where none does. Of a traceback it is what was raised.
+
+    >>> last_lines(["begins", "Traceback (most recent call last):", "  File 'a.py', line 1", "OSError: no room"])
+    'begins | OSError: no room'
+    """
+    found: list[str] = []
+    traced = False
+    for line in lines:
+        where = line.startswith(_TRACEBACK) or (traced and line[:1].isspace())
+        traced = where or (traced and not line)
+        if line.strip() and not where and not _IDLE.search(line):
+            found.append(line.strip())
+    return " | ".join(found[-_LOG_LINES:]) or "(nothing)"
 
 
 def telling(lines: Sequence[str]) -> str:

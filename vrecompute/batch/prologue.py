@@ -41,6 +41,8 @@ vre_step=; }}
 #: what they print does not come before what the command says.
 _ASIDE = 'exec 8<&0 7>&1 < /dev/null > /dev/null; exec bash -l -c "$0"'
 _BACK = "exec <&8 8<&- >&7 7>&-"
+#: A setup that goes elsewhere, as `cd $SCRATCH`, would have the job look for its secrets and leave its mark there.
+_RETURN = 'cd -- "$vre_began" || exit 1'
 #: By hand what conda does for a folder: no process is started, and nothing else of a conda is looked for.
 _CONDA_FOLDER = """
 export CONDA_PREFIX={}
@@ -67,10 +69,11 @@ eval "$hook" || exit 1
 def prologue(site: Site, variables: Mapping[str, str], *, in_job: bool = True) -> list[str]:
     """Shell lines that make the site's Python start, and set `variables` to exactly their values.
 
-    Beside jobs, values of the site's own may lack a variable that only jobs have.
+    They end in the folder where they began, whatever the site's own do. Beside jobs, values of the site's own may lack
+    a variable that only jobs have.
     """
     there = site.environment
-    lines = [_setup(line) for line in there.setup]
+    lines = ["vre_began=$PWD", *(_setup(line) for line in there.setup)]
     lines += [_named("module purge", "purge_modules: modules cannot be unloaded")] if there.purge_modules else []
     if there.cvmfs is not None:
         view = _named(f". {shell_word(there.cvmfs)}", f"cvmfs: {there.cvmfs} failed")
@@ -97,7 +100,7 @@ def prologue(site: Site, variables: Mapping[str, str], *, in_job: bool = True) -
         lines += needs_set(f"environment.variables.{name}:", value, but=name) if in_job else []
         lines.append(f"export {_variable(name)}={shell_word(value)}")
     lines += [f"export {_variable(name)}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    return lines
+    return [*lines, _RETURN]
 
 
 def login_shell(site: Site, variables: Mapping[str, str], command: str) -> list[str]:

@@ -44,13 +44,29 @@ export TMPDIR="$own" DASK_TEMPORARY_DIRECTORY="$own"
 """.strip().splitlines()
 #: What a trap does about it, before and after it is made.
 DELETE = 'rm -rf -- ${own:+"$own" "/dev/shm/sem.${own##*/}"-*}'
-# Told to end, it deletes at once: a step may be killed before its command has ended by itself.
-_TOLD = f"trap 'kill \"$!\"; {DELETE}' TERM"
-_ON_NODE = [*OWN_FOLDER, f"trap '{DELETE}' EXIT", '"$@" &', _TOLD, 'wait "$!"', 'wait "$!"']
+# Told to end, it deletes at once: a step may be killed before its command has ended by itself. Where the input of the
+# step begins with a line, its end ends the command: what starts steps may pass no signal on, and kill.
+_ON_NODE = [
+    *OWN_FOLDER,
+    "exec 6<&0 < /dev/null",
+    "watcher=",
+    f"trap 'kill $watcher 2> /dev/null; {DELETE}' EXIT",
+    '"$@" 6<&- &',
+    "worker=$!",
+    f"trap 'kill \"$worker\" 2> /dev/null; {DELETE}' TERM",
+    '{ read -r begun && { read -r begun; kill "$worker"; }; } <&6 > /dev/null 2>&1 &',
+    "watcher=$!",
+    "exec 6<&-",
+    'wait "$worker"',
+    'wait "$worker"',
+]
 
 
 def on_nodes(step: Sequence[str], command: Sequence[str]) -> list[str]:
-    """The command as `step` starts it, with another folder on each node: that of the job's script is on one."""
+    """The command as `step` starts it, with another folder on each node: that of the job's script is on one.
+
+    Where its input has a first line, the end of the input has the command get SIGTERM.
+    """
     return ["env", "-u", "TMPDIR", *step, "bash", "-c", "\n".join(_ON_NODE), "bash", *command] if step else [*command]
 
 

@@ -50,8 +50,7 @@ def worker_command(shape: WorkerShape, address: str, *, leave: bool) -> list[str
         command += ["--interface", shape.interface]
     if shape.ports is not None:
         workers, nannies = halves(shape.ports)
-        command += ["--worker-port", f"{workers.first}:{workers.last}"]
-        command += ["--nanny-port", f"{nannies.first}:{nannies.last}"]
+        command += ["--worker-port", _given(workers), "--nanny-port", _given(nannies)]
     return command
 
 
@@ -59,3 +58,8 @@ def halves(ports: PortRange) -> tuple[PortRange, PortRange]:
     """The ports of a node's workers, and those of the processes that watch them."""
     middle = (ports.first + ports.last) // 2
     return PortRange(ports.first, middle), PortRange(min(middle + 1, ports.last), ports.last)
+
+
+def _given(ports: PortRange) -> str:
+    """As Dask reads it, which refuses a range that ends where it begins."""
+    return str(ports.first) if ports.first == ports.last else f"{ports.first}:{ports.last}"

@@ -74,7 +74,10 @@ def work(
 
 def _work_all(store: Store, manifest: Manifest, analysis: Analysis, workers: int | None) -> int:
     from vrecompute.client import Client
+    from vrecompute.errors import ClusterLost
+    from vrecompute.execution.allocated_control import AllocatedControl
     from vrecompute.execution.runner import Runner
+    from vrecompute.whereabouts import tell_refusal
 
     with Client(workers=workers) as local:
         if os.environ.get("DASK_SCHEDULER_ADDRESS"):
@@ -85,7 +88,14 @@ def _work_all(store: Store, manifest: Manifest, analysis: Analysis, workers: int
             cluster = DaskClient(set_as_default=False)
         else:
             cluster = local.dask
-        outcome = Runner(cluster, store, manifest, analysis, lambda progress: None).execute()
+        control = AllocatedControl(cluster)
+        runner = Runner(cluster, store, manifest, analysis, lambda progress: None, control)
+        try:
+            outcome = runner.execute()
+        except ClusterLost as lost:
+            if control.lost():  # else another attempt of the job may go on
+                tell_refusal(store, manifest, lost, [runner.log])
+            raise
     click.echo(f"{outcome.summary.status}: {outcome.summary.completeness_text}")
     for failure in outcome.failures:
         click.echo(str(failure), err=True)

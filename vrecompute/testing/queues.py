@@ -62,6 +62,14 @@ class QueueContract(Suite):
             assert "command-ran" not in said, "the command was started all the same"
             assert reason in said
 
+    def test_a_setup_that_goes_elsewhere_moves_no_job(self, make_backend: Callable[..., Backend]) -> None:
+        """A job works where it began: its secrets, its keys and the mark of its end are there."""
+        backend = self.queue(make_backend(environment=Environment(setup=("cd /",))))
+        job_id, status = self.end(backend, self.job("sh", "-c", 'echo "works in $PWD;"; exit 3'))
+        said = backend.logs(job_id)
+        assert (status.state, status.exit_code) == (State.FAILED, 3), (status, said)
+        assert re.search("works in /[^;]", said), said
+
     def test_a_held_job_is_held_with_its_reason_and_can_be_cancelled(self, backend: Backend) -> None:
         """It starts only when a person acts, so waiting for it must say so."""
         job_id = backend.submit(self.job("sleep", "300", requeue=True))
