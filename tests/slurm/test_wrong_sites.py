@@ -232,6 +232,21 @@ SITES = {
             "store": "/tmp/of-each-node",
         },
     ),
+    "too few open files for a worker": (
+        PROBE,
+        'environment: {setup: ["ulimit -n 20"]}\n',
+        {"worker on c.": "computes nothing: .*(Too many open files|No file descriptors)"},
+    ),
+    "too little address space for the compiler": (
+        PROBE,
+        'environment: {setup: ["ulimit -v 300000"]}\n',
+        {"worker on c.": "computes nothing: .*libllvmlite"},
+    ),
+    "numba without its compiler": (
+        PROBE,
+        'environment: {variables: {NUMBA_DISABLE_JIT: "1"}}\n',
+        {"worker on c.": "a run would end with 'different code'"},
+    ),
     # and some that are right
     "right: as the lab is": (PROBE, "", {}),
     "right: the scheduler in a job": (

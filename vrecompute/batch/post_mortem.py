@@ -10,7 +10,7 @@ from vrecompute.batch.contract import Backend, JobId, JobStatus, State, SubmitEr
 from vrecompute.errors import Unavailable
 from vrecompute.units import to_slurm_time
 
-__all__ = ["SUSPENDED", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
+__all__ = ["SUSPENDED", "end_of", "how_it_ended", "log_ends", "near_limit", "never_starts", "telling", "was_killed"]
 
 #: What is said of a job that runs and does nothing, after its id.
 SUSPENDED = "is suspended: its processes are stopped until its batch system, or an administrator, resumes it"
@@ -78,9 +78,14 @@ def log_ends(backend: Backend, job_id: JobId | None) -> str:
     if job_id is not None:
         with contextlib.suppress(Unavailable, OSError):
             told = backend.logs(job_id)
+    return f"Its log ends: {end_of(told)}"
+
+
+def end_of(told: str) -> str:
+    """The last lines of a log in one; "(nothing)" where it has none."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     lines = [line for line in lines if not _IDLE.search(line)][-_LOG_LINES:]
-    return f"Its log ends: {' | '.join(lines) or '(nothing)'}"
+    return " | ".join(lines) or "(nothing)"
 
 
 def telling(lines: Sequence[str]) -> str:

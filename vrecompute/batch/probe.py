@@ -21,6 +21,8 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
 from vrecompute.batch.survey import Survey
 from vrecompute.batch.system_limits import judge_limits
+from vrecompute.batch.worker_finding import worker_finding
+from vrecompute.batch.worker_trial import numbers
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.model import PortRange, Site
 
@@ -56,7 +58,7 @@ def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None])
         seen = fly(backend, survey, patience_s, tell)
     except VrecomputeError as error:
         return [*findings, Finding("queue", False, str(error), "mend what the message names, then probe again")]
-    return [*findings, *judge(backend.site, facts_here(), seen)]
+    return [*findings, *judge(backend.site, {**facts_here(), "numbers": numbers()}, seen)]
 
 
 def _planned(backend: QueueBackend) -> tuple[list[Planned], list[Finding]]:
@@ -98,6 +100,8 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
         findings.append(_interfaces(site, seen.told, seen.place))
         findings += _routes(site, seen)
         findings += _ports(site, seen.told)
+        if "worker" in seen.told:
+            findings.append(worker_finding(site, here["numbers"], seen.told))
         findings.append(_store(site, seen))
     return findings
 
