@@ -110,9 +110,9 @@ def _python(site: Site, said: str = "") -> str:
     """The line of the site's file that makes Python start: the one that failed, where what is said names it."""
     if named := _FAILED.findall(said):
         return f"environment: {{{named[-1]}: ...}}   # the line that failed"
-    for name, value in site.environment.variables.items():
-        if re.search(rf"\b{re.escape(name)}\b", said) or ("/" in value and value in said):
-            return f"environment: {{variables: {{{name}: ...}}}}   # {value} does not serve there"
+    for blamed, value in site.environment.variables.items():
+        if re.search(rf"\b{re.escape(blamed)}\b", said) or ("/" in value and value in said):
+            return f"environment: {{variables: {{{blamed}: ...}}}}   # {value} does not serve there"
     for words, names in _OF_PYTHON.items():
         name = next((name for name in names if name in site.environment.variables), None)
         if name and re.search(words, said):
