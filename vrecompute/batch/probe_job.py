@@ -123,7 +123,7 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _try_worker(given: argparse.Namespace, host: str, free: int) -> dict[str, Any]:
-    """What one worker process of a run says; without an interface or ports that are missing, which is told already."""
+    """What one worker of a run says; without an interface or ports that are missing: other findings name them."""
     shape = WorkerShape(
         threads=given.threads,
         memory_bytes=given.memory_bytes,

@@ -1,4 +1,4 @@
-"""`try_worker`: a worker of a run tried in a probe's job, started as runs start it, with a scheduler of its own beside.
+"""`try_worker`: a worker of a run tried in a probe's job, started as runs start it, beside a scheduler in the same job.
 
 Its command, ports, keys, nanny and memory limit are those of runs, and what the site sets is set in the job already.
 """
@@ -68,7 +68,7 @@ class _NoWorkerError(RuntimeError):
 
 @contextlib.contextmanager
 def _worker(shape: WorkerShape, address: str, log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """The process that holds nanny and worker, in a group of its own."""
+    """The process that holds nanny and worker, and leads a process group."""
     command = worker_command(shape, address, leave=True)
     process = subprocess.Popen(
         command,

@@ -25,8 +25,8 @@ def check_name(name: str, path: Path) -> None:
     own = local_site().name
     if name == own and path.parent.resolve() in {folder.resolve() for folder in site_folders()}:
         raise SiteError(
-            f"{name!r} is the site of this machine, which needs no file: {display(path)} would take its place for "
-            "whoever names it. Give another name, or --force"
+            f"{name!r} is the site of this machine, which needs no file: {display(path)} would take its "
+            "place wherever a run names that site. Give another name, or --force"
         )
 
 
