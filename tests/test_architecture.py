@@ -94,7 +94,9 @@ def test_no_site_is_named_in_python(home):
 CARRIED_BY_DASK = {ROOT / "vrecompute" / "execution" / name for name in ("pool.py", "anew.py")}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p not in CARRIED_BY_DASK], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p not in CARRIED_BY_DASK], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_no_pickle_is_read(path):
     """Nobody calls a loader of pickles, nor lets numpy be one (law: no pickle is ever read from a store)."""
     for node in ast.walk(ast.parse(path.read_text())):

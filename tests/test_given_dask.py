@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -162,6 +163,37 @@ def test_a_worker_that_is_stopped_is_named_and_ends_no_run_of_others(no_workers,
                 )
         finally:
             os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("given", ["nonsense", 5, "", "tls://127.0.0.1:9", "closed"])
+def test_nothing_is_written_of_a_run_that_what_is_given_refuses(given, events, sums, tmp_path):
+    if given == "closed":
+        with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as given:
+            pass
+    with Client(dask=given, store=tmp_path) as client:
+        with pytest.raises(UsageError, match="give a"):
+            client.run(sums, events)
+        assert client.runs() == []
+
+
+def test_a_cluster_that_closes_in_the_middle_is_the_reason_that_its_run_has(events, sums, tmp_path):
+    def slow(chunk):
+        time.sleep(2)
+        return {"n": len(chunk)}
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as ending,
+        Client(dask=ending, store=tmp_path) as client,
+    ):
+        run = client.map(slow, events, columns=["x"], chunk_bytes=3400)
+        assert comes_true(lambda: run.status == "running", 60)
+        ending.close()
+        with pytest.raises((Unavailable, UsageError)):
+            run.result(timeout_s=120)
+    with Client(store=tmp_path) as other:
+        where = other.attach(run.id).where()
+    assert where.state == "interrupted"
+    assert re.search("LocalCluster is clos|scheduler", where.reason), where
 
 
 def test_an_asynchronous_client_is_refused(no_workers, tmp_path):

@@ -20,7 +20,6 @@ from vrecompute.errors import (
     OutOfTime,
     OverBudget,
     StoreError,
-    Unavailable,
 )
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
@@ -235,16 +234,17 @@ def cancelled_early(run: str) -> Interrupted:
 
 
 def refusal_word(error: BaseException) -> str:
-    """The last word of a run that got no workers: its site refused it or gave none, or it was cancelled; else empty."""
+    """The last word of a run that got no workers: its site refused it or gave none, or it was cancelled.
+
+    That of any other error is that of a site without workers: the run can be taken up again once that is mended.
+    """
     if isinstance(error, Interrupted):
         return "cancelled"
     if isinstance(error, OverBudget):
         return "over-budget"
-    if isinstance(error, Unavailable):
-        return "unavailable"
-    if isinstance(error, SubmitError):
-        return "unavailable" if error.transient else "refused"
-    return ""
+    if isinstance(error, SubmitError) and not error.transient:
+        return "refused"
+    return "unavailable" if isinstance(error, Exception) else ""
 
 
 def tell_refusal(store: Store, manifest: Manifest, error: BaseException, logs: Sequence[RunLog] = ()) -> None:

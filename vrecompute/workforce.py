@@ -14,7 +14,7 @@ from distributed import Client as DaskClient
 from vrecompute.analysis.importeffects import done_here
 from vrecompute.analysis.leftbehind import leave_session
 from vrecompute.batch.contract import Backend, Cluster, JobStatus
-from vrecompute.batch.given_dask import GivenDask
+from vrecompute.batch.given_dask import GivenDask, check_given
 from vrecompute.batch.held_workers import HeldWorkers
 from vrecompute.batch.load import load_backend
 from vrecompute.batch.queue_backend import QueueBackend
@@ -194,9 +194,14 @@ class Workforce(WorkerControl):
             return self._others.get(site)
 
     def check(self) -> None:
-        """UsageError or OverBudget where the site's file refuses `dask`; nothing is asked or started."""
+        """UsageError or OverBudget where the site's file refuses `dask`, or what was given is no open cluster.
+
+        Nothing is asked or started.
+        """
         with self._lock:
-            if self._cluster is None and self._given is None:
+            if self._given is not None:
+                check_given(self._given)
+            elif self._cluster is None:
                 self.backend.capabilities.require("clusters", self.site.name)
                 self.backend.check_cluster(SiteLimits(self.site).workers(self.asked))
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from vrecompute.batch import probe_job
+from vrecompute.batch import probe_job, worker_trial
 from vrecompute.batch.canary import Seen
 from vrecompute.batch.contract import JobStatus, State, SubmitError
 from vrecompute.batch.finding import advice_on
 from vrecompute.batch.post_mortem import how_it_ended, log_ends, telling
 from vrecompute.batch.probe import judge
+from vrecompute.batch.tls import fresh_keys, tls_environment
+from vrecompute.batch.worker_command import WorkerShape
+from vrecompute.batch.worker_finding import worker_finding
+from vrecompute.batch.worker_trial import numbers, try_worker
 from vrecompute.errors import Unavailable
 from vrecompute.sites.model import Environment, Network, PortRange, Site
 from vrecompute.stores.address import open_store
@@ -241,3 +247,73 @@ def test_a_store_that_the_node_does_not_share_with_the_client_gets_nothing_that_
     open_store(str(tmp_path)).create(f"probe/one{probe_job.THEIRS}", b"here")
     told = probe_job._try_store(str(tmp_path), "one")
     assert (told["error"], Path(told["path"]).is_file()) == ("", True)
+
+
+NUMBERS = {"numerics": {"numpy": "2.4.6"}, "code": {"state": "a"}}
+
+
+def of_worker(said, code="a", **environment):
+    tried = {"error": said, "numbers": {**NUMBERS, "code": {"state": code}}}
+    where = site(environment=Environment(**environment), network={"worker_ports": PortRange(9000, 9001)})
+    return worker_finding(where, NUMBERS, {**TOLD, "worker": tried})
+
+
+def test_a_worker_that_computes_as_here_is_right():
+    assert of_worker("").ok
+
+
+@pytest.mark.parametrize(
+    ("said", "environment", "advice"),
+    [
+        ("ValueError: port_stop must be greater than port_start", {}, "network: {worker_ports: ...}"),
+        ("OSError: Too many open files", {"setup": ("ulimit -n 20",)}, "environment: {setup: ...}   # ulimit -n 20"),
+        ("it has not connected", {"setup": ("aklog",)}, "environment: {setup: ...}   # aklog"),
+        ("no such symbol", {"variables": {"LD_PRELOAD": "/x.so"}}, "environment: {variables: {LD_PRELOAD: ...}}"),
+        ("it has not connected", {}, "environment: {...}"),
+    ],
+)
+def test_a_worker_that_does_not_start_is_answered_with_the_line_that_keeps_it(said, environment, advice):
+    found = of_worker(said, **environment)
+    assert (found.ok, said in found.detail) == (False, True)
+    assert found.advice.startswith(advice)
+
+
+def test_code_that_is_compiled_otherwise_is_told_before_a_run_finds_it():
+    found = of_worker("", "b", variables={"PATH": "/x", "NUMBA_DISABLE_JIT": "1"})
+    assert "different code" in found.detail
+    assert found.advice.startswith("environment: {variables: {NUMBA_DISABLE_JIT: ...}}")
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"), [((0, 0), ""), ((10000, 10000), "worker ended with exit code 1. Its log ends: ValueError")]
+)
+def test_a_worker_is_tried_as_runs_start_it(ports, said, tmp_path, monkeypatch):
+    """In a job its keys are in the environment; a worker that cannot be started says why."""
+    pem = tmp_path / "keys.pem"
+    pem.write_text(fresh_keys())
+    for name, value in tls_environment(str(pem)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    command = worker_trial.worker_command
+
+    def with_ports(*given, **more):
+        return [*command(*given, **more), *(["--worker-port", "{}:{}".format(*ports)] if said else [])]
+
+    monkeypatch.setattr(worker_trial, "worker_command", with_ports)
+    tried = try_worker(WorkerShape(memory_bytes=1 << 30), pem)
+    assert said in tried["error"]
+    assert bool(tried["error"]) == bool(said)
+    assert said or tried["numbers"] == numbers()
+
+
+def test_a_job_without_a_log_is_blamed_on_a_directive_that_names_a_file():
+    silent = {"told": {}, "log": "Its log ends: (nothing)", "spool": "/s", "reason": "FAILED"}
+    judged = wrong(seen=silent, options={"directives": {"add": ["--input=/nope"]}})
+    assert "as where the system cannot open a file of --input=/nope" in judged["queue"].detail
+    assert judged["queue"].advice == "options: {directives: {add: ...}}   # --input=/nope"
+
+
+def test_a_variable_is_blamed_where_what_is_said_has_its_value():
+    dead = {"told": {}, "log": "Its log ends: srun: error: stat(/nope): No such file or directory"}
+    judged = wrong(seen=dead, environment=Environment(variables={"PATH": "/x:$PATH", "SLURM_CONF": "/nope"}))
+    assert judged["queue"].advice.startswith("environment: {variables: {SLURM_CONF: ...}}")

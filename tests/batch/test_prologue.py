@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -182,6 +183,16 @@ def test_what_a_setup_reads_and_prints_is_not_the_commands(line):
     site = Site(name="a", backend="slurm", environment=Environment(setup=(line,)))
     done = subprocess.run(login_shell(site, {}, "cat"), input=b"mine\n", capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"mine\n", b"")
+
+
+def test_what_a_setup_leaves_running_does_not_hold_the_output_of_the_command():
+    """As an ssh-agent does: who reads the command's output would wait for the agent's end."""
+    site = Site(name="a", backend="slurm", environment=Environment(setup=("sleep 20 & agent=$!",)))
+    shell = subprocess.Popen(login_shell(site, {}, "echo $agent; cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    said, _ = shell.communicate(b"mine\n", timeout=15)
+    agent, _, rest = said.partition(b"\n")
+    assert rest == b"mine\n"
+    os.kill(int(agent), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("line", ["exit 0", "sleep 600"])

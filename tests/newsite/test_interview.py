@@ -153,6 +153,30 @@ def test_a_file_that_is_there_stays_and_a_name_is_a_name(slurm, tmp_path):
     assert "did you mean" in done.output
 
 
+@pytest.mark.parametrize("config", ["nope.yaml", "."])
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, monkeypatch, config):
+    monkeypatch.chdir(tmp_path)
+    done = init("x", "--from", config, "--yes", "--out", str(tmp_path / "x.yaml"))
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert f"--from {config}: it cannot be read: " in done.output
+
+
+def test_the_site_of_this_machine_is_not_hidden_unasked(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "vrecompute" / "sites" / "local.yaml"
+    done = init("local", "--backend", "local", "--yes")
+    assert (done.exit_code, file.exists()) == (2, False)
+    assert "--force" in done.output
+    done = init("local", "--backend", "local", "--yes", "--force")
+    assert (done.exit_code, file.exists()) == (0, True), done.output
+
+
+def test_a_name_for_files_that_others_extend_is_refused_with_one_that_is_taken(tmp_path):
+    done = init("_z4", "--backend", "local", "--yes", "--out", str(tmp_path / "_z4.yaml"))
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "begins with a letter or digit; did you mean 'z4'?" in done.output
+
+
 def test_a_file_of_another_name_is_refused_before_anything_is_asked(tmp_path):
     done = init("mine", "--out", str(tmp_path / "other.yaml"))
     assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
@@ -164,6 +188,8 @@ def test_behind_ssh_the_scheduler_is_on_the_login_node(tmp_path, monkeypatch):
     file = tmp_path / "mine.yaml"
     done = init("mine", "--backend", "slurm", "--ssh", "login.example.org", "--yes", "--out", str(file))
     assert done.exit_code == 0, done.output
+    assert "# on the site" not in file.read_text()
+    assert "not looked for: the site did not answer" in file.read_text()
     site = load_site(file)
     assert (site.access.ssh.host, site.scheduler_runs) == ("login.example.org", "login")
 
@@ -181,6 +207,6 @@ def test_a_job_fits_the_smallest_node(queue, memory):
     draft = Draft()
     draft.values = {("schema",): 1, ("name",): "x", ("backend",): "slurm"}
     from_survey(draft, Survey("a system", (queue,), "partition"), lambda question, default: default)
-    ask_for_the_rest(draft, lambda question, default: default, here=False)
+    ask_for_the_rest(draft, lambda question, default: default, here=False, answered=True)
     draft.settle()
     assert draft.values.get(("workers", "memory")) == (memory and f"{memory >> 30}GiB")

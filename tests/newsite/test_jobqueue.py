@@ -137,6 +137,15 @@ def test_what_htcondor_was_told_is_what_jobs_ask_for(tmp_path):
     assert site.store.workers_reach is False
 
 
+def test_a_command_that_the_driver_writes_itself_is_named_and_the_rest_is_taken(tmp_path):
+    extra = "job-extra-directives: {universe: docker, rank: Memory}"
+    done, file = init(tmp_path, f"jobqueue: {{htcondor: {{cores: 4, memory: 8GB, {extra}}}}}")
+    assert done.exit_code == 0, done.output
+    assert "not taken over: jobqueue.htcondor.job-extra-directives.universe: " in done.output
+    assert "'universe' is written by the driver" in done.output
+    assert load_site(file).options["commands"] == {"rank": "Memory"}
+
+
 @pytest.mark.parametrize(
     ("system", "cores", "processes", "shape"),
     [("pbs", 36, 5, (5, 7)), ("htcondor", 4, None, (4, 1)), ("lsf", 42, None, (7, 6))],

@@ -232,7 +232,33 @@ SITES = {
             "store": "/tmp/of-each-node",
         },
     ),
+    "too few open files for a worker": (
+        PROBE,
+        'environment: {setup: ["ulimit -n 20"]}\n',
+        {"worker on c.": "computes nothing: .*Too many open files"},
+    ),
+    "too little address space for the compiler": (
+        PROBE,
+        'environment: {setup: ["ulimit -v 300000"]}\n',
+        {"worker on c.": "it is started as for a run, and computes nothing: "},
+    ),
+    "numba without its compiler": (
+        PROBE,
+        'environment: {variables: {NUMBA_DISABLE_JIT: "1"}}\n',
+        {"worker on c.": "a run would end with 'different code'"},
+    ),
+    "a directive of a file that is not there": (
+        PROBE,
+        'options: {directives: {add: ["--input=/nope"]}}\n',
+        {"queue": "writes no log"},
+    ),
+    "another configuration of Slurm in jobs": (
+        PROBE,
+        "environment: {variables: {SLURM_CONF: /nope}}\n",
+        {"queue": "/nope"},
+    ),
     # and some that are right
+    "right: a setup that starts an agent": (PROBE, 'environment: {setup: ["sleep 60 &"]}\n', {}),
     "right: as the lab is": (PROBE, "", {}),
     "right: the scheduler in a job": (
         PROBE,
@@ -249,7 +275,7 @@ SITES = {
 STATIC = {name: row for name, (by, *row) in SITES.items() if by is FILE}
 PROBED = {name: row for name, (by, *row) in SITES.items() if by is PROBE}
 # What holds the port of two rows, for as long as it may take to probe them all.
-HOLD = "import socket, time; s = socket.create_server(('', 10555)); print('held', flush=True); time.sleep(500)"
+HOLD = "import socket, time; s = socket.create_server(('', 10555)); print('held', flush=True); time.sleep(900)"
 
 
 @pytest.mark.parametrize("name", STATIC)
@@ -289,12 +315,12 @@ def probed(running_lab) -> Iterator[dict[str, list[dict[str, object]]]]:
         text = f"schema: 1\nname: probed-{number}\nbackend: slurm\nextends: lab-slurm\n{lines}"
         running_lab.on("login", "sh", "-c", 'cat > "$1"', "sh", files[-1], stdin=text)
     holding = running_lab.start(
-        "login", "timeout", "500", "python", "-c", HOLD.replace("sys.stdin.read()", "__import__('time').sleep(500)")
+        "login", "timeout", "900", "python", "-c", HOLD.replace("sys.stdin.read()", "__import__('time').sleep(900)")
     )
     try:
         assert holding.stdout.readline() == "held\n"
         said = running_lab.on("login", "python", "-m", "vrecompute", "site", "check", "--probe", "--json", *files,
-                              check=False, timeout_s=500)  # fmt: skip
+                              check=False, timeout_s=900)  # fmt: skip
         yield dict(zip(PROBED, [checkup["probe"] for checkup in json.loads(said)], strict=True))
     finally:
         running_lab.on("login", "pkill", "-f", "create_server.*10555", check=False)
@@ -306,7 +332,7 @@ def probed(running_lab) -> Iterator[dict[str, list[dict[str, object]]]]:
 
 
 @pytest.mark.slurm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_probe_finds_all_of_it_and_nothing_else_and_leaves_nothing(probed, running_lab):
     """One test, so that one process of several probes them all."""
     astray = {name: found for name, (_, expected) in PROBED.items() if (found := list(differs(probed[name], expected)))}

@@ -30,7 +30,9 @@ from vrecompute.stores.site_store import site_store
 
 __all__ = ["Seen", "fly"]
 
-_WALLTIME_S = 120
+_WALLTIME_S = 240
+# What the canary's worker needs at most, of what workers have; and what its scheduler and the canary itself need.
+_WORKER_BYTES, _BESIDE_BYTES = 1 << 30, 1 << 29
 # How long Python may take to start near the scheduler, at least and at most; and to say why it does not.
 _LEAST_START_S, _MOST_START_S, _WHY_S = 30.0, 120.0, 45
 _LOOK_S = 0.5
@@ -167,14 +169,19 @@ def _canary(
         "--worker-ports": network.worker_ports,
         "--scheduler-ports": network.scheduler_ports,
         "--processes": site.workers.processes,
+        "--threads": site.workers.threads,
+        "--memory-bytes": site.workers.memory_per_process,
+        "--gpus": site.workers.gpus,
     }
     command = ["python", "-m", "vrecompute.batch.probe_job", "job"]
     command += [f"{flag}={value}" for flag, value in given.items() if value]
     command += ["--holds-scheduler"] if site.scheduler_runs == "allocation" else []
+    command += ["--try-worker"] if backend.capabilities.clusters or backend.capabilities.workers else []
+    least = site.workers.memory_per_process
     job = Job(
         "vre-probe",
         tuple(command),
-        memory_bytes=None,
+        memory_bytes=None if least is None else min(least, _WORKER_BYTES) + _BESIDE_BYTES,
         walltime_s=min(_WALLTIME_S, SiteLimits(site).job_s()),
         secret_files=files,
         image=site.environment.image,
@@ -182,9 +189,15 @@ def _canary(
     )
     if survey is None:
         return job
-    most = [queue.walltime_s for queue in survey.named(backend.queues_of(job)) if queue.walltime_s]
+    queues = survey.named(backend.queues_of(job))
+    most = [queue.walltime_s for queue in queues if queue.walltime_s]
     most += [limit.most for limit in survey.limits if limit.of == "walltime"]
-    return replace(job, walltime_s=min([job.walltime_s, *most]))
+    job = replace(job, walltime_s=min([job.walltime_s, *most]))
+    if job.memory_bytes is None:
+        return job
+    room = [queue.largest_memory_bytes for queue in queues if queue.largest_memory_bytes]
+    room += [limit.most for limit in survey.limits if limit.of == "memory"]
+    return replace(job, memory_bytes=min([job.memory_bytes, *room]))
 
 
 @contextlib.contextmanager

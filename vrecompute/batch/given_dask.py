@@ -32,7 +32,7 @@ from vrecompute.workers.dask_hooks import (
 )
 from vrecompute.workers.paused_workers import PAUSED_ADVICE, all_paused
 
-__all__ = ["GivenDask"]
+__all__ = ["GivenDask", "check_given"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,10 +143,7 @@ class GivenDask(Cluster):
 
     def _check(self) -> None:
         """UsageError where it cannot be used, or the vrecompute of a worker that is there by now is another one."""
-        if is_asynchronous(self._client):
-            raise UsageError("Client(dask=...): the distributed.Client is asynchronous; give one made without it")
-        if self._client.status != "running":
-            raise UsageError(f"Client(dask=...): the distributed.Client is {self._client.status}; give an open one")
+        check_given(self._client)
         here = _version()
         try:
             versions = ask_each(self._client, _version, timeout_s=_VERSION_S)
@@ -186,12 +183,28 @@ def _install() -> str:
     return f"install vrecompute {_version()}, which the client has, in the environment of its workers"
 
 
-def _connected(given: Any) -> DaskClient:
-    """A client of our own, which does not become the one that other code uses by default."""
+def check_given(given: Any) -> None:
+    """UsageError for what is no open cluster as far as it tells without being asked: nothing is connected to."""
+    if isinstance(given, DaskClient):
+        if is_asynchronous(given):
+            raise UsageError("Client(dask=...): the distributed.Client is asynchronous; give one made without it")
+        if given.status != "running":
+            raise UsageError(f"Client(dask=...): the distributed.Client is {given.status}; give an open one")
+        return
+    address, _ = _address(given)
+    if not address.startswith("inproc://"):
+        try:
+            get_address_host_port(address)
+        except ValueError as error:
+            raise UsageError(f"Client(dask={given!r}): {error}; {_WANTED}") from error
+
+
+def _address(given: Any) -> tuple[str, Security]:
+    """Where the scheduler is, and the keys for it."""
     address = given if isinstance(given, str) else getattr(given, "scheduler_address", None)
     if not isinstance(address, str) or not address:
         raise UsageError(f"Client(dask={given!r}): {_WANTED}")
-    if (status := getattr(getattr(given, "status", None), "name", "")) in {"closing", "closed"}:
+    if status := _closed(given):
         raise UsageError(f"Client(dask=...): the {type(given).__name__} is {status}; give an open one")
     security = getattr(given, "security", None) or Security()
     if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
@@ -199,6 +212,12 @@ def _connected(given: Any) -> DaskClient:
             f"Client(dask={given!r}): a scheduler at tls:// asks for certificates, and none are known here; give a "
             "distributed.Client(ADDRESS, security=distributed.Security(...)), or set distributed.comm.tls of Dask"
         )
+    return address, security
+
+
+def _connected(given: Any) -> DaskClient:
+    """A client of our own, which does not become the one that other code uses by default."""
+    address, security = _address(given)
     try:
         # A Dask client that does not come about may wait for minutes, and would say so again when it is collected.
         if not address.startswith("inproc://"):
@@ -212,6 +231,16 @@ def _connected(given: Any) -> DaskClient:
         raise UsageError(f"Client(dask={given!r}): {error}{own}; {_WANTED}") from error
     except OSError as error:
         raise Unavailable(_silent(address, error)) from error
+    except RuntimeError as error:  # it was closed since it was looked at
+        if not (status := _closed(given)):
+            raise
+        raise UsageError(f"Client(dask=...): the {type(given).__name__} is {status}; give an open one") from error
+
+
+def _closed(given: Any) -> str:
+    """How a cluster is that ends or has ended; empty of any other."""
+    status = str(getattr(getattr(given, "status", None), "name", ""))
+    return status if status in {"closing", "closed"} else ""
 
 
 def _silent(address: str, error: OSError) -> str:

@@ -21,6 +21,8 @@ from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
 from vrecompute.batch.survey import Survey
 from vrecompute.batch.system_limits import judge_limits
+from vrecompute.batch.worker_finding import worker_finding
+from vrecompute.batch.worker_trial import numbers
 from vrecompute.errors import Unavailable, VrecomputeError
 from vrecompute.sites.model import PortRange, Site
 
@@ -56,7 +58,7 @@ def probe(backend: QueueBackend, patience_s: float, tell: Callable[[str], None])
         seen = fly(backend, survey, patience_s, tell)
     except VrecomputeError as error:
         return [*findings, Finding("queue", False, str(error), "mend what the message names, then probe again")]
-    return [*findings, *judge(backend.site, facts_here(), seen)]
+    return [*findings, *judge(backend.site, {**facts_here(), "numbers": numbers()}, seen)]
 
 
 def _planned(backend: QueueBackend) -> tuple[list[Planned], list[Finding]]:
@@ -98,6 +100,8 @@ def judge(site: Site, here: Mapping[str, Any], seen: Seen) -> list[Finding]:
         findings.append(_interfaces(site, seen.told, seen.place))
         findings += _routes(site, seen)
         findings += _ports(site, seen.told)
+        if "worker" in seen.told:
+            findings.append(worker_finding(site, here["numbers"], seen.told))
         findings.append(_store(site, seen))
     return findings
 
@@ -106,6 +110,9 @@ def _python(site: Site, said: str = "") -> str:
     """The line of the site's file that makes Python start: the one that failed, where what is said names it."""
     if named := _FAILED.findall(said):
         return f"environment: {{{named[-1]}: ...}}   # the line that failed"
+    for blamed, value in site.environment.variables.items():
+        if re.search(rf"\b{re.escape(blamed)}\b", said) or ("/" in value and value in said):
+            return f"environment: {{variables: {{{blamed}: ...}}}}   # {value} does not serve there"
     for words, names in _OF_PYTHON.items():
         name = next((name for name in names if name in site.environment.variables), None)
         if name and re.search(words, said):
@@ -139,6 +146,9 @@ def _queue(site: Site, seen: Seen) -> Finding:
         if not seen.spool and "(nothing)" in seen.log:
             said += ": its shell ended before Python began, as where a line of environment.setup is `exec` or `exit`"
             return Finding("queue", False, said, "environment: {setup: ...}   # the line that ends the shell")
+        if seen.spool and (files := _files_of_directives(site)):
+            said += f": it writes no log into {seen.spool}, as where the system cannot open a file of {files}"
+            return Finding("queue", False, said, f"options: {{directives: {{add: ...}}}}   # {files}")
         if seen.spool:
             said += f" in {seen.spool}: the node that ran it does not write into that folder of {seen.where}"
             return Finding("queue", False, said, f"stage: {{scratch: ...}}   # {_SEEN_BY_BOTH}")
@@ -149,6 +159,13 @@ def _queue(site: Site, seen: Seen) -> Finding:
         return Finding("queue", False, said, f"options: {{...}}   # {ways} does not answer, as the message says")
     otherwise = "options: ...   # see the reason; or a longer --patience"
     return Finding("queue", False, seen.reason, seen.advice or otherwise)
+
+
+def _files_of_directives(site: Site) -> str:
+    """Directives of the site's own that name a path, which the system opens before the job begins."""
+    directives = site.options.get("directives")
+    added = directives.get("add", ()) if isinstance(directives, Mapping) else ()
+    return ", ".join(str(each) for each in added if "/" in str(each))
 
 
 def _interfaces(site: Site, told: Mapping[str, Any], place: Mapping[str, Any]) -> Finding:

@@ -1,7 +1,7 @@
 """What a probe runs on the site: `meet` where the scheduler would live, `job` in a job; both print JSON.
 
     meet:  listens, prints its address, waits for the job to call, and calls back to where the job listens
-    job:   calls the address it is given, is called back, and tells what a job here sees
+    job:   calls the address it is given, is called back, tries a worker, and tells what is seen there
 
 Routes are tried in both directions, since a scheduler connects to its workers too: on ports that the site names, and
 with the keys of a run where it asks for TLS. `meet` reads from its stdin what it needs to know, as JSON.
@@ -28,7 +28,8 @@ from typing import Any
 import psutil
 
 from vrecompute.batch.tls import TLS_FILE, security_of
-from vrecompute.batch.worker_command import halves
+from vrecompute.batch.worker_command import WorkerShape, halves
+from vrecompute.batch.worker_trial import try_worker
 from vrecompute.config.spelling import read_ports
 from vrecompute.digest import numerics
 from vrecompute.errors import VrecomputeError
@@ -65,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, help="worker processes that need ports on a node")
     parser.add_argument("--scheduler-ports", type=read_ports)
     parser.add_argument("--worker-ports", type=read_ports)
+    parser.add_argument("--try-worker", action="store_true", help="start a worker as runs do, and have it compute")
+    parser.add_argument("--memory-bytes", type=int, help="of a worker process")
+    parser.add_argument("--threads", type=int, default=1, help="of a worker process")
+    parser.add_argument("--gpus", type=int, default=0, help="of a node")
     parser.add_argument("--holds-scheduler", action="store_true", help="the scheduler of a live run would be in a job")
     given = parser.parse_args(arguments)
     if given.part == "meet" and not (wanted := sys.stdin.readline()):
@@ -113,7 +118,21 @@ def _job(given: argparse.Namespace) -> dict[str, Any]:
             listener.settimeout(_CALL_S)
             with contextlib.suppress(OSError), _secured(listener.accept()[0], tls, server=True) as back:
                 back.recv(1 << 12)
-    return {**facts_here(), "call": call, "free": free, "store": _try_store(given.store, given.object)}
+    told = {**facts_here(), "call": call, "free": free, "store": _try_store(given.store, given.object)}
+    return {**told, "worker": _try_worker(given, host, free["workers"])} if given.try_worker else told
+
+
+def _try_worker(given: argparse.Namespace, host: str, free: int) -> dict[str, Any]:
+    """What one worker of a run says; without an interface or ports that are missing: other findings name them."""
+    shape = WorkerShape(
+        threads=given.threads,
+        memory_bytes=given.memory_bytes,
+        interface=given.interface if host else None,
+        ports=given.worker_ports if free else None,
+        gpus=given.gpus,
+    )
+    pem = Path(os.environ.get("VRECOMPUTE_SECRETS", os.devnull)) / TLS_FILE
+    return try_worker(shape, pem if pem.is_file() else None)
 
 
 def _free(host: str, ports: PortRange | None, enough: int) -> list[int]:

@@ -34,7 +34,7 @@ TELL_STEP = '[ -z "${vre_step:-}" ] || echo "$vre_step" >&2'
 _SETUP = """
 # shellcheck disable=SC2034  # a trap tells it
 {{ vre_step={told}
-eval {line} < /dev/null || {{ echo {failed} >&2; vre_step=; exit 1; }}
+eval {line} < /dev/null 7>&- 8<&- || {{ echo {failed} >&2; vre_step=; exit 1; }}
 vre_step=; }}
 """.strip()
 #: Input and output of the command wait as 8 and 7: a profile, or a line of the site's, that reads finds the end, and

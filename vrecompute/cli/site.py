@@ -134,10 +134,13 @@ def _probe(read: ReadSite, patience_s: float, *, trust: bool) -> list[Finding]:
 @click.option("--ssh", "host", help="Login node, or its alias of ~/.ssh/config, where that is not this machine.")
 @click.option("--from", "config", type=click.Path(), help="A jobqueue.yaml of dask-jobqueue to begin from.")
 @click.option("--yes", is_flag=True, help="Ask the administrator nothing: defaults where nothing else is known.")
+@click.option("--force", is_flag=True, help="Also for `local`: the file takes the place of the site of this machine.")
 @click.option("--out", type=click.Path(dir_okay=False), help="NAME.yaml somewhere else than in your folder of sites.")
-def init(name: str, backend: str | None, host: str | None, config: str | None, yes: bool, out: str | None) -> None:
+def init(
+    name: str, backend: str | None, host: str | None, config: str | None, yes: bool, force: bool, out: str | None
+) -> None:
     """Write a first file of the site NAME from what its batch system says, or its dask-jobqueue configuration."""
-    from vrecompute.newsite.first import first_site, write_first
+    from vrecompute.newsite.first import check_name, first_site, write_first
 
     def ask(question: str, default: str) -> str:
         return default if yes else str(click.prompt(question, default=default))
@@ -145,6 +148,8 @@ def init(name: str, backend: str | None, host: str | None, config: str | None, y
     path = Path(out) if out else users_folder() / f"{name}.yaml"
     if out and path.stem != name:  # which `site check` would advise against
         raise UsageError(f"--out {out}: a site is found by the name of its file; write --out {path.parent / name}.yaml")
+    if not force:
+        check_name(name, path)
     text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)
     write_first(path, text)
     click.echo(report.check_file(path).as_text())

@@ -162,8 +162,11 @@ def _read_url(value: object) -> str:
 def _read_name(value: object) -> str:
     text = _read_literal(value)
     if not re.fullmatch(_NAME, text):
-        meant = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-        raise ValueError(f"'{text}' is not a name of letters, digits, '-', '_' and '.'; did you mean '{meant}'?")
+        meant = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip("-._").rstrip("-.")
+        hint = f"; did you mean '{meant}'?" if meant else ""
+        raise ValueError(
+            f"'{text}' is not a name of letters, digits, '-', '_' and '.' that begins with a letter or digit{hint}"
+        )
     return text
 
 

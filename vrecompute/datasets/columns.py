@@ -91,7 +91,7 @@ class Columns:
     `variations` are the names of the systematic variations that the analysis declared for this
     sample, the nominal one first. `resources` are local paths of the analysis' resources by name.
     `kept` are the entry numbers of the events that are left, None where all are; see `entries`. `place` is what
-    messages call the source: in a run THIS_FILE, as what is told of a failure names the file, and the address where
+    messages call the source: in a run THIS_FILE, since the report of a failure names the file, and the address where
     the analysis says that it reads that. `facts` are those of sample and source that the analysis reads
     (`Analysis.reads_facts`), None where all are.
     """

@@ -63,12 +63,20 @@ class Draft:
                 # one at a time: others may be about the same
                 problem = problems[0]
                 _, path, number = lines[problem.mark.line - 1]
+                path = self._foreign_below(path, problem.message)
                 if not self._is_foreign(path):
                     raise SiteError("; ".join(each.message for each in problems))
                 self._remove(path, number, problem.message)
 
     def _is_foreign(self, path: _Key) -> bool:
         return self.origins.get(path, "").startswith("jobqueue")
+
+    def _foreign_below(self, path: _Key, said: str) -> _Key:
+        """The key that a problem of a whole mapping is about: the one that it names, of those from another file."""
+        if path in self.values:
+            return path
+        below = [each for each in self.values if each[: len(path)] == path and self._is_foreign(each)]
+        return next((each for each in below if repr(each[-1]) in said), path)
 
     def _remove(self, path: _Key, number: int | None, why: str) -> None:
         origin, value, key = self.origins[path], self.values[path], ".".join(path)

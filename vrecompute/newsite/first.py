@@ -12,13 +12,23 @@ from vrecompute.folders import make_folders
 from vrecompute.newsite.draft import Draft
 from vrecompute.newsite.interview import Ask, ask_for_the_rest, from_survey
 from vrecompute.newsite.jobqueue import from_jobqueue, sections
-from vrecompute.sites.model import Site, SiteAccess, Ssh
-from vrecompute.sites.search import display
+from vrecompute.sites.model import Site, SiteAccess, Ssh, local_site
+from vrecompute.sites.search import display, site_folders
 
-__all__ = ["first_site", "write_first"]
+__all__ = ["check_name", "first_site", "write_first"]
 
 #: A command of each batch system, by the name of its driver.
 _COMMANDS = {"slurm": "sinfo", "htcondor": "condor_status", "pbs": "qstat"}
+
+
+def check_name(name: str, path: Path) -> None:
+    """SiteError where a file at `path` would be found in place of the site that is there without any file."""
+    own = local_site().name
+    if name == own and path.parent.resolve() in {folder.resolve() for folder in site_folders()}:
+        raise SiteError(
+            f"{name!r} is the site of this machine, which needs no file: {display(path)} would take its "
+            "place wherever a run names that site. Give another name, or --force"
+        )
 
 
 def first_site(
@@ -43,11 +53,12 @@ def first_site(
         draft.take("scheduler_runs", "login", "workers connect to the login node")
     draft.values |= values
     draft.origins |= said
+    found_there = None
     if config is None:
         found_there = _survey(draft, name, backend, host)
         if found_there is not None:
             from_survey(draft, found_there, ask)
-    ask_for_the_rest(draft, ask, here=host is None)
+    ask_for_the_rest(draft, ask, here=host is None, answered=host is None or found_there is not None)
     return draft.settle(), draft.left_out
 
 

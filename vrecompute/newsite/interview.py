@@ -49,16 +49,17 @@ def from_survey(draft: Draft, found: Survey, ask: Ask) -> None:
         draft.drop(found.system, f"could not be asked for {sentence}")
 
 
-def ask_for_the_rest(draft: Draft, ask: Ask, *, here: bool) -> None:
+def ask_for_the_rest(draft: Draft, ask: Ask, *, here: bool, answered: bool) -> None:
     """Add where runs are kept and which Python runs, where that is not known yet."""
+    where = "on the site" if answered else "not looked for: the site did not answer"
     own = sys.prefix if here and sys.prefix != sys.base_prefix else "$HOME/vrecompute-venv"
     if not draft.has("store.url") and not draft.has("store.workers_reach"):
         question = "Folder that runs are kept in, which compute nodes see"
-        draft.take("store.url", ask(question, "$HOME/vrecompute-runs"), "on the site")
+        draft.take("store.url", ask(question, "$HOME/vrecompute-runs"), where)
     if not any(draft.has(f"environment.{key}") for key in ("venv", "conda", "modules", "image", "cvmfs")):
         venv = ask("Virtual environment of jobs, with vrecompute ('-' for what is on the PATH)", own)
         if venv != "-":
-            draft.take("environment.venv", venv, "on the site")
+            draft.take("environment.venv", venv, where)
 
 
 def _asked_queue(draft: Draft, found: Survey, queue: Queue, ask: Ask) -> Queue:

@@ -64,7 +64,10 @@ _EXPORT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\S+|\"[^\"]*\"|'[
 
 def sections(path: Path) -> dict[str, dict[str, Any]]:
     """The configuration of each batch system in a file; SiteError where it is none."""
-    text, problems = read_text(path, str(path))
+    try:
+        text, problems = read_text(path, str(path))
+    except OSError as error:
+        raise SiteError(f"--from {path}: it cannot be read: {error.strerror or error}") from error
     tree = None
     if not problems:
         tree, problems = parse_yaml(text, str(path))

@@ -17,6 +17,9 @@ __all__ = ["Diagnostic", "at", "findings"]
 #: Of what Python takes as PYTHONHASHSEED.
 _LAST_SEED = 4294967295
 
+#: What a job needs before its workers compute anything: a minute to start, and one at its end to write what there is.
+_LEAST_WALLTIME_S = 120
+
 
 @dataclass(frozen=True)
 class Diagnostic:
@@ -110,6 +113,13 @@ def _workers(site: Site) -> Iterator[Diagnostic]:
         )
     if workers.walltime and workers.sweet_spot and workers.sweet_spot > workers.walltime:
         yield Diagnostic(at("workers.sweet_spot", "workers.walltime"), "longer than walltime; make it shorter")
+    if workers.walltime and workers.walltime < _LEAST_WALLTIME_S:
+        yield Diagnostic(
+            at("workers.walltime"),
+            f"{workers.walltime} s is hardly enough for workers to start, and Slurm counts whole minutes; write 5m or "
+            "more",
+            advice=True,
+        )
     if limits.max_jobs and limits.max_jobs < nodes.min:
         message = (
             f"a run starts with {nodes.min} jobs (workers.nodes.min), and only {limits.max_jobs} are allowed; raise it"
