@@ -13,7 +13,7 @@ import pytest
 from tests.events import SUM_ANALYSIS, write_events
 from vrecompute import Client
 from vrecompute.batch.contract import JobId, JobStatus, State, SubmitError
-from vrecompute.errors import OverBudget, Unavailable, VrecomputeError
+from vrecompute.errors import OverBudget, Unavailable, UsageError, VrecomputeError
 from vrecompute.execution.head import tell
 from vrecompute.execution.manifest import read_manifest
 from vrecompute.execution.runlog import RunLog
@@ -311,6 +311,7 @@ def test_a_link_to_a_run_is_none_and_deletes_none(client, told):
     assert sorted(path for path in (runs / told[0]).rglob("*")) == before
 
 
-def test_a_store_whose_name_is_no_text_has_a_list(tmp_path):
+def test_a_store_whose_name_is_no_text_is_refused_at_once(tmp_path):
     (tmp_path / "\udcadstore").mkdir()
-    assert Client(store=tmp_path / "\udcadstore").runs() == []
+    with pytest.raises(UsageError, match="its name is not UTF-8"):  # no document could say where its run is
+        Client(store=tmp_path / "\udcadstore").runs()

@@ -33,6 +33,7 @@ __all__ = [
     "file_name",
     "find",
     "imported",
+    "is_library",
     "is_of_family",
     "loaded",
     "prefer",
