@@ -326,7 +326,7 @@ def test_what_was_proved_of_files_is_proved_anew_where_it_is_damaged(run, tmp_pa
 
 @pytest.mark.parametrize("wrong", [*WRONG, "another's"])
 def test_the_content_of_a_file_is_read_anew_where_what_was_kept_of_it_is_damaged(tmp_path, monkeypatch, wrong):
-    monkeypatch.setattr("vrecompute.stores.directory._CLAIM_S", 0.2)
+    monkeypatch.setattr("vrecompute.stores.claims._CLAIM_S", 0.2)
     store, contents = str(tmp_path / "store"), {}
     for name in ("other", "file"):
         (tmp_path / name).write_text(name)

@@ -33,7 +33,6 @@ __all__ = [
     "file_name",
     "find",
     "imported",
-    "is_library",
     "is_of_family",
     "loaded",
     "prefer",
@@ -266,7 +265,7 @@ class _Finder:
             return None
         folder = family.folder
         for base in [folder] if path is None else [Path(p) for p in path if Path(p).is_relative_to(folder)]:
-            if (file := _file_in(base, name.rpartition(".")[2])) is None or (path is None and is_library(name)):
+            if (file := _file_in(base, name.rpartition(".")[2])) is None or (path is None and _is_library(name)):
                 continue
             if file.suffix == ".py":
                 return spec_of(name, str(file), family)
@@ -305,7 +304,7 @@ def file_name(module: str, file: Path) -> str:
 def find(module: str, folder: Path) -> Path | None:
     """The file or folder of a user's module, beside the analysis file or on the path; nothing is imported."""
     top, *inner = module.split(".")
-    if is_library(top):
+    if _is_library(top):
         return None
     place = _file_in(folder, top)
     if place is None:
@@ -321,7 +320,7 @@ def find(module: str, folder: Path) -> Path | None:
     return place
 
 
-def is_library(name: str) -> bool:
+def _is_library(name: str) -> bool:
     """Whether a module is a standard or an installed one, or of vrecompute."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top.startswith("vrecompute"):
