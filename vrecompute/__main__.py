@@ -41,7 +41,8 @@ def _end_in_time(code: int | str | None) -> None:
 
 def _end_now(code: int | str | None, threads: list[threading.Thread]) -> None:
     names = ", ".join(thread.name for thread in threads if thread.is_alive())
-    print(f"Error: threads that the analysis started do not end, and are left: {names}", file=sys.stderr, flush=True)
+    said = f"the command is over, and these threads of the analysis do not end: {names}; start them with daemon=True"
+    print(f"Error: {said}", file=sys.stderr, flush=True)
     os._exit(code if isinstance(code, int) else 0)
 
 

@@ -728,7 +728,8 @@ CASES = [(mutant, name) for name, mutants in MUTANTS.items() for mutant in mutan
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("mutant", "name"), CASES, ids=[mutant.__name__ for mutant, _ in CASES])
-def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, monkeypatch):
+def test_a_driver_that_leaves_a_clause_out_fails_its_test(mutant, name, qq_site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a job is that does not go to its own folder
     suited = suite.TestMyDriver()
     suited.patience_s, suited.walltime_s = 8, getattr(mutant, "walltime_s", 20)
 

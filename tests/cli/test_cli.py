@@ -546,7 +546,7 @@ def test_an_analysis_file_that_exits_or_leaves_threads_neither_chooses_the_code_
     (tmp_path / "leaves.py").write_text(LEAVES)
     ended = elsewhere("explain leaves.py .", tmp_path, capture_output=True, timeout=120)
     assert ended.returncode == 2
-    assert ended.stderr.endswith("Error: threads that the analysis started do not end, and are left: of mine\n")
+    assert "threads of the analysis do not end: of mine; start them with daemon=True" in ended.stderr
 
 
 def test_an_exit_anywhere_in_an_analysis_is_no_success(vrecompute, monkeypatch):

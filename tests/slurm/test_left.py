@@ -121,7 +121,10 @@ def test_a_detached_run_of_steps_leaves_nothing_on_its_nodes(made):
     command = ["run", "dilepton", "left", *place, "-p", "channel=mumu", "--no-reuse", "--detach"]
     run = made.on("login", "python", "-m", "vrecompute", *command).split()[-1]
     seen = ["runs", "show", run, *place]
-    done = lambda: "state: complete" in made.on("login", "python", "-m", "vrecompute", *seen)  # noqa: E731
+
+    def done():
+        return "state: complete" in made.on("login", "python", "-m", "vrecompute", *seen)
+
     assert comes_true(done, 300, 2), made.on("login", "python", "-m", "vrecompute", *seen)
     assert comes_true(lambda: queue(made) == [], 60)
     assert job_folders(made) == []
