@@ -46,7 +46,10 @@ def site_of_qq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
     folder, home = tmp_path / "bin", tmp_path / "qq"
     for path in (folder, home):
         path.mkdir()
-    text = f'#!/bin/sh\nQQ_HOME={home} QQ_PATH={folder}:/usr/bin:/bin exec {sys.executable} {QQ} "$@"\n'
+    # its machines share no temporary files with those of another QQ: each job there deletes what the killed ones left
+    temporary = tempfile.TemporaryDirectory(prefix="qq-", ignore_cleanup_errors=True)
+    own = f"QQ_TMP={temporary.name} QQ_HOME={home} QQ_PATH={folder}:/usr/bin:/bin"
+    text = f'#!/bin/sh\n{own} exec {sys.executable} {QQ} "$@"\n'
     (folder / "qq").write_text(text)
     (folder / "qq").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -58,6 +61,7 @@ def site_of_qq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
         "stage": Stage(scratch=str(tmp_path)),
         "store": SiteStore(url=str(tmp_path / "store")),
     }
-    yield Site(**{**vars(suite.SITE), **changes})
-    for job in home.iterdir():
-        (job / "cancel").touch()
+    with temporary:
+        yield Site(**{**vars(suite.SITE), **changes})
+        for job in home.iterdir():
+            (job / "cancel").touch()
