@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vrecompute.cli.options import JSON
+from vrecompute.cli.options import JSON, PathType
 from vrecompute.cli.output import facts
 from vrecompute.execution.progress import Progress
 from vrecompute.watching import watching
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "generate"]
 
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
+DIRECTORY = PathType(path_type=Path, file_okay=False)
 # What `generate` of the dilepton analysis makes by default; checked by a test against it.
 EVENTS, FILES, SEED = 400_000, 8, 1
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import awkward as ak
+import click
 import jsonschema
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ import uproot
 
 from tests.patience import comes_true
 from vrecompute import Client, errors
-from vrecompute.cli import main
+from vrecompute.cli import cli, main
+from vrecompute.cli.options import PathType
 from vrecompute.errors import EXIT_CODES, UsageError
 from vrecompute.reports.report import schema
 
@@ -158,6 +160,9 @@ def test_looking_at_runs_imports_no_compiler_and_no_reader_of_events():
         (["runs", "list", "--store", ""], "'--store': it is empty; give a name, or leave the option out"),
         (["explain", "dilepton", "a.root", "--site", " "], "'--site': it is empty"),
         (["columns", "a.root", "--tree", ""], "'--tree': it is empty"),
+        (["run", "dilepton", "a.root", "--out", ""], "'--out': it is empty"),
+        (["runs", "result", "last", "--out", ""], "'--out': it is empty"),
+        (["campaign", "check", ""], "it is empty"),
         (["runs", "list", "--store", "\udcff\udcfe"], r"store b'\xff\xfe': its name is not UTF-8"),
         (["generate", "sample", "--events", "9" * 30], "free; ask for fewer, or name a folder on another disk"),
         (["generate", "sample", "--events", "9" * 12, "--files", "9" * 12], "free; ask for fewer"),
@@ -171,6 +176,21 @@ def test_usage_errors_exit_2_and_say_what_to_do(vrecompute, words, said):
     assert ended.code == 2, ended.err
     assert said in ended.err
     assert ended.out == ""
+
+
+def test_every_word_that_names_a_file_or_a_folder_refuses_an_empty_one():
+    """An unset variable of a script would be the working directory."""
+
+    def commands(command):
+        if not isinstance(command, click.Group):
+            return [command]
+        within = click.Context(command)
+        names = command.list_commands(within)
+        return [each for name in names for each in commands(command.get_command(within, name))]
+
+    paths = [word for each in commands(cli) for word in each.params if isinstance(word.type, click.Path)]
+    assert len(paths) > 8
+    assert {word.name for word in paths if not isinstance(word.type, PathType)} == set()
 
 
 def test_a_run_that_does_not_exist(vrecompute):

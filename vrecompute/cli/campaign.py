@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vrecompute.cli.messages import MessageGroup
-from vrecompute.cli.options import JSON, DurationType
+from vrecompute.cli.options import JSON, DurationType, PathType
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import printable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["campaign"]
 
-FILE = click.argument("file", type=click.Path(dir_okay=False))
+FILE = click.argument("file", type=PathType(dir_okay=False))
 KEY = click.argument("key", required=False)
 
 

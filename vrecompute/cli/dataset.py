@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vrecompute.cli.options import PathType
 from vrecompute.datasets.checksum import ALGORITHMS, checksum_of
 from vrecompute.datasets.find_files import is_url
 from vrecompute.errors import OutputError, UsageError
@@ -30,7 +31,7 @@ def dataset() -> None:
     "--algorithm", type=click.Choice(list(ALGORITHMS)), default="sha256", show_default=True, help="Which checksum."
 )
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Files read side by side.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not standard output.")
+@click.option("--out", type=PathType(path_type=Path, dir_okay=False), metavar="FILE", help="Not standard output.")
 def checksum(data: tuple[str, ...], algorithm: str, threads: int, out: Path | None) -> None:
     """Print DATASET as a dataset file that lists each file with its checksum, which every run then compares.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from vrecompute.cli.options import PathType
 from vrecompute.errors import OutputError, UsageError
 from vrecompute.folders import make_folders
 
@@ -20,7 +21,7 @@ _TEMPLATES = {"{name}.py": "analysis.txt", "test_{name}.py": "test.txt"}
 @click.command()
 @click.argument("name")
 @click.option(
-    "--in", "folder", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where to."
+    "--in", "folder", default=".", type=PathType(path_type=Path, file_okay=False), metavar="DIR", help="Where to."
 )
 def new(name: str, folder: Path) -> None:
     """Write NAME.py, a commented analysis, and test_NAME.py, which runs it on events whose answer is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ __all__ = [
     "BytesType",
     "DurationType",
     "NameType",
+    "PathType",
     "analysis_parameters",
     "detach_options",
     "job_options",
@@ -24,6 +26,8 @@ __all__ = [
     "store_options",
     "trust_option",
 ]
+
+_EMPTY = "it is empty; give a name, or leave the option out"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,8 +77,18 @@ class NameType(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The same text; a usage error where it is empty."""
         if not str(value).strip():
-            self.fail("it is empty; give a name, or leave the option out", param, ctx)
+            self.fail(_EMPTY, param, ctx)
         return str(value)
+
+
+class PathType(click.Path):
+    """A file or a folder; an empty name, as an unset variable gives it, is not the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path as `click.Path` gives it; a usage error where it is empty."""
+        if not os.fspath(value).strip():
+            self.fail(_EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 #: The type of an option that names something.

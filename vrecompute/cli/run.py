@@ -9,6 +9,7 @@ import click
 
 from vrecompute.cli.options import (
     JSON,
+    PathType,
     detach_options,
     job_options,
     label_option,
@@ -43,7 +44,7 @@ __all__ = ["run"]
 @click.option("--no-reuse", is_flag=True, help="Reuse no stored chunk; compute all of them.")
 @label_option("A label of the run, for `vrecompute runs list --label`; may be repeated.")
 @detach_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
+@click.option("--out", type=PathType(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @JSON
 @click.pass_context
 def run(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrecompute.cli.options import JSON, label_option, place_options, store_options
+from vrecompute.cli.options import JSON, PathType, label_option, place_options, store_options
 from vrecompute.cli.output import facts, table
 from vrecompute.wording import first_cause, printable
 
@@ -140,7 +140,7 @@ def show(name: str, site: str | None, store: str | None, as_json: bool) -> None:
 @runs.command()
 @RUN
 @place_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
+@click.option("--out", type=PathType(path_type=Path, file_okay=False), metavar="DIR", help="Report, result, figures.")
 @_TRUST
 @JSON
 @click.pass_context
@@ -176,7 +176,7 @@ def attach(
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Where report.json, report.html, result/, products/ and figures/ go.",
 )

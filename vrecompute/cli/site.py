@@ -10,7 +10,7 @@ import click
 from vrecompute.batch.finding import PROBE_PATIENCE_S, Finding
 from vrecompute.batch.load import load_backend
 from vrecompute.cli.messages import MessageGroup
-from vrecompute.cli.options import JSON, DurationType, trust_option
+from vrecompute.cli.options import JSON, DurationType, PathType, trust_option
 from vrecompute.cli.output import facts
 from vrecompute.errors import SiteError, UntrustedSite, UsageError, VrecomputeError
 from vrecompute.signals import heeded
@@ -132,10 +132,10 @@ def _probe(read: ReadSite, patience_s: float, *, trust: bool) -> list[Finding]:
 @click.argument("name")
 @click.option("--backend", help="Driver of its batch system; the one whose commands are here by default.")
 @click.option("--ssh", "host", help="Login node, or its alias of ~/.ssh/config, where that is not this machine.")
-@click.option("--from", "config", type=click.Path(), help="A jobqueue.yaml of dask-jobqueue to begin from.")
+@click.option("--from", "config", type=PathType(), help="A jobqueue.yaml of dask-jobqueue to begin from.")
 @click.option("--yes", is_flag=True, help="Ask the administrator nothing: defaults where nothing else is known.")
 @click.option("--force", is_flag=True, help="Also for `local`: the file takes the place of the site of this machine.")
-@click.option("--out", type=click.Path(dir_okay=False), help="NAME.yaml somewhere else than in your folder of sites.")
+@click.option("--out", type=PathType(dir_okay=False), help="NAME.yaml somewhere else than in your folder of sites.")
 def init(
     name: str, backend: str | None, host: str | None, config: str | None, yes: bool, force: bool, out: str | None
 ) -> None:

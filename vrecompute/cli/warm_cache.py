@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vrecompute.cli.options import JSON
+from vrecompute.cli.options import JSON, PathType
 from vrecompute.cli.output import facts, table
 
 __all__ = ["warm_cache"]
@@ -16,7 +16,7 @@ __all__ = ["warm_cache"]
 @click.argument("analyses", nargs=-1, metavar="[ANALYSIS]...")
 @click.option(
     "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Compile into DIR, for workers with VRECOMPUTE_CACHE=DIR (default: this process' own cache).",
 )
