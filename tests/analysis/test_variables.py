@@ -45,6 +45,22 @@ SETS = [
     "del os.environ['QC']",
     "os.putenv('QC', '1')",
 ]
+BOTH = {
+    "if 'QC' not in os.environ: os.environ['QC'] = '1'": "cut = os.environ['QC']",
+    "cut = os.environ.get('QC', '1')": "os.environ['QC'] = str(cut)",
+    "cut = os.environ.get('QC', '2')": "if not events: os.environ['QC'] = '1'",
+    "os.environ['OTHER'] = '1'": "cut = os.getenv('QC')",
+    "cut = int(environ.get('QC', 3))": "environ['QC'] = str(cut)",
+    "cut = os.environ['QC']": "del os.environ['QC']",
+    "cut = 'QC' in os.environ": "os.environ |= {'QC': '1'}",
+    "os.environ['OTHER'], cut = '1', os.environ['QC']": "",
+    "for os.environ['OTHER'] in 'ab': cut = os.environ['QC']": "",
+    "with events as os.environ['OTHER']: cut = os.environ['QC']": "",
+    "os.environ['OTHER']: str = os.environ['QC']": "",
+    "os.mine = os.environ.get('QC')": "",
+    "counts[os.environ['QC']] = 1": "",
+    "counts = {}": "counts[os.environ['QC']] = 1",
+}
 
 
 def code(tmp_path, body):
@@ -60,6 +76,13 @@ def test_which_variable_is_read_is_found_in_the_text(tmp_path, body):
     found = code(tmp_path, body)
     assert any(told.startswith(ENVIRONMENT_READ) for told in found.unnamed)
     assert found.variables == READS[body]
+
+
+@pytest.mark.parametrize("first", BOTH)
+def test_what_is_set_in_the_same_function_is_read_all_the_same(tmp_path, first):
+    found = code(tmp_path, f"{first}\n    {BOTH[first]}")
+    assert any(told.startswith(ENVIRONMENT_READ) for told in found.unnamed)
+    assert found.variables == {"QC"}
 
 
 @pytest.mark.parametrize("body", SETS)

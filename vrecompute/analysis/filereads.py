@@ -192,6 +192,7 @@ class _Function:
         self.outside = {**vars(builtins), **outside}
         self.parameters: set[str] = set()
         self.bound: dict[str, list[ast.AST]] = {}
+        self.filled: dict[str, list[ast.AST]] = {}  # `paths[0] = x` binds no name: `os` in `os.environ["A"] = x` stays
         self.imported: dict[str, str] = {}
         self.written: set[int] = set()
         for each in ast.walk(node):
@@ -209,7 +210,8 @@ class _Function:
             for target, value in _bindings(each):
                 for name in ast.walk(target):
                     if isinstance(name, ast.Name):
-                        self.bound.setdefault(name.id, []).append(value)
+                        names = self.bound if isinstance(name.ctx, ast.Store) else self.filled
+                        names.setdefault(name.id, []).append(value)
 
     def is_environment(self, node: ast.AST) -> bool:
         """Whether it is `os.environ`, `os.getenv` or `os.path.expandvars`, and not written to."""
@@ -324,7 +326,7 @@ class _Function:
                 yield node
                 if isinstance(node, ast.Name) and node.id not in seen:
                     seen.add(node.id)
-                    waiting += self.bound.get(node.id, [])
+                    waiting += [*self.bound.get(node.id, []), *self.filled.get(node.id, [])]
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
