@@ -50,7 +50,7 @@ def added():
 CHANGES = {
     "time zone": (zone, lambda: time.localtime(0).tm_hour),
     "variable": (lambda: os.environ.update(SEL_CUT="77"), lambda: float(os.environ.get("SEL_CUT", "10"))),
-    "variable that was there": (lambda: os.environ.pop("HOME"), lambda: len(os.environ.get("HOME", ""))),
+    "variable that was there": (lambda: os.environ.pop("HOME", None), lambda: len(os.environ.get("HOME", ""))),
     "folder": (lambda: os.chdir("/"), lambda: len(os.getcwd())),
     "umask": (lambda: os.umask(0o31), umask),
     "recursion limit": (lambda: sys.setrecursionlimit(444), sys.getrecursionlimit),

@@ -26,7 +26,7 @@ import numpy as np
 from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.coderange import is_user
 
-__all__ = ["changing", "leave_session", "put_back_after"]
+__all__ = ["SETTINGS", "changing", "leave_session", "put_back_after", "put_variables"]
 
 _State = dict[str, dict[Any, Any]]
 _MODULES = ("awkward", "builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "pandas", "scipy")
@@ -84,7 +84,7 @@ def put_back_after() -> Iterator[None]:
 
 
 def _state() -> _State:
-    found: _State = {"environment": dict(os.environ), "process": {n: read() for n, (read, _) in _SETTINGS.items()}}
+    found: _State = {"environment": dict(os.environ), "process": {n: read() for n, (read, _) in SETTINGS.items()}}
     return found | {group: dict(vars(holder)) for group, holder in _holders()} | _behavior()
 
 
@@ -95,12 +95,9 @@ def _behavior() -> _State:
 
 def _put(kept: _State) -> None:
     """Make the process what it was, as far as that can be had."""
-    for name in (held := dict(os.environ)) | kept["environment"]:
-        if held.get(name) != (wanted := kept["environment"].get(name)):
-            os.environ.pop(name, None)
-            os.environ.update({} if wanted is None else {name: wanted})
+    put_variables(kept["environment"])
     time.tzset()
-    for name, (read, write) in _SETTINGS.items():
+    for name, (read, write) in SETTINGS.items():
         if (wanted := kept["process"].get(name)) is not None and read() != wanted:
             with contextlib.suppress(OSError, ValueError, locale.Error):
                 write(wanted)
@@ -110,6 +107,14 @@ def _put(kept: _State) -> None:
     behavior = getattr(sys.modules.get("awkward"), "behavior", None)
     if "behavior" in kept and isinstance(behavior, MutableMapping):
         _put_names(behavior, kept["behavior"], behavior.__setitem__, behavior.__delitem__)
+
+
+def put_variables(kept: Mapping[str, str]) -> None:
+    """Have these environment variables, and no others."""
+    for name in (held := dict(os.environ)) | dict(kept):
+        if held.get(name) != (wanted := kept.get(name)):
+            os.environ.pop(name, None)
+            os.environ.update({} if wanted is None else {name: wanted})
 
 
 def _put_names(
@@ -176,12 +181,13 @@ class _NoWarning(Warning):
     pass
 
 
-_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+#: Settings of the process by name, with what reads and what sets each.
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "working directory": (_folder, os.chdir),
     "umask": (_umask, os.umask),
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "digits of an integer": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
-    "errors": (_errors, _set_errors),
+    "warnings that are errors": (_errors, _set_errors),
     # mypy infers no type of a lambda with a default
     **{
         name: (

@@ -18,6 +18,7 @@ import cloudpickle
 from vrecompute.analysis import Analysis
 from vrecompute.analysis.coderange import counts, is_user
 from vrecompute.analysis.mapping import MapAnalysis
+from vrecompute.analysis.surroundings import Surroundings
 from vrecompute.execution.byvalue import making_anew
 
 __all__ = ["Opened", "Sent", "computing"]
@@ -49,10 +50,18 @@ class Sent:
         return opened
 
     @contextmanager
-    def anew(self, used: Analysis) -> Iterator[Analysis]:
-        """The analysis once more, beside the one that is `used`, for as long as the context lasts."""
-        swapped = self._swapped is not False
-        with _GATE.alone() if swapped else nullcontext(), _put_back(_imported(used)) as others, making_anew():
+    def anew(self, used: Analysis, around: Surroundings | None = None) -> Iterator[Analysis]:
+        """The analysis once more, beside the one that is `used`, for as long as the context lasts.
+
+        `around` is what the process has around it meanwhile; None leaves that as it is.
+        """
+        gate = _GATE.alone() if self._swapped is not False or around else nullcontext()
+        with (
+            gate,
+            around.held() if around else nullcontext(),
+            _put_back(_imported(used)) as others,
+            making_anew(),
+        ):
             opened = Opened(*cloudpickle.loads(self._data))
             others(opened.modules)
             opened.analysis.effects = opened.effects

@@ -1,6 +1,7 @@
 """`Purity`: whether what `process` returns for a chunk depends on the chunks that this process computed before.
 
-The value of a chunk is what the analysis gives as it was sent. All that it reaches is digested again after some chunks.
+The value of a chunk is what the analysis gives as it was sent. All that it reaches is digested again after some chunks,
+and so is what the process has around it, as the environment.
 Where it changed, as a cache does too, the first chunk is computed again, and a later one by the analysis made anew,
 with all that it keeps as it began: each has to give the same Result.
 """
@@ -20,6 +21,7 @@ from vrecompute.analysis.code import Code, difference
 from vrecompute.analysis.codedigest import code_of
 from vrecompute.analysis.mapping import MapAnalysis
 from vrecompute.analysis.remembered import held_by
+from vrecompute.analysis.surroundings import Surroundings
 from vrecompute.digest import sha256_json, sha256_of
 from vrecompute.errors import AnalysisError, BadInput
 from vrecompute.execution.anew import Sent, computing
@@ -33,6 +35,8 @@ __all__ = ["ChunkOf", "Impure", "Purity", "Work"]
 ChunkOf = tuple[PlannedSource, int, int]
 """Entries [start, stop) of a source."""
 
+# How the digests of what is among the surroundings too are called.
+_SETTING = "arithmetic of "
 # So often the first chunk is computed again.
 _MOST_PROOFS = 3
 _LOCK = threading.Lock()
@@ -82,6 +86,7 @@ class Purity:
         self._began = self._chunks = self._proofs = self._under_way = 0
         self._crowded = False  # whether threads ever computed at the same time
         self._first: _Computed | None = None
+        self._around: Surroundings | None = None  # before any chunk
         self._known: Mapping[str, str] = {}
         self._changed: dict[str, None] = {}  # what was ever found changed
         self._looks = 0  # how many found a change
@@ -99,6 +104,7 @@ class Purity:
             self._began += 1
             self._under_way += 1
             alone, number = self._under_way == 1, self._began
+            self._around = around = self._around or Surroundings.now()
             self._crowded |= not alone
         try:
             begun = _Computed(chunk, number, self._looks, _generators())
@@ -110,7 +116,7 @@ class Purity:
                 if _is_looked_at(self._chunks):
                     made = replace(made, result=_digest(result))
                     if self._first is None:
-                        self._first, self._known = made, {**work.code, **parameters}
+                        self._first, self._known = made, {**work.code, **parameters, **around.described()}
                     self._look(work, self._first, made, result)
             # The first of all that is alone finds nothing of others; one beside others may.
             may_find = made.looks < self._looks and not (number == 1 and alone and self._began == 1)
@@ -127,6 +133,7 @@ class Purity:
         try:
             code = work.analysis.code(looks=False)
             now = {**code.parts, **_parameters(work.analysis), **_memories(code, work.analysis)}
+            now |= Surroundings.now().described()
         except RuntimeError:
             pass  # another thread changes it at this moment
         changed = ["state"] if now is None else difference(self._known, now)
@@ -169,8 +176,9 @@ class Purity:
         draws = made.drawn_on is None or _differ(made.drawn, made.drawn_on)
         if draws and self._crowded:
             return  # other threads draw from the same generators
+        moved = self._around is not None and self._around.described() != Surroundings.now().described()
         try:
-            with sent.anew(work.analysis) as fresh:
+            with sent.anew(work.analysis, self._around if moved else None) as fresh:
                 if draws:
                     _set_generators(made.drawn)
                 again, data = work.compute(made.chunk, fresh)
@@ -254,8 +262,8 @@ def _named(parts: list[str], analysis: Analysis, own: list[str]) -> str:
     """What changed, in words, by the names of parts; `own` are attributes of the analysis."""
     told: dict[str, None] = {}
     cls = type(analysis).__qualname__
-    for part in parts:
-        name = part.removesuffix(" (new)").rpartition(": ")[2]
+    for part in [p for p in parts if not p.startswith(_SETTING)] or parts:
+        name = part.removesuffix(" (new)").removesuffix(" (gone)").rpartition(": ")[2]
         if name in ("state", f"class {cls}"):
             told |= dict.fromkeys(f"{cls}.{attribute}" for attribute in own or _kept(analysis))
         elif name.endswith("()"):
