@@ -34,6 +34,10 @@ READS = {
     "os.path.expandvars('$QC/${MORE}')": {"QC", "MORE"},
     "dict(os.environ)": {"*"},
     "os.environ[events.name]": {"*"},
+    "o = os; x = o.environ['QC']": {"QC"},
+    "x = getattr(os, 'getenv')('QC')": {"QC"},
+    "x = vars(os)['environ']['QC']": {"QC"},
+    "x = os.__dict__['environ']['QC']": {"QC"},
     "os.environ.update(PATH=os.environ['QC'])": {"QC"},
 }
 SETS = [

@@ -22,7 +22,7 @@ from vrecompute.analysis.asking import attribute_of, held_by, is_a
 from vrecompute.analysis.coderange import counts
 from vrecompute.analysis.lookups import lookups_of
 from vrecompute.analysis.relativepaths import absolute_of, is_relative
-from vrecompute.analysis.silentreaders import full_name, is_kept_open, opens_files, uses_of
+from vrecompute.analysis.silentreaders import full_name, is_kept_open, library_name, opens_files, uses_of
 from vrecompute.analysis.unseeded import INSTEAD, draws_of, seeds_of
 from vrecompute.analysis.variables import variables_of, written_to
 from vrecompute.errors import UsageError
@@ -217,13 +217,25 @@ class _Function:
         """Whether it is `os.environ`, `os.getenv` or `os.path.expandvars`, and not written to."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "expanduser":
             return self.name_of(node.func) is None and not self.is_users(node.func.value, "expanduser")
-        name = self.name_of(node) or ""
+        name = self._said_by(node) or ""
         is_one = name.rpartition(".")[2] in _ENVIRONMENT and name.partition(".")[0] in _PATHS
         return is_one and id(node) not in self.written
 
+    def _said_by(self, node: ast.AST) -> str | None:
+        """The full name also of `vars(os)["environ"]`, `getattr(os, "environ")`, and of a name that was given it."""
+        match node:
+            case ast.Subscript(
+                value=ast.Call(func=ast.Name(id="vars"), args=[module]) | ast.Attribute(value=module, attr="__dict__"),
+                slice=ast.Constant(value=str(name)),
+            ) if base := library_name(module, self):
+                return f"{base}.{name}"
+            case ast.Name(id=own) if own not in {*self.parameters, *self.bound, *self.imported}:
+                return self.name_of(node)
+        return library_name(node, self)
+
     def is_working_directory(self, node: ast.AST) -> bool:
         """Whether it is `os.getcwd` or `Path.cwd`."""
-        name = self.name_of(node) or "" if isinstance(node, ast.Name | ast.Attribute) else ""
+        name = self._said_by(node) or "" if isinstance(node, ast.expr) else ""
         return name.rpartition(".")[2] in _WORKING_DIRECTORY and name.partition(".")[0] in _PATHS
 
     def heard_of(self, node: ast.AST) -> Iterator[ast.AST]:

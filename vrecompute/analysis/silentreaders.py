@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from vrecompute.analysis.asking import attribute_of, is_a, module_of
 from vrecompute.analysis.coderange import named_module
 
-__all__ = ["Names", "full_name", "is_kept_open", "opens_files", "uses_of"]
+__all__ = ["Names", "full_name", "is_kept_open", "library_name", "opens_files", "uses_of"]
 
 # By library, what of it opens no file: all else may.
 _OPENS_NONE = {
@@ -129,7 +129,7 @@ def uses_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.AST, str, list[as
         parent = parents.get(id(node))
         if isinstance(parent, ast.Attribute) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
             continue
-        name = _name(node, names)
+        name = library_name(node, names)
         if name is None or not opens_files(name):
             continue
         if isinstance(parent, ast.Assign | ast.NamedExpr) and parent.value is node and _alias(parent, names):
@@ -139,23 +139,23 @@ def uses_of(tree: ast.AST, names: Names) -> Iterator[tuple[ast.AST, str, list[as
         yield node, name, _given(node, parents, tree)
 
 
-def _name(node: ast.AST, names: Names, within: frozenset[str] = frozenset()) -> str | None:
+def library_name(node: ast.AST, names: Names, within: frozenset[str] = frozenset()) -> str | None:
     """The full name of what a library has, also where the function gave it another, or imports it by a text."""
     if (known := names.name_of(node)) is not None:
         return known
-    if isinstance(node, ast.Attribute) and (base := _name(node.value, names, within)) is not None:
+    if isinstance(node, ast.Attribute) and (base := library_name(node.value, names, within)) is not None:
         return f"{base}.{node.attr}"
     if isinstance(node, ast.Call):
         if (named := named_module(node, "")) is not None:
             return named.partition(".")[0] if getattr(node.func, "id", "") == "__import__" else named
         if names.name_of(node.func) == "builtins.getattr" and len(node.args) > 1:
-            base, attribute = _name(node.args[0], names, within), node.args[1]
+            base, attribute = library_name(node.args[0], names, within), node.args[1]
             if base is not None and isinstance(attribute, ast.Constant):
                 return f"{base}.{attribute.value!s}"
     if isinstance(node, ast.Name) and node.id not in {*names.parameters, *within}:
         values = names.bound.get(node.id, [])
         if len(values) == 1 and isinstance(values[0], ast.Name | ast.Attribute | ast.Call):
-            return _name(values[0], names, within | {node.id})
+            return library_name(values[0], names, within | {node.id})
     return None
 
 
