@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 
@@ -214,3 +215,16 @@ def test_a_text_that_nests_too_deeply_cannot_be_imported(tmp_path, text):
     (tmp_path / "ana.py").write_text(text)
     with pytest.raises(UsageError, match=r"ana.py cannot be imported: (Memory|Recursion)Error"):
         load_file(tmp_path / "ana.py")
+
+
+@pytest.mark.parametrize("module", ["zcuts", "zpackage.cuts"])
+def test_a_module_in_an_archive_is_named_with_what_to_do(tmp_path, monkeypatch, module):
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+        archive.writestr("zcuts.py", "CUT = 40\n")
+        archive.writestr("zpackage/__init__.py", "")
+        archive.writestr("zpackage/cuts.py", "CUT = 40\n")
+    monkeypatch.syspath_prepend(tmp_path / "lib.zip")
+    (tmp_path / "a.py").write_text(f"from {module} import CUT\n")
+    said = rf"^a\.py imports {module.partition('.')[0]}, which lies in the archive {tmp_path}/lib\.zip; .*: unpack it"
+    with pytest.raises(UsageError, match=said):
+        load_file(tmp_path / "a.py")

@@ -118,7 +118,11 @@ def test_what_workers_have_not_is_refused_by_its_place(value, written):
 
 @pytest.mark.parametrize("value", IN_TEXTS)
 def test_names_of_a_module_in_a_text_for_pandas_are_refused(value, written):
-    with pytest.raises(UsageError, match=r"^looks\.py:33 looks CUT_a up in a text, as @CUT_a, and .*`value = CUT_a`"):
+    said = (
+        r"^looks\.py:33 looks CUT_a up in a text, as @CUT_a, and workers get only what code names outside of texts; "
+        "write `value = CUT_a` before, and @value$"
+    )
+    with pytest.raises(UsageError, match=said):
         load_analysis(written(value), {})[0].code()
 
 

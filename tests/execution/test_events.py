@@ -454,3 +454,35 @@ def test_weights_that_add_up_to_more_than_a_number_holds_are_named():
     heavy = Columns({"w": Column(np.full(3, 1e308))}, Sample("s", weight="w"), 5, 8, place="a.root")
     with pytest.raises(BadInput, match=r"a\.root: weights 'w' of the events 5 to 7 add up to inf"):
         sum_of_weights(heavy, "w")
+
+
+@pytest.mark.parametrize("name", ["run", "luminosityBlock"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        *(np.array([1, 2, bad]) for bad in (1.5, float("nan"), float("inf"), -1.0, 2.0**53)),
+        np.array([1, 2, 2**24], np.float32),
+        np.array([1, 2, -1], np.int32),
+    ],
+    ids=lambda values: f"{values[-1]}-{values.dtype}",
+)
+def test_a_run_or_section_that_is_no_whole_number_is_bad_input(tmp_path, name, values):
+    (tmp_path / "golden.json").write_text('{"1": [[1, 2]], "2": [[1, 2]]}')
+    columns = {"run": Column(np.array([1, 2, 1])), "luminosityBlock": Column(np.array([1, 2, 1])), name: Column(values)}
+    events = Columns(columns, Sample("s", certified="g"), 50, 53, place="a.root")
+    said = rf"a\.root: luminosity-section column '{name}' is {re.escape(f'{values[2]}')} in event 52; it is no whole"
+    with pytest.raises(BadInput, match=said):
+        events_given(events, Reading(given=("run",), sections=("run", "luminosityBlock")), tmp_path / "golden.json")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u4", "u8", "i8"])
+def test_whole_runs_and_sections_count_whatever_type_holds_them(tmp_path, dtype):
+    large = 2**40 if np.dtype(dtype).itemsize == 8 else 2**23
+    (tmp_path / "golden.json").write_text(json.dumps({"1": [[1, 2]], str(large): [[7, large]]}))
+    columns = {
+        "run": Column(np.array([1, 1, large, large, large + 1], dtype)),
+        "lumi": Column(np.array([2, 3, large, large + 1, 7], dtype)),
+    }
+    events = Columns(columns, Sample("s", certified="g"), 50, 55, place="a.root")
+    left = events_given(events, Reading(given=("run",), sections=("run", "lumi")), tmp_path / "golden.json")
+    assert left.entries.tolist() == [50, 52]

@@ -15,7 +15,7 @@ from vrecompute.analysis import Analysis, SourceView
 from vrecompute.cli.run import run as run_command
 from vrecompute.datasets.columns import OptionalColumn
 from vrecompute.datasets.dataset import Sample
-from vrecompute.errors import MissingColumn
+from vrecompute.errors import AnalysisError, MissingColumn
 from vrecompute.execution.reading import reading_of
 from vrecompute.reader.handles import USUAL_TREES
 from vrecompute.reports.html import page
@@ -226,3 +226,31 @@ def test_what_is_read_and_what_is_given():
     assert reading.absent == {"a": 0}
     with pytest.raises(MissingColumn, match=r"f\.root: it lacks 'c', which other files of sample 's' have \(g\.root\)"):
         reading_of(Lists(), view("x", "w"), {"c": "g.root"})
+
+
+@pytest.mark.parametrize("absent", [float("nan"), float("inf"), float("-inf"), np.float32("nan"), 2.5, np.int8(3)])
+def test_any_number_may_stand_for_a_column_that_a_file_lacks(client, tmp_path, absent):
+    def values(events):
+        return {"d": np.sort(events.flat("d")), "n": len(events)}
+
+    files = [str(tmp_path / name) for name in ("with.root", "without.root")]
+    for name, more in zip(files, ({"d": np.array([1.0, 2.0])}, {}), strict=True):
+        with uproot.recreate(name) as file:
+            file["Events"] = {"x": np.arange(2.0), **more}
+    for computed in (2, 0):
+        run = client.map(values, files, columns=["x", OptionalColumn("d", absent=absent)], takes="columns")
+        result = run.result(timeout_s=60)["events"]
+        assert result.counters == {"n": 4}
+        np.testing.assert_array_equal(np.sort(result.arrays["d"].values), np.sort([1.0, 2.0, absent, absent]))
+        assert run.report().chunks.computed == computed
+        assert any(f"it counts as {absent} for all" in said for said in run.report().warnings)
+
+
+@pytest.mark.parametrize("absent", ["nan", "x", [1], 2j, 10**30])
+def test_what_is_no_number_stands_for_no_column(absent):
+    class Odd(Lists):
+        def columns(self, source):
+            return [OptionalColumn("a", absent=absent)]
+
+    with pytest.raises(AnalysisError, match=r"^OptionalColumn\('a', absent=.*\) has an absent that is no number"):
+        reading_of(Odd(), view("a"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrecompute.errors import StoreError
+from vrecompute.errors import AnalysisError, StoreError
 from vrecompute.results.check import check_result
 from vrecompute.results.file import read_results, write_results
 from vrecompute.results.result import Array, Result, TableSummary
@@ -237,3 +237,14 @@ def test_flags_that_are_summed_are_counted():
     both = counted(True, False) + counted(True, True)
     assert both.arrays["passed"].values.tolist() == [2, 1]
     assert both.arrays["seen"].values.tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"scale": float("inf")}, np.float32("nan")])
+def test_what_a_histogram_says_of_itself_is_something_that_a_result_can_hold(value):
+    axis = bh.Histogram(bh.axis.Regular(2, 0, 1, metadata=value))
+    whole = bh.Histogram(bh.axis.Regular(2, 0, 1, metadata={"scale": np.float32(1.5)}))
+    check_result(Result(histograms={"h": whole}))
+    whole.label = value
+    for histogram, what in ((axis, "axis 0 of histogram 'h' has metadata "), (whole, "histogram 'h' has label ")):
+        with pytest.raises(AnalysisError, match=f"^{what}.*, which no result can hold; write it as a text"):
+            check_result(Result(histograms={"h": histogram}))

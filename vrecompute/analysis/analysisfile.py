@@ -159,6 +159,11 @@ def _files_of(path: Path) -> dict[str, Path]:
         except (SyntaxError, UnicodeDecodeError, RecursionError, MemoryError):  # the last two of what nests too deeply
             continue  # importing it says so
         except OSError as error:
+            if (archive := next((folder for folder in file.parents if folder.is_file()), None)) is not None:
+                raise UsageError(
+                    f"{path.name} imports {name}, which lies in the archive {archive}; workers get the files of "
+                    "modules, and this is none: unpack it, and put that folder on the path, or install what is in it"
+                ) from error
             raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
         for wanted in _named(tree, name, is_package=file.name == "__init__.py"):
             if wanted in seen:

@@ -23,6 +23,7 @@ from typing import Any
 from vrecompute import sourcetext
 from vrecompute.analysis.asking import is_a, module_of
 from vrecompute.analysis.coderange import absolute, is_library_file, is_user, package_of
+from vrecompute.analysis.compilercache import compile_anew
 from vrecompute.analysis.importreads import files_read, stamp_of
 from vrecompute.digest import sha256_of
 
@@ -294,6 +295,7 @@ def spec_of(name: str, file: str, family: Family) -> ModuleSpec:
 
 _finder = _Finder()
 sys.meta_path.append(_finder)
+compile_anew(lambda members: _family_of(members) is not None)
 
 
 def file_name(module: str, file: Path) -> str:

@@ -120,7 +120,7 @@ class Reads:
                 found, outside = self.functions.pop(one)
                 names = _Function(found.node, outside, self.own)
                 for node, what, instead in lookups_of(found.node, names.name_of, names.thing_of):
-                    raise UsageError(f"{_line(found, node)} {what}, and workers have another content there; {instead}")
+                    raise UsageError(f"{_line(found, node)} {what}; {instead}")
                 self.seeds |= seeds_of(found.node, names)
                 self.variables |= variables_of(found.node, names.is_environment, names.thing_of)
                 self.told.setdefault(one, []).extend(_reads_of(found, names, declared=self.declared))

@@ -36,6 +36,7 @@ _ATTRIBUTES = {
     "__subclasses__": ("looks classes up by __subclasses__()", _CLASSES),
     "f_globals": ("looks names up in f_globals", _VALUE),
 }
+_OTHER = ", and workers have another content there"
 _MAIN = ("imports __main__", "write the names of the script or notebook themselves")
 # Methods that are given a text in which `@name` is a name of the caller, as pandas' are.
 _TEXTS = frozenset({"eval", "query"})
@@ -62,18 +63,19 @@ def lookups_of(
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
             if "__main__" in names[:1] or (isinstance(node, ast.Import) and "__main__" in names):
-                yield node, *_MAIN
+                yield node, _MAIN[0] + _OTHER, _MAIN[1]
         elif (known := _ATTRIBUTES.get(_attribute(node))) is not None:
-            yield node, *known
+            yield node, known[0] + _OTHER, known[1]
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             name = "sys.modules" if thing_of(node) is sys.modules else name_of(node)
             if name in _NAMES:
-                yield node, *_NAMES[name]
+                yield node, _NAMES[name][0] + _OTHER, _NAMES[name][1]
         elif isinstance(node, ast.Call):
             if (inner := _of_sys(node, name_of)) in _NAMES:
-                yield node, *_NAMES[inner]
+                yield node, _NAMES[inner][0] + _OTHER, _NAMES[inner][1]
             for name in sorted(_in_texts(node, thing_of) - own):
-                yield node, f"looks {name} up in a text, as @{name}", f"write `value = {name}` before, and @value"
+                what = f"looks {name} up in a text, as @{name}, and workers get only what code names outside of texts"
+                yield node, what, f"write `value = {name}` before, and @value"
 
 
 def _harmless(node: ast.AST, name_of: Callable[[ast.AST], str | None]) -> Iterator[ast.AST]:

@@ -11,7 +11,7 @@ import numpy as np
 from vrecompute.analysis import Analysis, SourceView
 from vrecompute.analysis.code import Code
 from vrecompute.analysis.codedigest import code_of
-from vrecompute.datasets.columns import Columns, OptionalColumn, as_columns
+from vrecompute.datasets.columns import Columns, OptionalColumn, as_columns, number_of
 from vrecompute.datasets.facts import checked_facts
 from vrecompute.errors import AnalysisError
 from vrecompute.results.plainarray import refuse_missing, why_not_numbers
@@ -66,7 +66,7 @@ class MapAnalysis(Analysis):
     def process_parameters(self) -> dict[str, Any]:
         """All that was given besides the function, whose source is the code."""
         wanted = self.wanted and [
-            each if isinstance(each, str) else {"names": list(each.names), "absent": each.absent}
+            each if isinstance(each, str) else {"names": list(each.names), "absent": number_of(each)}
             for each in self.wanted
         ]
         return {"columns": wanted, "combine": self.combine, "takes": self.takes}

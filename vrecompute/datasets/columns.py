@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from vrecompute.nearest import hint
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["THIS_FILE", "Column", "Columns", "OptionalColumn", "as_columns", "data_digest"]
+__all__ = ["THIS_FILE", "Column", "Columns", "OptionalColumn", "as_columns", "data_digest", "number_of"]
 
 #: What `process` may know of where its events lie: a part is reused for a copy of the file, wherever that is.
 THIS_FILE = "this file"
@@ -53,6 +54,20 @@ class OptionalColumn:
 
     def __repr__(self) -> str:
         return f"OptionalColumn({', '.join(map(repr, self.names))}, absent={self.absent!r})"
+
+
+def number_of(column: OptionalColumn) -> bool | int | float | str | None:
+    """`absent` of a column, if it has one; what JSON has not, NaN and the infinities, as a text.
+
+    AnalysisError where it is no number.
+    """
+    held = np.asarray(column.absent)
+    if column.absent is None:
+        return None
+    if held.ndim or held.dtype.kind not in "biuf":
+        raise AnalysisError(f"{column!r} has an absent that is no number; write one, or True or False")
+    number: bool | int | float = held.item()
+    return number if math.isfinite(number) else str(number)
 
 
 def as_columns(whose: str, given: Any) -> tuple[str | OptionalColumn, ...]:

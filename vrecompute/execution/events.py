@@ -83,7 +83,7 @@ def _certified(events: Columns, reading: Reading, path: Path | None) -> NDArray[
         raise DatasetError(
             f"sample {events.sample.name!r}: the worker does not have its list {events.sample.certified!r}"
         )
-    run, section = (_one_number_per_event(events, name, "luminosity-section") for name in reading.sections)
+    run, section = (_whole_numbers(events, name) for name in reading.sections)
     return certified_mask(run, section, _golden(path))
 
 
@@ -91,6 +91,23 @@ def _certified(events: Columns, reading: Reading, path: Path | None) -> NDArray[
 def _golden(path: Path) -> Golden:
     """Read once a process: the path of a resource is made of its content."""
     return read_golden(path)
+
+
+def _whole_numbers(events: Columns, name: str) -> NDArray[Any]:
+    """A column of run or luminosity section as integers; BadInput that names the first event with another number."""
+    values = _one_number_per_event(events, name, "luminosity-section")
+    good = values >= 0
+    if values.dtype.kind == "f":  # from some size on, as 2**24 of float32, integers are written as their neighbours
+        good &= (values < 2.0 ** (np.finfo(values.dtype).nmant + 1)) & (np.floor(values) == values)
+    if not good.all():
+        bad = np.flatnonzero(~good)
+        raise BadInput(
+            events.place,
+            f"luminosity-section column {name!r} is {values[bad[0]]} in event {events.entries[bad[0]]}; it is no whole "
+            f"number from 0 on that {values.dtype} holds exactly in {bad.size} of the events {events.start} to "
+            f"{events.stop - 1}",
+        )
+    return values.astype(np.int64) if values.dtype.kind == "f" else values
 
 
 def _one_number_per_event(events: Columns, name: str, use: str) -> NDArray[Any]:
@@ -105,5 +122,5 @@ def _one_number_per_event(events: Columns, name: str, use: str) -> NDArray[Any]:
     return column.values
 
 
-def _constant(value: float, events: int) -> Column:
-    return Column(np.full(events, value))
+def _constant(value: float | str, events: int) -> Column:
+    return Column(np.full(events, float(value) if isinstance(value, str) else value))

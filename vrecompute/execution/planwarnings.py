@@ -91,7 +91,7 @@ def _filled(sample: str, sources: Sequence[PlannedSource]) -> Iterator[str]:
     for source in sources:
         for name, value in source.reading.absent.items():
             if name not in source.columns:
-                lacking.setdefault((name, repr(value)), []).append(source.path)
+                lacking.setdefault((name, str(value)), []).append(source.path)
     for (name, counts_as), paths in lacking.items():
         yield (
             f"sample {sample!r}: {len(paths)} of {len(sources)} files lack {name}; it counts as {counts_as} for all "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vrecompute.analysis import Analysis, SourceView
-from vrecompute.datasets.columns import as_columns
+from vrecompute.datasets.columns import as_columns, number_of
 from vrecompute.errors import AnalysisError, MissingColumn
 
 __all__ = ["Reading", "first_of", "reading_of"]
@@ -21,14 +21,15 @@ __all__ = ["Reading", "first_of", "reading_of"]
 class Reading:
     """What is read of one source. `given` are the columns that `process` gets, in the order of their declaration.
 
-    `absent` holds, for optional columns among them, the value of events in files without the column. `momenta`
+    `absent` holds, for optional columns among them, the value of events in files without the column; one that JSON
+    has not, as NaN, is a text. `momenta`
     are those stored in MeV and given in GeV. `weight` and `sections` (run, luminosity section) are read for the
     framework, whether or not the analysis declares them. `optional` are the optional columns as declared, by
     their names, and `found` those names that this file has.
     """
 
     given: tuple[str, ...] = ()
-    absent: Mapping[str, bool | int | float] = field(default_factory=dict)
+    absent: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     momenta: tuple[str, ...] = ()
     weight: str | None = None
     sections: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ def reading_of(analysis: Analysis, view: SourceView, of_sample: Mapping[str, str
     """
     sample = view.sample
     given: list[str] = []
-    absent: dict[str, bool | int | float] = {}
+    absent: dict[str, bool | int | float | str] = {}
     optional: list[tuple[str, ...]] = []
     for wanted in as_columns(f"columns of analysis {analysis.name!r}", analysis.columns(view)):
         if isinstance(wanted, str):
@@ -72,8 +73,8 @@ def reading_of(analysis: Analysis, view: SourceView, of_sample: Mapping[str, str
         name = first_of(wanted.names, view.available if of_sample is None else of_sample)
         if name is None:
             continue
-        if wanted.absent is not None:
-            absent[name] = wanted.absent
+        if (number := number_of(wanted)) is not None:
+            absent[name] = number
         elif name not in view.available:
             there = (of_sample or {})[name]
             raise MissingColumn(

@@ -11,6 +11,7 @@ from typing import Any
 import boost_histogram as bh
 import numpy as np
 
+from vrecompute.digest import canonical_json
 from vrecompute.errors import AnalysisError
 from vrecompute.results.plainarray import plain_array, refuse_missing
 from vrecompute.results.result import Array, Result
@@ -40,6 +41,8 @@ def check_result(result: Any) -> Result:
                     "depend on the events of a chunk and their order; give it all of its bins or categories, without "
                     "growth=True"
                 )
+            _check_said(f"axis {number} of histogram {name!r}", axis)
+        _check_said(f"histogram {name!r}", histogram)
     for name, array in _named(result.arrays, "arrays"):
         if not isinstance(array, Array):
             refuse_missing(f"array {name!r}", array)
@@ -67,6 +70,16 @@ def _named(mapping: Any, what: str) -> Any:
     if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
         raise AnalysisError(f"{what} of the Result must be a mapping of names, not {_kind(mapping)}")
     return mapping.items()
+
+
+def _check_said(what: str, described: object) -> None:
+    for name, value in vars(described).items():
+        try:
+            canonical_json(value)
+        except ValueError as error:
+            raise AnalysisError(f"{what} has {name} {value!r}, which no result can hold; write it as a text") from error
+        except TypeError:  # what writes it knows more kinds, and says which it does not know
+            continue
 
 
 def _cuts(channel: str, cuts: Any) -> Any:
