@@ -92,6 +92,19 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_starts(good, tm
     assert set(tmp_path.iterdir()) == there
 
 
+@pytest.mark.parametrize("where", ["link", "link/out"])
+def test_a_link_to_nothing_is_told_as_one(tmp_path, where):
+    (tmp_path / "link").symlink_to("nowhere/deep")
+    with pytest.raises(
+        UsageError, match=r"cannot be written there: \S+/link is a link to nowhere/deep, where nothing is"
+    ):
+        check_directory(tmp_path / where)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(UsageError, match=r"/link is a link to link, where nothing is"):
+        check_directory(tmp_path / where)
+
+
 def test_looking_whether_a_place_can_be_written_leaves_nothing(tmp_path):
     for where in (tmp_path / "a" / "b" / "c", tmp_path):
         check_directory(where)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -51,6 +52,12 @@ def check_directory(directory: Path) -> None:
 
     Whether it can be written is tried, and leaves nothing behind.
     """
+    above = (directory, *directory.parents)
+    if link := next((p for p in above if os.path.islink(p) and not os.path.exists(p)), None):
+        raise UsageError(
+            f"{directory}: the outputs cannot be written there: {link} is a link to {os.readlink(link)}, where nothing "
+            "is; make that folder, remove the link, or name another folder"
+        )
     try:
         others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
         ours = _is_marked(directory)

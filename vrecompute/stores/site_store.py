@@ -9,7 +9,7 @@ from pathlib import Path
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, default_store, open_store
+from vrecompute.stores.address import StoreAddress, default_store, folder_of, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.remote import AccessStore
 
@@ -29,4 +29,4 @@ def site_store(site: Site, access: Callable[[], Access], given: str | Path | Non
         StoreAddress.check(url)
         return open_store(resolve_here(url, os.environ))
     way = access()
-    return AccessStore(way, path_on_site(way, url))
+    return AccessStore(way, path_on_site(way, folder_of(url)))
