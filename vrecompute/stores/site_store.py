@@ -16,8 +16,10 @@ from vrecompute.stores.remote import AccessStore
 __all__ = ["site_store"]
 
 
-def site_store(site: Site, access: Callable[[], Access], given: str | Path | None = None) -> Store:
+def site_store(site: Site, access: Callable[[], Access], given: str | Path | None = None, folder: str = "") -> Store:
     """The store of that address, else of the site, else the user's own; a folder behind the site's way in where it is.
+
+    A relative path begins in `folder`, where that is here: by default in the working directory.
 
     SiteError where a variable of its address is not set, UsageError and Unavailable where it cannot be opened.
     """
@@ -27,6 +29,7 @@ def site_store(site: Site, access: Callable[[], Access], given: str | Path | Non
         if "://" in url and not given:
             url = str(StoreAddress.of(url, site.store.endpoint, site.store.credentials))
         StoreAddress.check(url)
-        return open_store(resolve_here(url, os.environ))
+        place = resolve_here(url, os.environ)
+        return open_store(place if "://" in place else os.path.join(folder, place))
     way = access()
     return AccessStore(way, path_on_site(way, folder_of(url)))
