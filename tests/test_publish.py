@@ -127,13 +127,18 @@ def test_outputs_never_go_into_a_store(run, good, tmp_path, where, capsys):
         ["runs", "result", ended.id, "--store", str(store)],
         ["runs", "attach", ended.id, "--store", str(store)],
         ["dataset", "checksum", str(good)],
+        ["site", "init", "x", "--yes", "--backend", "local"],
+        ["demo"],
     ):
         with pytest.raises(SystemExit) as ended_so:
-            main([*command, "--out", str(out / "x" if command[0] == "dataset" else out)])
+            main([*command, "--out", str(out / "x.yaml" if command[0] in ("dataset", "site") else out)])
         assert ended_so.value.code == 2
         said = " ".join(capsys.readouterr().err.split())
         assert f"lies inside the store {store}" in said
         assert "name a file or folder elsewhere" in said
+    with pytest.raises(SystemExit):
+        main(["generate", str(out)])
+    assert "lies inside the store" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "new").exists()
     for write in (lambda: ended.save(out), lambda: ended.export("pyhf", out / "w.json")):
         with pytest.raises(UsageError, match="lies inside the store"):
@@ -368,7 +373,8 @@ def test_a_result_needs_no_code(client, good, tmp_path, change):
     run.wait()
     for path in (client.store.root / "blobs").glob("*.py"):
         change(path)
-    out = client.attach(run.id).save(tmp_path / "out")
+    with pytest.warns(UserWarning, match="no figures: "):
+        out = client.attach(run.id).save(tmp_path / "out")
     assert (out / "result" / "result.zip").read_bytes() == run.result().to_bytes()
     assert [w for w in document(out)["warnings"] if w.startswith("no figures: ")]
 
