@@ -30,6 +30,7 @@ def site_store(site: Site, access: Callable[[], Access], given: str | Path | Non
             url = str(StoreAddress.of(url, site.store.endpoint, site.store.credentials))
         StoreAddress.check(url)
         place = resolve_here(url, os.environ)
-        return open_store(place if "://" in place else os.path.join(folder, place))
+        odd = "://" in place or place != place.encode(errors="ignore").decode()  # which is refused as it was written
+        return open_store(place if odd else os.path.join(folder, place))
     way = access()
     return AccessStore(way, path_on_site(way, folder_of(url)))
