@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrecompute.addresses import address_fault, led_to, link_of, parts_of, path_of, service_fault
+from vrecompute.cli import main
 from vrecompute.datasets.catalogue import resolve
-from vrecompute.errors import DatasetError, UnreadableFile
+from vrecompute.errors import DatasetError, UnreadableFile, UsageError
+from vrecompute.stores.address import open_store
 
 ODD = ["[", "]", "::1", "[::1]", "[zz]", "fe80::1%eth0", "℀", "é", "@", ":", "//", "?", "#", "*", "\\", " ", "\ud800"]
 ODD += ["http", "root", "s3", "://", "?endpoint=", "%00", "%5B", "1094", "99999", "a.root", "host.example.org", "\t"]
@@ -51,6 +53,37 @@ def test_what_is_wrong_with_an_address_is_said(address, said):
 def test_what_is_right_with_an_address_is_left_alone(address):
     assert address_fault(address) == ""
     assert [source.path for source in resolve(address).sources] == [address]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("file:///tmp/x?a=b", r"a folder has no options, such as '\?a=b'"),
+        ("file:///tmp/x?", r"a folder has no options, such as '\?'"),
+        ("file://[::1", r"it names the host '\[::1', and a folder is one of this machine"),
+        ("file://host/x", "it names the host 'host', .*; write file:///path"),
+        ("file://x", "it names the host 'x'"),
+        ("file://?a", "it names no folder; write file:///path"),
+        ("file://", "it names no folder; write file:///path"),
+    ],
+)
+def test_an_address_of_a_folder_is_its_path_and_nothing_else(address, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        open_store(address)
+    for words in (["runs", "list", "--store", address], ["run", "dilepton", "a.root", "--store", address]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        assert address in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DatasetError, match="cannot be read yet"):
+        resolve(address)
+
+
+def test_the_address_of_a_folder_names_it(tmp_path):
+    assert open_store(f"file://{tmp_path}/a b").url == f"{tmp_path}/a b"
+    assert open_store(f"{tmp_path}/a?b").url == f"{tmp_path}/a?b"
 
 
 def test_an_address_of_ipv6_is_no_pattern_and_its_path_may_be():

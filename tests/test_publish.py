@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.events import SUM_ANALYSIS, write_events
+from vrecompute import Client
 from vrecompute.cli import main
 from vrecompute.digest import sha256_of
 from vrecompute.errors import DamagedObject, Incomplete, ResultKept, UsageError
-from vrecompute.publish import MARKER, check_directory
+from vrecompute.publish import MARKER, check_directory, claim_directory
 from vrecompute.results.file import Completeness
 from vrecompute.results.results import Results
 from vrecompute.stores.directory import DirStore
@@ -90,6 +92,93 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_starts(good, tm
         assert ended.value.code == 2
         assert "outputs cannot be written there" in " ".join(capsys.readouterr().err.split())
     assert set(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize("where", ["link", "link/out"])
+def test_a_link_to_nothing_is_told_as_one(tmp_path, where):
+    (tmp_path / "link").symlink_to("nowhere/deep")
+    with pytest.raises(
+        UsageError, match=r"cannot be written there: \S+/link is a link to nowhere/deep, where nothing is"
+    ):
+        check_directory(tmp_path / where)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(UsageError, match=r"/link is a link to link, where nothing is"):
+        check_directory(tmp_path / where)
+
+
+INSIDE = ["runs/mine", "sub", "sources/x", "", "linked"]
+
+
+@pytest.mark.parametrize("where", INSIDE)
+def test_outputs_never_go_into_a_store(run, good, tmp_path, where, capsys):
+    ended = run(str(good))
+    ended.wait()
+    store = Path(ended.store.url)
+    before = set(store.rglob("*"))
+    (tmp_path / "linked").symlink_to(store / "runs")
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    out = tmp_path / "linked" / "mine" if where == "linked" else store / where
+    another = ["--store", str(tmp_path / "new")]
+    words = ["run", str(tmp_path / "sums.py"), str(good)]
+    for command in (
+        [*words, "--store", str(store)],
+        [*words, *another],
+        ["runs", "result", ended.id, "--store", str(store)],
+        ["runs", "attach", ended.id, "--store", str(store)],
+        ["dataset", "checksum", str(good)],
+        ["site", "init", "x", "--yes", "--backend", "local"],
+        ["demo"],
+    ):
+        with pytest.raises(SystemExit) as ended_so:
+            main([*command, "--out", str(out / "x.yaml" if command[0] in ("dataset", "site") else out)])
+        assert ended_so.value.code == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"lies inside the store {store}" in said
+        assert "name a file or folder elsewhere" in said
+    with pytest.raises(SystemExit):
+        main(["generate", str(out)])
+    assert "lies inside the store" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new").exists()
+    for write in (lambda: ended.save(out), lambda: ended.export("pyhf", out / "w.json")):
+        with pytest.raises(UsageError, match="lies inside the store"):
+            write()
+    assert set(store.rglob("*")) == before
+
+
+def test_outputs_do_not_go_into_a_store_that_holds_no_run_yet(good, tmp_path, capsys):
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    words = ["run", str(tmp_path / "sums.py"), str(good), "--store", str(tmp_path / "st")]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(tmp_path / "st" / "runs" / "mine")])
+    assert ended.value.code == 2
+    assert "lies inside the store" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "st").exists()
+
+
+@pytest.mark.parametrize("name", ["result", "products", "figures", "figures/deep", f"{MARKER}-x", "store"])
+def test_outputs_replace_no_store(run, good, tmp_path, name, capsys):
+    out, store = tmp_path / "out", tmp_path / "out" / name
+    (tmp_path / "sums.py").write_text(SUM_ANALYSIS)
+    words = ["run", str(tmp_path / "sums.py"), str(good), "--store", str(store), "--out", str(out)]
+    with pytest.raises(SystemExit) as ended:  # neither is there
+        main(words)
+    assert ended.value.code == 2
+    assert f"the store {store} lies inside {out}" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    claim_directory(out)
+    if name == "store":  # as `vrecompute demo` has it
+        check_directory(out, DirStore(store))
+        return
+    with pytest.raises(SystemExit):
+        main(words)
+    shutil.copytree(Path(run(str(good)).wait().store.url), store)
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    kept = Client(store=store)
+    (facts,) = kept.runs()
+    with pytest.raises(UsageError, match="where outputs replace what is there"):
+        kept.attach(facts.run).save(out)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 
 def test_looking_whether_a_place_can_be_written_leaves_nothing(tmp_path):
@@ -208,21 +297,72 @@ def figures(products, results, context):
         ('return ["a\\0.png"]', "raised ValueError"),
         ("return [context.directory / 'nosuch.png']", "nosuch.png"),
         ("sys.exit(0)", "raised SystemExit"),
+        ("return {'it': png}", "it returned a dict; return a list of the paths that it wrote into context.directory"),
+        ("return [png, 7]", "it returned a list with 7; return a list of the paths"),
+        ("p = Path(sys.prefix, 'x.png'); return [p]", "x.png is not in context.directory, and is left out"),
+        ("png.unlink(); png.symlink_to(png)", "it.png is not a regular file, and is left out"),
+        ("png.unlink(); os.mkfifo(png)", "it.png is not a regular file, and is left out"),
+        ("png.unlink()", "it wrote none into context.directory, and returned None"),
+        ("return ['it.png']", ""),
+        ("return (path for path in [png.resolve()])", ""),
+        ("os.chdir('/'); return [png]", ""),
+        ("os.chdir(context.directory); return ['it.png']", ""),
         ("os.mkfifo(context.directory / 'p.png'); return [context.directory / 'p.png']", "not a regular file"),
         ("os.truncate(png, 3 << 30); return [png]", "at most 64 MiB"),
         ("png.unlink(); png.symlink_to('/dev/zero'); return [png]", "not a regular file"),
     ],
 )
-def test_what_figures_does_costs_nothing_but_figures(client, good, tmp_path, ends, said):
+def test_what_figures_does_costs_nothing_but_figures(client, good, tmp_path, ends, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "drawn.py"
     file.write_text(FIGURES.replace("{ends}", ends))
     run = client.run(str(file), str(good))
-    out = run.save(tmp_path / "out")
+    run.wait()
+    with pytest.warns(UserWarning, match="no figures: figures of 'sums'") if said else contextlib.nullcontext():
+        out = run.save("out")
+    assert out == tmp_path / "out"
     assert (out / "result" / "result.zip").is_file()
+    assert all(path.is_dir() or path.is_file() for path in (out / "figures").rglob("*"))
     warnings = [w for w in document(out)["warnings"] if w.startswith("no figures: ")]
     assert bool(warnings) == bool(said)
     assert said in "".join(warnings)
     assert ("data:image/png;base64,UE5H" in (out / "report.html").read_text()) == (not said)
+
+
+def test_figures_that_lack_are_told_beside_those_that_are_there(good, tmp_path, capsys):
+    ends = "os.mkfifo(context.directory / 'f'); return [png, '/x.png']"
+    (tmp_path / "drawn.py").write_text(FIGURES.replace("{ends}", ends))
+    words = ["run", str(tmp_path / "drawn.py"), str(good), "--store", str(tmp_path / "s"), "--out", str(tmp_path / "o")]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--json"])
+    assert not ended.value.code
+    said = capsys.readouterr()
+    (warning,) = (w for w in json.loads(said.out)["warnings"] if "figures" in w)
+    assert warning == (
+        "not all figures: figures of 'sums': f is not a regular file, and is left out; "
+        "/x.png is not in context.directory, and is left out; write figures there"
+    )
+    assert warning in document(tmp_path / "o")["warnings"]
+    assert f"warning: {warning}" in said.err
+    assert os.listdir(tmp_path / "o" / "figures") == ["it.png"]
+
+
+@pytest.mark.parametrize("at", ["finish", "process", "import"])
+def test_code_that_goes_to_another_folder_moves_nothing(good, tmp_path, at, monkeypatch):
+    monkeypatch.chdir(good.parent)
+    code = {"import": "\n\nimport os; os.chdir('/')\n"}.get(at, "\n")
+    code += "\n\ndef finish(results, analysis, context):\n"
+    code += f"    import os\n    {'os.chdir(context.directory)' if at == 'finish' else 'pass'}\n"
+    text = SUM_ANALYSIS
+    if at == "process":
+        text = text.replace("        time.sleep(", "        __import__('os').chdir('/')\n        time.sleep(")
+    (tmp_path / "moves.py").write_text(text + code)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "moves.py", good.name, "--store", "st", "--out", "out"])
+    assert not ended.value.code
+    monkeypatch.chdir(tmp_path)
+    assert document(Path("out"))["status"] == "complete"
+    assert os.listdir("st/runs") == [document(Path("out"))["run"]]
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "empty"])
@@ -233,7 +373,8 @@ def test_a_result_needs_no_code(client, good, tmp_path, change):
     run.wait()
     for path in (client.store.root / "blobs").glob("*.py"):
         change(path)
-    out = client.attach(run.id).save(tmp_path / "out")
+    with pytest.warns(UserWarning, match="no figures: "):
+        out = client.attach(run.id).save(tmp_path / "out")
     assert (out / "result" / "result.zip").read_bytes() == run.result().to_bytes()
     assert [w for w in document(out)["warnings"] if w.startswith("no figures: ")]
 
@@ -258,11 +399,21 @@ def test_what_a_killed_writer_left_in_a_folder_goes_in_a_day(run, good, tmp_path
     assert {path.name for path in out.glob(f"{MARKER}-*")} == {f"{MARKER}-young"}
 
 
+def test_what_finish_left_that_is_no_file_is_told(client, good, tmp_path):
+    file = tmp_path / "finished.py"
+    ends = "import os; os.mkfifo(context.directory / 'pipe')"
+    file.write_text(f"{SUM_ANALYSIS}\n\ndef finish(results, analysis, context):\n    {ends}\n    return {{'a': 1}}\n")
+    report = client.run(str(file), str(good)).report(timeout_s=60)
+    assert report.status == "complete"
+    assert "finish left pipe, which is not a regular file: it is not kept" in report.warnings
+
+
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
         ("it = {}; it['it'] = it; return it", "what it returned is nested too deeply, or holds itself"),
         ("import sys; sys.exit(0)", "raised SystemExit"),
+        ("return [1, 2]", "it returned [1, 2]; return a mapping of names to values, or nothing"),
     ],
 )
 def test_what_finish_does_costs_no_result(client, good, tmp_path, ends, said):

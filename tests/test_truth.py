@@ -132,6 +132,11 @@ DAMAGE = {
     "truncated in its header": (lambda p: os.truncate(p, 60), "corrupt", r"cannot be decoded|truncated|not a ROOT"),
     "empty": (lambda p: os.truncate(p, 0), "corrupt", r"is empty \(0 bytes\)"),
     "no ROOT file": (lambda p: p.write_text("energy,counts\n" * 90), "corrupt", "header cannot be decoded|not a ROOT"),
+    "a text that begins as one": (
+        lambda p: p.write_text("root:x:0:0:root:/root:/bin/sh\n" * 9),
+        "corrupt",
+        "not a ROOT",
+    ),
     "absent": (Path.unlink, "unreadable", "No such file"),
 }
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 from vrecompute.errors import UnreadableFile
 
-__all__ = ["address_fault", "led_to", "link_of", "parts_of", "path_of", "service_fault"]
+__all__ = ["address_fault", "folder_fault", "led_to", "link_of", "parts_of", "path_of", "service_fault"]
 
 # Schemes whose addresses have `host:port`; what those of others have there is their own affair.
 _SCHEMES = frozenset({"http", "https", "root", "roots"})
@@ -38,6 +38,25 @@ def address_fault(address: str) -> str:
     if scheme == "s3":
         return _s3_fault(rest)
     return _host_fault(address, _place(rest)) if scheme.lower() in _SCHEMES else ""
+
+
+def folder_fault(address: str) -> str:
+    """A clause about a `file://` address that is not the absolute path of a folder here; empty for any other text.
+
+    >>> folder_fault("file:///tmp/runs?threads=4")
+    "a folder has no options, such as '?threads=4'; leave them out, or write a path that has a '?' without file://"
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme != "file":
+        return ""
+    if place := _place(rest):
+        return f"it names the host {place!r}, and a folder is one of this machine; write file:///path"
+    if not rest.startswith("/"):
+        return "it names no folder; write file:///path"
+    options = rest.partition("?")[1] + rest.partition("?")[2]
+    if options:
+        return f"a folder has no options, such as {options!r}; leave them out, or write a path that has a '?' without file://"
+    return ""
 
 
 def service_fault(address: str) -> str:

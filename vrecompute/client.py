@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -76,6 +77,9 @@ class Client(StoredRuns):
         memory = bytes_option("memory_bytes", memory_bytes)
         self._wanted = Wanted(site, workers, threads, memory, dashboard, dask, trust)
         self._store_given = store if store is None or isinstance(store, (str, Path)) else guarded(store)
+        self._folder = ""
+        with contextlib.suppress(OSError):  # one that was removed
+            self._folder = os.getcwd()  # an analysis may go to another
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._workforce: Workforce | None = None
@@ -125,7 +129,7 @@ class Client(StoredRuns):
         if given is not None and not isinstance(given, (str, Path)):
             return given
         if self._remote_store is None:
-            opened = site_store(self.site, lambda: self._access, given)
+            opened = site_store(self.site, lambda: self._access, given, self._folder)
             if not isinstance(opened, AccessStore):  # an address of this machine is read anew
                 return opened
             self._remote_store = opened

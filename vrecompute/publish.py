@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import reprlib
 import secrets
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +27,14 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome, inside
 from vrecompute.execution.skim import read_piece, table_pieces
 from vrecompute.folders import make_folders
-from vrecompute.regular_file import read_regular
+from vrecompute.regular_file import files_below, read_regular
 from vrecompute.reports import html, report
 from vrecompute.reports.report import RunSummary
 from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.result import Result
 from vrecompute.results.results import Results
 from vrecompute.runplots import Figures
+from vrecompute.stores.apart import check_apart, folder_of_store, within
 from vrecompute.stores.base import NO_SPACE, Store
 from vrecompute.stores.objects import read_content
 
@@ -43,15 +46,26 @@ MARKER = ".vrecompute-output"
 _MOST_BYTES = 256 << 20
 # Outputs are written in minutes.
 _SWEEP_S = 86_400.0
+# How many figures a warning names.
+_NAMED = 3
 _OURS = ("report.json", "report.html", "result", "products", "figures")
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, store: Store | None = None) -> None:
     """Raise UsageError unless outputs may go into `directory`, and can: it is absent, empty, or has those of a run.
 
-    Whether it can be written is tried, and leaves nothing behind.
+    It is not in the `store` that the run is in, nor in another. That store may be in it only where it is ours already,
+    and beside what is replaced. Whether it can be written is tried, and leaves nothing behind.
     """
+    above = (directory, *directory.parents)
+    if link := next((p for p in above if os.path.islink(p) and not os.path.exists(p)), None):
+        raise UsageError(
+            f"{directory}: the outputs cannot be written there: {link} is a link to {os.readlink(link)}, where nothing "
+            "is; make that folder, remove the link, or name another folder"
+        )
     try:
+        check_apart(directory, store)
+        _check_holds(directory, store)
         others = [] if not directory.exists() else sorted(p.name for p in directory.iterdir())
         ours = _is_marked(directory)
         if not others or ours:
@@ -67,6 +81,18 @@ def check_directory(directory: Path) -> None:
         )
 
 
+def _check_holds(directory: Path, store: Store | None) -> None:
+    root = folder_of_store(store)
+    way = None if root is None else within(root, directory)
+    if way is None:
+        return
+    first = way.parts[0]
+    if first in _OURS or first.startswith(MARKER) or not _is_marked(directory):
+        raise UsageError(
+            f"the store {root} lies inside {directory}, where outputs replace what is there; name a folder elsewhere"
+        )
+
+
 def _try_to_write(directory: Path) -> None:
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
@@ -79,9 +105,9 @@ def _try_to_write(directory: Path) -> None:
                 folder.rmdir()
 
 
-def claim_directory(directory: Path) -> None:
+def claim_directory(directory: Path, store: Store | None = None) -> None:
     """Make `directory` one that outputs may go into, whatever else comes into it; UsageError as `check_directory`."""
-    check_directory(directory)
+    check_directory(directory, store)
     make_folders(directory)
     if not _is_marked(directory):
         with (
@@ -104,15 +130,16 @@ def _is_marked(directory: Path) -> bool:
 
 def publish(
     store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, directory: Path
-) -> None:
-    """Make `directory` hold everything about an ended run, and nothing of another.
+) -> RunSummary:
+    """Make `directory` hold everything about an ended run, and nothing of another; gives the report that it holds.
 
     `analysis` is only asked to draw figures, after `finish`; where it raises UsageError there are none, and a warning.
 
-    Raises UsageError where there are files of others in it, ResultKept where there is a complete result and this run
-    was cancelled, was a test or has failed, StoreError where it cannot be written, DamagedObject where
-    something to be written is not what the run ended with; then the directory is as it was.
+    Raises UsageError where there are files of others in it, or it is in the store, ResultKept where there is a complete
+    result and this run was cancelled, was a test or has failed, StoreError where it cannot be written, DamagedObject
+    where something to be written is not what the run ended with; then the directory is as it was.
     """
+    directory = directory.absolute()  # figures may go to another folder
     beside = directory / f"{MARKER}-{secrets.token_hex(4)}"
     status = outcome.summary.status
     if status in {"failed", "cancelled", "test"} and (complete := _complete_run_in(directory)) is not None:
@@ -121,9 +148,9 @@ def publish(
             f"`vrecompute runs result {manifest.run} --out DIR` writes what it has to another folder"
         )
     try:
-        claim_directory(directory)
+        claim_directory(directory, store)
         beside.mkdir()
-        _write(store, manifest, analysis, outcome, beside)
+        summary = _write(store, manifest, analysis, outcome, beside)
         _move(beside, directory)
     except OSError as error:
         kind = StoreFull if error.errno in NO_SPACE else StoreError
@@ -131,6 +158,7 @@ def publish(
                    f"`vrecompute runs result {manifest.run} --out DIR` writes them elsewhere") from error  # fmt: skip
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return summary
 
 
 def _complete_run_in(directory: Path) -> str | None:
@@ -154,7 +182,9 @@ def _move(beside: Path, directory: Path) -> None:
             (beside / name).rename(directory / name)
 
 
-def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, folder: Path) -> None:
+def _write(
+    store: Store, manifest: Manifest, analysis: Callable[[], Analysis], outcome: Outcome, folder: Path
+) -> RunSummary:
     results = _results(store, manifest, outcome, folder)
     for table, pieces in table_pieces(store, manifest, results, outcome.chunks, outcome.origins).items():
         for number, piece in enumerate(pieces):
@@ -169,6 +199,7 @@ def _write(store: Store, manifest: Manifest, analysis: Callable[[], Analysis], o
     shown, blinded = drawn.shown(results)
     page = html.page(summary, shown, figures, outcome.products, blinded)
     (folder / "report.html").write_text(page, encoding="utf-8")
+    return summary
 
 
 def _stacks(drawn: Figures, results: Mapping[str, Result], folder: Path) -> tuple[RunSummary, list[Path]]:
@@ -240,33 +271,77 @@ def _figures(
         # of an analysis that may have none, it would be a warning about nothing
         return (_without_figures(summary, str(error)) if outcome.products else summary), []
     function = said.figures_function
-    if function is None or (said.finish_function is not None and not outcome.products):
+    if function is None:
         return summary, []
     folder = directory / "figures"
     folder.mkdir()
-    context = FinishContext.of(folder, manifest, summary)
+    context, whose = FinishContext.of(folder, manifest, summary), f"figures of {said.name!r}"
     try:
-        drawn = load_function(function, said)(outcome.products, results, context)
-        return summary, _drawn(drawn, folder)
+        wanted = _wanted(load_function(function, said)(outcome.products, results, context), folder)
     except ImportError as error:
         return _without_figures(summary, f"{error.name} is missing (pip install 'vrecompute[plots]')"), []
     except (Exception, SystemExit) as error:
-        return _without_figures(summary, f"{function} raised {type(error).__name__}: {error}"), []
+        return _without_figures(summary, f"{whose} raised {type(error).__name__}: {error}"), []
+    pictures, faults = _pictures(wanted, folder)
+    if not faults:
+        return summary, pictures
+    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    why = f"{whose}: {'; '.join(faults[:_NAMED])}{more}"
+    return _without_figures(summary, why, "not all figures" if pictures else "no figures"), pictures
 
 
-def _without_figures(summary: RunSummary, why: str) -> RunSummary:
-    return replace(summary, warnings=(*summary.warnings, f"no figures: {why}"))
+def _without_figures(summary: RunSummary, why: str, what: str = "no figures") -> RunSummary:
+    return replace(summary, warnings=(*summary.warnings, f"{what}: {why}"))
 
 
-def _drawn(drawn: object, folder: Path) -> list[html.Figure]:
-    """The pictures of the files that `figures` returned, of all that it wrote where it returned nothing.
+def _wanted(drawn: object, folder: Path) -> list[Path] | None:
+    """The paths that `figures` returned, below its folder where they are relative; None where it returned nothing.
 
-    TypeError, ValueError and OSError where it returned anything else.
+    TypeError where it returned anything else.
     """
+    what_to_do = "return a list of the paths that it wrote into context.directory"
     if drawn is None:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    elif isinstance(drawn, Iterable) and not isinstance(drawn, (str, bytes, Path)):
-        paths = [Path(path) for path in drawn]
-    else:
-        raise TypeError(f"it returned {drawn!r}; return a list of the paths that it wrote")
-    return [html.read_figure(path) for path in paths if path.suffix.lower() in html.MEDIA_TYPES]
+        return None
+    if isinstance(drawn, (Mapping, str, bytes, os.PathLike)) or not isinstance(drawn, Iterable):
+        kind = f"a {type(drawn).__name__}" if isinstance(drawn, Mapping) else reprlib.repr(drawn)
+        raise TypeError(f"it returned {kind}; {what_to_do}")
+    paths = []
+    for item in drawn:
+        if not isinstance(item, (str, os.PathLike)):
+            raise TypeError(f"it returned a {type(drawn).__name__} with {reprlib.repr(item)}; {what_to_do}")
+        path = Path(os.path.abspath(folder / item))
+        with contextlib.suppress(OSError):
+            path.lstat()  # ValueError for what is no path
+        if not path.is_relative_to(folder):  # by another name of the folder, where a link leads to it
+            real, way = Path(os.path.realpath(folder)), Path(os.path.realpath(path.parent), path.name)
+            path = folder / way.relative_to(real) if way.is_relative_to(real) else path
+        paths.append(path)
+    return paths
+
+
+def _pictures(wanted: Sequence[Path] | None, folder: Path) -> tuple[list[html.Figure], list[str]]:
+    """The pictures among the files that were wanted, or that there are; and why others are none, by name.
+
+    What is neither file nor folder is removed: it would be of no use to who looks at the outputs, or keep them waiting.
+    """
+    files, others = files_below(folder)
+    faults = {path: f"{path.relative_to(folder)} is not a regular file, and is left out" for path in others}
+    for path in others:
+        path.unlink()
+    if wanted is None and not files and not faults:
+        return [], ["it wrote none into context.directory, and returned None"]
+    pictures = []
+    for path in files if wanted is None else wanted:
+        if path in faults:
+            continue
+        if not path.is_relative_to(folder):
+            faults[path] = f"{path} is not in context.directory, and is left out; write figures there"
+        elif not os.path.isfile(path):
+            name = path.relative_to(folder)
+            faults[path] = f"{name} is a folder; return the files in it" if path.is_dir() else f"{name} is not there"
+        elif path.suffix.lower() in html.MEDIA_TYPES:
+            try:
+                pictures.append(html.read_figure(path))
+            except (OSError, ValueError) as error:
+                faults[path] = f"{path.relative_to(folder)} cannot be shown on the page: {error}"
+    return pictures, list(faults.values())

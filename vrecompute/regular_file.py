@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-__all__ = ["open_below", "open_regular", "opened_folder", "read_regular"]
+__all__ = ["files_below", "open_below", "open_regular", "opened_folder", "read_regular"]
 
 # Without waiting for the writer of a pipe.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -44,6 +44,20 @@ def opened_folder(
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder, sorted, also those that links lead to; and what is neither a file nor a folder.
+
+    A link to a folder is not followed, and is no folder here.
+    """
+    files, others = [], []
+    for path in sorted(folder.rglob("*")):
+        if os.path.isfile(path):
+            files.append(path)
+        elif os.path.islink(path) or not os.path.isdir(path):
+            others.append(path)
+    return files, others
 
 
 def _regular(descriptor: int, path: Path) -> BufferedReader:

@@ -23,6 +23,7 @@ from vrecompute.results.results import Results
 from vrecompute.runplots import Figures
 from vrecompute.statistics.export import export_model
 from vrecompute.statistics.model import Channels, model_of
+from vrecompute.stores.apart import check_apart
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import read_content
 from vrecompute.wording import grouped
@@ -133,13 +134,17 @@ class RunOutputs(ABC):
         `luminosity_uncertainty`, `rebin`, `select`, `blind`. Bins and variations that a fit may stumble over are
         warnings (UserWarning).
 
-        Raises UsageError that names the channel, sample and bins that cannot be fitted, and Incomplete as `result`.
+        Raises UsageError that names the channel, sample and bins that cannot be fitted, or where `path` lies inside the
+        store, and Incomplete as `result`.
         """
+        target = None if path is None else Path(path).absolute()  # the analysis may go to another folder
+        if target is not None:
+            check_apart(target, self.store)
         figures = Figures.of(self.manifest, self.report(), self.analysis).changed(options)
         results = self.result(allow_partial=allow_partial).scaled()
         data = {name: figures.data(name) for result in results.values() for name in result.histograms}
         model = model_of(results, data, channels, figures.options, poi=poi, asimov=asimov)
-        exported = export_model(kind, model, self.manifest.analysis, None if path is None else Path(path))
+        exported = export_model(kind, model, self.manifest.analysis, target)
         for warning in model.warnings:
             warnings.warn(warning, UserWarning, stacklevel=2)
         return exported
@@ -171,12 +176,23 @@ class RunOutputs(ABC):
         return debug_chunk(self.store, self.manifest, self.analysis(), self._ended(None).failures, failure)
 
     def save(self, directory: Path | str) -> Path:
-        """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back."""
-        target = Path(directory)
+        """Write report.json, report.html, result/, products/ and figures/ into `directory`, and give it back.
+
+        Figures that could not be drawn are warnings (UserWarning). Raises UsageError where `directory` holds files of
+        others, or lies inside the store.
+        """
+        target = Path(directory).absolute()  # the analysis may go to another folder
+        known = self.report().warnings
+        for warning in self.save_quietly(target).warnings:
+            if warning not in known:
+                warnings.warn(warning, UserWarning, stacklevel=2)
+        return target
+
+    def save_quietly(self, directory: Path) -> RunSummary:
+        """As `save`, and gives the report that is written there, which has a warning of each figure that lacks."""
         outcome = self._ended(None)
         with self._kept(outcome):
-            publish(self.store, self.manifest, self.analysis, outcome, target)
-        return target
+            return publish(self.store, self.manifest, self.analysis, outcome, directory)
 
     @contextlib.contextmanager
     def _kept(self, outcome: Outcome) -> Iterator[None]:

@@ -69,8 +69,10 @@ def generate(
     """
     from dataclasses import replace
 
+    from vrecompute.stores.apart import check_apart
     from vrecompute_analyses.dilepton.generate import SignalSpec
 
+    check_apart(directory)
     signal = None if signal_mass_gev == 0 else SignalSpec()
     if signal is not None and signal_mass_gev is not None:
         signal = replace(signal, mass_gev=signal_mass_gev)

@@ -68,7 +68,8 @@ def test_figures_that_raise_are_a_warning_that_names_them(client, events, tmp_pa
     )
     run = client.run(str(tmp_path / "mine.py"), events)
     run.result(timeout_s=120)
-    run.save(tmp_path / "out")
+    with pytest.warns(UserWarning, match="no figures: figures of 'sums' raised"):
+        run.save(tmp_path / "out")
     (warning,) = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
     assert "no figures: " in warning
     assert "no sample 'dy'" in warning

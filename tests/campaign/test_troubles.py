@@ -60,6 +60,17 @@ def told(folder: CampaignFolder, *options: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.parametrize("key", ["products", "page", "metrics"])
+def test_nothing_is_written_into_the_store_of_the_runs(folder, key):
+    folder.write(**{key: "linked/runs/mine"})
+    folder.add("a.root")
+    (folder.folder / "linked").symlink_to("store")
+    code, said = told(folder)
+    assert code == 2
+    assert f"runs/mine lies inside the store {folder.folder / 'store'}" in said
+    assert not (folder.folder / "store").exists()
+
+
 def its_process_ends(folder: CampaignFolder) -> None:
     """A tick that could not give its lease back was in this process, which goes on."""
     folder.do("DELETE FROM lease")

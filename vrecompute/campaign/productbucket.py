@@ -58,7 +58,8 @@ class ProductBucket:
         prefix = f"{unit}/versions/{run.id}"
         with scratch("product") as folder:
             if not self._store.exists(f"{prefix}/{FACTS}"):
-                version = run.save(folder / "version")
+                version = folder / "version"
+                run.save_quietly(version)
                 files = {path.relative_to(version).as_posix(): path for path in sorted(version.rglob("*"))}
                 # what is hidden is the folder's own
                 shown = {n: p for n, p in files.items() if p.is_file() and not f"/{n}".count("/.")}

@@ -44,7 +44,7 @@ class ProductFolder:
         version = home / "versions" / run.id
         with _writing(unit, home):
             if not (version / FACTS).exists():
-                run.save(version)
+                run.save_quietly(version)
                 _write(version / FACTS, facts)
             before, moved = self.current(unit), ""
             if before is not None and before != run.id:

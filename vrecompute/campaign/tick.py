@@ -28,6 +28,7 @@ from vrecompute.campaign.tally import NOTHING_TO_DO, Tally
 from vrecompute.campaign.tell import tell
 from vrecompute.campaign.wanted import Found, Wanted, look_for, units_of, wanted
 from vrecompute.errors import Unavailable, VrecomputeError
+from vrecompute.stores.apart import check_apart
 
 __all__ = ["TickResult", "open_ledger", "tick"]
 
@@ -94,6 +95,7 @@ class _Tick:
         before = self._ledger.row(_LATEST)
         deadline, told = time.monotonic() + wait_s, 0
         try:
+            self._check_places()
             now = self._once()
             while (under_way := len(open_attempts(self._ledger))) and time.monotonic() < deadline:
                 if under_way != told:
@@ -122,6 +124,17 @@ class _Tick:
             self._ledger.keep_fact(_TROUBLE, trouble)
         tell(self._file, self._ledger, code, summary, None if before is None else int(before["exit_code"]), say)
         return TickResult(code, summary or self._tally.waiting or "nothing to do", is_news)
+
+    def _check_places(self) -> None:
+        """UsageError where something that the file names would be written into the store of its runs."""
+        campaign = self._file.campaign
+        named = [campaign.products, campaign.page, campaign.metrics]
+        here = [self._file.beside(str(place)) for place in named if place is not None and "://" not in str(place)]
+        store = None
+        with contextlib.suppress(VrecomputeError):  # a store that cannot be opened is told of where it is needed
+            store = self._sites[0].store
+        for place in here:
+            check_apart(place, store)
 
     def _once(self) -> dict[str, Wanted]:
         """Look at everything, and give what is wanted."""

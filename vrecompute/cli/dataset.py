@@ -41,7 +41,10 @@ def checksum(data: tuple[str, ...], algorithm: str, threads: int, out: Path | No
     import yaml
 
     from vrecompute.datasets.catalogue import resolve
+    from vrecompute.stores.apart import check_apart
 
+    if out is not None:
+        check_apart(out)
     found = resolve(list(data))
     folder = (out.parent if out else Path()).absolute()
     with ThreadPoolExecutor(threads) as pool:

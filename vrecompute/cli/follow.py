@@ -11,16 +11,25 @@ import click
 
 from vrecompute.cli.output import facts
 from vrecompute.errors import Interrupted, ResultKept
-from vrecompute.reports.report import dumps, summary_text
+from vrecompute.reports.report import RunSummary, dumps, summary_text
 from vrecompute.run import Run
 from vrecompute.watching import watching
 from vrecompute.wording import printable
 
-__all__ = ["follow"]
+__all__ = ["follow", "save"]
 
 _LOOK_S, _LOOK_ELSEWHERE_S = 0.2, 1.0
 #: A Runner that was asked to stop has this long; its cluster is closed after that, whatever it is at.
 _LONGEST_STOP_S = 60.0
+
+
+def save(run: Run, out: Path) -> RunSummary:
+    """Write the outputs of a run, and give the report among them; what it has on figures that lack is said."""
+    written = run.save_quietly(out)
+    for warning in written.warnings:
+        if warning not in run.report().warnings:
+            click.echo(printable(f"warning: {warning}"), err=True)
+    return written
 
 
 def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: bool = False) -> int:
@@ -52,14 +61,14 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
                 return Interrupted.exit_code
             time.sleep(_LOOK_S)
     summary = run.report()
-    kept = None
+    kept, written = None, summary
     try:
         if out is not None:
-            run.save(out)
+            written = save(run, out)
     except ResultKept as error:
         kept = error
     if as_json and not quiet:
-        facts(json.loads(dumps(summary)))
+        facts(json.loads(dumps(written)))
     elif not quiet:
         click.echo(summary_text(summary))
         if out is not None and kept is None:

@@ -84,7 +84,7 @@ def run(
     from vrecompute.publish import check_directory
 
     if out is not None:
-        check_directory(out)
+        check_directory(out := out.absolute())  # the analysis may go to another folder
     if detach and out is not None:
         raise click.UsageError(
             "--detach returns before there is a result for --out; use `vrecompute runs result` later"
@@ -102,6 +102,8 @@ def run(
         "max_files": max_files,
     }
     with Client(site, store=store, workers=workers, trust=trust) as client:
+        if out is not None:
+            check_directory(out, client.store)
         if detach:
             submitted = client.submit(analysis, list(dataset), walltime_s=walltime, shares=shares, **options)
             if as_json:

@@ -163,8 +163,10 @@ def attach(
     from vrecompute.publish import check_directory
 
     if out is not None:
-        check_directory(out)
+        check_directory(out := out.absolute())
     with Client(site, store=store, workers=workers, trust=trust) as client:
+        if out is not None:
+            check_directory(out, client.store)
         run = client.attach(name, trust=trust)
         followed = run if run.status in {"running", "queued", "unknown", "submitted"} else run.resume()
         ctx.exit(follow(followed, out=out, as_json=as_json))
@@ -184,11 +186,12 @@ def attach(
 @click.pass_context
 def result(ctx: click.Context, name: str, site: str | None, store: str | None, out: Path, trust: bool) -> None:
     """Write what RUN, which has ended, gave; exits as the run did."""
+    from vrecompute.cli.follow import save
     from vrecompute.publish import check_directory
 
-    check_directory(out)
+    check_directory(out := out.absolute())
     run = _attached(name, site, store, trust=trust)
-    run.save(out)
+    save(run, out)
     click.echo(f"{out / 'report.html'}")
     ctx.exit(run.exit_code)
 

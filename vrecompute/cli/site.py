@@ -141,6 +141,7 @@ def init(
 ) -> None:
     """Write a first file of the site NAME from what its batch system says, or its dask-jobqueue configuration."""
     from vrecompute.newsite.first import check_name, first_site, write_first
+    from vrecompute.stores.apart import check_apart
 
     def ask(question: str, default: str) -> str:
         return default if yes else str(click.prompt(question, default=default))
@@ -148,6 +149,7 @@ def init(
     path = Path(out) if out else users_folder() / f"{name}.yaml"
     if out and path.stem != name:  # which `site check` would advise against
         raise UsageError(f"--out {out}: a site is found by the name of its file; write --out {path.parent / name}.yaml")
+    check_apart(path)
     if not force:
         check_name(name, path)
     text, left_out = first_site(name, backend, host, Path(config) if config else None, ask)

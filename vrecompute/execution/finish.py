@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from vrecompute.datasets.dataset import Sample
 from vrecompute.execution.failure import Failure, place_of, traceback_of
 from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.outcome import Outcome
+from vrecompute.regular_file import files_below
 from vrecompute.reports.report import ReportedFailure, RunSummary
 from vrecompute.reports.scale_factors import scales_of
 from vrecompute.results.results import Results
@@ -72,12 +74,14 @@ def finish(store: Store, manifest: Manifest, analysis: Analysis, outcome: Outcom
         except (Exception, SystemExit) as error:
             return failed_outcome(outcome, _raised(analysis, error))
         files = {}
-        for path in sorted(p for p in context.directory.rglob("*") if p.is_file()):
+        written, others = files_below(context.directory)
+        for path in written:
             data = path.read_bytes()
             name = content_name(f"{manifest.prefix}products/{writer}", data, path.suffix)
             write_content(store, name, data)
             files[path.relative_to(context.directory).as_posix()] = name
-    summary = replace(outcome.summary, warnings=(*outcome.summary.warnings, *_told(absent)))
+    odd = [f"finish left {path.relative_to(folder)}, which is not a regular file: it is not kept" for path in others]
+    summary = replace(outcome.summary, warnings=(*outcome.summary.warnings, *_told(absent), *odd))
     return replace(outcome, summary=summary, products=plain, product_files=files)
 
 
@@ -98,6 +102,10 @@ def _raised(analysis: Analysis, error: BaseException) -> Failure:
 
 
 def _plain(products: object, absent: list[str]) -> Any:
+    if products is None:
+        return {}
+    if not isinstance(products, Mapping):
+        raise TypeError(f"it returned {reprlib.repr(products)}; return a mapping of names to values, or nothing")
     try:
         return json.loads(json.dumps(_finite(products, "", absent), allow_nan=False))
     except RecursionError:

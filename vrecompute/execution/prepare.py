@@ -7,6 +7,7 @@ resources, certified lists, code ---> content in the store
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -76,9 +77,14 @@ def prepare(
     if keep:
         _warn_of_exposed(store)
     labels = _checked(request.labels)
+    folder = _working_directory()
+    if isinstance(request.analysis, str) and request.analysis.partition(":")[0].endswith(".py"):
+        request = replace(request, analysis=os.path.join(folder, request.analysis))
     analysis, origin = _analysis_of(request)
     _check_unsecret("parameter", analysis.values)
-    dataset, grids, opened = _dataset_of(request, analysis, access)
+    # Its import may have gone to another folder, and what was named before begins where it was named.
+    with contextlib.chdir(folder) if folder and folder != _working_directory() else contextlib.nullcontext():
+        dataset, grids, opened = _dataset_of(request, analysis, access)
     if grids and request.settings.max_files is not None:
         raise UsageError(f"max_files: analysis {analysis.name!r} opens a directory, which has no files to leave out")
     dataset = _first_files(dataset, request.settings.max_files)

@@ -73,7 +73,10 @@ class RawFile:
         if header[:4] != b"root" or len(header) < 63:
             raise CorruptFile(self.path, "is not a ROOT file")
         # files beyond 2 GB have 8-byte positions, which their version number tells by an added million
-        large = int.from_bytes(header[4:8], "big") >= 1_000_000
+        version = int.from_bytes(header[4:8], "big")
+        if version >= 2_000_000:  # a text that begins with the same word, such as a list of users
+            raise CorruptFile(self.path, "is not a ROOT file")
+        large = version >= 1_000_000
         end = int.from_bytes(header[12:20] if large else header[12:16], "big")
         if end > self.size:
             raise CorruptFile(self.path, f"is truncated: its header says {end} bytes, it has {self.size}")

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
+from vrecompute.addresses import folder_fault
 from vrecompute.digest import sha256_of
 from vrecompute.errors import StoreRefused, UsageError
 from vrecompute.plugins import STORES, installed
@@ -26,7 +27,7 @@ from vrecompute.stores.base import Store
 from vrecompute.stores.directory import DirStore
 from vrecompute.stores.guarded import guarded
 
-__all__ = ["SCHEMES", "STORE_VARIABLE", "StoreAddress", "default_store", "open_store", "secret_files"]
+__all__ = ["SCHEMES", "STORE_VARIABLE", "StoreAddress", "default_store", "folder_of", "open_store", "secret_files"]
 
 #: Where runs are kept where nothing else says.
 STORE_VARIABLE = "VRECOMPUTE_STORE"
@@ -148,13 +149,20 @@ def open_store(url: str | Path) -> Store:
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "file":
         return _opened(text)
-    StoreAddress.check(text)
-    store = DirStore(text.removeprefix("file://"))
+    store = DirStore(folder_of(text))
     if (
         there := next((p for p in (store.root, *store.root.parents) if os.path.lexists(p)), None)
     ) and not os.path.isdir(there):
         raise UsageError(f"store {store.url}: {there} is not a folder; give one that is, or that can be made")
     return store
+
+
+def folder_of(text: str) -> str:
+    """The path of a folder that a path or a `file://` address names; UsageError for one that makes no sense here."""
+    StoreAddress.check(text)
+    if fault := folder_fault(text):
+        raise UsageError(f"store {text}: {fault}")
+    return text.removeprefix("file://")
 
 
 def default_store() -> str:

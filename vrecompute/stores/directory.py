@@ -56,7 +56,7 @@ class DirStore:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+        self.root = Path(root).absolute()  # an analysis may go to another folder
 
     def __repr__(self) -> str:
         return f"DirStore({str(self.root)!r})"

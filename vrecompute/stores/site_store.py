@@ -9,15 +9,17 @@ from pathlib import Path
 from vrecompute.sites.access import Access
 from vrecompute.sites.model import Site
 from vrecompute.sites.onsite import path_on_site, resolve_here
-from vrecompute.stores.address import StoreAddress, default_store, open_store
+from vrecompute.stores.address import StoreAddress, default_store, folder_of, open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.remote import AccessStore
 
 __all__ = ["site_store"]
 
 
-def site_store(site: Site, access: Callable[[], Access], given: str | Path | None = None) -> Store:
+def site_store(site: Site, access: Callable[[], Access], given: str | Path | None = None, folder: str = "") -> Store:
     """The store of that address, else of the site, else the user's own; a folder behind the site's way in where it is.
+
+    A relative path begins in `folder`, where that is here: by default in the working directory.
 
     SiteError where a variable of its address is not set, UsageError and Unavailable where it cannot be opened.
     """
@@ -27,6 +29,8 @@ def site_store(site: Site, access: Callable[[], Access], given: str | Path | Non
         if "://" in url and not given:
             url = str(StoreAddress.of(url, site.store.endpoint, site.store.credentials))
         StoreAddress.check(url)
-        return open_store(resolve_here(url, os.environ))
+        place = resolve_here(url, os.environ)
+        odd = "://" in place or place != place.encode(errors="ignore").decode()  # which is refused as it was written
+        return open_store(place if odd else os.path.join(folder, place))
     way = access()
-    return AccessStore(way, path_on_site(way, url))
+    return AccessStore(way, path_on_site(way, folder_of(url)))
