@@ -184,7 +184,7 @@ def test_whatever_a_store_keeps_lacks_no_key_and_has_no_other(value):
         ({"dataset": Dataset((Sample("s", unit="TeV"),), ())}, r"dataset\.samples\.0\.unit"),
         ({"dataset": Dataset((Sample("s", cross_section_pb="12"),), ())}, r"samples\.0\.cross_section_pb"),
         ({"dataset": Dataset((SAMPLE,), (Source("a", "s", entries=6.0),))}, r"sources\.0\.entries"),
-        ({"parameters": {"label": "\ud800"}}, "Invalid JSON"),
+        ({"parameters": {"label": "\ud800"}}, "parameter label: .* is not UTF-8 text"),
         ({"parameters": {"cut": float("nan")}}, "not JSON compliant"),
         ({"parameters": {"cut": object()}}, "object is not"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from vrecompute.utf8text import utf8
+
 __all__ = [
     "bytes_text",
     "count_text",
@@ -99,7 +101,7 @@ def printable(line: str) -> str:
     >>> printable("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in utf8(line))
 
 
 def printable_lines(text: str, longest: int = 10_000) -> str:

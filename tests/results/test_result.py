@@ -8,6 +8,7 @@ import zipfile
 import boost_histogram as bh
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,3 +249,17 @@ def test_what_a_histogram_says_of_itself_is_something_that_a_result_can_hold(val
     for histogram, what in ((axis, "axis 0 of histogram 'h' has metadata "), (whole, "histogram 'h' has label ")):
         with pytest.raises(AnalysisError, match=f"^{what}.*, which no result can hold; write it as a text"):
             check_result(Result(histograms={"h": histogram}))
+
+
+def test_root_gets_categories_as_labels_where_there_is_no_other_axis_and_whole_numbers_of_64_bits(tmp_path):
+    cats = bh.Histogram(bh.axis.StrCategory(["nominal", "up"]), bh.axis.StrCategory(["ee", "mm"]))
+    cats.fill(["up", "up", "nominal"], ["ee", "mm", "mm"])
+    counts = bh.Histogram(bh.axis.Regular(2, 0, 2), storage=bh.storage.Int64())
+    counts.fill([0.5, 1.5, 1.5, 9.0])
+    Results({"s": Result(histograms={"c": cats, "n": counts, "x" * 50_000: counts})}).to_root(tmp_path / "h.root")
+    with uproot.open(tmp_path / "h.root") as file:
+        assert file["s/c"].axis().labels() == file["s/c_up"].axis().labels() == ["ee", "mm"]
+        assert file["s/c"].values().tolist() == [0, 1]
+        assert file["s/c_up"].values().tolist() == [1, 1]
+        assert file["s/n"].values(flow=True).tolist() == file["s/" + "x" * 1000].values(flow=True).tolist()
+        assert file["s/n"].values(flow=True).tolist() == [0, 1, 2, 1]

@@ -24,6 +24,7 @@ from vrecompute.analysis.coderange import USER_MODULE, counts, is_library_file
 from vrecompute.analysis.unseeded import INSTEAD_IN_LIBRARY
 from vrecompute.errors import AnalysisError
 from vrecompute.sourcetext import file_title
+from vrecompute.utf8text import utf8
 
 __all__ = ["Reads", "forget"]
 
@@ -80,7 +81,7 @@ class Reads:
         """Note a read, of each kind one a place: "cuts.ini is read at cuts.py:12"."""
         if len(self._told) < _MOST:
             told = f"{what}{f' at {place}' if place else ''}, inside process; {instead}"
-            self._told.setdefault((kind, place), told)
+            self._told.setdefault((kind, place), utf8(told))  # it may name a file
 
     @contextlib.contextmanager
     def watching(self, own: str, declared: Collection[str | os.PathLike[str]] = (), folder: str = "") -> Iterator[None]:
@@ -195,7 +196,12 @@ class _Call:
 
     def places(self, told: str, name: str, place: str) -> None:
         """Something is read by its name, which is another file where the run was asked for if it is relative."""
-        if self.folder and not self.elsewhere and not os.path.isabs(name) and (here := os.getcwd()) != self.folder:
+        if (
+            self.folder
+            and not self.elsewhere
+            and not os.path.isabs(name)
+            and (here := utf8(os.getcwd())) != self.folder
+        ):
             self.elsewhere = (
                 f"{told}{f' at {place}' if place else ''}, inside process, as {os.path.join(here, name)}. The worker "
                 f"runs in {here}, and the run was asked for in {self.folder}: write the whole path, or declare the "

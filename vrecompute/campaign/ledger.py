@@ -24,6 +24,7 @@ from vrecompute.campaign.migrations import STEPS
 from vrecompute.digest import canonical_json, sha256_of
 from vrecompute.errors import Unavailable, UsageError, VrecomputeError
 from vrecompute.folders import make_folders
+from vrecompute.utf8text import utf8, utf8_data
 
 __all__ = ["LEASE_S", "Busy", "LeaseLost", "Ledger"]
 
@@ -128,7 +129,7 @@ class Ledger:
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """What a query gives."""
         with self._said():
-            return list(self._db.execute(query, values))
+            return list(self._db.execute(query, _told(values)))
 
     def row(self, query: str, values: Sequence[object] = ()) -> sqlite3.Row | None:
         """The first row that a query gives; None where there is none."""
@@ -136,11 +137,11 @@ class Ledger:
 
     def do(self, statement: str, values: Sequence[object] = ()) -> None:
         """Carry out a statement within `writing`."""
-        self._db.execute(statement, values)
+        self._db.execute(statement, _told(values))
 
     def do_many(self, statement: str, values: Sequence[Sequence[object]]) -> None:
         """Carry out a statement for each of many, within `writing`."""
-        self._db.executemany(statement, values)
+        self._db.executemany(statement, map(_told, values))
 
     def note(self, what: str, unit: str, subject: str, /, **detail: Any) -> None:
         """Append to the history, within `writing`."""
@@ -165,12 +166,12 @@ class Ledger:
 
     def keep_fact(self, key: str, value: str) -> None:
         """Keep a value under a key, within `writing`."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", _told((key, value)))
 
     def _note(self, kind: str, unit: str, subject: str, detail: Mapping[str, Any], now: float) -> None:
         self._db.execute(
             "INSERT INTO history (time, tick, kind, unit, subject, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (now, self.tick or None, kind, unit, subject, json.dumps(dict(detail), default=str)),
+            _told((now, self.tick or None, kind, unit, subject, json.dumps(utf8_data(dict(detail)), default=str))),
         )
 
     def _prepare(self, *, write: bool) -> None:
@@ -260,3 +261,8 @@ def _began(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _told(values: Sequence[object]) -> list[object]:
+    """Values of a statement: SQLite takes text only that is UTF-8, and messages may quote what is none."""
+    return [utf8(value) if isinstance(value, str) else value for value in values]

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import click
 
+from vrecompute.utf8text import utf8
 from vrecompute.wording import printable
 
 __all__ = ["BUG", "report_bug"]
@@ -25,13 +26,13 @@ def report_bug(error: BaseException) -> int:
     head = f"vrecompute {version('vrecompute')}, Python {platform.python_version()}, {platform.platform()}"
     try:
         number, path = tempfile.mkstemp(prefix=f"vrecompute-bug-{datetime.now():%Y%m%d-%H%M%S}-", suffix=".log")
-        with os.fdopen(number, "w") as file:
+        with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{head}\n{trace}")
         where = f"the log is {path}"
     except OSError:
-        where = f"here is the log:\n{head}\n{trace}"
+        where = f"here is the log:\n{head}\n{utf8(trace)}"
     if os.environ.get("VRECOMPUTE_DEBUG"):
-        click.echo(trace, err=True)
+        click.echo(utf8(trace), err=True)
     said = traceback.format_exception_only(error)[-1].strip()[:300]
     click.echo(f"Error: this is a bug in vrecompute: {printable(said)}\nPlease report it; {where}", err=True)
     return BUG

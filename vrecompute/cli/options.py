@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from vrecompute.errors import ParameterError
+from vrecompute.utf8text import is_utf8, utf8
 
 __all__ = [
     "JSON",
@@ -27,6 +28,7 @@ __all__ = [
     "trust_option",
 ]
 
+_NOT_UTF8 = "it is not UTF-8 text; write it in UTF-8"
 _EMPTY = "it is empty; give a name, or leave the option out"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -75,9 +77,11 @@ class NameType(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The same text; a usage error where it is empty."""
+        """The same text; a usage error where it is empty or not UTF-8."""
         if not str(value).strip():
             self.fail(_EMPTY, param, ctx)
+        if not is_utf8(str(value)):
+            self.fail(f"'{utf8(str(value))}': {_NOT_UTF8}", param, ctx)
         return str(value)
 
 
@@ -88,6 +92,10 @@ class PathType(click.Path):
         """The path as `click.Path` gives it; a usage error where it is empty."""
         if not os.fspath(value).strip():
             self.fail(_EMPTY, param, ctx)
+        try:
+            os.fsencode(value)  # a file may have any bytes as its name, and no half of a surrogate pair
+        except UnicodeEncodeError:
+            self.fail(f"'{utf8(os.fspath(value))}': {_NOT_UTF8}", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -214,6 +222,8 @@ def read_parameters(words: tuple[str, ...], option: str = "-p", example: str = "
     """{key: value} of the words KEY=VALUE of `option`; ParameterError for another shape or a key given twice."""
     parameters: dict[str, str] = {}
     for word in words:
+        if not is_utf8(word):
+            raise ParameterError(f"{option} {utf8(word)}: {_NOT_UTF8}")
         key, equals, value = word.partition("=")
         if not (equals and key.strip()):
             raise ParameterError(f"{option} {word}: write KEY=VALUE, such as {option} {example}")

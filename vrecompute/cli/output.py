@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vrecompute.utf8text import utf8_data
 from vrecompute.wording import printable
 
 __all__ = ["facts", "table"]
@@ -15,7 +16,7 @@ __all__ = ["facts", "table"]
 
 def facts(document: Any) -> None:
     """Print a JSON document."""
-    click.echo(json.dumps(document, indent=2, default=str, allow_nan=False, ensure_ascii=False))
+    click.echo(json.dumps(utf8_data(document), indent=2, default=str, allow_nan=False, ensure_ascii=False))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

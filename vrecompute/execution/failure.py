@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vrecompute.errors import BadInput, StoreError, VrecomputeError
 from vrecompute.sourcetext import file_title
+from vrecompute.utf8text import utf8
 
 if TYPE_CHECKING:
     from vrecompute.execution.plan import Plan
@@ -30,6 +31,7 @@ class Failure:
     `lost` (its workers died repeatedly), `walltime` (jobs end before it does) or `environment`. `start`, `stop`
     are None where the whole source failed.
     `entries` is how many events the failure costs, None where unknown. `detail` is the traceback of an error in code.
+    Its texts are UTF-8: what else the message of an error holds is spelled out.
     """
 
     file: str
@@ -40,6 +42,10 @@ class Failure:
     stop: int | None = None
     entries: int | None = None
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("file", "sample", "reason", "detail"):
+            object.__setattr__(self, name, utf8(getattr(self, name)))
 
     @property
     def skippable(self) -> bool:

@@ -19,7 +19,7 @@ import contextlib
 import dataclasses
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -36,6 +36,8 @@ from vrecompute.stores.base import Store, is_name
 from vrecompute.stores.objects import get_document, read_document, sealed
 from vrecompute.stores.ownership import Owner
 from vrecompute.units import bytes_option
+from vrecompute.utf8text import is_utf8, utf8
+from vrecompute.wording import shortened
 
 __all__ = ["Manifest", "Settings", "StoredManifest", "find_manifest", "is_run_name", "new_run_id", "read_manifest"]
 
@@ -142,9 +144,15 @@ class Manifest:
 
         What users give is typed by hand: chunk_bytes=1e6, unit="TeV", half of a surrogate pair.
         """
+        data = to_data(self)
         try:
-            return _manifest(json.loads(canonical_json(to_data(self))), self.run)
+            return _manifest(json.loads(canonical_json(data)), self.run)
         except (ValueError, TypeError, RecursionError) as error:
+            if not isinstance(error, RecursionError) and (odd := next(_not_utf8(data, ()), "")):
+                raise UsageError(
+                    f"{odd} is not UTF-8 text, as no store keeps it; write it in UTF-8, and rename files and folders "
+                    "whose names are in another encoding"
+                ) from error
             raise UsageError(f"the run cannot be kept in a store: {error}") from error
 
     def encoded(self) -> bytes:
@@ -212,6 +220,35 @@ def _manifest(raw: dict[str, Any], run: str) -> Manifest:
     if made.run != run:
         raise ValueError(f"it names run {made.run!r}")
     return made
+
+
+# What users know the fields by that hold what they wrote.
+_NOUNS = {
+    "run": "the name of the run",
+    "labels": "label",
+    "parameters": "parameter",
+    "analysis": "the name of the analysis",
+    "analysis_version": "the version of the analysis",
+    "site": "the name of the site",
+    "code_parts": "a part of the code",
+    "source_files": "source file",
+    "origin": "where the analysis comes from",
+}
+
+
+def _not_utf8(data: Any, place: tuple[str, ...]) -> Iterator[str]:
+    """Where there is text that is not UTF-8 in the data of a Manifest, and that text, spelled out."""
+    if isinstance(data, str) and not is_utf8(data):
+        noun, *rest = place or ("",)
+        where = " ".join([_NOUNS.get(noun, noun.replace("_", " ")), *([".".join(map(utf8, rest))] if rest else [])])
+        yield f"{where}: '{shortened(utf8(data))}'"
+    elif isinstance(data, Mapping):
+        for name, item in data.items():
+            yield from _not_utf8(name, place)
+            yield from _not_utf8(item, (*place, str(name)))
+    elif isinstance(data, list | tuple):
+        for number, item in enumerate(data):
+            yield from _not_utf8(item, (*place, str(number + 1)))
 
 
 def new_run_id(analysis: str) -> str:

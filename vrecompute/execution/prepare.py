@@ -34,12 +34,16 @@ from vrecompute.secret_text import holds_secret
 from vrecompute.sites.access import Access
 from vrecompute.stores.base import Store
 from vrecompute.stores.objects import write_content
+from vrecompute.utf8text import is_utf8, utf8
+from vrecompute.wording import shortened
 
 __all__ = ["Request", "prepare"]
 
 _LOG = logging.getLogger(__name__)
 # Stores that this process has warned of.
 _EXPOSED: set[str] = set()
+# So long a label may be.
+_MOST_LETTERS = 1000
 _OPTIONS = (*Settings.__dataclass_fields__, "tree", "params", "labels")
 
 
@@ -96,12 +100,12 @@ def prepare(
     if origin.kind == "file" and isinstance(request.analysis, str):
         sources = sources_of(Path(request.analysis.partition(":")[0]))
     stored = partial(_stored, store, keep=keep)
-    name = analysis.name or type(analysis).__name__
+    name = _said(analysis, "name", "zmumu") or type(analysis).__name__
     manifest = Manifest(
         run=request.run or new_run_id(name),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         analysis=name,
-        analysis_version=analysis.version,
+        analysis_version=_said(analysis, "version", "1"),
         origin=origin,
         code=code.digest,
         parameters=dict(analysis.values),
@@ -114,7 +118,7 @@ def prepare(
         settings=request.settings,
         grids=grids,
         code_parts=dict(code.parts),
-        unnamed=code.unnamed,
+        unnamed=tuple(map(utf8, code.unnamed)),  # it may name files
         labels=labels,
         arithmetic=arithmetic(),
         provenance=provenance(file) if keep else {},
@@ -125,9 +129,22 @@ def prepare(
 
 def _working_directory() -> str:
     try:
-        return os.getcwd()
+        return utf8(os.getcwd())
     except OSError:  # it was removed
         return ""
+
+
+def _said(analysis: Analysis, attribute: str, example: str) -> str:
+    """What a class says of itself in words; UsageError, naming the attribute, for what is no text."""
+    said: object = getattr(analysis, attribute)
+    wrong = f"{shortened(repr(said))}, and has to be text"
+    if isinstance(said, str):
+        if is_utf8(said):
+            return said
+        wrong = f"'{shortened(utf8(said))}', which is not UTF-8 text"
+    raise UsageError(
+        f'{type(analysis).__qualname__}.{attribute} is {wrong}; write {attribute} = "{example}" in the class'
+    )
 
 
 def _file_of(request: Request, analysis: Analysis) -> Path | None:
@@ -159,6 +176,13 @@ def _checked(labels: Mapping[Any, Any]) -> dict[str, str]:
                 f"label {key!r}: {value!r}: labels map text to text, and a key has no '=' and no space at its ends; "
                 "write labels={'campaign': '2026a'}"
             )
+        for what, text in ((f"label '{shortened(utf8(key))}'", key), (f"the value of label {key!r}", value)):
+            if len(text) > _MOST_LETTERS:
+                raise UsageError(f"{what} has {len(text)} letters; write at most {_MOST_LETTERS}")
+            if not is_utf8(text):
+                raise UsageError(f"{what} is not UTF-8 text: '{utf8(text)}'; write it in UTF-8")
+            if not text.isprintable():
+                raise UsageError(f"{what} holds a line break or another control character; write it on one line")
     _check_unsecret("label", labels)
     return dict(labels)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from vrecompute.secret_text import redacted
+from vrecompute.utf8text import utf8
 
 __all__ = ["provenance"]
 
@@ -22,7 +23,7 @@ def provenance(file: Path | None) -> dict[str, str]:
     Words are only those of the `vrecompute` command: a program of the user's own may be called with anything.
     """
     known = {"user": _user(), "command": _command(), "commit": "" if file is None else _commit(file)}
-    return {name: text for name, text in known.items() if text}
+    return {name: utf8(text) for name, text in known.items() if text}
 
 
 def _user() -> str:

@@ -25,6 +25,8 @@ from vrecompute.results.tree import MergeTree, Node
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy, process_copy
 from vrecompute.stores.objects import intact, read_content, write_content
+from vrecompute.utf8text import is_utf8, utf8
+from vrecompute.wording import shortened
 
 __all__ = ["TablePiece", "check_tables", "piece_path", "read_piece", "rows_digests", "table_pieces", "write_tables"]
 
@@ -190,6 +192,10 @@ def _column(table: str, name: Any, values: Any) -> NDArray[Any]:
     what = f"column {name!r} of skim table {table!r}"
     if not isinstance(name, str):
         raise AnalysisError(f"{what} has a name that is not text; name it by text")
+    if not is_utf8(name):
+        raise AnalysisError(
+            f"the name of column '{utf8(name)}' of skim table {table!r} is not UTF-8; write it in UTF-8"
+        )
     refuse_missing(what, values)
     try:
         array = np.ascontiguousarray(exact_array(values))
@@ -197,6 +203,8 @@ def _column(table: str, name: Any, values: Any) -> NDArray[Any]:
         raise AnalysisError(f"{what} is not an array of numbers: {error}") from error
     if np.ndim(values) != 1 or array.dtype.kind not in "biufUSmM" or array.dtype == np.longdouble:
         raise AnalysisError(f"{what} has shape {np.shape(values)} and type {array.dtype}; it must be one number a row")
+    if array.dtype.kind == "U" and (odd := next((text for text in array.tolist() if not is_utf8(text)), "")):
+        raise AnalysisError(f"{what} has text that is not UTF-8, '{shortened(utf8(odd))}'; write it in UTF-8")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -40,6 +40,7 @@ from vrecompute.stores.address import open_store
 from vrecompute.stores.base import Store
 from vrecompute.stores.copies import local_copy
 from vrecompute.stores.objects import read_content, set_aside
+from vrecompute.utf8text import utf8
 from vrecompute.workers.drain import leave_soon
 from vrecompute.workers.walltime import Pace, allocation
 
@@ -293,7 +294,7 @@ def process_events(context: TaskContext, chunk: ChunkOf, columns: Mapping[str, C
 def _check_folder(context: TaskContext) -> None:
     """AnalysisError where the code depends on the working directory, and this is another than the run's."""
     asked = [told for told in context.unnamed if WORKING_DIRECTORY in told]
-    if asked and context.folder and (here := os.getcwd()) != context.folder:
+    if asked and context.folder and (here := utf8(os.getcwd())) != context.folder:
         raise AnalysisError(
             f"{asked[0].partition(';')[0]}. The worker runs in {here}, and the run was asked for in {context.folder}: "
             "write the whole path, or make it a parameter"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from vrecompute.errors import EXIT_CODES
 from vrecompute.records import ADDED, from_data
+from vrecompute.utf8text import utf8, utf8_data
 from vrecompute.wording import bytes_text, count_text, grouped, percent_text, printable
 
 __all__ = [
@@ -178,6 +179,9 @@ class RunSummary:
     limits_given: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
     provenance: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "warnings", tuple(map(utf8, self.warnings)))  # some quote what code of users raised
+
     @property
     def exit_code(self) -> int:
         """What the command line exits with."""
@@ -248,7 +252,7 @@ def dumps(summary: RunSummary) -> str:
     ]
     ordered = {"schema": SCHEMA, "run": summary.run, "status": summary.status, "exit_code": summary.exit_code}
     ordered |= {"completeness": summary.completeness}
-    return json.dumps(_plain(ordered | document), indent=2, allow_nan=False) + "\n"
+    return json.dumps(utf8_data(_plain(ordered | document)), indent=2, allow_nan=False) + "\n"
 
 
 def loads(text: str) -> RunSummary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,8 @@ from vrecompute.digest import canonical_json
 from vrecompute.errors import AnalysisError
 from vrecompute.results.plainarray import plain_array, refuse_missing
 from vrecompute.results.result import Array, Result
+from vrecompute.utf8text import is_utf8, utf8
+from vrecompute.wording import shortened
 
 __all__ = ["TABLE_NAME", "check_result"]
 
@@ -34,7 +36,11 @@ def check_result(result: Any) -> Result:
             raise AnalysisError(f"histogram {name!r} is {_kind(histogram)}; it must be a boost_histogram.Histogram")
         if any(a.size == 0 and not isinstance(a, _CATEGORIES) for a in histogram.axes):
             raise AnalysisError(f"histogram {name!r} has an axis without bins, on which nothing can be filled")
+        _check_text(f"histogram {name!r}", vars(histogram))
         for number, axis in enumerate(histogram.axes):
+            _check_text(f"axis {number} of histogram {name!r}", vars(axis))
+            if isinstance(axis, bh.axis.StrCategory):
+                _check_text(f"a category on axis {number} of histogram {name!r}", list(axis))
             if axis.traits.growth:  # also where these chunks agree: others may not
                 raise AnalysisError(
                     f"axis {number} of histogram {name!r} grows with what is filled (growth=True), so that its bins "
@@ -69,6 +75,8 @@ def check_result(result: Any) -> Result:
 def _named(mapping: Any, what: str) -> Any:
     if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
         raise AnalysisError(f"{what} of the Result must be a mapping of names, not {_kind(mapping)}")
+    for name in mapping:
+        _check_text(f"a name in {what} of the Result", name)
     return mapping.items()
 
 
@@ -82,6 +90,23 @@ def _check_said(what: str, described: object) -> None:
             continue
 
 
+def _check_text(what: str, said: Any) -> None:
+    """AnalysisError, which shows it, for text that no document could hold: spelled out, two names could become one."""
+    if (odd := next((text for text in _texts(said) if not is_utf8(text)), None)) is not None:
+        raise AnalysisError(
+            f"{what} has text that is not UTF-8, '{shortened(utf8(odd))}', as Python gives it for a file name in "
+            "another encoding; write it in UTF-8"
+        )
+
+
+def _texts(said: Any) -> Iterator[str]:
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, (Mapping, list, tuple)):
+        for item in said.items() if isinstance(said, Mapping) else said:
+            yield from _texts(item)
+
+
 def _cuts(channel: str, cuts: Any) -> Any:
     return _named(cuts, f"cutflow of {channel!r}")
 
@@ -90,7 +115,11 @@ def _number(what: str, value: Any) -> Any:
     if not isinstance(value, (Real, np.bool_)):
         refuse_missing(what, value)
         raise AnalysisError(f"{what} is {_kind(value)}; it must be a number")
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        raise AnalysisError(f"{what} is a whole number above 1.8e308, the largest that a result holds") from None
+    if not finite:
         raise AnalysisError(f"{what} is {float(value)}; it must be a finite number")
     return value.item() if isinstance(value, np.generic) else value
 

@@ -16,6 +16,8 @@ from vrecompute.results.views import cutflow_table, hist_of, html_of, named
 
 __all__ = ["Results"]
 
+# A key of a ROOT file holds names of at most 32 kB, and people read shorter ones.
+_MOST_LETTERS = 1000
 _UNSAID = Scale(None, "these results were not read by a run, which knows it: take them from its result()")
 
 
@@ -126,8 +128,8 @@ class Results(Mapping[str, Result]):
         """Export the histograms as TH1/TH2/TH3, each sample in a folder, one for each category of a category axis.
 
         Titles of axes are their labels. Histograms that ROOT has no type for (more than three numeric axes) are left
-        out. ':' and ';' become '_': ROOT's paths give them meanings of their own. Results of a run that is not complete
-        have a text `incomplete`.
+        out. Names are cut after 1000 letters, and ':' and ';' become '_': ROOT's paths give them meanings of their own.
+        Results of a run that is not complete have a text `incomplete`.
         """
         import numpy as np
         import uproot
@@ -143,12 +145,12 @@ class Results(Mapping[str, Result]):
                 for name, histogram in result.histograms.items():
                     for label, part in _without_categories(named(histogram, name)):
                         if part.ndim <= 3:
-                            file[_root_name(folder, f"{name}{label}", taken)] = part
+                            file[_root_name(folder, f"{name}{label}", taken)] = _written(part)
 
 
 def _root_name(folder: str, name: str, taken: set[str]) -> str:
     """A path in a folder that ROOT takes and that is no other's; it is added to `taken`, and its folders with a '/'."""
-    name = re.sub("[:;]", "_", name).encode(errors="backslashreplace").decode()
+    name = re.sub("[:;]", "_", name[:_MOST_LETTERS]).encode(errors="backslashreplace").decode()
     start = f"{folder}/" if folder else ""
     if any(f"{start}{above}" in taken for above in PurePosixPath(name).parents):
         name = name.replace("/", "_")  # a histogram has the name of what would be its folder
@@ -159,12 +161,26 @@ def _root_name(folder: str, name: str, taken: set[str]) -> str:
     return path
 
 
+def _written(histogram: Any) -> Any:
+    """The histogram with its counts as floating-point numbers: uproot writes no whole ones of 64 bits."""
+    import boost_histogram as bh
+
+    if histogram.storage_type not in (bh.storage.Int64, bh.storage.AtomicInt64):
+        return histogram
+    made = type(histogram)(*histogram.axes, storage=bh.storage.Double())
+    made.view(flow=True)[...] = histogram.view(flow=True)
+    return made
+
+
 def _without_categories(histogram: Any) -> list[tuple[str, Any]]:
-    """The histogram cut along its category axes: (suffix of the name, histogram of numeric axes)."""
+    """The histogram cut along its category axes: (suffix of the name, histogram of numeric axes).
+
+    Where there is no numeric axis the last one of categories stays, whose names become labels of bins.
+    """
     import boost_histogram as bh
 
     for number, axis in enumerate(histogram.axes):
-        if isinstance(axis, (bh.axis.StrCategory, bh.axis.IntCategory)):
+        if histogram.ndim > 1 and isinstance(axis, (bh.axis.StrCategory, bh.axis.IntCategory)):
             pieces = []
             for category in list[Any](axis):
                 index = tuple(bh.loc(category) if i == number else slice(None) for i in range(histogram.ndim))

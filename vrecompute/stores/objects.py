@@ -24,6 +24,7 @@ from vrecompute.errors import DamagedObject, OtherFormat, StoreError, Vrecompute
 from vrecompute.regular_file import open_regular
 from vrecompute.stores.base import ASIDE, Store
 from vrecompute.stores.ownership import Owner
+from vrecompute.utf8text import utf8_data
 
 __all__ = [
     "FORMAT",
@@ -48,6 +49,8 @@ FORMAT = 3
 _MOST_BYTES = 256 << 20
 _ENVELOPE = ("format", "version", "of")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Of a pair, or half of one, as JSON in ASCII spells it.
+_SURROGATE = re.compile(rb"\\ud[89a-f]")
 _log = logging.getLogger("vrecompute")
 # Stamps of files on this machine whose content was found to have this sha256.
 _proven: dict[tuple[Path, str], tuple[int, ...]] = {}
@@ -58,12 +61,16 @@ _T = TypeVar("_T")
 def sealed(name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = False) -> bytes:
     """The bytes of a document. Keys are sorted, so that equal values give equal bytes, unless order is part of it.
 
-    Its sha256 is of the compact text of all else, in the order it stands in.
+    Its sha256 is of the compact text of all else, in the order it stands in. Text that is no UTF-8, which strict
+    readers of JSON refuse, is spelled out.
     """
-    document = {"format": f"vrecompute-{kind}", "version": FORMAT, "of": name, **body}
-    if ordered:
-        return json.dumps({**document, "sha256": _sha256_of(document)}, allow_nan=False).encode()
-    return canonical_json({**document, "sha256": sha256_of(canonical_json(document))})
+    compact = _compact if ordered else canonical_json
+    document: dict[str, Any] = {"format": f"vrecompute-{kind}", "version": FORMAT, "of": name, **body}
+    if _SURROGATE.search(said := compact(document)):
+        document = utf8_data(json.loads(said))
+        said = compact(document)
+    document["sha256"] = sha256_of(said)
+    return json.dumps(document, allow_nan=False).encode() if ordered else canonical_json(document)
 
 
 def write_document(store: Store, name: str, kind: str, body: Mapping[str, Any], *, ordered: bool = False) -> bool:
@@ -225,4 +232,8 @@ def _write(store: Store, name: str, data: bytes, is_good: Callable[[], bool], *,
 
 
 def _sha256_of(document: Mapping[str, Any]) -> str:
-    return sha256_of(json.dumps(document, separators=(",", ":"), allow_nan=False).encode())
+    return sha256_of(_compact(document))
+
+
+def _compact(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
