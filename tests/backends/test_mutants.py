@@ -58,6 +58,11 @@ def renamed(state, other):
     return lambda job_id, status: replace(status, state=other) if status.state is state else status
 
 
+def attempts(name, text):
+    """A driver whose jobs find their attempt otherwise."""
+    return type(name, (Right,), {"variables": Right.variables | {"attempt": text}})
+
+
 class OneCopyOfSecrets(Right):
     def __init__(self, site, access=None):
         super().__init__(site, access)
@@ -608,6 +613,12 @@ MUTANTS = {
             lambda text: text.replace('if [ "$code" = 75', 'rm -r "$VRECOMPUTE_SECRETS"; if [ "$code" = 75'),
         ),
     ],
+    "test_a_job_knows_its_attempt_as_a_number": [
+        attempts("CountsFromMinusOne", "$((QQ_ATTEMPT - 1))"),
+        attempts("TellsNoAttempt", "$QQ_NO_SUCH_VARIABLE"),
+        attempts("AsksACommandOfItsOwn", "$(of-the-users-own-path || echo unknown)"),
+        attempts("CountsFromOne", "$((QQ_ATTEMPT + 1))"),
+    ],
     "test_no_attempt_more_than_is_paid_for": [
         scripts("NoLimit", lambda text: text.replace("${VRECOMPUTE_JOB_ATTEMPTS:-", "${NO_LIMIT:-")),
         jobs("AlwaysAgain", lambda job: replace(job, requeue=True)),
@@ -710,7 +721,7 @@ MUTANTS = {
     ],
     "test_what_the_driver_cannot_give_is_refused": [
         jobs("Agrees", lambda job: replace(job, image=None, gpus=0)),
-        type("Claims", (Right,), {"capabilities": Capabilities(images=True, gpus=True)}),
+        type("Claims", (Right,), {"capabilities": Capabilities(gpus=True)}),
     ],
     "test_a_job_with_workers_finds_them_as_any_dask_program_does": [
         jobs("NoWorkers", lambda job: replace(job, workers=0)),

@@ -68,8 +68,8 @@ class QueueBackend(Backend):
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
     site_rules: Callable[[Site], Iterator[Diagnostic]] = staticmethod(queue_rules)
-    #: Commands are put into images by the script of their job.
-    capabilities = Capabilities(images=True)
+    #: As they are left out, since commands are put into images by the script of their job.
+    capabilities = Capabilities()
     #: Whether the system puts a job into its image; else the job's script does.
     starts_images: bool = False
     options: Any

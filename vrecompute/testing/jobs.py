@@ -295,6 +295,14 @@ class JobContract(Suite):
         more = [f"{elapsed_s:.0f} s" for at, elapsed_s in ran if elapsed_s > max(0.0, at - began) + 2 * _SKEW_S]
         assert not more, f"`elapsed_s` of the second attempt counts what was before it: {more}"
 
+    def test_a_job_knows_its_attempt_as_a_number(self, backend: Backend) -> None:
+        """From 0 up: the mark that it leaves is named by it, and is believed of that attempt alone."""
+        tell = "import os; print('attempt', repr(os.environ['VRECOMPUTE_ATTEMPT']), 'end')"
+        job_id, status = self.end(backend, self.python(tell))
+        said = backend.logs(job_id)
+        assert "attempt '0' end" in said, f"the first attempt of a job is number 0 (`variables`): {said!r}"
+        assert (status.state, status.attempt) == (State.COMPLETED, 0), (status, said)
+
     def test_no_attempt_more_than_is_paid_for(self, backend: Backend) -> None:
         """The limit is the site's core-hours; without `requeue` there is one attempt."""
         for changes in ({"requeue": True, "environment": {ATTEMPTS: "1"}}, {"requeue": False}):
