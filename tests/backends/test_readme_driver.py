@@ -10,6 +10,7 @@ import pytest
 
 from tests.backends.accounted_driver import Accounted
 from tests.backends.readme_driver import blocks, driver, suite
+from tests.backends.weighed_driver import Weighed
 from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.contract import State, SubmitError
 from vrecompute.batch.planned import Planned
@@ -119,6 +120,12 @@ def test_a_job_whose_attempts_are_not_counted_ends(qq_site):
     job_id, status = suited.end(backend, suited.python("raise SystemExit(75)", requeue=True), 60)
     assert (status.state, status.exit_code, status.attempt) == (State.FAILED, 75, 1)
     assert "its attempt before was number 0 too: variables['attempt'] of the driver" in backend.logs(job_id)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_driver_may_tell_of_memory(qq_site):
+    suite.TestMyDriver().test_memory_is_told_in_bytes(Weighed(qq_site))
 
 
 class LosesItsAttempt(driver.MyBackend):
