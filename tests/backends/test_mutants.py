@@ -18,6 +18,7 @@ import pytest
 from tests.backends.accounted_driver import Accounted
 from tests.backends.noded_driver import Noded
 from tests.backends.readme_driver import driver, suite
+from tests.backends.weighed_driver import Weighed
 from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.cluster import QueueCluster
 from vrecompute.batch.contract import Finding, JobStatus, State, SubmitError
@@ -56,6 +57,11 @@ def without(pattern):
 def renamed(state, other):
     """A change of statuses: another word for a state."""
     return lambda job_id, status: replace(status, state=other) if status.state is state else status
+
+
+def attempts(name, text):
+    """A driver whose jobs find their attempt otherwise."""
+    return type(name, (Right,), {"variables": Right.variables | {"attempt": text}})
 
 
 class OneCopyOfSecrets(Right):
@@ -455,6 +461,31 @@ class TellsNoCodes(Right):
         return replace(answer, records=bare)
 
 
+class AlwaysRerunnable(Right):
+    def header(self, job, shape):
+        return super().header(replace(job, requeue=True), shape)
+
+
+def asking(name, asks):
+    """A driver that asks in another way: `asks(self, ids)` is what `ask_site` gives."""
+
+    def ask_about(self, ids):
+        marks, lines, _ = asks(self, ids)
+        records = {found[1]: driver.seen(found) for line in lines if (found := driver.LINE.fullmatch(line))}
+        return Answer(records, gone=frozenset(ids) - set(records), accounting=False, marks=marks)
+
+    return type(name, (Right,), {"ask_about": ask_about})
+
+
+AsksWithItsIds = asking("AsksWithItsIds", lambda self, ids: self.ask_site('ask qq list "$3"', ids, ",".join(ids)))
+AsksWithIdsInTheScript = asking(
+    "AsksWithIdsInTheScript", lambda self, ids: self.ask_site(f"ask qq list {','.join(ids)}", ids)
+)
+AsksAboutTheFirst = asking(
+    "AsksAboutTheFirst", lambda self, ids: self.ask_site('ask qq list "$(echo "$2" | cut -d, -f1)"', ids)
+)
+
+
 #: Test of the suite -> drivers that fail it.
 MUTANTS = {
     "test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back": [
@@ -483,6 +514,19 @@ MUTANTS = {
     "test_a_job_that_uses_too_much_memory_is_oom": [
         statuses("MemoryIsCode", renamed(State.OOM, State.FAILED)),
         type("AsksForTooMuch", (asks_without("memory"),), {}),
+    ],
+    "test_memory_is_told_in_bytes": [
+        type("TellsLimitsInKb", (Weighed,), {"limit_unit": 1}),
+        type("TellsPeaksInKb", (Weighed,), {"peak_unit": 1}),
+        type("TakesBytesForKb", (Weighed,), {"peak_unit": 1024**2}),
+    ],
+    "test_a_job_that_must_not_start_again_says_so_to_the_system": [
+        type("AllowsReruns", (AlwaysRerunnable,), {}),
+    ],
+    "test_clients_of_a_user_share_one_answer": [
+        AsksWithItsIds,
+        AsksWithIdsInTheScript,
+        AsksAboutTheFirst,
     ],
     "test_arguments_and_environment_arrive_and_are_not_executed": [
         Unquoted,
@@ -537,6 +581,7 @@ MUTANTS = {
     "test_a_job_whose_node_went_is_charged_to_no_code": [
         statuses("NodeIsWell", renamed(State.NODE_FAIL, State.COMPLETED)),
         statuses("NodeIsCode", renamed(State.NODE_FAIL, State.FAILED)),
+        AlwaysRerunnable,
     ],
     "test_a_system_that_is_not_there_does_not_greet": [
         GreetsAlways,
@@ -562,6 +607,7 @@ MUTANTS = {
         SilentQueueIsGone,
     ],
     "test_many_jobs_are_told_apart": [
+        type("TakesNoArrays", (Right,), {"is_id": lambda self, text: re.fullmatch("[0-9]+_[0-9]+", text) is not None}),
         OneCopyOfSecrets,
         NoCopies,
         scripts("NoId", without("VRECOMPUTE_JOB=")),
@@ -607,6 +653,12 @@ MUTANTS = {
             "SpendsSecrets",
             lambda text: text.replace('if [ "$code" = 75', 'rm -r "$VRECOMPUTE_SECRETS"; if [ "$code" = 75'),
         ),
+    ],
+    "test_a_job_knows_its_attempt_as_a_number": [
+        attempts("CountsFromMinusOne", "$((QQ_ATTEMPT - 1))"),
+        attempts("TellsNoAttempt", "$QQ_NO_SUCH_VARIABLE"),
+        attempts("AsksACommandOfItsOwn", "$(of-the-users-own-path || echo unknown)"),
+        attempts("CountsFromOne", "$((QQ_ATTEMPT + 1))"),
     ],
     "test_no_attempt_more_than_is_paid_for": [
         scripts("NoLimit", lambda text: text.replace("${VRECOMPUTE_JOB_ATTEMPTS:-", "${NO_LIMIT:-")),
@@ -710,7 +762,7 @@ MUTANTS = {
     ],
     "test_what_the_driver_cannot_give_is_refused": [
         jobs("Agrees", lambda job: replace(job, image=None, gpus=0)),
-        type("Claims", (Right,), {"capabilities": Capabilities(images=True, gpus=True)}),
+        type("Claims", (Right,), {"capabilities": Capabilities(gpus=True)}),
     ],
     "test_a_job_with_workers_finds_them_as_any_dask_program_does": [
         jobs("NoWorkers", lambda job: replace(job, workers=0)),

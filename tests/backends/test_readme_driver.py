@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.backends.accounted_driver import Accounted
 from tests.backends.readme_driver import blocks, driver, suite
+from tests.backends.weighed_driver import Weighed
+from vrecompute.batch.capabilities import Capabilities
 from vrecompute.batch.contract import State, SubmitError
 from vrecompute.batch.planned import Planned
 from vrecompute.batch.queue_backend import QueueBackend
 from vrecompute.batch.rehearsal import rehearse
-from vrecompute.errors import Unavailable
+from vrecompute.errors import Unavailable, UsageError
 from vrecompute.sites.model import Workers
 from vrecompute.testing.clusters import ClusterContract
 from vrecompute.testing.outages import OutageContract
@@ -41,6 +44,38 @@ class TestWithoutArrays(suite.TestMyDriver):
     @pytest.fixture
     def make_backend(self, qq_site):
         return lambda **changes: OneByOne(replace(qq_site, **changes))
+
+
+class OfOneNode(driver.MyBackend):
+    """A system that gives one node to a job, as the README has it."""
+
+    capabilities = Capabilities(spans=False)
+
+    def header(self, job, shape):
+        if shape.nodes > 1:
+            raise UsageError(f"job {job.name!r} needs {shape.nodes} nodes; a job of QQ has one")
+        return super().header(job, shape)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_a_job_with_workers_finds_them_as_any_dask_program_does",
+        "test_a_job_of_several_nodes_is_one_or_is_denied",
+        "test_what_explain_prints_is_what_would_run",
+    ],
+)
+def test_a_system_may_give_one_node_to_a_job(qq_site, processes, name):
+    backend = OfOneNode(replace(qq_site, workers=replace(qq_site.workers, processes=processes)))
+    getattr(suite.TestMyDriver(), name)(backend)
+
+
+def test_a_driver_that_denies_one_thing_denies_nothing_else():
+    assert Capabilities(spans=False) == replace(driver.MyBackend.capabilities, spans=False)
+    assert OfOneNode.capabilities.images
 
 
 class Once(driver.MyBackend):
@@ -85,6 +120,32 @@ def test_a_job_whose_attempts_are_not_counted_ends(qq_site):
     job_id, status = suited.end(backend, suited.python("raise SystemExit(75)", requeue=True), 60)
     assert (status.state, status.exit_code, status.attempt) == (State.FAILED, 75, 1)
     assert "its attempt before was number 0 too: variables['attempt'] of the driver" in backend.logs(job_id)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_driver_may_tell_of_memory(qq_site):
+    suite.TestMyDriver().test_memory_is_told_in_bytes(Weighed(qq_site))
+
+
+class LosesItsAttempt(driver.MyBackend):
+    """The command that tells the attempt is not in the PATH of a login."""
+
+    variables = driver.MyBackend.variables | {"attempt": "$(qq-attempt)"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_job_whose_attempt_is_no_number_ends_and_a_probe_says_so(qq_site):
+    suited, backend = suite.TestMyDriver(), LosesItsAttempt(qq_site)
+    job_id, status = suited.end(backend, suited.python("print('began')", secret_files={"key": b"s3cr3t"}))
+    said = backend.logs(job_id)
+    assert status.state is State.FAILED
+    assert f"job {job_id}: variables['attempt'] of the driver mysystem gives '', which is no number" in said
+    assert "began" not in said
+    assert not list(Path(backend.spool).glob("*.end")) + list(Path(backend.spool).glob("secrets-*"))
+    [queue] = [found for found in backend.probe() if found.check == "queue"]
+    assert queue.advice == "variables['attempt'] of the driver mysystem: a shell text that gives 0, 1, ..."
 
 
 def test_what_a_test_submitted_is_cancelled_after_its_failure(qq_site):

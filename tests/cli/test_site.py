@@ -82,6 +82,15 @@ def test_show_says_that_options_were_not_checked(folder):
     assert "options were not checked: no driver 'gridengine' is installed here" in output
 
 
+def test_check_names_a_driver_that_is_not_here_without_options_too(folder):
+    (folder / "far.yaml").write_text("schema: 1\nname: far\nbackend: gridengine\n")
+    said = "no driver 'gridengine' is installed here"
+    assert run("check", "far.yaml") == (0, f"far.yaml: ok\n  no run of this site starts here: {said}\n")
+    [checkup] = json.loads(run("check", "far.yaml", "--json")[1])
+    assert checkup["options_unchecked"] == said
+    assert f"no run of this site starts here: {said}" in run("show", "far.yaml")[1]
+
+
 def test_check_exits_with_what_it_found(folder):
     assert run("check", "good") == (0, "one/good.yaml: ok\n")
     code, output = run("check")

@@ -25,11 +25,13 @@ class Capabilities:
     `clusters`: `open_cluster` works, for live runs. `workers`: `Job.workers` > 0 works, for detached runs. `images`
     and `gpus`: jobs may have those. `spans`: a job may have several nodes; where it may not, a detached run of more
     workers than fit on one is cut into shares.
+
+    What is not named is as a driver of a queue has it: the script of a job puts its command into an image.
     """
 
     clusters: bool = True
     workers: bool = True
-    images: bool = False
+    images: bool = True
     gpus: bool = False
     spans: bool = True
 

@@ -28,8 +28,10 @@ from vrecompute.errors import OutOfTime, UsageError
 from vrecompute.sites.onsite import needs_set, shell_word
 from vrecompute.workers.walltime import ATTEMPTS, BEGAN, ENDS
 
-__all__ = ["render"]
+__all__ = ["BAD_ATTEMPT", "render"]
 
+#: So begins what a job says whose attempt is no number.
+BAD_ATTEMPT = "variables['attempt'] of the driver"
 #: As of Grid Engine: a job whose script ends with this code is started again.
 _EXIT = re.compile(r"exit [0-9]{1,3}")
 
@@ -60,7 +62,7 @@ def render(backend: QueueBackend, job: Job) -> str:
     first, last = carrying(job) if job.carried is not None else ([], [])
     lines += first
     secrets = ' "$VRECOMPUTE_SECRETS"' if folder and not job.requeue else ""
-    lines += ["own=", "vre_step=", f"trap '{TELL_STEP}; {DELETE}{secrets}' EXIT"]
+    lines += ["own=", "vre_step=", f"trap '{TELL_STEP}; {DELETE}{secrets}' EXIT", *_refusing_attempts(site.backend)]
     lines += [*prologue(site, job.environment), *OWN_FOLDER]
     if TLS_FILE in job.secret_files:
         there = tls_environment(f"$VRECOMPUTE_SECRETS/{TLS_FILE}")
@@ -79,6 +81,15 @@ def render(backend: QueueBackend, job: Job) -> str:
         'exit "$code"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _refusing_attempts(driver: str) -> list[str]:
+    """A job whose attempt is no number would leave a mark that no poll can read, and not know its last attempt."""
+    said = (
+        f"job $VRECOMPUTE_JOB: {BAD_ATTEMPT} {driver} gives '$VRECOMPUTE_ATTEMPT', which is no number from 0 up; "
+        "mend it there: the shell of a job is a login shell, whose PATH may lack the command that tells it"
+    )
+    return [f'case $VRECOMPUTE_ATTEMPT in "" | *[!0-9]*) echo "{said}" >&2; exit 1 ;; esac']
 
 
 def _started(backend: QueueBackend, job: Job) -> str:

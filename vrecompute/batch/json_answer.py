@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["json_at", "json_records"]
+__all__ = ["json_at", "json_by_id", "json_records"]
 
 
 def json_records(text: str, key: str) -> list[Mapping[str, Any]]:
@@ -15,11 +15,28 @@ def json_records(text: str, key: str) -> list[Mapping[str, Any]]:
     >>> json_records('Welcome! {"jobs": [{"id": 7}, null]} Bye.', "jobs")
     [{'id': 7}]
     """
-    data, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
-    found = data.get(key)
+    found = _answer(text).get(key)
     if not isinstance(found, list):
         raise ValueError(f"the answer in JSON has no list {key!r}")
     return [each for each in found if isinstance(each, Mapping)]
+
+
+def json_by_id(text: str, key: str) -> dict[str, Mapping[str, Any]]:
+    """The objects in the object `key` of the answer by their names there; ValueError where it is no answer.
+
+    >>> json_by_id('Welcome! {"Jobs": {"7.mars": {"state": "R"}, "8.mars": null}} Bye.', "Jobs")
+    {'7.mars': {'state': 'R'}}
+    """
+    found = _answer(text).get(key)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"the answer in JSON has no object {key!r}")
+    return {name: each for name, each in found.items() if isinstance(each, Mapping)}
+
+
+def _answer(text: str) -> Mapping[str, Any]:
+    """The object that begins with the first brace; ValueError where there is none."""
+    data: Mapping[str, Any] = json.JSONDecoder().raw_decode(text, text.index("{"))[0]
+    return data
 
 
 def json_at(data: Any, *path: str) -> Any:

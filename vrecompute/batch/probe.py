@@ -15,6 +15,7 @@ from typing import Any
 
 from vrecompute.batch.canary import Seen, fly
 from vrecompute.batch.finding import Finding, yaml_line
+from vrecompute.batch.job_script import BAD_ATTEMPT
 from vrecompute.batch.planned import Planned, planned_detached, planned_live
 from vrecompute.batch.probe_job import facts_here
 from vrecompute.batch.queue_backend import QueueBackend
@@ -143,6 +144,8 @@ def _queue(site: Site, seen: Seen) -> Finding:
         return Finding("queue", True, f"job {seen.job_id} on {seen.told['host']} ended after {seen.waited_s:.0f} s")
     if seen.ran:
         said = f"job {seen.job_id} ended without an answer ({seen.reason}). {seen.log}"
+        if BAD_ATTEMPT in seen.log:
+            return Finding("queue", False, said, f"{BAD_ATTEMPT} {site.backend}: a shell text that gives 0, 1, ...")
         if not seen.spool and "(nothing)" in seen.log:
             said += ": its shell ended before Python began, as where a line of environment.setup is `exec` or `exit`"
             return Finding("queue", False, said, "environment: {setup: ...}   # the line that ends the shell")

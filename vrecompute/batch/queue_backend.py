@@ -68,8 +68,8 @@ class QueueBackend(Backend):
     #: What `options:` of its sites may say, and what must hold between keys of such a site.
     options_model: type[BaseModel] = Strict
     site_rules: Callable[[Site], Iterator[Diagnostic]] = staticmethod(queue_rules)
-    #: Commands are put into images by the script of their job.
-    capabilities = Capabilities(images=True)
+    #: As they are left out, since commands are put into images by the script of their job.
+    capabilities = Capabilities()
     #: Whether the system puts a job into its image; else the job's script does.
     starts_images: bool = False
     options: Any
@@ -89,7 +89,8 @@ class QueueBackend(Backend):
     #: Whether the record of jobs that ended, where there is one, may tell of one minutes after it has left the queue.
     accounting_lags: bool = True
     #: Shell texts that give, in a job: `job` its native id, `attempt` how often it was started before, `index` its
-    #: number among copies, `began` and `ends` in seconds since 1970. Only `job` is needed.
+    #: number among copies, `began` and `ends` in seconds since 1970. Only `job` is needed. They are read in a login
+    #: shell, which sets PATH anew; an attempt that is no number from 0 up ends the job.
     variables: Mapping[str, str]
     #: Shell lines that come first in a job, as to undo what the system left in its environment.
     preamble: tuple[str, ...] = ()
@@ -182,7 +183,7 @@ class QueueBackend(Backend):
         """What the user has in the queue under a name: `hand_in`'s id -> seconds since it was submitted."""
 
     def is_id(self, text: str) -> bool:
-        """Whether it may be an id of this system, as `copies` makes them: nothing else is handed to its commands."""
+        """Whether it may be an id of this system, as `hand_in` and `copies` give them: commands get no other."""
         return re.fullmatch(r"[0-9]+(_[0-9]+)?", text) is not None
 
     @abstractmethod

@@ -215,7 +215,8 @@ class QueueDriver(QueueBackend):
     ) -> tuple[dict[str, dict[int, int]], list[str], Completed]:
         """(marks of these ids, the other lines, how it ended) of one command: the spool's part, then `script`.
 
-        In the script $1 is the spool, $2 the ids with commas, $3 and so on the arguments; `ask` bounds what it calls,
+        In the script $1 is the spool, $2 the ids with commas, also those of other clients, with whom the answer is
+        shared; $3 and so on are the arguments, which name no ids of one client. `ask` bounds what it calls,
         and `tell` prints what that says as a part (`read_parts`).
         Other clients of the user may have asked so a moment ago, unless the question is in `stdin`.
         """

@@ -25,7 +25,7 @@ from vrecompute.execution.manifest import Manifest
 from vrecompute.execution.plan import Plan, PlannedSource, read_plan
 from vrecompute.execution.planning import planned
 from vrecompute.execution.pool import Finished, TaskPool
-from vrecompute.execution.preflight import PreflightContext, preflight, preflight_failure
+from vrecompute.execution.preflight import PreflightContext, preflight, preflight_failure, told_here
 from vrecompute.execution.replicas import note_replicas
 from vrecompute.execution.runner_walltime import RunnerWalltime
 from vrecompute.execution.signer import Signer
@@ -152,7 +152,7 @@ class Planner:
             found += (
                 end.value if end.how == "done" else [preflight_failure(end, s, self.store.url) for s in batches[number]]
             )
-        return found
+        return [told_here(each) for each in found]
 
     def whole(self, alike: Sequence[PlannedSource]) -> dict[str, str | None]:
         """The sha256 of whole files by path; one that cannot be read is not among them."""

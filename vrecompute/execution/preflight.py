@@ -10,6 +10,7 @@ at most 256 KiB, or eight of 32 KiB. One whose checksum the dataset gives is rea
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -52,8 +53,12 @@ __all__ = [
     "preflight_failure",
     "settled",
     "told_apart",
+    "told_here",
     "without_twins",
 ]
+
+#: So ends what is said of a file that is not there, or may not be read.
+_LACKING = tuple(f"cannot be opened: {os.strerror(code)}" for code in (errno.ENOENT, errno.EACCES))
 
 
 @dataclass(frozen=True)
@@ -295,3 +300,16 @@ def preflight_failure(ended: Finished, source: Source, store: str) -> Failure:
     if isinstance(ended.value, StoreError):
         return failure_of(ended.value, store, "")
     return failure_of(ended.value, source.path, source.sample, entries=source.entries)
+
+
+def told_here(found: PlannedSource | Failure) -> PlannedSource | Failure:
+    """The same, but that a file which a worker lacks and this machine has is said to be of this machine."""
+    if not isinstance(found, Failure) or found.kind != "unreadable" or scheme_of(found.file):
+        return found
+    if not found.reason.endswith(_LACKING) or not os.access(found.file, os.R_OK):
+        return found
+    said = (
+        f"{found.reason} where the workers are, though this machine ({socket.gethostname()}) can read it; give paths "
+        "that workers see too, or workers that see these"
+    )
+    return replace(found, reason=said)

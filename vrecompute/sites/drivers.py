@@ -23,6 +23,8 @@ class OptionsModel:
     model: type[BaseModel] | None
     reason: str = ""
     rules: Callable[[Site], Iterable[Diagnostic]] = lambda site: ()
+    #: Whether there is no such driver here, so that no run of the site starts.
+    missing: bool = False
 
     @property
     def harmless(self) -> Collection[str]:
@@ -39,11 +41,11 @@ def options_model(backend: str) -> OptionsModel:
     """`options_model` and rules of the driver's class; the reason where driver or model is not there."""
     found = installed(BACKENDS).get(backend)
     if found is None:
-        return OptionsModel(None, f"no driver '{backend}' is installed here")
+        return OptionsModel(None, f"no driver '{backend}' is installed here", missing=True)
     try:
         driver: Any = found.load()
     except (ImportError, AttributeError) as error:
-        return OptionsModel(None, f"the driver '{backend}' cannot be imported here: {error}")
+        return OptionsModel(None, f"the driver '{backend}' cannot be imported here: {error}", missing=True)
     model = getattr(driver, "options_model", None)
     rules = partial(_rules, driver)
     if isinstance(model, type) and issubclass(model, BaseModel):

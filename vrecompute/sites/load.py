@@ -40,6 +40,8 @@ class ReadSite:
     options_unchecked: str = ""
     #: Keys that decide what runs as the user, of files that the user has not named.
     untrusted: Mapping[leaves.KeyPath, Mark] = field(default_factory=dict)
+    #: Whether its driver is not here, for the reason that `options_unchecked` gives: the file is for another machine.
+    without_driver: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,12 @@ def _check_tree(
     site: Site | None = checked.value
     if site is None:
         return None, problems
-    unchecked = ""
+    unchecked, missing = "", False
     harmless: Collection[str] = ()
     found, wrong = list(rules.findings(site)), set(checked.left_out)
     if ("backend",) not in checked.left_out:
         driver = find_model(site.backend)
-        harmless = driver.harmless
+        harmless, missing = driver.harmless, driver.missing
         more, options, right, unchecked = _check_driver(tree, site, driver)
         problems += more
         wrong |= options
@@ -156,6 +158,7 @@ def _check_tree(
         tuple(advice),
         unchecked,
         {p: mark for p, mark in origins.items() if mark.file in layers.strange and decides(p, harmless)},
+        missing,
     )
     return read, problems
 

@@ -42,9 +42,15 @@ def show_text(read: ReadSite) -> str:
     rows = [(row.key, _said(row.value), row.origin) for row in show(read)]
     sources = ", ".join(display(path) for path in read.files) or "built in"
     lines = [f"{read.site.name}: {sources}", *table(rows)]
-    if read.options_unchecked and read.site.options:
-        lines.append(f"options were not checked: {read.options_unchecked}")
+    lines += _unchecked(read)
     return "\n".join([*lines, *(f"advice: {advice}" for advice in read.advice)])
+
+
+def _unchecked(read: ReadSite) -> list[str]:
+    """What no driver has looked at, if so: a line."""
+    if read.site.options and read.options_unchecked:
+        return [f"options were not checked: {read.options_unchecked}"]
+    return [f"no run of this site starts here: {read.options_unchecked}"] if read.without_driver else []
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,10 @@ def list_sites(files: Iterable[Path] | None = None) -> list[Listed]:
 
 @dataclass(frozen=True)
 class Checkup:
-    """What a static check of one file found. `options_unchecked` says why options were not looked at, if so."""
+    """What a static check of one file found.
+
+    `options_unchecked` says why options were not looked at, if so; of a site without any, why it has no driver here.
+    """
 
     file: str
     problems: tuple[str, ...]
@@ -107,8 +116,8 @@ class Checkup:
         lines = [f"{self.file}: " + ("ok" if self.ok else f"{n_problems} problem{'s' * (n_problems > 1)}")]
         lines += [f"  {problem}" for problem in self.problems]
         lines += [f"  advice: {advice}" for advice in self.advice]
-        if self.options_unchecked:
-            lines.append(f"  options were not checked: {self.options_unchecked}")
+        if self.read is not None:
+            lines += [f"  {line}" for line in _unchecked(self.read)]
         return "\n".join(lines)
 
 
@@ -127,7 +136,7 @@ def check_file(path: Path) -> Checkup:
     if (read := examined.read) is None:
         return Checkup(display(path), problems)
     advice = [*read.advice, *_name_advice(read)]
-    unchecked = read.options_unchecked if read.site.options else ""
+    unchecked = read.options_unchecked if read.site.options or read.without_driver else ""
     return Checkup(display(path), problems, tuple(str(each) for each in advice), unchecked, read)
 
 

@@ -45,6 +45,18 @@ class DirectiveContract(Suite):
         for what, given in larger.items():
             assert queue.header(*given) != asked, f"`header` is the same whatever the {what}: {asked}"
 
+    def test_a_job_that_must_not_start_again_says_so_to_the_system(self, backend: Backend) -> None:
+        """A system that starts jobs again by itself would start one of which another has taken the place."""
+        queue = self.queue(backend)
+        if not self.told_of_reruns:
+            pytest.skip(f"{type(self).__name__}.told_of_reruns is False: the system starts no job again by itself")
+        one, other = (self.job("true", requeue=requeue) for requeue in (False, True))
+        asked, again = (queue.header(job, shape_of(job, queue.site)) for job in (one, other))
+        assert asked != again, (
+            f"`header` is the same whether a job may be started again (`job.requeue`) or not: {asked}; forbid it where "
+            f"it is False, or set {type(self).__name__}.told_of_reruns = False where the system never does so by itself"
+        )
+
     def test_no_less_memory_is_asked_for_than_the_job_needs(self, backend: Backend) -> None:
         """Workers use what they were promised: a job with less is killed. In any unit, and rounded up."""
         queue, job = self.queue(backend), self.job("true")

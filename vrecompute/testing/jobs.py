@@ -42,6 +42,10 @@ sys.exit(0 if attempt else 75)
 #: What a job asks for that then uses four times as much.
 _ASKED_BYTES = 128 << 20
 _GROWS = f"import time; held = bytearray({4 * _ASKED_BYTES}); held[::4096] = b'x' * len(held[::4096]); time.sleep(60)"
+#: What a job holds that asks for more, for as long as a system may need to see it; and how many times off a peak may be
+#: that was sampled.
+_HELD_BYTES, _FAR = 160 << 20, 100
+_HOLDS = f"import time; held = bytearray({_HELD_BYTES}); held[::4096] = b'x' * len(held[::4096]); time.sleep(3)"
 # How long an end is looked at.
 _LATER_S = 8.0
 # How far clocks of a site may be apart; how long an attempt lasts, from which the time of the next one does not count.
@@ -110,6 +114,22 @@ class JobContract(Suite):
         job_id, status = self.end(backend, self.python(_GROWS, memory_bytes=_ASKED_BYTES))
         assert (status.state, status.blame) == (State.OOM, "memory"), (status, backend.logs(job_id))
         assert status.reason, status
+
+    def test_memory_is_told_in_bytes(self, backend: Backend) -> None:
+        """Of a system that tells it: read in another unit, a job seems to need a thousandth, or a thousand times more.
+
+        A system that takes samples may have seen a part of what the job had.
+        """
+        job = self.python(_HOLDS)
+        job_id, status = self.end(backend, job)
+        assert status.state is State.COMPLETED, (status, backend.logs(job_id))
+        limit, peak, asked = status.memory_limit_bytes, status.memory_peak_bytes, job.memory_bytes or 0
+        assert limit is None or limit >= asked, (
+            f"`memory_limit_bytes` is {limit} of a job that asked for {asked} bytes: which unit is it in?"
+        )
+        assert not peak or _HELD_BYTES / _FAR <= peak <= _HELD_BYTES * _FAR, (
+            f"`memory_peak_bytes` is {peak} of a job that held {_HELD_BYTES} bytes: which unit is it in?"
+        )
 
     def test_arguments_and_environment_arrive_and_are_not_executed(self, backend: Backend) -> None:
         """An argument list stays one, whatever is in it; so do values."""
@@ -213,10 +233,19 @@ class JobContract(Suite):
         """Copies of a job know their number and their id, each has the secrets, and one poll tells about all."""
         tell = "import os; print('number', os.environ['VRECOMPUTE_INDEX'], 'of', os.environ['VRECOMPUTE_JOB'])"
         tell += "; assert open(os.environ['VRECOMPUTE_SECRETS'] + '/key').read() == 's3cr3t'"
-        ids = backend.submit_many(self.python(tell, secret_files={"key": b"s3cr3t"}), 3)
-        assert len(set(ids)) == 3
+        job = self.python(tell, name=f"copies-{time.time_ns():x}", secret_files={"key": b"s3cr3t"})
+        ids = backend.submit_many(job, 3)
+        if isinstance(backend, QueueBackend):  # a client that knows the name alone asks about them, and ends them
+            refused = [taken for taken in backend.ages(job.name) if not backend.is_id(taken)]
+            assert not refused, f"`is_id` does not take {refused}, which `ages` gives for three copies: `hand_in`'s id"
+        assert len(set(ids)) == 3, f"`copies` gives {ids} for three copies"
         self.ended_well(backend, ids)
-        assert all(f"number {index} of {job_id}" in backend.logs(job_id) for index, job_id in enumerate(ids))
+        for index, job_id in enumerate(ids):
+            said, wanted = backend.logs(job_id), f"number {index} of {job_id}"
+            assert wanted in said, (
+                f"the log of job {job_id}, copy {index} of {ids}, is {said!r}, without {wanted!r}: `variables` give a "
+                "job its id as `copies` made it and its number from 0, and `log` names another file for each"
+            )
 
     def test_each_copy_keeps_its_secrets_until_it_ends(self, backend: Backend) -> None:
         """The first copy to end leaves those of the others, and so do jobs of the same that ended before."""
@@ -294,6 +323,14 @@ class JobContract(Suite):
         began = float(said.rpartition("script began ")[2].split()[0])
         more = [f"{elapsed_s:.0f} s" for at, elapsed_s in ran if elapsed_s > max(0.0, at - began) + 2 * _SKEW_S]
         assert not more, f"`elapsed_s` of the second attempt counts what was before it: {more}"
+
+    def test_a_job_knows_its_attempt_as_a_number(self, backend: Backend) -> None:
+        """From 0 up: the mark that it leaves is named by it, and is believed of that attempt alone."""
+        tell = "import os; print('attempt', repr(os.environ['VRECOMPUTE_ATTEMPT']), 'end')"
+        job_id, status = self.end(backend, self.python(tell))
+        said = backend.logs(job_id)
+        assert "attempt '0' end" in said, f"the first attempt of a job is number 0 (`variables`): {said!r}"
+        assert (status.state, status.attempt) == (State.COMPLETED, 0), (status, said)
 
     def test_no_attempt_more_than_is_paid_for(self, backend: Backend) -> None:
         """The limit is the site's core-hours; without `requeue` there is one attempt."""

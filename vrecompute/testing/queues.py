@@ -29,6 +29,10 @@ _MAKE_VENV = (
 )
 
 
+#: For how long an answer is shared: longer than a test of it takes.
+_SHARED_S = 600
+
+
 class QueueContract(Suite):
     """Skipped for a driver that is no `QueueBackend`."""
 
@@ -201,6 +205,29 @@ class QueueContract(Suite):
         assert not calls
         backend.cancel(ids)
 
+    def test_clients_of_a_user_share_one_answer(self, backend: Backend, make_backend: Callable[..., Backend]) -> None:
+        """Each asks about the jobs of all, in one question: from `$2`, which has the ids of others too."""
+        queue = self.queue(backend)
+        ids = backend.submit_many(self.job("sleep", "300"), 2)
+        self.until(backend, ids, lambda s: s.state is State.RUNNING)
+        clients = [self.queue(make_backend(limits=Limits(min_poll=_SHARED_S))) for _ in range(3)]
+        seen = dict(clients[0].poll(ids[:1]))
+        before = _questions(queue)
+        seen |= clients[1].poll(ids[1:])
+        more = _questions(queue) - before
+        assert not more, (
+            "what is asked differs from one client to another, so that each asks for itself: `ask_site` was given ids, "
+            f"as arguments or in the script; the script finds them in $2, with those of other clients ({sorted(more)})"
+        )
+        last = clients[2].poll(ids)
+        states = [statuses[i].state for statuses in (seen, last) for i in ids]
+        assert set(states) == {State.RUNNING}, (
+            f"of jobs that run, clients which share an answer hear {states}: it has to tell of all ids in $2"
+        )
+        backend.cancel(ids)
+        for client in clients:
+            client.close()
+
     def test_files_that_jobs_carry_are_with_each_copy_and_what_it_adds_comes_back(self, backend: Backend) -> None:
         """For jobs that reach no store: what goes with them is there, in folders too, and what they made is here."""
         queue = self.queue(backend)
@@ -298,3 +325,9 @@ class QueueContract(Suite):
 
         monkeypatch.setattr(backend.access, "run", count)
         return calls
+
+
+def _questions(queue: QueueBackend) -> set[str]:
+    """The names under which answers lie in the spool, each of another question; none where flock is absent."""
+    found = (re.fullmatch(r"polled-[0-9a-f]+", name) for name in queue.access.names(queue.spool))
+    return {name[0] for name in found if name}

@@ -40,6 +40,8 @@ class Suite:
     merges_marks = False
     #: Whether jobs that are out of time go on; by default where the driver has a command for that (`requeue`).
     goes_on: bool | None = None
+    #: Whether `header` tells the system which jobs it may start again; False where it starts none again by itself.
+    told_of_reruns = True
     #: Names of all jobs that the tests of this process made.
     _names: ClassVar[set[str]] = set()
 

@@ -44,7 +44,7 @@ class HTCondorBackend(QueueDriver):
     """HTCondor by `condor_submit`, `condor_q`, `condor_history` and `condor_rm`."""
 
     system = "HTCondor"
-    capabilities = Capabilities(images=True, gpus=True, spans=False)
+    capabilities = Capabilities(gpus=True, spans=False)
     starts_images = True
     options_model = HTCondorOptions
     site_rules = staticmethod(htcondor_rules)
@@ -58,10 +58,11 @@ class HTCondorBackend(QueueDriver):
         # between being put back and being removed it may be given another machine
         f'[ "$(ad {ONCE})" = false ] || [ "$(ad NumJobStarts)" = 0 ] || exit {LEAVES}',
         '[ -w "${HOME:-/}" ] || export HOME=$PWD',
+        "starts=$(ad NumShadowStarts)",  # none of a job on the access point itself
     )
     variables = {  # noqa: RUF012 -- a Mapping in QueueBackend
         "job": "$(ad ClusterId).$(ad ProcId)",
-        "attempt": "$(($(ad NumShadowStarts) - 1))",
+        "attempt": "$((starts > 0 ? starts - 1 : 0))",
         "index": "$(ad ProcId)",
         "began": "$(ad JobCurrentStartDate)",
     }

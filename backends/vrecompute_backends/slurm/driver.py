@@ -33,7 +33,7 @@ class SlurmBackend(QueueDriver):
     """Slurm by `sbatch`, `squeue`, `sacct` and `scancel`."""
 
     system = "Slurm"
-    capabilities = Capabilities(images=True, gpus=True)
+    capabilities = Capabilities(gpus=True)
     options_model = SlurmOptions
     site_rules = staticmethod(slurm_rules)
     options: SlurmOptions
