@@ -163,7 +163,7 @@ def test_looking_at_runs_imports_no_compiler_and_no_reader_of_events():
         (["run", "dilepton", "a.root", "--out", ""], "'--out': it is empty"),
         (["runs", "result", "last", "--out", ""], "'--out': it is empty"),
         (["campaign", "check", ""], "it is empty"),
-        (["runs", "list", "--store", "\udcff\udcfe"], r"store b'\xff\xfe': its name is not UTF-8"),
+        (["runs", "list", "--store", "\udcff\udcfe"], r"'--store': '\xff\xfe': it is not UTF-8 text"),
         (["generate", "sample", "--events", "9" * 30], "free; ask for fewer, or name a folder on another disk"),
         (["generate", "sample", "--events", "9" * 12, "--files", "9" * 12], "free; ask for fewer"),
         (["site", "show", "nowhere.yaml"], "nowhere.yaml"),
