@@ -261,6 +261,16 @@ def test_a_folder_for_outputs_may_have_any_name(words, tmp_path, monkeypatch):
     assert "a\\xffb" in json.loads(manifest.read_text())["provenance"]["command"]
 
 
+def test_a_run_may_be_asked_for_in_a_folder_of_any_name(words, tmp_path, monkeypatch):
+    (folder := tmp_path / BYTE).mkdir()
+    shutil.copy(tmp_path / "odd.py", folder)
+    monkeypatch.chdir(folder)
+    code, err = words("--store", str(tmp_path / "store"), "--out", "out")
+    assert code == Unavailable.exit_code, err
+    [manifest] = (tmp_path / "store").rglob("manifest.json")
+    assert json.loads(manifest.read_text())["folder"].endswith("caf\\xe9")
+
+
 @given(st.dictionaries(TEXTS, TEXTS), st.booleans())
 def test_a_document_is_strict_json_whatever_it_says(tmp_path, said, ordered):
     store = DirStore(tmp_path / "s")

@@ -122,14 +122,14 @@ def prepare(
         labels=labels,
         arithmetic=arithmetic(),
         provenance=provenance(file) if keep else {},
-        folder=_working_directory(),
+        folder=utf8(_working_directory()),
     )
     return analysis, manifest.as_read()
 
 
 def _working_directory() -> str:
     try:
-        return utf8(os.getcwd())
+        return os.getcwd()
     except OSError:  # it was removed
         return ""
 
