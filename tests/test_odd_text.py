@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,7 @@ def test_a_label_is_one_line_of_bounded_text(words, label, said):
 def test_a_folder_for_outputs_may_have_any_name(words, tmp_path, monkeypatch):
     out = os.fsdecode(b"a\xffb")
     monkeypatch.setattr("sys.argv", ["vrecompute", "run", "--out", out])
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # which another test may have imported
     code, err = words("--out", out)
     assert code == Unavailable.exit_code, err
     [manifest] = (tmp_path / "store").rglob("manifest.json")

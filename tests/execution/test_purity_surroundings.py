@@ -10,6 +10,7 @@ import pytest
 import uproot
 
 from tests.execution.test_purity import CHUNKS, EACH, context
+from vrecompute.analysis import leftbehind
 from vrecompute.analysis.arithmetic import with_arithmetic
 from vrecompute.analysis.leftbehind import put_back_after
 from vrecompute.analysis.surroundings import Surroundings
@@ -97,6 +98,12 @@ class Counter(Base):
         {change}
         return Result(counters={{"n": float(n)}})
 """
+
+
+@pytest.fixture(autouse=True)
+def _worker(monkeypatch):
+    """As in a process of workers alone; another test may have had a cluster of its own in this one."""
+    monkeypatch.setattr(leftbehind, "_is_session", False)
 
 
 @pytest.fixture(scope="module")

@@ -152,5 +152,6 @@ def test_what_a_login_shell_prints_is_no_part_of_a_commands_answer_nor_of_a_file
 
 
 def test_a_place_that_runs_no_commands_says_so(ssh):
-    with pytest.raises(Unavailable, match="the login shell ran no command; its output: This account is not available"):
+    said = r"the login shell ran no command \(exit code 1\); its output: This account is not available"
+    with pytest.raises(Unavailable, match=said):
         ssh("echo 'This account is not available.'; exit 1").run(["true"])

@@ -52,9 +52,9 @@ def follow(run: Run, *, out: Path | None = None, as_json: bool = False, quiet: b
                 f"run {run.id} goes on without being watched; `vrecompute runs cancel {run.id}` ends it", err=True
             )
             return Interrupted.exit_code
-        run.cancel()
         with contextlib.suppress(OSError):  # a terminal that is gone
             click.echo("stopping; what is finished is kept and reused by the next run", err=True)
+        run.cancel()
         deadline = time.monotonic() + _LONGEST_STOP_S
         while run.status == "running":
             if time.monotonic() > deadline:

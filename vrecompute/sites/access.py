@@ -186,7 +186,8 @@ class SshAccess(Access):
         greeting, begun, stdout = done.stdout.partition(_BEGIN)
         if not begun:
             said = " ".join((greeting + done.stderr).decode(errors="replace").split())
-            raise Unavailable(f"{self}: the login shell ran no command; its output: {said[:500] or 'nothing'}")
+            how = f"signal {-done.code} ended ssh here" if done.code < 0 else f"exit code {done.code}"
+            raise Unavailable(f"{self}: the login shell ran no command ({how}); its output: {said[:500] or 'nothing'}")
         return Completed(done.code, stdout, done.stderr.rpartition(_BEGIN)[2])
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
