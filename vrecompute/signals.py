@@ -1,4 +1,6 @@
-"""SIGTERM and SIGHUP as a Ctrl-C while a process owns jobs or workers that would stay; a Ctrl-C that counts once."""
+"""Which signals end what: SIGTERM and SIGHUP as a Ctrl-C while a process owns jobs or workers that would stay, a Ctrl-C
+that counts once, and none for processes that were started on its behalf.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Closing", "heeded"]
+__all__ = ["Closing", "heeded", "unheard"]
 
 # A wrapper, as timeout(1) is, may pass on a Ctrl-C that the terminal has sent to all processes already.
 _SAME_S = 1.0
@@ -87,3 +89,17 @@ def _one_press() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """No Ctrl-C of the terminal reaches a process that this thread starts meanwhile in a session of its own.
+
+    It would before that session: a process that is being started is still in our group, with what ends it set to that.
+    So SIGINT is blocked, and stays so in that process, to which nothing sends it any more.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +160,29 @@ def test_a_place_that_runs_no_commands_says_so(ssh):
     said = r"the login shell ran no command \(exit code 1\); its output: This account is not available"
     with pytest.raises(Unavailable, match=said):
         ssh("echo 'This account is not available.'; exit 1").run(["true"])
+
+
+_COMMANDS = """
+import signal
+from vrecompute.sites.access import LocalAccess
+
+signal.signal(signal.SIGINT, lambda *given: None)  # of a client that goes on, as one that cancels its jobs
+print("begins", flush=True)
+codes = [LocalAccess().run(["true"]).code for _ in range(300)]
+print("ended", sorted(set(codes)))
+"""
+
+
+def test_an_interrupt_of_the_terminal_ends_no_command_that_is_being_started():
+    command = [sys.executable, "-c", _COMMANDS]
+    with subprocess.Popen(command, process_group=0, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "begins\n"
+        said, out = [], client.stdout
+        told = threading.Thread(target=lambda: said.append(out.read()))
+        told.start()
+        while told.is_alive():
+            os.killpg(client.pid, signal.SIGINT)
+            time.sleep(0.001)
+        told.join()
+    assert said == ["ended [0]\n"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from vrecompute.errors import Unavailable, UsageError
+from vrecompute.signals import unheard
 from vrecompute.sites.model import Site, Ssh
 
 __all__ = ["Access", "Completed", "LocalAccess", "SshAccess", "open_access"]
@@ -151,7 +152,7 @@ class LocalAccess(Access):
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command with pipes."""
-        return subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        return _started(list(command))
 
 
 class SshAccess(Access):
@@ -193,7 +194,7 @@ class SshAccess(Access):
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command there with pipes; what it says may come after greetings."""
         argv = [*self._ssh(), "--", self.ssh.host, shlex.join(command)]
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        return _started(argv)
 
     @contextlib.contextmanager
     def forward(self, host: str, port: int) -> Iterator[tuple[str, int]]:
@@ -223,7 +224,10 @@ class SshAccess(Access):
         """The same by a separate connection."""
         argv = [*self._ssh(), "-o", "ExitOnForwardFailure=yes", "-N", *way, "--", self.ssh.host]
         nothing = subprocess.DEVNULL
-        tunnel = subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, start_new_session=True)
+        with unheard():
+            tunnel = subprocess.Popen(
+                argv, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, start_new_session=True
+            )
         try:
             _await_port(here, tunnel, what)
             yield
@@ -268,14 +272,25 @@ def open_access(site: Site) -> Access:
 def _run(argv: list[str], stdin: bytes, timeout_s: float, *, missing: str) -> Completed:
     try:
         # in a new session: a Ctrl-C in the user's terminal is for the client, which has to end its jobs
-        done = subprocess.run(
-            argv, input=stdin, capture_output=True, timeout=timeout_s, check=False, start_new_session=True
-        )
+        process = _started(argv, stderr=subprocess.PIPE)
     except FileNotFoundError as error:
         raise Unavailable(f"command {argv[0]!r} was not found: {missing}") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"`{argv[0]}` did not answer within {timeout_s:.0f} s") from error
-    return Completed(done.returncode, done.stdout, done.stderr)
+    with process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise Unavailable(f"`{argv[0]}` did not answer within {timeout_s:.0f} s") from error
+        except BaseException:
+            process.kill()
+            raise
+    return Completed(process.returncode, stdout, stderr)
+
+
+def _started(argv: list[str], *, stderr: int | None = None) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    with unheard():
+        return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True)
 
 
 def _sockets() -> Path:

@@ -27,6 +27,7 @@ from vrecompute.batch.dask_settings import PROCESS_VARIABLES
 from vrecompute.batch.temporary import scratch_folder
 from vrecompute.batch.tls import fresh_keys, security_of
 from vrecompute.errors import ClusterLost, Unavailable, UsageError
+from vrecompute.signals import unheard
 from vrecompute.sites.model import Site
 from vrecompute.wording import bytes_text
 from vrecompute.workers.dask_hooks import take_for_closed
@@ -118,17 +119,18 @@ class LocalDask(Cluster):
         }
         self._answers, theirs = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(theirs)],
-                stdin=subprocess.PIPE,
-                pass_fds=(theirs,),
-                # The user's Dask settings may be for another cluster, and a cluster of Dask's own in this process has
-                # left its variables here.
-                env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
-                | dict(PROCESS_VARIABLES),
-                process_group=0,  # an interrupt is for the client's
-                text=True,
-            )
+            with unheard():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _BOOT, str(theirs)],
+                    stdin=subprocess.PIPE,
+                    pass_fds=(theirs,),
+                    # The user's Dask settings may be for another cluster, and a cluster of Dask's own in this process has
+                    # left its variables here.
+                    env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
+                    | dict(PROCESS_VARIABLES),
+                    process_group=0,  # an interrupt is for the client's
+                    text=True,
+                )
         except OSError as error:
             os.close(self._answers)
             raise Unavailable(
