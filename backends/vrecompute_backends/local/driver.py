@@ -124,8 +124,8 @@ class LocalDask(Cluster):
                     [sys.executable, "-P", "-c", _BOOT, str(theirs)],
                     stdin=subprocess.PIPE,
                     pass_fds=(theirs,),
-                    # The user's Dask settings may be for another cluster, and a cluster of Dask's own in this process has
-                    # left its variables here.
+                    # The user's Dask settings may be for another cluster, and a cluster of Dask's own in this process
+                    # has left its variables here.
                     env={n: value for n, value in without_secrets(secret_files).items() if not n.startswith("DASK_")}
                     | dict(PROCESS_VARIABLES),
                     process_group=0,  # an interrupt is for the client's
