@@ -163,15 +163,18 @@ def test_what_is_set_without_a_difference_is_no_error(file, tmp_path, kind):
 
 
 def test_surroundings_are_held_and_put_back(monkeypatch):
-    monkeypatch.delenv("VRECOMPUTE_NONE", raising=False)
+    monkeypatch.delenv("LAB_NONE", raising=False)
     with decimal.localcontext():
         begun = Surroundings.now()
-        monkeypatch.setenv("VRECOMPUTE_NONE", "1")
+        monkeypatch.setenv("LAB_NONE", "1")
         decimal.getcontext().prec = 7
+        monkeypatch.setenv("VRECOMPUTE_JOB_ENDS", "9")  # which is ours to change, at any time
+        assert "VRECOMPUTE_JOB_ENDS" not in str(Surroundings.now().described())
         with begun.held():
-            assert "VRECOMPUTE_NONE" not in os.environ
+            assert os.environ["VRECOMPUTE_JOB_ENDS"] == "9"
+            assert "LAB_NONE" not in os.environ
             assert decimal.getcontext().prec == 28
-            os.environ["VRECOMPUTE_OTHER"] = "1"
-        assert os.environ["VRECOMPUTE_NONE"] == "1"
+            os.environ["LAB_OTHER"] = "1"
+        assert os.environ["LAB_NONE"] == "1"
         assert decimal.getcontext().prec == 7
-        assert "VRECOMPUTE_OTHER" not in os.environ
+        assert "LAB_OTHER" not in os.environ

@@ -152,7 +152,7 @@ def test_what_is_no_key_is_said_and_not_shown(keys, text):
 
 def test_keys_that_expire_are_read_anew_and_named_once_they_have(keys):
     def given(name: str, minutes: int) -> None:
-        until = (NOW + timedelta(minutes=minutes)).isoformat()
+        until = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
         keys.setenv("VRE_KEYS", json.dumps({"AccessKeyId": name, "SecretAccessKey": "s", "Expiration": until}))
 
     given("first", 12)

@@ -30,9 +30,13 @@ _OF_THREAD: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 _ALL = {**{name: each for name, each in SETTINGS.items() if name != "working directory"}, **_OF_THREAD}
 
 
+# What jobs tell their workers, as when they end, may change at any time and is no state of the user's.
+_OURS = "VRECOMPUTE_"
+
+
 @dataclass(frozen=True)
 class Surroundings:
-    """As they were at a moment: environment variables, and other settings by what they are called."""
+    """As they were at a moment: environment variables but our own, and other settings by what they are called."""
 
     variables: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -40,7 +44,7 @@ class Surroundings:
     @classmethod
     def now(cls) -> Surroundings:
         """Of this process and thread."""
-        return cls(dict(os.environ), {name: read() for name, (read, _) in _ALL.items()})
+        return cls(_variables(ours=False), {name: read() for name, (read, _) in _ALL.items()})
 
     def described(self) -> dict[str, str]:
         """Each as text, by a name that says to a reader what it is."""
@@ -58,9 +62,13 @@ class Surroundings:
             before._put()
 
     def _put(self) -> None:
-        put_variables(self.variables)
+        put_variables({**self.variables, **_variables(ours=True)})
         time.tzset()
         for name, (read, write) in _ALL.items():
             if (wanted := self.settings[name]) is not None and repr(read()) != repr(wanted):
                 with contextlib.suppress(OSError, ValueError, locale.Error):
                     write(wanted)
+
+
+def _variables(*, ours: bool) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_OURS) == ours}
