@@ -40,7 +40,7 @@ CACHE = Path(os.environ["VRECOMPUTE_LAB_CACHE"])
 AT_ONCE = 3
 UNSTABLE_AT_MOST = 2
 # A lane that needs this many times its budget hangs, or the machine does.
-PATIENCE = 3
+PATIENCE = 4
 WITHOUT_LABS = "not data and not slow and not checkout and not lab"
 # Where another Python or another library may mean something else; `make test PYTHON=python3.13` runs all the rest.
 TELLING = "tests/analysis tests/kernels tests/reader tests/results tests/test_eventloop.py"
