@@ -93,7 +93,7 @@ def _one_press() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
-    """No Ctrl-C of the terminal reaches a process that this thread starts meanwhile in a session of its own.
+    """No Ctrl-C of the terminal reaches a process that this thread starts meanwhile as the leader of a session.
 
     It would before that session: a process that is being started is still in our group, with what ends it set to that.
     So SIGINT is blocked, and stays so in that process, to which nothing sends it any more.
