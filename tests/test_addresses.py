@@ -37,6 +37,8 @@ ADDRESSES = st.builds("{}://{}".format, st.sampled_from(["http", "https", "root"
         ("s3://*/x.root", "is a pattern, and only paths in a bucket may be"),
         ("s3://data/x?endpoint=http://[", "is no address of IPv6"),
         ("s3://data/x?endpoint=ftp://[", "is no web address; write https://host"),
+        ("s3://data/x?endpoint=http", "is no web address; write https://host"),
+        ("s3://data/x?endpoint=https://", "is no web address; write https://host"),
         ("https://host.example.org/\udcaf/*.root", "it is not UTF-8"),
         ("https://[::1]:x/a.root", "the port 'x' is no number"),
     ],

@@ -61,7 +61,7 @@ def folder_fault(address: str) -> str:
 
 def service_fault(address: str) -> str:
     """As `address_fault` of the service of a store, which may be empty, and else is a web address."""
-    if address and address.partition("://")[0].lower() not in ("http", "https"):
+    if address and not re.match(r"https?://[^/?#]", address, re.IGNORECASE):
         return f"the service {address!r} is no web address; write https://host"
     return address_fault(address)
 
